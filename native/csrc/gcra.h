@@ -1,0 +1,97 @@
+/* Rate limits: the generic cell rate algorithm in its virtual scheduling form, over a table of fixed size.
+ *
+ * Source: ITU-T I.371 (annex A) and ATM Forum Traffic Management 4.0, section 4.4.2. One number per key, the theoretical
+ * arrival time (TAT): a request conforms unless it comes more than `tolerance` before its TAT, and then pushes the TAT
+ * one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
+ *
+ * The table is open to strangers (any peer address makes a key), so its hash is keyed (SipHash-1-3 of Aumasson and
+ * Bernstein, a random key per process) and its memory is one block that the caller provides and owns. A slot whose TAT
+ * lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
+ * (TAT > now) is never given away. A new key that finds only debtors in its two buckets, and none of those eight movable to
+ * its own other bucket, shares one overflow cell with all such keys of its level: a full table limits newcomers together
+ * and opens nobody's limit. One thread at a time. */
+#ifndef MODELWARD_GCRA_H
+#define MODELWARD_GCRA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { MW_LEVEL_PEER = 0, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_TOTAL, MW_LEVELS } mw_level;
+
+enum {
+    MW_ADMITTED = -1,          /* what mw_gcra_admit returns in place of the index of a refusing claim */
+    MW_GCRA_WAYS = 4,          /* slots of one bucket: 4 x 16 bytes are one cache line */
+    MW_GCRA_MAX_CLAIMS = 8,
+};
+
+#define MW_RETRY_NEVER INT64_MAX           /* the cost is above the burst: waiting does not help */
+#define MW_GCRA_LONGEST_NS (INT64_C(1) << 56)  /* 2.28 years: bounds interval, tolerance and one step of time */
+#define MW_GCRA_HOLD_NS INT64_C(1000000000)    /* a step back of at most 1 s is waited out, see mw_gcra_admit */
+
+/* interval 0: unlimited. tolerance = (burst - 1) x interval, at most MW_GCRA_LONGEST_NS. */
+typedef struct {
+    int64_t interval_ns;
+    int64_t tolerance_ns;
+} mw_rate;
+
+/* A limit with a cell of its own (one model, the total), embedded in and owned by whatever it limits. Start: tat_ns 0. */
+typedef struct {
+    mw_rate rate;
+    int64_t tat_ns;
+} mw_meter;
+
+typedef struct {
+    uint64_t tag[MW_GCRA_WAYS];    /* the whole hash, so both buckets of a key are known from its slot; 0: never used */
+    int64_t tat_ns[MW_GCRA_WAYS];
+} mw_gcra_bucket;
+
+typedef struct {
+    mw_gcra_bucket *bucket;        /* the caller's memory, 64-byte aligned, zeroed before mw_gcra_init */
+    uint64_t mask;                 /* number of buckets - 1 */
+    uint64_t sip_key[2];
+    int64_t seen_ns;               /* the last time given */
+    int64_t now_ns;                /* time as the table counts it: never goes back; equal to seen_ns on a sane clock */
+    int64_t overflow_tat_ns[MW_LEVELS];
+    uint64_t overflowed;           /* requests that were judged by an overflow cell */
+} mw_gcra;
+
+/* One level's part of a request: a key in the table (meter NULL), or a meter (then hash and rate are not read). */
+typedef struct {
+    mw_rate rate;
+    uint64_t hash;
+    mw_meter *meter;
+    mw_level level;
+} mw_claim;
+
+/* requests_per_second > 0 and finite, burst >= 1. The interval is rounded to whole nanoseconds, so the rate held differs
+ * from the one asked for by at most requests_per_second / 2e9 of it (0.0025 % at 50000/s), and at most 1e9/s is held.
+ * Returns 0, or -1 (out untouched) for anything else and for an interval above MW_GCRA_LONGEST_NS. */
+int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out);
+
+/* Bytes for a table in which `keys` keys may owe at the same time: two 16-byte slots each, rounded up to a power of two
+ * of 64-byte buckets. 1 M (2^20) keys: 32 MiB. 0 if keys is 0 or above 2^32. */
+size_t mw_gcra_size(uint64_t keys);
+
+/* memory: mw_gcra_size() zeroed bytes, 64-byte aligned, the caller's to free after the last use. */
+void mw_gcra_init(mw_gcra *table, void *memory, size_t size, const uint64_t sip_key[2]);
+
+/* SipHash-1-3 of the level (8 bytes, little-endian) and the key; never 0. About 15 ns for an address: once a connection. */
+uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size);
+
+/* Nanoseconds until one request under this key would conform; 0 if it does now. Charges nothing. */
+int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns);
+
+/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged.
+ * Returns MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if cost is
+ * above its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; cost >= 1; keys of one call differ.
+ * A step back of the clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns
+ * nobody budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
+int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns, int64_t *retry_ns);
+
+/* Starts the loads of a key's two buckets; worth it a few hundred nanoseconds ahead of a check (a cold bucket costs ~80). */
+static inline void mw_gcra_prefetch(const mw_gcra *table, uint64_t hash) {
+    __builtin_prefetch(&table->bucket[hash & table->mask], 1);
+    __builtin_prefetch(&table->bucket[(hash >> 32) & table->mask], 1);
+}
+
+#endif
