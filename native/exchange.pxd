@@ -1,0 +1,165 @@
+# The structs that live for one connection, one HTTP/2 stream and one inference request, and who owns each field.
+#
+# Everything here is touched by the loop's thread alone, with the GIL held; only a mw_run (csrc/session.h) is ever lent to
+# a lane. Memory that is not marked borrowed belongs to the struct that points to it.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from native.deadline cimport mw_timer
+from native.nghttp2 cimport nghttp2_session
+from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
+from native.verdict cimport Verdict
+
+cdef struct Buffer:
+    uint8_t *data                 # owned by whoever holds the Buffer; moved, never shared
+    size_t size
+    size_t capacity
+
+cdef enum Method:
+    METHOD_NONE = 0               # headers not complete yet
+    METHOD_INFER
+    METHOD_STREAM_INFER
+    METHOD_COLD                   # a Python coroutine answers
+    METHOD_REFUSED                # answered already: what still arrives is dropped
+
+cdef enum Encoding:
+    ENCODING_IDENTITY = 0
+    ENCODING_GZIP
+    ENCODING_UNSUPPORTED
+
+cdef struct Ending:               # how a stream ends: the trailers
+    int code                      # gRPC status
+    char *message                 # owned; NULL for none; percent-encoded
+    char *details                 # owned; NULL for none; base64 of google.rpc.Status
+    int64_t pushback_ms           # grpc-retry-pushback-ms: 0 absent, -1 do not retry
+    const char *fallback          # static: reason text; NULL when the model itself answered
+    double anomaly_score
+    bint has_anomaly_score
+
+cdef struct Stream:
+    Conn *conn                    # borrowed: a stream never outlives its connection
+    Stream *previous
+    Stream *next                  # the connection's list of open streams
+    int32_t id
+    uint8_t method                # enum Method
+    uint8_t encoding              # enum Encoding, of the request's messages
+    bint accepts_gzip
+    bint prefers_gzip             # the client's list names gzip on purpose (grpc.pyx says how that is told)
+    bint content_type_seen
+    bint is_post
+    bint timeout_malformed
+    bint remote_ended             # END_STREAM has come
+    bint answered                 # response headers are submitted
+    bint finished                 # the ending is decided; trailers follow what is queued
+    bint deferred                 # nghttp2 waits for resume_data
+    bint gzip_reply
+    uint32_t header_bytes
+    uint32_t headers
+    int64_t entered               # ns; when the headers were complete
+    int64_t active                # ns; last byte either way
+    int64_t timeout               # ns; grpc-timeout; 0 absent
+    uint8_t prefix[5]             # of the message that is arriving
+    uint8_t prefix_size
+    uint32_t expected             # its declared length
+    uint32_t messages             # complete messages so far
+    Buffer message                # the message that is arriving
+    Buffer out                    # framed messages on their way to the client
+    size_t out_sent               # of out, already with nghttp2
+    size_t withheld               # received bytes whose window is not opened yet (streaming back-pressure)
+    Ending ending
+    Exchange *first               # borrowed with one reference each; answered in this order
+    Exchange *last
+    uint32_t inflight             # exchanges in that list
+    void *call                    # owned reference to a native.call.Call of a cold method; NULL otherwise
+    bint accounted                # counts in wire.inflight_bytes while assembling
+    uint64_t path_hash
+
+cdef struct Conn:
+    nghttp2_session *session      # NULL after the connection has gone
+    Wire *wire                    # borrowed: the listener outlives its connections
+    void *owner                   # borrowed: the native.h2.Connection that owns this struct
+    Stream *streams
+    uint32_t open_streams
+    Conn *next_dirty
+    bint dirty                    # in wire.dirty: something may be written
+    bint handshaken               # SETTINGS has come
+    bint closing
+    bint paused                   # the transport holds more than the cap: nothing more is written or read
+    bint queued                   # the transport may hold bytes: writing past it would reorder
+    mw_timer timer                # handshake, idle and stall checks
+    int64_t opened
+    int64_t active                # ns; last read
+    int64_t stalled               # ns; since when paused
+    uint64_t peer                 # key of the peer's budget
+    int fd
+
+cdef struct Hooks:                # what the pipeline does with what the wire brings; set once
+    void (*headers)(Stream *, int64_t now) noexcept
+    void (*message)(Stream *, Buffer *, int64_t now) noexcept   # takes the buffer
+    void (*ended)(Stream *, int64_t now) noexcept
+    void (*gone)(Stream *) noexcept                             # the client let go; the stream is freed on return
+    void (*drained)(Stream *) noexcept                          # everything queued has been handed to nghttp2
+    void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
+
+cdef struct Wire:                 # one listener's view of its connections; owned by native.h2.Listener
+    Hooks hooks
+    void *server                  # borrowed: the native.pipeline.Server the hooks work for
+    size_t message_size           # bytes; before and after decompression
+    size_t inflight_limit         # bytes of messages held over all connections
+    size_t inflight_bytes
+    int64_t handshake_timeout     # all ns
+    int64_t request_timeout
+    int64_t idle_stream_timeout
+    int64_t idle_connection_timeout
+    int64_t stall_timeout
+    uint32_t max_streams
+    Conn *dirty                   # connections with something to write, flushed once per tick
+    bint batch_pending            # a batch will run later in this tick and flush then
+    bint draining
+    int64_t now                   # the tick's reading of the monotonic clock
+    uint32_t connections
+
+cdef enum Phase:
+    PHASE_NEW = 0
+    PHASE_QUEUED                  # in its model's queue
+    PHASE_RUNNING                 # in a batch
+    PHASE_DONE                    # answered; a result that comes later is dropped and counted
+
+cdef enum:
+    INLINE_TENSORS = 4
+    INLINE_DIMENSIONS = 16
+
+cdef struct Exchange:
+    mw_timer deadline             # first: the timer's callback casts back
+    Stream *stream                # borrowed; NULL once the client has let go
+    Exchange *next_in_stream
+    Exchange *previous_queued
+    Exchange *next_queued         # the queue of its model, or the batch it runs in
+    void *model                   # borrowed: native.model.Model*, alive as long as the server's snapshot is
+    void *asked                   # borrowed: the model that the client asked for; `model` may be a rung of its ladder
+    int references                # stream, batch, deadline node: whoever lets go last frees it
+    uint8_t phase                 # enum Phase
+    uint8_t rung                  # next rung of the fallback ladder
+    uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
+    bint streaming                # answers go as ModelStreamInferResponse
+    bint flagged
+    bint has_score
+    bint reply_ready              # waits for its turn in a stream
+    bint timer_set
+    double score
+    double p_value
+    int64_t entered               # ns
+    int64_t due                   # ns; absolute; 0 for none
+    int64_t client_due            # ns; the client's own, less a margin; 0 for none
+    int64_t queued_at             # ns
+    int64_t rows                  # first dimension of every input; 1 where the model has no batch axis
+    Buffer body                   # the message: views and id point into it
+    Buffer converted              # typed contents in raw form: views may point into it
+    mw_span id                    # the client's request id
+    mw_view *view                 # the model's inputs in the model's order: inline_view, or owned
+    int64_t *dims                 # their dimensions, one input after the other: inline_dims, or owned
+    mw_view inline_view[INLINE_TENSORS]
+    int64_t inline_dims[INLINE_DIMENSIONS]
+    uint8_t *wanted               # owned; indices of the outputs asked for, in order; NULL for all
+    uint32_t wanteds
+    Buffer reply                  # framed answer, while it waits for its turn
+    Ending ending

@@ -1,0 +1,360 @@
+"""gRPC over HTTP/2: timeouts, message compression, status and its details."""
+from libc.limits cimport ULONG_MAX
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memchr, memcpy, memset, strlen
+
+from native.exchange cimport Buffer, Ending
+from native.verdict cimport VERDICT_TEXT, Verdict, code_of, name_of
+
+cdef extern from "zlib.h" nogil:
+    ctypedef struct z_stream:
+        const uint8_t *next_in
+        unsigned int avail_in
+        uint8_t *next_out
+        unsigned int avail_out
+        unsigned long total_out
+    enum:
+        Z_OK
+        Z_STREAM_END
+        Z_NO_FLUSH
+        Z_FINISH
+        Z_BUF_ERROR
+        Z_DEFLATED
+        Z_DEFAULT_STRATEGY
+    int inflateInit2(z_stream *, int)
+    int inflate(z_stream *, int)
+    int inflateEnd(z_stream *)
+    int deflateInit2(z_stream *, int, int, int, int, int)
+    int deflate(z_stream *, int)
+    int deflateEnd(z_stream *)
+    unsigned long deflateBound(z_stream *, unsigned long)
+
+cdef enum:
+    GZIP_ONLY = 16 + 15           # windowBits: a gzip wrapper, no zlib one
+    RATIO = 100                   # a message may not inflate to more than this times its size
+    RATIO_FREE = 65536            # below this size the ratio does not matter
+    DETAILS = 3 * VERDICT_TEXT
+
+cdef int64_t SECOND = 1000000000
+
+
+# ---- memory ------------------------------------------------------------------------------------------------
+
+cdef int buffer_reserve(Buffer *b, size_t capacity) noexcept nogil:
+    """Room for capacity bytes in all; 0, or -1 for want of memory (the buffer is then as before)."""
+    cdef uint8_t *data
+    if capacity <= b.capacity:
+        return 0
+    data = <uint8_t *>realloc(b.data, capacity)
+    if data == NULL:
+        return -1
+    b.data = data
+    b.capacity = capacity
+    return 0
+
+
+cdef void buffer_free(Buffer *b) noexcept nogil:
+    free(b.data)
+    b.data = NULL
+    b.size = 0
+    b.capacity = 0
+
+
+# ---- headers -----------------------------------------------------------------------------------------------
+
+cdef int64_t parse_timeout(const uint8_t *text, size_t size) noexcept nogil:
+    """A grpc-timeout value in ns, clamped to ten years; -1 if malformed (PROTOCOL-HTTP2.md: 1 to 8 digits, a unit)."""
+    cdef int64_t value = 0, unit
+    cdef size_t i
+    if size < 2 or size > 9:
+        return -1
+    for i in range(size - 1):
+        if text[i] < 48 or text[i] > 57:
+            return -1
+        value = value * 10 + (text[i] - 48)
+    if text[size - 1] == 72:      # H
+        unit = 3600 * SECOND
+    elif text[size - 1] == 77:    # M
+        unit = 60 * SECOND
+    elif text[size - 1] == 83:    # S
+        unit = SECOND
+    elif text[size - 1] == 109:   # m
+        unit = 1000000
+    elif text[size - 1] == 117:   # u
+        unit = 1000
+    elif text[size - 1] == 110:   # n
+        unit = 1
+    else:
+        return -1
+    return min(value, 10 * 365 * 86400 * SECOND // unit) * unit
+
+
+cdef bint wants_gzip(const uint8_t *text, size_t size, bint *accepts) noexcept nogil:
+    """Reads grpc-accept-encoding. accepts: the list holds gzip. The result: it holds gzip and not deflate.
+
+    grpc-core sends "identity, deflate, gzip" with every call, whether or not its user wants compression: that list
+    says what the client can do. A list with gzip and without deflate was made by someone who asked for gzip.
+    """
+    cdef size_t start = 0, end, i
+    cdef bint gzip = False, deflated = False
+    while start < size:
+        while start < size and (text[start] == 32 or text[start] == 44):
+            start += 1
+        end = start
+        while end < size and text[end] != 44 and text[end] != 32:
+            end += 1
+        if end - start == 4 and text[start] == 103 and text[start + 1] == 122 and text[start + 2] == 105 and text[start + 3] == 112:
+            gzip = True
+        elif end - start == 7 and text[start] == 100 and text[start + 1] == 101:
+            deflated = True
+        start = end
+    accepts[0] = gzip
+    return gzip and not deflated
+
+
+cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nogil:
+    to[0] = compressed
+    to[1] = size >> 24
+    to[2] = (size >> 16) & 255
+    to[3] = (size >> 8) & 255
+    to[4] = size & 255
+
+
+# ---- compression -------------------------------------------------------------------------------------------
+
+cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil:
+    """Replaces a gzip message by its contents. 0 done, -1 not gzip, -2 over the limit or the ratio, -3 no memory.
+
+    Memory is taken as output appears, never more than the limit: a bomb costs what it is refused at.
+    """
+    cdef z_stream z
+    cdef Buffer out
+    cdef int state = Z_OK
+    cdef size_t allowed = limit
+    if message.size * RATIO > RATIO_FREE:
+        allowed = min(limit, message.size * RATIO)
+    else:
+        allowed = min(limit, <size_t>RATIO_FREE)
+    memset(&z, 0, sizeof(z))
+    memset(&out, 0, sizeof(out))
+    if inflateInit2(&z, GZIP_ONLY) != Z_OK:
+        return -3
+    z.next_in = message.data
+    z.avail_in = <unsigned int>message.size
+    while state == Z_OK:
+        if out.size == out.capacity:
+            if out.size > allowed:
+                break
+            # one byte over what is allowed tells "exactly full" from "too much"
+            if buffer_reserve(&out, min(max(4 * message.size, 2 * out.capacity, <size_t>1024), allowed + 1)) < 0:
+                inflateEnd(&z)
+                buffer_free(&out)
+                return -3
+        z.next_out = out.data + out.size
+        z.avail_out = <unsigned int>(out.capacity - out.size)
+        state = inflate(&z, Z_NO_FLUSH)
+        out.size = out.capacity - z.avail_out
+        if state == Z_BUF_ERROR and z.avail_out == 0:
+            state = Z_OK
+        elif state == Z_OK and z.avail_in == 0 and z.avail_out > 0:
+            state = Z_BUF_ERROR       # the stream wants more than the message holds
+    inflateEnd(&z)
+    if out.size > allowed:
+        buffer_free(&out)
+        return -2
+    if state != Z_STREAM_END or z.avail_in != 0:
+        buffer_free(&out)
+        return -1
+    buffer_free(message)
+    message[0] = out
+    return 0
+
+
+cdef int deflate_message(Buffer *framed) noexcept nogil:
+    """Replaces a framed message by its gzip form where that is smaller. 1 compressed, 0 left as it was."""
+    cdef z_stream z
+    cdef Buffer out
+    cdef size_t size = framed.size - 5
+    memset(&z, 0, sizeof(z))
+    memset(&out, 0, sizeof(out))
+    if deflateInit2(&z, 1, Z_DEFLATED, GZIP_ONLY, 8, Z_DEFAULT_STRATEGY) != Z_OK:
+        return 0
+    # bounded by the message itself: what does not fit is not smaller
+    if buffer_reserve(&out, framed.size) < 0:
+        deflateEnd(&z)
+        return 0
+    z.next_in = framed.data + 5
+    z.avail_in = <unsigned int>size
+    z.next_out = out.data + 5
+    z.avail_out = <unsigned int>size
+    if deflate(&z, Z_FINISH) != Z_STREAM_END:
+        deflateEnd(&z)
+        buffer_free(&out)
+        return 0
+    out.size = 5 + z.total_out
+    deflateEnd(&z)
+    write_prefix(out.data, True, <uint32_t>(out.size - 5))
+    buffer_free(framed)
+    framed[0] = out
+    return 1
+
+
+# ---- status ------------------------------------------------------------------------------------------------
+
+cdef size_t put_varint(uint8_t *to, uint32_t value) noexcept nogil:
+    cdef size_t n = 0
+    while value > 127:
+        to[n] = (value & 127) | 128
+        value >>= 7
+        n += 1
+    to[n] = value
+    return n + 1
+
+
+cdef size_t put_bytes(uint8_t *to, int field, const void *data, size_t size) noexcept nogil:
+    cdef size_t n
+    to[0] = (field << 3) | 2
+    n = 1 + put_varint(to + 1, <uint32_t>size)
+    memcpy(to + n, data, size)
+    return n + size
+
+
+cdef size_t put_any(uint8_t *to, const char *url, const uint8_t *value, size_t size) noexcept nogil:
+    cdef uint8_t any[512]
+    cdef size_t n = put_bytes(any, 1, url, strlen(url))
+    n += put_bytes(any + n, 2, value, size)
+    return put_bytes(to, 3, any, n)
+
+
+cdef const char *BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+
+cdef char *base64_of(const uint8_t *data, size_t size) noexcept nogil:
+    """Unpadded base64, as gRPC's -bin headers want it. Owned by the caller; NULL for want of memory."""
+    cdef char *text = <char *>malloc(size * 4 // 3 + 5)
+    cdef size_t i = 0, n = 0
+    cdef uint32_t word
+    if text == NULL:
+        return NULL
+    while i + 2 < size:
+        word = (data[i] << 16) | (data[i + 1] << 8) | data[i + 2]
+        text[n] = BASE64[word >> 18]
+        text[n + 1] = BASE64[(word >> 12) & 63]
+        text[n + 2] = BASE64[(word >> 6) & 63]
+        text[n + 3] = BASE64[word & 63]
+        n += 4
+        i += 3
+    if size - i == 1:
+        text[n] = BASE64[data[i] >> 2]
+        text[n + 1] = BASE64[(data[i] & 3) << 4]
+        n += 2
+    elif size - i == 2:
+        text[n] = BASE64[data[i] >> 2]
+        text[n + 1] = BASE64[((data[i] & 3) << 4) | (data[i + 1] >> 4)]
+        text[n + 2] = BASE64[(data[i + 1] & 15) << 2]
+        n += 3
+    text[n] = 0
+    return text
+
+
+cdef char *percent_encoded(const char *text) noexcept nogil:
+    """A grpc-message value: bytes outside 0x20-0x7E and '%' as %XX. Owned by the caller; NULL for want of memory."""
+    cdef size_t size = strlen(text), i, n = 0
+    cdef uint8_t c
+    cdef char *out = <char *>malloc(3 * size + 1)
+    cdef const char *hexadecimal = "0123456789ABCDEF"
+    if out == NULL:
+        return NULL
+    for i in range(size):
+        c = <uint8_t>text[i]
+        if c < 0x20 or c > 0x7E or c == 37:
+            out[n] = 37
+            out[n + 1] = hexadecimal[c >> 4]
+            out[n + 2] = hexadecimal[c & 15]
+            n += 3
+        else:
+            out[n] = text[i]
+            n += 1
+    out[n] = 0
+    return out
+
+
+cdef char *details_of(const Verdict *verdict) noexcept nogil:
+    """base64 of google.rpc.Status{code, message, [ErrorInfo{reason, domain}, RetryInfo{retry_delay}]}."""
+    cdef uint8_t status[DETAILS]
+    cdef uint8_t inner[128]
+    cdef uint8_t duration[32]
+    cdef size_t n = 0, m, d = 0
+    cdef int64_t seconds, nanos
+    cdef const char *name = name_of(verdict.reason)
+    status[0] = 8
+    status[1] = code_of(verdict.reason)
+    n = 2 + put_bytes(status + 2, 2, verdict.text, strlen(verdict.text))
+    m = put_bytes(inner, 1, name, strlen(name))
+    m += put_bytes(inner + m, 2, <const char *>"modelward", 9)
+    n += put_any(status + n, "type.googleapis.com/google.rpc.ErrorInfo", inner, m)
+    if verdict.retry_ns > 0:
+        seconds = min(verdict.retry_ns // SECOND, <int64_t>0x7fffffff)
+        nanos = verdict.retry_ns % SECOND
+        duration[0] = 8
+        d = 1 + put_varint(duration + 1, <uint32_t>seconds)
+        duration[d] = 16
+        d += 1 + put_varint(duration + d + 1, <uint32_t>nanos)
+        m = put_bytes(inner, 1, duration, d)
+        n += put_any(status + n, "type.googleapis.com/google.rpc.RetryInfo", inner, m)
+    return base64_of(status, n)
+
+
+cdef void ending_of(Ending *ending, const Verdict *verdict) noexcept:
+    """Fills the trailers of a refusal. Want of memory leaves out the text, never the code."""
+    ending.code = code_of(verdict.reason)
+    ending.message = percent_encoded(verdict.text)
+    ending.details = details_of(verdict)
+    ending.pushback_ms = 0
+    if verdict.retry_ns < 0:
+        ending.pushback_ms = -1
+    elif verdict.retry_ns > 0:
+        ending.pushback_ms = (verdict.retry_ns + 999999) // 1000000
+
+
+cdef void ending_clear(Ending *ending) noexcept nogil:
+    free(ending.message)
+    free(ending.details)
+    memset(ending, 0, sizeof(Ending))
+
+
+# ---- for tests ---------------------------------------------------------------------------------------------
+
+def timeout_ns(bytes text) -> int:
+    """A grpc-timeout header value in ns; -1 if malformed."""
+    return parse_timeout(text, len(text))
+
+
+def gzip_roundtrip(bytes message, size_t limit) -> bytes:
+    """Inflates one gzip message under a limit. Raises ValueError (not gzip) or OverflowError (limit or ratio)."""
+    cdef Buffer b
+    memset(&b, 0, sizeof(b))
+    if buffer_reserve(&b, max(len(message), 1)) < 0:
+        raise MemoryError
+    memcpy(b.data, <const char *>message, len(message))
+    b.size = len(message)
+    cdef int state = inflate_message(&b, limit)
+    try:
+        if state == -1:
+            raise ValueError("not a gzip message")
+        if state == -2:
+            raise OverflowError("inflates to more than is allowed")
+        if state == -3:
+            raise MemoryError
+        return b.data[:b.size]
+    finally:
+        buffer_free(&b)
+
+
+def gzip_preference(bytes text) -> tuple[bool, bool]:
+    """(accepts gzip, prefers gzip) of a grpc-accept-encoding value."""
+    cdef bint accepts = False
+    cdef bint prefers = wants_gzip(text, len(text), &accepts)
+    return accepts, prefers

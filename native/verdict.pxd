@@ -1,0 +1,57 @@
+# Why a request was not simply answered, and what the wire says about it: the one place that maps reasons to status.
+from libc.stdint cimport int64_t
+
+cdef enum Code:                   # gRPC status codes
+    CODE_OK = 0
+    CODE_CANCELLED = 1
+    CODE_UNKNOWN = 2
+    CODE_INVALID_ARGUMENT = 3
+    CODE_DEADLINE_EXCEEDED = 4
+    CODE_NOT_FOUND = 5
+    CODE_PERMISSION_DENIED = 7
+    CODE_RESOURCE_EXHAUSTED = 8
+    CODE_FAILED_PRECONDITION = 9
+    CODE_UNIMPLEMENTED = 12
+    CODE_INTERNAL = 13
+    CODE_UNAVAILABLE = 14
+    CODE_UNAUTHENTICATED = 16
+    CODES = 17
+
+cdef enum Reason:
+    REASON_NONE = 0
+    REASON_PEER_LIMIT
+    REASON_IDENTITY_LIMIT
+    REASON_MODEL_LIMIT
+    REASON_TOTAL_LIMIT
+    REASON_MESSAGE_TOO_LARGE
+    REASON_INFLATED_TOO_LARGE
+    REASON_INFLIGHT_BYTES
+    REASON_MALFORMED_FRAMING
+    REASON_MALFORMED_MESSAGE
+    REASON_MALFORMED_TIMEOUT
+    REASON_UNSUPPORTED_ENCODING
+    REASON_UNKNOWN_METHOD
+    REASON_UNKNOWN_MODEL
+    REASON_UNKNOWN_VERSION
+    REASON_INVALID_INPUT
+    REASON_UNSUPPORTED_FEATURE
+    REASON_ANOMALY
+    REASON_DEADLINE
+    REASON_SLOW_REQUEST
+    REASON_QUEUE_FULL
+    REASON_BACKEND_FAILED
+    REASON_OUT_OF_MEMORY
+    REASON_DRAINING
+    REASONS
+
+cdef enum:
+    VERDICT_TEXT = 1024
+
+cdef struct Verdict:
+    int reason                    # enum Reason
+    int64_t retry_ns              # 0: a retry is pointless or the moment unknown; -1: do not retry (shedding)
+    char text[VERDICT_TEXT]       # for the client: cause, limit, when to retry; from a closed list, never an internal
+
+cdef int code_of(int reason) noexcept nogil
+cdef const char *name_of(int reason) noexcept nogil
+cdef bint may_fall_back(int reason) noexcept nogil

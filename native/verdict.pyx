@@ -1,0 +1,61 @@
+"""Reasons of refusal and their gRPC status."""
+
+cdef struct Row:
+    int code
+    const char *name
+    bint fallback                 # may the fallback ladder answer instead
+
+cdef Row[<int>REASONS] TABLE
+
+
+cdef void row(int reason, int code, const char *name, bint fallback=False) noexcept:
+    TABLE[reason].code = code
+    TABLE[reason].name = name
+    TABLE[reason].fallback = fallback
+
+
+row(REASON_NONE, CODE_OK, "NONE")
+# A client that asks for too much gets no fallback: it would be a way around the limit.
+row(REASON_PEER_LIMIT, CODE_RESOURCE_EXHAUSTED, "PEER_LIMIT")
+row(REASON_IDENTITY_LIMIT, CODE_RESOURCE_EXHAUSTED, "IDENTITY_LIMIT")
+row(REASON_MODEL_LIMIT, CODE_RESOURCE_EXHAUSTED, "MODEL_LIMIT")
+row(REASON_TOTAL_LIMIT, CODE_RESOURCE_EXHAUSTED, "TOTAL_LIMIT")
+row(REASON_MESSAGE_TOO_LARGE, CODE_RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE")
+row(REASON_INFLATED_TOO_LARGE, CODE_RESOURCE_EXHAUSTED, "INFLATED_TOO_LARGE")
+row(REASON_INFLIGHT_BYTES, CODE_RESOURCE_EXHAUSTED, "INFLIGHT_BYTES")
+# Nor does a client whose request is wrong: a fallback would hide the error.
+row(REASON_MALFORMED_FRAMING, CODE_INTERNAL, "MALFORMED_FRAMING")
+row(REASON_MALFORMED_MESSAGE, CODE_INVALID_ARGUMENT, "MALFORMED_MESSAGE")
+row(REASON_MALFORMED_TIMEOUT, CODE_INVALID_ARGUMENT, "MALFORMED_TIMEOUT")
+row(REASON_UNSUPPORTED_ENCODING, CODE_UNIMPLEMENTED, "UNSUPPORTED_ENCODING")
+row(REASON_UNKNOWN_METHOD, CODE_UNIMPLEMENTED, "UNKNOWN_METHOD")
+row(REASON_UNKNOWN_MODEL, CODE_NOT_FOUND, "UNKNOWN_MODEL")
+row(REASON_UNKNOWN_VERSION, CODE_NOT_FOUND, "UNKNOWN_VERSION")
+row(REASON_INVALID_INPUT, CODE_INVALID_ARGUMENT, "INVALID_INPUT")
+row(REASON_UNSUPPORTED_FEATURE, CODE_UNIMPLEMENTED, "UNSUPPORTED_FEATURE")
+row(REASON_SLOW_REQUEST, CODE_DEADLINE_EXCEEDED, "SLOW_REQUEST")
+# What the service is to blame for, the ladder may answer.
+row(REASON_ANOMALY, CODE_FAILED_PRECONDITION, "ANOMALY", True)
+row(REASON_DEADLINE, CODE_DEADLINE_EXCEEDED, "DEADLINE", True)
+row(REASON_QUEUE_FULL, CODE_UNAVAILABLE, "QUEUE_FULL", True)
+row(REASON_BACKEND_FAILED, CODE_INTERNAL, "BACKEND_FAILED", True)
+row(REASON_OUT_OF_MEMORY, CODE_RESOURCE_EXHAUSTED, "OUT_OF_MEMORY")
+row(REASON_DRAINING, CODE_UNAVAILABLE, "DRAINING")
+
+
+cdef int code_of(int reason) noexcept nogil:
+    return TABLE[reason].code
+
+
+cdef const char *name_of(int reason) noexcept nogil:
+    return TABLE[reason].name
+
+
+cdef bint may_fall_back(int reason) noexcept nogil:
+    return TABLE[reason].fallback
+
+
+def reasons() -> dict[str, int]:
+    """Every reason's name and gRPC status code, in the order of the enum."""
+    cdef int i
+    return {TABLE[i].name.decode(): TABLE[i].code for i in range(REASONS)}
