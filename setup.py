@@ -19,7 +19,8 @@ DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 KERNELS = {
     "limit": ["gcra.c"],
     "score": ["score.c"],
-    "oip": ["oip.c"],
+    "oip": ["oip.c", "oip_contents.c", "oip_write.c"],
+    "scan": ["oip.c", "oip_contents.c", "oip_write.c"],
     "deadline": ["wheel.c"],
     "batch": ["lane.c"],
 }

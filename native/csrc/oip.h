@@ -1,8 +1,12 @@
 /* inference.ModelInferRequest scanned in place, ModelInferResponse written.
  *
- * The scanner accepts exactly what protobuf's own parser accepts (unknown fields, packed and unpacked repeats,
+ * The scanner accepts exactly what protobuf's own parser (upb) accepts (unknown fields, packed and unpacked repeats,
  * last-one-wins scalars, wrong wire types as unknown fields, groups, UTF-8 in string fields) and copies nothing:
- * every span points into the message, which must outlive the scan result. */
+ * every span points into the message, which must outlive the scan result.
+ *
+ * Two deliberate differences. More tensors or dimensions than the tables hold are refused. And a parameter whose map
+ * entry also holds an unknown field counts, as in the C++, Go and Java parsers; upb alone hides such an entry, and
+ * what a backend behind us would obey must not be hidden from us. */
 #ifndef MODELWARD_OIP_H
 #define MODELWARD_OIP_H
 
@@ -11,8 +15,8 @@
 typedef enum {
     MW_SCAN_OK = 0,
     MW_SCAN_MALFORMED,         /* not a protobuf message of this type */
-    MW_SCAN_TOO_MANY_INPUTS,   /* more than MW_MAX_TENSORS inputs, raw contents or requested outputs */
-    MW_SCAN_TOO_MANY_OUTPUTS,
+    MW_SCAN_TOO_MANY_INPUTS,   /* more than MW_MAX_TENSORS inputs or raw contents */
+    MW_SCAN_TOO_MANY_OUTPUTS,  /* more than MW_MAX_TENSORS requested outputs */
     MW_SCAN_RANK,              /* more than MW_MAX_RANK dimensions */
 } mw_scan_status;
 
@@ -36,7 +40,7 @@ typedef struct {
 typedef struct {
     mw_span name;
     uint8_t shared_memory;
-    uint8_t classification;    /* Triton's classification extension is asked for */
+    uint8_t classification;    /* Triton's classification extension is asked for: the parameter is there and not 0 */
 } mw_scan_output;
 
 /* 256 inputs x ~300 bytes: one per process, reused for every message; never on a coroutine's or a thread's stack. */
@@ -46,22 +50,27 @@ typedef struct {
     mw_scan_input input[MW_MAX_TENSORS];
     mw_scan_output output[MW_MAX_TENSORS];
     mw_span raw[MW_MAX_TENSORS];
-    int64_t timeout_us;        /* parameter "timeout" (int64, uint64, or a string of digits); 0 when absent */
-    uint64_t priority;         /* parameter "priority"; 0 when absent */
+    int64_t timeout_us;        /* parameter "timeout" (int64, uint64, or a string of digits; saturates); 0 when absent */
+    uint64_t priority;         /* parameter "priority" (likewise); 0 when absent */
+    uint8_t timeout_invalid;   /* "timeout" is there but negative or not a whole number; timeout_us is then 0 */
+    uint8_t priority_invalid;  /* "priority" likewise */
     uint8_t sequence;          /* a sequence_id other than 0 or "" is present */
 } mw_scan;
 
-/* Cost: about 150 ns for one FP32 input of 30 elements. Never reads outside message; never allocates. */
+/* One pass; never reads outside message, never allocates, never recurses. The first fault found ends it, and only after
+ * MW_SCAN_OK is anything in out worth reading; entries past the counts are never initialised. */
 mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
 
-/* Only model_name (last one wins), for the limiter: stops at nothing, checks only what it walks over. 0 if malformed. */
+/* Only model_name (last one wins; empty when absent), for the limiter: walks the outermost fields and checks only those.
+ * Returns 0 if they are malformed. */
 int mw_oip_model_name(mw_span message, mw_span *name);
 
 /* The raw form of typed contents: bytes needed (SIZE_MAX on overflow), then the conversion into exactly that many.
  * dtype says which field is meant: BOOL bool_contents; INT8, INT16, INT32 int_contents; INT64 int64_contents;
  * UINT8, UINT16, UINT32 uint_contents; UINT64 uint64_contents; FP32 fp32_contents; FP64 fp64_contents; BYTES bytes_contents.
- * FP16 and BF16 have no typed form (mw_oip_contents_kind returns 0).
- * Returns 0, or -1 if a value does not fit the datatype (300 for INT8). */
+ * FP16 and BF16 have no typed form (mw_oip_contents_kind returns 0, and the size is 0).
+ * Elements of other fields are passed over: whoever allows only one kind looks at contents_kinds.
+ * Returns 0, or -1 if a value does not fit the datatype (300 for INT8) or size is not what mw_oip_contents_size said. */
 int mw_oip_contents_kind(mw_dtype dtype);
 size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype);
 int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);
@@ -69,7 +78,8 @@ int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t
 /* Checks a raw BYTES tensor: exactly `elements` length-prefixed strings fill it. Returns 1 if so. */
 int mw_oip_bytes_valid(mw_span raw, int64_t elements);
 
-/* Product of dimensions; -1 for a negative dimension or where it or the byte count would pass 2^62. */
+/* Product of dimensions (1 for rank 0); -1 for a negative dimension, or where the product of the dimensions that are not
+ * zero would pass 2^59, so that no byte count passes 2^62. A zero hides no overflow: [2^40, 2^40, 0] is -1. */
 int64_t mw_oip_elements(const int64_t *shape, uint32_t rank);
 
 /* ---- writing ModelInferResponse: sizes first, then bytes into memory the caller provides ---- */
@@ -92,7 +102,7 @@ typedef struct {
     const mw_reply_output *output;
 } mw_reply;
 
-/* Bytes of the encoded message. */
+/* Bytes of the encoded message. Strings must be UTF-8 and shapes not longer than MW_MAX_RANK: the caller's own. */
 size_t mw_oip_reply_size(const mw_reply *r);
 /* Writes exactly that many bytes; where[i] (may be NULL) receives the place of output i's raw bytes within `to`,
  * so that an output whose raw.data is NULL can be gathered there afterwards. Returns the bytes written. */
