@@ -1,0 +1,79 @@
+"""The command line of `serve` and `check` as the topmost layer of the configuration."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from proxy.config.address import parse_address
+from proxy.config.layer import Layer, merge
+from proxy.config.load import load
+from proxy.config.schema import Config, Listen
+from proxy.config.units import UnitError
+from proxy.problem import Problem, ProblemsFound
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that `from_arguments` reads; Triton's names are accepted beside Modelward's own."""
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL.onnx|REPOSITORY", help="one model, or a repository of models"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (YAML)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="sets",
+        metavar="A.B=C",
+        help="""one setting, value as YAML; keys with dots in quotes: models."fraud.v2".deadline=50ms""",
+    )
+    parser.add_argument("--model-repository", metavar="DIR", help="as REPOSITORY (Triton's flag)")
+    parser.add_argument(
+        "--grpc-port", type=int, metavar="N", help="port of listen.grpc; its host stays (Triton's flag)"
+    )
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        metavar="N",
+        help="port of listen.http, which answers /metrics, /healthz and /readyz; its host stays (Triton's flag)",
+    )
+    parser.add_argument("--metrics-port", type=int, metavar="N", help="the same as --http-port")
+
+
+def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration with the flags of `add_arguments` on top. Raises ProblemsFound."""
+    return load(arguments.config, arguments.sets, environ, lambda below: _flags(arguments, below))
+
+
+def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:
+    layers: list[Layer] = []
+    problems: list[Problem] = []
+    if arguments.model is not None and arguments.model_repository is not None:
+        problems.append(Problem("the repository is named twice", "--model-repository", how="Leave one of them out"))
+    for value, flag in ((arguments.model_repository, "--model-repository"), (arguments.model, "command line")):
+        if value is not None:
+            layers.append(Layer.of(("repository",), value, flag))
+    ports = [("grpc", arguments.grpc_port, "--grpc-port"), ("http", arguments.http_port, "--http-port")]
+    if arguments.http_port is None:
+        ports[1] = ("http", arguments.metrics_port, "--metrics-port")
+    elif arguments.metrics_port not in (None, arguments.http_port):
+        how = "Metrics and health share listen.http: give one of the two flags"
+        problems.append(Problem("this differs from --http-port", "--metrics-port", how=how))
+    for key, port, flag in ports:
+        if port is not None:
+            try:
+                address = parse_address(_current(below, key)).with_port(port)
+            except UnitError as error:
+                problems.append(Problem(str(error), flag, how=error.how))
+            else:
+                layers.append(Layer.of(("listen", key), str(address), flag))
+    if problems:
+        raise ProblemsFound(problems)
+    return merge(layers)
+
+
+def _current(below: Layer, key: str) -> object:
+    """The address that the port belongs to: as configured, or the default."""
+    listen = below.values.get("listen")
+    configured = listen.get(key) if isinstance(listen, dict) else None
+    return str(getattr(Listen(), key)) if configured is None else configured

@@ -1,0 +1,19 @@
+"""Keys that the design names and this version does not implement: refused by their name, not as a typing error."""
+
+ANY = "*"
+LATER: dict[tuple[str, ...], str] = {
+    ("tls",): "Terminate TLS in front of the server, or listen on a Unix socket",
+    ("trusted_proxies",): "The socket's peer address counts",
+    ("listen", "admin"): "Metrics and health are on listen.http",
+    ("models", ANY, "upstreams"): "Put the model's .onnx file into the repository",
+    ("models", ANY, "versions"): "Clients choose a version by its number; without one the highest answers",
+    ("models", ANY, "shadow"): "Leave it out",
+}
+
+
+def advice(path: tuple[str, ...]) -> str | None:
+    """What to do instead of a key that comes later; None for any other key."""
+    for pattern, instead in LATER.items():
+        if len(pattern) == len(path) and all(p in (ANY, k) for p, k in zip(pattern, path, strict=True)):
+            return instead
+    return None

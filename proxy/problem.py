@@ -1,0 +1,35 @@
+"""What is wrong, where, why it matters and how to mend it: the one form in which set-up reports its failures."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing a person has to mend before the program can serve.
+
+    what: the finding, a sentence without a full stop. where: file and line, flag or variable, or a model and version.
+    why: the reason it is refused, empty where `what` says it all. how: what to write or do instead.
+    """
+
+    what: str
+    where: str
+    why: str = ""
+    how: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}"
+        if self.why:
+            text += f": {self.why}"
+        return f"{text}. {self.how}" if self.how else text
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class ProblemsFound(Exception):
+    """Carries every problem of one stage, so that all of them can be mended in one go."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
