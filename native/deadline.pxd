@@ -2,12 +2,16 @@
 from libc.stdint cimport int64_t
 
 
-cdef extern from "wheel.h" nogil:
+cdef extern from "wheel.h":
     ctypedef struct mw_timer:
         # Embedded in the struct whose deadline it is; the owner sets fire with mw_timer_init and cancels before freeing.
         int64_t due_tick
-        void (*fire)(mw_timer *timer, int64_t now_ns) noexcept
+        void (*fire)(mw_timer *timer, int64_t now_ns) noexcept  # called with the GIL held
 
+    void mw_timer_init(mw_timer *timer, void (*fire)(mw_timer *, int64_t) noexcept)
+
+
+cdef extern from "wheel.h" nogil:
     ctypedef struct mw_wheel:
         int64_t tick
 
@@ -16,7 +20,6 @@ cdef extern from "wheel.h" nogil:
 
     void mw_wheel_init(mw_wheel *wheel, int64_t now_ns)
     void mw_wheel_advance(mw_wheel *wheel, int64_t now_ns)
-    void mw_timer_init(mw_timer *timer, void (*fire)(mw_timer *, int64_t) noexcept)
     bint mw_timer_pending(const mw_timer *timer)
     int64_t mw_timer_due_ns(const mw_timer *timer)
     void mw_wheel_add(mw_wheel *wheel, mw_timer *timer, int64_t due_ns)

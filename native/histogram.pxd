@@ -12,6 +12,7 @@ cdef extern from "histogram.h" nogil:
 
     ctypedef struct mw_histogram:
         uint64_t sum
+        uint64_t[242] cell
 
     unsigned mw_histogram_cell(uint64_t value)
     uint64_t mw_histogram_edge(unsigned cell)

@@ -52,7 +52,7 @@ typedef struct {
     int64_t seen_ns;               /* the last time given */
     int64_t now_ns;                /* time as the table counts it: never goes back; equal to seen_ns on a sane clock */
     int64_t overflow_tat_ns[MW_LEVELS];
-    uint64_t overflowed;           /* requests that were judged by an overflow cell */
+    uint64_t overflowed;           /* times that a claim was judged by an overflow cell */
 } mw_gcra;
 
 /* One level's part of a request: a key in the table (meter NULL), or a meter (then hash and rate are not read). */

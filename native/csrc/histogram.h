@@ -11,7 +11,6 @@
 #ifndef MODELWARD_HISTOGRAM_H
 #define MODELWARD_HISTOGRAM_H
 
-#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,11 +33,12 @@ static const uint64_t mw_histogram_ruling[MW_DECADES] = {
     50, 500, 5000, 50000, 500000, 5000000, 50000000, 500000000};
 
 /* The cell of a value. No division, no floating point: the decade from the bit length and one comparison, the place in
- * it by a multiplication with the rounded-up reciprocal (exact: values here are below 2^37, reciprocals have 64 bits). */
+ * it by a multiplication with the rounded-up reciprocal of half a ruling. That is exact: it errs by less than half a
+ * ruling x half a value / 2^64, at most 2.5e8 x 5e10 / 1.8e19 < 1, of the gap to the next whole quotient. */
 static inline unsigned mw_histogram_cell(uint64_t value) {
     static const uint64_t reciprocal[MW_DECADES] = {
-        UINT64_MAX / 50 + 1, UINT64_MAX / 500 + 1, UINT64_MAX / 5000 + 1, UINT64_MAX / 50000 + 1,
-        UINT64_MAX / 500000 + 1, UINT64_MAX / 5000000 + 1, UINT64_MAX / 50000000 + 1, UINT64_MAX / 500000000 + 1};
+        UINT64_MAX / 25 + 1, UINT64_MAX / 250 + 1, UINT64_MAX / 2500 + 1, UINT64_MAX / 25000 + 1,
+        UINT64_MAX / 250000 + 1, UINT64_MAX / 2500000 + 1, UINT64_MAX / 25000000 + 1, UINT64_MAX / 250000000 + 1};
     static const uint64_t decade_end[MW_DECADES] = {
         10000, 100000, 1000000, 10000000, 100000000, 1000000000, UINT64_C(10000000000), UINT64_C(100000000000)};
     /* cell within the decade, by 20ths of its start counted from the start: 180 of them */
@@ -59,7 +59,7 @@ static inline unsigned mw_histogram_cell(uint64_t value) {
     unsigned bits = 63u - (unsigned)__builtin_clzll(v);
     unsigned decade = ((bits * 1233) >> 12) - 3;  /* floor(log10(2^bits)) - 3, at most one too few; 1233/4096 ~ log10(2) */
     decade += v >= decade_end[decade];
-    unsigned twentieth = (unsigned)(((unsigned __int128)v * reciprocal[decade]) >> 64);
+    unsigned twentieth = (unsigned)(((unsigned __int128)(v >> 1) * reciprocal[decade]) >> 64);
     return 1 + decade * MW_CELLS_PER_DECADE + place[twentieth - 20];
 }
 
@@ -79,7 +79,7 @@ static inline void mw_histogram_record_ns(mw_histogram *h, int64_t ns) {
 #define MW_SCORE_UNIT 1e6
 
 static inline void mw_histogram_record_score(mw_histogram *h, double score) {
-    uint64_t value = score <= 1e6 ? (score > 0 ? (uint64_t)llrint(score * MW_SCORE_UNIT) : 0) : UINT64_C(1000000000000);
+    uint64_t value = score <= 1e6 ? (score > 0 ? (uint64_t)(score * MW_SCORE_UNIT + 0.5) : 0) : UINT64_C(1000000000000);
     mw_histogram_record(h, value);
 }
 
@@ -106,14 +106,14 @@ static const uint64_t mw_histogram_bounds[MW_HISTOGRAM_BOUNDS] = {
     UINT64_C(10000000000), UINT64_C(25000000000), UINT64_C(50000000000), UINT64_C(100000000000)};
 
 /* Cumulative Prometheus buckets: cumulative[i] = records of at most bounds[i] units. The bucket le="+Inf" is
- * mw_histogram_count. Bounds must ascend and each be a cell edge, since a bound within a cell could not be counted
+ * mw_histogram_count. Bounds must strictly ascend and each be a cell edge, since a bound within a cell could not be counted
  * exactly: returns -1, or the index of the first bound that is not so, and then nothing is written from there on. */
 static inline int mw_histogram_fold(const mw_histogram *h, const uint64_t *bounds, int count, uint64_t *cumulative) {
     uint64_t total = 0;
     unsigned next = 0;
     for (int i = 0; i < count; i++) {
         unsigned cell = mw_histogram_cell(bounds[i]);
-        if (mw_histogram_edge(cell) != bounds[i] || cell + 1 < next) return i;
+        if (mw_histogram_edge(cell) != bounds[i] || cell < next) return i;
         while (next <= cell) total += h->cell[next++];
         cumulative[i] = total;
     }

@@ -1,0 +1,156 @@
+"""The one timer wheel behind one timer of the event loop: where the wheel meets the clock and the loop."""
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport INT64_MIN, int64_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+cdef int64_t LONGEST_WAIT_NS = 86400000000000  # a day; the loop's timer then finds nothing due and is armed again
+
+
+cdef int64_t monotonic_ns() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
+
+
+cdef class Wheel:
+    """Timers of one event loop.
+
+    The loop holds at most one timer for all of them. Adding a deadline touches it only if nothing armed goes off earlier;
+    cancelling never does, so a busy server, whose deadlines are nearly all cancelled, arms about once per deadline span.
+    """
+
+    def __cinit__(self, loop, clock=None):
+        self.loop = loop
+        self.clock = clock
+        self.handle = None
+        self.armed_ns = MW_NO_TIMER
+        self.after = NULL
+        self.after_context = NULL
+        mw_wheel_init(&self.wheel, self.now_ns())
+        self.on_timer = self._on_timer
+
+    cdef int64_t now_ns(self) except -1:
+        return monotonic_ns() if self.clock is None else self.clock()
+
+    cdef int arm(self, int64_t due_ns) except -1:
+        cdef int64_t now_ns, left_ns = 0
+        if self.handle is not None:
+            self.handle.cancel()
+            self.handle = None
+        self.armed_ns = MW_NO_TIMER
+        if due_ns == MW_NO_TIMER:
+            return 0
+        now_ns = self.now_ns()
+        if due_ns > now_ns:
+            left_ns = min(due_ns - now_ns, LONGEST_WAIT_NS)
+        # libuv counts whole milliseconds, from a clock of its own that it rounds down: rounding up here makes it go off
+        # within a millisecond of the due time; where that is before it, fire_due finds nothing and arms the rest.
+        self.handle = self.loop.call_later(((left_ns + 999999) // 1000000) / 1000.0, self.on_timer)
+        self.armed_ns = due_ns
+        return 0
+
+    cdef int fire_due(self, int64_t now_ns) except -1:
+        cdef mw_timer *timer
+        self.armed_ns = INT64_MIN  # nothing that is added meanwhile arms: that is done once, below
+        mw_wheel_advance(&self.wheel, now_ns)
+        timer = mw_wheel_pop(&self.wheel)
+        while timer != NULL:
+            timer.fire(timer, now_ns)
+            timer = mw_wheel_pop(&self.wheel)
+        if self.after != NULL:
+            self.after(self.after_context, now_ns)
+        self.arm(mw_wheel_next_ns(&self.wheel))
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        return 0
+
+    def _on_timer(self):
+        self.handle = None
+        self.fire_due(self.now_ns())
+
+    @property
+    def armed(self):
+        """When the loop's timer goes off, in ns of the wheel's clock; None if nothing is armed."""
+        return None if self.armed_ns == MW_NO_TIMER else self.armed_ns
+
+    def next_ns(self):
+        """A time at or before the next timer's, in ns; None if the wheel is empty."""
+        cdef int64_t next_ns = mw_wheel_next_ns(&self.wheel)
+        return None if next_ns == MW_NO_TIMER else next_ns
+
+    def close(self):
+        """Takes the timer off the loop and lets go of it. Timers still in the wheel never fire; their owners cancel them."""
+        self.arm(MW_NO_TIMER)
+        self.on_timer = None
+
+
+cdef struct python_timer:
+    mw_timer timer              # first: a mw_timer of this kind is its python_timer
+    void *owner                 # the Timer around it; borrowed, it cannot go while the timer is pending
+
+
+cdef class Timer:
+    """A timer whose firing calls Python: for set-up and tests, since requests embed theirs.
+
+    callback(now_ns) may add or cancel any timer. What it raises is raised by the wheel after the round of firing; of
+    several failures the first. A pending timer keeps itself alive.
+    """
+
+    cdef python_timer held
+    cdef Wheel wheel
+    cdef object callback
+
+    def __cinit__(self, Wheel wheel not None, callback):
+        self.wheel = wheel
+        self.callback = callback
+        self.held.owner = <void *>self
+        mw_timer_init(&self.held.timer, fire_python)
+
+    def add(self, int64_t due_ns):
+        """Fires at due_ns (wheel's clock), at most one tick of 2**20 ns late. Raises ValueError if already pending."""
+        if mw_timer_pending(&self.held.timer):
+            raise ValueError("this timer is already pending: cancel it first")
+        Py_INCREF(self)
+        timer_add(self.wheel, &self.held.timer, due_ns)
+
+    def cancel(self):
+        """Takes the timer out of the wheel; nothing happens if it is not in it."""
+        if mw_timer_pending(&self.held.timer):
+            timer_cancel(self.wheel, &self.held.timer)
+            Py_DECREF(self)
+
+    @property
+    def pending(self):
+        """Whether the timer is in the wheel."""
+        return mw_timer_pending(&self.held.timer)
+
+
+cdef void fire_python(mw_timer *timer, int64_t now_ns) noexcept:
+    cdef Timer owner = <Timer>(<python_timer *>timer).owner
+    Py_DECREF(owner)  # the reference of add(); owner holds one of its own
+    try:
+        owner.callback(now_ns)
+    except BaseException as failure:
+        if owner.wheel.failure is None:
+            owner.wheel.failure = failure
+
+
+cdef void fire_nothing(mw_timer *timer, int64_t now_ns) noexcept:
+    pass
+
+
+def measure_add_cancel(int64_t rounds, int64_t span_ns):
+    """Nanoseconds per add + cancel of one deadline `span_ns` ahead, among 1024 pending ones, over `rounds` rounds."""
+    cdef mw_timer[1024] timers
+    cdef mw_wheel wheel
+    cdef int64_t i, start, now = monotonic_ns()
+    mw_wheel_init(&wheel, now)
+    for i in range(1024):
+        mw_timer_init(&timers[i], fire_nothing)
+        mw_wheel_add(&wheel, &timers[i], now + span_ns)
+    start = monotonic_ns()
+    for i in range(rounds):
+        mw_wheel_cancel(&wheel, &timers[i & 1023])
+        mw_wheel_add(&wheel, &timers[i & 1023], now + span_ns + i * 1000)
+    return (monotonic_ns() - start) / <double>rounds
