@@ -1,0 +1,145 @@
+"""What is served: models in order, their versions, and how a client's name finds one.
+
+The catalog itself is immutable: a reload builds the next one. What changes while it lives is each version's readiness
+and its statistics, and both are read, never kept, by whoever answers for them.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from proxy.models.suggest import did_you_mean
+from proxy.server.protocol import Code, RpcError, clip
+
+if TYPE_CHECKING:
+    from proxy.models.artifact import TensorSpec
+
+# Names and versions that an error message lists, so that it stays readable and far below a trailer's bound.
+LISTED_NAMES = 3
+LISTED_VERSIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatistics:
+    """Executions of one batch size (rows), as Triton's InferBatchStatistics; durations in nanoseconds."""
+
+    batch_size: int
+    count: int
+    compute_input_ns: int
+    compute_infer_ns: int
+    compute_output_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """One version's totals since it was loaded, with Triton's meaning; durations in nanoseconds.
+
+    `queue`, `compute_*` count requests, not executions: a request is charged the time of the batch it was in.
+    """
+
+    success_count: int = 0
+    success_ns: int = 0
+    fail_count: int = 0
+    fail_ns: int = 0
+    queue_count: int = 0
+    queue_ns: int = 0
+    compute_input_count: int = 0
+    compute_input_ns: int = 0
+    compute_infer_count: int = 0
+    compute_infer_ns: int = 0
+    compute_output_count: int = 0
+    compute_output_ns: int = 0
+    inference_count: int = 0  # rows
+    execution_count: int = 0  # batches
+    last_inference_ms: int = 0  # Unix time
+    batch_stats: list[BatchStatistics] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ServedVersion:
+    """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
+
+    A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
+    warm; until then `reason` says what is the matter, or is empty while it merely loads.
+    """
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    statistics: Callable[[], Statistics]
+    batchable: bool
+    max_batch: int
+    ready: bool = False
+    reason: str = ""
+    platform: str = "onnxruntime_onnx"
+    backend: str = "onnxruntime"
+
+
+def version_order(version: str) -> tuple[int, str]:
+    """Sorts versions as numbers; one that is no number comes before all that are."""
+    return (int(version), "") if version.isascii() and version.isdigit() else (-1, version)
+
+
+class Catalog:
+    """Served versions by model name; iterates over all of them, models in the order given, versions ascending."""
+
+    def __init__(self, served: Iterable[ServedVersion]) -> None:
+        self._models: dict[str, dict[str, ServedVersion]] = {}
+        for version in served:
+            versions = self._models.setdefault(version.name, {})
+            if version.version in versions:
+                raise ValueError(f"model {version.name!r} has version {version.version!r} twice")
+            versions[version.version] = version
+        for name, versions in self._models.items():
+            self._models[name] = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
+
+    def __iter__(self) -> Iterator[ServedVersion]:
+        for versions in self._models.values():
+            yield from versions.values()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._models.values()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._models)
+
+    def versions(self, name: str) -> tuple[ServedVersion, ...]:
+        """The model's versions, ascending. Raises RpcError NOT_FOUND, naming models spelt nearly so."""
+        try:
+            return tuple(self._models[name].values())
+        except KeyError:
+            raise RpcError(Code.NOT_FOUND, self._unknown_model(name), "MODEL_NOT_FOUND") from None
+
+    def lookup(self, name: str, version: str = "") -> ServedVersion:
+        """The version asked for, or the highest if none is. Raises RpcError NOT_FOUND."""
+        versions = self.versions(name)
+        if not version:
+            return versions[-1]
+        try:
+            return self._models[name][version]
+        except KeyError:
+            raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "VERSION_NOT_FOUND") from None
+
+    def not_ready(self) -> list[str]:
+        """One line for each version that is not ready, with the reason."""
+        return [f"{v.name} version {v.version}: {v.reason or 'loading'}" for v in self if not v.ready]
+
+    def _unknown_model(self, name: str) -> str:
+        if not self._models:
+            return f"unknown model {clip(name)!r}: no model is served"
+        suggestion = did_you_mean(name, self._models)
+        if suggestion:
+            return f"unknown model {clip(name)!r}: {suggestion}"
+        listed = ", ".join(clip(n) for n in islice(self._models, LISTED_NAMES))
+        unlisted = len(self._models) - LISTED_NAMES
+        return f"unknown model {clip(name)!r}: served are {listed}{f' and {unlisted} more' if unlisted > 0 else ''}"
+
+
+def _unknown_version(name: str, version: str, versions: tuple[ServedVersion, ...]) -> str:
+    newest = [v.version for v in versions[-LISTED_VERSIONS:]]
+    more = f" and {len(versions) - len(newest)} older" if len(versions) > len(newest) else ""
+    return f"model {clip(name)!r} has no version {clip(version)!r}: there are {', '.join(newest)}{more}"

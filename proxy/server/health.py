@@ -1,0 +1,42 @@
+"""grpc.health.v1 (grpc/grpc doc/health-checking.md): Check for probes, Watch for clients that balance load."""
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from proxy.server.call import Call
+from proxy.server.protocol import SERVICES, Code, Message, RpcError, clip, message_class
+from proxy.server.readiness import Readiness
+
+# "" is the server as a whole. Models are no gRPC services: ModelReady answers for them.
+KNOWN_SERVICES = frozenset(("", *SERVICES))
+
+
+class Health:
+    """Every known service shares one state, the server's readiness."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._response = message_class("grpc.health.v1.HealthCheckResponse")
+
+    def _status(self, name: str) -> Message:
+        return self._response(status=name)
+
+    def _serving(self, ready: bool) -> Message:
+        return self._status("SERVING" if ready else "NOT_SERVING")
+
+    async def check(self, request: Message, call: Call) -> Message:
+        if request.service not in KNOWN_SERVICES:
+            raise RpcError(Code.NOT_FOUND, f"unknown service {clip(request.service)!r}", "SERVICE_NOT_FOUND")
+        return self._serving(self._readiness.ready)
+
+    async def watch(self, request: Message, call: Call) -> AsyncGenerator[Message, None]:
+        """Never ends by itself: the client, or the drain of its connection, ends it."""
+        known = request.service in KNOWN_SERVICES
+        if not known:
+            yield self._status("SERVICE_NOT_FOUND")
+        async with aclosing(self._readiness.changes()) as changes:
+            async for ready in changes:
+                # The set of services is fixed, but the specification keeps the stream of an unknown one open.
+                if known:
+                    yield self._serving(ready)

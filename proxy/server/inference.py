@@ -1,0 +1,130 @@
+"""The cold half of inference.GRPCInferenceService: liveness, metadata, configuration, statistics, index.
+
+Answers follow Triton where servers of the protocol differ, because its clients and perf_analyzer are the strictest.
+"""
+from __future__ import annotations
+
+from importlib.metadata import version as distribution_version
+from typing import TYPE_CHECKING, Any
+
+from proxy.models.catalog import Catalog, ServedVersion, Statistics
+from proxy.server.call import Call
+from proxy.server.protocol import Message, RpcError, message_class
+from proxy.server.readiness import Readiness
+
+if TYPE_CHECKING:
+    from proxy.models.artifact import TensorSpec
+
+SERVER_NAME = "modelward"
+# Triton's names, and only of what is whole: its model_repository also loads, its schedule_policy also has priorities.
+EXTENSIONS = ("model_configuration", "statistics")
+
+
+class Inference:
+    def __init__(self, catalog: Catalog, readiness: Readiness) -> None:
+        self._catalog = catalog
+        self._readiness = readiness
+        self._version = distribution_version("modelward")
+
+    async def server_live(self, request: Message, call: Call) -> Message:
+        return _message("ServerLiveResponse", live=True)
+
+    async def server_ready(self, request: Message, call: Call) -> Message:
+        return _message("ServerReadyResponse", ready=self._readiness.ready)
+
+    async def model_ready(self, request: Message, call: Call) -> Message:
+        """An unknown model is not ready, and that is no error: so Triton answers, and clients poll it so."""
+        try:
+            ready = self._catalog.lookup(request.name, request.version).ready
+        except RpcError:
+            ready = False
+        return _message("ModelReadyResponse", ready=ready)
+
+    async def server_metadata(self, request: Message, call: Call) -> Message:
+        return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
+
+    async def model_metadata(self, request: Message, call: Call) -> Message:
+        served = self._catalog.lookup(request.name, request.version)
+        versions = (
+            [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
+        )
+        response = _message(
+            "ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform
+        )
+        for tensors, described in ((served.inputs, response.inputs), (served.outputs, response.outputs)):
+            for tensor in tensors:
+                described.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        return response
+
+    async def model_config(self, request: Message, call: Call) -> Message:
+        return _message(
+            "ModelConfigResponse", config=model_config(self._catalog.lookup(request.name, request.version))
+        )
+
+    async def model_statistics(self, request: Message, call: Call) -> Message:
+        if not request.name:
+            served = [v for v in self._catalog if request.version in ("", v.version)]
+        elif request.version:
+            served = [self._catalog.lookup(request.name, request.version)]
+        else:
+            served = list(self._catalog.versions(request.name))
+        response = _message("ModelStatisticsResponse")
+        for version in served:
+            _fill_statistics(response.model_stats.add(name=version.name, version=version.version), version.statistics())
+        return response
+
+    async def repository_index(self, request: Message, call: Call) -> Message:
+        response = _message("RepositoryIndexResponse")
+        for served in self._catalog:
+            if served.ready:
+                response.models.add(name=served.name, version=served.version, state="READY")
+            elif not request.ready:
+                state = "UNAVAILABLE" if served.reason else "LOADING"
+                response.models.add(name=served.name, version=served.version, state=state, reason=served.reason)
+        return response
+
+
+def _message(kind: str, /, **fields: object) -> Any:
+    return message_class(f"inference.{kind}")(**fields)
+
+
+def model_config(served: ServedVersion) -> Any:
+    """Triton's ModelConfig: where `max_batch_size` is positive, `dims` leave out the batch dimension."""
+    config = _message(
+        "ModelConfig",
+        name=served.name,
+        platform=served.platform,
+        backend=served.backend,
+        max_batch_size=served.max_batch if served.batchable else 0,
+        default_model_filename="model.onnx",
+    )
+    for tensors, described in ((served.inputs, config.input), (served.outputs, config.output)):
+        for tensor in tensors:
+            described.add(name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape[served.batchable :])
+    config.instance_group.add(name=f"{served.name}_0", count=1, kind="KIND_CPU")
+    if served.batchable:
+        # Present but empty: batches form from what arrives together, and nothing is ever delayed for them.
+        config.dynamic_batching.SetInParent()
+    return config
+
+
+def _data_type(tensor: TensorSpec) -> str:
+    return "TYPE_STRING" if tensor.datatype == "BYTES" else f"TYPE_{tensor.datatype}"
+
+
+def _fill_statistics(to: Any, statistics: Statistics) -> None:
+    to.last_inference = statistics.last_inference_ms
+    to.inference_count = statistics.inference_count
+    to.execution_count = statistics.execution_count
+    for stage in ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output"):
+        duration = getattr(to.inference_stats, stage)
+        # Set even where zero: perf_analyzer subtracts two readings of every stage.
+        duration.SetInParent()
+        duration.count = getattr(statistics, f"{stage}_count")
+        duration.ns = getattr(statistics, f"{stage}_ns")
+    for batch in statistics.batch_stats:
+        entry = to.batch_stats.add(batch_size=batch.batch_size)
+        for stage in ("compute_input", "compute_infer", "compute_output"):
+            duration = getattr(entry, stage)
+            duration.count = batch.count
+            duration.ns = getattr(batch, f"{stage}_ns")

@@ -1,0 +1,59 @@
+"""The data plane's counters at one moment, as plain data: what the collector reads and native's totals are poured into.
+
+Everything counts up from the start of the process, except the gauges named so. Keys that become label values come from
+closed sets (configured models, gRPC codes, refusal reasons, stages): a client's text is never a key.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.models.catalog import Statistics
+
+# Stands for every model name that is not served, so that strangers cannot mint time series.
+OTHER_MODEL = "_other"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`cumulative[i]` observations were <= `bounds[i]`; one more element than bounds, the last of which counts all.
+
+    Bounds ascend and are finite. `sum` is of all observations, in the unit of the bounds.
+    """
+
+    bounds: tuple[float, ...]
+    cumulative: tuple[int, ...]
+    sum: float
+
+    def __post_init__(self) -> None:
+        if len(self.cumulative) != len(self.bounds) + 1:
+            raise ValueError(f"{len(self.cumulative)} counts for {len(self.bounds)} bounds and infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSnapshot:
+    """One version of a model. Requests that ended before a version was chosen are counted under version ""."""
+
+    requests: Mapping[str, int] = field(default_factory=dict)  # by gRPC code name
+    seconds: Histogram | None = None  # entry to trailers, every request
+    statistics: Statistics | None = None  # absent where nothing can be executed: _other, version ""
+    pending: int = 0  # gauge: queued, not yet in an execution
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    versions: Mapping[str, VersionSnapshot] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)  # by reason
+    stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by room of the pipeline
+    anomaly_score: Histogram | None = None  # absent without a profile
+    anomalies: int = 0
+    fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
+    batch_rows: Histogram | None = None
+    late_results: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
+    inflight: int = 0  # gauge
+    connections: int = 0  # gauge
