@@ -6,6 +6,7 @@ is what is loaded, since nothing reads the file a second time.
 """
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -75,13 +76,14 @@ def _checked_size(found: os.stat_result, path: Path, largest: int) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise ProblemsFound([Problem("this is no regular file", str(path), how="Put a copy of the file there")])
     if found.st_nlink > 1:
+        name = shlex.quote(str(path))
         raise ProblemsFound(
             [
                 Problem(
                     f"the file has {found.st_nlink} hard links",
                     str(path),
                     "whoever holds another link can change it after it was checked",
-                    f"Make it a file of its own: cp '{path}' '{path}.new' && mv '{path}.new' '{path}'",
+                    f"Make it a file of its own: cp {name} {name}.new && mv {name}.new {name}",
                 )
             ]
         )
