@@ -56,7 +56,7 @@ def reply(
     model_version: str = "",
     id: str = "",
     *,
-    outputs: list[tuple[str, str, Sequence[int], bytes]] | None = None,
+    outputs: Sequence[tuple[str, str, Sequence[int], bytes]] | None = None,
     fallback: str = "",
     fallback_source: str = "",
     anomaly_score: float | None = None,

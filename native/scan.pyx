@@ -158,10 +158,10 @@ cdef uint32_t fill_outputs(list wanted, list alive, bint gather) except? 0:
 
 
 def reply(
-    str model_name="", str model_version="", str id="", *, list outputs=None, str fallback="", str fallback_source="",
+    str model_name="", str model_version="", str id="", *, outputs=None, str fallback="", str fallback_source="",
     anomaly_score=None, anomaly=None, bint gather=False, bint stream=False, unsigned repeats=1,
 ):
-    cdef list alive = [], wanted = outputs or []
+    cdef list alive = [], wanted = list(outputs or ())
     cdef mw_reply r
     r.model_name = text_span(model_name, alive)
     r.model_version = text_span(model_version, alive)
