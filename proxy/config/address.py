@@ -41,7 +41,7 @@ class Address:
 
 def _port(text: str, shown: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65535:
-        raise UnitError(f"{shown} has no port between 0 and 65535", HOW)
+        raise UnitError(f"{shown} is not between 0 and 65535", HOW)
     return int(text)
 
 
@@ -69,7 +69,7 @@ def parse_address(value: object) -> Address:
             raise UnitError(f"{value!r} has no IPv6 address in its brackets", HOW) from error
     elif not _HOST_NAME.fullmatch(host):
         raise UnitError(f"{value!r} has no valid host", HOW)
-    return Address(host=host, port=_port(port, repr(value)))
+    return Address(host=host, port=_port(port, f"the port of {value!r}"))
 
 
 ListenAddress = Annotated[
