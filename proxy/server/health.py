@@ -34,7 +34,7 @@ class Health:
         """Never ends by itself: the client, or the drain of its connection, ends it."""
         known = request.service in KNOWN_SERVICES
         if not known:
-            yield self._status("SERVICE_NOT_FOUND")
+            yield self._status("SERVICE_UNKNOWN")
         async with aclosing(self._readiness.changes()) as changes:
             async for ready in changes:
                 # The set of services is fixed, but the specification keeps the stream of an unknown one open.

@@ -26,8 +26,15 @@ def version(name: str, number: str, *, batchable: bool = True, ready: bool = Tru
         inputs = (tensor("text", "BYTES", 1),)
         outputs = (tensor("length", "INT64"),)
     return ServedVersion(
-        name=name, version=number, inputs=inputs, outputs=outputs, batchable=batchable, max_batch=256 if batchable else 1,
-        ready=ready, reason=reason, statistics=lambda: FRAUD_STATISTICS if number == "2" else Statistics(),
+        name=name,
+        version=number,
+        inputs=inputs,
+        outputs=outputs,
+        statistics=lambda: FRAUD_STATISTICS if number == "2" else Statistics(),
+        batchable=batchable,
+        max_batch=256 if batchable else 1,
+        ready=ready,
+        reason=reason,
     )
 
 

@@ -1,0 +1,289 @@
+"""The HTTP listener over real sockets: what it answers, and what a hostile client cannot make it do."""
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvloop
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from proxy.config.address import Address, parse_address
+from proxy.models.catalog import Catalog
+from proxy.server import http
+from proxy.server.http import MAX_CONNECTIONS, AppState, bound_address, start, stop
+from proxy.server.readiness import Readiness
+from proxy.telemetry.collector import registry
+from proxy.telemetry.snapshot import Snapshot
+from tests.proxy.server.catalogs import catalog, version
+
+READY = Catalog([version("fraud", "1")])
+
+
+@dataclass
+class Site:
+    """A running listener: its address and its switch."""
+
+    address: Address
+    readiness: Readiness
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self.address.host, self.address.port)
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, f"http://{self.address}{path}", headers=headers) as response,
+        ):
+            return response.status, await response.text(), response.headers
+
+    async def raw(self, request: bytes) -> bytes:
+        """Sends bytes on a fresh connection and reads until the server closes it."""
+        reader, writer = await self.connect()
+        writer.write(request)
+        try:
+            return await asyncio.wait_for(reader.read(), timeout=10)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def site(
+    models: Catalog = READY, take: Callable[[], Snapshot] = Snapshot, address: str = "127.0.0.1:0"
+) -> AsyncIterator[Site]:
+    readiness = Readiness()
+    readiness.set(True)
+    runner = await start(parse_address(address), AppState(lambda: models, readiness, registry(take)))
+    try:
+        yield Site(bound_address(runner), readiness)
+    finally:
+        await stop(runner)
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(body, timeout=30))
+
+
+def test_port_zero_is_replaced_by_the_port_the_kernel_chose() -> None:
+    async def body() -> None:
+        async with site() as s:
+            assert s.address.port > 0
+            assert (await s.get("/healthz"))[:2] == (200, "alive\n")
+
+    run(body())
+
+
+def test_a_unix_socket_answers_and_its_file_is_gone_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+
+    async def body() -> None:
+        async with site(address=f"unix:{path}") as s:
+            assert str(s.address) == f"unix:{path}"
+            connector = aiohttp.UnixConnector(path=str(path))
+            async with aiohttp.ClientSession(connector=connector) as session:
+                assert (await session.get("http://localhost/readyz")).status == 200
+        assert not path.exists()
+
+    run(body())
+
+
+def test_a_taken_port_is_an_error_at_start() -> None:
+    async def body() -> None:
+        async with site() as s:
+            with pytest.raises(OSError, match="address already in use"):
+                async with site(address=str(s.address)):
+                    pass
+
+    run(body())
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/v2/health/ready"])
+def test_ready_only_while_the_server_wants_traffic(path: str) -> None:
+    async def body() -> None:
+        async with site() as s:
+            assert (await s.get(path))[:2] == (200, "ready\n")
+            s.readiness.set(False, "draining")
+            assert (await s.get(path))[:2] == (503, "not ready\ndraining\n")
+
+    run(body())
+
+
+def test_not_ready_while_a_model_is_cold_and_each_one_is_named() -> None:
+    async def body() -> None:
+        async with site(catalog()) as s:
+            status, text, _ = await s.get("/readyz")
+            assert status == 503
+            assert text.splitlines()[1:] == [
+                "warming version 1: loading",
+                "broken version 1: its output 'map' is not a tensor",
+            ]
+
+    run(body())
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v2/health/live"])
+def test_alive_even_when_not_ready(path: str) -> None:
+    async def body() -> None:
+        async with site(catalog()) as s:
+            s.readiness.set(False, "draining")
+            assert (await s.get(path))[0] == 200
+
+    run(body())
+
+
+def test_metrics_are_prometheus_text_unless_openmetrics_is_accepted() -> None:
+    def take() -> Snapshot:
+        return Snapshot(inflight=3)
+
+    async def body() -> None:
+        async with site(take=take) as s:
+            _, text, headers = await s.get("/metrics")
+            assert headers["Content-Type"].startswith("text/plain; version=")
+            inflight = next(m for m in parse_text(text) if m.name == "modelward_inflight")
+            assert inflight.samples[0].value == 3
+            accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.3"
+            _, text, headers = await s.get("/metrics", Accept=accept)
+            assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+            assert "modelward_inflight" in {m.name for m in parse_openmetrics(text)}
+
+    run(body())
+
+
+def test_a_head_request_gets_headers_and_no_body() -> None:
+    async def body() -> None:
+        async with site() as s:
+            status, text, headers = await s.get("/metrics", "HEAD")
+            assert (status, text) == (200, "")
+            assert int(headers["Content-Length"]) > 0
+
+    run(body())
+
+
+def test_other_methods_and_other_paths_are_refused() -> None:
+    async def body() -> None:
+        async with site() as s:
+            status, _, headers = await s.get("/metrics", "POST")
+            assert (status, headers["Allow"]) == (405, "GET, HEAD")
+            assert (await s.get("/"))[0] == 404
+            assert (await s.get("/metrics/../../etc/passwd"))[0] == 404
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"200"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"404"),
+        (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 10_000 + b"\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: y\r\n" % i for i in range(200)) + b"\r\n", b"400"),
+        (b"\x16\x03\x01 not http\r\n\r\n", b"400"),
+    ],
+    ids=["alive", "no page", "long path", "long header", "many headers", "TLS"],
+)
+def test_no_answer_tells_which_software_answers(request_bytes: bytes, status: bytes) -> None:
+    async def body() -> None:
+        async with site() as s:
+            head, _, _ = (await s.raw(request_bytes)).partition(b"\r\n\r\n")
+            assert head.split()[1] == status
+            assert b"Server: modelward\r\n" in head + b"\r\n"
+            assert b"aiohttp" not in head
+            assert b"Python" not in head
+
+    run(body())
+
+
+def test_a_broken_scrape_is_a_500_without_details_and_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Snapshot:
+        raise RuntimeError("secret path")
+
+    async def body() -> None:
+        async with site(take=broken) as s:
+            status, text, headers = await s.get("/metrics")
+            assert (status, text, headers["Server"]) == (500, "Internal Server Error\n", "modelward")
+            assert (await s.get("/healthz"))[0] == 200
+
+    with caplog.at_level(logging.ERROR):
+        run(body())
+    assert [r.getMessage() for r in caplog.records] == ["HTTP /metrics failed"]
+    assert "secret path" in caplog.text
+
+
+def test_garbage_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        async with site() as s:
+            for _ in range(5):
+                await s.raw(b"\x16\x03\x01 not http\r\n\r\n")
+
+    with caplog.at_level(logging.INFO):
+        run(body())
+    assert not caplog.records
+
+
+def test_silent_connections_cannot_keep_a_probe_out() -> None:
+    async def body() -> None:
+        async with site() as s:
+            silent = [await s.connect() for _ in range(2 * MAX_CONNECTIONS)]
+            assert (await s.get("/healthz"))[0] == 200
+            oldest, newest = silent[0][0], silent[-1][0]
+            assert await oldest.read() == b""
+            assert not newest.at_eof()
+            for _, writer in silent:
+                writer.close()
+
+    run(body())
+
+
+def test_a_client_that_never_reads_makes_way_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 50_000_000  # more than the kernel buffers between the two
+    monkeypatch.setattr(http, "_TEXT", (lambda _: bytes(size), "text/plain"))
+
+    async def body() -> None:
+        async with site() as s:
+            reader, writer = await s.connect()
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            others = [await s.connect() for _ in range(MAX_CONNECTIONS)]
+            assert (await s.get("/healthz"))[0] == 200
+            received = 0
+            with suppress(ConnectionResetError):
+                while chunk := await reader.read(1 << 20):
+                    received += len(chunk)
+            assert received < size
+            for _, other in others:
+                other.close()
+            writer.close()
+
+    run(body())
+
+
+def test_a_request_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LINGER_SECONDS", 0.05)
+
+    async def body() -> None:
+        async with site() as s:
+            reader, writer = await s.connect()
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), timeout=10)
+            assert answer == b"HTTP/1.1 200 OK\r\n"
+            rest = await asyncio.wait_for(reader.read(), timeout=5)  # ends because the server cuts the connection
+            assert rest.endswith(b"alive\n")
+            writer.close()
+
+    run(body())
+
+
+def test_the_registry_is_the_servers_own() -> None:
+    assert isinstance(registry(Snapshot), CollectorRegistry)
+    first, second = registry(Snapshot), registry(Snapshot)
+    assert first is not second

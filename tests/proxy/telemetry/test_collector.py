@@ -1,0 +1,185 @@
+"""What a scrape shows, read back by the parsers of both exposition formats."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import exposition
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from proxy.telemetry.collector import registry
+from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
+from tests.proxy.server.catalogs import FRAUD_STATISTICS
+
+SECONDS = Histogram(bounds=(0.001, 0.01), cumulative=(4, 9, 10), sum=0.05)
+SNAPSHOT = Snapshot(
+    models={
+        "fraud": ModelSnapshot(
+            versions={
+                "": VersionSnapshot(requests={"RESOURCE_EXHAUSTED": 7}),
+                "2": VersionSnapshot({"OK": 9, "INVALID_ARGUMENT": 1}, SECONDS, FRAUD_STATISTICS, pending=4),
+            },
+            refusals={"RATE_LIMIT_MODEL": 7},
+            stages={"decode": Histogram((1e-6,), (8, 10), 2e-5), "score": Histogram((1e-6,), (10, 10), 4e-6)},
+            anomaly_score=Histogram((0.5, 1.0), (3, 9, 9), 4.5),
+            anomalies=2,
+            fallbacks={"DEADLINE": 5},
+            batch_rows=Histogram((1.0, 8.0), (1, 5, 5), 12.0),
+            late_results=6,
+        ),
+        OTHER_MODEL: ModelSnapshot(versions={"": VersionSnapshot(requests={"NOT_FOUND": 3})}),
+    },
+    inflight=11,
+    connections=12,
+)
+LABELS = {"model": "fraud", "version": "2"}
+
+
+def text() -> str:
+    return exposition.generate_latest(registry(lambda: SNAPSHOT)).decode()
+
+
+def samples(scrape: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {(s.name, frozenset(s.labels.items())): s.value for m in parse_text(scrape or text()) for s in m.samples}
+
+
+def value(name: str, **labels: str) -> float:
+    return samples()[(name, frozenset(labels.items()))]
+
+
+def ours(families: Iterator[Any]) -> dict[str, Any]:
+    return {m.name: m for m in families if m.name.startswith(("modelward_", "nv_"))}
+
+
+def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
+    families = ours(parse_text(text()))
+    shown = {name: {frozenset(s.labels) - {"le"} for s in family.samples} for name, family in families.items()}
+    per_version = {frozenset({"model", "version"})}
+    assert shown == {
+        "modelward_requests": {frozenset({"model", "version", "code"})},
+        "modelward_request_seconds": per_version,
+        "modelward_refusals": {frozenset({"model", "reason"})},
+        "modelward_stage_seconds": {frozenset({"stage", "model"})},
+        "modelward_anomaly_score": {frozenset({"model"})},
+        "modelward_anomalies": {frozenset({"model"})},
+        "modelward_fallbacks": {frozenset({"model", "reason"})},
+        "modelward_batch_rows": {frozenset({"model"})},
+        "modelward_late_results": {frozenset({"model"})},
+        "modelward_inflight": {frozenset()},
+        "modelward_connections": {frozenset()},
+        "nv_inference_request_success": per_version,
+        "nv_inference_request_failure": per_version,
+        "nv_inference_count": per_version,
+        "nv_inference_exec_count": per_version,
+        "nv_inference_request_duration_us": per_version,
+        "nv_inference_queue_duration_us": per_version,
+        "nv_inference_compute_input_duration_us": per_version,
+        "nv_inference_compute_infer_duration_us": per_version,
+        "nv_inference_compute_output_duration_us": per_version,
+        "nv_inference_pending_request_count": per_version,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "expected"),
+    [
+        ("modelward_requests_total", {**LABELS, "code": "OK"}, 9),
+        ("modelward_requests_total", {"model": "fraud", "version": "", "code": "RESOURCE_EXHAUSTED"}, 7),
+        ("modelward_requests_total", {"model": "_other", "version": "", "code": "NOT_FOUND"}, 3),
+        ("modelward_refusals_total", {"model": "fraud", "reason": "RATE_LIMIT_MODEL"}, 7),
+        ("modelward_fallbacks_total", {"model": "fraud", "reason": "DEADLINE"}, 5),
+        ("modelward_anomalies_total", {"model": "fraud"}, 2),
+        ("modelward_late_results_total", {"model": "fraud"}, 6),
+        ("modelward_inflight", {}, 11),
+        ("modelward_connections", {}, 12),
+    ],
+)
+def test_counters_and_gauges_show_the_snapshots_figures(name: str, labels: dict[str, str], expected: float) -> None:
+    assert value(name, **labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nv_inference_request_success", 9),
+        ("nv_inference_request_failure", 1),
+        ("nv_inference_count", 12),
+        ("nv_inference_exec_count", 5),
+        ("nv_inference_request_duration_us", 9),
+        ("nv_inference_queue_duration_us", 0.9),
+        ("nv_inference_compute_input_duration_us", 0.09),
+        ("nv_inference_compute_infer_duration_us", 7),
+        ("nv_inference_compute_output_duration_us", 0.08),
+        ("nv_inference_pending_request_count", 4),
+    ],
+)
+def test_tritons_metrics_keep_its_names_and_its_microseconds(name: str, expected: float) -> None:
+    assert value(name, **LABELS) == pytest.approx(expected)
+
+
+def test_a_histogram_shows_cumulative_buckets_their_sum_and_their_count() -> None:
+    assert value("modelward_request_seconds_bucket", **LABELS, le="0.001") == 4
+    assert value("modelward_request_seconds_bucket", **LABELS, le="0.01") == 9
+    assert value("modelward_request_seconds_bucket", **LABELS, le="+Inf") == 10
+    assert value("modelward_request_seconds_count", **LABELS) == 10
+    assert value("modelward_request_seconds_sum", **LABELS) == 0.05
+
+
+def test_each_stage_is_a_histogram_of_its_own() -> None:
+    assert value("modelward_stage_seconds_bucket", stage="decode", model="fraud", le="1e-06") == 8
+    assert value("modelward_stage_seconds_bucket", stage="score", model="fraud", le="1e-06") == 10
+
+
+def test_strangers_have_requests_but_nothing_that_only_a_model_can_have() -> None:
+    shown = {name for name, labels in samples() if ("model", OTHER_MODEL) in labels}
+    assert shown == {"modelward_requests_total"}
+
+
+def test_the_openmetrics_form_is_valid_and_shows_the_same() -> None:
+    scraped = openmetrics.generate_latest(registry(lambda: SNAPSHOT)).decode()
+    assert scraped.endswith("# EOF\n")
+    flat = {
+        (s.name, frozenset(s.labels.items())): s.value
+        for family in ours(parse_openmetrics(scraped)).values()
+        for s in family.samples
+    }
+    assert flat == {key: v for key, v in samples().items() if key[0].startswith(("modelward_", "nv_"))}
+
+
+def test_a_label_with_quotes_and_newlines_stays_one_label() -> None:
+    odd = 'a"b\\c\nd'
+    snapshot = Snapshot(models={odd: ModelSnapshot(refusals={"R": 1})})
+    scraped = samples(exposition.generate_latest(registry(lambda: snapshot)).decode())
+    assert scraped[("modelward_refusals_total", frozenset({("model", odd), ("reason", "R")}))] == 1
+
+
+def test_the_process_the_platform_and_the_collector_are_shown_beside() -> None:
+    shown = {m.name for m in parse_text(text())}
+    assert {"process_resident_memory_bytes", "python_info", "python_gc_collections"} <= shown
+
+
+def test_each_scrape_takes_one_snapshot_and_registering_takes_none() -> None:
+    taken: list[Snapshot] = []
+
+    def take() -> Snapshot:
+        taken.append(SNAPSHOT)
+        return SNAPSHOT
+
+    own = registry(take)
+    assert not taken
+    exposition.generate_latest(own)
+    exposition.generate_latest(own)
+    assert len(taken) == 2
+
+
+def test_a_histogram_needs_one_count_more_than_bounds() -> None:
+    with pytest.raises(ValueError, match="2 counts for 2 bounds and infinity"):
+        Histogram((1.0, 2.0), (1, 2), 3.0)
+
+
+def test_an_idle_server_can_be_scraped() -> None:
+    scraped = exposition.generate_latest(registry(Snapshot)).decode()
+    assert samples(scraped)[("modelward_inflight", frozenset())] == 0
