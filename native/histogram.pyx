@@ -68,7 +68,9 @@ def measure_record(int64_t rounds):
         histogram.cell[i] = 0
     histogram.sum = 0
     for i in range(rounds):
-        x = x * 6364136223846793005 + 1442695040888963407
+        x ^= x << 13
+        x ^= x >> 7
+        x ^= x << 17
         mw_histogram_record_ns(&histogram, <int64_t>(x >> (27 + (x & 31))))
     if mw_histogram_count(&histogram) != <uint64_t>rounds:
         raise AssertionError("records were lost")

@@ -175,25 +175,21 @@ static inline int64_t *cell_of(mw_gcra *table, uint64_t hash, mw_level level, in
 
 /* ---- the algorithm ---- */
 
-/* When the TAT is taken to be: not in the past, and no further ahead than this rate can push it, so that debt run up under
- * a slower rate (before a reload) does not outlive that rate. */
-static inline int64_t effective_tat(int64_t tat_ns, mw_rate rate, int64_t now) {
-    int64_t most = now + rate.tolerance_ns + rate.interval_ns;
-    return tat_ns < now ? now : tat_ns > most ? most : tat_ns;
-}
-
-/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the tolerance. */
-static inline int64_t wait_for(int64_t tat_ns, mw_rate rate, int64_t cost, int64_t now) {
-    int64_t ahead;
+/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the tolerance.
+ * A TAT further ahead than this rate can push it was run up under a slower rate (before a reload): it is cut to that, for
+ * good, so that such debt does not outlive its rate. */
+static inline int64_t wait_for(int64_t *tat_ns, mw_rate rate, int64_t cost, int64_t now) {
+    int64_t most = now + rate.tolerance_ns + rate.interval_ns, ahead;
+    if (*tat_ns > most) *tat_ns = most;
     if (__builtin_mul_overflow(cost - 1, rate.interval_ns, &ahead) || ahead > rate.tolerance_ns) return MW_RETRY_NEVER;
-    int64_t wait = effective_tat(tat_ns, rate, now) - now + ahead - rate.tolerance_ns;
+    int64_t wait = (*tat_ns > now ? *tat_ns - now : 0) + ahead - rate.tolerance_ns;
     return wait > 0 ? wait : 0;
 }
 
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns) {
     if (rate.interval_ns == 0) return 0;
     int64_t now = move_time(table, now_ns);
-    return wait_for(*cell_of(table, hash, level, now), rate, 1, now);
+    return wait_for(cell_of(table, hash, level, now), rate, 1, now);
 }
 
 static inline mw_rate rate_of(const mw_claim *claim) { return claim->meter ? claim->meter->rate : claim->rate; }
@@ -217,7 +213,7 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
             table->overflowed += cell[i] == &table->overflow_tat_ns[claim->level];
             moved = 1;
         }
-        int64_t wait = wait_for(*cell[i], rate, cost, now);
+        int64_t wait = wait_for(cell[i], rate, cost, now);
         if (wait > longest) {
             longest = wait;
             refused_by = i;
@@ -235,7 +231,7 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
         /* Placing one claim's key may have moved another's, or taken its slot if it owed nothing. Once charged a cell owes,
          * and nothing takes it. (Two new keys after the same last slot: the second is charged to its overflow cell, unasked.) */
         if (moved && claim->meter == NULL) cell[i] = cell_of(table, claim->hash, claim->level, now);
-        *cell[i] = effective_tat(*cell[i], rate, now) + cost * rate.interval_ns;
+        *cell[i] = (*cell[i] > now ? *cell[i] : now) + cost * rate.interval_ns;
     }
     return MW_ADMITTED;
 }

@@ -39,8 +39,8 @@ static inline unsigned mw_histogram_cell(uint64_t value) {
     static const uint64_t reciprocal[MW_DECADES] = {
         UINT64_MAX / 25 + 1, UINT64_MAX / 250 + 1, UINT64_MAX / 2500 + 1, UINT64_MAX / 25000 + 1,
         UINT64_MAX / 250000 + 1, UINT64_MAX / 2500000 + 1, UINT64_MAX / 25000000 + 1, UINT64_MAX / 250000000 + 1};
-    static const uint64_t decade_end[MW_DECADES] = {
-        10000, 100000, 1000000, 10000000, 100000000, 1000000000, UINT64_C(10000000000), UINT64_C(100000000000)};
+    static const uint64_t power[MW_DECADES + 1] = {  /* of ten, from 1e3 */
+        1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, UINT64_C(10000000000), UINT64_C(100000000000)};
     /* cell within the decade, by 20ths of its start counted from the start: 180 of them */
     static const uint8_t place[180] = {
 #define P2(c) c, c
@@ -57,8 +57,8 @@ static inline unsigned mw_histogram_cell(uint64_t value) {
     if (value > UINT64_C(100000000000)) return MW_CELL_ABOVE;
     uint64_t v = value - 1;    /* cells are closed above: the value on an edge belongs below it */
     unsigned bits = 63u - (unsigned)__builtin_clzll(v);
-    unsigned decade = ((bits * 1233) >> 12) - 3;  /* floor(log10(2^bits)) - 3, at most one too few; 1233/4096 ~ log10(2) */
-    decade += v >= decade_end[decade];
+    unsigned below = ((bits * 1233) >> 12) - 2;  /* floor(log10(2^bits)) - 2, 1233 / 4096 ~ log10(2): 0 to 8 */
+    unsigned decade = below - (v < power[below]);
     unsigned twentieth = (unsigned)(((unsigned __int128)(v >> 1) * reciprocal[decade]) >> 64);
     return 1 + decade * MW_CELLS_PER_DECADE + place[twentieth - 20];
 }

@@ -1,0 +1,83 @@
+"""Nanoseconds per operation of the limiter, the timer wheel and the histogram, against their budgets.
+
+`python -m tests.bench.bench_kernels` prints them; `measure()` gives them to others. Each figure is the median of seven
+rounds after one that is thrown away; the loops are compiled, so no call from Python is in it.
+"""
+import platform
+import statistics
+from collections.abc import Callable
+
+from native.deadline import measure_add_cancel
+from native.histogram import measure_record
+from native.limit import Limiter, Meter, measure_admit, measure_hash, request_many
+
+ROUNDS = 7
+OPERATIONS = 300_000
+BUDGET_NS = {
+    "limit: admit, four levels, 256 peers": 80.0,
+    "limit: admit, four levels, 4096 peers": 80.0,
+    "limit: refuse, four levels, 256 peers": 80.0,
+    "deadline: add + cancel": 30.0,
+    "histogram: record": 10.0,
+}
+
+
+def median_ns(once: Callable[[], float]) -> float:
+    once()
+    return statistics.median(once() for _ in range(ROUNDS))
+
+
+def limiter_of_four_levels(rate: float) -> tuple[Limiter, Meter]:
+    limiter = Limiter()
+    limiter.set_peer(rate, 500)
+    limiter.set_identity(rate, 500)
+    limiter.set_total(rate * 10_000, 500_000)
+    return limiter, Meter(rate * 10_000, 500_000)
+
+
+def admit_ns(peers: int, *, admitted: bool) -> float:
+    """Every request admitted, or all but the first thousand refused by peer and identity."""
+    rate = 1000.0 if admitted else 0.001
+    step_ns = 1_000_000 if admitted else 1
+
+    def once() -> float:
+        ns, share = measure_admit(*limiter_of_four_levels(rate), peers, OPERATIONS, step_ns)
+        if (share == 1.0) is not admitted:
+            raise AssertionError(f"{share:.3f} of the requests were admitted: this does not measure what it says")
+        return ns
+
+    return median_ns(once)
+
+
+def measure() -> dict[str, float]:
+    """Figures by name, in ns per operation; those with a budget are in BUDGET_NS."""
+    limiter = Limiter()
+    name = b"sixteen bytes of"
+    return {
+        "limit: admit, four levels, 256 peers": admit_ns(256, admitted=True),
+        "limit: admit, four levels, 4096 peers": admit_ns(4096, admitted=True),
+        "limit: refuse, four levels, 256 peers": admit_ns(256, admitted=False),
+        "limit: hash of 16 bytes (once per connection)": median_ns(lambda: measure_hash(limiter, name, OPERATIONS)),
+        "deadline: add + cancel": median_ns(lambda: measure_add_cancel(OPERATIONS, 50_000_000)),
+        "histogram: record": median_ns(lambda: measure_record(OPERATIONS)),
+    }
+
+
+def share_of_million_keys_held() -> float:
+    """How many of 2**20 new keys, all owing, found a slot of their own in 32 MiB."""
+    limiter = Limiter()
+    limiter.set_peer(0.001, 1)
+    request_many(limiter, 0, 1 << 20, 1_000_000_000)
+    return 1 - limiter.overflowed / (1 << 20)
+
+
+def main() -> None:
+    print(f"{platform.processor() or platform.machine()}, median of {ROUNDS} rounds of {OPERATIONS} operations")
+    for name, ns in measure().items():
+        budget = f"  {ns / BUDGET_NS[name]:5.0%} of {BUDGET_NS[name]:.0f}" if name in BUDGET_NS else ""
+        print(f"{name:48} {ns:7.1f} ns{budget}")
+    print(f"{'limit: 2**20 debtors held in 32 MiB':48} {share_of_million_keys_held():7.1%}")
+
+
+if __name__ == "__main__":
+    main()
