@@ -3,6 +3,7 @@
 `Path.write_bytes` puts one into a repository; ONNX Runtime's `InferenceSession` takes the bytes as they are.
 Unless a function says otherwise the first axis is the batch, dynamic and named "batch".
 """
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """Validation errors of the schema told as problems: which key, on which line, and what to write instead."""
 
+import re
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -55,7 +56,9 @@ def _explain(kind: str, message: str, path: Path, value: object, context: dict[s
         case "literal_error":
             near = did_you_mean(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
             return f"{_shown(value)} is none of {context['expected']}", "", near.capitalize()
-    text = message[0].lower() + message[1:]
+    # in YAML's words instead of Python's
+    text = re.sub(r" or instance of \w+", "", message[0].lower() + message[1:])
+    text = text.replace("dictionary", "mapping").replace("tuple", "list")
     return f"{_shown(value)}: {text}", "", _description(path)
 
 

@@ -59,6 +59,8 @@ class _Reader:
             raise self.fail(
                 node, "the document is too large or too deep", f"At most {MOST_NODES} values, {DEEPEST} deep"
             )
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in (_TAG + "map", _TAG + "seq"):
+            raise self.fail(node, f"the tag {node.tag!r} is not supported", "Write the value without a tag")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
