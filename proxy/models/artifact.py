@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from proxy.models.external import embed, too_large
-from proxy.models.files import LARGEST_MODEL, read_inside
+from proxy.models.files import LARGEST_MODEL, canonical, read_inside
 from proxy.models.operators import check_operators
 from proxy.models.signature import TensorSpec, read_signature
 from proxy.problem import Problem, ProblemsFound
@@ -49,7 +49,7 @@ def load_artifact(root: Path, file: Path) -> Artifact:
     beside: dict[str, str] = {}
     try:
         # external data belongs to the file that names it: to the folder where the model lies without links
-        beside = embed(model, file.resolve(strict=True).parent)
+        beside = embed(model, canonical(file).parent)
     except ProblemsFound as found:
         problems += found.problems
     if beside and not problems:

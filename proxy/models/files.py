@@ -32,11 +32,16 @@ def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:
         ) from error
 
 
+def canonical(path: Path) -> Path:
+    """`path` without links. Raises OSError where it leads nowhere or in a circle (Path.resolve: RuntimeError)."""
+    return Path(os.path.realpath(path, strict=True))
+
+
 def inside(root: Path, path: Path) -> Path:
     """`path` without links, relative to the canonical `root`. Raises ProblemsFound where it leaves it, or OSError."""
-    canonical = path.resolve(strict=True)
+    real, real_root = canonical(path), canonical(root)
     try:
-        return canonical.relative_to(root.resolve(strict=True))
+        return real.relative_to(real_root)
     except ValueError as error:
         raise ProblemsFound(
             [
@@ -52,7 +57,7 @@ def inside(root: Path, path: Path) -> Path:
 
 def _read(root: Path, path: Path, largest: int) -> bytes:
     relative = inside(root, path)
-    folder = os.open(root.resolve(strict=True), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(canonical(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in relative.parts[:-1]:
             below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)

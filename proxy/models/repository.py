@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.models.files import inside
+from proxy.models.files import canonical, inside
 from proxy.problem import Problem, ProblemsFound
 
 MODEL_FILE = "model.onnx"
@@ -103,12 +103,12 @@ def _single(path: Path) -> Repository:
     if problem := name_problem(path.stem, str(path)):
         return Repository(path, (), (problem,))
     # Whoever started the server named this very file: a link given by hand may lead anywhere.
-    file = path.resolve(strict=True)
+    file = canonical(path)
     return Repository(path, (ModelFolder(path.stem, file.parent, (Version(1, file),)),))
 
 
 def _scan_folder(path: Path) -> Repository:
-    root = path.resolve(strict=True)
+    root = canonical(path)
     models: list[ModelFolder] = []
     problems: list[Problem] = []
     notes: list[Problem] = []
