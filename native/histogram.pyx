@@ -63,11 +63,11 @@ def measure_record(int64_t rounds):
     """Nanoseconds per record of values spread evenly over the octaves of the covered range."""
     cdef mw_histogram histogram
     cdef uint64_t x = 88172645463325252
-    cdef int64_t i, start = clock_ns()
+    cdef int64_t i, _round, start = clock_ns()
     for i in range(MW_CELLS):
         histogram.cell[i] = 0
     histogram.sum = 0
-    for i in range(rounds):
+    for _round in range(rounds):
         x ^= x << 13
         x ^= x >> 7
         x ^= x << 17

@@ -164,7 +164,7 @@ def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers
 
     Returns (ns per request, share admitted). Hashes are made before, as they are once per connection.
     """
-    cdef int64_t i, retry_ns, start, now_ns = 1000000000, passed = 0
+    cdef int64_t _round, retry_ns, start, now_ns = 1000000000, passed = 0
     cdef uint64_t peer
     cdef uint64_t[4096] peer_hash, identity_hash
     if not 1 <= peers <= 4096:
@@ -177,7 +177,7 @@ def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers
     start = clock_ns()
     with nogil:
         peer = 0
-        for i in range(rounds):
+        for _round in range(rounds):
             now_ns += step_ns
             passed += limiter.admit(peer_hash[peer], identity_hash[peer], &model.meter, 1, now_ns, &retry_ns) == MW_ADMITTED
             peer = peer + 1 if peer + 1 < peers else 0
@@ -190,12 +190,12 @@ def measure_hash(Limiter limiter not None, bytes name not None, int64_t rounds):
     cdef size_t size = len(name)
     cdef const char *data = name
     cdef uint64_t h = 0
-    cdef int64_t i, start
+    cdef int64_t _round, start
     if not 8 <= size <= 64:
         raise ValueError("8 to 64 bytes")
     memcpy(key, data, size)
     start = clock_ns()
-    for i in range(rounds):
+    for _round in range(rounds):
         h = limiter.hash(MW_LEVEL_PEER, key, size)
         memcpy(key, &h, 8)
     return (clock_ns() - start) / <double>rounds

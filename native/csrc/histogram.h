@@ -63,7 +63,7 @@ static inline unsigned mw_histogram_cell(uint64_t value) {
     return 1 + decade * MW_CELLS_PER_DECADE + place[twentieth - 20];
 }
 
-/* Cost: about 2 ns. */
+/* Cost: under 5 ns on values spread over all decades. */
 static inline void mw_histogram_record(mw_histogram *h, uint64_t value) {
     h->cell[mw_histogram_cell(value)]++;
     h->sum += value;
