@@ -13,12 +13,11 @@ from http import HTTPStatus
 from pathlib import Path
 
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry, exposition
-from prometheus_client.openmetrics import exposition as openmetrics
 
 from proxy.config.address import Address
 from proxy.models.catalog import Catalog
 from proxy.server.readiness import Readiness
+from proxy.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 # Prometheus, a probe and a curious human need a handful. The oldest makes way for a new one, so silent, dripping or
 # never-reading clients cannot keep a probe out.
@@ -30,10 +29,6 @@ MAX_LINE_BYTES = 2048
 MAX_FIELD_BYTES = 4096
 MAX_HEADERS = 64
 
-_Exposition = tuple[Callable[[CollectorRegistry], bytes], str]
-_TEXT: _Exposition = (exposition.generate_latest, exposition.CONTENT_TYPE_LATEST)
-_OPENMETRICS: _Exposition = (openmetrics.generate_latest, openmetrics.CONTENT_TYPE_LATEST)
-
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +38,7 @@ class AppState:
 
     catalog: Callable[[], Catalog]
     readiness: Readiness
-    registry: CollectorRegistry
+    exposition: Exposition
 
 
 async def start(address: Address, state: AppState) -> web.ServerRunner:
@@ -112,8 +107,11 @@ class _Endpoints:
 
     def _metrics(self, request: web.BaseRequest) -> web.Response:
         # The header's version is not echoed: both formats have one version here, and old scrapers read it.
-        encode, kind = _OPENMETRICS if "application/openmetrics-text" in request.headers.get(hdrs.ACCEPT, "") else _TEXT
-        return web.Response(body=encode(self._state.registry), headers={hdrs.CONTENT_TYPE: kind, **_HEADERS})
+        if "application/openmetrics-text" in request.headers.get(hdrs.ACCEPT, ""):
+            body, kind = self._state.exposition.openmetrics(), OPENMETRICS_TYPE
+        else:
+            body, kind = self._state.exposition.text(), TEXT_TYPE
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: kind, **_HEADERS})
 
 
 # An explicit Server header keeps aiohttp from telling its version and Python's.

@@ -1,24 +1,38 @@
 """Every metric and every label Modelward exposes, and nothing else: the one file that names them.
 
-A scrape takes one snapshot and walks it; nothing is kept between scrapes.
+`families` turns a snapshot into named rows. Two readers share it: `ModelwardCollector`, for whoever has a
+prometheus_client registry, and `proxy.telemetry.exposition`, which writes /metrics at a twelfth of the cost.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-    UntypedMetricFamily,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from proxy.models.catalog import Statistics
-from proxy.telemetry.snapshot import Histogram, ModelSnapshot, Snapshot, VersionSnapshot
+from proxy.telemetry.snapshot import Histogram, ModelSnapshot, Snapshot, VersionSnapshot, le_labels
+
+Kind = Literal["counter", "gauge", "histogram", "unknown"]
+
+
+@dataclass(slots=True)
+class Family:
+    """One metric. `name` is without _total; each row has a value per label, then the figure (Histogram for those)."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    rows: list[tuple[tuple[str, ...], float | Histogram]] = field(default_factory=list)
+
+    def add(self, labels: tuple[str, ...], figure: float | Histogram | None) -> None:
+        """None is a figure that does not exist for these labels: no row."""
+        if figure is not None:
+            self.rows.append((labels, figure))
+
 
 # Triton's counters: name, help, value. Its durations are microseconds.
 TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
@@ -34,8 +48,75 @@ TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
 )
 
 
+def families(snapshot: Snapshot) -> Iterator[Family]:
+    yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
+    yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
+    yield from _per_version(snapshot)
+    yield from _per_model(snapshot)
+    yield from _triton(snapshot)
+
+
+def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:
+    for name, model in snapshot.models.items():
+        for version, figures in model.versions.items():
+            yield name, version, figures
+
+
+def _per_version(snapshot: Snapshot) -> Iterator[Family]:
+    requests = Family("modelward_requests", "counter", "Inference requests finished", ("model", "version", "code"))
+    seconds = Family("modelward_request_seconds", "histogram", "Time from entry to trailers", ("model", "version"))
+    for name, version, figures in _versions(snapshot):
+        for code, count in figures.requests.items():
+            requests.add((name, version, code), count)
+        seconds.add((name, version), figures.seconds)
+    yield requests
+    yield seconds
+
+
+def _per_model(snapshot: Snapshot) -> Iterator[Family]:
+    refusals = Family("modelward_refusals", "counter", "Requests refused by a guard", ("model", "reason"))
+    stages = Family("modelward_stage_seconds", "histogram", "Time in one stage", ("stage", "model"))
+    scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
+    anomalies = Family("modelward_anomalies", "counter", "Requests outside the training profile", ("model",))
+    fallbacks = Family("modelward_fallbacks", "counter", "Answers given by a fallback", ("model", "reason"))
+    rows = Family("modelward_batch_rows", "histogram", "Rows per execution", ("model",))
+    late = Family("modelward_late_results", "counter", "Results that came after their answer was given", ("model",))
+    for name, model in snapshot.models.items():
+        for reason, count in model.refusals.items():
+            refusals.add((name, reason), count)
+        for stage, histogram in model.stages.items():
+            stages.add((stage, name), histogram)
+        for reason, count in model.fallbacks.items():
+            fallbacks.add((name, reason), count)
+        scores.add((name,), model.anomaly_score)
+        rows.add((name,), model.batch_rows)
+        if _can_execute(model):
+            anomalies.add((name,), model.anomalies)
+            late.add((name,), model.late_results)
+    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late)
+
+
+def _triton(snapshot: Snapshot) -> Iterator[Family]:
+    labels = ("model", "version")
+    # Unknown, because both exposition formats want counters to end in _total, and Triton's dashboards do not.
+    counters = [(Family(name, "unknown", text, labels), value) for name, text, value in TRITON]
+    pending = Family("nv_inference_pending_request_count", "gauge", "Requests waiting for an execution", labels)
+    for name, version, figures in _versions(snapshot):
+        if figures.statistics is None:
+            continue
+        for family, value in counters:
+            family.add((name, version), value(figures.statistics))
+        pending.add((name, version), figures.pending)
+    yield from (family for family, _ in counters)
+    yield pending
+
+
+def _can_execute(model: ModelSnapshot) -> bool:
+    return any(figures.statistics is not None for figures in model.versions.values())
+
+
 class ModelwardCollector(Collector):
-    """Turns one snapshot per scrape into metric families. `take` is called on the thread that scrapes: the loop's."""
+    """For a registry of prometheus_client's. `take` is called once per scrape, on the thread that scrapes."""
 
     def __init__(self, take: Callable[[], Snapshot]) -> None:
         self._take = take
@@ -45,88 +126,18 @@ class ModelwardCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._take()
-        yield GaugeMetricFamily("modelward_inflight", "Requests being worked on", snapshot.inflight)
-        yield GaugeMetricFamily("modelward_connections", "Open gRPC connections", snapshot.connections)
-        yield from _per_version(snapshot)
-        yield from _per_model(snapshot)
-        yield from _triton(snapshot)
+        yield from map(_metric, families(self._take()))
 
 
-def registry(take: Callable[[], Snapshot]) -> CollectorRegistry:
-    """A registry of its own with the process's, the platform's and the garbage collector's metrics beside ours."""
-    own = CollectorRegistry()
-    own.register(ModelwardCollector(take))
-    ProcessCollector(registry=own)
-    PlatformCollector(registry=own)
-    GCCollector(registry=own)
-    return own
-
-
-def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:
-    for name, model in snapshot.models.items():
-        for version, figures in model.versions.items():
-            yield name, version, figures
-
-
-def _per_version(snapshot: Snapshot) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "modelward_requests", "Inference requests finished", labels=("model", "version", "code")
-    )
-    seconds = HistogramMetricFamily(
-        "modelward_request_seconds", "Time from entry to trailers", labels=("model", "version")
-    )
-    for name, version, figures in _versions(snapshot):
-        for code, count in figures.requests.items():
-            requests.add_metric((name, version, code), count)
-        _add(seconds, (name, version), figures.seconds)
-    yield requests
-    yield seconds
-
-
-def _per_model(snapshot: Snapshot) -> Iterator[Metric]:
-    refusals = CounterMetricFamily("modelward_refusals", "Requests refused by a guard", labels=("model", "reason"))
-    stages = HistogramMetricFamily("modelward_stage_seconds", "Time in one stage", labels=("stage", "model"))
-    scores = HistogramMetricFamily("modelward_anomaly_score", "Anomaly scores of requests", labels=("model",))
-    anomalies = CounterMetricFamily("modelward_anomalies", "Requests outside the training profile", labels=("model",))
-    fallbacks = CounterMetricFamily("modelward_fallbacks", "Answers given by a fallback", labels=("model", "reason"))
-    rows = HistogramMetricFamily("modelward_batch_rows", "Rows per execution", labels=("model",))
-    late = CounterMetricFamily("modelward_late_results", "Results dropped, their answer was given", labels=("model",))
-    for name, model in snapshot.models.items():
-        for reason, count in model.refusals.items():
-            refusals.add_metric((name, reason), count)
-        for stage, histogram in model.stages.items():
-            _add(stages, (stage, name), histogram)
-        for reason, count in model.fallbacks.items():
-            fallbacks.add_metric((name, reason), count)
-        _add(scores, (name,), model.anomaly_score)
-        _add(rows, (name,), model.batch_rows)
-        if _can_execute(model):
-            anomalies.add_metric((name,), model.anomalies)
-            late.add_metric((name,), model.late_results)
-    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late)
-
-
-def _triton(snapshot: Snapshot) -> Iterator[Metric]:
-    # Untyped, because both exposition formats want counters to end in _total, and Triton's dashboards do not.
-    families = [(UntypedMetricFamily(name, text, labels=("model", "version")), value) for name, text, value in TRITON]
-    pending = GaugeMetricFamily("nv_inference_pending_request_count", "Requests waiting", labels=("model", "version"))
-    for name, version, figures in _versions(snapshot):
-        if figures.statistics is None:
-            continue
-        for family, value in families:
-            family.add_metric((name, version), value(figures.statistics))
-        pending.add_metric((name, version), figures.pending)
-    yield from (family for family, _ in families)
-    yield pending
-
-
-def _can_execute(model: ModelSnapshot) -> bool:
-    return any(figures.statistics is not None for figures in model.versions.values())
-
-
-def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram | None) -> None:
-    if histogram is None:
-        return
-    bounds = (*map(floatToGoString, histogram.bounds), "+Inf")
-    family.add_metric(labels, list(zip(bounds, histogram.cumulative, strict=True)), histogram.sum)
+def _metric(family: Family) -> Metric:
+    metric = Metric(family.name, family.help, family.kind)
+    for values, figure in family.rows:
+        labels = dict(zip(family.labels, values, strict=True))
+        if isinstance(figure, Histogram):
+            for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True):
+                metric.add_sample(f"{family.name}_bucket", {**labels, "le": le}, count)
+            metric.add_sample(f"{family.name}_count", labels, figure.cumulative[-1])
+            metric.add_sample(f"{family.name}_sum", labels, figure.sum)
+        else:
+            metric.add_sample(f"{family.name}_total" if family.kind == "counter" else family.name, labels, figure)
+    return metric

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+from prometheus_client.utils import floatToGoString
 
 from proxy.models.catalog import Statistics
 
@@ -28,6 +31,12 @@ class Histogram:
     def __post_init__(self) -> None:
         if len(self.cumulative) != len(self.bounds) + 1:
             raise ValueError(f"{len(self.cumulative)} counts for {len(self.bounds)} bounds and infinity")
+
+
+@lru_cache(maxsize=64)
+def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """The `le` label of each bucket, as both exposition formats write numbers; kept, since few bounds are in use."""
+    return (*map(floatToGoString, bounds), "+Inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 import pytest
 import uvloop
-from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -21,7 +20,7 @@ from proxy.models.catalog import Catalog
 from proxy.server import http
 from proxy.server.http import MAX_CONNECTIONS, AppState, bound_address, start, stop
 from proxy.server.readiness import Readiness
-from proxy.telemetry.collector import registry
+from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.snapshot import Snapshot
 from tests.proxy.server.catalogs import catalog, version
 
@@ -61,7 +60,7 @@ async def site(
 ) -> AsyncIterator[Site]:
     readiness = Readiness()
     readiness.set(True)
-    runner = await start(parse_address(address), AppState(lambda: models, readiness, registry(take)))
+    runner = await start(parse_address(address), AppState(lambda: models, readiness, Exposition(take)))
     try:
         yield Site(bound_address(runner), readiness)
     finally:
@@ -246,7 +245,7 @@ def test_silent_connections_cannot_keep_a_probe_out() -> None:
 
 def test_a_client_that_never_reads_makes_way_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 50_000_000  # more than the kernel buffers between the two
-    monkeypatch.setattr(http, "_TEXT", (lambda _: bytes(size), "text/plain"))
+    monkeypatch.setattr(Exposition, "text", lambda _: bytes(size))
 
     async def body() -> None:
         async with site() as s:
@@ -281,9 +280,3 @@ def test_a_request_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
             writer.close()
 
     run(body())
-
-
-def test_the_registry_is_the_servers_own() -> None:
-    assert isinstance(registry(Snapshot), CollectorRegistry)
-    first, second = registry(Snapshot), registry(Snapshot)
-    assert first is not second

@@ -1,16 +1,17 @@
-"""What a scrape shows, read back by the parsers of both exposition formats."""
+"""What a scrape shows, read back by the parsers of both formats; prometheus_client's own rendering is the oracle."""
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import exposition
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from proxy.telemetry.collector import registry
+from proxy.telemetry.collector import ModelwardCollector
+from proxy.telemetry.exposition import Exposition, render
 from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
 from tests.proxy.server.catalogs import FRAUD_STATISTICS
 
@@ -39,7 +40,7 @@ LABELS = {"model": "fraud", "version": "2"}
 
 
 def text() -> str:
-    return exposition.generate_latest(registry(lambda: SNAPSHOT)).decode()
+    return Exposition(lambda: SNAPSHOT).text().decode()
 
 
 def samples(scrape: str | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -138,8 +139,31 @@ def test_strangers_have_requests_but_nothing_that_only_a_model_can_have() -> Non
     assert shown == {"modelward_requests_total"}
 
 
+def oracle() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(ModelwardCollector(lambda: SNAPSHOT))
+    return registry
+
+
+def headers(scrape: str) -> list[str]:
+    """The lines that the parsers are lenient about."""
+    return [line for line in scrape.splitlines() if line.startswith("#")]
+
+
+def test_the_text_says_exactly_what_prometheus_client_says_of_the_same_snapshot() -> None:
+    theirs, own = generate_latest(oracle()).decode(), render(SNAPSHOT, is_openmetrics=False)
+    assert list(parse_text(own)) == list(parse_text(theirs))
+    assert headers(own) == headers(theirs)
+
+
+def test_the_openmetrics_form_says_exactly_what_prometheus_client_says_of_the_same_snapshot() -> None:
+    theirs, own = openmetrics.generate_latest(oracle()).decode(), render(SNAPSHOT, is_openmetrics=True) + "# EOF\n"
+    assert list(parse_openmetrics(own)) == list(parse_openmetrics(theirs))
+    assert headers(own) == headers(theirs)
+
+
 def test_the_openmetrics_form_is_valid_and_shows_the_same() -> None:
-    scraped = openmetrics.generate_latest(registry(lambda: SNAPSHOT)).decode()
+    scraped = Exposition(lambda: SNAPSHOT).openmetrics().decode()
     assert scraped.endswith("# EOF\n")
     flat = {
         (s.name, frozenset(s.labels.items())): s.value
@@ -152,7 +176,7 @@ def test_the_openmetrics_form_is_valid_and_shows_the_same() -> None:
 def test_a_label_with_quotes_and_newlines_stays_one_label() -> None:
     odd = 'a"b\\c\nd'
     snapshot = Snapshot(models={odd: ModelSnapshot(refusals={"R": 1})})
-    scraped = samples(exposition.generate_latest(registry(lambda: snapshot)).decode())
+    scraped = samples(render(snapshot, is_openmetrics=False))
     assert scraped[("modelward_refusals_total", frozenset({("model", odd), ("reason", "R")}))] == 1
 
 
@@ -161,17 +185,18 @@ def test_the_process_the_platform_and_the_collector_are_shown_beside() -> None:
     assert {"process_resident_memory_bytes", "python_info", "python_gc_collections"} <= shown
 
 
-def test_each_scrape_takes_one_snapshot_and_registering_takes_none() -> None:
+def test_each_scrape_takes_one_snapshot_and_being_set_up_takes_none() -> None:
     taken: list[Snapshot] = []
 
     def take() -> Snapshot:
         taken.append(SNAPSHOT)
         return SNAPSHOT
 
-    own = registry(take)
+    exposition = Exposition(take)
+    CollectorRegistry().register(ModelwardCollector(take))
     assert not taken
-    exposition.generate_latest(own)
-    exposition.generate_latest(own)
+    exposition.text()
+    exposition.openmetrics()
     assert len(taken) == 2
 
 
@@ -181,5 +206,4 @@ def test_a_histogram_needs_one_count_more_than_bounds() -> None:
 
 
 def test_an_idle_server_can_be_scraped() -> None:
-    scraped = exposition.generate_latest(registry(Snapshot)).decode()
-    assert samples(scraped)[("modelward_inflight", frozenset())] == 0
+    assert samples(render(Snapshot(), is_openmetrics=False))[("modelward_inflight", frozenset())] == 0
