@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Now and every TAT stay below this, so no sum of a time, a tolerance and an interval can overflow. Reached only by a clock
- * that leaps forward by years 64 times; from then on the table's time stands still and limits refuse. */
+/* Now and every TAT stay below this, so no sum of a time, a tolerance and an interval can overflow. Reached only by
+ * a clock that leaps forward by years 64 times; from then on the table's time stands still and limits refuse. */
 #define LAST_NS (INT64_C(1) << 62)
 
 _Static_assert(sizeof(mw_gcra_bucket) == 64, "a bucket is one cache line");
@@ -124,8 +124,8 @@ static inline int64_t *find(const mw_gcra *table, uint64_t hash) {
     return way >= 0 ? &at.second->tat_ns[way] : NULL;
 }
 
-/* One step of cuckoo hashing: a debtor of this bucket goes to its other bucket if that has a free slot. Keeps the slots of a
- * half-full table enough for every key, where two choices alone leave 20 of 2^20 without (measured). */
+/* One step of cuckoo hashing: a debtor of this bucket goes to its other bucket if that has a free slot. Keeps the
+ * slots of a half-full table enough for every key, where two choices alone leave 20 of 2^20 without (measured). */
 static int vacated_way(mw_gcra *table, mw_gcra_bucket *bucket, int64_t now) {
     for (int way = 0; way < MW_GCRA_WAYS; way++) {
         bucket_pair home = buckets_of(table, bucket->tag[way]);
@@ -139,7 +139,8 @@ static int vacated_way(mw_gcra *table, mw_gcra_bucket *bucket, int64_t now) {
     return -1;
 }
 
-/* A free slot for a key that has none, marked with its hash but owing nothing yet; NULL if only debtors are in reach. */
+/* A free slot for a key that has none, marked with its hash but owing nothing yet; NULL if only debtors are in
+ * reach. */
 static int64_t *place(mw_gcra *table, uint64_t hash, int64_t now) {
     bucket_pair at = buckets_of(table, hash);
     int way = -1, way_second = -1;
@@ -174,9 +175,9 @@ static inline int64_t *cell_of(mw_gcra *table, uint64_t hash, mw_level level, in
 
 /* ---- the algorithm ---- */
 
-/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the tolerance.
- * A TAT further ahead than this rate can push it was run up under a slower rate (before a reload): it is cut to that, for
- * good, so that such debt does not outlive its rate. */
+/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the
+ * tolerance. A TAT further ahead than this rate can push it was run up under a slower rate (before a reload): it is
+ * cut to that, for good, so that such debt does not outlive its rate. */
 static inline int64_t wait_for(int64_t *tat_ns, mw_rate rate, int64_t cost, int64_t now) {
     int64_t most = now + rate.tolerance_ns + rate.interval_ns, ahead;
     if (*tat_ns > most) *tat_ns = most;
@@ -227,8 +228,9 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
         const mw_claim *claim = &claims[i];
         if (cell[i] == NULL) continue;
         mw_rate rate = rate_of(claim);
-        /* Placing one claim's key may have moved another's, or taken its slot if it owed nothing. Once charged a cell owes,
-         * and nothing takes it. (Two new keys after the same last slot: the second is charged to its overflow cell, unasked.) */
+        /* Placing one claim's key may have moved another's, or taken its slot if it owed nothing. Once charged a
+         * cell owes, and nothing takes it. (Two new keys after the same last slot: the second is charged to its
+         * overflow cell, unasked.) */
         if (moved && claim->meter == NULL) cell[i] = cell_of(table, claim->hash, claim->level, now);
         *cell[i] = (*cell[i] > now ? *cell[i] : now) + cost * rate.interval_ns;
     }

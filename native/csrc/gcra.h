@@ -1,15 +1,15 @@
 /* Rate limits: the generic cell rate algorithm in its virtual scheduling form, over a table of fixed size.
  *
- * Source: ITU-T I.371 (annex A) and ATM Forum Traffic Management 4.0, section 4.4.2. One number per key, the theoretical
- * arrival time (TAT): a request conforms unless it comes more than `tolerance` before its TAT, and then pushes the TAT
- * one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
+ * Source: ITU-T I.371 and ATM Forum Traffic Management 4.0. One number per key, the
+ * theoretical arrival time (TAT): a request conforms unless it comes more than `tolerance` before its TAT, and then
+ * pushes the TAT one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
  *
  * The table is open to strangers (any peer address makes a key), so its hash is keyed (SipHash-1-3 of Aumasson and
- * Bernstein, a random key per process) and its memory is one block that the caller provides and owns. A slot whose TAT
- * lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
- * (TAT > now) is never given away. A new key that finds only debtors in its two buckets, and none of those eight movable to
- * its own other bucket, shares one overflow cell with all such keys of its level: a full table limits newcomers together
- * and opens nobody's limit. One thread at a time. */
+ * Bernstein, a random key per process) and its memory is one block that the caller provides and owns. A slot whose
+ * TAT lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
+ * (TAT > now) is never given away. A new key that finds only debtors in its two buckets, and none of those eight
+ * movable to its own other bucket, shares one overflow cell with all such keys of its level: a full table limits
+ * newcomers together and opens nobody's limit. One thread at a time. */
 #ifndef MODELWARD_GCRA_H
 #define MODELWARD_GCRA_H
 
@@ -34,7 +34,8 @@ typedef struct {
     int64_t tolerance_ns;
 } mw_rate;
 
-/* A limit with a cell of its own (one model, the total), embedded in and owned by whatever it limits. Start: tat_ns 0. */
+/* A limit with a cell of its own (one model, the total), embedded in and owned by whatever it limits. Start: tat_ns
+ * 0. */
 typedef struct {
     mw_rate rate;
     int64_t tat_ns;
@@ -63,9 +64,9 @@ typedef struct {
     mw_level level;
 } mw_claim;
 
-/* requests_per_second > 0 and finite, burst >= 1. The interval is rounded to whole nanoseconds, so the rate held differs
- * from the one asked for by at most requests_per_second / 2e9 of it (0.0025 % at 50000/s), and at most 1e9/s is held.
- * Returns 0, or -1 (out untouched) for anything else and for an interval above MW_GCRA_LONGEST_NS. */
+/* requests_per_second > 0 and finite, burst >= 1. The interval is rounded to whole nanoseconds, so the rate held
+ * differs from the one asked for by at most requests_per_second / 2e9 of it (0.0025 % at 50000/s), and at most 1e9/s
+ * is held. Returns 0, or -1 (out untouched) for anything else and for an interval above MW_GCRA_LONGEST_NS. */
 int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out);
 
 /* Bytes for a table in which `keys` keys may owe at the same time: two 16-byte slots each, rounded up to a power of two
@@ -75,20 +76,22 @@ size_t mw_gcra_size(uint64_t keys);
 /* memory: mw_gcra_size() zeroed bytes, 64-byte aligned, the caller's to free after the last use. */
 void mw_gcra_init(mw_gcra *table, void *memory, size_t size, const uint64_t sip_key[2]);
 
-/* SipHash-1-3 of the level (8 bytes, little-endian) and the key; never 0. About 15 ns for an address: once a connection. */
+/* SipHash-1-3 of the level (8 bytes, little-endian) and the key; never 0. About 15 ns for an address: once a
+ * connection. */
 uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size);
 
 /* Nanoseconds until one request under this key would conform; 0 if it does now. Charges nothing. */
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns);
 
-/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged.
- * Returns MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if cost is
- * above its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; cost >= 1; keys of one call differ.
- * A step back of the clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns
- * nobody budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
+/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged. Returns
+ * MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if cost is above
+ * its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; cost >= 1; keys of one call differ. A step back of the
+ * clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns nobody
+ * budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
 int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns, int64_t *retry_ns);
 
-/* Starts the loads of a key's two buckets; worth it a few hundred nanoseconds ahead of a check (a cold bucket costs ~80). */
+/* Starts the loads of a key's two buckets; worth it a few hundred nanoseconds ahead of a check (a cold bucket costs
+ * ~80). */
 static inline void mw_gcra_prefetch(const mw_gcra *table, uint64_t hash) {
     __builtin_prefetch(&table->bucket[hash & table->mask], 1);
     __builtin_prefetch(&table->bucket[(hash >> 32) & table->mask], 1);

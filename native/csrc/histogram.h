@@ -1,9 +1,9 @@
 /* Latency histogram: log-linear on decimal edges, fixed memory, header only.
  *
  * After Hartmann and Schlossnagle, "Circllhist - The log-linear histograms for efficient computation of percentiles"
- * (arXiv 2001.06561), with 30 cells per decade in place of 90: steps of 0.1 from 1 to 2, of 0.25 to 4, of 0.5 to 10 times
- * the decade. HdrHistogram's and OpenTelemetry's powers of two would be as cheap and as exact, but 1, 2.5, 5 and 10 are
- * edges here, so a bucket le="0.05" counts exactly what took at most 50 ms.
+ * (arXiv 2001.06561), with 30 cells per decade in place of 90: steps of 0.1 from 1 to 2, of 0.25 to 4, of 0.5 to 10
+ * times the decade. HdrHistogram's and OpenTelemetry's powers of two would be as cheap and as exact, but 1, 2.5, 5
+ * and 10 are edges here, so a bucket le="0.05" counts exactly what took at most 50 ms.
  *
  * A cell holds low < value <= high, as Prometheus' `le` does. Values are whole units; cells cover (1e3, 1e11] units:
  * 1 us to 100 s where the unit is 1 ns. A cell is never wider than 12.5 % of its lower edge. One writer; a reader on
@@ -74,8 +74,8 @@ static inline void mw_histogram_record_ns(mw_histogram *h, int64_t ns) {
     mw_histogram_record(h, ns > 0 ? (uint64_t)ns : 0);
 }
 
-/* Scores are kept in millionths, so cells cover (0.001, 1e5]. Infinite and NaN scores count above every bound, and anything
- * above 1e6 adds only 1e6 to the sum, so that one infinity does not end it. */
+/* Scores are kept in millionths, so cells cover (0.001, 1e5]. Infinite and NaN scores count above every bound, and
+ * anything above 1e6 adds only 1e6 to the sum, so that one infinity does not end it. */
 #define MW_SCORE_UNIT 1e6
 
 static inline void mw_histogram_record_score(mw_histogram *h, double score) {
@@ -106,8 +106,9 @@ static const uint64_t mw_histogram_bounds[MW_HISTOGRAM_BOUNDS] = {
     UINT64_C(10000000000), UINT64_C(25000000000), UINT64_C(50000000000), UINT64_C(100000000000)};
 
 /* Cumulative Prometheus buckets: cumulative[i] = records of at most bounds[i] units. The bucket le="+Inf" is
- * mw_histogram_count. Bounds must strictly ascend and each be a cell edge, since a bound within a cell could not be counted
- * exactly: returns -1, or the index of the first bound that is not so, and then nothing is written from there on. */
+ * mw_histogram_count. Bounds must strictly ascend and each be a cell edge, since a bound within a cell could not be
+ * counted exactly: returns -1, or the index of the first bound that is not so, and then nothing is written from
+ * there on. */
 static inline int mw_histogram_fold(const mw_histogram *h, const uint64_t *bounds, int count, uint64_t *cumulative) {
     uint64_t total = 0;
     unsigned next = 0;
@@ -120,8 +121,8 @@ static inline int mw_histogram_fold(const mw_histogram *h, const uint64_t *bound
     return -1;
 }
 
-/* An upper bound of the q-quantile (0 <= q <= 1), at most 12.5 % above it within the covered range, in units; 0 when empty,
- * UINT64_MAX when it lies above the range. */
+/* An upper bound of the q-quantile (0 <= q <= 1), at most 12.5 % above it within the covered range, in units; 0 when
+ * empty, UINT64_MAX when it lies above the range. */
 static inline uint64_t mw_histogram_quantile(const mw_histogram *h, double q) {
     uint64_t count = mw_histogram_count(h), seen = 0;
     double rank = q * (double)count;

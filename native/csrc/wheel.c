@@ -1,7 +1,8 @@
 #include "wheel.h"
 
 void mw_wheel_init(mw_wheel *wheel, int64_t now_ns) {
-    wheel->tick = now_ns > 0 ? now_ns >> MW_TICK_SHIFT : 0;  /* never negative: levels are found by the highest set bit */
+    /* Never negative: a timer's level is that of the highest bit in which it differs. */
+    wheel->tick = now_ns > 0 ? now_ns >> MW_TICK_SHIFT : 0;
     wheel->levels = 0;
     for (int level = 0; level < MW_WHEEL_LEVELS; level++) wheel->occupied[level] = 0;
     for (int i = 0; i < MW_WHEEL_LISTS; i++) wheel->list[i].next = wheel->list[i].prev = &wheel->list[i];
@@ -18,8 +19,8 @@ static void expire(mw_wheel *wheel, mw_link *list) {
     list->next = list->prev = list;
 }
 
-/* The current tick has reached the start of a slot above level 0: its timers differ from it in a lower digit now, or not
- * at all. */
+/* The current tick has reached the start of a slot above level 0: its timers differ from it in a lower digit now, or
+ * not at all. */
 static void move_down(mw_wheel *wheel, mw_link *list) {
     mw_link *link = list->next;
     list->next = list->prev = list;
@@ -36,7 +37,8 @@ void mw_wheel_advance(mw_wheel *wheel, int64_t now_ns) {
     mw_link *overdue = &wheel->list[MW_WHEEL_OVERDUE];
     expire(wheel, overdue);
     while ((start = mw_wheel_next_tick(wheel)) <= target) {
-        unsigned level = (unsigned)__builtin_ctzll(wheel->levels), slot = (unsigned)__builtin_ctzll(wheel->occupied[level]);
+        unsigned level = (unsigned)__builtin_ctzll(wheel->levels);
+        unsigned slot = (unsigned)__builtin_ctzll(wheel->occupied[level]);
         mw_link *list = &wheel->list[level * MW_WHEEL_SLOTS + slot];
         wheel->occupied[level] &= wheel->occupied[level] - 1;
         if (wheel->occupied[level] == 0) wheel->levels &= wheel->levels - 1;

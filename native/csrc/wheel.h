@@ -1,13 +1,14 @@
 /* Timers: a hierarchical timing wheel of intrusive nodes, time as an argument.
  *
- * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987, scheme 7. Eight levels of 64 slots hold
- * every tick an int64 of nanoseconds can name. A node sits on the level of the highest base-64 digit in which its due
- * tick differs from the wheel's current tick, in the slot of that digit; so every occupied slot lies ahead of the
- * current digit, nothing wraps, everything on one level is due before anything on the next, and finding the next slot is
- * two bit scans however far away it is.
+ * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987, scheme 7. Eight levels of 64 slots
+ * hold every tick an int64 of nanoseconds can name. A node sits on the level of the highest base-64 digit in which
+ * its due tick differs from the wheel's current tick, in the slot of that digit; so every occupied slot lies ahead
+ * of the current digit, nothing wraps, everything on one level is due before anything on the next, and finding the
+ * next slot is two bit scans however far away it is.
  *
- * Nodes live inside the structs whose deadline they are and belong to them: cancel before freeing. A node never fires
- * before its due time; it fires in the first advance whose time has reached its due time rounded up to a whole tick. */
+ * Nodes live inside the structs whose deadline they are and belong to them: cancel before freeing. A node never
+ * fires before its due time; it fires in the first advance whose time has reached its due time rounded up to a whole
+ * tick. */
 #ifndef MODELWARD_WHEEL_H
 #define MODELWARD_WHEEL_H
 
@@ -48,8 +49,8 @@ typedef struct {
 
 void mw_wheel_init(mw_wheel *wheel, int64_t now_ns);
 
-/* Takes everything due by now_ns out of the slots; mw_wheel_pop hands it out. Cost: O(what expires or moves down a level),
- * independent of the time passed. A now_ns before an earlier one takes only what was added overdue. */
+/* Takes everything due by now_ns out of the slots; mw_wheel_pop hands it out. Cost: O(what expires or moves down a
+ * level), independent of the time passed. A now_ns before an earlier one takes only what was added overdue. */
 void mw_wheel_advance(mw_wheel *wheel, int64_t now_ns);
 
 static inline void mw_timer_init(mw_timer *timer, void (*fire)(mw_timer *, int64_t)) {
@@ -81,7 +82,8 @@ static inline void mw_wheel_place(mw_wheel *wheel, mw_timer *timer) {
     head->prev = &timer->link;
 }
 
-/* The timer must not be pending. One whose tick has passed fires in the next advance (not in one that is being popped). */
+/* The timer must not be pending. One whose tick has passed fires in the next advance (not in one that is being
+ * popped). */
 static inline void mw_wheel_add(mw_wheel *wheel, mw_timer *timer, int64_t due_ns) {
     timer->due_tick = (due_ns >> MW_TICK_SHIFT) + ((due_ns & (MW_TICK_NS - 1)) != 0);
     mw_wheel_place(wheel, timer);
@@ -111,7 +113,8 @@ static inline mw_timer *mw_wheel_pop(mw_wheel *wheel) {
     return timer;
 }
 
-/* First tick of the first occupied slot: the next due tick, or the tick at which timers move down a level towards theirs. */
+/* First tick of the first occupied slot: the next due tick, or the tick at which timers move down a level towards
+ * theirs. */
 static inline int64_t mw_wheel_next_tick(const mw_wheel *wheel) {
     if (wheel->levels == 0) return INT64_MAX;
     unsigned level = (unsigned)__builtin_ctzll(wheel->levels);
