@@ -16,8 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def schema() -> dict[str, Any]:
-    """The schema as pydantic derives it, with the dialect that it follows."""
-    return {"$schema": DIALECT, **Config.model_json_schema()}
+    """The schema as pydantic derives it, with the dialect that it follows.
+
+    Of the form in which a configuration is written out: that alone shows defaults as 5s and 16MiB, and both forms agree
+    in everything else.
+    """
+    return {"$schema": DIALECT, **Config.model_json_schema(mode="serialization")}
 
 
 def run(arguments: argparse.Namespace) -> int:

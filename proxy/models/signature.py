@@ -56,6 +56,23 @@ class TensorSpec:
         return f"{self.name} {self.datatype} [{axes}]"
 
 
+def has_batch_axis(specs: tuple[TensorSpec, ...]) -> bool:
+    """Whether the first axis of all of them is open, and so counts rows."""
+    return all(spec.shape[:1] == (-1,) for spec in specs)
+
+
+def row_signature(inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Input name -> (datatype, shape of one row), the form in which `proxy.score` takes a model.
+
+    Without a batch axis a request is one row, whole; a leading 1 is left out, since it adds no element.
+    """
+    batched = has_batch_axis(inputs)
+    return {
+        spec.name: (spec.datatype, spec.shape[1:] if batched or spec.shape[:1] == (1,) else spec.shape)
+        for spec in inputs
+    }
+
+
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 
 

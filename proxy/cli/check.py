@@ -1,0 +1,86 @@
+"""`modelward check`: validates everything that `serve` would need, and prints it as a table or as problems."""
+
+import argparse
+from typing import Any
+
+from proxy.cli.output import plain, print_json, print_notes, print_problems, print_table
+from proxy.config.arguments import add_arguments as add_configuration_arguments
+from proxy.config.arguments import from_arguments
+from proxy.config.schema import Config
+from proxy.models.guards import OFF, guards, off
+from proxy.models.inventory import CheckedModel, Inventory, take_inventory
+from proxy.models.probe import probe
+from proxy.models.signature import TensorSpec
+from proxy.problem import Problem, ProblemsFound
+
+SHORT_SHA256 = 12
+COLUMNS = ("model", "version", "sha256", "inputs", "outputs", "profile", "guards")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configuration_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where serve would start with the same arguments, 1 with every problem that would prevent it."""
+    config: Config | None = None
+    try:
+        config = from_arguments(arguments)
+        inventory = take_inventory(config)
+    except ProblemsFound as found:
+        inventory = Inventory((), found.problems, ())
+    problems = [*inventory.problems, *(p for model in inventory.models for p in probe(model.artifact))]
+    if arguments.json:
+        print_json(_as_json(config, inventory, problems))
+        return 1 if problems else 0
+    print_notes(inventory.notes)
+    print_problems(problems)
+    if problems or config is None:
+        return 1
+    print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, [_row(config, model) for model in inventory.models])
+    return 0
+
+
+def _row(config: Config, model: CheckedModel) -> tuple[object, ...]:
+    return (
+        model.name,
+        model.version,
+        model.artifact.sha256[:SHORT_SHA256],
+        "\n".join(map(str, model.artifact.inputs)),
+        "\n".join(map(str, model.artifact.outputs)),
+        model.profile_file.name if model.profile_file else "none",
+        _guards_in_lines(guards(config, model)),
+    )
+
+
+def _guards_in_lines(states: dict[str, str]) -> str:
+    lines = [f"{name}: {state}" for name, state in states.items() if state != OFF]
+    return "\n".join([*lines, *([f"off: {', '.join(off(states))}"] if off(states) else [])])
+
+
+def _as_json(config: Config | None, inventory: Inventory, problems: list[Problem]) -> dict[str, Any]:
+    return {
+        "ok": not problems,
+        "problems": [problem.as_json() for problem in problems],
+        "notes": [note.as_json() for note in inventory.notes],
+        "models": [_model_as_json(config, model) for model in inventory.models] if config else [],
+        "config": config.model_dump(mode="json") if config else None,
+    }
+
+
+def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
+
+    return {
+        "name": model.name,
+        "version": str(model.version),
+        "file": plain(model.artifact.file),
+        "sha256": model.artifact.sha256,
+        "opset": model.artifact.opset,
+        "inputs": tensors(model.artifact.inputs),
+        "outputs": tensors(model.artifact.outputs),
+        "profile": plain(model.profile_file) if model.profile_file else None,
+        "guards": guards(config, model),
+    }

@@ -1,0 +1,26 @@
+"""What each guard does for a model, in the words of the READY table and of `check`."""
+
+from proxy.config.schema import Config
+from proxy.models.inventory import CheckedModel
+
+OFF = "off"
+
+
+def guards(config: Config, model: CheckedModel) -> dict[str, str]:
+    """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where nobody switched it on."""
+    settings, limits = model.settings, config.limits
+    rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
+    on = [f"{name} {limit.model_dump(mode='json')['rate']}" for name, limit in rates.items() if limit is not None]
+    deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
+    ladder = [rung.model or "value" for rung in model.rungs]
+    return {
+        "limits": ", ".join(on) or OFF,
+        "deadline": deadline or OFF,
+        "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
+        "fallback": " > ".join(ladder) or OFF,
+    }
+
+
+def off(states: dict[str, str]) -> list[str]:
+    """The guards that are off, by name."""
+    return [name for name, state in states.items() if state == OFF]

@@ -1,0 +1,195 @@
+"""Everything that a server is about to serve, loaded and held against each other: artifacts, profiles, fallback rungs.
+
+`check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.config.schema import Config, ModelSettings
+from proxy.fallback.value import FallbackValue
+from proxy.models.artifact import Artifact, load_artifact
+from proxy.models.files import inside
+from proxy.models.repository import ModelFolder, Version, scan
+from proxy.models.signature import TensorSpec, row_signature
+from proxy.models.suggest import did_you_mean
+from proxy.problem import Problem, ProblemsFound
+from proxy.score import Profile, ProfileError
+
+CONFIGURATION = "configuration"
+
+# by model name, versions ascending; empty where every version has a problem
+Artifacts = dict[str, list[tuple[Version, Artifact]]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRung:
+    """One rung of the ladder: a model, whose highest version answers, or a compiled value; exactly one is set."""
+
+    model: str | None = None
+    value: FallbackValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off."""
+
+    name: str
+    version: int
+    artifact: Artifact
+    settings: ModelSettings
+    profile: Profile | None
+    profile_file: Path | None
+    rungs: tuple[CheckedRung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """models: by name, versions ascending; without problems, complete. notes: worth telling, no hindrance."""
+
+    models: tuple[CheckedModel, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+
+
+def take_inventory(config: Config) -> Inventory:
+    """Loads all that `config` names. Models with a problem are left out of `models`, and told in `problems`.
+
+    Holds every model's bytes in memory: the caller drops them when its sessions exist.
+    """
+    if config.repository is None:
+        how = "Name a model or repository on the command line, or set repository in the configuration"
+        return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
+    repository = scan(config.repository)
+    problems = [*repository.problems, *_settings_without_model(config, repository.models)]
+    artifacts: Artifacts = {}
+    for folder in repository.models:
+        artifacts[folder.name] = []
+        for version in folder.versions:
+            try:
+                artifacts[folder.name].append((version, load_artifact(folder.root, version.file)))
+            except ProblemsFound as found:
+                problems += found.problems
+    models = []
+    for folder in repository.models:
+        for version, artifact in artifacts[folder.name]:
+            checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name))
+            models.append(checker.check(artifacts))
+            problems += checker.problems
+    return Inventory(tuple(models), tuple(problems), repository.notes)
+
+
+def _settings_without_model(config: Config, folders: tuple[ModelFolder, ...]) -> list[Problem]:
+    names = [folder.name for folder in folders]
+    return [
+        Problem(
+            f"models.{name}: the repository has no such model",
+            CONFIGURATION,
+            how=did_you_mean(name, names).capitalize() or _listed(names),
+        )
+        for name in config.models
+        if name not in names
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    return (
+        f"It has {', '.join(names[:8])}{' and more' if len(names) > 8 else ''}" if names else "It has no model at all"
+    )
+
+
+@dataclass
+class _Checker:
+    """Holds one version against its settings, collecting problems."""
+
+    name: str
+    root: Path
+    version: Version
+    artifact: Artifact
+    settings: ModelSettings
+
+    def __post_init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.where = f"model {self.name} version {self.version.number}"
+
+    def check(self, artifacts: Artifacts) -> CheckedModel:
+        profile, profile_file = self._profile()
+        rungs = []
+        for i, rung in enumerate(self.settings.fallback):
+            where = f"{self.where}, fallback[{i}]"
+            if rung.value is not None:
+                try:
+                    rungs.append(CheckedRung(value=FallbackValue.compile(self.artifact.outputs, rung.value, where)))
+                except ProblemsFound as found:
+                    self.problems += found.problems
+            elif rung.model is not None:
+                self._check_rung_model(rung.model, artifacts, where)
+                rungs.append(CheckedRung(model=rung.model))
+        return CheckedModel(
+            self.name, self.version.number, self.artifact, self.settings, profile, profile_file, tuple(rungs)
+        )
+
+    def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
+        if rung not in artifacts:
+            how = did_you_mean(rung, artifacts).capitalize() or _listed(list(artifacts))
+            self.problems.append(Problem(f"the repository has no model {rung!r}", where, how=how))
+            return
+        if not artifacts[rung]:  # its own problem is told
+            return
+        _, stand_in = artifacts[rung][-1]
+        for kind, ours, theirs in (
+            ("input", self.artifact.inputs, stand_in.inputs),
+            ("output", self.artifact.outputs, stand_in.outputs),
+        ):
+            difference = _difference(ours, theirs)
+            if difference:
+                why = f"{kind}s differ: {difference}"
+                how = "A rung takes the same inputs and gives the same outputs"
+                self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
+
+    def _profile(self) -> tuple[Profile | None, Path | None]:
+        anomaly = self.settings.anomaly
+        if anomaly.mode == "off":
+            return None, None
+        file = self.version.default_profile
+        if anomaly.profile is not None:
+            file = self.version.file.parent / anomaly.profile
+        if not file.exists():
+            if anomaly.profile is not None or anomaly.mode != "observe":
+                how = f"Fit one: modelward profile fit {self.version.file} --data FILE --out {file}"
+                self.problems.append(
+                    Problem(f"anomaly.mode {anomaly.mode} needs a profile", str(file), "none is there", how)
+                )
+            return None, None
+        return self._load_profile(file)
+
+    def _load_profile(self, file: Path) -> tuple[Profile | None, Path | None]:
+        how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
+        try:
+            if self.settings.anomaly.profile is None:
+                inside(self.root, file)  # a default that lies in the repository may not lead out of it
+            profile = Profile.load(file)
+        except (ProfileError, ProblemsFound) as error:
+            found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
+            self.problems += found
+            return None, None
+        reason = profile.matches(row_signature(self.artifact.inputs))
+        if reason is not None:
+            self.problems.append(Problem(f"the profile {file} does not fit the model", self.where, reason, how))
+            return None, None
+        return profile, file
+
+
+def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:
+    """The first tensor that one has and the other lacks or shapes otherwise; a dynamic axis fits any other."""
+    known = {spec.name: spec for spec in theirs}
+    for spec in ours:
+        other = known.pop(spec.name, None)
+        if other is None:
+            return f"it has no {spec.name}"
+        fits = len(spec.shape) == len(other.shape) and all(
+            a == b or -1 in (a, b) for a, b in zip(spec.shape, other.shape, strict=True)
+        )
+        if spec.datatype != other.datatype or not fits:
+            return f"{spec} here, {other} there"
+    return f"it also has {next(iter(known))}" if known else ""

@@ -1,0 +1,44 @@
+"""The command line itself: help is instant, usage errors are 2, problems are 1."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.app import COMMANDS, main
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[str]) -> None:
+    script = "import sys; from proxy.cli.app import main; code = main(['--help']); print(*sys.modules); sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert not {"numpy", "onnx", "onnxruntime", "pydantic", "rich", "yaml", "grpc"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["chek"], ["check", "--no-such-flag"], ["profile"], ["check", "--grpc-port", "x"]]
+)
+def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert "usage: modelward" in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "proxy", "schema"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout[:1], done.stderr) == ("{", "")
+
+
+def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        command = [sys.executable, "-m", "proxy", "schema"]
+        done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr

@@ -1,0 +1,87 @@
+"""`modelward check` finds what would keep `serve` from starting, and says how to mend it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.app import main
+from tests import models
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return models.repository(tmp_path / "models", {"fraud": models.mlp(), "lite": models.mlp(seed=1)})
+
+
+def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = repository.parent / "modelward.yaml"
+    config.write_text("repository: models\nmodels: {fraud: {deadline: 50ms, fallback: [model: lite]}}")
+    assert main(["check", "--config", str(config)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for shown in ("fraud", "lite", "input FP32 [batch, 30]", "label INT64 [batch]", "deadline: 50ms", "fallback: lite"):
+        assert shown in out
+
+
+def test_all_problems_are_shown_with_place_reason_and_remedy(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.repository(repository, {"broken": models.sequence_output()})
+    assert main(["check", str(repository), "--set", "models.frau.deadline=1s"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "problem: models.frau: the repository has no such model\n"
+        "  where: configuration\n"
+        "  mend: Did you mean fraud?\n"
+        "problem: output 'parts' is a sequence of tensors, which the protocol has no tensor for\n"
+        f"  where: {repository}/broken/1/model.onnx\n"
+        "  mend: Let the model give plain tensors\n"
+    )
+
+
+def test_problems_of_the_configuration_come_with_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("limits:\n  stream: 3\n")
+    assert main(["check", "--config", str(tmp_path / "c.yaml")]) == 1
+    assert f"where: {tmp_path}/c.yaml:2\n  mend: Did you mean streams?" in capsys.readouterr().err
+
+
+def test_a_model_that_the_runtime_cannot_load_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.onnx").write_bytes(models.custom_domain("com.microsoft", "Teleport"))
+    assert main(["check", str(tmp_path / "m.onnx")]) == 1
+    assert "ONNX Runtime cannot load the model" in capsys.readouterr().err
+
+
+def test_json_tells_the_same_to_programs(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json", str(repository), "--grpc-port", "0"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["problems"]) == (True, [])
+    assert told["config"]["listen"]["grpc"] == "127.0.0.1:0"
+    fraud = told["models"][0]
+    assert (fraud["name"], fraud["version"], len(fraud["sha256"])) == ("fraud", "1", 64)
+    assert fraud["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 30]}]
+    assert set(fraud["guards"].values()) == {"off"}
+
+
+def test_json_tells_problems_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--json", "--set", "workers=2"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["config"], told["models"]) == (False, None, [])
+    assert set(told["problems"][0]) == {"what", "where", "why", "how"}
+
+
+def test_notes_are_no_problems(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "fraud/config.pbtxt").touch()
+    assert main(["check", str(repository)]) == 0
+    assert "note: Triton's config.pbtxt is not read" in capsys.readouterr().err
+
+
+def test_names_cannot_speak_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models.repository(tmp_path, {"a\x1b]0;owned\x07\n[red]": models.mlp()})
+    assert main(["check", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", err)
+    assert r"\x1b]0;owned\x07" in err
+    assert "[red]" in err
