@@ -57,7 +57,7 @@ cdef dict describe_input(const mw_scan_input *tensor):
         "has_contents": bool(tensor.has_contents),
         "contents": {
             kind: tensor.contents_count[kind]
-            for kind in range(1, MW_CONTENTS_KINDS) if tensor.contents_kinds >> kind & 1
+            for kind in range(1, <unsigned>MW_CONTENTS_KINDS) if tensor.contents_kinds >> kind & 1
         },
         "contents_bytes": tensor.contents_bytes,
     }
@@ -99,7 +99,8 @@ def contents(bytes message not None, unsigned index, str datatype not None):
     scan_or_raise(message)
     if index >= found.inputs:
         raise IndexError(index)
-    cdef mw_dtype dtype = mw_dtype_of(span_of(datatype.encode("utf-8")))
+    cdef bytes name = datatype.encode("utf-8")  # a span keeps nothing alive
+    cdef mw_dtype dtype = mw_dtype_of(span_of(name))
     if not mw_oip_contents_kind(dtype):
         raise ValueError("no typed form")
     cdef size_t size = mw_oip_contents_size(&found.input[index], dtype)

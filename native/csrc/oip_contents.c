@@ -27,6 +27,8 @@ size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype) {
 
 /* ---- the second walk ---- */
 
+enum { DEPTH_TENSOR = 1, DEPTH_CONTENTS = 2 }; /* messages above, as in oip.c */
+
 typedef struct {
     uint8_t *at, *end;
 } sink;
@@ -68,26 +70,37 @@ static int put_packed(sink *to, mw_span packed, mw_dtype dtype) {
     return 1;
 }
 
+/* How an element comes when it comes alone; strings have no packed form. */
+static unsigned single_wire(mw_dtype dtype) {
+    switch (dtype) {
+        case MW_FP32: return MW_WIRE_I32;
+        case MW_FP64: return MW_WIRE_I64;
+        case MW_BYTES: return MW_WIRE_LEN;
+        default: return MW_WIRE_VARINT;
+    }
+}
+
+static int put_single(sink *to, mw_cursor *c, mw_dtype dtype) {
+    const uint8_t *value = c->at;
+    uint64_t sent;
+    if (single_wire(dtype) == MW_WIRE_VARINT) return mw_read_varint(c, &sent) && put_integer(to, sent, dtype);
+    return mw_skip_bytes(c, mw_dtype_size(dtype)) && put(to, value, mw_dtype_size(dtype));
+}
+
 /* The elements that one contents message adds. Other kinds, unknown fields and wrong wire types are passed over exactly
  * as the scan passed over them. */
 static int put_contents(sink *to, mw_span contents, mw_dtype dtype) {
     uint32_t kind = (uint32_t)mw_oip_contents_kind(dtype);
-    uint32_t single = dtype == MW_FP32 ? MW_WIRE_I32 : dtype == MW_FP64 ? MW_WIRE_I64 : MW_WIRE_VARINT;
     mw_cursor c = mw_cursor_over(contents);
     while (c.at < c.end) {
         uint32_t tag;
+        mw_span packed;
         if (!mw_read_tag(&c, &tag)) return 0;
         if (tag == MW_TAG(kind, MW_WIRE_LEN)) {
-            mw_span packed;
             if (!mw_read_bytes(&c, &packed) || !put_packed(to, packed, dtype)) return 0;
-        } else if (tag == MW_TAG(kind, single) && single != MW_WIRE_VARINT) {
-            const uint8_t *value = c.at;
-            size_t size = mw_dtype_size(dtype);
-            if (!mw_skip_bytes(&c, size) || !put(to, value, size)) return 0;
-        } else if (tag == MW_TAG(kind, single) && dtype != MW_BYTES) {
-            uint64_t sent;
-            if (!mw_read_varint(&c, &sent) || !put_integer(to, sent, dtype)) return 0;
-        } else if (!mw_skip(&c, tag, 2)) {
+        } else if (tag == MW_TAG(kind, single_wire(dtype))) {
+            if (!put_single(to, &c, dtype)) return 0;
+        } else if (!mw_skip(&c, tag, DEPTH_CONTENTS)) {
             return 0;
         }
     }
@@ -104,7 +117,7 @@ int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t
         if (!mw_read_tag(&c, &tag)) return -1;
         if (tag == MW_TAG(5, MW_WIRE_LEN)) {
             if (!mw_read_bytes(&c, &contents) || !put_contents(&out, contents, dtype)) return -1;
-        } else if (!mw_skip(&c, tag, 1)) {
+        } else if (!mw_skip(&c, tag, DEPTH_TENSOR)) {
             return -1;
         }
     }

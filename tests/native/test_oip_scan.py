@@ -314,6 +314,11 @@ def test_a_string_length_past_the_end_is_refused() -> None:
     assert not scan.bytes_valid(b"\0\0\0\0", 2**62)
 
 
+def test_no_bytes_are_no_strings_but_never_fewer() -> None:
+    assert scan.bytes_valid(b"", 0)
+    assert not scan.bytes_valid(b"", -1)
+
+
 dimensions = st.integers(-2, 5) | st.integers(-(2**63), 2**63 - 1) | st.sampled_from([2**20, 2**31, 2**40])
 
 
