@@ -17,14 +17,17 @@ DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
 # module -> C kernels linked into it
 KERNELS = {
-    "limit": ["gcra.c"],
-    "score": ["score.c"],
-    "oip": ["oip.c", "oip_contents.c", "oip_write.c"],
-    "scan": ["oip.c", "oip_contents.c", "oip_write.c"],
+    "batch": ["session.c", "lane.c"],
     "deadline": ["wheel.c"],
-    "batch": ["lane.c"],
+    "limit": ["gcra.c"],
+    "oip": ["oip.c", "oip_contents.c"],
+    "pipeline": ["score.c", "gather.c"],
+    "reply": ["oip_write.c"],
+    "scan": ["oip.c", "oip_contents.c", "oip_write.c"],
+    "score": ["score.c", "gather.c"],
+    "served": ["session.c", "lane.c"],
 }
-LIBRARIES = {"h2": ["nghttp2"], "grpc": ["z"]}
+LIBRARIES = {"h2": ["nghttp2"], "stream": ["nghttp2"], "grpc": ["z"]}
 
 
 def extension(pyx: Path) -> Extension:

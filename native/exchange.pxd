@@ -51,6 +51,8 @@ cdef struct Stream:
     bint answered                 # response headers are submitted
     bint finished                 # the ending is decided; trailers follow what is queued
     bint deferred                 # nghttp2 waits for resume_data
+    bint whole                    # a complete message waits in `message` for END_STREAM (unary calls)
+    bint compressed               # the message that is arriving is compressed
     bint gzip_reply
     uint32_t header_bytes
     uint32_t headers
@@ -69,11 +71,10 @@ cdef struct Stream:
     Exchange *first               # borrowed with one reference each; answered in this order
     Exchange *last
     uint32_t inflight             # exchanges in that list
-    void *call                    # owned reference to a native.call.Call of a cold method; NULL otherwise
-    bint accounted                # counts in wire.inflight_bytes while assembling
-    uint64_t path_hash
+    void *call                    # owned reference, cold methods only: the list of headers, then the native.call.Call
 
 cdef struct Conn:
+    mw_timer timer                # first: its callback casts back; handshake, idle and stall checks
     nghttp2_session *session      # NULL after the connection has gone
     Wire *wire                    # borrowed: the listener outlives its connections
     void *owner                   # borrowed: the native.h2.Connection that owns this struct
@@ -85,11 +86,12 @@ cdef struct Conn:
     bint closing
     bint paused                   # the transport holds more than the cap: nothing more is written or read
     bint queued                   # the transport may hold bytes: writing past it would reorder
-    mw_timer timer                # handshake, idle and stall checks
+    bint lingering                # a stream was answered before its request had ended: it may need a reset
     int64_t opened
     int64_t active                # ns; last read
     int64_t stalled               # ns; since when paused
-    uint64_t peer                 # key of the peer's budget
+    uint64_t peer                 # keys of the peer's budgets
+    uint64_t identity             # anonymous clients are known by their address
     int fd
 
 cdef struct Hooks:                # what the pipeline does with what the wire brings; set once
@@ -131,9 +133,12 @@ cdef enum:
 cdef struct Exchange:
     mw_timer deadline             # first: the timer's callback casts back
     Stream *stream                # borrowed; NULL once the client has let go
+    Wire *wire                    # borrowed: outlives every exchange
     Exchange *next_in_stream
     Exchange *previous_queued
-    Exchange *next_queued         # the queue of its model, or the batch it runs in
+    Exchange *next_queued         # the queue of its model
+    uint32_t attempt              # counts the runs it was given to: an older run's result is late
+    bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
     void *model                   # borrowed: native.model.Model*, alive as long as the server's snapshot is
     void *asked                   # borrowed: the model that the client asked for; `model` may be a rung of its ladder
     int references                # stream, batch, deadline node: whoever lets go last frees it
@@ -163,3 +168,8 @@ cdef struct Exchange:
     uint32_t wanteds
     Buffer reply                  # framed answer, while it waits for its turn
     Ending ending
+
+
+# Pooled; zeroed but for what the pool keeps. NULL for want of memory. One reference, the caller's.
+cdef Exchange *exchange_new(Wire *wire) noexcept
+cdef void exchange_unref(Exchange *x) noexcept

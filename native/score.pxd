@@ -58,8 +58,7 @@ cdef extern from "score.h" nogil:
         int32_t knots
         const double *knot_score
         const double *knot_p
-        double tail_scale
-        double tail_shape
+        double tail_index
         const mw_profile_column *column
         const uint32_t *slot
         const uint64_t *word

@@ -74,7 +74,7 @@ cdef class Kernel:
     """
 
     def __init__(self, *, inputs, mean, scale, low, high, metric, centers, mapped, counts, neighbours, knot_score, knot_p,
-                 tail_scale, tail_shape, text, words, column_words, is_open):
+                 tail_index, text, words, column_words, is_open):
         cdef mw_profile *p = &self.profile
         self.memory = []
         features, m, knots = len(mean), len(centers), len(knot_score)
@@ -112,7 +112,7 @@ cdef class Kernel:
         p.neighbours = neighbours
         p.knot_score = <const double *>self.keep(knot_score, np.float64)
         p.knot_p = <const double *>self.keep(knot_p, np.float64)
-        p.tail_scale, p.tail_shape = tail_scale, tail_shape
+        p.tail_index = tail_index
 
     cdef const void *keep(self, object array, object dtype) except? NULL:
         """An aligned copy of the array that lives as long as the Kernel; its address."""

@@ -141,9 +141,8 @@ double mw_score_p_value(const mw_profile *p, double score) {
     const int32_t last = p->knots - 1;
     if (score < p->knot_score[0]) return 1.0;
     if (score >= p->knot_score[last]) {
-        const double z = (score - p->knot_score[last]) / p->tail_scale;
-        const double beyond = p->tail_shape > 0.0 ? pow(1.0 + p->tail_shape * z, -1.0 / p->tail_shape) : exp(-z);
-        const double value = p->knot_p[last] * beyond;
+        const double growth = (1.0 + score) / (1.0 + p->knot_score[last]);
+        const double value = p->knot_p[last] * pow(growth, -p->tail_index);
         return value > 1e-300 ? value : 1e-300;  /* 0 belongs to rows that were caught */
     }
     int32_t below = 0, above = last;

@@ -70,7 +70,7 @@ typedef struct {
     float neighbours;                    /* training rows whose distances are averaged */
     int32_t knots;                       /* at least 1 */
     const double *knot_score, *knot_p;   /* [knots] score rising, p-value falling; linear between, 1 below the first */
-    double tail_scale, tail_shape;       /* generalised Pareto tail above the last knot; shape 0 is exponential */
+    double tail_index;                   /* above the last knot p falls as (1 + score) to the power -tail_index */
     const mw_profile_column *column;     /* [c] */
     const uint32_t *slot;                /* 1 + index of a word; 0 where empty */
     const uint64_t *word;                /* [words + 1] offsets into text */

@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { KEEP = 1 << 20 }; /* gathered bytes kept between runs */
 
@@ -13,12 +12,6 @@ static OrtEnv *ENV;
 static OrtMemoryInfo *MEMORY;
 static OrtAllocator *ALLOCATOR;
 static const char *VERSION = "";
-
-int64_t mw_now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* Consumes the status: 0 for success, else -1 with its words in error. */
 static int failed(const OrtApi *api, OrtStatus *status, char error[MW_ERROR_TEXT]) {

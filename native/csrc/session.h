@@ -2,6 +2,7 @@
 #ifndef MODELWARD_SESSION_H
 #define MODELWARD_SESSION_H
 
+#include "clock.h"
 #include "ort.h"
 #include "tensor.h"
 
@@ -77,7 +78,5 @@ void mw_run_execute(mw_run *run);
 /* Lets go of the outputs. */
 void mw_run_release(mw_run *run);
 void mw_run_terminate(mw_run *run, int on);
-
-int64_t mw_now_ns(void);
 
 #endif

@@ -41,7 +41,7 @@ ARRAYS = {
     "counts": ("iu", 1),
     "knot_score": ("f", 1),
     "knot_p": ("f", 1),
-    "tail": ("f", 1),
+    "tail_index": ("f", 0),
     "text": ("u", 1),
     "words": ("u", 1),
     "column_words": ("iu", 1),
@@ -70,7 +70,7 @@ def save(
         "counts": shape.counts,
         "knot_score": curve.knot_score,
         "knot_p": curve.knot_p,
-        "tail": np.array([curve.tail_scale, curve.tail_shape]),
+        "tail_index": np.float64(curve.tail_index),
         "text": known.text,
         "words": known.starts,
         "column_words": known.columns,
@@ -184,9 +184,9 @@ def _geometry(arrays: Arrays, plan: Layout, require: Require) -> Geometry:
 
 
 def _calibration(arrays: Arrays, require: Require) -> Calibration:
-    score, p, tail = arrays["knot_score"], arrays["knot_p"], arrays["tail"]
+    score, p, tail_index = arrays["knot_score"], arrays["knot_p"], float(arrays["tail_index"])
     require(1 <= len(score) == len(p) <= calibration.MAX_KNOTS + 1, "its calibration has no or unequal knots")
     require((score >= 0).all() and (np.diff(score) > 0).all(), "scores of its calibration do not rise")
     require(((p > 0) & (p <= 1)).all() and (np.diff(p) < 0).all(), "p-values of its calibration do not fall")
-    require(tail.shape == (2,) and tail[0] > 0 and 0 <= tail[1] <= calibration.MAX_SHAPE, "its tail is impossible")
-    return Calibration(score.astype(np.float64), p.astype(np.float64), float(tail[0]), float(tail[1]))
+    require(0 < tail_index <= calibration.MAX_TAIL_INDEX, "its tail is impossible")
+    return Calibration(score.astype(np.float64), p.astype(np.float64), tail_index)

@@ -1,0 +1,30 @@
+# Natural batching: what one tick brings for a model is one run, on the loop or in a lane.
+from libc.stdint cimport int64_t
+
+from native.exchange cimport Buffer, Exchange, Wire
+from native.model cimport Model
+from native.served cimport Served
+
+cdef struct Outcome:              # what the pipeline does with a run's results; set once
+    void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
+    void (*failed)(void *server, Exchange *, int reason, int64_t now) noexcept
+    void (*expired)(void *server, Exchange *, int64_t now) noexcept
+
+cdef class Scheduler:
+    cdef Wire *wire               # borrowed from the Listener, which outlives this
+    cdef Outcome outcome
+    cdef void *server             # borrowed
+    cdef object loop
+    cdef object on_tick           # bound once
+    cdef list pending             # Served with a queue for this tick
+    cdef list busy                # Served whose lane is running
+    cdef bint scheduled
+    cdef int eventfd
+    cdef int schedule(self) except -1
+    cdef bint enqueue(self, Exchange *x, Model *m) noexcept
+    cdef int begin(self, Served served, int64_t now) except -1
+    cdef bint to_lane(self, Served served) except -1
+    cdef int again(self, Served served) except -1
+
+# Takes an exchange out of its model's queue, or lets go of its place in a run.
+cdef void withdraw(Exchange *x) noexcept

@@ -1,0 +1,136 @@
+"""Cold methods: health, metadata, statistics, reflection. One Python object per call, none of it on the hot path."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.stdint cimport uint32_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, memset, strlen
+
+import asyncio
+from collections import deque
+
+from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
+from native.grpc cimport buffer_reserve, ending_clear, percent_encoded, write_prefix
+from native.h2 cimport flush_all
+from native.stream cimport finish, open_window, release, send_message
+
+cdef enum:
+    HELD_MESSAGES = 8             # unread messages before the client's window stays shut
+    OUT_CAP = 262144              # unsent bytes before a sender waits
+
+
+cdef Call call_of(Stream *s):
+    return <Call>s.call if s.call != NULL and isinstance(<object>s.call, Call) else None
+
+
+cdef Call call_begin(Stream *s, str peer):
+    """Replaces the stream's list of headers by its Call."""
+    cdef Call call = Call()
+    headers = <object>s.call
+    call.stream = s
+    call.peer = peer
+    call.metadata = {}
+    for name, value in headers:
+        if name == b":path":
+            call.path = value
+        else:
+            call.metadata[name.decode("ascii", "replace")] = value.decode("ascii", "replace")
+    Py_DECREF(headers)
+    Py_INCREF(call)
+    s.call = <void *><PyObject *>call
+    return call
+
+
+cdef class Call:
+    """An asynchronous iterator over the request's messages (bytes), with `send` and `finish` for the answer."""
+
+    def __cinit__(self):
+        self.stream = NULL
+        self.messages = deque()
+
+    # ---- what the wire brings
+
+    cdef int take(self, Buffer *message) except -1:
+        self.messages.append(PyBytes_FromStringAndSize(<const char *>message.data, message.size))
+        release(self.stream.conn.wire, message)
+        self.stream.inflight += 1
+        wake(self.waiter)
+        return 0
+
+    cdef int end(self) except -1:
+        self.ended = True
+        wake(self.waiter)
+        return 0
+
+    cdef int gone(self) except -1:
+        self.stream = NULL
+        self.ended = True
+        wake(self.waiter)
+        wake(self.room)
+        if self.task is not None:
+            self.task.cancel()
+        return 0
+
+    cdef int drained(self) except -1:
+        wake(self.room)
+        return 0
+
+    # ---- what the coroutine does
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        while not self.messages:
+            if self.ended:
+                raise StopAsyncIteration
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+        message = self.messages.popleft()
+        if self.stream != NULL:
+            self.stream.inflight -= 1
+            open_window(self.stream)
+            settle(self.stream)
+        return message
+
+    async def send(self, bytes message):
+        """Queues one message; waits while the client reads slower than this writes. Raises CancelledError once it is gone."""
+        cdef Buffer framed
+        while self.stream != NULL and self.stream.out.size - self.stream.out_sent > OUT_CAP:
+            self.room = asyncio.get_running_loop().create_future()
+            await self.room
+        if self.stream == NULL:
+            raise asyncio.CancelledError
+        memset(&framed, 0, sizeof(framed))
+        if buffer_reserve(&framed, 5 + len(message)) < 0:
+            raise MemoryError
+        write_prefix(framed.data, False, <uint32_t>len(message))
+        memcpy(framed.data + 5, <const char *>message, len(message))
+        framed.size = 5 + len(message)
+        send_message(self.stream, &framed)
+        settle(self.stream)
+
+    def finish(self, int code, str message=""):
+        """Ends the call with a gRPC status. Nothing happens if the client has gone."""
+        cdef Ending ending
+        if self.stream == NULL:
+            return
+        memset(&ending, 0, sizeof(ending))
+        ending.code = code
+        if message:
+            ending.message = percent_encoded(message.encode())
+        finish(self.stream, &ending)
+        self.stream.method = METHOD_REFUSED
+        settle(self.stream)
+
+
+cdef int settle(Stream *s) except -1:
+    """Coroutines run outside of a tick's reading: what they changed leaves at once, unless a batch is about to."""
+    if not s.conn.wire.batch_pending:
+        flush_all(s.conn.wire)
+    return 0
+
+
+cdef int wake(object future) except -1:
+    if future is not None and not future.done():
+        future.set_result(None)
+    return 0

@@ -1,0 +1,49 @@
+"""The life of an exchange: taken from a pool, counted by its holders, returned by the last of them."""
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from native.exchange cimport Exchange, Wire
+from native.grpc cimport buffer_free, ending_clear
+from native.oip cimport drop_tensors
+from native.stream cimport release
+
+cdef enum:
+    SPARE_EXCHANGES = 4096        # about 3 MiB at most
+
+cdef Exchange *SPARE = NULL       # chained by next_queued; the loop's thread alone
+cdef int SPARES = 0
+
+
+cdef Exchange *exchange_new(Wire *wire) noexcept:
+    global SPARE, SPARES
+    cdef Exchange *x = SPARE
+    if x != NULL:
+        SPARE = x.next_queued
+        SPARES -= 1
+        memset(x, 0, sizeof(Exchange))
+    else:
+        x = <Exchange *>calloc(1, sizeof(Exchange))
+        if x == NULL:
+            return NULL
+    x.references = 1
+    x.wire = wire
+    return x
+
+
+cdef void exchange_unref(Exchange *x) noexcept:
+    global SPARE, SPARES
+    x.references -= 1
+    if x.references > 0:
+        return
+    drop_tensors(x)
+    release(x.wire, &x.body)
+    release(x.wire, &x.converted)
+    free(x.wanted)
+    buffer_free(&x.reply)
+    ending_clear(&x.ending)
+    if SPARES < SPARE_EXCHANGES:
+        x.next_queued = SPARE
+        SPARE = x
+        SPARES += 1
+    else:
+        free(x)

@@ -1,0 +1,29 @@
+# One HTTP/2 connection, server side, over libnghttp2.
+from libc.stdint cimport uint8_t
+
+from native.deadline cimport Wheel
+from native.exchange cimport Conn, Wire
+from native.limit cimport Limiter
+
+cdef class Listener:
+    cdef Wire wire
+    cdef readonly Wheel wheel
+    cdef readonly Limiter limiter
+    cdef readonly object connections      # set of Connection
+    cdef dict peers                       # address -> open connections
+    cdef public int max_connections
+    cdef public int max_per_peer
+    cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
+    cdef object read_view                 # memoryview of read_buffer
+    cdef uint8_t *write_buffer            # owned; shared likewise
+    cdef bint admit(self, Connection connection) except -1
+    cdef int forget(self, Connection connection) except -1
+
+cdef class Connection:
+    cdef Conn conn
+    cdef Listener listener                # keeps conn.wire alive
+    cdef object transport                 # None after connection_lost
+    cdef str peer_name
+    cdef str peer_address
+
+cdef void flush_all(Wire *wire) noexcept

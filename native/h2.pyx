@@ -1,0 +1,540 @@
+"""One HTTP/2 connection, server side: libnghttp2 reads and writes the frames, this file reads the gRPC calls in them."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from cpython.ref cimport Py_INCREF, PyObject
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy
+
+import asyncio
+import ipaddress
+
+from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
+from native.exchange cimport (
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire)
+from native.grpc cimport parse_timeout, wants_gzip
+from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
+from native.nghttp2 cimport *
+from native.stream cimport (
+    STATIC, end_request, feed, header, mark, refuse_for, reset, stream_free, stream_new)
+from native.verdict cimport REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t send(int, const void *, size_t, int)
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+
+cdef extern from "clock.h" nogil:
+    int64_t mw_now_ns()
+
+cdef enum:
+    READ_SIZE = 262144
+    WRITE_SIZE = 262144
+    QUEUE_CAP = 1048576           # bytes towards one slow client before it is read no more
+    HEADER_BYTES = 16384          # decoded, names and values and 32 each, as HPACK counts
+    HEADER_COUNT = 100
+    STREAM_WINDOW = 262144
+    CONNECTION_WINDOW = 1048576
+    STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before its window stays shut
+    RESET_BURST = 1000            # client resets per connection, as nghttp2 limits them (CVE-2023-44487)
+    RESET_RATE = 33
+
+cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
+cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+cdef int64_t SECOND = 1000000000
+
+
+# ---- callbacks of nghttp2: they return codes, never exceptions ------------------------------------------------
+
+cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
+    cdef Conn *c = <Conn *>user
+    cdef Stream *s
+    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    s = stream_new(c, frame.hd.stream_id)
+    if s == NULL:
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, s)
+    return 0
+
+
+cdef inline bint same(const uint8_t *data, size_t size, const char *text, size_t text_size) noexcept:
+    return size == text_size and memcmp(data, text, size) == 0
+
+
+cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """Cold methods are coroutines and see their metadata as Python objects."""
+    cdef object kept
+    if s.call == NULL:
+        kept = []
+        Py_INCREF(kept)
+        s.call = <void *><PyObject *>kept
+    (<list>(<object><PyObject *>s.call)).append((name[:name_size], value[:value_size]))
+    return 0
+
+
+cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                   const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
+    cdef Stream *s
+    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
+    s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    if s == NULL:
+        return 0
+    s.headers += 1
+    s.header_bytes += <uint32_t>(name_size + value_size + 32)
+    if s.headers > HEADER_COUNT or s.header_bytes > HEADER_BYTES:
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    if name_size == 5 and memcmp(name, b":path", 5) == 0:
+        if same(value, value_size, INFER_PATH, 42):
+            s.method = METHOD_INFER
+        elif same(value, value_size, STREAM_INFER_PATH, 48):
+            s.method = METHOD_STREAM_INFER
+        else:
+            s.method = METHOD_COLD
+            return keep_cold_header(s, name, name_size, value, value_size)
+    elif name_size == 7 and memcmp(name, b":method", 7) == 0:
+        s.is_post = same(value, value_size, "POST", 4)
+    elif name_size == 12 and memcmp(name, b"content-type", 12) == 0:
+        s.content_type_seen = value_size >= 16 and memcmp(value, b"application/grpc", 16) == 0 and (
+            value_size == 16 or value[16] == 43 or value[16] == 59)
+    elif name_size == 12 and memcmp(name, b"grpc-timeout", 12) == 0:
+        s.timeout = parse_timeout(value, value_size)
+        if s.timeout < 0:
+            s.timeout = 0
+            s.timeout_malformed = True
+        elif s.timeout == 0:
+            s.timeout = 1         # "0S" is a deadline that has passed, not the absence of one
+    elif name_size == 13 and memcmp(name, b"grpc-encoding", 13) == 0:
+        if same(value, value_size, "gzip", 4):
+            s.encoding = ENCODING_GZIP
+        elif not same(value, value_size, "identity", 8):
+            s.encoding = ENCODING_UNSUPPORTED
+    elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
+        s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
+    elif s.method == METHOD_COLD and name[0] != 58:
+        return keep_cold_header(s, name, name_size, value, value_size)
+    return 0
+
+
+cdef void on_request_headers(Conn *c, Stream *s) noexcept:
+    cdef nghttp2_nv nv[1]
+    cdef Wire *wire = c.wire
+    s.entered = wire.now
+    if not s.is_post or not s.content_type_seen:
+        # not gRPC: plain HTTP status, as gRPC's own servers answer
+        s.finished = True
+        s.answered = True
+        if s.is_post:
+            nv[0] = header(":status", 7, <const char *>"415", 3, STATIC)
+        else:
+            nv[0] = header(":status", 7, <const char *>"405", 3, STATIC)
+        s.method = METHOD_REFUSED
+        nghttp2_submit_response(c.session, s.id, nv, 1, NULL)
+        c.lingering = True
+        mark(c)
+        return
+    s.gzip_reply = s.accepts_gzip and (s.prefers_gzip or s.encoding == ENCODING_GZIP)
+    if s.encoding == ENCODING_UNSUPPORTED:
+        refuse_for(s, REASON_UNSUPPORTED_ENCODING, "grpc-encoding is not supported; use identity or gzip")
+        return
+    wire.hooks.headers(s, wire.now)
+    # the next check is far away on an idle connection; a request must not wait that long for its timeout
+    if mw_timer_due_ns(&c.timer) > wire.now + 2 * SECOND:
+        watch(c, wire.now + SECOND)
+
+
+cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
+    cdef Conn *c = <Conn *>user
+    cdef Stream *s
+    if frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA:
+        s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if s == NULL:
+            return 0
+        if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+            on_request_headers(c, s)
+        if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+            end_request(s)
+    elif frame.hd.type == NGHTTP2_SETTINGS and not frame.hd.flags & NGHTTP2_FLAG_ACK:
+        c.handshaken = True
+    return 0
+
+
+cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
+                  void *user) noexcept:
+    cdef Conn *c = <Conn *>user
+    cdef Stream *s = <Stream *>nghttp2_session_get_stream_user_data(session, stream_id)
+    if s == NULL or s.method == METHOD_REFUSED:
+        nghttp2_session_consume(session, stream_id, size)
+        return 0
+    s.active = c.wire.now
+    feed(s, data, size)
+    if s.inflight >= STREAM_DEPTH:
+        s.withheld += size
+    else:
+        nghttp2_session_consume(session, stream_id, size)
+    return 0
+
+
+cdef int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error, void *user) noexcept:
+    cdef Stream *s = <Stream *>nghttp2_session_get_stream_user_data(session, stream_id)
+    if s != NULL:
+        nghttp2_session_set_stream_user_data(session, stream_id, NULL)
+        stream_free(s)
+    return 0
+
+
+cdef nghttp2_session_callbacks *CALLBACKS = NULL
+cdef nghttp2_option *OPTIONS = NULL
+
+if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS) != 0:
+    raise MemoryError
+nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
+nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
+nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
+nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_chunk)
+nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
+nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
+nghttp2_option_set_no_closed_streams(OPTIONS, 1)
+nghttp2_option_set_max_outbound_ack(OPTIONS, 256)
+nghttp2_option_set_stream_reset_rate_limit(OPTIONS, RESET_BURST, RESET_RATE)
+
+
+def nghttp2_release() -> str:
+    """Release of the libnghttp2 that is loaded."""
+    return nghttp2_version(0).version_str.decode()
+
+
+# ---- writing -----------------------------------------------------------------------------------------------
+
+cdef void write_out(Conn *c, const uint8_t *data, size_t size) noexcept:
+    """Straight to the socket while it takes everything; what it does not take goes through the transport."""
+    cdef Connection connection = <Connection>c.owner
+    cdef ssize_t sent = 0
+    if connection.transport is None:
+        return
+    if c.queued and connection.transport.get_write_buffer_size() == 0:
+        c.queued = False
+    if c.fd >= 0 and not c.queued:
+        sent = send(c.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if sent < 0:
+            if errno != EAGAIN and errno != EINTR:
+                connection.transport.abort()
+                return
+            sent = 0
+        if <size_t>sent == size:
+            return
+    c.queued = True
+    connection.transport.write(PyBytes_FromStringAndSize(<const char *>data + sent, size - sent))
+
+
+cdef void flush(Conn *c) noexcept:
+    cdef Connection connection = <Connection>c.owner
+    cdef uint8_t *buffer = connection.listener.write_buffer
+    cdef const uint8_t *piece
+    cdef size_t used = 0
+    cdef ssize_t n = 0
+    if c.session == NULL:
+        return
+    while not c.paused:
+        n = nghttp2_session_mem_send(c.session, &piece)
+        if n <= 0:
+            break
+        if used + n > WRITE_SIZE:
+            write_out(c, buffer, used)
+            used = 0
+            if c.session == NULL:
+                return
+        memcpy(buffer + used, piece, n)
+        used += n
+    if used:
+        write_out(c, buffer, used)
+    if c.session == NULL or c.closing:
+        return
+    if n < 0:
+        c.closing = True
+        connection.transport.abort()
+    elif not c.paused and not nghttp2_session_want_read(c.session) and not nghttp2_session_want_write(c.session):
+        c.closing = True
+        connection.transport.close()
+
+
+cdef void flush_all(Wire *wire) noexcept:
+    cdef Conn *c
+    while wire.dirty != NULL:
+        c = wire.dirty
+        wire.dirty = c.next_dirty
+        c.next_dirty = NULL
+        c.dirty = False
+        flush(c)
+
+
+cdef void end_lingering(Conn *c) noexcept:
+    """Streams that were answered before their request ended, and whose request has not ended in this tick either."""
+    cdef Stream *s = c.streams
+    c.lingering = False
+    while s != NULL:
+        if s.finished and s.answered and not s.remote_ended and s.method == METHOD_REFUSED:
+            nghttp2_submit_rst_stream(c.session, 0, s.id, NGHTTP2_NO_ERROR)
+        s = s.next
+
+
+# ---- connections -------------------------------------------------------------------------------------------
+
+cdef void watch(Conn *c, int64_t due) noexcept:
+    cdef Connection connection = <Connection>c.owner
+    timer_cancel(connection.listener.wheel, &c.timer)
+    timer_add(connection.listener.wheel, &c.timer, due)
+
+
+cdef void check_streams(Conn *c, int64_t now) noexcept:
+    cdef Stream *s = c.streams
+    cdef Stream *after
+    while s != NULL:
+        after = s.next
+        if s.method == METHOD_REFUSED or s.finished:
+            pass
+        elif not s.remote_ended and s.method == METHOD_INFER and now - s.entered > c.wire.request_timeout:
+            refuse_for(s, REASON_SLOW_REQUEST, "the request did not arrive in time")
+            c.lingering = True
+        elif now - s.active > c.wire.idle_stream_timeout:
+            reset(s, NGHTTP2_CANCEL)
+        s = after
+
+
+cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
+    """Handshake, stalled writes, slow requests, idle streams and connections; a second apart while something is open."""
+    cdef Conn *c = <Conn *>timer
+    cdef Connection connection = <Connection>c.owner
+    cdef Wire *wire = c.wire
+    if c.session == NULL:
+        return
+    wire.now = now
+    if (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (c.paused and now - c.stalled >= wire.stall_timeout):
+        connection.transport.abort()
+        return
+    check_streams(c, now)
+    if c.lingering:
+        end_lingering(c)
+    if c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
+        nghttp2_session_terminate_session(c.session, NGHTTP2_NO_ERROR)
+        mark(c)
+        flush_all(wire)
+        return
+    if not c.handshaken:
+        watch(c, c.opened + wire.handshake_timeout)
+    elif c.open_streams or c.paused:
+        watch(c, now + SECOND)
+    else:
+        watch(c, c.active + wire.idle_connection_timeout)
+    flush_all(wire)
+
+
+cdef class Connection:
+    """asyncio.BufferedProtocol of one downstream connection."""
+
+    def __cinit__(self, Listener listener):
+        self.listener = listener
+        self.conn.wire = &listener.wire
+        self.conn.owner = <void *>self
+        self.conn.fd = -1
+        mw_timer_init(&self.conn.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_watch)
+
+    @property
+    def peer(self) -> str:
+        """The peer's address as gRPC writes it, for example ipv4:127.0.0.1:50000."""
+        return self.peer_name
+
+    def connection_made(self, transport):
+        cdef nghttp2_settings_entry settings[3]
+        cdef Conn *c = &self.conn
+        cdef Wire *wire = c.wire
+        cdef bytes key
+        self.transport = transport
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            address = ipaddress.ip_address(name[0].partition("%")[0])
+            address = getattr(address, "ipv4_mapped", None) or address
+            # an IPv6 host owns a /64 at least: its budget is that of the network
+            key = address.packed[:8] if address.version == 6 else address.packed
+            self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
+            self.peer_address = str(address)
+        else:
+            key = b"unix"
+            self.peer_name = "unix:"
+            self.peer_address = "unix"
+        wire.now = mw_now_ns()
+        if not self.listener.admit(self):
+            transport.abort()
+            return
+        c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
+        c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
+        c.opened = wire.now
+        c.active = wire.now
+        if transport.get_extra_info("sslcontext") is None:
+            socket = transport.get_extra_info("socket")
+            c.fd = socket.fileno() if socket is not None else -1
+        transport.set_write_buffer_limits(high=QUEUE_CAP)
+        if nghttp2_session_server_new2(&c.session, CALLBACKS, c, OPTIONS) != 0:
+            c.session = NULL
+            transport.abort()
+            return
+        settings[0].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
+        settings[0].value = wire.max_streams
+        settings[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
+        settings[1].value = STREAM_WINDOW
+        settings[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
+        settings[2].value = HEADER_BYTES
+        nghttp2_submit_settings(c.session, 0, settings, 3)
+        nghttp2_session_set_local_window_size(c.session, 0, 0, CONNECTION_WINDOW)
+        watch(c, c.opened + wire.handshake_timeout)
+        flush(c)
+
+    def get_buffer(self, sizehint):
+        return self.listener.read_view
+
+    def buffer_updated(self, Py_ssize_t size):
+        cdef Conn *c = &self.conn
+        cdef Wire *wire = c.wire
+        if c.session == NULL:
+            return
+        wire.now = mw_now_ns()
+        c.active = wire.now
+        mark(c)
+        if nghttp2_session_mem_recv(c.session, self.listener.read_buffer, size) < 0:
+            nghttp2_session_terminate_session(c.session, NGHTTP2_PROTOCOL_ERROR)
+            flush_all(wire)
+            if self.transport is not None:
+                self.transport.close()
+            return
+        if c.lingering:
+            end_lingering(c)
+        # with a batch to come in this tick, its answers and everything else leave in one write per connection
+        if not wire.batch_pending:
+            flush_all(wire)
+
+    def eof_received(self):
+        return False
+
+    def pause_writing(self):
+        cdef Conn *c = &self.conn
+        c.paused = True
+        c.stalled = c.wire.now
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+        if c.session != NULL:
+            watch(c, c.wire.now + SECOND)
+
+    def resume_writing(self):
+        cdef Conn *c = &self.conn
+        c.paused = False
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+            mark(c)
+            if not c.wire.batch_pending:
+                flush_all(c.wire)
+
+    def connection_lost(self, exc):
+        cdef Conn *c = &self.conn
+        cdef Conn **link = &c.wire.dirty
+        if c.dirty:
+            while link[0] != c:
+                link = &link[0].next_dirty
+            link[0] = c.next_dirty
+            c.dirty = False
+        timer_cancel(self.listener.wheel, &c.timer)
+        while c.streams != NULL:
+            stream_free(c.streams)
+        if c.session != NULL:
+            nghttp2_session_del(c.session)
+            c.session = NULL
+        self.transport = None
+        self.listener.forget(self)
+
+    def drain(self):
+        """Tells the client to open no more streams here; the connection closes when the open ones are done."""
+        if self.conn.session != NULL:
+            nghttp2_session_terminate_session(self.conn.session, NGHTTP2_NO_ERROR) if self.conn.open_streams == 0 else \
+                nghttp2_submit_goaway(self.conn.session, 0, nghttp2_session_get_last_proc_stream_id(self.conn.session),
+                                      NGHTTP2_NO_ERROR, NULL, 0)
+            mark(&self.conn)
+
+    def abort(self):
+        """Closes at once, whatever is under way."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+cdef class Listener:
+    """What the connections of one listening socket share. Call it to get a protocol for a new connection."""
+
+    def __cinit__(self, Wheel wheel, Limiter limiter):
+        self.wheel = wheel
+        self.limiter = limiter
+        self.max_connections = 20000
+        self.max_per_peer = 1000
+        self.wire.message_size = 16 << 20
+        self.wire.inflight_limit = 256 << 20
+        self.wire.max_streams = 128
+        self.wire.handshake_timeout = 5 * SECOND
+        self.wire.request_timeout = 30 * SECOND
+        self.wire.idle_stream_timeout = 300 * SECOND
+        self.wire.idle_connection_timeout = 3600 * SECOND
+        self.wire.stall_timeout = 30 * SECOND
+        self.read_buffer = <uint8_t *>malloc(READ_SIZE)
+        self.write_buffer = <uint8_t *>malloc(WRITE_SIZE)
+        if self.read_buffer == NULL or self.write_buffer == NULL:
+            raise MemoryError
+        self.read_view = PyMemoryView_FromMemory(<char *>self.read_buffer, READ_SIZE, PyBUF_WRITE)
+        self.connections = set()
+        self.peers = {}
+
+    def __dealloc__(self):
+        free(self.read_buffer)
+        free(self.write_buffer)
+
+    def __call__(self):
+        return BufferedConnection(self)
+
+    def set_sizes(self, size_t message_size, size_t inflight_bytes, uint32_t streams):
+        """Largest message, messages held over all connections (both bytes), streams per connection."""
+        self.wire.message_size = message_size
+        self.wire.inflight_limit = inflight_bytes
+        self.wire.max_streams = streams
+
+    def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
+        """All in ns."""
+        self.wire.handshake_timeout = handshake
+        self.wire.request_timeout = request
+        self.wire.idle_stream_timeout = idle_stream
+        self.wire.idle_connection_timeout = idle_connection
+        self.wire.stall_timeout = stalled
+
+    cdef bint admit(self, Connection connection) except -1:
+        cdef int of_peer = self.peers.get(connection.peer_address, 0)
+        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer or self.wire.draining:
+            return False
+        self.peers[connection.peer_address] = of_peer + 1
+        self.connections.add(connection)
+        self.wire.connections += 1
+        return True
+
+    cdef int forget(self, Connection connection) except -1:
+        cdef int of_peer
+        if connection not in self.connections:
+            return 0
+        self.connections.discard(connection)
+        self.wire.connections -= 1
+        of_peer = self.peers[connection.peer_address] - 1
+        if of_peer:
+            self.peers[connection.peer_address] = of_peer
+        else:
+            del self.peers[connection.peer_address]
+        return 0
+
+
+class BufferedConnection(Connection, asyncio.BufferedProtocol):
+    __slots__ = ()

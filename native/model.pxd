@@ -1,0 +1,104 @@
+# One served version of a model as the data plane sees it: signature, settings, ladder, queue, counters.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from native.exchange cimport Exchange
+from native.histogram cimport mw_histogram
+from native.limit cimport mw_meter
+from native.score cimport mw_profile
+from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
+from native.verdict cimport CODES, REASONS
+
+cdef struct Tensor:               # one input or output of the signature
+    mw_span name                  # owned by the Served that owns the model
+    mw_dtype dtype
+    uint32_t rank
+    int64_t shape[MW_MAX_RANK]    # -1: any
+
+cdef enum Mode:                   # what an anomalous request meets
+    MODE_OFF = 0
+    MODE_OBSERVE
+    MODE_TAG
+    MODE_FALLBACK
+    MODE_REJECT
+
+cdef struct Constant:             # one output of a fallback value
+    uint32_t rank
+    int64_t shape[MW_MAX_RANK]
+    mw_span raw                   # owned by the Served; raw form
+    bint repeats                  # the first dimension is 1: repeated for every row of the request
+
+cdef struct Rung:
+    Model *model                  # borrowed: NULL where the rung is a value
+    Constant *constants           # owned: one per output of the model asked for
+    uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
+    uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
+    char *source                  # owned: "value", "model:NAME"
+
+cdef enum Stage:
+    STAGE_LIMIT = 0
+    STAGE_DECODE
+    STAGE_SCORE
+    STAGE_QUEUE
+    STAGE_COMPUTE
+    STAGE_REPLY
+    STAGES
+
+cdef enum:
+    BATCH_BUCKETS = 16            # powers of two of rows
+
+cdef struct Batches:              # runs of one size class, for ModelStatistics
+    uint64_t runs
+    int64_t compute_ns
+
+cdef struct Counters:             # only ever grow; written by the loop's thread, read by it for exposition
+    uint64_t codes[<int>CODES]
+    uint64_t refusals[<int>REASONS]
+    uint64_t fallbacks[<int>REASONS]
+    uint64_t anomalies
+    uint64_t late                 # results that came after their request had been answered
+    uint64_t success
+    int64_t success_ns
+    uint64_t fail
+    int64_t fail_ns
+    uint64_t queued               # requests that reached a run
+    int64_t queue_ns
+    int64_t input_ns              # gathering
+    int64_t compute_ns
+    int64_t output_ns             # writing answers
+    uint64_t rows
+    uint64_t runs
+    int64_t last_ns               # monotonic time of the last run
+    uint64_t scored_part          # requests with more rows than are scored
+    mw_histogram request          # ns from the headers to the answer
+    mw_histogram stage[<int>STAGES]
+    mw_histogram score
+    Batches batches[BATCH_BUCKETS]
+
+cdef struct Model:                # owned by a native.batch.Served
+    mw_span name
+    mw_span version
+    Tensor *inputs                # owned
+    Tensor *outputs               # owned
+    uint32_t input_count
+    uint32_t output_count
+    bint batchable                # rows of different requests may share a run
+    bint has_batch_axis           # the first dimension of every input and output is dynamic
+    int64_t max_rows              # of one run; a single request with more runs alone
+    int64_t deadline              # ns; 0 for none
+    mw_meter limit
+    uint8_t mode                  # enum Mode
+    double false_positive_rate
+    const mw_profile *profile     # borrowed from a native.score.Kernel that the Served holds; NULL for none
+    uint32_t *profile_input       # owned: for each input of the profile, which input of the model
+    size_t profile_row_bytes
+    float *profile_row            # owned: room for one row of features, and for the most unusual one
+    float *profile_worst          # within profile_row
+    float *profile_scratch        # owned
+    Rung *rungs                   # owned
+    uint32_t rung_count
+    uint32_t inflight             # exchanges between decode and answer
+    Exchange *first               # the queue; each holds one reference
+    Exchange *last
+    uint32_t queue_length
+    Counters counters
+    void *served                  # borrowed: the Served that owns this struct

@@ -1,0 +1,20 @@
+# A scanned request held against a model's signature.
+from native.exchange cimport Exchange
+from native.model cimport Model
+from native.tensor cimport mw_span
+from native.verdict cimport Verdict
+
+cdef bint peek_model(mw_span message, mw_span *name) noexcept
+
+# The scan of the message in hand: one per process, overwritten by the next.
+cdef bint scan(mw_span message, Verdict *verdict) noexcept
+cdef mw_span scanned_model() noexcept
+cdef mw_span scanned_version() noexcept
+cdef mw_span scanned_id() noexcept
+cdef long long scanned_timeout_us() noexcept
+
+# Fills the exchange's tensors from the scan; False with a verdict where the request does not fit.
+cdef bint hold(Exchange *x, Model *m, Verdict *verdict) noexcept
+# Room for count tensors with dims dimensions in all; False for want of memory.
+cdef bint take_tensors(Exchange *x, unsigned int count, size_t dims) noexcept
+cdef void drop_tensors(Exchange *x) noexcept

@@ -1,0 +1,211 @@
+"""Answers: ModelInferResponse and ModelStreamInferResponse, framed, in one allocation each."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc
+from libc.string cimport memcpy, memset, strlen
+
+from native.exchange cimport Buffer, Exchange
+from native.grpc cimport buffer_reserve, write_prefix
+from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung, Tensor
+from native.session cimport mw_run, mw_run_output
+from native.tensor cimport MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype, mw_span
+from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_NONE, REASON_QUEUE_FULL, Verdict
+
+cdef extern from "oip.h" nogil:
+    ctypedef struct mw_reply_output:
+        mw_span name
+        mw_dtype dtype
+        int64_t shape[MW_MAX_RANK]
+        uint32_t rank
+        mw_span raw
+    ctypedef struct mw_reply:
+        mw_span model_name
+        mw_span model_version
+        mw_span id
+        mw_span fallback
+        mw_span fallback_source
+        double anomaly_score
+        uint8_t has_anomaly_score
+        uint8_t anomaly
+        uint8_t has_anomaly
+        uint32_t outputs
+        const mw_reply_output *output
+    size_t mw_oip_reply_size(const mw_reply *)
+    size_t mw_oip_reply_write(const mw_reply *, uint8_t *, uint8_t **)
+    size_t mw_oip_stream_reply_prefix(size_t, uint8_t *)
+
+cdef enum:
+    STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
+    FRAME = 5
+
+# The reply in hand: one per process, overwritten by the next.
+cdef mw_reply REPLY
+cdef mw_reply_output *OUTPUT = <mw_reply_output *>calloc(MW_MAX_TENSORS, sizeof(mw_reply_output))
+cdef uint8_t *WHERE[<int>MW_MAX_TENSORS]
+if OUTPUT == NULL:
+    raise MemoryError
+
+
+cdef const char *fallback_name(int reason) noexcept:
+    """What modelward_fallback says."""
+    if reason == REASON_DEADLINE:
+        return "deadline"
+    if reason == REASON_ANOMALY:
+        return "anomaly"
+    if reason == REASON_QUEUE_FULL:
+        return "overload"
+    return "failure"
+
+
+cdef mw_span span_of(const char *text) noexcept:
+    cdef mw_span s
+    s.data = <const uint8_t *>text
+    s.size = strlen(text) if text != NULL else 0
+    return s
+
+
+cdef uint32_t begin(Exchange *x, const Rung *rung) noexcept:
+    """Everything but the outputs; returns their number."""
+    cdef Model *asked = <Model *>x.asked
+    cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
+    memset(&REPLY, 0, sizeof(REPLY))
+    REPLY.model_name = asked.name
+    REPLY.model_version = asked.version
+    REPLY.id = x.id
+    REPLY.output = OUTPUT
+    if rung != NULL:
+        REPLY.fallback = span_of(fallback_name(x.fallback_reason))
+        REPLY.fallback_source = span_of(rung.source)
+    if tell:
+        REPLY.has_anomaly = 1
+        REPLY.anomaly = 1
+        REPLY.has_anomaly_score = 1
+        REPLY.anomaly_score = x.score
+    REPLY.outputs = x.wanteds if x.wanted != NULL else asked.output_count
+    return REPLY.outputs
+
+
+cdef bint write(Exchange *x, Buffer *out) noexcept:
+    cdef size_t size = mw_oip_reply_size(&REPLY)
+    cdef uint8_t head[STREAM_PREFIX]
+    cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
+    if buffer_reserve(out, FRAME + extra + size) < 0:
+        return False
+    write_prefix(out.data, False, <uint32_t>(extra + size))
+    memcpy(out.data + FRAME, head, extra)
+    mw_oip_reply_write(&REPLY, out.data + FRAME + extra, WHERE)
+    out.size = FRAME + extra + size
+    return True
+
+
+cdef bint reply_from_run(Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
+    cdef Model *asked = <Model *>x.asked
+    cdef uint32_t count = begin(x, rung), i, o
+    cdef const mw_run_output *made
+    cdef mw_reply_output *r
+    cdef size_t per_row, k, first
+    cdef uint8_t *to
+    cdef uint32_t length
+    cdef bint part
+    for i in range(count):
+        o = x.wanted[i] if x.wanted != NULL else i
+        made = &run.out[rung.outputs[o] if rung != NULL else o]
+        r = &OUTPUT[i]
+        r.name = asked.outputs[o].name
+        r.dtype = asked.outputs[o].dtype
+        r.rank = made.rank
+        memcpy(r.shape, made.shape, made.rank * sizeof(int64_t))
+        # a run of several requests has its rows first in every output (batch.pyx has checked that)
+        part = run_rows != x.rows
+        if part:
+            r.shape[0] = x.rows
+        r.raw.data = NULL
+        if r.dtype == MW_BYTES:
+            per_row = made.elements // run_rows if part else made.elements
+            first = first_row * per_row if part else 0
+            k = per_row * x.rows if part else made.elements
+            r.raw.size = made.offset[first + k] - made.offset[first] + 4 * k
+        else:
+            per_row = made.size // run_rows if part else made.size
+            r.raw.size = per_row * x.rows if part else made.size
+            r.raw.data = made.data + (first_row * per_row if part else 0)
+            if r.raw.size == 0:
+                r.raw.data = NULL
+    if not write(x, out):
+        return False
+    for i in range(count):
+        if OUTPUT[i].dtype != MW_BYTES:
+            continue
+        o = x.wanted[i] if x.wanted != NULL else i
+        made = &run.out[rung.outputs[o] if rung != NULL else o]
+        part = run_rows != x.rows
+        per_row = made.elements // run_rows if part else made.elements
+        first = first_row * per_row if part else 0
+        to = WHERE[i]
+        for k in range(first, first + (per_row * x.rows if part else made.elements)):
+            length = <uint32_t>(made.offset[k + 1] - made.offset[k])
+            memcpy(to, &length, 4)
+            memcpy(to + 4, made.text + made.offset[k], length)
+            to += 4 + length
+    return True
+
+
+cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept:
+    cdef Model *asked = <Model *>x.asked
+    cdef uint32_t count = begin(x, rung), i, o
+    cdef int64_t k
+    cdef const Constant *constant
+    cdef mw_reply_output *r
+    for i in range(count):
+        o = x.wanted[i] if x.wanted != NULL else i
+        constant = &rung.constants[o]
+        r = &OUTPUT[i]
+        r.name = asked.outputs[o].name
+        r.dtype = asked.outputs[o].dtype
+        r.rank = constant.rank
+        memcpy(r.shape, constant.shape, constant.rank * sizeof(int64_t))
+        r.raw = constant.raw
+        if constant.repeats and x.rows != 1:
+            r.shape[0] = x.rows
+            r.raw.data = NULL
+            r.raw.size = constant.raw.size * x.rows
+    if not write(x, out):
+        return False
+    for i in range(count):
+        o = x.wanted[i] if x.wanted != NULL else i
+        constant = &rung.constants[o]
+        if constant.repeats and x.rows != 1:
+            for k in range(x.rows):
+                memcpy(WHERE[i] + k * constant.raw.size, constant.raw.data, constant.raw.size)
+    return True
+
+
+cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept:
+    cdef size_t n = 1
+    to[0] = (field << 3) | 2
+    while size > 127:
+        to[n] = (size & 127) | 128
+        size >>= 7
+        n += 1
+    to[n] = size
+    return n + 1
+
+
+cdef bint reply_stream_error(Exchange *x, const Verdict *verdict, Buffer *out) noexcept:
+    """ModelStreamInferResponse{error_message, infer_response{id}}: a wrong request does not end the stream."""
+    cdef size_t text = strlen(verdict.text), n = FRAME
+    cdef uint8_t inner[12]
+    cdef size_t head = put_length(inner, 3, x.id.size)
+    if buffer_reserve(out, FRAME + text + x.id.size + 40) < 0:
+        return False
+    n += put_length(out.data + n, 1, text)
+    memcpy(out.data + n, verdict.text, text)
+    n += text
+    if x.id.size:
+        n += put_length(out.data + n, 2, head + x.id.size)
+        memcpy(out.data + n, inner, head)
+        n += head
+        memcpy(out.data + n, x.id.data, x.id.size)
+        n += x.id.size
+    write_prefix(out.data, False, <uint32_t>(n - FRAME))
+    out.size = n
+    return True

@@ -1,0 +1,401 @@
+"""One version of a model, open in ONNX Runtime."""
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, strdup
+
+import os
+
+import numpy as np
+
+from native.histogram cimport MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
+from native.limit cimport make_rate
+from native.model cimport *
+from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
+from native.session cimport *
+from native.tensor cimport *
+from native.verdict cimport CODES, REASONS, name_of
+
+cdef enum:
+    STRIKE_NS = 1000000           # a run on the loop this long was a misjudgement (or the machine took the core away)
+    EXILE_RUNS = 64
+    FORGIVE_RUNS = 4096
+
+
+cdef int bucket(int64_t rows) noexcept nogil:
+    """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
+    cdef int b = 0
+    while (<int64_t>1 << b) < rows and b < BATCH_BUCKETS - 1:
+        b += 1
+    return b
+
+
+# ---- the signature -------------------------------------------------------------------------------------------
+
+cdef int declare_tensors(Served served, mw_declared *declared, uint32_t count, Tensor **out) except -1:
+    cdef Tensor *tensors = <Tensor *>calloc(count + 1, sizeof(Tensor))
+    cdef uint32_t i
+    if tensors == NULL:
+        raise MemoryError
+    out[0] = tensors
+    for i in range(count):
+        tensors[i].name.data = <const uint8_t *>declared[i].name    # the session's, which lives as long
+        tensors[i].name.size = len(declared[i].name)
+        tensors[i].dtype = declared[i].dtype
+        tensors[i].rank = declared[i].rank
+        memcpy(tensors[i].shape, declared[i].shape, sizeof(tensors[i].shape))
+        if declared[i].onnx_type != ORT_TYPE_TENSOR or declared[i].dtype == MW_INVALID:
+            raise ValueError(f"'{declared[i].name.decode()}' is not a tensor of a datatype that the protocol has")
+    return 0
+
+
+cdef bint has_batch_axis(Model *m) noexcept:
+    cdef uint32_t i
+    for i in range(m.input_count):
+        if m.inputs[i].rank == 0 or m.inputs[i].shape[0] >= 0:
+            return False
+    for i in range(m.output_count):
+        if m.outputs[i].rank == 0 or m.outputs[i].shape[0] >= 0:
+            return False
+    return m.input_count > 0
+
+
+cdef mw_span keep_text(Served served, str text) except *:
+    cdef bytes data = text.encode()
+    cdef mw_span s
+    served.keep.append(data)
+    s.data = <const uint8_t *>PyBytes_AS_STRING(data)
+    s.size = len(data)
+    return s
+
+
+cdef extern from "ort.h":
+    enum:
+        ORT_TYPE_TENSOR
+
+
+cdef list specs_of(const Tensor *tensors, uint32_t count):
+    """(name, datatype, shape) of each; -1 for a dynamic dimension."""
+    return [(tensors[i].name.data[:tensors[i].name.size].decode(), mw_dtype_name(tensors[i].dtype).decode(),
+             tuple(tensors[i].shape[k] for k in range(tensors[i].rank))) for i in range(count)]
+
+
+cdef void drop_rungs(Model *m) noexcept:
+    cdef uint32_t i
+    for i in range(m.rung_count):
+        free(m.rungs[i].constants)
+        free(m.rungs[i].inputs)
+        free(m.rungs[i].outputs)
+        free(m.rungs[i].source)
+    free(m.rungs)
+    m.rungs = NULL
+    m.rung_count = 0
+
+
+cdef class Served:
+    """One version of a model, open in ONNX Runtime.
+
+    model: bytes of the ONNX file, or a path where its external data is too large for that. threads: of one run.
+    Raises ValueError with ONNX Runtime's words where it cannot be opened.
+    """
+
+    def __cinit__(self, str name, str version, object model, int threads=1):
+        cdef char error[MW_ERROR_TEXT]
+        cdef bytes content = model if isinstance(model, bytes) else b""
+        cdef bytes path = b"" if isinstance(model, bytes) else os.fsencode(model)
+        self.keep = []
+        self.session = mw_session_open(
+            <const char *>content if content else NULL, len(content), path, threads, error)
+        if self.session == NULL:
+            raise ValueError(error.decode("utf-8", "replace"))
+        if mw_run_init(&self.run, self.session) < 0:
+            raise MemoryError
+        self.name = name
+        self.version = version
+        self.model.served = <void *>self
+        self.model.name = keep_text(self, name)
+        self.model.version = keep_text(self, version)
+        self.model.input_count = self.session.inputs
+        self.model.output_count = self.session.outputs
+        declare_tensors(self, self.session.input, self.session.inputs, &self.model.inputs)
+        declare_tensors(self, self.session.output, self.session.outputs, &self.model.outputs)
+        self.model.has_batch_axis = has_batch_axis(&self.model)
+        self.model.max_rows = 1
+
+    def __dealloc__(self):
+        mw_lane_free(self.lane)
+        mw_run_destroy(&self.run)
+        mw_session_close(self.session)
+        free(self.slots)
+        drop_rungs(&self.model)
+        free(self.model.inputs)
+        free(self.model.outputs)
+        free(self.model.profile_input)
+        free(self.model.profile_row)
+        free(self.model.profile_scratch)
+
+    cdef int64_t predict(self, int64_t rows) noexcept:
+        """Nanoseconds that a run will take at worst, as far as is known; INT64_MAX where nothing is."""
+        cdef int b = bucket(rows), k
+        if self.exile > 0:
+            return INT64_MAX
+        if self.estimate[b]:
+            return self.estimate[b]
+        for k in range(b - 1, -1, -1):
+            if self.estimate[k]:
+                return self.estimate[k] << (b - k)
+        for k in range(b + 1, BATCH_BUCKETS):
+            if self.estimate[k]:
+                return self.estimate[k]
+        return INT64_MAX
+
+    cdef void learn(self, int64_t rows, int64_t took, bint on_loop) noexcept:
+        cdef int b = bucket(rows)
+        self.estimate[b] = max(took, self.estimate[b] - (self.estimate[b] >> 4))
+        if on_loop and took > STRIKE_NS:
+            # its time depends on its input: each such surprise doubles how long it must prove itself in the lane
+            self.strikes = min(self.strikes + 1, 20)
+            self.exile = <int64_t>EXILE_RUNS << self.strikes
+        elif on_loop:
+            self.well_behaved += 1
+            if self.well_behaved >= FORGIVE_RUNS and self.strikes:
+                self.strikes -= 1
+                self.well_behaved = 0
+        elif self.exile > 0 and took <= INLINE_NS:
+            self.exile -= 1
+
+    # ---- settings, before the first request
+
+    @property
+    def inputs(self) -> list:
+        return specs_of(self.model.inputs, self.model.input_count)
+
+    @property
+    def outputs(self) -> list:
+        return specs_of(self.model.outputs, self.model.output_count)
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """The first dimension of every input and output is dynamic."""
+        return self.model.has_batch_axis
+
+    @property
+    def batchable(self) -> bool:
+        return self.model.batchable
+
+    def set_batching(self, bint shared, int64_t max_rows):
+        """shared: rows of different requests may be one run of at most max_rows."""
+        self.model.batchable = shared and self.model.has_batch_axis and max_rows > 1
+        self.model.max_rows = max_rows if self.model.batchable else 1
+
+    def set_deadline(self, int64_t ns):
+        """The model's own deadline from entry; 0 for none."""
+        self.model.deadline = ns
+
+    def set_limit(self, double per_second, int64_t burst):
+        make_rate(per_second, burst, &self.model.limit.rate)
+
+    def set_anomaly(self, Kernel kernel, list inputs, str mode, double false_positive_rate):
+        """kernel scores the named inputs, in its order; mode: off, observe, tag, fallback, reject."""
+        cdef Model *m = &self.model
+        cdef uint32_t i
+        names = [name for name, _, _ in self.inputs]
+        if mode == "off":
+            m.mode = MODE_OFF
+            return
+        m.profile_input = <uint32_t *>malloc(max(len(inputs), 1) * sizeof(uint32_t))
+        m.profile_row_bytes = mw_score_row_size(&kernel.profile) * sizeof(float)
+        m.profile_row = <float *>malloc(2 * m.profile_row_bytes)
+        m.profile_scratch = <float *>malloc(mw_score_scratch_size(&kernel.profile) * sizeof(float))
+        if m.profile_input == NULL or m.profile_row == NULL or m.profile_scratch == NULL:
+            raise MemoryError
+        m.profile_worst = m.profile_row + mw_score_row_size(&kernel.profile)
+        for i in range(len(inputs)):
+            m.profile_input[i] = names.index(inputs[i])
+        m.mode = {"observe": MODE_OBSERVE, "tag": MODE_TAG, "fallback": MODE_FALLBACK, "reject": MODE_REJECT}[mode]
+        m.false_positive_rate = false_positive_rate
+        self.keep.append(kernel)
+        m.profile = &kernel.profile
+
+    def set_ladder(self, list rungs):
+        """Each rung is a Served that answers in this one's place, or a list with (shape, raw bytes, repeats) of each output.
+
+        Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
+        outputs, with the same datatypes and fitting shapes.
+        """
+        cdef Model *m = &self.model
+        cdef Rung *rung
+        cdef uint32_t i
+        drop_rungs(m)
+        m.rungs = <Rung *>calloc(max(len(rungs), 1), sizeof(Rung))
+        if m.rungs == NULL:
+            raise MemoryError
+        for given in rungs:
+            rung = &m.rungs[m.rung_count]
+            m.rung_count += 1
+            if isinstance(given, Served):
+                stand_in(self, <Served>given, rung)
+                self.keep.append(given)
+                rung.source = strdup(b"model:" + (<Served>given).name.encode())
+                continue
+            rung.source = strdup(b"value")
+            rung.constants = <Constant *>calloc(m.output_count, sizeof(Constant))
+            if rung.constants == NULL:
+                raise MemoryError
+            for i, (shape, raw, repeats) in enumerate(given):
+                self.keep.append(raw)
+                rung.constants[i].rank = len(shape)
+                for k, size in enumerate(shape):
+                    rung.constants[i].shape[k] = size
+                rung.constants[i].raw.data = <const uint8_t *>PyBytes_AS_STRING(raw)
+                rung.constants[i].raw.size = len(raw)
+                rung.constants[i].repeats = repeats
+
+    # ---- runs outside of any request
+
+    def run_once(self, inputs: dict) -> dict:
+        """Runs the model on numpy arrays by input name: warm-up, probes, tests.
+
+        BYTES inputs are arrays of bytes objects. Returns arrays by output name. Raises ValueError with ONNX Runtime's
+        words where the run fails, RuntimeError while a request is being run.
+        """
+        cdef mw_run_input *to
+        cdef uint32_t i
+        cdef bytes raw
+        held = []
+        if self.running:
+            raise RuntimeError(f"{self.name} is running a request")
+        for i, (name, datatype, _) in enumerate(self.inputs):
+            array = np.asarray(inputs[name])
+            if array.ndim != self.model.inputs[i].rank:
+                raise ValueError(f"input '{name}' has {array.ndim} dimensions, not {self.model.inputs[i].rank}")
+            items = [bytes(v) for v in array.ravel().tolist()] if datatype == "BYTES" else []
+            raw = b"" if datatype == "BYTES" else np.ascontiguousarray(array).tobytes()
+            if datatype != "BYTES" and len(raw) != array.size * mw_dtype_size(self.model.inputs[i].dtype):
+                raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
+            held.append(items)
+            if mw_run_reserve(&self.run, i, len(raw), len(items)) < 0:
+                raise MemoryError
+            to = &self.run.in_[i]
+            memcpy(to.data, PyBytes_AS_STRING(raw), len(raw))
+            for k, item in enumerate(items):
+                to.element[k].data = <const uint8_t *>PyBytes_AS_STRING(item)
+                to.element[k].size = len(item)
+            for k, size in enumerate(array.shape):
+                to.shape[k] = size
+        with nogil:
+            mw_run_execute(&self.run)
+        try:
+            if self.run.failed:
+                raise ValueError(self.run.error.decode("utf-8", "replace"))
+            return {name: output_array(&self.run.out[i], datatype)
+                    for i, (name, datatype, _) in enumerate(self.outputs)}
+        finally:
+            mw_run_release(&self.run)
+
+    def learn_from(self, int64_t rows):
+        """Counts the last run_once as a measurement of a run with so many rows."""
+        self.learn(rows, self.run.took_ns, False)
+
+    def placement(self) -> str:
+        """Where a run of one row would happen now: "loop" or "thread"."""
+        return "loop" if self.predict(1) <= INLINE_NS else "thread"
+
+    # ---- counters
+
+    def totals(self) -> dict:
+        """All counters as plain numbers; durations in ns, histograms as (bounds in ns, cumulative counts, sum in ns)."""
+        cdef Counters *c = &self.model.counters
+        return {
+            "codes": counted(c.codes, <int>CODES),
+            "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
+            "fallbacks": {name_of(i).decode(): n for i, n in counted(c.fallbacks, <int>REASONS).items()},
+            "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
+            "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
+            "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
+            "lane_runs": self.lane_runs, "inflight": self.model.inflight, "pending": self.model.queue_length,
+            "request": folded(&c.request),
+            "score": folded(&c.score) if self.model.profile != NULL else None,
+            "stages": {"limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),
+                       "score": folded(&c.stage[<int>STAGE_SCORE]), "queue": folded(&c.stage[<int>STAGE_QUEUE]),
+                       "compute": folded(&c.stage[<int>STAGE_COMPUTE]), "reply": folded(&c.stage[<int>STAGE_REPLY])},
+            "batches": size_classes(c.batches),
+        }
+
+
+cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
+    cdef Model *a = &asked.model
+    cdef Model *b = &other.model
+    cdef uint32_t i
+    asked_inputs = {spec[0]: k for k, spec in enumerate(asked.inputs)}
+    other_outputs = {spec[0]: k for k, spec in enumerate(other.outputs)}
+    rung.model = b
+    rung.inputs = <uint32_t *>malloc(max(b.input_count, <uint32_t>1) * sizeof(uint32_t))
+    rung.outputs = <uint32_t *>malloc(a.output_count * sizeof(uint32_t))
+    if rung.inputs == NULL or rung.outputs == NULL:
+        raise MemoryError
+    if a.has_batch_axis != b.has_batch_axis:
+        raise ValueError(f"'{other.name}' and '{asked.name}' do not agree on whether the first dimension is the batch")
+    for i, spec in enumerate(other.inputs):
+        if spec[0] not in asked_inputs:
+            raise ValueError(f"'{other.name}' takes an input '{spec[0]}', which '{asked.name}' does not")
+        check_fits(asked.inputs[asked_inputs[spec[0]]], spec, "input")
+        rung.inputs[i] = asked_inputs[spec[0]]
+    for i, spec in enumerate(asked.outputs):
+        if spec[0] not in other_outputs:
+            raise ValueError(f"'{other.name}' makes no output '{spec[0]}', which '{asked.name}' does")
+        check_fits(spec, other.outputs[other_outputs[spec[0]]], "output")
+        rung.outputs[i] = other_outputs[spec[0]]
+    return 0
+
+
+def check_fits(wanted: tuple, given: tuple, what: str) -> None:
+    """Raises ValueError unless the datatypes are equal and no two fixed dimensions differ."""
+    if wanted[1] != given[1]:
+        raise ValueError(f"{what} '{wanted[0]}': {given[1]} cannot stand in for {wanted[1]}")
+    if len(wanted[2]) != len(given[2]) or any(w != g for w, g in zip(wanted[2], given[2]) if w >= 0 and g >= 0):
+        raise ValueError(f"{what} '{wanted[0]}': shape {list(given[2])} cannot stand in for {list(wanted[2])}")
+
+
+cdef object output_array(const mw_run_output *out, str datatype):
+    shape = tuple(out.shape[k] for k in range(out.rank))
+    if datatype == "BYTES":
+        items = np.empty(out.elements, dtype=object)
+        for k in range(out.elements):
+            items[k] = out.text[out.offset[k]:out.offset[k + 1]]
+        return items.reshape(shape)
+    dtype = NUMPY[datatype]
+    return np.frombuffer(out.data[:out.size] if out.size else b"", dtype=dtype).reshape(shape)
+
+
+# BF16 has no numpy type: its bits
+NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
+         "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "BF16": np.uint16, "FP32": np.float32,
+         "FP64": np.float64}
+
+
+cdef dict counted(const uint64_t *counts, int size):
+    """Index to count, without zeros."""
+    cdef int i
+    return {i: counts[i] for i in range(size) if counts[i]}
+
+
+cdef list size_classes(const Batches *batches):
+    """(largest number of rows, runs, ns) of each size class that had runs."""
+    cdef int i
+    return [(1 << i, batches[i].runs, batches[i].compute_ns) for i in range(BATCH_BUCKETS) if batches[i].runs]
+
+
+cdef tuple folded(const mw_histogram *h):
+    cdef uint64_t cumulative[<int>MW_HISTOGRAM_BOUNDS]
+    mw_histogram_fold(h, mw_histogram_bounds, MW_HISTOGRAM_BOUNDS, cumulative)
+    return (tuple(mw_histogram_bounds[i] for i in range(MW_HISTOGRAM_BOUNDS)),
+            (*(cumulative[i] for i in range(MW_HISTOGRAM_BOUNDS)), mw_histogram_count(h)), h.sum)
+
+
+def load_runtime(path: str) -> str:
+    """Loads libonnxruntime once per process; its release. Raises ImportError with the reason."""
+    cdef const char *error = mw_ort_load(os.fsencode(path))
+    if error != NULL:
+        raise ImportError(f"{path}: {error.decode('utf-8', 'replace')}")
+    return mw_ort_version().decode()

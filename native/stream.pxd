@@ -1,0 +1,43 @@
+# One gRPC call on an HTTP/2 stream. Nothing here raises; what changes a stream marks its connection for the tick's flush.
+from libc.stdint cimport int32_t, uint8_t
+
+from native.exchange cimport Buffer, Conn, Ending, Stream, Wire
+from native.nghttp2 cimport nghttp2_nv
+from native.verdict cimport Verdict
+
+cdef enum:
+    STATIC = 6                    # NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+    STATIC_NAME = 2               # NGHTTP2_NV_FLAG_NO_COPY_NAME
+    TRAILERS = 6                  # fields of an ending at most
+
+cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *value, size_t value_size, uint8_t flags) noexcept:
+    cdef nghttp2_nv nv
+    nv.name = <uint8_t *>name
+    nv.namelen = name_size
+    nv.value = <uint8_t *>value
+    nv.valuelen = value_size
+    nv.flags = flags
+    return nv
+
+
+cdef inline void mark(Conn *c) noexcept:
+    if not c.dirty:
+        c.dirty = True
+        c.next_dirty = c.wire.dirty
+        c.wire.dirty = c
+
+
+# for h2: the life of a stream, its bytes, its END_STREAM
+cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept
+cdef void stream_free(Stream *s) noexcept
+cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept
+cdef void end_request(Stream *s) noexcept
+cdef void refuse_for(Stream *s, int reason, const char *text) noexcept
+
+# for the pipeline
+cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message with its 5-byte prefix
+cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
+cdef void refuse(Stream *s, const Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
+cdef void reset(Stream *s, int error) noexcept
+cdef void open_window(Stream *s) noexcept                     # gives back what was withheld
+cdef void release(Wire *wire, Buffer *b) noexcept             # frees a buffer that counts as in flight

@@ -1,0 +1,356 @@
+"""One gRPC call on an HTTP/2 stream: its messages coming in, its answers and its ending going out."""
+from cpython.ref cimport Py_XDECREF, PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset, strlen
+
+from native.exchange cimport (
+    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
+from native.grpc cimport buffer_free, buffer_reserve, deflate_message, ending_clear, ending_of, inflate_message
+from native.nghttp2 cimport *
+from native.verdict cimport (
+    REASON_INFLATED_TOO_LARGE, REASON_INFLIGHT_BYTES, REASON_MALFORMED_FRAMING, REASON_MESSAGE_TOO_LARGE,
+    REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict)
+
+cdef enum:
+    FIRST_BYTES = 16384           # taken for a message before its bytes have come, however long it says it is
+    KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
+    SPARE_STREAMS = 4096
+
+cdef int64_t SECOND = 1000000000
+cdef Stream *SPARE = NULL         # freed streams for reuse, chained by next; the loop's thread alone
+cdef int SPARES = 0
+
+
+# ---- streams -----------------------------------------------------------------------------------------------
+
+cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept:
+    global SPARE, SPARES
+    cdef Stream *s = SPARE
+    if s != NULL:
+        SPARE = s.next
+        SPARES -= 1
+        memset(s, 0, sizeof(Stream))
+    else:
+        s = <Stream *>calloc(1, sizeof(Stream))
+        if s == NULL:
+            return NULL
+    s.conn = c
+    s.id = stream_id
+    s.entered = c.wire.now
+    s.active = c.wire.now
+    s.next = c.streams
+    if s.next != NULL:
+        s.next.previous = s
+    c.streams = s
+    c.open_streams += 1
+    return s
+
+
+cdef void stream_free(Stream *s) noexcept:
+    """The client lets go: everyone who points at the stream is told, then it is freed."""
+    global SPARE, SPARES
+    cdef Conn *c = s.conn
+    c.wire.hooks.gone(s)
+    if s.previous != NULL:
+        s.previous.next = s.next
+    else:
+        c.streams = s.next
+    if s.next != NULL:
+        s.next.previous = s.previous
+    c.open_streams -= 1
+    release(c.wire, &s.message)
+    buffer_free(&s.out)
+    ending_clear(&s.ending)
+    Py_XDECREF(<PyObject *>s.call)
+    if SPARES < SPARE_STREAMS:
+        s.next = SPARE
+        SPARE = s
+        SPARES += 1
+    else:
+        free(s)
+
+
+cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept:
+    """Room in a buffer that counts as in flight. 0, -1 over the budget of all, -2 no memory."""
+    cdef size_t before = b.capacity
+    if capacity <= before:
+        return 0
+    if wire.inflight_bytes + (capacity - before) > wire.inflight_limit:
+        return -1
+    if buffer_reserve(b, capacity) < 0:
+        return -2
+    wire.inflight_bytes += capacity - before
+    return 0
+
+
+cdef void release(Wire *wire, Buffer *b) noexcept:
+    wire.inflight_bytes -= b.capacity
+    buffer_free(b)
+
+
+# ---- answers -----------------------------------------------------------------------------------------------
+
+cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
+    """Writes at most TRAILERS fields; digits: 96 bytes that outlive nv. nghttp2 copies all values at submission."""
+    cdef Ending *e = &s.ending
+    cdef size_t n = 1
+    cdef int size
+    if e.code == 0:
+        nv[0] = header("grpc-status", 11, <const char *>"0", 1, STATIC)
+    else:
+        size = snprintf(digits, 8, "%d", e.code)
+        nv[0] = header("grpc-status", 11, digits, size, STATIC_NAME)
+    if e.message != NULL:
+        nv[n] = header("grpc-message", 12, e.message, strlen(e.message), STATIC_NAME)
+        n += 1
+    if e.details != NULL:
+        nv[n] = header("grpc-status-details-bin", 23, e.details, strlen(e.details), STATIC_NAME)
+        n += 1
+    if e.pushback_ms != 0:
+        size = snprintf(digits + 16, 24, "%lld", <long long>e.pushback_ms)
+        nv[n] = header("grpc-retry-pushback-ms", 22, digits + 16, size, STATIC_NAME)
+        n += 1
+    if e.fallback != NULL:
+        nv[n] = header("modelward-fallback", 18, e.fallback, strlen(e.fallback), STATIC_NAME)
+        n += 1
+    if e.has_anomaly_score:
+        size = snprintf(digits + 48, 32, "%.6g", e.anomaly_score)
+        nv[n] = header("modelward-anomaly-score", 23, digits + 48, size, STATIC_NAME)
+        n += 1
+    return n
+
+
+cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
+                      nghttp2_data_source *source, void *user) noexcept:
+    cdef Stream *s = <Stream *>source.ptr
+    cdef nghttp2_nv nv[TRAILERS]
+    cdef char digits[96]
+    cdef size_t n = min(room, s.out.size - s.out_sent)
+    if n:
+        memcpy(to, s.out.data + s.out_sent, n)
+        s.out_sent += n
+    if s.out_sent < s.out.size:
+        return n
+    s.out.size = 0
+    s.out_sent = 0
+    if s.out.capacity > KEEP_BYTES:
+        buffer_free(&s.out)
+    if s.finished:
+        flags[0] = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
+        nghttp2_submit_trailer(session, stream_id, nv, trailers(s, nv, digits))
+        if not s.remote_ended:
+            nghttp2_submit_rst_stream(session, 0, stream_id, NGHTTP2_NO_ERROR)
+        return n
+    if n == 0:
+        s.deferred = True
+        return NGHTTP2_ERR_DEFERRED
+    s.conn.wire.hooks.drained(s)
+    return n
+
+
+cdef void send_message(Stream *s, Buffer *framed) noexcept:
+    cdef nghttp2_nv nv[3]
+    cdef nghttp2_data_provider provider
+    cdef size_t n = 2
+    if s.finished or s.conn.session == NULL:
+        buffer_free(framed)
+        return
+    if s.gzip_reply:
+        deflate_message(framed)
+    if s.out.size == 0:
+        buffer_free(&s.out)
+        s.out = framed[0]
+    elif buffer_reserve(&s.out, s.out.size + framed.size) == 0:
+        memcpy(s.out.data + s.out.size, framed.data, framed.size)
+        s.out.size += framed.size
+        buffer_free(framed)
+    else:
+        buffer_free(framed)
+        reset(s, NGHTTP2_INTERNAL_ERROR)
+        return
+    s.active = s.conn.wire.now
+    if not s.answered:
+        s.answered = True
+        nv[0] = header(":status", 7, <const char *>"200", 3, STATIC)
+        nv[1] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
+        if s.gzip_reply:
+            nv[2] = header("grpc-encoding", 13, <const char *>"gzip", 4, STATIC)
+            n = 3
+        provider.source.ptr = s
+        provider.read_callback = read_out
+        nghttp2_submit_response(s.conn.session, s.id, nv, n, &provider)
+    elif s.deferred:
+        s.deferred = False
+        nghttp2_session_resume_data(s.conn.session, s.id)
+    mark(s.conn)
+
+
+cdef void finish(Stream *s, Ending *ending) noexcept:
+    cdef nghttp2_nv nv[3 + TRAILERS]
+    cdef char digits[96]
+    cdef size_t n = 2
+    if s.finished or s.conn.session == NULL:
+        ending_clear(ending)
+        return
+    s.ending = ending[0]
+    s.finished = True
+    if s.answered:
+        if s.deferred:
+            s.deferred = False
+            nghttp2_session_resume_data(s.conn.session, s.id)
+    else:
+        s.answered = True
+        nv[0] = header(":status", 7, <const char *>"200", 3, STATIC)
+        nv[1] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
+        if s.encoding == ENCODING_UNSUPPORTED:
+            nv[2] = header("grpc-accept-encoding", 20, <const char *>"identity,gzip", 13, STATIC)
+            n = 3
+        n += trailers(s, nv + n, digits)
+        nghttp2_submit_response(s.conn.session, s.id, nv, n, NULL)
+        if not s.remote_ended:
+            s.conn.lingering = True
+    mark(s.conn)
+
+
+cdef void refuse(Stream *s, const Verdict *verdict) noexcept:
+    cdef Ending ending
+    memset(&ending, 0, sizeof(ending))
+    ending_of(&ending, verdict)
+    finish(s, &ending)
+    s.method = METHOD_REFUSED
+    release(s.conn.wire, &s.message)
+
+
+cdef void reset(Stream *s, int error) noexcept:
+    s.finished = True
+    s.method = METHOD_REFUSED
+    if s.conn.session != NULL:
+        nghttp2_submit_rst_stream(s.conn.session, 0, s.id, error)
+        mark(s.conn)
+
+
+cdef void open_window(Stream *s) noexcept:
+    if s.withheld and s.conn.session != NULL:
+        nghttp2_session_consume(s.conn.session, s.id, s.withheld)
+        s.withheld = 0
+        mark(s.conn)
+
+
+cdef void refuse_for(Stream *s, int reason, const char *text) noexcept:
+    cdef Verdict v
+    v.reason = reason
+    v.retry_ns = 0
+    snprintf(v.text, VERDICT_TEXT, "%s", text)
+    s.conn.wire.hooks.refused(s, &v)
+    refuse(s, &v)
+
+
+cdef void refuse_size(Stream *s, int reason, const char *text, size_t limit) noexcept:
+    cdef Verdict v
+    v.reason = reason
+    v.retry_ns = 0
+    if reason == REASON_INFLIGHT_BYTES:
+        v.retry_ns = SECOND // 10
+    snprintf(v.text, VERDICT_TEXT, text, limit)
+    s.conn.wire.hooks.refused(s, &v)
+    refuse(s, &v)
+
+
+# ---- messages ----------------------------------------------------------------------------------------------
+
+cdef bint begin_message(Stream *s) noexcept:
+    """The five bytes before a message are complete: is the message welcome?"""
+    cdef Wire *wire = s.conn.wire
+    s.expected = (<uint32_t>s.prefix[1] << 24) | (<uint32_t>s.prefix[2] << 16) | (<uint32_t>s.prefix[3] << 8) | s.prefix[4]
+    s.compressed = s.prefix[0] == 1
+    if s.prefix[0] > 1:
+        refuse_for(s, REASON_MALFORMED_FRAMING, "message prefix: the first byte must be 0 or 1 (is the body gRPC-framed?)")
+    elif s.compressed and s.encoding == ENCODING_IDENTITY:
+        refuse_for(s, REASON_MALFORMED_FRAMING, "a message is marked as compressed, but the call has no grpc-encoding header")
+    elif s.expected > wire.message_size:
+        refuse_size(s, REASON_MESSAGE_TOO_LARGE,
+                    "message is larger than the limit of %zu bytes; send smaller batches or raise limits.message_size",
+                    wire.message_size)
+    elif s.whole:
+        refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call carries more than one message")
+    else:
+        return True
+    return False
+
+
+cdef bint end_message(Stream *s) noexcept:
+    """All bytes of a message are here."""
+    cdef Wire *wire = s.conn.wire
+    cdef size_t before = s.message.capacity
+    cdef int bad
+    s.prefix_size = 0
+    if s.compressed:
+        bad = inflate_message(&s.message, wire.message_size)
+        wire.inflight_bytes += s.message.capacity - before
+        if bad == -1:
+            refuse_for(s, REASON_MALFORMED_FRAMING, "a message is marked as gzip and is not")
+            return False
+        if bad == -2:
+            refuse_size(s, REASON_INFLATED_TOO_LARGE,
+                        "gzip message inflates beyond %zu bytes or to more than 100 times its size", wire.message_size)
+            return False
+        if bad == -3:
+            refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+            return False
+    s.messages += 1
+    if s.method == METHOD_INFER:
+        s.whole = True            # a unary request is complete with END_STREAM, not before
+    else:
+        wire.hooks.message(s, &s.message, wire.now)
+    return s.method != METHOD_REFUSED
+
+
+cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept:
+    cdef Wire *wire = s.conn.wire
+    cdef size_t n
+    cdef int bad
+    while size:
+        if s.prefix_size < 5:
+            n = min(size, <size_t>(5 - s.prefix_size))
+            memcpy(s.prefix + s.prefix_size, data, n)
+            s.prefix_size += n
+            data += n
+            size -= n
+            if s.prefix_size < 5:
+                return
+            if not begin_message(s):
+                return
+            if s.expected and grow(wire, &s.message, min(s.expected, <uint32_t>FIRST_BYTES)) < 0:
+                refuse_size(s, REASON_INFLIGHT_BYTES, "requests in flight hold %zu bytes already; retry shortly", wire.inflight_limit)
+                return
+        n = min(size, s.expected - s.message.size)
+        if s.message.size + n > s.message.capacity:
+            bad = grow(wire, &s.message, min(<size_t>s.expected, max(2 * s.message.capacity, s.message.size + n)))
+            if bad < 0:
+                refuse_size(s, REASON_INFLIGHT_BYTES, "requests in flight hold %zu bytes already; retry shortly", wire.inflight_limit)
+                return
+        if n:
+            memcpy(s.message.data + s.message.size, data, n)
+            s.message.size += n
+            data += n
+            size -= n
+        if s.message.size == s.expected and not end_message(s):
+            return
+
+
+cdef void end_request(Stream *s) noexcept:
+    cdef Wire *wire = s.conn.wire
+    s.remote_ended = True
+    if s.method == METHOD_REFUSED:
+        return
+    if s.prefix_size and not s.whole:
+        refuse_for(s, REASON_MALFORMED_FRAMING, "the request ended in the middle of a message")
+    elif s.method == METHOD_INFER:
+        if s.whole:
+            wire.hooks.message(s, &s.message, wire.now)
+        else:
+            refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call without a message")
+    else:
+        wire.hooks.ended(s, wire.now)
