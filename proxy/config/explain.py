@@ -10,7 +10,7 @@ from proxy.config.later import advice
 from proxy.config.layer import Layer, Path
 from proxy.config.schema import Config
 from proxy.config.units import UnitError
-from proxy.models.suggest import did_you_mean
+from proxy.models.suggest import suggestion
 from proxy.problem import Problem
 
 NOWHERE = "configuration"
@@ -54,8 +54,8 @@ def _explain(kind: str, message: str, path: Path, value: object, context: dict[s
         case "value_error" if isinstance(context["error"], UnitError):
             return str(context["error"]), "", context["error"].how
         case "literal_error":
-            near = did_you_mean(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
-            return f"{_shown(value)} is none of {context['expected']}", "", near.capitalize()
+            near = suggestion(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+            return f"{_shown(value)} is none of {context['expected']}", "", near
     # in YAML's words instead of Python's
     text = re.sub(r" or instance of \w+", "", message[0].lower() + message[1:])
     text = text.replace("dictionary", "mapping").replace("tuple", "list")
@@ -69,7 +69,7 @@ def _unknown_key(path: Path) -> tuple[str, str, str]:
         return "not supported by this version", "", instead
     section = _schema_at(path[:-1])
     known = list(section.model_fields) if section else []
-    how = did_you_mean(keys[-1], known).capitalize() or f"Known here: {', '.join(known)}"
+    how = suggestion(keys[-1], known) or f"Known here: {', '.join(known)}"
     return "unknown key", "", how
 
 

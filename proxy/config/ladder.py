@@ -1,16 +1,41 @@
-"""Checks of the configuration as a whole that no single key can make: ladders that end, listeners that differ."""
+"""Checks of the configuration as a whole that no single key can make: ladders that end, models that exist."""
 
 import graphlib
 
 from proxy.config.explain import dotted, place
 from proxy.config.layer import Layer, Path
 from proxy.config.schema import Config
+from proxy.models.suggest import suggestion
 from proxy.problem import Problem
 
+MOST_LISTED = 8
 
-def cross_check(config: Config, layer: Layer) -> list[Problem]:
-    """Problems between keys; whether a rung's model exists is known only with the repository at hand."""
-    return [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
+
+def cross_check(config: Config, layer: Layer, names: list[str] | None) -> list[Problem]:
+    """Problems between keys. names: the repository's models, None where they are not known."""
+    problems = [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
+    return problems if names is None else [*problems, *_unknown_models(config, layer, names)]
+
+
+def _unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
+    mentioned: list[tuple[Path, str]] = []
+    for name, settings in config.models.items():
+        mentioned.append((("models", name), name))
+        mentioned += [
+            (("models", name, "fallback", i, "model"), rung.model)
+            for i, rung in enumerate(settings.fallback)
+            if rung.model is not None
+        ]
+    listed = f"It has {', '.join(names[:MOST_LISTED])}{' and more' if len(names) > MOST_LISTED else ''}"
+    return [
+        Problem(
+            f"{dotted(path)}: the repository has no model {name!r}",
+            place(layer, path),
+            how=suggestion(name, names) or listed,
+        )
+        for path, name in mentioned
+        if name not in names
+    ]
 
 
 def _listeners(config: Config, layer: Layer) -> list[Problem]:

@@ -5,6 +5,7 @@ Precedence, highest first: flag, environment, the main file, the model's own mod
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from proxy.config.ladder import cross_check
 from proxy.config.layer import Layer, merge
 from proxy.config.schema import Config
 from proxy.config.sources import from_environment, from_file, from_model_folder, from_sets
-from proxy.models.repository import scan
+from proxy.models.repository import Repository, scan
 from proxy.problem import Problem, ProblemsFound
 
 Flags = Callable[[Layer], Layer]
@@ -48,20 +49,27 @@ def load(
     if flags is not None:
         below = merge(main)
         main.append(collect(lambda: flags(below)))
-    repository = merge(main).values.get("repository")
-    folders = scan(Path(repository)).models if isinstance(repository, str) and repository else ()
-    own = [collect(lambda folder=folder: from_model_folder(folder)) for folder in folders]  # type: ignore[misc]
-    config = _validate(merge([*own, *main]), problems)
+    repository = _repository(merge(main))
+    own = [collect(partial(from_model_folder, folder)) for folder in repository.models] if repository else []
+    config = _validate(merge([*own, *main]), repository, problems)
     if config is None or problems:
         raise ProblemsFound(problems)
     return config
 
 
-def _validate(layer: Layer, problems: list[Problem]) -> Config | None:
+def _repository(layer: Layer) -> Repository | None:
+    """What the repository holds, if the settings name one; whether they name it rightly is the schema's to say."""
+    path = layer.values.get("repository")
+    return scan(Path(path)) if isinstance(path, str) and path else None
+
+
+def _validate(layer: Layer, repository: Repository | None, problems: list[Problem]) -> Config | None:
     try:
         config = Config.model_validate(layer.values)
     except ValidationError as error:
         problems.extend(problems_of(error, layer))
         return None
-    problems.extend(cross_check(config, layer))
+    # where the repository has problems of its own, names that are missing follow from them
+    names = [m.name for m in repository.models] if repository and not repository.problems else None
+    problems.extend(cross_check(config, layer, names))
     return config

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from proxy.models.signature import TensorSpec
-from proxy.models.suggest import did_you_mean
+from proxy.models.suggest import suggestion
 from proxy.problem import Problem, ProblemsFound
 
 _NUMPY = {
@@ -68,7 +68,7 @@ class FallbackValue:
         problems = []
         for name in value:
             if name not in names:
-                how = did_you_mean(name, names).capitalize() or f"Outputs are {', '.join(names)}"
+                how = suggestion(name, names) or f"Outputs are {', '.join(names)}"
                 problems.append(Problem(f"the value names an unknown output {name[:128]!r}", where, how=how))
         compiled = []
         for spec in outputs:

@@ -10,9 +10,8 @@ from proxy.config.schema import Config, ModelSettings
 from proxy.fallback.value import FallbackValue
 from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.files import inside
-from proxy.models.repository import ModelFolder, Version, scan
+from proxy.models.repository import Version, scan
 from proxy.models.signature import TensorSpec, row_signature
-from proxy.models.suggest import did_you_mean
 from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile, ProfileError
 
@@ -53,7 +52,7 @@ class Inventory:
 
 
 def take_inventory(config: Config) -> Inventory:
-    """Loads all that `config` names. Models with a problem are left out of `models`, and told in `problems`.
+    """Loads all that `config` names. A model whose file is refused is left out of `models` and told in `problems`.
 
     Holds every model's bytes in memory: the caller drops them when its sessions exist.
     """
@@ -61,7 +60,7 @@ def take_inventory(config: Config) -> Inventory:
         how = "Name a model or repository on the command line, or set repository in the configuration"
         return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
     repository = scan(config.repository)
-    problems = [*repository.problems, *_settings_without_model(config, repository.models)]
+    problems = list(repository.problems)
     artifacts: Artifacts = {}
     for folder in repository.models:
         artifacts[folder.name] = []
@@ -77,25 +76,6 @@ def take_inventory(config: Config) -> Inventory:
             models.append(checker.check(artifacts))
             problems += checker.problems
     return Inventory(tuple(models), tuple(problems), repository.notes)
-
-
-def _settings_without_model(config: Config, folders: tuple[ModelFolder, ...]) -> list[Problem]:
-    names = [folder.name for folder in folders]
-    return [
-        Problem(
-            f"models.{name}: the repository has no such model",
-            CONFIGURATION,
-            how=did_you_mean(name, names).capitalize() or _listed(names),
-        )
-        for name in config.models
-        if name not in names
-    ]
-
-
-def _listed(names: list[str]) -> str:
-    return (
-        f"It has {', '.join(names[:8])}{' and more' if len(names) > 8 else ''}" if names else "It has no model at all"
-    )
 
 
 @dataclass
@@ -131,8 +111,7 @@ class _Checker:
 
     def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
         if rung not in artifacts:
-            how = did_you_mean(rung, artifacts).capitalize() or _listed(list(artifacts))
-            self.problems.append(Problem(f"the repository has no model {rung!r}", where, how=how))
+            self.problems.append(Problem(f"the repository has no model {rung!r}", where, how="Put it there"))
             return
         if not artifacts[rung]:  # its own problem is told
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnx import GraphProto
 
-from proxy.models.suggest import did_you_mean
+from proxy.models.suggest import suggestion
 from proxy.problem import Problem
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
@@ -69,7 +69,7 @@ def _foreign(domain: str, operator: str, where: str) -> Problem:
         f"operator {operator[:64]!r} is of the domain {domain[:64]!r}",
         where,
         "custom operators are code from outside, which this server never loads",
-        did_you_mean(domain, allowed).capitalize() or f"Export with operators of {', '.join(allowed)} only",
+        suggestion(domain, allowed) or f"Export with operators of {', '.join(allowed)} only",
     )
 
 

@@ -37,6 +37,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     return f"did you mean {' or '.join(names)}?" if names else ""
 
 
+def suggestion(name: str, candidates: Iterable[str]) -> str:
+    """As `did_you_mean`, as a sentence of its own."""
+    text = did_you_mean(name, candidates)
+    return text[:1].upper() + text[1:]
+
+
 def _pairs(text: str) -> frozenset[str]:
     """Neighbouring letters, the ends marked, so that one letter still has two pairs."""
     marked = f"\0{text.lower()}\0"

@@ -28,17 +28,19 @@ def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest
 def test_all_problems_are_shown_with_place_reason_and_remedy(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models.repository(repository, {"broken": models.sequence_output()})
-    assert main(["check", str(repository), "--set", "models.frau.deadline=1s"]) == 1
+    models.repository(repository, {"Broken": models.sequence_output()})
+    assert main(["check", str(repository), "--set", "models.lite.anomaly.mode=tag"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "problem: models.frau: the repository has no such model\n"
-        "  where: configuration\n"
-        "  mend: Did you mean fraud?\n"
         "problem: output 'parts' is a sequence of tensors, which the protocol has no tensor for\n"
-        f"  where: {repository}/broken/1/model.onnx\n"
+        f"  where: {repository}/Broken/1/model.onnx\n"
         "  mend: Let the model give plain tensors\n"
+        "problem: anomaly.mode tag needs a profile\n"
+        f"  where: {repository}/lite/1/profile.npz\n"
+        "  why: none is there\n"
+        f"  mend: Fit one: modelward profile fit {repository}/lite/1/model.onnx --data FILE "
+        f"--out {repository}/lite/1/profile.npz\n"
     )
 
 

@@ -306,3 +306,12 @@ def test_a_missing_file_is_told_together_with_other_problems(tmp_path: Path) -> 
         "the configuration cannot be read",
         "limits.stream: unknown key",
     ]
+
+
+def test_a_model_that_the_repository_lacks_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
+    models.repository(tmp_path / "models", {"Fraud": models.add_one(), "lite": models.add_one()})
+    text = "repository: models\nmodels:\n  fruad: {deadline: 1s}\n  lite:\n    fallback:\n      - model: nothing\n"
+    assert problems(text, tmp_path) == [
+        "modelward.yaml:3: models.fruad: the repository has no model 'fruad'. Did you mean Fraud?",
+        "modelward.yaml:6: models.lite.fallback[0].model: the repository has no model 'nothing'. It has Fraud, lite",
+    ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.config import load
+from proxy.config import Config, ModelSettings, Rung, load
 from proxy.models.guards import guards, off
 from proxy.models.inventory import Inventory, take_inventory
 from proxy.score import Profile
@@ -49,12 +49,6 @@ def test_a_model_with_a_problem_is_left_out_and_told_beside_the_others(tmp_path:
     assert [problem.where.split("/")[-3] for problem in found.problems] == ["bad", "worse"]
 
 
-def test_settings_of_a_model_that_is_not_there_are_a_typing_error(tmp_path: Path) -> None:
-    models.repository(tmp_path, {"fraud": models.mlp()})
-    told = only_problem(inventory(tmp_path, "models.fruad.deadline=1s"))
-    assert told == "configuration: models.fruad: the repository has no such model. Did you mean fraud?"
-
-
 def test_a_ladder_of_a_model_and_a_value_is_compiled(tmp_path: Path) -> None:
     models.repository(tmp_path, {"full": models.mlp(hidden=64), "lite": models.mlp(hidden=2)})
     rungs = "models.full.fallback=[{model: lite}, {value: {label: 0, probabilities: [[0.5, 0.5]]}}]"
@@ -66,7 +60,8 @@ def test_a_ladder_of_a_model_and_a_value_is_compiled(tmp_path: Path) -> None:
 
 def test_a_rung_that_is_not_there_or_cannot_stand_in_is_refused(tmp_path: Path) -> None:
     models.repository(tmp_path, {"full": models.mlp(), "other": models.two_inputs(), "wide": models.mlp(classes=3)})
-    assert "Did you mean wide?" in only_problem(inventory(tmp_path, "models.full.fallback=[{model: wid}]"))
+    missing = Config(repository=tmp_path, models={"full": ModelSettings(fallback=(Rung(model="none"),))})
+    assert "the repository has no model 'none'" in only_problem(take_inventory(missing))
     told = only_problem(inventory(tmp_path, "models.full.fallback=[{model: wide}]"))
     assert "outputs differ: probabilities FP32 [batch, 2] here, probabilities FP32 [batch, 3] there" in told
     told = " ".join(map(str, inventory(tmp_path, "models.full.fallback=[{model: other}]").problems))
