@@ -9,9 +9,10 @@ import asyncio
 from collections import deque
 
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
-from native.grpc cimport buffer_reserve, ending_clear, percent_encoded, write_prefix
+from native.grpc cimport buffer_reserve, ending_with, write_prefix
 from native.h2 cimport flush_all
 from native.stream cimport finish, open_window, release, send_message
+from native.verdict cimport VERDICT_TEXT
 
 cdef enum:
     HELD_MESSAGES = 8             # unread messages before the client's window stays shut
@@ -109,15 +110,15 @@ cdef class Call:
         send_message(self.stream, &framed)
         settle(self.stream)
 
-    def finish(self, int code, str message=""):
-        """Ends the call with a gRPC status. Nothing happens if the client has gone."""
+    def finish(self, int code, str message="", str reason=""):
+        """Ends the call with a gRPC status; reason: for ErrorInfo, or "". Nothing happens if the client has gone."""
         cdef Ending ending
         if self.stream == NULL:
             return
         memset(&ending, 0, sizeof(ending))
         ending.code = code
         if message:
-            ending.message = percent_encoded(message.encode())
+            ending_with(&ending, code, message.encode()[:VERDICT_TEXT - 1], reason.encode()[:64])
         finish(self.stream, &ending)
         self.stream.method = METHOD_REFUSED
         settle(self.stream)

@@ -281,23 +281,22 @@ cdef char *percent_encoded(const char *text) noexcept nogil:
     return out
 
 
-cdef char *details_of(const Verdict *verdict) noexcept nogil:
+cdef char *details_of(int code, const char *text, const char *reason, int64_t retry_ns) noexcept nogil:
     """base64 of google.rpc.Status{code, message, [ErrorInfo{reason, domain}, RetryInfo{retry_delay}]}."""
     cdef uint8_t status[DETAILS]
     cdef uint8_t inner[128]
     cdef uint8_t duration[32]
     cdef size_t n = 0, m, d = 0
     cdef int64_t seconds, nanos
-    cdef const char *name = name_of(verdict.reason)
     status[0] = 8
-    status[1] = code_of(verdict.reason)
-    n = 2 + put_bytes(status + 2, 2, verdict.text, strlen(verdict.text))
-    m = put_bytes(inner, 1, name, strlen(name))
+    status[1] = code
+    n = 2 + put_bytes(status + 2, 2, text, strlen(text))
+    m = put_bytes(inner, 1, reason, strlen(reason))
     m += put_bytes(inner + m, 2, <const char *>"modelward", 9)
     n += put_any(status + n, "type.googleapis.com/google.rpc.ErrorInfo", inner, m)
-    if verdict.retry_ns > 0:
-        seconds = min(verdict.retry_ns // SECOND, <int64_t>0x7fffffff)
-        nanos = verdict.retry_ns % SECOND
+    if retry_ns > 0:
+        seconds = min(retry_ns // SECOND, <int64_t>0x7fffffff)
+        nanos = retry_ns % SECOND
         duration[0] = 8
         d = 1 + put_varint(duration + 1, <uint32_t>seconds)
         duration[d] = 16
@@ -311,12 +310,19 @@ cdef void ending_of(Ending *ending, const Verdict *verdict) noexcept:
     """Fills the trailers of a refusal. Want of memory leaves out the text, never the code."""
     ending.code = code_of(verdict.reason)
     ending.message = percent_encoded(verdict.text)
-    ending.details = details_of(verdict)
+    ending.details = details_of(ending.code, verdict.text, name_of(verdict.reason), verdict.retry_ns)
     ending.pushback_ms = 0
     if verdict.retry_ns < 0:
         ending.pushback_ms = -1
     elif verdict.retry_ns > 0:
         ending.pushback_ms = (verdict.retry_ns + 999999) // 1000000
+
+
+cdef void ending_with(Ending *ending, int code, const char *text, const char *reason) noexcept nogil:
+    """The trailers of a cold call's error: text below VERDICT_TEXT bytes, reason at most 64."""
+    ending.code = code
+    ending.message = percent_encoded(text)
+    ending.details = details_of(code, text, reason, 0)
 
 
 cdef void ending_clear(Ending *ending) noexcept nogil:

@@ -9,6 +9,7 @@ cdef class Listener:
     cdef Wire wire
     cdef readonly Wheel wheel
     cdef readonly Limiter limiter
+    cdef Limiter arrivals                 # new connections per peer; None for no limit
     cdef readonly object connections      # set of Connection
     cdef dict peers                       # address -> open connections
     cdef public int max_connections
@@ -16,7 +17,7 @@ cdef class Listener:
     cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
     cdef object read_view                 # memoryview of read_buffer
     cdef uint8_t *write_buffer            # owned; shared likewise
-    cdef bint admit(self, Connection connection) except -1
+    cdef bint admit(self, Connection connection, bytes key) except -1
     cdef int forget(self, Connection connection) except -1
 
 cdef class Connection:

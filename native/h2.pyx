@@ -15,7 +15,7 @@ from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, ti
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire)
 from native.grpc cimport parse_timeout, wants_gzip
-from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
+from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
 from native.stream cimport (
     STATIC, end_request, feed, header, mark, refuse_for, reset, stream_free, stream_new)
@@ -31,6 +31,7 @@ cdef extern from "clock.h" nogil:
     int64_t mw_now_ns()
 
 cdef enum:
+    ARRIVAL_KEYS = 65536          # peers whose new connections are counted
     READ_SIZE = 262144
     WRITE_SIZE = 262144
     QUEUE_CAP = 1048576           # bytes towards one slow client before it is read no more
@@ -367,7 +368,7 @@ cdef class Connection:
             self.peer_name = "unix:"
             self.peer_address = "unix"
         wire.now = mw_now_ns()
-        if not self.listener.admit(self):
+        if not self.listener.admit(self, key):
             transport.abort()
             return
         c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
@@ -505,6 +506,11 @@ cdef class Listener:
         self.wire.inflight_limit = inflight_bytes
         self.wire.max_streams = streams
 
+    def set_arrivals(self, double per_second):
+        """New connections of one peer address: a rate, and a second's worth at once."""
+        self.arrivals = Limiter(ARRIVAL_KEYS)
+        self.arrivals.set_peer(per_second, max(<int>per_second, 1))
+
     def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
         """All in ns."""
         self.wire.handshake_timeout = handshake
@@ -513,8 +519,12 @@ cdef class Listener:
         self.wire.idle_connection_timeout = idle_connection
         self.wire.stall_timeout = stalled
 
-    cdef bint admit(self, Connection connection) except -1:
+    cdef bint admit(self, Connection connection, bytes key) except -1:
         cdef int of_peer = self.peers.get(connection.peer_address, 0)
+        cdef int64_t retry = 0
+        if self.arrivals is not None and self.arrivals.admit(
+                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now, &retry) != MW_ADMITTED:
+            return False
         if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer or self.wire.draining:
             return False
         self.peers[connection.peer_address] = of_peer + 1

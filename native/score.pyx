@@ -73,8 +73,8 @@ cdef class Kernel:
     (proxy.score.store checks a file's).
     """
 
-    def __init__(self, *, inputs, mean, scale, low, high, metric, centers, mapped, counts, neighbours, knot_score, knot_p,
-                 tail_index, text, words, column_words, is_open):
+    def __cinit__(self, *, inputs, mean, scale, low, high, metric, centers, mapped, counts, neighbours, knot_score, knot_p,
+                  tail_index, text, words, column_words, is_open):
         cdef mw_profile *p = &self.profile
         self.memory = []
         features, m, knots = len(mean), len(centers), len(knot_score)

@@ -104,8 +104,11 @@ cdef class Served:
         cdef bytes content = model if isinstance(model, bytes) else b""
         cdef bytes path = b"" if isinstance(model, bytes) else os.fsencode(model)
         self.keep = []
-        self.session = mw_session_open(
-            <const char *>content if content else NULL, len(content), path, threads, error)
+        cdef const char *data = <const char *>content if content else NULL
+        cdef const char *file = path
+        cdef size_t size = len(content)
+        with nogil:
+            self.session = mw_session_open(data, size, file, threads, error)
         if self.session == NULL:
             raise ValueError(error.decode("utf-8", "replace"))
         if mw_run_init(&self.run, self.session) < 0:

@@ -2,12 +2,12 @@
 
 Every training row is held back once: the rows are dealt into FOLDS parts, and each part is scored by a geometry fitted
 without it (standardisation, metric and centroids), so no score is lowered by a centroid that has seen its row. The
-profile that serves is then fitted on all rows. It has seen a little more than any of the geometries that calibrated it, so
-that its scores of new rows are if anything lower: the false positive rate errs downwards.
+profile that serves is then fitted on all rows. It has seen a little more than any of the geometries that calibrated
+it, so that its scores of new rows are if anything lower: the false positive rate errs downwards.
 
-Where counting ends, a power law is fitted to the highest scores, so that rates below 1 / rows have a threshold too. It is
-fitted to 1 + score: a few held-back rows at hundreds of deviations, which real tables have, do not carry it away as they do a
-generalised Pareto distribution of the score itself.
+Where counting ends, a power law is fitted to the highest scores, so that rates below 1 / rows have a threshold too. It
+is fitted to 1 + score: a few held-back rows at hundreds of deviations, which real tables have, do not carry it away as
+they do a generalised Pareto distribution of the score itself.
 
 Sources: Vovk, "Cross-conformal predictors" (2015); Barber et al., "Predictive inference with the jackknife+" (2021);
 Hill, "A simple general approach to inference about the tail of a distribution" (1975).
@@ -58,8 +58,8 @@ class Calibration:
 def calibrate(scores: Doubles) -> Calibration:
     """Calibration from scores (n,) of rows held back, n >= 2.
 
-    At a knot the p-value is the conformal one, (1 + rows scoring at least as high) / (n + 1); between knots it is never
-    below it.
+    At a knot the p-value is the conformal one, (1 + rows scoring at least as high) / (n + 1). Where there are more rows
+    than knots, neighbouring knots differ by a few percent in p.
     """
     ordered = np.sort(np.maximum(scores, RESOLUTION))
     n = len(ordered)
@@ -67,7 +67,7 @@ def calibrate(scores: Doubles) -> Calibration:
     start = ordered[n - exceed - 1]
     ranks = np.geomspace(exceed + 1, n, MAX_KNOTS).round().astype(np.intp)  # p-values in equal ratios
     body = np.unique(ordered[n - ranks])
-    p = (1.0 + n - np.searchsorted(ordered, body, side="left")) / (n + 1.0)
+    p: Doubles = (1.0 + n - np.searchsorted(ordered, body, side="left")).astype(np.float64) / (n + 1.0)
     beyond = ordered[ordered > start]
     if len(beyond) == 0:  # the highest score is shared by many rows: above it lies what no row ever scored
         body, p = np.append(body, np.nextafter(start, np.inf)), np.append(p, 1.0 / (n + 1.0))

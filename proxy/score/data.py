@@ -20,9 +20,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 def load_table(path: str | os.PathLike[str], inputs: Signature) -> Arrays:
     """Rows of `path` for a model with `inputs`, {name: (V2 datatype, shape of one row, -1 for a dynamic dimension)}.
 
-    .npz: one array per input, by its name, rows first. .csv and .parquet: one row per line, the columns in the order of
-    the flattened inputs; a csv may begin with a line of column names. Returns {input: (n, *shape)}. ProfileError says what
-    does not fit, where, and how to mend it.
+    .npz: one array per input, by its name, rows first. .csv and .parquet: one row per line, the columns in the order
+    of the flattened inputs; a csv may begin with a line of column names. Returns {input: (n, *shape)}. ProfileError
+    says what does not fit, where, and how to mend it.
     """
     file = Path(path)
     if not inputs:
@@ -40,7 +40,7 @@ def _npz(file: Path, inputs: Signature) -> Arrays:
     try:
         with np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ProfileError(f"{file} holds one nameless array: save it with numpy.savez({next(iter(inputs))}=...)")
+                raise ProfileError(f"{file} holds one nameless array: numpy.savez stores arrays by input name")
             if missing := [name for name in inputs if name not in archive]:
                 raise ProfileError(
                     f"{file} has no array {missing[0]!r} (it has {', '.join(map(repr, archive.files)) or 'none'}): "
@@ -50,12 +50,12 @@ def _npz(file: Path, inputs: Signature) -> Arrays:
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
         if isinstance(error, ProfileError):
             raise
-        raise ProfileError(f"{file} is not a readable .npz: {error}; strings are saved with dtype 'S' or 'U'") from error
+        raise ProfileError(f"{file} is not a readable .npz: {error}; save strings as 'S' or 'U'") from error
     for name, (datatype, shape) in inputs.items():
         array = arrays[name]
         if array.ndim == 0 or not _fits(array.shape[1:], shape):
             raise ProfileError(
-                f"{file}: {name!r} has shape {array.shape}; the model takes rows of shape {list(shape)}, and rows come first"
+                f"{file}: {name!r} has shape {array.shape}; rows come first, and the model takes rows of {list(shape)}"
             )
         if (datatype == "BYTES") != (array.dtype.kind in "SU"):
             raise ProfileError(f"{file}: {name!r} has datatype {array.dtype}, the model's input is {datatype}")
@@ -78,7 +78,7 @@ def _csv(file: Path, inputs: Signature) -> Arrays:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             for line, cells in _rows(csv.reader(lines), texts):
                 if len(cells) != total:
-                    raise ProfileError(f"{file} line {line} has {len(cells)} columns; the model's inputs take {total} ({widths})")
+                    raise ProfileError(f"{file} line {line} has {len(cells)} columns, inputs take {total}: {widths}")
                 for c, cell in enumerate(cells):
                     columns[c].append(cell.encode() if texts[c] else _number(file, line, c, cell))
     except (csv.Error, UnicodeDecodeError) as error:
@@ -114,7 +114,7 @@ def _parquet(file: Path, inputs: Signature) -> Arrays:
         from pyarrow import ArrowException, parquet  # noqa: PLC0415 - an extra: only who has parquet files needs it
     except ImportError:
         raise ProfileError(
-            f"{file}: reading parquet needs pyarrow, which is not installed: pip install 'modelward[fit]', or give .npz or .csv"
+            f"{file}: parquet needs pyarrow, which is not installed: pip install 'modelward[fit]', or give .npz or .csv"
         ) from None
     widths = _widths(file, inputs)
     total = sum(widths.values())
@@ -123,7 +123,7 @@ def _parquet(file: Path, inputs: Signature) -> Arrays:
     except ArrowException as error:
         raise ProfileError(f"{file} is not a readable parquet file: {error}") from error
     if table.num_columns != total:
-        raise ProfileError(f"{file} has {table.num_columns} columns; the model's inputs take {total} ({widths})")
+        raise ProfileError(f"{file} has {table.num_columns} columns, the inputs take {total}: {widths}")
     columns = [c.to_numpy() for c in table.columns]
     kinds = [datatype for name, (datatype, _) in inputs.items() for _ in range(widths[name])]
     for name, datatype, column in zip(table.column_names, kinds, columns, strict=True):
@@ -137,7 +137,7 @@ def _widths(file: Path, inputs: Signature) -> dict[str, int]:
     for name, (_, shape) in inputs.items():
         if any(d < 0 for d in shape):
             raise ProfileError(
-                f"{file}: rows of input {name!r} have no fixed length ({list(shape)}), which columns cannot hold: give an .npz"
+                f"{file}: rows of input {name!r} have no fixed length ({list(shape)}): only an .npz holds such rows"
             )
     return {name: int(np.prod(shape, dtype=np.int64)) for name, (_, shape) in inputs.items()}
 

@@ -12,7 +12,7 @@ shrinking the covariance towards a multiple of the identity, Ledoit and Wolf (20
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,8 @@ class Geometry:
     @property
     def mapped_centers(self) -> Floats:
         """Centroids (m, f) where distances are measured."""
-        return self.centers @ self.metric if self.metric.size else self.centers
+        mapped: Floats = self.centers @ self.metric if self.metric.size else self.centers
+        return mapped
 
 
 def fit(rows: Doubles, rng: np.random.Generator) -> Geometry:
@@ -73,16 +74,18 @@ def fit(rows: Doubles, rng: np.random.Generator) -> Geometry:
     return Geometry(mean, scale, low, high, metric, np.ascontiguousarray(centers), counts)
 
 
-def bounds(shape: Geometry, rows: Doubles) -> dict[str, Floats]:
-    """low and high that allow for raw rows (n, f) which the geometry was not fitted on."""
+def widened(shape: Geometry, rows: Doubles) -> Geometry:
+    """The geometry with bounds that allow for raw rows (n, f) which it was not fitted on."""
     least, most = ((extreme - shape.mean) / shape.scale for extreme in (rows.min(axis=0), rows.max(axis=0)))
     low, high = _range(least.astype(np.float32), most.astype(np.float32))
-    return {"low": low, "high": high}
+    return replace(shape, low=low, high=high)
 
 
 def _range(least: Floats, most: Floats) -> tuple[Floats, Floats]:
     margin = np.float32(RANGE_MARGIN) * np.where(most > least, most - least, np.float32(1.0))
-    return least - margin, most + margin
+    low: Floats = least - margin
+    high: Floats = most + margin
+    return low, high
 
 
 def standardisation(rows: Doubles) -> tuple[Doubles, Doubles]:
@@ -106,4 +109,5 @@ def _metric(z: Floats) -> Floats:
         return np.zeros((0, 0), np.float32)
     relative = np.maximum(variance, 0.0) / average
     stretch = np.sqrt(1.0 + 1.0 / (relative + SHRINKAGE))
-    return ((direction * stretch) @ direction.T).astype(np.float32)
+    metric: Floats = ((direction * stretch) @ direction.T).astype(np.float32)
+    return metric

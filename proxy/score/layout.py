@@ -1,10 +1,11 @@
-"""Which features the inputs of a model become: the Python half of native/csrc/gather.c, which does the same per request.
+"""Which features the inputs of a model become: the Python half of native/csrc/gather.c, which does the same per
+request.
 
 | input | per row | becomes |
 |---|---|---|
 | values | a fixed number of numbers, at most 4096 | one feature each |
-| blocks | a fixed number of numbers above 4096 (an image) | mean and deviation of 64 consecutive blocks: 128 features |
-| varying | numbers, how many differs from request to request | mean and deviation of 16 blocks, log(1 + count): 33 features |
+| blocks | a fixed number of numbers above 4096 (an image) | mean and deviation of 64 blocks: 128 features |
+| varying | numbers, how many differs by request | mean and deviation of 16 blocks, log(1 + count): 33 features |
 | categories | a fixed number of BYTES, at most 4096 | one category column each |
 | words | BYTES, more or varying | one category column for all |
 """
@@ -161,7 +162,7 @@ def tables(data: Data) -> dict[str, npt.NDArray[Any]]:
     if len(set(counts.values())) > 1:
         raise ProfileError(f"every input needs the same number of rows: {counts}")
     if "" in arrays and (arrays[""].ndim != 2 or is_text(arrays[""])):
-        raise ProfileError(f"a table without input names is two-dimensional and numeric, not of shape {arrays[''].shape}")
+        raise ProfileError(f"a table without input names holds numbers, two-dimensional, not {arrays[''].shape}")
     return arrays
 
 
@@ -169,9 +170,10 @@ def is_text(array: npt.NDArray[Any]) -> bool:
     """Whether the array holds BYTES: fixed-width strings, or objects that are strings or arrays of them."""
     if array.dtype.kind in "SU":
         return True
-    if array.dtype.kind != "O" or array.size == 0:
+    if array.dtype.kind != "O":
         return False
-    sample = array.flat[0]
+    filled = (e for e in array.flat if not isinstance(e, np.ndarray) or e.size)
+    sample = next(filled, None)
     return isinstance(sample, bytes | str) or (isinstance(sample, np.ndarray) and is_text(sample))
 
 
@@ -184,14 +186,22 @@ def elements_per_row(array: npt.NDArray[Any]) -> int:
 def _table(name: str, value: Any) -> npt.NDArray[Any]:
     try:
         array = np.asarray(value)
-    except ValueError:  # rows of different lengths: one array each
-        rows = [np.asarray(row) for row in value]
-        array = np.empty(len(rows), object)
-        array[:] = rows
+    except ValueError:  # rows of different lengths
+        array = _ragged(value)
+    if array.dtype.kind == "O" and any(isinstance(row, list | tuple) for row in array.flat):
+        array = _ragged(value)
     if array.ndim == 0:
         raise ProfileError(f"input {name!r} is one value, not rows of values")
     if array.dtype.kind not in "biufSUO":
         raise ProfileError(f"input {name!r} has numpy datatype {array.dtype}; a model input holds numbers or strings")
+    return array
+
+
+def _ragged(rows: Any) -> npt.NDArray[Any]:
+    """One array per row."""
+    array = np.empty(len(rows), object)
+    for at, row in enumerate(rows):
+        array[at] = np.asarray(row)
     return array
 
 
@@ -244,16 +254,17 @@ def check_finite(layout: Layout, features: Doubles) -> None:
         names = ", ".join(layout.column_name(int(c)) for c in columns[:5]) + (", ..." if len(columns) > 5 else "")
         raise ProfileError(
             f"{int(bad.any(axis=1).sum())} of {len(features)} training rows hold NaN, an infinity or a value beyond "
-            f"{MAX_MAGNITUDE:g} (first row {int(np.flatnonzero(bad.any(axis=1))[0])}, in {names}): drop these rows, or fill "
-            "them as the model's clients do"
+            f"{MAX_MAGNITUDE:g} (first in row {int(np.flatnonzero(bad.any(axis=1))[0])}, columns {names}): "
+            "drop these rows, or fill them as the model's clients do"
         )
 
 
 def mismatch(layout: Layout, signature: Mapping[str, tuple[str, Sequence[int]]]) -> str | None:
-    """Why a model's signature, {input: (datatype, shape of one row, -1 for a dynamic dimension)}, is not this layout's."""
+    """Why a model's signature, {input: (datatype, shape of one row, -1 for a dynamic dimension)}, is not this
+    layout's."""
     nameless = [i.name for i in layout.inputs] == [""]
     if nameless and len(signature) != 1:
-        return f"the profile was fitted on one nameless table, but the model has {len(signature)} inputs: fit it by input name"
+        return f"the profile was fitted on a nameless table, the model has {len(signature)} inputs: fit by input name"
     wanted = {next(iter(signature)): layout.inputs[0]} if nameless else {i.name: i for i in layout.inputs}
     for name in [n for n in wanted if n not in signature]:
         return f"the profile was fitted on an input {name!r}, which the model does not have ({_listed(signature)})"
@@ -262,12 +273,12 @@ def mismatch(layout: Layout, signature: Mapping[str, tuple[str, Sequence[int]]])
     for name, (datatype, shape) in signature.items():
         i = wanted[name]
         if i.is_text != (datatype == "BYTES"):
-            return f"input {name!r} is {datatype} in the model, but {'BYTES' if i.is_text else 'numeric'} in the profile"
+            return f"input {name!r} is {datatype} in the model, {'BYTES' if i.is_text else 'numeric'} in the profile"
         elements = -1 if any(d < 0 for d in shape) else int(np.prod(shape, dtype=np.int64))
         if elements < 0 <= i.elements:
             return (
-                f"the rows of input {name!r} may have any length in the model, but have {i.elements} elements in the profile: "
-                f"fit it with varying={{{name!r}}}"
+                f"rows of input {name!r} may have any length in the model, but have {i.elements} elements in the "
+                f"profile: fit with varying={{{name!r}}}"
             )
         if 0 <= elements != i.elements >= 0:
             return f"input {name!r} has {elements} elements per row in the model, but {i.elements} in the profile"

@@ -30,8 +30,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True)
 class Deviation:
     """One unusual column of a row: its name and index (features first, then category columns), its raw value, and by
-    how many standard deviations it differs from the nearest centroid, signed; from the training mean where the row holds NaN,
-    an infinity or a value out of range. NaN, infinities and unknown categories deviate by infinity."""
+    how many standard deviations it differs from the nearest centroid, signed; from the training mean where the row
+    holds NaN, an infinity or a value out of range. NaN, infinities and unknown categories deviate by infinity."""
 
     name: str
     index: int
@@ -68,7 +68,7 @@ class Profile:
         rows = Rows.extract(plan, arrays)
         count = len(rows.features)
         if count < MIN_ROWS:
-            raise ProfileError(f"{count} training rows are too few for a profile: give at least {MIN_ROWS}, better thousands")
+            raise ProfileError(f"{count} training rows are too few: a profile needs {MIN_ROWS}, better thousands")
         layout.check_finite(plan, rows.features)
         rng = np.random.default_rng(seed)
         wanted = min(count, MAX_FIT_ROWS, max(2_000, MAX_FIT_VALUES // max(1, plan.features)))
@@ -86,14 +86,14 @@ class Profile:
         report("fitting", calibration.FOLDS, steps)
         shape = geometry.fit(sample, rng)
         if wanted < count:
-            shape = replace(shape, **geometry.bounds(shape, rows.features))
+            shape = geometry.widened(shape, rows.features)
         report("done", steps, steps)
         return cls(plan, shape, calibration.calibrate(scores), vocabulary, count)
 
     def score(self, X: Data) -> Doubles:
         """Anomaly scores (n,), higher is more anomalous: the mean distance to the nearest training rows, in standard
-        deviations stretched by the metric (proxy.score.geometry). native.score.LIMIT for a row that holds NaN, an infinity,
-        a value out of range or an unknown category."""
+        deviations stretched by the metric (proxy.score.geometry). native.score.LIMIT for a row that holds NaN, an
+        infinity, a value out of range or an unknown category."""
         return self._measure(X)[0]
 
     def p_value(self, X: Data) -> Doubles:
@@ -102,12 +102,13 @@ class Profile:
         return self._measure(X)[1]
 
     def flags(self, X: Data) -> npt.NDArray[np.uint32]:
-        """Why rows (n,) were caught before any distance: native.score.NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_CATEGORY, or-ed."""
+        """Why rows (n,) were caught before any distance: native.score.NOT_A_NUMBER, OUT_OF_RANGE, UNKNOWN_CATEGORY,
+        or-ed."""
         return self._measure(X)[2]
 
     def explain(self, x: Data) -> list[Deviation]:
-        """The three columns of one row that deviate most, worst first; x is (features,), (1, features) or a mapping whose
-        arrays have one row."""
+        """The three columns of one row that deviate most, worst first; x is (features,), (1, features) or a mapping
+        whose arrays have one row."""
         if not isinstance(x, Mapping):
             x = np.atleast_2d(np.asarray(x))
         rows = self.layout.rows(x)
@@ -125,14 +126,14 @@ class Profile:
         return self.calibration.threshold(false_positive_rate)
 
     def matches(self, inputs: Mapping[str, tuple[str, Sequence[int]]]) -> str | None:
-        """None where the profile fits a model with these inputs, {name: (V2 datatype, shape of one row, -1 for a dynamic
-        dimension)}; otherwise the reason why it does not, as a sentence."""
+        """None where the profile fits a model with these inputs, {name: (V2 datatype, shape of one row, -1 for a
+        dynamic dimension)}; otherwise the reason why it does not, as a sentence."""
         return layout.mismatch(self.layout, inputs)
 
     def describe(self) -> dict[str, Any]:
         """What `profile show` prints: rows, centroids, the score at which common rates begin, and per input its kind,
-        elements per row (None where they vary), features, and for BYTES the number of known categories per column (None for a
-        column whose values are too varied to be categories)."""
+        elements per row (None where they vary), features, and for BYTES the number of known categories per column
+        (None for a column whose values are too varied to be categories)."""
         inputs = []
         for i in self.layout.inputs:
             entry: dict[str, Any] = {
@@ -157,7 +158,8 @@ class Profile:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the profile as .npz; a file that is there is replaced at once or not at all."""
-        store.save(path, self.layout, self.geometry, self.calibration, self.words, self.trained_rows)
+        parts = store.Parts(self.layout, self.geometry, self.calibration, self.words, self.trained_rows)
+        store.save(path, parts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:
@@ -190,7 +192,7 @@ class Profile:
         open_columns = self.words.is_open.tolist()
         return [None if is_open else frozenset(self.words.column(c)) for c, is_open in enumerate(open_columns)]
 
-    def _measure(self, X: Data) -> "native_score.Measured":
+    def _measure(self, X: Data) -> native_score.Measured:
         rows = self.layout.rows(X)
         return self.kernel.measure(rows.features, self._unknown(rows))
 

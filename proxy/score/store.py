@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from proxy.score.layout import Layout
 from proxy.score.words import MAX_TEXT, Words
 
 VERSION = 1
+MEND = "; `modelward profile fit` writes one"
 MAX_FILE = 1 << 29  # bytes, unpacked: a profile of the largest layout has a tenth of that
 MAX_FEATURES = 1 << 17  # of all inputs: 128 MiB of centroids
 MAX_STANDARDISED = 1e9  # no centroid lies farther out, in standard deviations; keeps squares within float's range
@@ -48,14 +49,23 @@ ARRAYS = {
     "is_open": ("u", 1),
 }
 
+# What numpy and zipfile raise for files that are damaged, encrypted, packed in unknown ways, or claim huge arrays.
+DAMAGE = (ValueError, KeyError, EOFError, SyntaxError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 Arrays = dict[str, npt.NDArray[Any]]
-Parts = tuple[Layout, Geometry, Calibration, Words, int]
 
 
-def save(
-    path: str | os.PathLike[str], plan: Layout, shape: Geometry, curve: Calibration, known: Words, trained_rows: int
-) -> None:
-    arrays = {
+class Parts(NamedTuple):
+    layout: Layout
+    geometry: Geometry
+    calibration: Calibration
+    words: Words
+    trained_rows: int
+
+
+def save(path: str | os.PathLike[str], parts: Parts) -> None:
+    plan, shape, curve, known, trained_rows = parts
+    arrays: dict[str, Any] = {
         "version": np.int64(VERSION),
         "trained_rows": np.int64(trained_rows),
         "input_name": np.array([i.name for i in plan.inputs], np.str_),
@@ -106,12 +116,12 @@ def load(path: str | os.PathLike[str]) -> Parts:
         arrays["text"].astype(np.uint8), arrays["words"].astype(np.uint64), arrays["column_words"].astype(np.int64),
         arrays["is_open"].astype(np.uint8),
     )
-    require(len(known.is_open) == plan.columns, f"it describes {len(known.is_open)} category columns, not {plan.columns}")
+    require(len(known.is_open) == plan.columns, f"it has {len(known.is_open)} category columns, not {plan.columns}")
     require(len(known.text) <= MAX_TEXT * max(1, plan.columns), "its categories are too long")
     require(len(known.starts) >= 1 and len(known.columns) >= 1, "its categories are missing")
     trained_rows = int(arrays["trained_rows"])
     require(trained_rows >= int(shape.counts.sum()), "its centroids stand for more rows than it was trained on")
-    return plan, shape, curve, known, trained_rows
+    return Parts(plan, shape, curve, known, trained_rows)
 
 
 def _read(name: str) -> Arrays:
@@ -123,19 +133,18 @@ def _read(name: str) -> Arrays:
             raise ProfileError(f"{name} would unpack to {unpacked} bytes, a profile has at most {MAX_FILE}")
         with np.load(name, allow_pickle=False) as file:
             if missing := [key for key in ARRAYS if key not in file]:
-                raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}; `modelward profile fit` writes one")
+                raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}{MEND}")
             arrays = {key: file[key] for key in ARRAYS}
     except OSError as error:
         raise ProfileError(f"{name} cannot be read: {error.strerror or error}") from error
     except ProfileError:
         raise
-    # What numpy and zipfile raise for files that are damaged, encrypted, packed in unknown ways, or claim huge arrays.
-    except (ValueError, KeyError, EOFError, SyntaxError, MemoryError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except DAMAGE as error:
         raise ProfileError(f"{name} is not a profile (.npz): {error}") from error
     for key, (kinds, dimensions) in ARRAYS.items():
         if arrays[key].dtype.kind not in kinds or arrays[key].ndim != dimensions:
             found = f"{arrays[key].dtype} in {arrays[key].ndim} dimensions"
-            raise ProfileError(f"{name} is not a profile: {key} is {found}; `modelward profile fit` writes one")
+            raise ProfileError(f"{name} is not a profile: {key} is {found}{MEND}")
     return arrays
 
 
@@ -163,7 +172,8 @@ def _geometry(arrays: Arrays, plan: Layout, require: Require) -> Geometry:
     require(1 <= m <= geometry.MAX_CENTROIDS, f"it has {m} centroids")
     mapped = arrays["metric"].size > 0
     require(not mapped or f <= geometry.MAX_MAPPED_FEATURES, "its metric is too large")
-    shapes = {"mean": (f,), "scale": (f,), "low": (f,), "high": (f,), "centers": (m, f), "metric": (f, f) if mapped else (0, 0)}
+    shapes: dict[str, tuple[int, ...]] = {key: (f,) for key in ("mean", "scale", "low", "high")}
+    shapes |= {"centers": (m, f), "metric": (f, f) if mapped else (0, 0)}
     for key, wanted in shapes.items():
         require(arrays[key].shape == wanted, f"{key} has shape {arrays[key].shape} instead of {wanted}")
     counts, scale = arrays["counts"], arrays["scale"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ class Words:
     def column(self, c: int) -> list[bytes]:
         text = self.text.tobytes()
         edges = self.starts[int(self.columns[c]) : int(self.columns[c + 1]) + 1].tolist()
-        return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        return [text[a:b] for a, b in pairwise(edges)]
 
 
 def learn(columns: Iterable[Iterable[bytes]]) -> Words:

@@ -1,0 +1,40 @@
+"""The READY table: what is served, how, and which guards are off."""
+
+from proxy.cli.output import console, print_table
+from proxy.models.guards import OFF, guards, off
+from proxy.server.app import Application
+
+COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+
+
+def print_ready(application: Application) -> None:
+    """Prints the table, the addresses, and what there is to say about single models."""
+    rows = []
+    for model in application.models:
+        states = guards(application.config, model.checked)
+        batching = f"batches of {model.checked.settings.batching.max}" if model.served.batchable else "one by one"
+        anomaly = model.checked.settings.anomaly
+        profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
+        rows.append(
+            (
+                model.served.name,
+                model.served.version,
+                "ONNX Runtime",
+                f"{model.served.placement()}, {batching}",
+                profile,
+                states["deadline"] if states["deadline"] != OFF else "the client's",
+                states["fallback"] if states["fallback"] != OFF else "none",
+                states["limits"] if states["limits"] != OFF else "none",
+                ", ".join(off(states)) or "none",
+            )
+        )
+    print_table("READY", COLUMNS, rows)
+    out = console()
+    out.print(f"gRPC     {application.grpc_address}")
+    at = application.http_address
+    base = f"http://{at}" if not at.is_unix else str(at)
+    out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
+    for model in application.models:
+        if model.note:
+            out.print(f"note: {model.served.name} version {model.served.version}: {model.note}", soft_wrap=True)
+    out.file.flush()

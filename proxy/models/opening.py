@@ -1,0 +1,97 @@
+"""From a checked inventory to models that the data plane can run."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+from native.served import Served
+from proxy.config.schema import Config
+from proxy.models.inventory import CheckedModel, Inventory
+from proxy.models.runtime import runtime
+from proxy.models.warmup import warm_up
+from proxy.problem import Problem, ProblemsFound
+from proxy.score import Profile
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """One version, open and warm. note: what there is to say about how it runs, or ""."""
+
+    checked: CheckedModel
+    served: Served
+    note: str
+
+    @property
+    def profile(self) -> Profile | None:
+        return self.checked.profile
+
+
+def open_models(config: Config, inventory: Inventory, progress: Progress = lambda name: None) -> list[OpenModel]:
+    """Opens and warms every model, then ties fallback ladders. Raises ProblemsFound. Takes seconds; blocks.
+
+    progress is called with each model's name before it is opened.
+    """
+    runtime()
+    problems: list[Problem] = []
+    opened: list[OpenModel] = []
+    for checked in inventory.models:
+        progress(f"{checked.name} version {checked.version}")
+        try:
+            opened.append(_open(checked))
+        except ValueError as error:
+            how = "Export it for this runtime"
+            problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
+    if problems:
+        raise ProblemsFound(problems)
+    latest = {model.checked.name: model.served for model in opened}
+    for model in opened:
+        _tie_ladder(model, latest)
+    return opened
+
+
+def by_name(models: list[OpenModel]) -> list[list[Served]]:
+    """The versions of each model, ascending, as the data plane takes them."""
+    ordered = sorted(models, key=lambda m: (m.checked.name, m.checked.version))
+    return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
+
+
+def _open(checked: CheckedModel) -> OpenModel:
+    settings = checked.settings
+    served = Served(checked.name, str(checked.version), checked.artifact.data)
+    served.set_deadline(settings.deadline or 0)
+    if settings.limit is not None:
+        served.set_limit(settings.limit.rate, settings.limit.burst)
+    if checked.profile is not None:
+        inputs = [spec.name for spec in checked.profile.layout.inputs]
+        served.set_anomaly(
+            checked.profile.kernel, _named(inputs, served), settings.anomaly.mode, settings.anomaly.false_positive_rate
+        )
+    note = warm_up(served, settings.batching.max)
+    if note:
+        log.warning("model %s version %s: %s", checked.name, checked.version, note)
+    return OpenModel(checked, served, note)
+
+
+def _named(inputs: list[str], served: Served) -> list[str]:
+    """The profile's inputs by the model's names: one that was fitted on a plain table has its own name for the only one."""
+    names = [name for name, _, _ in served.inputs]
+    return inputs if all(name in names for name in inputs) else names
+
+
+def _tie_ladder(model: OpenModel, latest: dict[str, Served]) -> None:
+    rungs: list[Served | list[tuple[tuple[int, ...], bytes, bool]]] = []
+    for rung in model.checked.rungs:
+        if rung.value is not None:
+            rungs.append([(o.shape, o.raw, o.repeats) for o in rung.value.outputs])
+        elif rung.model is not None:
+            rungs.append(latest[rung.model])
+    try:
+        model.served.set_ladder(rungs)
+    except ValueError as error:
+        where = f"model {model.checked.name} version {model.checked.version}, fallback"
+        raise ProblemsFound([Problem("a model cannot stand in for another", where, str(error), "Name another")]) from error

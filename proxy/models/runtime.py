@@ -1,0 +1,24 @@
+"""ONNX Runtime's shared library, as its wheel ships it. The Python package itself is not imported: nothing here needs it."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from native.served import load_runtime
+from proxy.problem import Problem, ProblemsFound
+
+HOW = "Install the onnxruntime wheel (1.20 or later) into this environment"
+
+
+@cache
+def runtime() -> str:
+    """Loads libonnxruntime once per process; its release. Raises ProblemsFound where there is none that fits."""
+    spec = find_spec("onnxruntime")
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
+        for library in sorted(Path(folder, "capi").glob("libonnxruntime.so*")):
+            try:
+                return load_runtime(str(library))
+            except ImportError as error:
+                raise ProblemsFound([Problem("ONNX Runtime cannot be loaded", str(library), str(error), HOW)]) from error
+    raise ProblemsFound([Problem("ONNX Runtime is not installed", "Python environment", how=HOW)])

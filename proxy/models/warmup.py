@@ -1,0 +1,107 @@
+"""The first runs of a model: they fill caches, measure, and find out whether requests may share a run.
+
+A dynamic first axis is no promise that rows are independent: a model that normalises over its batch, or sorts it, has
+one too. So two rows are run together and apart; where the answers differ, the model is run request by request.
+"""
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from native.served import NUMPY, Served
+
+log = logging.getLogger(__name__)
+
+Array = npt.NDArray[Any]
+Inputs = dict[str, Array]
+
+RUNS = 4  # the first allocates, the rest measure
+WIDE_ROWS = 32  # a second point of the cost curve
+TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
+
+
+def warm_up(served: Served, max_rows: int) -> str:
+    """Runs the model a few times and settles how it is batched; what there is to say about it, or "".
+
+    max_rows: of a shared run, 1 where batching is off. Inputs are made up (small numbers, then zeros); a model that
+    refuses both is served request by request and measured on its first real ones.
+    """
+    rows = _accepted(served)
+    if rows is None:
+        served.set_batching(False, 1)
+        return "it refused made-up inputs: not warmed up, and run request by request"
+    for _ in range(RUNS):
+        served.run_once(rows[0])
+        served.learn_from(1)
+    if not served.has_batch_axis or max_rows == 1:
+        served.set_batching(False, 1)
+        return ""
+    if reason := _entangled(served, rows):
+        served.set_batching(False, 1)
+        return f"{reason}: run request by request"
+    served.set_batching(True, max_rows)
+    served.run_once({name: np.concatenate([array] * min(WIDE_ROWS, max_rows)) for name, array in rows[0].items()})
+    served.learn_from(min(WIDE_ROWS, max_rows))
+    return ""
+
+
+def _accepted(served: Served) -> list[Inputs] | None:
+    """Two one-row inputs that the model takes: unequal if it takes those, zeros otherwise."""
+    rng = np.random.default_rng(0)
+    refusal: ValueError | None = None
+    for made in ([_made_up(served, rng), _made_up(served, rng)], [_made_up(served, None)] * 2):
+        try:
+            for row in made:
+                served.run_once(row)
+        except ValueError as error:
+            refusal = error
+        else:
+            return made
+    log.warning("model %s version %s refused its warm-up: %s", served.name, served.version, refusal)
+    return None
+
+
+def _made_up(served: Served, rng: np.random.Generator | None) -> Inputs:
+    """One row; zeros where rng is None. Dynamic axes get 1, which every model with a sequence axis takes."""
+    inputs: Inputs = {}
+    for name, datatype, shape in served.inputs:
+        sizes = [1 if size < 0 else size for size in shape]
+        if datatype == "BYTES":
+            inputs[name] = np.full(sizes, b"0" if rng is None else b"1", dtype=object)
+        elif rng is None:
+            inputs[name] = np.zeros(sizes, NUMPY[datatype])
+        elif datatype == "BF16":
+            inputs[name] = (rng.random(sizes, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        elif datatype in TOLERANCE:
+            inputs[name] = rng.standard_normal(sizes).astype(NUMPY[datatype])
+        else:
+            inputs[name] = rng.integers(0, 2, sizes).astype(NUMPY[datatype])
+    return inputs
+
+
+def _entangled(served: Served, rows: list[Inputs]) -> str:
+    """Why two rows may not share a run, or ""."""
+    apart = [served.run_once(row) for row in rows]
+    try:
+        together = served.run_once({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+    except ValueError:
+        return "it takes one row and not two"
+    for name, datatype, _ in served.outputs:
+        if together[name].shape[:1] != (2,):
+            return f"output '{name}' does not have a row for each row of the input"
+        for i in range(2):
+            if not _equal(together[name][i : i + 1], apart[i][name], datatype):
+                return f"output '{name}' of a row depends on the rows beside it"
+    return ""
+
+
+def _equal(a: Array, b: Array, datatype: str) -> bool:
+    if a.shape != b.shape:
+        return False
+    if datatype not in TOLERANCE:
+        return bool((a == b).all())
+    if datatype == "BF16":
+        a, b = ((x.astype(np.uint32) << 16).view(np.float32) for x in (a, b))
+    return bool(np.allclose(a, b, rtol=TOLERANCE[datatype], atol=TOLERANCE[datatype], equal_nan=True))

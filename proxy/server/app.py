@@ -1,0 +1,244 @@
+"""One serving process put together: configuration to open models to listeners, and back down without losing a request."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from native.call import Call
+from native.deadline import Wheel
+from native.limit import Limiter
+from native.pipeline import Server
+from proxy.config.address import Address
+from proxy.config.schema import Config
+from proxy.models.catalog import Catalog, ServedVersion
+from proxy.models.inventory import take_inventory
+from proxy.models.opening import OpenModel, by_name, open_models
+from proxy.models.signature import TensorSpec
+from proxy.problem import Problem, ProblemsFound
+from proxy.server import http, methods
+from proxy.server.protocol import RpcError
+from proxy.server.readiness import Readiness
+from proxy.telemetry.events import AnomalyLog
+from proxy.telemetry.exposition import Exposition
+from proxy.telemetry.pour import snapshot, statistics
+from proxy.telemetry.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+DRAIN_SECONDS = 30.0
+DRAIN_POLL_SECONDS = 0.02
+EVENTS_SECONDS = 1.0
+
+Progress = Callable[[str], None]
+
+
+class Application:
+    """A server of one configuration on the running loop. Use `running`, which starts and ends it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.models: list[OpenModel] = []
+        self.catalog = Catalog(())
+        self.readiness = Readiness("loading models")
+        self.server: Server | None = None
+        self.grpc_address = config.listen.grpc
+        self.http_address = config.listen.http
+        self._http: web.ServerRunner | None = None
+        self._listening: asyncio.Server | None = None
+        self._wheel: Wheel | None = None
+        self._events: asyncio.Task[None] | None = None
+        self.anomalies = AnomalyLog()
+
+    async def start(self, progress: Progress = lambda name: None) -> None:
+        """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
+        loop = asyncio.get_running_loop()
+        self._http = await self._start_http()
+        bound = _bind(self.config.listen.grpc)
+        try:
+            self.models = await loop.run_in_executor(None, self._load, progress)
+            self._build(loop)
+            assert self.server is not None
+            self._listening = await _listen(loop, self.server, bound)
+        except BaseException:
+            bound.close()
+            raise
+        self.grpc_address = _bound_address(bound, self.config.listen.grpc)
+        self._events = loop.create_task(self._log_events())
+        self.readiness.set(True)
+
+    async def drain(self) -> None:
+        """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""
+        self.readiness.set(False, "draining")
+        if self._listening is not None:
+            self._listening.close()
+        if self.server is None:
+            return
+        self.server.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self.server.busy:
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+        if self.server.busy:
+            log.warning("drain: requests were still under way after %.0f s", DRAIN_SECONDS)
+
+    async def stop(self) -> None:
+        """Ends everything at once."""
+        self.readiness.set(False, "stopped")
+        if self._events is not None:
+            self._events.cancel()
+        if self._listening is not None:
+            self._listening.close()
+        if self.server is not None:
+            self.server.stop()
+        if self._wheel is not None:
+            self._wheel.close()
+        if self._http is not None:
+            await http.stop(self._http)
+        if self.config.listen.grpc.is_unix:
+            Path(self.config.listen.grpc.path).unlink(missing_ok=True)
+
+    def snapshot(self) -> Snapshot:
+        """All counters at this moment."""
+        if self.server is None:
+            return Snapshot()
+        return snapshot(self.server, [model.served for model in self.models])
+
+    def _load(self, progress: Progress) -> list[OpenModel]:
+        inventory = take_inventory(self.config)
+        if inventory.problems:
+            raise ProblemsFound(inventory.problems)
+        for note in inventory.notes:
+            log.warning("%s", note)
+        return open_models(self.config, inventory, progress)
+
+    def _build(self, loop: asyncio.AbstractEventLoop) -> None:
+        limits = self.config.limits
+        limiter = Limiter()
+        for limit, set_rate in (
+            (limits.peer, limiter.set_peer),
+            (limits.identity, limiter.set_identity),
+            (limits.total, limiter.set_total),
+        ):
+            if limit is not None:
+                set_rate(limit.rate, limit.burst)
+        self._wheel = Wheel(loop)
+        self.server = Server(self._wheel, limiter, by_name(self.models))
+        listener = self.server.listener
+        listener.max_connections = limits.connections.total
+        listener.max_per_peer = limits.connections.per_peer
+        listener.set_arrivals(limits.connections.rate_per_peer)
+        listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
+        times = limits.timeouts
+        listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
+        self.catalog = Catalog(_version(model) for model in self.models)
+        dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
+        self.server.start(loop, _cold(dispatcher), dispatcher.methods)
+
+    async def _start_http(self) -> web.ServerRunner:
+        state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))
+        try:
+            runner = await http.start(self.config.listen.http, state)
+        except OSError as error:
+            raise ProblemsFound([_cannot_listen(self.config.listen.http, "listen.http", error)]) from error
+        self.http_address = http.bound_address(runner)
+        return runner
+
+    async def _log_events(self) -> None:
+        profiles = {(m.served.name, m.served.version): m.profile for m in self.models}
+        while True:
+            await asyncio.sleep(EVENTS_SECONDS)
+            self.collect_anomalies(profiles)
+
+    def collect_anomalies(self, profiles: dict[tuple[str, str], object] | None = None) -> None:
+        """Fetches the data plane's anomaly events and logs them."""
+        if self.server is None:
+            return
+        profiles = profiles or {(m.served.name, m.served.version): m.profile for m in self.models}
+        self.anomalies.take(self.server.events(), profiles)
+        for model in self.models:
+            self.anomalies.failures(model.served)
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config, progress: Progress = lambda name: None) -> AsyncIterator[Application]:
+    """A started application; stopped on leaving, whatever happens."""
+    application = Application(config)
+    try:
+        await application.start(progress)
+        yield application
+    finally:
+        await application.stop()
+
+
+def _version(model: OpenModel) -> ServedVersion:
+    served, artifact = model.served, model.checked.artifact
+    return ServedVersion(
+        name=served.name,
+        version=served.version,
+        inputs=_specs(served.inputs, artifact.inputs),
+        outputs=_specs(served.outputs, artifact.outputs),
+        statistics=lambda: statistics(served),
+        batchable=served.batchable,
+        max_batch=model.checked.settings.batching.max,
+        ready=True,
+    )
+
+
+def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """What ONNX Runtime sees, with the axis names of the file."""
+    symbols = {spec.name: spec.symbols for spec in declared}
+    return tuple(TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen)
+
+
+def _cold(dispatcher: methods.Dispatcher) -> Callable[[Call], object]:
+    async def answer(call: Call) -> None:
+        try:
+            await dispatcher.dispatch(call.path, call, call, call.send)
+        except RpcError as error:
+            call.finish(int(error.code), error.message, error.reason)
+        else:
+            call.finish(0)
+
+    return answer
+
+
+def _bind(address: Address) -> socket.socket:
+    """Bound but not listening: a taken port is told before models are loaded, and nobody connects before they are."""
+    if address.is_unix:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        target: object = address.path
+    else:
+        try:
+            family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        except OSError as error:
+            raise ProblemsFound([_cannot_listen(address, "listen.grpc", error)]) from error
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(target)
+    except OSError as error:
+        bound.close()
+        raise ProblemsFound([_cannot_listen(address, "listen.grpc", error)]) from error
+    bound.setblocking(False)
+    return bound
+
+
+async def _listen(loop: asyncio.AbstractEventLoop, server: Server, bound: socket.socket) -> asyncio.Server:
+    if bound.family == socket.AF_UNIX:
+        return await loop.create_unix_server(server.listener, sock=bound, backlog=BACKLOG)
+    return await loop.create_server(server.listener, sock=bound, backlog=BACKLOG)
+
+
+def _bound_address(bound: socket.socket, configured: Address) -> Address:
+    return configured if configured.is_unix else Address(host=bound.getsockname()[0], port=bound.getsockname()[1])
+
+
+def _cannot_listen(address: Address, key: str, error: OSError) -> Problem:
+    how = f"Stop what listens there, or set {key} to another address"
+    return Problem(f"cannot listen on {address}", key, error.strerror or str(error), how)

@@ -1,0 +1,114 @@
+"""The data plane's totals, poured into the plain data that the collector reads."""
+
+import time
+from collections.abc import Iterable
+
+from native.pipeline import Server
+from native.served import Served
+from proxy.models.catalog import BatchStatistics, Statistics
+from proxy.server.protocol import Code
+from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
+
+NS = 1e9
+SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
+
+Folded = tuple[tuple[int, ...], tuple[int, ...], int]
+
+
+def statistics(served: Served) -> Statistics:
+    """Triton's totals of one version; it charges every request the whole time of the run it shared."""
+    return _statistics(served.totals())
+
+
+def _statistics(t: dict) -> Statistics:  # type: ignore[type-arg]
+    per_run = t["queued"] / t["runs"] if t["runs"] else 0
+    return Statistics(
+        success_count=t["success"],
+        success_ns=t["success_ns"],
+        fail_count=t["fail"],
+        fail_ns=t["fail_ns"],
+        queue_count=t["queued"],
+        queue_ns=t["queue_ns"],
+        compute_input_count=t["queued"],
+        compute_input_ns=round(t["input_ns"] * per_run),
+        compute_infer_count=t["queued"],
+        compute_infer_ns=round(t["compute_ns"] * per_run),
+        compute_output_count=t["queued"],
+        compute_output_ns=round(t["output_ns"] * per_run),
+        inference_count=t["rows"],
+        execution_count=t["runs"],
+        last_inference_ms=_unix_ms(t["last_ns"]),
+        batch_stats=[BatchStatistics(rows, runs, 0, ns, 0) for rows, runs, ns in t["batches"]],
+    )
+
+
+def _unix_ms(monotonic_ns: int) -> int:
+    return round((time.time_ns() - time.monotonic_ns() + monotonic_ns) / 1e6) if monotonic_ns else 0
+
+
+def snapshot(server: Server, models: Iterable[Served]) -> Snapshot:
+    """All counters at this moment; called on the loop's thread, which owns them."""
+    poured: dict[str, ModelSnapshot] = {}
+    for served in models:
+        t = served.totals()
+        version = VersionSnapshot(
+            requests=_codes(t["codes"]), seconds=_seconds(t["request"]), statistics=_statistics(t), pending=t["pending"]
+        )
+        poured[served.name] = _joined(poured.get(served.name), served.version, version, t)
+    other = server.totals()
+    poured[OTHER_MODEL] = ModelSnapshot(
+        versions={"": VersionSnapshot(requests=_codes(other["codes"]))}, refusals=other["refusals"]
+    )
+    return Snapshot(models=poured, inflight=other["inflight"], connections=other["connections"])
+
+
+def _joined(before: ModelSnapshot | None, version: str, snapshot: VersionSnapshot, t: dict) -> ModelSnapshot:  # type: ignore[type-arg]
+    """The model with one more version: what is counted per model is the sum over its versions."""
+    before = before or ModelSnapshot()
+    return ModelSnapshot(
+        versions={**before.versions, version: snapshot},
+        refusals=_sum(before.refusals, t["refusals"]),
+        stages={name: _added(before.stages.get(name), _seconds(folded)) for name, folded in t["stages"].items()},
+        anomaly_score=_added(before.anomaly_score, _scaled(t["score"], SCORE_UNIT)) if t["score"] else before.anomaly_score,
+        anomalies=before.anomalies + t["anomalies"],
+        fallbacks=_sum(before.fallbacks, t["fallbacks"]),
+        batch_rows=_added(before.batch_rows, _rows(t)),
+        late_results=before.late_results + t["late"],
+    )
+
+
+def _codes(codes: dict[int, int]) -> dict[str, int]:
+    return {Code(code).name: count for code, count in codes.items()}
+
+
+def _sum(a: object, b: dict[str, int]) -> dict[str, int]:
+    total = dict(a)  # type: ignore[call-overload]
+    for key, count in b.items():
+        total[key] = total.get(key, 0) + count
+    return total
+
+
+def _scaled(folded: Folded, unit: float) -> Histogram:
+    bounds, cumulative, total = folded
+    return Histogram(tuple(b / unit for b in bounds), cumulative, total / unit)
+
+
+def _seconds(folded: Folded) -> Histogram:
+    return _scaled(folded, NS)
+
+
+def _added(a: Histogram | None, b: Histogram) -> Histogram:
+    if a is None:
+        return b
+    return Histogram(b.bounds, tuple(x + y for x, y in zip(a.cumulative, b.cumulative, strict=True)), a.sum + b.sum)
+
+
+def _rows(t: dict) -> Histogram:  # type: ignore[type-arg]
+    """Rows per run; the size classes are powers of two, the last of which is open."""
+    runs = {rows: count for rows, count, _ in t["batches"]}
+    bounds = tuple(1 << i for i in range(15))
+    cumulative, total = [], 0
+    for bound in bounds:
+        total += runs.get(bound, 0)
+        cumulative.append(total)
+    return Histogram(tuple(map(float, bounds)), (*cumulative, t["runs"]), float(t["rows"]))
