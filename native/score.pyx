@@ -43,7 +43,7 @@ def _panels(columns, unit, fill):
     rows, n = columns.shape
     wide = np.full((rows, _padded(n, unit)), fill, np.float32)
     wide[:, :n] = columns
-    return wide.reshape(rows, -1, unit).transpose(1, 0, 2)
+    return wide.reshape(rows, wide.shape[1] // unit, unit).transpose(1, 0, 2)
 
 
 def _check_tiling(what, inputs, total):

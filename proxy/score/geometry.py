@@ -25,8 +25,8 @@ MAX_MAPPED_FEATURES = 256
 SHRINKAGE = 0.1  # variance added to every direction, as a part of the mean variance
 NEIGHBOURS = 3
 MAX_COUNT = 1 << 24  # rows behind one centroid that a float holds exactly
-# A feature whose deviation is below this part of its mean is constant up to rounding.
-CONSTANT = 1e-9
+# A feature whose deviation is below this part of its mean is constant up to rounding: doubles hold 2e-16.
+CONSTANT = 1e-13
 # A value farther outside the trained range than this many widths of the range is one no training row could have had.
 RANGE_MARGIN = 16.0
 

@@ -1,11 +1,12 @@
 """The scorer on labelled anomaly tables, beside scikit-learn's detectors in the same run.
 
-    python tests/bench/adbench.py [DIRECTORY] [--json] [--write]
+    python -m tests.bench.adbench [DIRECTORY] [--json] [--write]
 
-DIRECTORY (or the environment variable ADBENCH) holds .npz files with `X` (rows, features) and `y` (1 = anomaly), as ADBench
-(Han et al., 2022) publishes them. Protocol: shuffle the rows (seed 0), train on half of the normal rows (at most 10,000),
-test on the rest (at most 20,000 rows), standardise with the training rows' mean and deviation, AUROC per table, then the mean over
-tables. `fpr` is the share of unseen normal test rows that are anomalous at false_positive_rate 0.01 (and 0.001).
+DIRECTORY (or the environment variable ADBENCH) holds .npz files with `X` (rows, features) and `y` (1 = anomaly), as
+ADBench (Han et al., 2022) publishes them. Protocol: shuffle the rows (seed 0), train on half of the normal rows (at
+most 10,000), test on the rest (at most 20,000 rows), standardise with the training rows' mean and deviation, AUROC per
+table, then the mean over tables. `fpr` is the share of unseen normal test rows that are anomalous at
+false_positive_rate 0.01 (and 0.001).
 """
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ def means(results: list[Result]) -> Result:
 
 
 def lines(results: list[Result]) -> Iterator[str]:
-    yield "| table | training rows | features | modelward | isolation forest | k-NN mean | k-NN 5th | fpr at 1% | fpr at 0.1% |"
+    names = ("table", "training rows", "features", "modelward", "isolation forest", "k-NN mean", "k-NN 5th")
+    yield f"| {' | '.join(names)} | fpr at 1% | fpr at 0.1% |"
     yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for r in [*results, means(results)]:
         scores = (r.modelward, r.isolation_forest, r.knn_mean, r.knn_5th)
@@ -103,9 +105,9 @@ def document(results: list[Result]) -> str:
         [
             "# The scorer on ADBench tables",
             "",
-            "AUROC (higher is better), and the share of unseen normal rows that are anomalous at `false_positive_rate` 0.01 and",
-            "0.001. Nothing is tuned per table. Written by `python tests/bench/adbench.py DIRECTORY --write`, which says the protocol.",
-            f"{len(results)} tables, {versions}. Fitting took {sum(r.fit_seconds for r in results):.0f} s for all of them.",
+            "AUROC (higher is better), and the share of unseen normal rows that are anomalous at `false_positive_rate`",
+            "0.01 and 0.001. Written by `python -m tests.bench.adbench DIRECTORY --write`, which says the protocol.",
+            f"{len(results)} tables, {versions}. All fits together: {sum(r.fit_seconds for r in results):.0f} s.",
             "",
             *lines(results),
             "",

@@ -1,0 +1,68 @@
+"""Nanoseconds to score one row against 256 centroids, standardisation, metric and p-value included.
+
+`python -m tests.bench.bench_score` prints them; `measure()` gives them to others. Each figure is the median of fifteen
+rounds after one that is thrown away; a round scores 1,000 rows in one compiled loop, so no call from Python is in it.
+"""
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+
+from native.score import VALUES
+from proxy.score import geometry
+from proxy.score.calibration import calibrate
+from proxy.score.layout import plan
+from proxy.score.profile import Profile
+from proxy.score.words import learn
+
+ROUNDS = 15
+ROWS = 1_000
+BUDGET_NS = {10: 400.0, 30: 600.0, 100: 2_000.0}
+
+
+def profile_of(features: int) -> Profile:
+    rng = np.random.default_rng(0)
+    shape = geometry.fit(rng.standard_normal((5_000, features)), rng)
+    curve = calibrate(rng.gamma(9.0, size=5_000))
+    return Profile(plan([("x", VALUES, features)]), shape, curve, learn([]), 5_000)
+
+
+def median_ns(features: int) -> float:
+    kernel = profile_of(features).kernel
+    rows = np.random.default_rng(1).standard_normal((ROWS, features))
+
+    def once() -> float:
+        start = time.perf_counter_ns()
+        kernel.measure(rows)
+        return (time.perf_counter_ns() - start) / ROWS
+
+    once()
+    return statistics.median(once() for _ in range(ROUNDS))
+
+
+def measure() -> dict[str, float]:
+    """Median nanoseconds per row by stage name."""
+    return {f"score: {features} features": median_ns(features) for features in BUDGET_NS}
+
+
+def machine() -> str:
+    try:
+        info = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux: the architecture alone
+        info = ""
+    model = next((line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")), "")
+    return f"{model or platform.machine()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    print(machine())
+    for (name, ns), budget in zip(measure().items(), BUDGET_NS.values(), strict=True):
+        print(f"{name:24s} {ns:7.0f} ns   {ns / budget:.2f} of {budget:.0f}")
+
+
+if __name__ == "__main__":
+    main()
