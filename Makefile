@@ -1,0 +1,64 @@
+# Everything is set up on first use: system packages, a virtual environment in .venv, the compiled modules.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
+
+.PHONY: demo test build debug asan fuzz lint typecheck bench race load soak clean
+
+demo: $(VENV)/.built
+	@$(VENV)/bin/modelward demo $(DEMO)
+
+test: $(VENV)/.tested
+	$(PY) -m pytest $(PYTEST)
+
+build: $(VENV)/.built
+
+# One stamp for each stage, so that a second run does nothing and needs no network.
+$(VENV)/.created: pyproject.toml scripts/setup
+	@PYTHON=$(PYTHON) scripts/setup
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.created $(SOURCES)
+	@scripts/build
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.built
+	@scripts/extras test
+	@touch $@
+
+$(VENV)/.linted: $(VENV)/.tested
+	@scripts/extras lint
+	@touch $@
+
+# Bounds checks, asserts and AddressSanitizer in every compiled module, in a tree and environment of its own.
+debug: $(VENV)/.tested
+	@scripts/sanitized build
+
+asan: $(VENV)/.tested
+	@scripts/sanitized test $(PYTEST)
+
+fuzz: $(VENV)/.tested
+	@scripts/fuzz $(FUZZ)
+
+lint: $(VENV)/.linted
+	PATH=$(VENV)/bin:$$PATH ruff check .
+	PATH=$(VENV)/bin:$$PATH ruff format --check .
+	PATH=$(VENV)/bin:$$PATH cython-lint native
+	$(MAKE) --no-print-directory typecheck
+
+typecheck: $(VENV)/.linted
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.tested
+	$(PY) -m loadtests.bench $(BENCH)
+
+soak: $(VENV)/.tested
+	$(PY) -m loadtests.soak $(SOAK)
+
+load: $(VENV)/.tested
+	$(PY) -m loadtests.idle $(LOAD)
+
+clean:
+	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted
+	find native -maxdepth 1 -name '*.c' -delete
