@@ -21,6 +21,7 @@ KERNELS = {
     "deadline": ["wheel.c"],
     "limit": ["gcra.c"],
     "oip": ["oip.c", "oip_contents.c"],
+    "events": ["score.c"],
     "pipeline": ["score.c", "gather.c"],
     "reply": ["oip_write.c"],
     "scan": ["oip.c", "oip_contents.c", "oip_write.c"],

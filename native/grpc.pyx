@@ -1,9 +1,7 @@
 """gRPC over HTTP/2: timeouts, message compression, status and its details."""
-from libc.limits cimport ULONG_MAX
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memchr, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from native.exchange cimport Buffer, Ending
 from native.verdict cimport VERDICT_TEXT, Verdict, code_of, name_of
@@ -97,7 +95,7 @@ cdef bint wants_gzip(const uint8_t *text, size_t size, bint *accepts) noexcept n
     grpc-core sends "identity, deflate, gzip" with every call, whether or not its user wants compression: that list
     says what the client can do. A list with gzip and without deflate was made by someone who asked for gzip.
     """
-    cdef size_t start = 0, end, i
+    cdef size_t start = 0, end
     cdef bint gzip = False, deflated = False
     while start < size:
         while start < size and (text[start] == 32 or text[start] == 44):
@@ -105,9 +103,9 @@ cdef bint wants_gzip(const uint8_t *text, size_t size, bint *accepts) noexcept n
         end = start
         while end < size and text[end] != 44 and text[end] != 32:
             end += 1
-        if end - start == 4 and text[start] == 103 and text[start + 1] == 122 and text[start + 2] == 105 and text[start + 3] == 112:
+        if end - start == 4 and memcmp(text + start, b"gzip", 4) == 0:
             gzip = True
-        elif end - start == 7 and text[start] == 100 and text[start + 1] == 101:
+        elif end - start == 7 and memcmp(text + start, b"deflate", 7) == 0:
             deflated = True
         start = end
     accepts[0] = gzip

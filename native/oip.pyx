@@ -217,7 +217,7 @@ cdef bint hold_raw(const Tensor *t, mw_view *view, Verdict *v) noexcept:
     if t.dtype == MW_BYTES:
         if mw_oip_bytes_valid(view.raw, view.elements):
             return True
-        snprintf(v.text, VERDICT_TEXT, "input '%.*s': raw BYTES data must be %lld elements of a 4-byte length and that many bytes",
+        snprintf(v.text, VERDICT_TEXT, "input '%.*s': raw BYTES data must be %lld elements, each a 4-byte length and its bytes",
                  <int>t.name.size, <const char *>t.name.data, <long long>view.elements)
         return wrong(v, REASON_INVALID_INPUT)
     expected = <size_t>view.elements * mw_dtype_size(t.dtype)

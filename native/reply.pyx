@@ -5,10 +5,10 @@ from libc.string cimport memcpy, memset, strlen
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_reserve, write_prefix
-from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung, Tensor
+from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
 from native.session cimport mw_run, mw_run_output
 from native.tensor cimport MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype, mw_span
-from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_NONE, REASON_QUEUE_FULL, Verdict
+from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, Verdict
 
 cdef extern from "oip.h" nogil:
     ctypedef struct mw_reply_output:
@@ -97,7 +97,8 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     return True
 
 
-cdef bint reply_from_run(Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
+cdef bint reply_from_run(
+        Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
     cdef Model *asked = <Model *>x.asked
     cdef uint32_t count = begin(x, rung), i, o
     cdef const mw_run_output *made

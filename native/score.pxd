@@ -65,6 +65,11 @@ cdef extern from "score.h" nogil:
         const uint8_t *text
     ctypedef struct mw_gather:
         pass
+    ctypedef enum mw_score_target:
+        MW_TARGET_BEST
+        MW_TARGET_PLAIN
+        MW_TARGET_AVX2
+    int mw_score_use(mw_score_target)
     size_t mw_score_row_size(const mw_profile *)
     size_t mw_score_scratch_size(const mw_profile *)
     void mw_score_row(const mw_profile *, const float *row, float *scratch, mw_score *out)

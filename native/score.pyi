@@ -25,6 +25,8 @@ Measured: TypeAlias = tuple[
     npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint32], npt.NDArray[np.int32]
 ]
 
+def use_instructions(name: str) -> None: ...
+
 class Kernel:
     def __init__(
         self,

@@ -1,4 +1,3 @@
-# distutils: sources = native/csrc/gather.c
 """A profile's arrays handed to the anomaly kernel (csrc/score.c), and the kernel over many rows for Python.
 
 The data plane takes `&kernel.profile` and calls the kernel itself: no Python object per row.
@@ -61,6 +60,14 @@ def _check_tiling(what, inputs, total):
 
 def _results(n):
     return np.empty(n), np.empty(n), np.empty(n, np.uint32), np.empty(n, np.int32)
+
+
+def use_instructions(str name):
+    """Makes every kernel of this process use the instructions "best" (what the machine has, chosen at load), "plain" or
+    "avx2": for tests and benchmarks, while no other thread scores. ValueError where the machine does not have them."""
+    targets = {"best": MW_TARGET_BEST, "plain": MW_TARGET_PLAIN, "avx2": MW_TARGET_AVX2}
+    if name not in targets or mw_score_use(targets[name]) != 0:
+        raise ValueError(f"this machine has no {name!r} instructions")
 
 
 cdef class Kernel:

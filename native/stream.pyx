@@ -19,6 +19,7 @@ cdef enum:
     SPARE_STREAMS = 4096
 
 cdef int64_t SECOND = 1000000000
+cdef const char *INFLIGHT_TEXT = "requests in flight hold %zu bytes already; retry shortly"
 cdef Stream *SPARE = NULL         # freed streams for reuse, chained by next; the loop's thread alone
 cdef int SPARES = 0
 
@@ -323,13 +324,13 @@ cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept:
             if not begin_message(s):
                 return
             if s.expected and grow(wire, &s.message, min(s.expected, <uint32_t>FIRST_BYTES)) < 0:
-                refuse_size(s, REASON_INFLIGHT_BYTES, "requests in flight hold %zu bytes already; retry shortly", wire.inflight_limit)
+                refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
                 return
         n = min(size, s.expected - s.message.size)
         if s.message.size + n > s.message.capacity:
             bad = grow(wire, &s.message, min(<size_t>s.expected, max(2 * s.message.capacity, s.message.size + n)))
             if bad < 0:
-                refuse_size(s, REASON_INFLIGHT_BYTES, "requests in flight hold %zu bytes already; retry shortly", wire.inflight_limit)
+                refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
                 return
         if n:
             memcpy(s.message.data + s.message.size, data, n)

@@ -2,115 +2,57 @@
 
 #include <math.h>
 
-/* The kernel exists once per instruction set and the loader picks (ifunc). Not under AddressSanitizer, whose runtime is
- * not up yet when resolvers run, and not without glibc, where there is no ifunc. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MW_ONE_TARGET
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__) || !defined(__GLIBC__)
-#define MW_ONE_TARGET
-#endif
-#ifdef MW_ONE_TARGET
-#define MW_PER_TARGET
+/* The distance is compiled once per instruction set, in registers of its own width: one source with registers of 512 bits
+ * would be ten times slower where the machine has them narrower. */
+#define MW_WIDTH 4
+#define MW_ACCUMULATORS 8
+#define MW_TARGET
+#define MW_NAME(f) f##_plain
+#include "score_distance.h"
+
+typedef double distance_function(const mw_profile *p, const float *row, float *scratch, int32_t *nearest);
+
+#ifndef __x86_64__
+static distance_function *const distance_of = distance_plain;
 #else
-#define MW_PER_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define MW_WIDTH 8
+#define MW_ACCUMULATORS 8
+#define MW_TARGET __attribute__((target("avx2,fma")))
+#define MW_NAME(f) f##_avx2
+#include "score_distance.h"
+
+#define MW_WIDTH 16
+#define MW_ACCUMULATORS 4
+#define MW_TARGET __attribute__((target("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")))
+#define MW_NAME(f) f##_avx512
+#include "score_distance.h"
+
+static distance_function *distance_of = distance_plain;
+
+__attribute__((constructor)) static void choose_distance(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) distance_of = distance_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq"))
+        distance_of = distance_avx512;
+}
 #endif
 
-/* Sixteen floats wherever they lie: one register of AVX-512, two of AVX2, four of SSE2 or NEON. */
-typedef float lanes __attribute__((vector_size(4 * MW_SCORE_LANES), aligned(4), may_alias));
-typedef int32_t whole __attribute__((vector_size(4 * MW_SCORE_LANES), aligned(4), may_alias));
-
-static inline __attribute__((always_inline)) int within_range(const mw_profile *p, const float *row) {
-    int outside = 0;
-    for (int32_t j = 0; j < p->features; j++) outside |= !(row[j] >= p->low[j]) | !(row[j] <= p->high[j]);
-    for (int32_t j = 0; j < p->columns; j++) outside |= row[p->features + j] != 0.0f;
-    return !outside;
-}
-
-static inline __attribute__((always_inline)) void map_row(const mw_profile *p, const float *row, float *mapped) {
-    const int32_t f = p->features;
-    for (int32_t b = 0; b < p->padded_features; b += MW_SCORE_LANES) {
-        const lanes *m = (const lanes *)(p->metric + (size_t)b * (size_t)f);
-        lanes even = {0}, odd = {0};  /* two sums: one alone waits for its own last addition */
-        int32_t j = 0;
-        for (; j + 1 < f; j += 2) {
-            even += row[j] * m[j];
-            odd += row[j + 1] * m[j + 1];
-        }
-        if (j < f) even += row[j] * m[j];
-        *(lanes *)(mapped + b) = even + odd;
+int mw_score_use(mw_score_target target) {
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (target == MW_TARGET_AVX2) {
+        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return -1;
+        distance_of = distance_avx2;
+    } else if (target == MW_TARGET_PLAIN) {
+        distance_of = distance_plain;
+    } else {
+        choose_distance();
     }
-}
-
-static inline __attribute__((always_inline)) void measure(const mw_profile *p, const float *mapped, float *distance) {
-    const lanes *c = (const lanes *)p->panel;
-    for (int32_t b = 0; b < p->padded_centroids; b += MW_SCORE_PANEL) {
-        lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0};
-        /* Differences, not the expanded square: no digits are lost where clusters are narrow and far out. */
-        for (int32_t j = 0; j < p->features; j++, c += 4) {
-            const lanes d0 = mapped[j] - c[0], d1 = mapped[j] - c[1], d2 = mapped[j] - c[2], d3 = mapped[j] - c[3];
-            s0 += d0 * d0;
-            s1 += d1 * d1;
-            s2 += d2 * d2;
-            s3 += d3 * d3;
-        }
-        lanes *to = (lanes *)(distance + b);
-        to[0] = s0;
-        to[1] = s1;
-        to[2] = s2;
-        to[3] = s3;
-    }
-}
-
-/* Index of the smallest distance, the first of equals; -1 where none is finite. Every lane keeps its own smallest and where
- * it was, as bits under a mask: written with conditionals, compilers make it 256 comparisons one by one. */
-static inline __attribute__((always_inline)) int32_t smallest(const float *distance, int32_t n) {
-    lanes best = (lanes){0} + INFINITY;
-    whole at = (whole){0} - 1;
-    for (int32_t i = 0; i < n; i += MW_SCORE_LANES) {
-        const lanes d = *(const lanes *)(distance + i);
-        const whole less = d < best;
-        best = (lanes)(((whole)d & less) | ((whole)best & ~less));
-        at = (i & less) | (at & ~less);
-    }
-    int32_t found = -1;
-    float least = INFINITY;
-    for (int32_t l = 0; l < MW_SCORE_LANES; l++) {
-        const int32_t i = at[l] + l;
-        if (at[l] >= 0 && (best[l] < least || (best[l] == least && i < found))) {
-            least = best[l];
-            found = i;
-        }
-    }
-    return found;
-}
-
-/* Mean distance to the nearest rows, 0 < result; -1 where the row was not within range. */
-MW_PER_TARGET static double distance_of(const mw_profile *p, const float *row, float *scratch, int32_t *nearest) {
-    *nearest = -1;
-    if (!within_range(p, row)) return -1.0;
-    const float *mapped = row;
-    if (p->metric) {
-        map_row(p, row, scratch);
-        mapped = scratch;
-    }
-    float *distance = scratch + p->padded_features;
-    measure(p, mapped, distance);
-    float left = p->neighbours;
-    double sum = 0.0;
-    /* Usually one turn: most centroids stand for more rows than are asked for; never more than `neighbours`. */
-    while (left > 0.0f) {
-        const int32_t at = smallest(distance, p->padded_centroids);
-        if (at < 0) break;
-        if (*nearest < 0) *nearest = at;
-        const float rows = p->count[at] < left ? p->count[at] : left;
-        sum += (double)rows * sqrt((double)distance[at]);
-        left -= rows;
-        distance[at] = INFINITY;
-    }
-    return left < p->neighbours ? sum / (double)(p->neighbours - left) : MW_SCORE_LIMIT;
+    return 0;
+#else
+    return target == MW_TARGET_AVX2 ? -1 : 0;
+#endif
 }
 
 static uint32_t flags_of(const mw_profile *p, const float *row) {

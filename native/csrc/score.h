@@ -9,7 +9,7 @@
 #include "tensor.h"
 
 enum {
-    MW_SCORE_PANEL = 64,     /* centroids whose distances are summed at once: four registers of AVX-512, eight of AVX2 */
+    MW_SCORE_PANEL = 64,     /* centroids side by side in memory: four registers of AVX-512, eight of AVX2 */
     MW_SCORE_LANES = 16,     /* floats in the widest register; mapped rows and the metric are padded to this */
     MW_SCORE_EXPLAINED = 3,
     MW_SCORE_MAX_VALUES = 4096,  /* elements of one row of one input that become features one by one */
@@ -82,6 +82,12 @@ static inline size_t mw_score_row_size(const mw_profile *p) { return (size_t)p->
 static inline size_t mw_score_scratch_size(const mw_profile *p) {
     return (size_t)p->padded_features + (size_t)p->padded_centroids;
 }
+
+typedef enum { MW_TARGET_BEST = 0, MW_TARGET_PLAIN, MW_TARGET_AVX2 } mw_score_target;
+
+/* The best instruction set is chosen when the library is loaded. Tests and benchmarks try the others, before any thread
+ * scores: -1 where the machine does not have it. */
+int mw_score_use(mw_score_target target);
 
 /* Cost with 256 centroids: see tests/bench/bench_score.py. */
 void mw_score_row(const mw_profile *p, const float *row, float *scratch, mw_score *out);

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ from proxy.models.inventory import take_inventory
 from proxy.models.opening import OpenModel, by_name, open_models
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
+from proxy.score import Profile
 from proxy.server import http, methods
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -155,12 +157,12 @@ class Application:
             await asyncio.sleep(EVENTS_SECONDS)
             self.collect_anomalies(profiles)
 
-    def collect_anomalies(self, profiles: dict[tuple[str, str], object] | None = None) -> None:
+    def collect_anomalies(self, profiles: dict[tuple[str, str], Profile | None] | None = None) -> None:
         """Fetches the data plane's anomaly events and logs them."""
         if self.server is None:
             return
         profiles = profiles or {(m.served.name, m.served.version): m.profile for m in self.models}
-        self.anomalies.take(self.server.events(), profiles)
+        self.anomalies.take(self.server.events.fetch(), profiles)
         for model in self.models:
             self.anomalies.failures(model.served)
 
@@ -212,7 +214,7 @@ def _bind(address: Address) -> socket.socket:
     """Bound but not listening: a taken port is told before models are loaded, and nobody connects before they are."""
     if address.is_unix:
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        target: object = address.path
+        target: Any = address.path
     else:
         try:
             family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]

@@ -1,7 +1,8 @@
 """The data plane's totals, poured into the plain data that the collector reads."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from native.pipeline import Server
 from native.served import Served
@@ -12,6 +13,7 @@ from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snap
 NS = 1e9
 SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
 
+Totals = dict[str, Any]
 Folded = tuple[tuple[int, ...], tuple[int, ...], int]
 
 
@@ -20,7 +22,7 @@ def statistics(served: Served) -> Statistics:
     return _statistics(served.totals())
 
 
-def _statistics(t: dict) -> Statistics:  # type: ignore[type-arg]
+def _statistics(t: Totals) -> Statistics:
     per_run = t["queued"] / t["runs"] if t["runs"] else 0
     return Statistics(
         success_count=t["success"],
@@ -62,14 +64,16 @@ def snapshot(server: Server, models: Iterable[Served]) -> Snapshot:
     return Snapshot(models=poured, inflight=other["inflight"], connections=other["connections"])
 
 
-def _joined(before: ModelSnapshot | None, version: str, snapshot: VersionSnapshot, t: dict) -> ModelSnapshot:  # type: ignore[type-arg]
+def _joined(before: ModelSnapshot | None, version: str, snapshot: VersionSnapshot, t: Totals) -> ModelSnapshot:
     """The model with one more version: what is counted per model is the sum over its versions."""
     before = before or ModelSnapshot()
     return ModelSnapshot(
         versions={**before.versions, version: snapshot},
         refusals=_sum(before.refusals, t["refusals"]),
         stages={name: _added(before.stages.get(name), _seconds(folded)) for name, folded in t["stages"].items()},
-        anomaly_score=_added(before.anomaly_score, _scaled(t["score"], SCORE_UNIT)) if t["score"] else before.anomaly_score,
+        anomaly_score=(
+            _added(before.anomaly_score, _scaled(t["score"], SCORE_UNIT)) if t["score"] else before.anomaly_score
+        ),
         anomalies=before.anomalies + t["anomalies"],
         fallbacks=_sum(before.fallbacks, t["fallbacks"]),
         batch_rows=_added(before.batch_rows, _rows(t)),
@@ -81,8 +85,8 @@ def _codes(codes: dict[int, int]) -> dict[str, int]:
     return {Code(code).name: count for code, count in codes.items()}
 
 
-def _sum(a: object, b: dict[str, int]) -> dict[str, int]:
-    total = dict(a)  # type: ignore[call-overload]
+def _sum(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    total = dict(a)
     for key, count in b.items():
         total[key] = total.get(key, 0) + count
     return total
@@ -103,7 +107,7 @@ def _added(a: Histogram | None, b: Histogram) -> Histogram:
     return Histogram(b.bounds, tuple(x + y for x, y in zip(a.cumulative, b.cumulative, strict=True)), a.sum + b.sum)
 
 
-def _rows(t: dict) -> Histogram:  # type: ignore[type-arg]
+def _rows(t: Totals) -> Histogram:
     """Rows per run; the size classes are powers of two, the last of which is open."""
     runs = {rows: count for rows, count, _ in t["batches"]}
     bounds = tuple(1 << i for i in range(15))

@@ -1,0 +1,4 @@
+from typing import Any
+
+class Events:
+    def fetch(self) -> list[Any]: ...

@@ -1,0 +1,20 @@
+# What becomes of an exchange. None of these raises.
+from libc.stdint cimport int64_t
+
+from native.exchange cimport Buffer, Exchange, Stream
+from native.state cimport State
+from native.verdict cimport Verdict
+
+cdef void watch_deadline(Exchange *x) noexcept
+cdef void set_deadline(State server, Exchange *x) noexcept
+cdef void clear_deadline(State server, Exchange *x) noexcept
+cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept
+cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept
+cdef void refuse_exchange(State server, Exchange *x, const Verdict *v, int64_t now) noexcept
+cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
+cdef void end_stream(Stream *s) noexcept
+
+# for batch.Outcome
+cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept
+cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept
+cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept

@@ -1,0 +1,231 @@
+"""What becomes of an exchange once its rooms are behind it: an answer, the next rung of the ladder, or a refusal.
+
+Every verdict leaves through `refuse_exchange` or the ladder, every answer through `answer`, every finished exchange
+through `record`.
+"""
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free
+from libc.string cimport memcpy, memset
+
+from native.batch cimport withdraw
+from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
+from native.exchange cimport (
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, Buffer, Ending, Exchange, Stream, exchange_unref)
+from native.grpc cimport ending_of
+from native.histogram cimport mw_histogram_record_ns
+from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model, Rung
+from native.oip cimport take_tensors
+from native.reply cimport fallback_name, reply_from_constants, reply_stream_error
+from native.state cimport State
+from native.stream cimport finish, open_window, send_message
+from native.tensor cimport mw_view
+from native.verdict cimport (
+    CODE_OK, REASON_DEADLINE, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, code_of)
+
+
+# ---- deadlines -----------------------------------------------------------------------------------------------
+
+cdef void watch_deadline(Exchange *x) noexcept:
+    """Once per exchange, before anything may set its deadline."""
+    mw_timer_init(&x.deadline, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
+
+
+cdef void set_deadline(State server, Exchange *x) noexcept:
+    if not mw_timer_pending(&x.deadline):
+        x.references += 1
+    else:
+        timer_cancel(server.listener.wheel, &x.deadline)
+    timer_add(server.listener.wheel, &x.deadline, x.due)
+
+
+cdef void clear_deadline(State server, Exchange *x) noexcept:
+    if mw_timer_pending(&x.deadline):
+        timer_cancel(server.listener.wheel, &x.deadline)
+        exchange_unref(x)
+
+
+cdef void on_deadline(mw_timer *timer, int64_t now) noexcept:
+    cdef Exchange *x = <Exchange *>timer
+    cdef State server = <State>x.wire.server
+    x.wire.now = now
+    if x.phase != PHASE_DONE:
+        fail(server, x, REASON_DEADLINE, now)
+    exchange_unref(x)
+
+
+cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept:
+    """Found in the queue after its time: it never reaches a backend."""
+    fail(<State>server, x, REASON_DEADLINE, now)
+
+
+# ---- the ladder ----------------------------------------------------------------------------------------------
+
+cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
+    """The next rung; False where the ladder has none left."""
+    cdef Model *m = <Model *>x.asked
+    cdef Rung *rung
+    cdef Buffer reply
+    if x.fallback_reason == REASON_NONE:
+        x.fallback_reason = reason
+    while x.rung < m.rung_count:
+        rung = &m.rungs[x.rung]
+        x.rung += 1
+        if rung.model == NULL:
+            memset(&reply, 0, sizeof(reply))
+            if reply_from_constants(x, rung, &reply):
+                answer(server, x, &reply, now)
+                return True
+        elif (x.client_due == 0 or x.client_due > now) and remap(x, m, rung):
+            x.due = x.client_due
+            if x.due:
+                set_deadline(server, x)
+            x.alone = False
+            if server.scheduler.enqueue(x, rung.model):
+                return True
+    return False
+
+
+cdef bint remap(Exchange *x, Model *asked, Rung *rung) noexcept:
+    """Puts the tensors into the order of the rung's model."""
+    cdef mw_view *view = x.view
+    cdef int64_t *dims = x.dims
+    cdef mw_view inline_view[4]
+    cdef int64_t inline_dims[16]
+    cdef bint owned_view = x.view != x.inline_view, owned_dims = x.dims != x.inline_dims, good
+    cdef size_t total = 0, at = 0, from_at
+    cdef uint32_t i, k
+    if not owned_view:
+        memcpy(inline_view, view, sizeof(inline_view))
+        view = inline_view
+    if not owned_dims:
+        memcpy(inline_dims, dims, sizeof(inline_dims))
+        dims = inline_dims
+    for i in range(rung.model.input_count):
+        total += rung.model.inputs[i].rank
+    good = take_tensors(x, rung.model.input_count, total)
+    if good:
+        for i in range(rung.model.input_count):
+            from_at = 0
+            for k in range(rung.inputs[i]):
+                from_at += asked.inputs[k].rank
+            x.view[i] = view[rung.inputs[i]]
+            memcpy(x.dims + at, dims + from_at, rung.model.inputs[i].rank * sizeof(int64_t))
+            at += rung.model.inputs[i].rank
+    if owned_view:
+        free(view)
+    if owned_dims:
+        free(dims)
+    return good
+
+
+cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
+    """The backend did not answer in time, or at all: down the ladder, or a refusal."""
+    cdef Verdict v
+    withdraw(x)
+    x.phase = PHASE_NEW
+    if fall(server, x, reason, now):
+        return
+    v.reason = reason
+    v.retry_ns = 0
+    if reason == REASON_DEADLINE:
+        snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
+    elif reason == REASON_QUEUE_FULL:
+        v.retry_ns = -1
+        snprintf(v.text, VERDICT_TEXT, "the model's queue is full; do not retry at once")
+    elif reason == REASON_OUT_OF_MEMORY:
+        snprintf(v.text, VERDICT_TEXT, "out of memory")
+    else:
+        snprintf(v.text, VERDICT_TEXT, "the model failed on this input")
+    refuse_exchange(server, x, &v, now)
+
+
+cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept:
+    fail(<State>server, x, reason, now)
+
+
+cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept:
+    answer(<State>server, x, reply, now)
+
+
+# ---- reply and record ----------------------------------------------------------------------------------------
+
+cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept:
+    cdef Model *asked = <Model *>x.asked
+    if x.fallback_reason != REASON_NONE:
+        asked.counters.fallbacks[x.fallback_reason] += 1
+        x.ending.fallback = fallback_name(x.fallback_reason)
+    if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
+        x.ending.has_anomaly_score = True
+        x.ending.anomaly_score = x.score
+    asked.counters.success += 1
+    asked.counters.success_ns += now - x.entered
+    x.reply = reply[0]
+    memset(reply, 0, sizeof(Buffer))
+    conclude(server, x, CODE_OK, now)
+
+
+cdef void refuse_exchange(State server, Exchange *x, const Verdict *v, int64_t now) noexcept:
+    cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
+    cdef Buffer reply
+    c.refusals[v.reason] += 1
+    c.fail += 1
+    c.fail_ns += now - x.entered
+    if x.streaming:
+        memset(&reply, 0, sizeof(reply))
+        if reply_stream_error(x, v, &reply):
+            x.reply = reply
+    else:
+        ending_of(&x.ending, v)
+        if x.flagged:
+            x.ending.has_anomaly_score = True
+            x.ending.anomaly_score = x.score
+    conclude(server, x, code_of(v.reason), now)
+
+
+cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
+    cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
+    c.codes[code] += 1
+    mw_histogram_record_ns(&c.request, now - x.entered)
+    server.inflight -= 1
+
+
+cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
+    """The exchange has its outcome: it is recorded, and leaves in its stream's order."""
+    record(server, x, code, now)
+    x.phase = PHASE_DONE
+    x.reply_ready = True
+    clear_deadline(server, x)
+    if x.stream != NULL:
+        send_ready(x.stream)
+
+
+cdef void send_ready(Stream *s) noexcept:
+    """Sends every concluded exchange at the head of the stream."""
+    cdef Exchange *x
+    cdef Ending ending
+    while s.first != NULL and s.first.reply_ready:
+        x = s.first
+        s.first = x.next_in_stream
+        if s.first == NULL:
+            s.last = NULL
+        s.inflight -= 1
+        x.stream = NULL
+        if x.reply.size:
+            send_message(s, &x.reply)
+            memset(&x.reply, 0, sizeof(Buffer))
+        if not x.streaming:
+            ending = x.ending
+            memset(&x.ending, 0, sizeof(Ending))
+            finish(s, &ending)
+        exchange_unref(x)
+    open_window(s)
+    if s.method == METHOD_STREAM_INFER:
+        end_stream(s)
+
+
+cdef void end_stream(Stream *s) noexcept:
+    cdef Ending ending
+    if s.remote_ended and s.first == NULL:
+        memset(&ending, 0, sizeof(ending))
+        finish(s, &ending)

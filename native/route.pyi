@@ -1,0 +1,6 @@
+from native.served import Served
+
+class Directory:
+    def __init__(self, models: list[list[Served]]) -> None: ...
+    @property
+    def served(self) -> list[Served]: ...

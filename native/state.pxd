@@ -1,0 +1,18 @@
+# What the rooms of one server share.
+from libc.stdint cimport uint64_t
+
+from native.batch cimport Scheduler
+from native.events cimport Events
+from native.h2 cimport Listener
+from native.model cimport Counters
+from native.route cimport Directory
+
+cdef class State:
+    cdef readonly Listener listener
+    cdef readonly Scheduler scheduler
+    cdef readonly Directory directory
+    cdef readonly Events events
+    cdef Counters other           # requests that no served model can be charged with
+    cdef bint limited             # any peer, identity or total rate is set
+    cdef uint64_t inflight        # exchanges between message and outcome
+    cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed
