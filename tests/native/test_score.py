@@ -54,6 +54,29 @@ def test_scores_agree_with_the_slow_twin_at_every_width_and_padding(features, ro
     assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, np.concatenate([table[:5], near, 3 * near]))
 
 
+@pytest.fixture(params=["plain", "avx2"])
+def instructions(request):
+    """Instructions that are not the best of this machine; the other tests use those."""
+    try:
+        native_score.use_instructions(request.param)
+    except ValueError as reason:
+        pytest.skip(str(reason))
+    yield request.param
+    native_score.use_instructions("best")
+
+
+@pytest.mark.parametrize("features", [1, 7, 8, 9, 17, 30, 257])
+def test_every_instruction_set_computes_the_same(instructions, features):
+    shape, table = fitted(300, features)
+    found, expected = assert_agrees(oracle.kernel(shape, CURVE), shape, CURVE, table[:50] * 1.5)
+    assert np.mean(found[3] == expected[3]) > 0.9  # which of two equally near centroids is a matter of rounding
+
+
+def test_instructions_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="no 'mmx' instructions"):
+        native_score.use_instructions("mmx")
+
+
 specials = st.sampled_from([np.nan, np.inf, -np.inf, 1e308, -1e308, 5e-324, 1e-40, -0.0, 1e30, 3.5e38])
 
 
