@@ -18,7 +18,7 @@ from native.grpc cimport parse_timeout, wants_gzip
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
 from native.stream cimport (
-    STATIC, end_request, feed, header, mark, refuse_for, reset, stream_free, stream_new)
+    STATIC, congested, end_request, feed, header, mark, refuse_for, reset, stream_free, stream_new)
 from native.verdict cimport REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -39,7 +39,6 @@ cdef enum:
     HEADER_COUNT = 100
     STREAM_WINDOW = 262144
     CONNECTION_WINDOW = 1048576
-    STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before its window stays shut
     RESET_BURST = 1000            # client resets per connection, as nghttp2 limits them (CVE-2023-44487)
     RESET_RATE = 33
 
@@ -173,7 +172,7 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
         return 0
     s.active = c.wire.now
     feed(s, data, size)
-    if s.inflight >= STREAM_DEPTH:
+    if congested(s):
         s.withheld += size
     else:
         nghttp2_session_consume(session, stream_id, size)

@@ -24,7 +24,7 @@ from native.route cimport Entry
 from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport refuse, refuse_for
+from native.stream cimport open_window, refuse, refuse_for
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from native.verdict cimport *
 
@@ -297,6 +297,7 @@ cdef void on_ended(Stream *s, int64_t now) noexcept:
 
 cdef void on_drained(Stream *s) noexcept:
     cdef Call call = call_of(s)
+    open_window(s)
     if call is not None:
         call.drained()
 

@@ -20,6 +20,15 @@ cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *va
     return nv
 
 
+cdef enum:
+    STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before its window stays shut
+    UNSENT_CAP = 1048576          # bytes of answers that one stream's client has not taken yet, likewise
+
+
+cdef inline bint congested(const Stream *s) noexcept:
+    return s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP
+
+
 cdef inline void mark(Conn *c) noexcept:
     if not c.dirty:
         c.dirty = True
@@ -39,5 +48,5 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message 
 cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
 cdef void refuse(Stream *s, const Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
 cdef void reset(Stream *s, int error) noexcept
-cdef void open_window(Stream *s) noexcept                     # gives back what was withheld
+cdef void open_window(Stream *s) noexcept                     # gives back what was withheld, unless still congested
 cdef void release(Wire *wire, Buffer *b) noexcept             # frees a buffer that counts as in flight

@@ -16,6 +16,7 @@ from native.verdict cimport (
 cdef enum:
     FIRST_BYTES = 16384           # taken for a message before its bytes have come, however long it says it is
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
+    GZIP_CAP = 262144             # larger answers go uncompressed: compressing one would hold the loop for milliseconds
     SPARE_STREAMS = 4096
 
 cdef int64_t SECOND = 1000000000
@@ -158,7 +159,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
     if s.finished or s.conn.session == NULL:
         buffer_free(framed)
         return
-    if s.gzip_reply:
+    if s.gzip_reply and framed.size <= GZIP_CAP:
         deflate_message(framed)
     if s.out.size == 0:
         buffer_free(&s.out)
@@ -233,7 +234,7 @@ cdef void reset(Stream *s, int error) noexcept:
 
 
 cdef void open_window(Stream *s) noexcept:
-    if s.withheld and s.conn.session != NULL:
+    if s.withheld and s.conn.session != NULL and not congested(s):
         nghttp2_session_consume(s.conn.session, s.id, s.withheld)
         s.withheld = 0
         mark(s.conn)
