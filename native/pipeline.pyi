@@ -7,12 +7,15 @@ from native.deadline import Wheel
 from native.events import Events
 from native.h2 import Listener
 from native.limit import Limiter
+from native.route import Directory
 from native.served import Served
 
 class Server:
     def __init__(self, wheel: Wheel, limiter: Limiter, models: list[list[Served]]) -> None: ...
     @property
     def listener(self) -> Listener: ...
+    @property
+    def directory(self) -> Directory: ...
     @property
     def scheduler(self) -> Scheduler: ...
     def start(

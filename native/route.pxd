@@ -14,7 +14,8 @@ cdef class Directory:
     cdef Entry *entries           # owned; sorted by name
     cdef uint32_t count
     cdef readonly list served     # Served objects that the entries point into
-    cdef int64_t suggested        # when near names were last searched
+    cdef public object explain
+    cdef int64_t suggested        # when it was last called
     cdef Entry *find(self, mw_span name) noexcept
     cdef Model *version(self, Entry *entry, mw_span version) noexcept
     # The verdicts of names that are not there.

@@ -4,15 +4,13 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-import difflib
-
 from native.model cimport Model
 from native.served cimport Served
 from native.tensor cimport mw_span
 from native.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict
 
 cdef enum:
-    NEAR_NAMES = 3
+    SHOWN = 65                    # bytes of an unknown name that are looked at: one more than the longest that is near
 
 cdef int64_t SUGGESTION_NS = 10000000
 
@@ -25,7 +23,10 @@ cdef int order(mw_span a, mw_span b) noexcept:
 
 
 cdef class Directory:
-    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending."""
+    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending.
+
+    explain: callable that makes an unknown name into a message with near names; None for a message without.
+    """
 
     def __cinit__(self, list models):
         cdef Entry *entry
@@ -83,16 +84,11 @@ cdef class Directory:
         if now - self.suggested < SUGGESTION_NS:
             return
         self.suggested = now
+        if self.explain is None:
+            return
         try:
-            asked = name.data[:min(name.size, <size_t>64)].decode("utf-8", "ignore")
-            names = [self.entries[i].name.data[:self.entries[i].name.size].decode() for i in range(self.count)]
-            near = difflib.get_close_matches(asked, names, NEAR_NAMES)
-            if near:
-                hint = f"did you mean {', '.join(map(repr, near))}?"
-            else:
-                more = f" and {len(names) - NEAR_NAMES} more" if len(names) > NEAR_NAMES else ""
-                hint = f"served are: {', '.join(map(repr, names[:NEAR_NAMES]))}{more}"
-            text = f"unknown model {asked!r}; {hint}".encode()[:VERDICT_TEXT - 1].decode("utf-8", "ignore").encode()
+            text = self.explain(name.data[:min(name.size, <size_t>SHOWN)].decode("utf-8", "ignore")).encode()
+            text = text[:VERDICT_TEXT - 1].decode("utf-8", "ignore").encode()
             memcpy(v.text, <const char *>text, len(text) + 1)
         except MemoryError:
             pass                  # the short text is already there

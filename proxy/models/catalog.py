@@ -112,7 +112,7 @@ class Catalog:
         try:
             return tuple(self._models[name].values())
         except KeyError:
-            raise RpcError(Code.NOT_FOUND, self._unknown_model(name), "MODEL_NOT_FOUND") from None
+            raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "MODEL_NOT_FOUND") from None
 
     def lookup(self, name: str, version: str = "") -> ServedVersion:
         """The version asked for, or the highest if none is. Raises RpcError NOT_FOUND."""
@@ -128,7 +128,8 @@ class Catalog:
         """One line for each version that is not ready, with the reason."""
         return [f"{v.name} version {v.version}: {v.reason or 'loading'}" for v in self if not v.ready]
 
-    def _unknown_model(self, name: str) -> str:
+    def explain_unknown(self, name: str) -> str:
+        """What to tell a client that asked for a model that is not served: near names, or some that are."""
         if not self._models:
             return f"unknown model {clip(name)!r}: no model is served"
         suggestion = did_you_mean(name, self._models)

@@ -139,6 +139,7 @@ class Application:
         times = limits.timeouts
         listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
         self.catalog = Catalog(_version(model) for model in self.models)
+        self.server.directory.explain = self.catalog.explain_unknown
         dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
         self.server.start(loop, _cold(dispatcher), dispatcher.methods)
 
