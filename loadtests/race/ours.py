@@ -1,0 +1,60 @@
+"""Modelward itself: with every guard on, with none, and refusing everything."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from loadtests.race.contestant import REFUSED, Contestant
+from loadtests.tools import models
+from loadtests.tools.process import Process, free_ports, started
+
+# far above any load: every level is looked up and charged, none refuses
+AMPLE = {"rate": "10000000/s", "burst": 1_000_000}
+STARVED = {"rate": "1/h", "burst": 1}
+
+Start = Callable[[int], AbstractContextManager[Process]]
+
+
+def all_guards(folder: Path) -> Start:
+    models.save_profile(folder / "profile.npz")
+    settings = {
+        "deadline": "1s",
+        "limit": AMPLE,
+        "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
+        "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
+    }
+    return _serving(folder, {"limits": {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}, "models": {models.MLP: settings}})
+
+
+def no_guards(folder: Path) -> Start:
+    return _serving(folder, {})
+
+
+def refusing(folder: Path) -> Start:
+    return _serving(folder, {"limits": {"peer": STARVED}})
+
+
+def _serving(folder: Path, settings: Mapping[str, Any]) -> Start:
+    repository = folder / "models"
+    version = repository / models.MLP / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(models.mlp())
+    return lambda port: serve(folder / "config.yaml", {"repository": str(repository), **settings}, port)
+
+
+def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractContextManager[Process]:
+    """`modelward serve` with these settings, written to `config`, on 127.0.0.1:port."""
+    http = free_ports(1)[0]
+    listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}"}
+    config.write_text(yaml.safe_dump({"listen": listen, **settings}))
+    return started("modelward", [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"])
+
+
+OURS = Contestant("modelward", "every guard on: four limits, scan, score, deadline, fallback, metrics", all_guards)
+BARE = Contestant("modelward, no guards", "no limit, no profile, no deadline", no_guards)
+REFUSING = Contestant("modelward, refusing", "peer limit used up", refusing, status=REFUSED)

@@ -1,0 +1,91 @@
+"""h2load as the load: it costs a few microseconds per request, so that the server is what is measured."""
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PATH = "/inference.GRPCInferenceService/ModelInfer"
+ABSENT = "h2load is not installed: apt-get install nghttp2-client (Debian, Ubuntu), or the nghttp2 tools of this system"
+UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+class LoadFailed(RuntimeError):
+    """h2load could not do what was asked; its output is in the message."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many connections, and how many streams at once on each."""
+
+    connections: int
+    streams: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """From "8x16". Raises ValueError."""
+        connections, streams = text.split("x")
+        return cls(int(connections), int(streams))
+
+    def __str__(self) -> str:
+        return f"{self.connections}x{self.streams}"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the client saw. data_bytes: of all response bodies; h2load is blind to grpc-status, and an error has none."""
+
+    succeeded: int
+    per_second: float
+    mean_latency_us: float
+    data_bytes: int
+
+
+def installed() -> bool:
+    return shutil.which("h2load") is not None
+
+
+def version() -> str:
+    """Such as "h2load nghttp2/1.64.0"."""
+    return subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def run(port: int, body: Path, requests: int, shape: Shape, headers: Sequence[str] = ()) -> Load:
+    """Sends `requests` times the framed message in `body` to 127.0.0.1:port. Raises LoadFailed unless all are answered."""
+    # fewer requests than streams would leave connections without any
+    connections = min(shape.connections, requests)
+    command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(shape.streams), "-d", str(body)]
+    for header in ("content-type: application/grpc", "te: trailers", *headers):
+        command += ["-H", header]
+    done = subprocess.run([*command, f"http://127.0.0.1:{port}{PATH}"], capture_output=True, text=True, check=False)
+    load = parse(done.stdout) if done.returncode == 0 else None
+    if load is None or load.succeeded != requests:
+        raise LoadFailed(f"{' '.join(command)} on port {port}:\n{done.stdout}{done.stderr}")
+    return load
+
+
+def parse(output: str) -> Load:
+    """Reads h2load's report, of releases before 1.66 (min max mean sd) and since (with percentiles)."""
+    succeeded = _found(r"(\d+) succeeded", output)
+    per_second = _found(r"([\d.]+) req/s", output)
+    data = _found(r"traffic: .*\((\d+)\) data", output)
+    columns = _found(r"^[ \t]*(min[ \t].*)$", output).replace("+/- sd", "").split()
+    times = _found(r"^time for request: (.*)$", output).split()
+    return Load(int(succeeded), float(per_second), _microseconds(times[columns.index("mean")]), int(data))
+
+
+def _found(pattern: str, output: str) -> str:
+    match = re.search(pattern, output, re.MULTILINE)
+    if match is None:
+        raise LoadFailed(f"h2load's report has no {pattern!r}:\n{output}")
+    return match.group(1)
+
+
+def _microseconds(text: str) -> float:
+    match = re.fullmatch(r"([\d.]+)(us|ms|s)", text)
+    if match is None:
+        raise LoadFailed(f"not a time of h2load: {text!r}")
+    return float(match.group(1)) * UNITS[match.group(2)]

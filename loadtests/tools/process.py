@@ -1,0 +1,132 @@
+"""Processes that a load test starts, measures and ends; each is known by its own id and nothing else is touched."""
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+END_SECONDS = 15.0
+PROC = Path("/proc")
+
+
+class Ended(RuntimeError):
+    """The process ended, or never did what was waited for; its last output is in the message."""
+
+
+class Process:
+    """A child process with its output in a file."""
+
+    def __init__(self, name: str, popen: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self.name = name
+        self._popen = popen
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def check(self, wait_seconds: float = 0.0) -> None:
+        """Raises Ended if the process ends within `wait_seconds`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._popen.wait(wait_seconds)
+            raise Ended(f"{self.name} ended with code {code}:\n{self.tail()}")
+
+    def tail(self, lines: int = 60) -> str:
+        self._output.seek(0)
+        return b"\n".join(self._output.read().splitlines()[-lines:]).decode(errors="replace")
+
+    def cpu_ns(self) -> int:
+        return cpu_ns(self.pid)
+
+    def resident_bytes(self) -> int:
+        return sum(resident_bytes(pid) for pid in tree(self.pid))
+
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL to whatever of the tree is left after END_SECONDS."""
+        family = tree(self.pid)
+        self._popen.terminate()
+        try:
+            self._popen.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            self._popen.wait()
+
+
+@contextlib.contextmanager
+def started(name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """Runs `command` with `environment` on top of ours; ended on leaving, whatever happens."""
+    with tempfile.TemporaryFile() as output:
+        popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+        process = Process(name, popen, output)
+        try:
+            yield process
+        finally:
+            process.end()
+
+
+def tree(pid: int) -> list[int]:
+    """`pid` and all its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in filter(str.isdigit, os.listdir(PROC)):
+        with contextlib.suppress(OSError):  # it ended between listing and reading
+            # the command's name stands in parentheses and may hold any character
+            parent = int((PROC / entry / "stat").read_text().rpartition(") ")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of `pid` and its descendants so far, in ns, as the scheduler counts it.
+
+    The clock ticks of /proc/PID/stat are 10 ms; schedstat counts nanoseconds. Threads that have ended are not in it, so
+    a contestant that starts one per request cannot be measured this way.
+    """
+    total = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            for thread in (PROC / str(one) / "task").iterdir():
+                total += int((thread / "schedstat").read_text().split()[0])
+    return total
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident set of one process; 0 once it has ended."""
+    try:
+        pages = int((PROC / str(pid) / "statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+def free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody listens on at this moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def allow_files(wanted: int) -> int:
+    """Raises this process's limit of open files (children inherit it) towards `wanted`; returns what it is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    except (ValueError, OSError):  # only root may raise the hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted), hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
