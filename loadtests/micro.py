@@ -13,8 +13,8 @@ from loadtests.tools import machine
 from loadtests.tools.results import table
 from tests.bench import bench_kernels, bench_oip, bench_score
 
-# Records of the histograms of one request, stage by stage (native/csrc/histogram.h); counters are plain additions.
-RECORDS_PER_REQUEST = 5
+# Histograms that each request records into: queue, score, whole; the rooms are sampled and counters are plain additions.
+RECORDS_PER_REQUEST = 3
 # What a stage of the hot path may cost, in ns, by the beginning of the benchmark's name.
 BUDGETS = {
     "scan, 156 bytes, raw": 150.0,

@@ -18,6 +18,7 @@ cdef class Scheduler:
     cdef object on_tick           # bound once
     cdef list pending             # Served with a queue for this tick
     cdef list busy                # Served whose lane is running
+    cdef list lanes               # Served that have a lane
     cdef bint scheduled
     cdef int eventfd
     cdef int schedule(self) except -1

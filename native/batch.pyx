@@ -241,6 +241,8 @@ cdef void complete(Scheduler scheduler, Served served, bint on_loop) noexcept:
     cdef int64_t now = mw_now_ns(), ended
     cdef int b = bucket(served.run_rows)
     served.running = False
+    if not on_loop:
+        mw_run_terminate(run, 0)
     served.learn(served.run_rows, run.took_ns, on_loop)
     m.counters.runs += 1
     m.counters.rows += served.run_rows
@@ -277,6 +279,7 @@ cdef class Scheduler:
         self.eventfd = -1
         self.pending = []
         self.busy = []
+        self.lanes = []
 
     def start(self, loop):
         """Joins the running event loop."""
@@ -286,11 +289,23 @@ cdef class Scheduler:
         loop.add_reader(self.eventfd, self.on_lanes)
 
     def stop(self):
-        """Leaves the loop; lanes end with their Served."""
-        if self.eventfd >= 0:
-            self.loop.remove_reader(self.eventfd)
-            os.close(self.eventfd)
-            self.eventfd = -1
+        """Ends the lanes, delivers what they were running, leaves the loop."""
+        cdef Served served
+        if self.eventfd < 0:
+            return
+        for served in self.lanes:
+            if served.running:
+                mw_run_terminate(&served.run, 1)
+            mw_lane_free(served.lane)
+            served.lane = NULL
+            if served.running:
+                complete(self, served, False)
+        flush_all(self.wire)
+        self.lanes = []
+        self.busy = []
+        self.loop.remove_reader(self.eventfd)
+        os.close(self.eventfd)
+        self.eventfd = -1
 
     cdef int schedule(self) except -1:
         if not self.scheduled:
@@ -352,10 +367,10 @@ cdef class Scheduler:
             served.lane = mw_lane_new(self.eventfd)
             if served.lane == NULL:
                 return False      # no thread to be had: slow is better than not at all
+            self.lanes.append(served)
         served.running = True
         served.lane_runs += 1
         self.busy.append(served)
-        mw_run_terminate(&served.run, 0)
         mw_lane_start(served.lane, execute, &served.run)
         return True
 

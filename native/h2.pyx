@@ -296,7 +296,9 @@ cdef void check_streams(Conn *c, int64_t now) noexcept:
     while s != NULL:
         after = s.next
         if s.method == METHOD_REFUSED or s.finished:
-            pass
+            # its answer is ready, and the client takes none of it
+            if now - s.active > c.wire.stall_timeout:
+                reset(s, NGHTTP2_CANCEL)
         elif not s.remote_ended and s.method == METHOD_INFER and now - s.entered > c.wire.request_timeout:
             refuse_for(s, REASON_SLOW_REQUEST, "the request did not arrive in time")
             c.lingering = True

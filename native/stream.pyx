@@ -62,6 +62,8 @@ cdef void stream_free(Stream *s) noexcept:
     if s.next != NULL:
         s.next.previous = s.previous
     c.open_streams -= 1
+    if s.withheld and c.session != NULL:
+        nghttp2_session_consume_connection(c.session, s.withheld)
     release(c.wire, &s.message)
     buffer_free(&s.out)
     ending_clear(&s.ending)
@@ -133,6 +135,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     if n:
         memcpy(to, s.out.data + s.out_sent, n)
         s.out_sent += n
+        s.active = s.conn.wire.now
     if s.out_sent < s.out.size:
         return n
     s.out.size = 0

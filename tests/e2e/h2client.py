@@ -16,6 +16,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import h2.settings
 from google.rpc import error_details_pb2, status_pb2
 
 from tests.e2e.messages import INFER
@@ -80,7 +81,7 @@ class Reply:
 
 
 class H2Client:
-    """One connection. window: bytes the server may send on a stream before `open_windows`; None acknowledges at once."""
+    """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once."""
 
     def __init__(self, address: str, *, window: int | None = None) -> None:
         host, port = address.rsplit(":", 1)
@@ -118,7 +119,9 @@ class H2Client:
         self.flush()
         self.socket.sendall(data)
 
-    def begin(self, path: str = INFER, headers: Headers = (), *, replace: Headers | None = None, end: bool = False) -> int:
+    def begin(
+        self, path: str = INFER, headers: Headers = (), *, replace: Headers | None = None, end: bool = False
+    ) -> int:
         """Opens a stream with gRPC's headers and `headers` behind them, or only those of `replace`."""
         stream = self.h2.get_next_available_stream_id()
         usual = [
