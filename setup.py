@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from Cython.Build import cythonize
+from grpc_tools import protoc
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
@@ -57,8 +58,6 @@ class BuildWithDescriptors(build_py):
     """Compiles protos/*.proto to one descriptor set, which the program loads into a private pool."""
 
     def run(self) -> None:
-        from grpc_tools import protoc
-
         sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "protos").glob("*.proto"))
         target = ROOT / "protos" / "descriptors.pb"
         if protoc.main(["protoc", "-Iprotos", "--include_imports", f"--descriptor_set_out={target}", *sources]):
@@ -67,6 +66,7 @@ class BuildWithDescriptors(build_py):
 
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
     cmdclass={"build_py": BuildWithDescriptors},
     ext_modules=cythonize(
         [extension(p) for p in sorted((ROOT / "native").glob("*.pyx"))],

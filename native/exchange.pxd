@@ -86,7 +86,6 @@ cdef struct Conn:
     bint closing
     bint paused                   # the transport holds more than the cap: nothing more is written or read
     bint queued                   # the transport may hold bytes: writing past it would reorder
-    bint lingering                # a stream was answered before its request had ended: it may need a reset
     int64_t opened
     int64_t active                # ns; last read
     int64_t stalled               # ns; since when paused

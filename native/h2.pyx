@@ -134,7 +134,6 @@ cdef void on_request_headers(Conn *c, Stream *s) noexcept:
             nv[0] = header(":status", 7, <const char *>"405", 3, STATIC)
         s.method = METHOD_REFUSED
         nghttp2_submit_response(c.session, s.id, nv, 1, NULL)
-        c.lingering = True
         mark(c)
         return
     s.gzip_reply = s.accepts_gzip and (s.prefers_gzip or s.encoding == ENCODING_GZIP)
@@ -179,6 +178,20 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
     return 0
 
 
+cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
+    """An answer has ended before its request has: the rest of the request is not wanted.
+
+    Only now: a reset that is submitted any earlier overtakes the status, for nghttp2 drops what a closing stream still
+    has to send. Writing happens at the end of a tick, so a request that ends in the tick that refused it is spared.
+    """
+    cdef Stream *s
+    if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+        if s != NULL and not s.remote_ended:
+            nghttp2_submit_rst_stream(session, 0, s.id, NGHTTP2_NO_ERROR)
+    return 0
+
+
 cdef int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error, void *user) noexcept:
     cdef Stream *s = <Stream *>nghttp2_session_get_stream_user_data(session, stream_id)
     if s != NULL:
@@ -196,6 +209,7 @@ nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_head
 nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
 nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
 nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_chunk)
+nghttp2_session_callbacks_set_on_frame_send_callback(CALLBACKS, on_sent)
 nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
 nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
 nghttp2_option_set_no_closed_streams(OPTIONS, 1)
@@ -272,16 +286,6 @@ cdef void flush_all(Wire *wire) noexcept:
         flush(c)
 
 
-cdef void end_lingering(Conn *c) noexcept:
-    """Streams that were answered before their request ended, and whose request has not ended in this tick either."""
-    cdef Stream *s = c.streams
-    c.lingering = False
-    while s != NULL:
-        if s.finished and s.answered and not s.remote_ended and s.method == METHOD_REFUSED:
-            nghttp2_submit_rst_stream(c.session, 0, s.id, NGHTTP2_NO_ERROR)
-        s = s.next
-
-
 # ---- connections -------------------------------------------------------------------------------------------
 
 cdef void watch(Conn *c, int64_t due) noexcept:
@@ -301,7 +305,6 @@ cdef void check_streams(Conn *c, int64_t now) noexcept:
                 reset(s, NGHTTP2_CANCEL)
         elif not s.remote_ended and s.method == METHOD_INFER and now - s.entered > c.wire.request_timeout:
             refuse_for(s, REASON_SLOW_REQUEST, "the request did not arrive in time")
-            c.lingering = True
         elif now - s.active > c.wire.idle_stream_timeout:
             reset(s, NGHTTP2_CANCEL)
         s = after
@@ -319,8 +322,6 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
         connection.transport.abort()
         return
     check_streams(c, now)
-    if c.lingering:
-        end_lingering(c)
     if c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
         nghttp2_session_terminate_session(c.session, NGHTTP2_NO_ERROR)
         mark(c)
@@ -412,8 +413,6 @@ cdef class Connection:
             if self.transport is not None:
                 self.transport.close()
             return
-        if c.lingering:
-            end_lingering(c)
         # with a batch to come in this tick, its answers and everything else leave in one write per connection
         if not wire.batch_pending:
             flush_all(wire)

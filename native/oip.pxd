@@ -6,8 +6,12 @@ from native.verdict cimport Verdict
 
 cdef bint peek_model(mw_span message, mw_span *name) noexcept
 
+# How many bytes of a name an error repeats: a bounded number of whole UTF-8 characters.
+cdef int shown(mw_span s) noexcept
+
 # The scan of the message in hand: one per process, overwritten by the next.
 cdef bint scan(mw_span message, Verdict *verdict) noexcept
+# Of these, the id is there even where scan has said no, unless the message is malformed.
 cdef mw_span scanned_model() noexcept
 cdef mw_span scanned_version() noexcept
 cdef mw_span scanned_id() noexcept

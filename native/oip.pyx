@@ -377,6 +377,11 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             if x.rows == 0:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' has no rows", <int>t.name.size, <const char *>t.name.data)
                 return wrong(v, REASON_INVALID_INPUT)
+            # rows of no elements weigh nothing, but an answer has something for each of them
+            if x.view[i].elements == 0 and <size_t>x.rows > x.body.size:
+                snprintf(v.text, VERDICT_TEXT, "input '%.*s' has %lld rows without contents", <int>t.name.size,
+                         <const char *>t.name.data, <long long>x.rows)
+                return wrong(v, REASON_INVALID_INPUT)
         d += t.rank
         if SCAN.raws:
             x.view[i].raw = SCAN.raw[given_of[i]]

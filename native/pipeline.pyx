@@ -135,6 +135,8 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     message.data = x.body.data
     message.size = x.body.size
     if not scan(message, v):
+        if v.reason != REASON_MALFORMED_MESSAGE:
+            x.id = scanned_id()
         return False
     x.id = scanned_id()
     name = scanned_model()

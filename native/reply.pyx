@@ -36,6 +36,7 @@ cdef extern from "oip.h" nogil:
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
     FRAME = 5
+    LARGEST = 0x7fffffff          # bytes of a message: protobuf's own bound
 
 # The reply in hand: one per process, overwritten by the next.
 cdef mw_reply REPLY
@@ -88,6 +89,8 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     cdef size_t size = mw_oip_reply_size(&REPLY)
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
+    if size > LARGEST - STREAM_PREFIX:
+        return False
     if buffer_reserve(out, FRAME + extra + size) < 0:
         return False
     write_prefix(out.data, False, <uint32_t>(extra + size))
@@ -166,6 +169,8 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
         memcpy(r.shape, constant.shape, constant.rank * sizeof(int64_t))
         r.raw = constant.raw
         if constant.repeats and x.rows != 1:
+            if constant.raw.size and <size_t>x.rows > LARGEST // constant.raw.size:
+                return False
             r.shape[0] = x.rows
             r.raw.data = NULL
             r.raw.size = constant.raw.size * x.rows

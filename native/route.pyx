@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 from native.model cimport Model
+from native.oip cimport shown
 from native.served cimport Served
 from native.tensor cimport mw_span
 from native.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict
@@ -98,8 +99,8 @@ cdef class Directory:
         cdef size_t n
         v.reason = REASON_UNKNOWN_VERSION
         v.retry_ns = 0
-        n = snprintf(v.text, VERDICT_TEXT, "model '%.*s' has no version '%.*s'; it has:", <int>min(entry.name.size, <size_t>128),
-                     <const char *>entry.name.data, <int>min(version.size, <size_t>16), <const char *>version.data)
+        n = snprintf(v.text, VERDICT_TEXT, "model '%.*s' has no version '%.*s'; it has:", shown(entry.name),
+                     <const char *>entry.name.data, shown(version), <const char *>version.data)
         for i in range(min(entry.count, <uint32_t>8)):
             n += snprintf(v.text + n, VERDICT_TEXT - n, " %.*s", <int>min(entry.versions[i].version.size, <size_t>20),
                           <const char *>entry.versions[i].version.data)

@@ -145,8 +145,6 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     if s.finished:
         flags[0] = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         nghttp2_submit_trailer(session, stream_id, nv, trailers(s, nv, digits))
-        if not s.remote_ended:
-            nghttp2_submit_rst_stream(session, 0, stream_id, NGHTTP2_NO_ERROR)
         return n
     if n == 0:
         s.deferred = True
@@ -214,8 +212,6 @@ cdef void finish(Stream *s, Ending *ending) noexcept:
             n = 3
         n += trailers(s, nv + n, digits)
         nghttp2_submit_response(s.conn.session, s.id, nv, n, NULL)
-        if not s.remote_ended:
-            s.conn.lingering = True
     mark(s.conn)
 
 

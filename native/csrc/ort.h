@@ -38,7 +38,7 @@ enum {
 };
 enum { ORT_TYPE_TENSOR = 1 };                       /* ONNXType */
 enum { ORT_DEVICE_ALLOCATOR = 0, ORT_ARENA_ALLOCATOR = 1, ORT_MEMORY_DEFAULT = 0 };
-enum { ORT_LOG_ERROR = 3, ORT_OPTIMISE_ALL = 99 };
+enum { ORT_LOG_FATAL = 4, ORT_OPTIMISE_ALL = 99 }; /* its errors come back as statuses too */
 
 /* name, slot, return type, parameters, arguments */
 #define MW_ORT_CALLS(CALL) \

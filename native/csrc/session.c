@@ -33,7 +33,7 @@ const char *mw_ort_load(const char *path) {
     if (!base) return "it has no OrtGetApiBase: not an ONNX Runtime library";
     const OrtApi *api = base()->get_api(MW_ORT_API_VERSION);
     if (!api) return "it is older than ONNX Runtime 1.20";
-    if (failed(api, ort_create_env(api, ORT_LOG_ERROR, "modelward", &ENV), error) ||
+    if (failed(api, ort_create_env(api, ORT_LOG_FATAL, "modelward", &ENV), error) ||
         failed(api, ort_disable_telemetry(api, ENV), error) ||
         failed(api, ort_cpu_memory(api, ORT_ARENA_ALLOCATOR, ORT_MEMORY_DEFAULT, &MEMORY), error) ||
         failed(api, ort_default_allocator(api, &ALLOCATOR), error))
@@ -114,7 +114,7 @@ mw_session *mw_session_open(const void *bytes, size_t size, const char *path, in
     if (failed(API, ort_create_session_options(API, &options), error) ||
         failed(API, ort_set_intra_threads(API, options, threads), error) ||
         failed(API, ort_set_inter_threads(API, options, 1), error) ||
-        failed(API, ort_set_log_severity(API, options, ORT_LOG_ERROR), error) ||
+        failed(API, ort_set_log_severity(API, options, ORT_LOG_FATAL), error) ||
         failed(API, ort_set_optimisation(API, options, ORT_OPTIMISE_ALL), error) ||
         /* idle pool threads must sleep, not spin: other models share these cores */
         failed(API, ort_add_session_config(API, options, "session.intra_op.allow_spinning", "0"), error))
