@@ -142,8 +142,11 @@ class Stub:
     def ask(self, method: str, service: str = INFERENCE_SERVICE, **fields: Any) -> Any:
         """A unary method other than ModelInfer, by its name; the request's fields."""
         package = service.rpartition(".")[0]
-        names = ("HealthCheckRequest", "HealthCheckResponse") if service == HEALTH_SERVICE else (
-            f"{method}Request", f"{method}Response")
+        names = (
+            ("HealthCheckRequest", "HealthCheckResponse")
+            if service == HEALTH_SERVICE
+            else (f"{method}Request", f"{method}Response")
+        )
         asked, answer = (message_class(f"{package}.{name}") for name in names)
         call = self.channel.unary_unary(f"/{service}/{method}", asked.SerializeToString, answer.FromString)
         return call(asked(**fields), timeout=TIMEOUT)
