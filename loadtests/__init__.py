@@ -1,1 +1,1 @@
-"""Races, soaks and floods against the real server, on loopback; `python -m loadtests.bench` is what `make bench` runs."""
+"""Races, soaks and floods against the real server, on loopback; `make bench` runs `python -m loadtests.bench`."""

@@ -1,4 +1,5 @@
 """`python -m loadtests.bench`, which `make bench` runs: nanoseconds per stage, then the race against other servers."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,8 +1,9 @@
 """`python -m loadtests.idle`: resident memory of the server per connection that is open and has nothing to say.
 
-Each connection has its HTTP/2 handshake behind it. Measured before and after one request on each. The kernel's own memory
-for sockets is not in it.
+Each connection has its HTTP/2 handshake behind it. Measured before and after one request on each. The kernel's own
+memory for sockets is not in it.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,9 +30,9 @@ WARM_UP = 64
 BAR_KIB = 12.0
 
 METHOD = """\
-Growth of the server's resident set over what it was after a warm-up, divided by the number of connections. Clients are raw
-sockets in processes of their own, from several loopback addresses; every connection has completed the HTTP/2 handshake
-(preface, SETTINGS both ways, acknowledged). The second line is after one 156-byte ModelInfer on each."""
+Growth of the server's resident set over what it was after a warm-up, divided by the number of connections. Clients are
+raw sockets in processes of their own, from several loopback addresses; every connection has completed the HTTP/2
+handshake (preface, SETTINGS both ways, acknowledged). The second line is after one 156-byte ModelInfer on each."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def main() -> int:
     arguments = parser.parse_args()
     allowed = allow_files(arguments.connections + SPARE_FILES) - SPARE_FILES
     if allowed < arguments.connections:
-        print(f"this user's limit of open files (ulimit -Hn) allows {allowed:,} connections: so many it is", file=sys.stderr)
+        print(f"the limit of open files (ulimit -Hn) allows {allowed:,} connections: so many it is", file=sys.stderr)
     growth = measure(min(arguments.connections, allowed))
     bars = [
         Bar("idle after the handshake", growth.handshaken_kib, BAR_KIB, "KiB/connection"),

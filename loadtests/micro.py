@@ -1,7 +1,8 @@
 """`python -m loadtests.micro`: what each stage of a request costs, against its budget.
 
-The figures are those of tests/bench (compiled loops, medians of rounds); here they stand beside the budgets in one table.
+The figures are those of tests/bench (compiled loops, medians of rounds); here they stand beside the budgets.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -13,7 +14,7 @@ from loadtests.tools import machine
 from loadtests.tools.results import table
 from tests.bench import bench_kernels, bench_oip, bench_score
 
-# Histograms that each request records into: queue, score, whole; the rooms are sampled and counters are plain additions.
+# Histograms that each request records into: queue, score, whole. The rooms are sampled; counters are plain additions.
 RECORDS_PER_REQUEST = 3
 # What a stage of the hot path may cost, in ns, by the beginning of the benchmark's name.
 BUDGETS = {

@@ -2,6 +2,7 @@
 
 Every request must be answered OK by the fallback value, before the client's own timeout by the client's own clock.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -12,8 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ CLIENT_TIMEOUT_MS = 100
 IN_TIME = "fallback, in time"
 
 METHOD = f"""\
-A model whose run takes about 200 ms (products of matrices in a loop) with `deadline: {DEADLINE_MS}ms` and a fallback value; a
-grpc.aio client keeps the named number of requests under way, each with a timeout of {CLIENT_TIMEOUT_MS} ms. Times are the
-client's, from before the call to the answer in hand."""
+A model whose run takes about 200 ms (products of matrices in a loop) with `deadline: {DEADLINE_MS}ms` and a fallback value.
+A grpc.aio client keeps several requests under way on one connection (50 unless the command says otherwise), each with a
+timeout of {CLIENT_TIMEOUT_MS} ms. Times are the client's, from before the call to the answer in hand."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,8 @@ def main() -> int:
     data = {**facts, **asdict(outcome), "at_once": arguments.at_once, "reached": bar.reached}
     print(json.dumps(data, indent=1) if arguments.json else body)
     if arguments.write:
-        results.write(
-            "slow", results.document("A model slower than its deadline", METHOD, facts, machine.command("loadtests.slow"), body), data
-        )
+        command = machine.command("loadtests.slow")
+        results.write("slow", results.document("A model slower than its deadline", METHOD, facts, command, body), data)
     return 0 if bar.reached else 1
 
 

@@ -34,6 +34,7 @@ cdef enum:
     COLD_CALLS = 1024             # coroutines at a time: a Watch or a reflection stream may stay open for long
 
 cdef int64_t MILLISECOND = 1000000
+cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
 
@@ -382,8 +383,17 @@ cdef class Server(State):
     cdef void begin_cold(self, Stream *s) noexcept:
         cdef Call call
         cdef Verdict v
+        cdef int64_t retry = 0
+        cdef int level
         try:
             path = (<list><object>s.call)[0][1]
+            # an orchestrator's health check comes from the address of the application that it looks after
+            if self.limited and not path.startswith(HEALTH):
+                level = self.listener.limiter.admit(
+                    s.conn.peer, s.conn.identity, NULL, 1, self.listener.wire.now, &retry)
+                if level != MW_ADMITTED:
+                    refuse_limit(s, level, retry)
+                    return
             if path not in self.methods:
                 refuse_for(s, REASON_UNKNOWN_METHOD, "unknown method")
                 return

@@ -22,7 +22,7 @@ cdef class Served:
     cdef uint32_t slot_capacity
     cdef uint32_t live            # slots whose exchange still waits for the result
     cdef int64_t run_rows
-    cdef bint running             # in the lane
+    cdef readonly bint running    # in the lane
     cdef bint pending             # in scheduler.pending
     cdef int64_t estimate[BATCH_BUCKETS]   # ns; decaying worst run by powers of two of rows
     cdef int64_t exile            # runs that must stay short in the lane before the loop has this model back

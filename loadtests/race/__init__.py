@@ -1,1 +1,1 @@
-"""Servers with the same model, loaded in alternating rounds and compared by the CPU time that each answer costs them."""
+"""Servers with the same model, loaded in alternating rounds and compared by the CPU time that each answer costs."""

@@ -1,4 +1,5 @@
 """`python -m loadtests.race`: CPU per request of Modelward and of other servers with the same model."""
+
 from __future__ import annotations
 
 import argparse
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="after a warm-up round (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=50_000, help="per round at 8x16 (default: %(default)s)")
     parser.add_argument(
-        "--shape", type=Shape.parse, action="append", metavar="CxS", help="connections x streams (default: 8x16 and 1x1)"
+        "--shape", type=Shape.parse, action="append", metavar="CxS", help="connections x streams (8x16 and 1x1)"
     )
     parser.add_argument("--only", action="append", metavar="NAME", help=f"beside {OURS.name}: {names}")
     parser.add_argument("--with-triton", action="store_true", help="install Triton into .cache/triton first (450 MB)")
@@ -51,7 +52,7 @@ def race(arguments: argparse.Namespace) -> dict[str, Any] | None:
     chosen = [c for c in CONTESTANTS if c is OURS or not arguments.only or c.name in arguments.only]
     console = Console(stderr=True)
     with console.status("starting servers") as status, rounds.lined_up(chosen) as lanes:
-        rounds.run(lanes, requests, arguments.rounds, lambda what: status.update(what))
+        rounds.run(lanes, requests, arguments.rounds, status.update)
     facts, bars = machine.facts(), report.bars(lanes)
     tables = report.tables(lanes, shapes)
     data = {

@@ -1,4 +1,5 @@
 """What a contestant of the race is: how it is started, what it must answer, how much load it gets."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

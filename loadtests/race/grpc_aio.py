@@ -1,7 +1,8 @@
 """The obvious Python server: grpc.aio on uvloop, protobuf's own classes, one ONNX Runtime call per request.
 
-    python -m loadtests.race.grpc_aio PORT MODEL.onnx
+python -m loadtests.race.grpc_aio PORT MODEL.onnx
 """
+
 from __future__ import annotations
 
 import asyncio

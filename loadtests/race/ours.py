@@ -1,4 +1,5 @@
 """Modelward itself: with every guard on, with none, and refusing everything."""
+
 from __future__ import annotations
 
 import sys
@@ -28,7 +29,8 @@ def all_guards(folder: Path) -> Start:
         "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
         "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
     }
-    return _serving(folder, {"limits": {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}, "models": {models.MLP: settings}})
+    limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
+    return _serving(folder, {"limits": limits, "models": {models.MLP: settings}})
 
 
 def no_guards(folder: Path) -> Start:
@@ -52,7 +54,8 @@ def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractConte
     http = free_ports(1)[0]
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}"}
     config.write_text(yaml.safe_dump({"listen": listen, **settings}))
-    return started("modelward", [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"])
+    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
+    return started("modelward", command)
 
 
 OURS = Contestant("modelward", "every guard on: four limits, scan, score, deadline, fallback, metrics", all_guards)

@@ -1,4 +1,5 @@
 """What the race says: a table per shape of load, the promises and whether they are kept."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ SPIKE_TIMES = 1.15
 METHOD = """\
 CPU time per request of each server's whole process tree (threads' schedstat), on loopback, load by h2load: medians of
 alternating rounds after a warm-up round, all servers running throughout. Every server runs the same ONNX model (an MLP,
-30-64-32-2) on the same 156-byte ModelInferRequest of one row. A gRPC client checks an answer of each before and after, and
-the bytes of all answers are counted in between. The ratio is to the first line; req/s and latency are what the client
-saw, on the cores that server and client share."""
+30-64-32-2) on the same 156-byte ModelInferRequest of one row. A gRPC client checks an answer of each before and after,
+and the bytes of all answers are counted in between. The ratio is to the first line; req/s and latency are what the
+client saw, on the cores that server and client share."""
 
 Row = dict[str, Any]
 

@@ -1,4 +1,5 @@
-"""The race itself: rounds that alternate over every contestant, so that what the machine does meanwhile hits all alike."""
+"""The race itself: rounds alternate over every contestant, so that what the machine does meanwhile hits all alike."""
+
 from __future__ import annotations
 
 import statistics

@@ -3,6 +3,7 @@
 Its source is not part of this project: the environment variable MODELWARD_SHARED names a directory with `spike/` in it;
 without the variable, a directory `shared` beside the project's is looked into.
 """
+
 from __future__ import annotations
 
 import os

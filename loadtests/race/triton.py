@@ -3,6 +3,7 @@
 `--with-triton` installs it (about 450 MB) into .cache/triton; where it is installed it races. The server runs directly,
 without pytriton's own process behind it: one hop less, in its favour. The backend's stub needs libpython.
 """
+
 from __future__ import annotations
 
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from loadtests.race.contestant import Absent, Contestant
 from loadtests.race.ours import Start
 from loadtests.tools import models
-from loadtests.tools.process import Process, free_ports, started
+from loadtests.tools.process import Process, started
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".cache" / "triton"
@@ -86,4 +87,5 @@ def _need_libraries(binary: Path) -> None:
         raise Absent(f"it needs {', '.join(missing)} (Debian: apt-get install libpython{PYTHON})")
 
 
-TRITON = Contestant("Triton", "C++ front, Python backend with the same ONNX model, dynamic batching, no guards", prepare, share=0.4)
+ABOUT = "C++ front, Python backend with the same ONNX model, dynamic batching, no guards"
+TRITON = Contestant("Triton", ABOUT, prepare, share=0.4)

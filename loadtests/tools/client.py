@@ -1,4 +1,5 @@
 """A real gRPC client, to check what h2load cannot see: the status and the answer itself."""
+
 from __future__ import annotations
 
 import struct

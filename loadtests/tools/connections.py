@@ -3,9 +3,10 @@
     python -m loadtests.tools.connections PORT SOURCE_ADDRESS COUNT MESSAGE_FILE
 
 Opens COUNT connections from SOURCE_ADDRESS and completes each handshake, then obeys lines on stdin: "request" sends the
-framed message on every connection and reads the whole answer, anything else ends. Each step is confirmed by a line. Plain
-sockets and frames by hand (RFC 9113), so that twenty thousand of them fit beside the server.
+framed message on every connection and reads the whole answer, anything else ends. Each step is confirmed by a line.
+Plain sockets and frames by hand (RFC 9113), so that twenty thousand of them fit beside the server.
 """
+
 from __future__ import annotations
 
 import socket
@@ -66,8 +67,10 @@ class Connection:
 
     def request(self, headers: bytes, body: bytes) -> None:
         """Sends it and reads the answer to its end. Raises Broken unless the status is OK."""
-        self.socket.sendall(frame(HEADERS, END_HEADERS, FIRST_STREAM, headers) + frame(DATA, END_STREAM, FIRST_STREAM, body))
-        decoder, fields, ended = hpack.Decoder(), {}, False
+        asked = frame(HEADERS, END_HEADERS, FIRST_STREAM, headers) + frame(DATA, END_STREAM, FIRST_STREAM, body)
+        self.socket.sendall(asked)
+        decoder, ended = hpack.Decoder(), False
+        fields: dict[str, str] = {}
         while not ended:
             kind, flags, _, payload = self.read()
             if kind == HEADERS:

@@ -1,4 +1,5 @@
 """h2load as the load: it costs a few microseconds per request, so that the server is what is measured."""
+
 from __future__ import annotations
 
 import re
@@ -36,7 +37,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What the client saw. data_bytes: of all response bodies; h2load is blind to grpc-status, and an error has none."""
+    """What the client saw. data_bytes: of all answers; h2load is blind to grpc-status, and an error has no body."""
 
     succeeded: int
     per_second: float
@@ -54,7 +55,7 @@ def version() -> str:
 
 
 def run(port: int, body: Path, requests: int, shape: Shape, headers: Sequence[str] = ()) -> Load:
-    """Sends `requests` times the framed message in `body` to 127.0.0.1:port. Raises LoadFailed unless all are answered."""
+    """Sends the framed message in `body` `requests` times to 127.0.0.1:port. Raises LoadFailed unless all are answered."""
     # fewer requests than streams would leave connections without any
     connections = min(shape.connections, requests)
     command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(shape.streams), "-d", str(body)]

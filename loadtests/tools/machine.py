@@ -1,4 +1,5 @@
 """Where and with what a result was measured: without that a figure says nothing."""
+
 from __future__ import annotations
 
 import os

@@ -1,6 +1,8 @@
 """Models that the load tests serve, and the training rows that the profile of the raced one is fitted to."""
+
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,10 @@ def mlp() -> bytes:
     """X FP32 [batch, 30] -> label INT64 [batch] and probabilities FP32 [batch, 2]; layers 64 and 32, random weights."""
     rng = np.random.default_rng(0)
     nodes, weights, below = [], [], "X"
-    for i, (inputs, outputs) in enumerate(zip(LAYERS, LAYERS[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(LAYERS)):
         scale = np.sqrt(2 / inputs)
-        weights.append(numpy_helper.from_array((scale * rng.normal(size=(inputs, outputs))).astype(np.float32), f"w{i}"))
+        matrix = scale * rng.normal(size=(inputs, outputs))
+        weights.append(numpy_helper.from_array(matrix.astype(np.float32), f"w{i}"))
         weights.append(numpy_helper.from_array(np.zeros(outputs, np.float32), f"b{i}"))
         nodes.append(helper.make_node("Gemm", [below, f"w{i}", f"b{i}"], [f"sum{i}"]))
         below = f"sum{i}"

@@ -1,4 +1,5 @@
 """Processes that a load test starts, measures and ends; each is known by its own id and nothing else is touched."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,4 +1,5 @@
 """Result files: loadtests/results/NAME.md for people and NAME.json with everything that was measured."""
+
 from __future__ import annotations
 
 import json
@@ -31,12 +32,13 @@ class Bar:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, aligned so that a terminal shows it well; the first column to the left, figures to the right."""
+    """A Markdown table that reads well in a terminal too: the first column to the left, figures to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
 
     def line(row: Sequence[str]) -> str:
-        fitted = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        figures = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        fitted = [row[0].ljust(widths[0]), *figures]
         return f"| {' | '.join(fitted)} |"
 
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
