@@ -38,7 +38,7 @@ CLIENT_TIMEOUT_MS = 100
 IN_TIME = "fallback, in time"
 
 METHOD = f"""\
-A model whose run takes about 200 ms (products of matrices in a loop) with `deadline: {DEADLINE_MS}ms` and a fallback value.
+A model whose run takes about 200 ms (products of matrices in a loop), `deadline: {DEADLINE_MS}ms` and a fallback value.
 A grpc.aio client keeps several requests under way on one connection (50 unless the command says otherwise), each with a
 timeout of {CLIENT_TIMEOUT_MS} ms. Times are the client's, from before the call to the answer in hand."""
 

@@ -50,8 +50,7 @@ def race(arguments: argparse.Namespace) -> dict[str, Any] | None:
     shapes = arguments.shape or [report.BUSY, report.ALONE]
     requests = {s: round(arguments.requests * (ONE_STREAM_SHARE if s == report.ALONE else 1.0)) for s in shapes}
     chosen = [c for c in CONTESTANTS if c is OURS or not arguments.only or c.name in arguments.only]
-    console = Console(stderr=True)
-    with console.status("starting servers") as status, rounds.lined_up(chosen) as lanes:
+    with Console(stderr=True).status("starting servers") as status, rounds.lined_up(chosen) as lanes:
         rounds.run(lanes, requests, arguments.rounds, status.update)
     facts, bars = machine.facts(), report.bars(lanes)
     tables = report.tables(lanes, shapes)

@@ -74,7 +74,7 @@ class Connection:
         while not ended:
             kind, flags, _, payload = self.read()
             if kind == HEADERS:
-                fields.update(decoder.decode(payload))
+                fields.update((str(name), str(value)) for name, value in decoder.decode(payload))
             ended = kind in (DATA, HEADERS) and bool(flags & END_STREAM)
         if fields.get("grpc-status") != "0":
             raise Broken(f"answered with {fields}")

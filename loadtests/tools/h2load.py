@@ -55,7 +55,7 @@ def version() -> str:
 
 
 def run(port: int, body: Path, requests: int, shape: Shape, headers: Sequence[str] = ()) -> Load:
-    """Sends the framed message in `body` `requests` times to 127.0.0.1:port. Raises LoadFailed unless all are answered."""
+    """Sends the framed message in `body` so often to 127.0.0.1:port. Raises LoadFailed unless every one is answered."""
     # fewer requests than streams would leave connections without any
     connections = min(shape.connections, requests)
     command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(shape.streams), "-d", str(body)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -49,16 +51,26 @@ class Process:
         return sum(resident_bytes(pid) for pid in tree(self.pid))
 
     def end(self) -> None:
-        """SIGTERM, and SIGKILL to whatever of the tree is left after END_SECONDS."""
-        family = tree(self.pid)
-        self._popen.terminate()
-        try:
-            self._popen.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            for pid in family:
+        """SIGTERM, then SIGKILL to what is left of the tree once the process has ended or END_SECONDS have passed."""
+        with contextlib.ExitStack() as stack:
+            family = []
+            for pid in tree(self.pid)[1:]:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-            self._popen.wait()
+                    # a handle and not a number, which may have been given to somebody else by then
+                    family.append(os.pidfd_open(pid))
+                    stack.callback(os.close, family[-1])
+            self._popen.terminate()
+            try:
+                self._popen.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait()
+            for handle in family:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                ended = select.poll()
+                ended.register(handle, select.POLLIN)
+                ended.poll(END_SECONDS * 1e3)
 
 
 @contextlib.contextmanager

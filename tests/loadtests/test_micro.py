@@ -1,0 +1,25 @@
+"""Stages stand beside their budgets."""
+
+import pytest
+
+from loadtests import micro
+
+FIGURES = {
+    "scan, 156 bytes, raw contents": 40.0,
+    "limit: admit, four levels, 4096 peers": 81.0,
+    "score: 30 features": 400.0,
+    "deadline: add + cancel": 5.0,
+    "metrics: 3 histogram records": 15.0,
+    "reply, one output": 45.0,
+}
+
+
+def test_budgets_come_first_and_are_judged() -> None:
+    stages = micro.judge(FIGURES)
+    assert [stage.verdict for stage in stages] == ["within", "over", "within", "within", "within", ""]
+    assert stages[-1].name == "reply, one output"
+
+
+def test_a_budget_whose_benchmark_is_gone_is_an_error() -> None:
+    with pytest.raises(LookupError, match="deadline"):
+        micro.judge({name: ns for name, ns in FIGURES.items() if not name.startswith("deadline")})
