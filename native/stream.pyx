@@ -346,7 +346,7 @@ cdef void end_request(Stream *s) noexcept:
     s.remote_ended = True
     if s.method == METHOD_REFUSED:
         return
-    if s.prefix_size and not s.whole:
+    if s.prefix_size:
         refuse_for(s, REASON_MALFORMED_FRAMING, "the request ended in the middle of a message")
     elif s.method == METHOD_INFER:
         if s.whole:

@@ -118,6 +118,7 @@ class Stub:
     """The services' methods on one channel."""
 
     def __init__(self, address: str, **options: Any) -> None:
+        self.address = address
         self.channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1), *options.items()])
         self.infer_call = self.channel.unary_unary(INFER, REQUEST.SerializeToString, RESPONSE.FromString)
         self.stream_call = self.channel.stream_stream(
