@@ -1,0 +1,52 @@
+"""Fuzzes whole connections: python -m loadtests.fuzz.connection_fuzzer [libFuzzer arguments] FOLDER
+
+Coverage guided with the compiled driver beside it (scripts/fuzz builds it), else it plays the files named as arguments.
+"""
+
+import gc
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from loadtests.fuzz.simulation import SimulatedLoop
+
+
+def unraisable(hook: "sys.UnraisableHookArgs") -> None:
+    """A C callback had an exception and nowhere to raise it: the data plane's code must not."""
+    traceback.print_exception(hook.exc_type, hook.exc_value, hook.exc_traceback)
+    print(f"in {hook.object!r}: {hook.err_msg}", file=sys.stderr, flush=True)
+    os.abort()
+
+
+def main() -> None:
+    driver = None
+    if "MODELWARD_FUZZ_DRIVER" in os.environ:
+        sys.path.insert(0, os.environ["MODELWARD_FUZZ_DRIVER"])
+        import fuzz_driver as driver  # noqa: PLC0415
+    from loadtests.fuzz.models import open_models  # noqa: PLC0415
+    from loadtests.fuzz.script import play  # noqa: PLC0415
+
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = unraisable
+    loop = SimulatedLoop()
+    models = open_models()
+    gc.freeze()
+    played = 0
+
+    def one(data: bytes) -> None:
+        nonlocal played
+        played += 1
+        play(data, loop, models)
+        if played % 256 == 0:
+            gc.collect()  # now, so that what finalizers find is found near the input that left it
+
+    if driver is not None:
+        driver.run(["connection_fuzzer", *sys.argv[1:]], one)
+    for name in sys.argv[1:]:
+        one(Path(name).read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The models a fuzzed connection finds: every datatype class, a profile, ladders, and one model that runs in a thread."""
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from native.served import Served
+from proxy.models.runtime import runtime
+from proxy.models.warmup import warm_up
+from proxy.score import Profile
+from tests import models
+
+FEATURES = 6
+CLASSES = 2
+VALUE = [((1,), np.zeros(1, np.int64).tobytes(), True), ((1, CLASSES), np.full((1, CLASSES), 0.5, np.float32).tobytes(), True)]
+
+
+def open_models() -> list[Served]:
+    """Open and warm. mlp: profile, mode fallback, a value behind it. guarded: anomalies tagged. steep: its run fails on
+    numbers outside 0 to 3, with two models and a value behind it. slow: too long for the loop."""
+    runtime()
+    mlp = _open("mlp", models.mlp(FEATURES, 4, CLASSES))
+    guarded = _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=1))
+    steep = _open("steep", lookup("a", "b"))
+    profile = Profile.fit({"input": np.random.default_rng(0).normal(size=(300, FEATURES)).astype(np.float32)})
+    mlp.set_anomaly(profile.kernel, ["input"], "fallback", 0.01)
+    guarded.set_anomaly(profile.kernel, ["input"], "tag", 0.01)
+    mlp.set_ladder([VALUE])
+    guarded.set_ladder([mlp])
+    steep.set_ladder([_open("second", lookup("b", "a")), _open("third", lookup("a", "b")), [((1,), bytes(8), True)]])
+    slow = _open("slow", models.slow_loop(60))
+    slow.set_deadline(50_000_000)
+    return [
+        guarded, mlp, slow, steep,
+        _open("anything", models.identity(TensorProto.FLOAT, ("batch", "columns"))),
+        _open("fixed", models.fixed_batch()),
+        _open("strings", models.strings()),
+        _open("two", models.two_inputs()),
+    ]  # fmt: skip
+
+
+def lookup(*inputs: str) -> bytes:
+    """INT64 inputs a [batch, m] and b [batch, n], declared in the order given -> q INT64 [batch].
+
+    The first holds indices of a table of four: any other number fails the run, and only the run.
+    """
+    first, second = inputs
+    columns = {"a": "m", "b": "n"}
+    return models.model(
+        [
+            helper.make_node("Constant", [], ["table"], value_ints=[10, 20, 30, 40]),
+            helper.make_node("Gather", ["table", first], ["found"]),
+            helper.make_node("ReduceMax", ["found"], ["high"], axes=[1], keepdims=0),
+            helper.make_node("ReduceMax", [second], ["low"], axes=[1], keepdims=0),
+            helper.make_node("Sub", ["high", "low"], ["q"]),
+        ],
+        [models.tensor(name, TensorProto.INT64, ["batch", columns[name]]) for name in inputs],
+        [models.tensor("q", TensorProto.INT64, ["batch"])],
+    ).SerializeToString()
+
+
+def _open(name: str, content: bytes) -> Served:
+    served = Served(name, "1", content)
+    warm_up(served, 16)
+    return served

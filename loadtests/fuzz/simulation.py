@@ -1,0 +1,258 @@
+"""The data plane without sockets or waiting: a loop whose time a test moves, transports that are lists of bytes.
+
+What runs is the real thing from the protocol object down: nghttp2, the pipeline, ONNX Runtime, the cold methods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from native.call import Call
+from native.deadline import Wheel
+from native.h2 import Connection
+from native.limit import Limiter
+from native.pipeline import Server
+from native.served import Served
+from proxy.models.catalog import Catalog, ServedVersion
+from proxy.models.signature import TensorSpec
+from proxy.server import methods
+from proxy.server.protocol import RpcError
+from proxy.server.readiness import Readiness
+from proxy.telemetry.pour import statistics
+
+LANE_SECONDS = 60.0  # what a run in a lane may take before a simulation calls it stuck
+
+
+class _Selector(selectors.DefaultSelector):
+    """Sees what is ready and waits only when told to: simulated timers are nothing to wait for."""
+
+    patience = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(self.patience)
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """Runs one iteration at a time. Its clock is the machine's plus what `advance` has added."""
+
+    def __init__(self) -> None:
+        self.skew_ns = 0
+        self.complaints: list[dict[str, Any]] = []
+        self._patient = _Selector()
+        super().__init__(self._patient)
+        self.set_exception_handler(lambda _, context: self.complaints.append(context))
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns() + self.skew_ns
+
+    def time(self) -> float:
+        return self.now_ns() / 1e9
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.call_soon(self.stop)
+            self.run_forever()
+
+    def advance(self, seconds: float) -> None:
+        """Moves the clock, and runs what that makes due."""
+        self.skew_ns += int(seconds * 1e9)
+        self.tick(2)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits for lanes, the one thing that takes real time."""
+        deadline = time.monotonic() + LANE_SECONDS
+        self._patient.patience = 0.01
+        try:
+            while not condition():
+                assert time.monotonic() < deadline, "a run in a lane does not end"
+                self.tick()
+        finally:
+            self._patient.patience = 0.0
+
+
+class SimulatedTransport(asyncio.Transport):
+    """What a socket would be to the protocol. `reads` False: the client takes nothing, and the write buffer fills."""
+
+    def __init__(self, loop: SimulatedLoop, protocol: Connection, peer: tuple[str, int] | None) -> None:
+        super().__init__({"peername": peer})
+        self.loop = loop
+        self.protocol = protocol
+        self.reads = True
+        self.taken = bytearray()  # by the client
+        self.unsent = bytearray()
+        self.reading = True
+        self.lost = False
+        self.aborted = False
+        self._closing = False
+        self._paused = False
+        self._high = 65536
+
+    def write(self, data: Any) -> None:
+        assert not self.lost, "written to after connection_lost"
+        if self._closing:
+            return
+        self.unsent += data
+        self._move()
+        if len(self.unsent) > self._high and not self._paused:
+            self._paused = True
+            self.protocol.pause_writing()
+
+    def _move(self) -> None:
+        if self.reads:
+            self.taken += self.unsent
+            self.unsent.clear()
+
+    def let_read(self, reads: bool) -> None:
+        self.reads = reads
+        self._move()
+        if not self.unsent and self._paused:
+            self._paused = False
+            self.protocol.resume_writing()
+        if not self.unsent and self._closing:
+            self._lose()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.unsent)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        self._high = high
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+        if not self.unsent:
+            self._lose()
+
+    def abort(self) -> None:
+        self._closing = True
+        self.aborted = True
+        self.unsent.clear()
+        self._lose()
+
+    def _lose(self) -> None:
+        self.loop.call_soon(self.lose, None)
+
+    def lose(self, error: Exception | None) -> None:
+        """The socket has gone."""
+        if not self.lost:
+            self.lost = True
+            self._closing = True
+            self.protocol.connection_lost(error)
+
+
+class Peer:
+    """The client's end: bytes in, bytes out."""
+
+    def __init__(self, simulation: Simulation, address: tuple[str, int] | None) -> None:
+        self.simulation = simulation
+        self.protocol = simulation.server.listener()
+        self.transport = SimulatedTransport(simulation.loop, self.protocol, address)
+        self.waiting = bytearray()  # sent by the client, not read by the server yet
+        self.protocol.connection_made(self.transport)
+
+    @property
+    def taken(self) -> bytearray:
+        return self.transport.taken
+
+    @property
+    def open(self) -> bool:
+        return not self.transport.is_closing()
+
+    def send(self, data: bytes, sizes: Iterable[int] = ()) -> None:
+        """Delivers what the server is willing to read; sizes: of the first pieces it comes in."""
+        self.waiting += data
+        pieces = iter(sizes)
+        while self.waiting and self.transport.reading and self.open:
+            view = self.protocol.get_buffer(-1)
+            size = min(next(pieces, len(view)) or 1, len(view), len(self.waiting))
+            view[:size] = self.waiting[:size]
+            del self.waiting[:size]
+            self.protocol.buffer_updated(size)
+
+    def leave(self) -> None:
+        """The client closes, whatever is under way."""
+        self.transport.lose(None)
+
+
+class Simulation:
+    """One server on one simulated loop. Models are Served objects, which may be used by one simulation after another."""
+
+    def __init__(self, loop: SimulatedLoop, models: list[Served], limiter: Limiter | None = None) -> None:
+        self.loop = loop
+        self.models = models
+        self.wheel = Wheel(loop, loop.now_ns)
+        self.server = Server(self.wheel, limiter or Limiter(1024), [[model] for model in models])
+        self.peers: list[Peer] = []
+        readiness = Readiness()
+        readiness.set(True)
+        dispatcher = methods.Dispatcher(methods.build(Catalog(map(_version, models)), readiness))
+
+        async def answer(call: Call) -> None:
+            try:
+                await dispatcher.dispatch(call.path, call, call, call.send)
+            except RpcError as error:
+                call.finish(int(error.code), error.message, error.reason)
+            else:
+                call.finish(0)
+
+        self.server.start(loop, answer, dispatcher.methods)
+
+    def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
+        peer = Peer(self, address)
+        self.peers.append(peer)
+        return peer
+
+    def settle(self) -> None:
+        """Runs until nothing is under way that needs no further bytes or time from outside."""
+        self.loop.tick(3)
+        self.loop.wait_until(lambda: not self.server.busy and all(self.idle(model) for model in self.models))
+        self.loop.tick(3)
+
+    @staticmethod
+    def idle(model: Served) -> bool:
+        return not model.running and model.totals()["pending"] == 0
+
+    def end(self) -> None:
+        """Every client leaves; what is left is asserted to be nothing."""
+        for peer in self.peers:
+            peer.leave()
+        self.settle()
+        totals = self.server.totals()
+        left = {key: totals[key] for key in ("inflight", "connections", "inflight_bytes") if totals[key]}
+        assert not left, f"left behind: {left}"
+        assert self.wheel.next_ns() is None, "a timer is left in the wheel"
+        tasks = asyncio.all_tasks(self.loop)
+        assert not tasks, f"calls left behind: {tasks}"
+        self.server.stop()
+        self.wheel.close()
+        assert not self.loop.complaints, self.loop.complaints
+
+
+def _version(served: Served) -> ServedVersion:
+    return ServedVersion(
+        name=served.name,
+        version=served.version,
+        inputs=_specs(served.inputs),
+        outputs=_specs(served.outputs),
+        statistics=lambda: statistics(served),
+        batchable=served.batchable,
+        max_batch=64,
+        ready=True,
+    )
+
+
+def _specs(seen: list[tuple[str, str, tuple[int, ...]]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name, datatype, shape, (None,) * len(shape)) for name, datatype, shape in seen)
