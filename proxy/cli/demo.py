@@ -162,13 +162,17 @@ def _document(application: Application, outcomes: list[Outcome], code: str) -> d
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Raises ProblemsFound where there is none to be had."""
+    """Gone again on leaving, by SIGTERM too. Raises ProblemsFound where there is none to be had."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="modelward-demo-")
     except OSError as error:
         raise _no_room("temporary folder", error) from error
-    with folder as path:
-        yield Path(path)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with folder as path:
+            yield Path(path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _no_room(where: str, error: OSError) -> ProblemsFound:

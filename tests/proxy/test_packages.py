@@ -1,4 +1,4 @@
-"""`pip install .` installs every package of the tree: setuptools is told by name, and a forgotten name shows only there."""
+"""`pip install .` installs every package of the tree: named one by one, a forgotten one is missed only there."""
 
 import tomllib
 from pathlib import Path
