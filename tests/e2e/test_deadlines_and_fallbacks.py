@@ -1,0 +1,215 @@
+"""Slow models: they delay nobody else, deadlines hold, and the ladder answers in their place."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests import models
+from tests.e2e.h2client import H2Client, framed
+from tests.e2e.messages import Stub, arrays, parameters, refused, request
+from tests.support import EmbeddedServer, serving, wait_until
+
+ROW = np.ones((1, 4), np.float32)
+VALUE = "{value: {y: [[1, 2, 3, 4]]}}"
+LOADED = 5.0  # seconds within which even a busy machine gets anything done
+
+
+def picky() -> bytes:
+    """x FP32 [batch, 4] -> y, a row of a table by x's first element: 0 and 1 exist, anything else fails."""
+    return models.model(
+        [
+            helper.make_node("Gather", ["x", "first"], ["column"], axis=1),
+            helper.make_node("Cast", ["column"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "index"], ["y"], axis=0),
+        ],
+        [models.tensor("x", TensorProto.FLOAT, ["batch", 4])],
+        [models.tensor("y", TensorProto.FLOAT, ["batch", 4])],
+        [
+            numpy_helper.from_array(np.array(0, np.int64), "first"),
+            numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(2, 4), "table"),
+        ],
+    ).SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    slow = models.slow_loop(3_000)
+    late = models.slow_loop(8_000)  # ends a good while after every deadline
+    repository = {
+        "fast": models.add_one(),
+        "slow": slow,
+        "patient": late,
+        "bounded": late,
+        "valued": late,
+        "replaced": late,
+        "laddered": late,
+        "picky": picky(),
+        "lenient": picky(),
+    }
+    ladders = {
+        "valued": f"[{VALUE}]",
+        "replaced": "[{model: fast}]",
+        "laddered": f"[{{model: bounded}}, {{model: lenient}}, {VALUE}]",
+        "lenient": f"[{VALUE}]",
+    }
+    settings: dict[str, Any] = {f"models__{name}__fallback": ladder for name, ladder in ladders.items()}
+    settings |= {f"models__{name}__deadline": "40ms" for name in ("bounded", "valued", "replaced", "laddered")}
+    with serving(tmp_path_factory.mktemp("deadlines"), repository, **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stub(server: EmbeddedServer) -> Iterator[Stub]:
+    with Stub(server.grpc) as opened:
+        yield opened
+
+
+def took(function: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.monotonic()
+    result = function()
+    return time.monotonic() - began, result
+
+
+# ---- slow models ---------------------------------------------------------------------------------------------
+
+
+def test_a_slow_model_runs_in_a_thread_and_a_fast_one_on_the_loop(server: EmbeddedServer) -> None:
+    placed = {model.served.name: model.served.placement() for model in server.application.models}
+    assert placed["slow"] == "thread"
+    assert placed["fast"] == "loop"
+
+
+def test_a_slow_model_does_not_delay_a_fast_one(server: EmbeddedServer, stub: Stub) -> None:
+    with Stub(server.grpc) as other:
+        alone, _ = took(lambda: other.infer(request("slow", {"x": ROW})))
+        slow = [other.future(request("slow", {"x": ROW})) for _ in range(4)]
+        times = []
+        while not all(future.done() for future in slow):
+            times.append(took(lambda: stub.infer(request("fast", {"x": ROW})))[0])
+        assert all(future.result() for future in slow)
+    # loaded machines have hiccups, so the median: it is about 0.5 ms where a slow run takes 30
+    assert len(times) > 10
+    assert sorted(times)[len(times) // 2] < alone / 4
+
+
+# ---- deadlines -----------------------------------------------------------------------------------------------
+
+
+def deadline_refusal(call: Callable[[], Any]) -> Any:
+    seconds, refusal = took(call)
+    assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert seconds < LOADED
+    return refusal
+
+
+def milliseconds(message: str) -> float:
+    (found,) = re.fullmatch(r"deadline exceeded after ([0-9.]+) ms", message).groups()
+    return float(found)
+
+
+def test_the_models_own_deadline_ends_a_request(stub: Stub) -> None:
+    told = deadline_refusal(lambda: refused(stub, request("bounded", {"x": ROW})))
+    assert told.reason == "DEADLINE"
+    assert milliseconds(told.message) >= 40
+
+
+def test_the_timeout_parameter_ends_a_request_sooner(stub: Stub) -> None:
+    told = deadline_refusal(lambda: refused(stub, request("bounded", {"x": ROW}, parameters={"timeout": 20_000})))
+    assert 10 < milliseconds(told.message) < 40
+
+
+def test_the_clients_timeout_ends_a_request_before_the_client_gives_up(server: EmbeddedServer) -> None:
+    with H2Client(server.grpc) as client:
+        message = framed(request("patient", {"x": ROW.repeat(64, 0)}).SerializeToString())
+        reply = client.call(message, headers=[("grpc-timeout", "150m")])
+        assert (reply.code, reply.reason) == (4, "DEADLINE")
+        assert 100 < milliseconds(reply.message) < 150
+
+
+def test_a_timeout_that_has_passed_at_entry_reaches_no_model(server: EmbeddedServer, stub: Stub) -> None:
+    before = stub.statistics("fast").execution_count
+    with H2Client(server.grpc) as client:
+        message = framed(request("fast", {"x": ROW}).SerializeToString())
+        assert client.call(message, headers=[("grpc-timeout", "1n")]).reason == "DEADLINE"
+    assert stub.statistics("fast").execution_count == before
+
+
+def test_results_that_come_too_late_are_dropped_and_counted(server: EmbeddedServer, stub: Stub) -> None:
+    before = server.metric("modelward_late_results_total", model="bounded")
+    refused(stub, request("bounded", {"x": ROW}))
+    wait_until(lambda: server.metric("modelward_late_results_total", model="bounded") == before + 1, "a late result")
+    assert server.metric("modelward_inflight") == 0
+
+
+# ---- the ladder ----------------------------------------------------------------------------------------------
+
+
+def test_a_value_answers_for_a_slow_model_once_for_each_row(stub: Stub) -> None:
+    response = stub.infer(request("valued", {"x": ROW.repeat(3, 0)}, id="mine"), timeout=LOADED)
+    assert arrays(response)["y"].tolist() == [[1.0, 2.0, 3.0, 4.0]] * 3
+    assert (response.id, response.model_name, response.model_version) == ("mine", "valued", "1")
+    assert parameters(response) == {"modelward_fallback": "deadline", "modelward_fallback_source": "value"}
+
+
+def test_a_fallback_is_told_in_the_trailers_too(server: EmbeddedServer, stub: Stub) -> None:
+    _, call = stub.infer_call.with_call(request("valued", {"x": ROW}), timeout=LOADED)
+    assert dict(call.trailing_metadata())["modelward-fallback"] == "deadline"
+    assert "modelward-fallback" not in dict(
+        stub.infer_call.with_call(request("fast", {"x": ROW}), timeout=LOADED)[1].trailing_metadata()
+    )
+    assert server.metric("modelward_fallbacks_total", model="valued", reason="DEADLINE") >= 1
+
+
+def test_another_model_answers_for_a_slow_one(stub: Stub) -> None:
+    response = stub.infer(request("replaced", {"x": ROW.repeat(2, 0)}))
+    assert arrays(response)["y"].tolist() == [[2.0] * 4] * 2
+    assert response.model_name == "replaced"
+    assert parameters(response) == {"modelward_fallback": "deadline", "modelward_fallback_source": "model:fast"}
+
+
+def test_rungs_are_tried_one_after_the_other_until_one_answers(stub: Stub) -> None:
+    response = stub.infer(request("laddered", {"x": ROW * 7}))
+    assert arrays(response)["y"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    assert parameters(response)["modelward_fallback_source"] == "value"
+
+
+def test_a_failure_falls_back_and_a_good_input_does_not(stub: Stub) -> None:
+    response = stub.infer(request("lenient", {"x": ROW * 99}))
+    assert arrays(response)["y"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    assert parameters(response)["modelward_fallback"] == "failure"
+    assert arrays(stub.infer(request("lenient", {"x": ROW})))["y"].tolist() == [[4.0, 5.0, 6.0, 7.0]]
+    assert refused(stub, request("picky", {"x": ROW * 99})).reason == "BACKEND_FAILED"
+
+
+def test_a_fallback_hides_no_error_of_the_clients(stub: Stub) -> None:
+    assert refused(stub, request("valued", {"x": np.ones((1, 5), np.float32)})).reason == "INVALID_INPUT"
+    assert refused(stub, request("valued", {"z": ROW})).code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused(stub, request("valued", {"x": ROW}, version="7")).reason == "UNKNOWN_VERSION"
+
+
+def test_a_fallback_answers_a_stream_too(stub: Stub) -> None:
+    answers = list(stub.stream([request("valued", {"x": ROW}, id=str(i)) for i in range(5)]))
+    assert [answer.infer_response.id for answer in answers] == list("01234")
+    assert {parameters(answer.infer_response)["modelward_fallback"] for answer in answers} == {"deadline"}
+
+
+def test_every_one_of_many_late_requests_is_answered_by_the_fallback(server: EmbeddedServer) -> None:
+    with Stub(server.grpc) as stub:
+        began = time.monotonic()
+        futures = [stub.future(request("valued", {"x": ROW}, id=str(i)), timeout=LOADED) for i in range(300)]
+        answers = [future.result() for future in futures]
+        assert time.monotonic() - began < LOADED
+    assert all(parameters(answer)["modelward_fallback"] == "deadline" for answer in answers)
+    assert [answer.id for answer in answers] == [str(i) for i in range(300)]
+
+
+def test_only_the_outputs_asked_for_are_in_a_fallback(stub: Stub) -> None:
+    assert list(arrays(stub.infer(request("valued", {"x": ROW}, outputs=["y"])))) == ["y"]
