@@ -17,6 +17,8 @@ def main() -> int:
     stages = micro.measure()
     if not arguments.json:
         print(f"{micro.text(stages)}\n", flush=True)
+    if arguments.write:
+        micro.write(stages)
     raced = race(arguments)
     if arguments.json:
         print(json.dumps({"stages": micro.data(stages), "race": raced}, indent=1))

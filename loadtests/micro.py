@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import dataclass
 
-from loadtests.tools import machine
+from loadtests.tools import machine, results
 from loadtests.tools.results import table
 from tests.bench import bench_kernels, bench_oip, bench_score
 
@@ -24,6 +24,8 @@ BUDGETS = {
     "deadline: add + cancel": 30.0,
     "metrics:": 50.0,
 }
+METHOD = """\
+One operation of each stage in a compiled loop, in one thread with warm caches: medians of rounds after a warm-up."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,15 @@ def text(stages: list[Stage]) -> str:
     )
 
 
+def write(stages: list[Stage]) -> None:
+    """Replaces loadtests/results/stages.md and stages.json."""
+    facts = machine.facts()
+    document = results.document(
+        "Nanoseconds per stage", METHOD, facts, "python -m loadtests.micro --write", text(stages)
+    )
+    results.write("stages", document, {**facts, "stages": data(stages)})
+
+
 def data(stages: list[Stage]) -> list[dict[str, object]]:
     return [{"stage": s.name, "ns": round(s.ns, 1), "budget_ns": s.budget, "verdict": s.verdict} for s in stages]
 
@@ -73,12 +84,15 @@ def data(stages: list[Stage]) -> list[dict[str, object]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.micro", description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.add_argument("--write", action="store_true", help="replace loadtests/results/stages.md and stages.json")
     arguments = parser.parse_args()
     stages = measure()
     if arguments.json:
         print(json.dumps({**machine.facts(), "stages": data(stages)}, indent=1))
     else:
         print(f"{machine.cpu()}\n\n{text(stages)}")
+    if arguments.write:
+        write(stages)
     return 0
 
 

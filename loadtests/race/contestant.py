@@ -58,7 +58,10 @@ def check(contestant: Contestant, port: int) -> int:
             return 0
         answer = client.infer(opened, message)
     expected = expected_probabilities()
-    found = client.output(answer, "probabilities")
+    try:
+        found = client.output(answer, "probabilities")
+    except ValueError as error:  # no such output, or not the bytes that its shape says
+        raise WrongAnswer(f"{contestant.name}: {error}") from error
     if found.shape != expected.shape or not np.allclose(found, expected, atol=1e-5):
         raise WrongAnswer(f"{contestant.name}: probabilities {found.tolist()} instead of {expected.tolist()}")
     return len(client.framed(answer))

@@ -1,6 +1,6 @@
 """Triton's C++ front with its Python backend, from the nvidia-pytriton wheel, in an environment of its own.
 
-`--with-triton` installs it (about 450 MB) into .cache/triton; where it is installed it races. The server runs directly,
+`--with-triton` installs it (330 MB) into .cache/triton; where it is installed it races. The server runs directly,
 without pytriton's own process behind it: one hop less, in its favour. The backend's stub needs libpython.
 """
 
@@ -19,7 +19,9 @@ from loadtests.tools.process import Process, started
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".cache" / "triton"
-WHEELS = ("nvidia-pytriton==0.7.0", "onnxruntime")
+WHEEL = "nvidia-pytriton==0.7.0"
+# Server and backend are all that is used, so pytriton's own dependencies stay away; the backend is built for numpy 1.
+INSTALLS = ((WHEEL, "--no-deps"), ("numpy<2", "onnxruntime"))
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES = HOME / "lib" / f"python{PYTHON}" / "site-packages"
 SERVER = PACKAGES / "pytriton" / "tritonserver"
@@ -42,18 +44,19 @@ def install() -> None:
     """Makes .cache/triton, once. Raises Absent with what pip said."""
     if SERVER.is_dir():
         return
-    print(f"installing {', '.join(WHEELS)} into {HOME.relative_to(ROOT)}", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "venv", str(HOME)], check=True)
-    pip = [str(HOME / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *WHEELS]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(HOME)
-        raise Absent(f"pip could not install {', '.join(WHEELS)}:\n{done.stderr[-2000:]}")
+    print(f"installing {WHEEL} into {HOME.relative_to(ROOT)}", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(HOME)], check=True)
+    for arguments in INSTALLS:
+        pip = [str(HOME / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(HOME)
+            raise Absent(f"pip could not install {arguments[0]}:\n{done.stderr[-2000:]}")
 
 
 def prepare(folder: Path) -> Start:
     if not SERVER.is_dir():
-        raise Absent("not installed: --with-triton installs it into .cache/triton (about 450 MB)")
+        raise Absent("not installed: --with-triton installs it into .cache/triton (330 MB)")
     backends, stub = folder / "backends", SERVER / "python_backend_stubs" / PYTHON / "triton_python_backend_stub"
     _need_libraries(stub)
     shutil.copytree(SERVER / "backends", backends, symlinks=True)
@@ -87,5 +90,5 @@ def _need_libraries(binary: Path) -> None:
         raise Absent(f"it needs {', '.join(missing)} (Debian: apt-get install libpython{PYTHON})")
 
 
-ABOUT = "C++ front, Python backend with the same ONNX model, dynamic batching, no guards"
+ABOUT = f"of {WHEEL}: C++ front, Python backend with the same ONNX model, dynamic batching, no guards"
 TRITON = Contestant("Triton", ABOUT, prepare, share=0.4)

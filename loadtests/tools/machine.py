@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -36,4 +37,4 @@ def cpu() -> str:
 
 def command(module: str) -> str:
     """How the running measurement is repeated."""
-    return " ".join(["python -m", module, *sys.argv[1:]])
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
