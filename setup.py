@@ -18,7 +18,7 @@ DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
 # module -> C kernels linked into it
 KERNELS = {
-    "batch": ["session.c", "lane.c"],
+    "batch": ["session.c", "lane.c", "watchdog.c"],
     "deadline": ["wheel.c"],
     "limit": ["gcra.c"],
     "oip": ["oip.c", "oip_contents.c"],

@@ -4,11 +4,20 @@ from libc.stdint cimport int64_t
 from native.exchange cimport Buffer, Exchange, Wire
 from native.model cimport Model
 from native.served cimport Served
+from native.session cimport mw_run
 
 cdef struct Outcome:              # what the pipeline does with a run's results; set once
     void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
     void (*failed)(void *server, Exchange *, int reason, int64_t now) noexcept
     void (*expired)(void *server, Exchange *, int64_t now) noexcept
+
+cdef extern from "watchdog.h" nogil:
+    ctypedef struct mw_watchdog:
+        pass
+    mw_watchdog *mw_watchdog_new(int64_t limit_ns)
+    void mw_watchdog_free(mw_watchdog *)
+    void mw_watchdog_enter(mw_watchdog *, mw_run *, int64_t now_ns)
+    int mw_watchdog_leave(mw_watchdog *)
 
 cdef class Scheduler:
     cdef Wire *wire               # borrowed from the Listener, which outlives this
@@ -21,9 +30,11 @@ cdef class Scheduler:
     cdef list lanes               # Served that have a lane
     cdef bint scheduled
     cdef int eventfd
+    cdef mw_watchdog *watchdog    # owned; NULL where no thread was to be had
     cdef int schedule(self) except -1
     cdef bint enqueue(self, Exchange *x, Model *m) noexcept
     cdef int begin(self, Served served, int64_t now) except -1
+    cdef void on_loop(self, Served served, int64_t now) noexcept
     cdef bint to_lane(self, Served served) except -1
     cdef int again(self, Served served) except -1
 

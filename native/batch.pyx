@@ -10,13 +10,14 @@ from native.h2 cimport flush_all
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Model, Rung
 from native.reply cimport reply_from_run
-from native.served cimport INLINE_NS, Served, Slot, bucket
+from native.served cimport Served, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
 from native.session cimport *
 from native.tensor cimport MW_BYTES, mw_span, mw_view
 from native.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
 
 cdef enum:
     QUEUE_MAX = 16384             # exchanges of one model
+    WATCHDOG_NS = 10000000        # a run on the loop that takes this long is terminated and starts anew in the lane
 
 
 cdef void execute(void *run) noexcept nogil:
@@ -77,12 +78,33 @@ cdef void withdraw(Exchange *x) noexcept:
             mw_run_terminate(&served.run, 1)
 
 
+cdef const uint32_t *order_of(const Exchange *x) noexcept:
+    """Which of its tensors each input of the model that runs is; NULL where that model is the one it asked for."""
+    return (<Model *>x.asked).rungs[x.rung - 1].inputs if x.model != x.asked else NULL
+
+
+cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept:
+    """Dimensions of input i of the model that runs; at: where they are if that is the model asked for."""
+    cdef const uint32_t *order = order_of(x)
+    cdef uint32_t k
+    if order != NULL:
+        at = 0
+        for k in range(order[i]):
+            at += (<Model *>x.asked).inputs[k].rank
+    return x.dims + at
+
+
+cdef mw_view *view_of(Exchange *x, uint32_t i) noexcept:
+    cdef const uint32_t *order = order_of(x)
+    return &x.view[i if order == NULL else order[i]]
+
+
 cdef bint same_tail(const Exchange *a, const Exchange *b, const Model *m) noexcept:
     """Equal dimensions but for the first of every input."""
     cdef uint32_t i
     cdef size_t at = 0
     for i in range(m.input_count):
-        if memcmp(a.dims + at + 1, b.dims + at + 1, (m.inputs[i].rank - 1) * sizeof(int64_t)) != 0:
+        if memcmp(dims_of(a, i, at) + 1, dims_of(b, i, at) + 1, (m.inputs[i].rank - 1) * sizeof(int64_t)) != 0:
             return False
         at += m.inputs[i].rank
     return True
@@ -102,6 +124,7 @@ cdef bint collect(Scheduler scheduler, Served served, int64_t now) noexcept:
     cdef uint32_t capacity
     served.slot_count = 0
     served.run_rows = 0
+    served.run_bytes = 0
     while m.first != NULL:
         x = m.first
         if x.due and x.due <= now:
@@ -154,21 +177,22 @@ cdef bint gather(Served served) noexcept:
         size = 0
         elements = 0
         for k in range(served.slot_count):
-            view = &served.slots[k].exchange.view[i]
+            view = view_of(served.slots[k].exchange, i)
             if m.inputs[i].dtype == MW_BYTES:
                 elements += view.elements
             else:
                 size += view.raw.size
+            served.run_bytes += view.raw.size
         if mw_run_reserve(&served.run, i, size, elements) < 0:
             return False
         to = &served.run.in_[i]
-        memcpy(to.shape, served.slots[0].exchange.dims + at, m.inputs[i].rank * sizeof(int64_t))
+        memcpy(to.shape, dims_of(served.slots[0].exchange, i, at), m.inputs[i].rank * sizeof(int64_t))
         if m.has_batch_axis:
             to.shape[0] = served.run_rows
         size = 0
         elements = 0
         for k in range(served.slot_count):
-            view = &served.slots[k].exchange.view[i]
+            view = view_of(served.slots[k].exchange, i)
             if m.inputs[i].dtype == MW_BYTES:
                 elements += list_elements(view.raw, to.element + elements)
             else:
@@ -189,15 +213,15 @@ cdef bint rows_kept(Served served) noexcept:
     return True
 
 
-cdef void retry_alone(Served served) noexcept:
-    """A shared run failed: one request may be to blame, so each runs by itself."""
+cdef void queue_again(Served served, bint alone) noexcept:
+    """Back to the head of the queue, in order. alone: each will run by itself."""
     cdef uint32_t k = served.slot_count
     cdef Exchange *x
     while k:
         k -= 1
         x = served.slots[k].exchange
         if x.phase == PHASE_RUNNING and x.attempt == served.slots[k].attempt:
-            x.alone = True
+            x.alone = x.alone or alone
             x.phase = PHASE_QUEUED
             push_front(&served.model, x)
         else:
@@ -243,7 +267,7 @@ cdef void complete(Scheduler scheduler, Served served, bint on_loop) noexcept:
     served.running = False
     if not on_loop:
         mw_run_terminate(run, 0)
-    served.learn(served.run_rows, run.took_ns, on_loop)
+    mw_placement_learn(&served.place, served.run_bytes, run.took_ns, on_loop)
     m.counters.runs += 1
     m.counters.rows += served.run_rows
     m.counters.compute_ns += run.took_ns
@@ -261,7 +285,7 @@ cdef void complete(Scheduler scheduler, Served served, bint on_loop) noexcept:
     if served.slot_count > 1 and (run.failed or not rows_kept(served)):
         if not run.failed:
             m.batchable = False
-        retry_alone(served)
+        queue_again(served, True)  # one request may be to blame
     else:
         deliver(scheduler, served, now)
         ended = mw_now_ns()
@@ -280,6 +304,10 @@ cdef class Scheduler:
         self.pending = []
         self.busy = []
         self.lanes = []
+        self.watchdog = mw_watchdog_new(WATCHDOG_NS)
+
+    def __dealloc__(self):
+        mw_watchdog_free(self.watchdog)
 
     def start(self, loop):
         """Joins the running event loop."""
@@ -353,14 +381,28 @@ cdef class Scheduler:
         if not gather(served):
             served.run.failed = 1
             deliver(self, served, now)
-            return 0
+            return self.again(served)
         gathered = mw_now_ns()
         served.model.counters.input_ns += gathered - now
-        if served.predict(served.run_rows) <= INLINE_NS or not self.to_lane(served):
-            mw_run_execute(&served.run)
-            complete(self, served, True)
+        if mw_placement_predict(&served.place, served.run_bytes) <= MW_INLINE_NS or not self.to_lane(served):
+            self.on_loop(served, gathered)
             self.again(served)
         return 0
+
+    cdef void on_loop(self, Served served, int64_t now) noexcept:
+        if self.watchdog == NULL:
+            mw_run_execute(&served.run)
+        else:
+            mw_watchdog_enter(self.watchdog, &served.run, now)
+            mw_run_execute(&served.run)
+            if mw_watchdog_leave(self.watchdog):
+                # far from what was predicted: it starts anew in the lane, where it may take its time
+                mw_placement_strike(&served.place)
+                served.terminated += 1
+                mw_run_release(&served.run)
+                queue_again(served, False)
+                return
+        complete(self, served, True)
 
     cdef bint to_lane(self, Served served) except -1:
         if served.lane == NULL:

@@ -2,11 +2,20 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.exchange cimport Exchange
-from native.model cimport BATCH_BUCKETS, Model
+from native.model cimport Model
 from native.session cimport mw_lane, mw_run, mw_session
 
-cdef enum:
-    INLINE_NS = 250000            # a run this short may hold the loop: what reading one full socket buffer costs
+cdef extern from "placement.h" nogil:
+    enum:
+        MW_INLINE_NS
+    ctypedef struct mw_placement:
+        int64_t exile
+        int strikes
+        int banned
+        int quadratic
+    int64_t mw_placement_predict(const mw_placement *, uint64_t bytes)
+    void mw_placement_learn(mw_placement *, uint64_t bytes, int64_t took_ns, int on_loop)
+    void mw_placement_strike(mw_placement *)
 
 cdef struct Slot:                 # an exchange's place in a run
     Exchange *exchange            # one reference
@@ -24,17 +33,14 @@ cdef class Served:
     cdef int64_t run_rows
     cdef readonly bint running    # in the lane
     cdef bint pending             # in scheduler.pending
-    cdef int64_t estimate[BATCH_BUCKETS]   # ns; decaying worst run by powers of two of rows
-    cdef int64_t exile            # runs that must stay short in the lane before the loop has this model back
-    cdef int strikes
-    cdef uint64_t well_behaved    # runs on the loop since the last strike was forgiven
+    cdef uint64_t run_bytes       # of its inputs
+    cdef mw_placement place
+    cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended
     cdef readonly uint64_t lane_runs
     cdef readonly uint64_t failures
     cdef readonly str last_failure  # ONNX Runtime's words about the last failed run: for the log
     cdef readonly str name
     cdef readonly str version
     cdef readonly list keep       # Python objects whose memory the model points into
-    cdef int64_t predict(self, int64_t rows) noexcept
-    cdef void learn(self, int64_t rows, int64_t took, bint on_loop) noexcept
 
 cdef int bucket(int64_t rows) noexcept nogil

@@ -1,6 +1,6 @@
 """One version of a model, open in ONNX Runtime."""
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
@@ -15,12 +15,6 @@ from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
 from native.session cimport *
 from native.tensor cimport *
 from native.verdict cimport CODES, REASONS, name_of
-
-cdef enum:
-    STRIKE_NS = 1000000           # a run on the loop this long was a misjudgement (or the machine took the core away)
-    EXILE_RUNS = 64
-    FORGIVE_RUNS = 4096
-
 
 cdef int bucket(int64_t rows) noexcept nogil:
     """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
@@ -58,6 +52,16 @@ cdef bint has_batch_axis(Model *m) noexcept:
         if m.outputs[i].rank == 0 or m.outputs[i].shape[0] >= 0:
             return False
     return m.input_count > 0
+
+
+cdef bint grows_within_rows(const Model *m) noexcept:
+    """A dimension other than the first is dynamic."""
+    cdef uint32_t i, k
+    for i in range(m.input_count):
+        for k in range(1, m.inputs[i].rank):
+            if m.inputs[i].shape[k] < 0:
+                return True
+    return False
 
 
 cdef mw_span keep_text(Served served, str text) except *:
@@ -123,6 +127,7 @@ cdef class Served:
         declare_tensors(self, self.session.input, self.session.inputs, &self.model.inputs)
         declare_tensors(self, self.session.output, self.session.outputs, &self.model.outputs)
         self.model.has_batch_axis = has_batch_axis(&self.model)
+        self.place.quadratic = grows_within_rows(&self.model)
         self.model.max_rows = 1
 
     def __dealloc__(self):
@@ -136,36 +141,6 @@ cdef class Served:
         free(self.model.profile_input)
         free(self.model.profile_row)
         free(self.model.profile_scratch)
-
-    cdef int64_t predict(self, int64_t rows) noexcept:
-        """Nanoseconds that a run will take at worst, as far as is known; INT64_MAX where nothing is."""
-        cdef int b = bucket(rows), k
-        if self.exile > 0:
-            return INT64_MAX
-        if self.estimate[b]:
-            return self.estimate[b]
-        for k in range(b - 1, -1, -1):
-            if self.estimate[k]:
-                return self.estimate[k] << (b - k)
-        for k in range(b + 1, BATCH_BUCKETS):
-            if self.estimate[k]:
-                return self.estimate[k]
-        return INT64_MAX
-
-    cdef void learn(self, int64_t rows, int64_t took, bint on_loop) noexcept:
-        cdef int b = bucket(rows)
-        self.estimate[b] = max(took, self.estimate[b] - (self.estimate[b] >> 4))
-        if on_loop and took > STRIKE_NS:
-            # its time depends on its input: each such surprise doubles how long it must prove itself in the lane
-            self.strikes = min(self.strikes + 1, 20)
-            self.exile = <int64_t>EXILE_RUNS << self.strikes
-        elif on_loop:
-            self.well_behaved += 1
-            if self.well_behaved >= FORGIVE_RUNS and self.strikes:
-                self.strikes -= 1
-                self.well_behaved = 0
-        elif self.exile > 0 and took <= INLINE_NS:
-            self.exile -= 1
 
     # ---- settings, before the first request
 
@@ -266,6 +241,7 @@ cdef class Served:
         cdef uint32_t i
         cdef bytes raw
         held = []
+        self.run_bytes = 0
         if self.running:
             raise RuntimeError(f"{self.name} is running a request")
         for i, (name, datatype, _) in enumerate(self.inputs):
@@ -277,6 +253,7 @@ cdef class Served:
             if datatype != "BYTES" and len(raw) != array.size * mw_dtype_size(self.model.inputs[i].dtype):
                 raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
             held.append(items)
+            self.run_bytes += len(raw) + sum(4 + len(item) for item in items)
             if mw_run_reserve(&self.run, i, len(raw), len(items)) < 0:
                 raise MemoryError
             to = &self.run.in_[i]
@@ -296,13 +273,17 @@ cdef class Served:
         finally:
             mw_run_release(&self.run)
 
-    def learn_from(self, int64_t rows):
-        """Counts the last run_once as a measurement of a run with so many rows."""
-        self.learn(rows, self.run.took_ns, False)
+    def learn_from(self):
+        """Counts the last run_once as a measurement."""
+        mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)
+
+    def keep_off_loop(self):
+        """For a model whose time depends on the values of its inputs: every run is the lane's."""
+        self.place.banned = True
 
     def placement(self) -> str:
-        """Where a run of one row would happen now: "loop" or "thread"."""
-        return "loop" if self.predict(1) <= INLINE_NS else "thread"
+        """Where a run of the size of the last run_once would happen now: "loop" or "thread"."""
+        return "loop" if mw_placement_predict(&self.place, self.run_bytes) <= MW_INLINE_NS else "thread"
 
     # ---- counters
 
@@ -316,7 +297,7 @@ cdef class Served:
             "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
             "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
             "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
-            "lane_runs": self.lane_runs, "inflight": self.model.inflight, "pending": self.model.queue_length,
+            "lane_runs": self.lane_runs, "terminated": self.terminated, "inflight": self.model.inflight, "pending": self.model.queue_length,
             "request": folded(&c.request),
             "score": folded(&c.score) if self.model.profile != NULL else None,
             "stages": {"limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),

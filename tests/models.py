@@ -226,3 +226,21 @@ def repository(root: Path, models: dict[str, bytes | dict[int, bytes]]) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "model.onnx").write_bytes(content)
     return root
+
+
+def loop_of_steps(columns: int = 4) -> bytes:
+    """Inputs x FP32 [batch, columns] and steps INT64 [batch, 1]; tanh as many times as the largest of steps says."""
+    state = tensor("state", TensorProto.FLOAT, (BATCH, columns))
+    going = tensor("going", TensorProto.BOOL, ())
+    body = helper.make_graph(
+        [helper.make_node("Tanh", ["state"], ["next"]), helper.make_node("Identity", ["going"], ["on"])],
+        "body",
+        [tensor("i", TensorProto.INT64, ()), going, state],
+        [tensor("on", TensorProto.BOOL, ()), tensor("next", TensorProto.FLOAT, (BATCH, columns))],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["steps"], ["trips"], keepdims=0),
+        helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body),
+    ]
+    inputs = [tensor("x", TensorProto.FLOAT, (BATCH, columns)), tensor("steps", TensorProto.INT64, (BATCH, 1))]
+    return model(nodes, inputs, [tensor("y", TensorProto.FLOAT, (BATCH, columns))])

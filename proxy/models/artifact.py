@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from proxy.models.cost import unpredictable
 from proxy.models.external import embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
 from proxy.models.operators import check_operators
@@ -27,6 +28,7 @@ NEWEST_IR: int = onnx.IR_VERSION
 class Artifact:
     """data: the model with all its weights, for ONNX Runtime's session. sha256: of the file as it lies on disk.
 
+    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "".
     Where weights lie in files beside the model, their locations and hashes are part of `sha256` too. opset: of ONNX's
     own domain, 0 where the model uses only others.
     """
@@ -37,6 +39,7 @@ class Artifact:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     opset: int
+    unpredictable: str = ""
 
 
 def load_artifact(root: Path, file: Path) -> Artifact:
@@ -58,7 +61,7 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         digest = hashlib.sha256(data).hexdigest()
     if problems:
         raise ProblemsFound(problems)
-    return Artifact(file, data, digest, inputs, outputs, _opset(model))
+    return Artifact(file, data, digest, inputs, outputs, _opset(model), unpredictable(model))
 
 
 def _parse(data: bytes, where: str) -> Any:

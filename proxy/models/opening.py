@@ -71,7 +71,12 @@ def _open(checked: CheckedModel) -> OpenModel:
         served.set_anomaly(
             checked.profile.kernel, _named(inputs, served), settings.anomaly.mode, settings.anomaly.false_positive_rate
         )
-    note = warm_up(served, settings.batching.max)
+    notes = []
+    if checked.artifact.unpredictable:
+        served.keep_off_loop()
+        notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
+    notes.append(warm_up(served, settings.batching.max))
+    note = "; ".join(filter(None, notes))
     if note:
         log.warning("model %s version %s: %s", checked.name, checked.version, note)
     return OpenModel(checked, served, note)

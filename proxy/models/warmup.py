@@ -34,7 +34,7 @@ def warm_up(served: Served, max_rows: int) -> str:
         return "it refused made-up inputs: not warmed up, and run request by request"
     for _ in range(RUNS):
         served.run_once(rows[0])
-        served.learn_from(1)
+        served.learn_from()
     if not served.has_batch_axis or max_rows == 1:
         served.set_batching(False, 1)
         return ""
@@ -43,7 +43,8 @@ def warm_up(served: Served, max_rows: int) -> str:
         return f"{reason}: run request by request"
     served.set_batching(True, max_rows)
     served.run_once({name: np.concatenate([array] * min(WIDE_ROWS, max_rows)) for name, array in rows[0].items()})
-    served.learn_from(min(WIDE_ROWS, max_rows))
+    served.learn_from()
+    served.run_once(rows[0])  # READY tells where a run of this size would happen
     return ""
 
 

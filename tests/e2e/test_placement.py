@@ -1,0 +1,60 @@
+"""A model whose time depends on what it is asked delays nobody, whether that was foreseen or not."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from proxy.config.schema import Config
+from proxy.models import artifact
+from proxy.server.embedded import in_thread
+from tests.models import loop_of_steps
+
+STEPS = 3_000_000  # seconds of work, a few microseconds a step
+
+
+def _config(folder: Path) -> Config:
+    (folder / "steps.onnx").write_bytes(loop_of_steps())
+    value = {"y": [[0.0, 0.0, 0.0, 0.0]]}
+    return Config.model_validate(
+        {
+            "listen": {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"},
+            "repository": folder / "steps.onnx",
+            "models": {"steps": {"deadline": "200ms", "fallback": [{"value": value}]}},
+        }
+    )
+
+
+def _ask(client: triton.InferenceServerClient, steps: int) -> tuple[dict[str, str], float]:
+    x = triton.InferInput("x", [1, 4], "FP32")
+    x.set_data_from_numpy(np.ones((1, 4), np.float32))
+    s = triton.InferInput("steps", [1, 1], "INT64")
+    s.set_data_from_numpy(np.array([[steps]]))
+    started = time.monotonic()
+    parameters = client.infer("steps", [x, s]).get_response().parameters
+    return {name: value.string_param for name, value in parameters.items()}, time.monotonic() - started
+
+
+def test_a_model_with_a_loop_runs_in_a_thread_from_its_first_request(tmp_path: Path) -> None:
+    with in_thread(_config(tmp_path)) as application:
+        served = application.models[0].served
+        assert served.placement() == "thread"
+        _ask(triton.InferenceServerClient(str(application.grpc_address)), 1)
+        assert served.lane_runs == 1
+
+
+def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact, "unpredictable", lambda model: "")
+    with in_thread(_config(tmp_path)) as application:
+        served = application.models[0].served
+        assert served.placement() == "loop"
+        client = triton.InferenceServerClient(str(application.grpc_address))
+        parameters, seconds = _ask(client, STEPS)
+        assert parameters["modelward_fallback"] == "deadline"
+        assert seconds < 1.0
+        assert (served.terminated, served.lane_runs, served.placement()) == (1, 1, "thread")
+        assert _ask(client, 1)[0] == {}
