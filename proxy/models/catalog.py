@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from proxy.models.suggest import did_you_mean
-from proxy.server.protocol import Code, RpcError, clip
+from proxy.status import Code, RpcError, clip
 
 if TYPE_CHECKING:
     from proxy.models.artifact import TensorSpec

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import uvloop
 
-from proxy.config.schema import Config, Listen
 from proxy.config.address import Address
+from proxy.config.schema import Config, Listen
 from proxy.server.app import Application, running
 
 

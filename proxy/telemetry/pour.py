@@ -7,7 +7,7 @@ from typing import Any
 from native.pipeline import Server
 from native.served import Served
 from proxy.models.catalog import BatchStatistics, Statistics
-from proxy.server.protocol import Code
+from proxy.status import Code
 from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
 
 NS = 1e9
