@@ -8,10 +8,12 @@ cdef class Call:
     cdef readonly dict metadata   # header name -> value; -bin values as they came
     cdef public object task       # the coroutine's task; cancelled when the client lets go
     cdef object messages          # deque of bytes
+    cdef size_t held              # their bytes, which count as in flight
     cdef object waiter            # future of whoever waits for a message
     cdef object room              # future of whoever waits for the output to drain
     cdef bint ended               # no more messages will come
 
+    cdef void hold(self, Py_ssize_t more) noexcept
     cdef int take(self, Buffer *message) except -1
     cdef int end(self) except -1
     cdef int gone(self) except -1

@@ -14,7 +14,6 @@ from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport VERDICT_TEXT
 
 cdef enum:
-    HELD_MESSAGES = 8             # unread messages before the client's window stays shut
     OUT_CAP = 262144              # unsent bytes before a sender waits
 
 
@@ -51,6 +50,7 @@ cdef class Call:
 
     cdef int take(self, Buffer *message) except -1:
         self.messages.append(PyBytes_FromStringAndSize(<const char *>message.data, message.size))
+        self.hold(message.size)
         release(self.stream.conn.wire, message)
         self.stream.inflight += 1
         wake(self.waiter)
@@ -61,7 +61,12 @@ cdef class Call:
         wake(self.waiter)
         return 0
 
+    cdef void hold(self, Py_ssize_t more) noexcept:
+        self.held += more
+        self.stream.conn.wire.inflight_bytes += more
+
     cdef int gone(self) except -1:
+        self.hold(-<Py_ssize_t>self.held)
         self.stream = NULL
         self.ended = True
         wake(self.waiter)
@@ -87,6 +92,7 @@ cdef class Call:
             await self.waiter
         message = self.messages.popleft()
         if self.stream != NULL:
+            self.hold(-len(message))
             self.stream.inflight -= 1
             open_window(self.stream)
             settle(self.stream)

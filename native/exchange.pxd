@@ -58,6 +58,7 @@ cdef struct Stream:
     uint32_t headers
     int64_t entered               # ns; when the headers were complete
     int64_t active                # ns; last byte either way
+    int64_t begun                 # ns; first byte of the message that is arriving
     int64_t timeout               # ns; grpc-timeout; 0 absent
     uint8_t prefix[5]             # of the message that is arriving
     uint8_t prefix_size
@@ -83,12 +84,13 @@ cdef struct Conn:
     Conn *next_dirty
     bint dirty                    # in wire.dirty: something may be written
     bint handshaken               # SETTINGS has come
-    bint closing
+    bint closing                  # nothing more is read or written but what the transport holds
     bint paused                   # the transport holds more than the cap: nothing more is written or read
     bint queued                   # the transport may hold bytes: writing past it would reorder
     int64_t opened
     int64_t active                # ns; last read
     int64_t stalled               # ns; since when paused
+    int64_t faults                # ns; when the resets that its errors have cost us are forgotten (GCRA)
     uint64_t peer                 # keys of the peer's budgets
     uint64_t identity             # anonymous clients are known by their address
     int fd
@@ -159,7 +161,7 @@ cdef struct Exchange:
     Buffer body                   # the message: views and id point into it
     Buffer converted              # typed contents in raw form: views may point into it
     mw_span id                    # the client's request id
-    mw_view *view                 # the model's inputs in the model's order: inline_view, or owned
+    mw_view *view                 # inputs of the model asked for, in its order: inline_view, or owned
     int64_t *dims                 # their dimensions, one input after the other: inline_dims, or owned
     mw_view inline_view[INLINE_TENSORS]
     int64_t inline_dims[INLINE_DIMENSIONS]

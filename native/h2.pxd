@@ -11,7 +11,7 @@ cdef class Listener:
     cdef readonly Limiter limiter
     cdef Limiter arrivals                 # new connections per peer; None for no limit
     cdef readonly object connections      # set of Connection
-    cdef dict peers                       # address -> open connections
+    cdef dict peers                       # key -> open connections
     cdef public int max_connections
     cdef public int max_per_peer
     cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
@@ -25,6 +25,6 @@ cdef class Connection:
     cdef Listener listener                # keeps conn.wire alive
     cdef object transport                 # None after connection_lost
     cdef str peer_name
-    cdef str peer_address
+    cdef bytes peer_key                   # of the peer's budgets: its address, or its network where it has many
 
 cdef void flush_all(Wire *wire) noexcept

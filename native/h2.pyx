@@ -13,7 +13,8 @@ import ipaddress
 
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire)
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER,
+    Conn, Stream, Wire)
 from native.grpc cimport parse_timeout, wants_gzip
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
@@ -41,6 +42,7 @@ cdef enum:
     CONNECTION_WINDOW = 1048576
     RESET_BURST = 1000            # client resets per connection, as nghttp2 limits them (CVE-2023-44487)
     RESET_RATE = 33
+    FAULT_BURST = 100             # resets that a client's errors make us send, likewise (CVE-2025-8671)
 
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
 cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -58,6 +60,9 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, 
     if s == NULL:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, s)
+    # the next check is far away on an idle connection; a request must not wait that long for its timeout
+    if mw_timer_due_ns(&c.timer) > c.wire.now + 2 * SECOND:
+        watch(c, c.wire.now + SECOND)
     return 0
 
 
@@ -141,9 +146,6 @@ cdef void on_request_headers(Conn *c, Stream *s) noexcept:
         refuse_for(s, REASON_UNSUPPORTED_ENCODING, "grpc-encoding is not supported; use identity or gzip")
         return
     wire.hooks.headers(s, wire.now)
-    # the next check is far away on an idle connection; a request must not wait that long for its timeout
-    if mw_timer_due_ns(&c.timer) > wire.now + 2 * SECOND:
-        watch(c, wire.now + SECOND)
 
 
 cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
@@ -178,6 +180,13 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
     return 0
 
 
+cdef void count_fault(Conn *c) noexcept:
+    """nghttp2 limits the resets that a client sends; those that it makes us send cost as much."""
+    c.faults = max(c.faults, c.wire.now) + SECOND // RESET_RATE
+    if c.faults - c.wire.now > FAULT_BURST * (SECOND // RESET_RATE):
+        nghttp2_session_terminate_session(c.session, NGHTTP2_ENHANCE_YOUR_CALM)
+
+
 cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
     """An answer has ended before its request has: the rest of the request is not wanted.
 
@@ -189,6 +198,9 @@ cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *use
         s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
         if s != NULL and not s.remote_ended:
             nghttp2_submit_rst_stream(session, 0, s.id, NGHTTP2_NO_ERROR)
+    elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR and \
+            frame.rst_stream.error_code != NGHTTP2_CANCEL:
+        count_fault(<Conn *>user)
     return 0
 
 
@@ -251,7 +263,7 @@ cdef void flush(Conn *c) noexcept:
     cdef const uint8_t *piece
     cdef size_t used = 0
     cdef ssize_t n = 0
-    if c.session == NULL:
+    if c.session == NULL or c.closing:
         return
     while not c.paused:
         n = nghttp2_session_mem_send(c.session, &piece)
@@ -266,14 +278,13 @@ cdef void flush(Conn *c) noexcept:
         used += n
     if used:
         write_out(c, buffer, used)
-    if c.session == NULL or c.closing:
+    if c.session == NULL:
         return
     if n < 0:
         c.closing = True
         connection.transport.abort()
     elif not c.paused and not nghttp2_session_want_read(c.session) and not nghttp2_session_want_write(c.session):
-        c.closing = True
-        connection.transport.close()
+        close_soon(c)
 
 
 cdef void flush_all(Wire *wire) noexcept:
@@ -294,6 +305,24 @@ cdef void watch(Conn *c, int64_t due) noexcept:
     timer_add(connection.listener.wheel, &c.timer, due)
 
 
+cdef void close_soon(Conn *c) noexcept:
+    """The transport writes what it holds and closes; a client that does not take it is cut off in time."""
+    cdef Connection connection = <Connection>c.owner
+    if not c.closing:
+        c.closing = True
+        watch(c, c.wire.now + c.wire.stall_timeout)
+        connection.transport.close()
+
+
+cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
+    """The request, or a message of its stream, is taking too long to arrive, and not because we keep the window shut."""
+    if s.remote_ended or s.withheld:
+        return False
+    if s.method == METHOD_STREAM_INFER or (s.method == METHOD_COLD and s.messages):
+        return s.prefix_size and now - s.begun > wire.request_timeout
+    return now - s.entered > wire.request_timeout
+
+
 cdef void check_streams(Conn *c, int64_t now) noexcept:
     cdef Stream *s = c.streams
     cdef Stream *after
@@ -303,8 +332,11 @@ cdef void check_streams(Conn *c, int64_t now) noexcept:
             # its answer is ready, and the client takes none of it
             if now - s.active > c.wire.stall_timeout:
                 reset(s, NGHTTP2_CANCEL)
-        elif not s.remote_ended and s.method == METHOD_INFER and now - s.entered > c.wire.request_timeout:
-            refuse_for(s, REASON_SLOW_REQUEST, "the request did not arrive in time")
+        elif overdue(s, c.wire, now):
+            if s.method == METHOD_NONE:
+                reset(s, NGHTTP2_CANCEL)
+            else:
+                refuse_for(s, REASON_SLOW_REQUEST, "the request did not arrive in time")
         elif now - s.active > c.wire.idle_stream_timeout:
             reset(s, NGHTTP2_CANCEL)
         s = after
@@ -318,16 +350,15 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
     if c.session == NULL:
         return
     wire.now = now
-    if (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (c.paused and now - c.stalled >= wire.stall_timeout):
+    if c.closing or (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (c.paused and now - c.stalled >= wire.stall_timeout):
         connection.transport.abort()
         return
     check_streams(c, now)
     if c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
         nghttp2_session_terminate_session(c.session, NGHTTP2_NO_ERROR)
         mark(c)
-        flush_all(wire)
-        return
-    if not c.handshaken:
+        watch(c, now + SECOND)    # until it is written, and the connection closes
+    elif not c.handshaken:
         watch(c, c.opened + wire.handshake_timeout)
     elif c.open_streams or c.paused:
         watch(c, now + SECOND)
@@ -364,11 +395,10 @@ cdef class Connection:
             # an IPv6 host owns a /64 at least: its budget is that of the network
             key = address.packed[:8] if address.version == 6 else address.packed
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
-            self.peer_address = str(address)
         else:
-            key = b"unix"
+            key = b"unix:"     # not four bytes, as an address would be
             self.peer_name = "unix:"
-            self.peer_address = "unix"
+        self.peer_key = key
         wire.now = mw_now_ns()
         if not self.listener.admit(self, key):
             transport.abort()
@@ -402,7 +432,7 @@ cdef class Connection:
     def buffer_updated(self, Py_ssize_t size):
         cdef Conn *c = &self.conn
         cdef Wire *wire = c.wire
-        if c.session == NULL:
+        if c.session == NULL or c.closing:
             return
         wire.now = mw_now_ns()
         c.active = wire.now
@@ -411,7 +441,7 @@ cdef class Connection:
             nghttp2_session_terminate_session(c.session, NGHTTP2_PROTOCOL_ERROR)
             flush_all(wire)
             if self.transport is not None:
-                self.transport.close()
+                close_soon(c)
             return
         # with a batch to come in this tick, its answers and everything else leave in one write per connection
         if not wire.batch_pending:
@@ -520,14 +550,14 @@ cdef class Listener:
         self.wire.stall_timeout = stalled
 
     cdef bint admit(self, Connection connection, bytes key) except -1:
-        cdef int of_peer = self.peers.get(connection.peer_address, 0)
+        cdef int of_peer = self.peers.get(key, 0)
         cdef int64_t retry = 0
         if self.arrivals is not None and self.arrivals.admit(
                 self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now, &retry) != MW_ADMITTED:
             return False
         if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer or self.wire.draining:
             return False
-        self.peers[connection.peer_address] = of_peer + 1
+        self.peers[key] = of_peer + 1
         self.connections.add(connection)
         self.wire.connections += 1
         return True
@@ -538,11 +568,11 @@ cdef class Listener:
             return 0
         self.connections.discard(connection)
         self.wire.connections -= 1
-        of_peer = self.peers[connection.peer_address] - 1
+        of_peer = self.peers[connection.peer_key] - 1
         if of_peer:
-            self.peers[connection.peer_address] = of_peer
+            self.peers[connection.peer_key] = of_peer
         else:
-            del self.peers[connection.peer_address]
+            del self.peers[connection.peer_key]
         return 0
 
 

@@ -20,8 +20,12 @@ cdef extern from "nghttp2/nghttp2.h":
     ctypedef struct nghttp2_headers:
         nghttp2_frame_hd hd
         nghttp2_headers_category cat
+    ctypedef struct nghttp2_rst_stream:
+        nghttp2_frame_hd hd
+        uint32_t error_code
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
+        nghttp2_rst_stream rst_stream
         nghttp2_headers headers
     ctypedef struct nghttp2_nv:
         uint8_t *name
@@ -43,6 +47,7 @@ cdef extern from "nghttp2/nghttp2.h":
     enum:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
+        NGHTTP2_RST_STREAM
         NGHTTP2_SETTINGS
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM

@@ -3,10 +3,9 @@
 Every verdict leaves through `refuse_exchange` or the ladder, every answer through `answer`, every finished exchange
 through `record`.
 """
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
@@ -15,11 +14,9 @@ from native.exchange cimport (
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model, Rung
-from native.oip cimport take_tensors
 from native.reply cimport fallback_name, reply_from_constants, reply_stream_error
 from native.state cimport State
 from native.stream cimport finish, open_window, send_message
-from native.tensor cimport mw_view
 from native.verdict cimport (
     CODE_OK, REASON_DEADLINE, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, code_of)
 
@@ -76,7 +73,7 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
             if reply_from_constants(x, rung, &reply):
                 answer(server, x, &reply, now)
                 return True
-        elif (x.client_due == 0 or x.client_due > now) and remap(x, m, rung):
+        elif x.client_due == 0 or x.client_due > now:
             x.due = x.client_due
             if x.due:
                 set_deadline(server, x)
@@ -84,39 +81,6 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
             if server.scheduler.enqueue(x, rung.model):
                 return True
     return False
-
-
-cdef bint remap(Exchange *x, Model *asked, Rung *rung) noexcept:
-    """Puts the tensors into the order of the rung's model."""
-    cdef mw_view *view = x.view
-    cdef int64_t *dims = x.dims
-    cdef mw_view inline_view[4]
-    cdef int64_t inline_dims[16]
-    cdef bint owned_view = x.view != x.inline_view, owned_dims = x.dims != x.inline_dims, good
-    cdef size_t total = 0, at = 0, from_at
-    cdef uint32_t i, k
-    if not owned_view:
-        memcpy(inline_view, view, sizeof(inline_view))
-        view = inline_view
-    if not owned_dims:
-        memcpy(inline_dims, dims, sizeof(inline_dims))
-        dims = inline_dims
-    for i in range(rung.model.input_count):
-        total += rung.model.inputs[i].rank
-    good = take_tensors(x, rung.model.input_count, total)
-    if good:
-        for i in range(rung.model.input_count):
-            from_at = 0
-            for k in range(rung.inputs[i]):
-                from_at += asked.inputs[k].rank
-            x.view[i] = view[rung.inputs[i]]
-            memcpy(x.dims + at, dims + from_at, rung.model.inputs[i].rank * sizeof(int64_t))
-            at += rung.model.inputs[i].rank
-    if owned_view:
-        free(view)
-    if owned_dims:
-        free(dims)
-    return good
 
 
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:

@@ -366,7 +366,9 @@ cdef class Server(State):
             task.cancel()
         for connection in list(self.listener.connections):
             connection.abort()
+            connection.connection_lost(None)    # the loop may tell it when this server is no more
         self.scheduler.stop()
+        self.listener.wheel.after = NULL
 
     def drain(self):
         """No new connections or streams; what is under way is finished. `busy` tells when that is done."""

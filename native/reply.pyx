@@ -36,6 +36,7 @@ cdef extern from "oip.h" nogil:
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
     FRAME = 5
+    REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
     LARGEST = 0x7fffffff          # bytes of a message: protobuf's own bound
 
 # The reply in hand: one per process, overwritten by the next.
@@ -89,6 +90,8 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     cdef size_t size = mw_oip_reply_size(&REPLY)
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
+    if size > REPLY_BYTES:
+        return False
     if size > LARGEST - STREAM_PREFIX:
         return False
     if buffer_reserve(out, FRAME + extra + size) < 0:

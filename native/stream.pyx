@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from native.exchange cimport (
-    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
+    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
 from native.grpc cimport buffer_free, buffer_reserve, deflate_message, ending_clear, ending_of, inflate_message
 from native.nghttp2 cimport *
 from native.verdict cimport (
@@ -14,7 +14,8 @@ from native.verdict cimport (
     REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict)
 
 cdef enum:
-    FIRST_BYTES = 16384           # taken for a message before its bytes have come, however long it says it is
+    FIRST_BYTES = 1024            # taken for a message before its bytes have come, however long it says it is
+    COLD_BYTES = 65536            # of one message to a cold method: they hold names only
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
     GZIP_CAP = 262144             # larger answers go uncompressed: compressing one would hold the loop for milliseconds
     SPARE_STREAMS = 4096
@@ -274,6 +275,8 @@ cdef bint begin_message(Stream *s) noexcept:
         refuse_size(s, REASON_MESSAGE_TOO_LARGE,
                     "message is larger than the limit of %zu bytes; send smaller batches or raise limits.message_size",
                     wire.message_size)
+    elif s.method == METHOD_COLD and s.expected > COLD_BYTES:
+        refuse_size(s, REASON_MESSAGE_TOO_LARGE, "message is larger than the %zu bytes that this method takes", COLD_BYTES)
     elif s.whole:
         refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call carries more than one message")
     else:
@@ -284,18 +287,20 @@ cdef bint begin_message(Stream *s) noexcept:
 cdef bint end_message(Stream *s) noexcept:
     """All bytes of a message are here."""
     cdef Wire *wire = s.conn.wire
-    cdef size_t before = s.message.capacity
+    cdef size_t before = s.message.capacity, limit = wire.message_size
     cdef int bad
     s.prefix_size = 0
     if s.compressed:
-        bad = inflate_message(&s.message, wire.message_size)
+        if s.method == METHOD_COLD:
+            limit = min(limit, <size_t>COLD_BYTES)
+        bad = inflate_message(&s.message, limit)
         wire.inflight_bytes += s.message.capacity - before
         if bad == -1:
             refuse_for(s, REASON_MALFORMED_FRAMING, "a message is marked as gzip and is not")
             return False
         if bad == -2:
             refuse_size(s, REASON_INFLATED_TOO_LARGE,
-                        "gzip message inflates beyond %zu bytes or to more than 100 times its size", wire.message_size)
+                        "gzip message inflates beyond %zu bytes or to more than 100 times its size", limit)
             return False
         if bad == -3:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
@@ -314,6 +319,8 @@ cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept:
     cdef int bad
     while size:
         if s.prefix_size < 5:
+            if s.prefix_size == 0:
+                s.begun = wire.now
             n = min(size, <size_t>(5 - s.prefix_size))
             memcpy(s.prefix + s.prefix_size, data, n)
             s.prefix_size += n
@@ -323,7 +330,7 @@ cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept:
                 return
             if not begin_message(s):
                 return
-            if s.expected and grow(wire, &s.message, min(s.expected, <uint32_t>FIRST_BYTES)) < 0:
+            if s.expected and grow(wire, &s.message, min(<size_t>s.expected, max(size, <size_t>FIRST_BYTES))) < 0:
                 refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
                 return
         n = min(size, s.expected - s.message.size)

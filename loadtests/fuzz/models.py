@@ -26,11 +26,12 @@ def open_models() -> list[Served]:
     guarded.set_anomaly(profile.kernel, ["input"], "tag", 0.01)
     mlp.set_ladder([VALUE])
     guarded.set_ladder([mlp])
-    steep.set_ladder([_open("second", lookup("b", "a")), _open("third", lookup("a", "b")), [((1,), bytes(8), True)]])
+    second, third = _open("second", lookup("b", "a")), _open("third", lookup("a", "b"))
+    steep.set_ladder([second, third, [((1,), bytes(8), True)]])
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
     return [
-        guarded, mlp, slow, steep,
+        guarded, mlp, slow, steep, second, third,
         _open("anything", models.identity(TensorProto.FLOAT, ("batch", "columns"))),
         _open("fixed", models.fixed_batch()),
         _open("strings", models.strings()),

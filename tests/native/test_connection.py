@@ -1,0 +1,353 @@
+"""Whole connections over simulated transports: what arrives how, who lets go when, and what is left afterwards."""
+
+import ctypes
+import gc
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loadtests.fuzz import frames
+from loadtests.fuzz.frames import PREFACE, frame, settings
+from loadtests.fuzz.script import REQUEST, TEMPLATES, play
+from loadtests.fuzz.simulation import Simulation
+from native.pipeline import Server
+from native.served import Served
+from proxy.server.protocol import message_class
+from tests.e2e.h2client import framed
+from tests.native.simulated import INFER, REFLECTION, STREAM_INFER, WATCH, Client, Start, models, start
+
+__all__ = ["models", "start"]  # fixtures
+
+RESPONSE = message_class("inference.ModelInferResponse")
+USUAL, SLOW = TEMPLATES[0], TEMPLATES[3]
+KIB = 1024
+SECOND = 1_000_000_000
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
+ENHANCE_YOUR_CALM = 11
+
+
+def gauge(simulation: Simulation, name: str) -> int:
+    return int(simulation.server.totals()[name])
+
+
+def steep(a: list[int], b: list[int]) -> bytes:
+    request = REQUEST(model_name="steep")
+    for name, values in (("a", a), ("b", b)):
+        request.inputs.add(name=name, datatype="INT64", shape=[1, len(values)])
+        request.raw_input_contents.append(np.array(values, np.int64).tobytes())
+    return bytes(request.SerializeToString())
+
+
+# ---- bytes as they come
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9, 100])
+def test_a_request_may_arrive_in_pieces_of_any_size(start: Start, size: int) -> None:
+    client = Client(start())
+    stream = client.begin()
+    client.h2.send_data(stream, framed(USUAL), end_stream=True)
+    client.flush([size] * 1000)
+    client.simulation.settle()
+    client.read()
+    reply = client.replies[stream]
+    assert reply.code == 0
+    assert RESPONSE.FromString(reply.messages[0][1]).id == "usual"
+
+
+def test_requests_of_one_read_are_one_run(start: Start, models: list[Served]) -> None:
+    client = Client(start())
+    (mlp,) = (m for m in models if m.name == "mlp")
+    before = mlp.totals()
+    streams = [client.infer(USUAL) for _ in range(8)]
+    client.simulation.settle()
+    client.read()
+    assert [client.replies[s].code for s in streams] == [0] * 8
+    assert mlp.totals()["runs"] - before["runs"] == 1
+
+
+# ---- the ladder
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "answer", "source"),
+    [
+        ([1, 2], [0, 3, 1], 30 - 3, ""),
+        ([9, 2], [0, 3, 1], 40 - 9, "model:second"),
+        ([-9, 1], [0, 9, 1], 0, "value"),
+    ],
+)
+def test_each_model_of_a_ladder_gets_its_own_inputs(start: Start, a: list[int], b: list[int], answer: int, source: str) -> None:
+    # second declares b before a: it looks up b; third, as the first, looks up a
+    reply = Client(start()).call(steep(a, b))
+    assert reply.code == 0
+    response = RESPONSE.FromString(reply.messages[0][1])
+    assert struct.unpack("<q", response.raw_output_contents[0]) == (answer,)
+    assert response.parameters["modelward_fallback_source"].string_param == source
+
+
+def test_a_second_model_on_the_ladder_is_not_given_what_the_first_was(start: Start, models: list[Served]) -> None:
+    (third,) = (m for m in models if m.name == "third")
+    before = third.failures
+    Client(start()).call(steep([9], [7, 8, 9]))
+    # the run of third fails for its own input, a, and not because another's lies in its place
+    assert third.failures == before + 1
+    assert "idx=9" in (third.last_failure or "")
+
+
+# ---- what a slow or silent client costs
+
+
+def test_a_declared_length_takes_little_memory_before_its_bytes_come(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation)
+    for _ in range(100):
+        client.send(client.begin(), struct.pack(">BI", 0, 1 << 20))
+    assert gauge(simulation, "inflight_bytes") <= 100 * KIB
+
+
+@pytest.mark.parametrize("path", [INFER, STREAM_INFER, REFLECTION])
+def test_a_message_that_drips_is_given_up_after_the_request_timeout(start: Start, path: str) -> None:
+    simulation = start()
+    simulation.server.listener.set_timeouts(5 * SECOND, 10 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)
+    client = Client(simulation)
+    stream = client.begin(path)
+    client.send(stream, struct.pack(">BI", 0, 1000) + b"x")
+    simulation.loop.advance(6)
+    assert not client.replies[stream].over
+    client.send(stream, b"x")
+    simulation.loop.advance(6)
+    client.read()
+    assert client.replies[stream].code == DEADLINE_EXCEEDED
+    assert client.replies[stream].reason == "SLOW_REQUEST"
+    assert gauge(simulation, "inflight_bytes") == 0
+
+
+def test_a_stream_may_rest_between_messages(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.set_timeouts(5 * SECOND, 10 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)
+    client = Client(simulation)
+    stream = client.begin(STREAM_INFER)
+    client.send(stream, framed(USUAL))
+    simulation.settle()
+    simulation.loop.advance(60)
+    client.read()
+    assert not client.replies[stream].over
+    assert len(client.replies[stream].messages) == 1
+
+
+def test_a_header_block_that_never_ends_is_given_up(start: Start) -> None:
+    simulation = start()
+    peer = simulation.connect()
+    peer.send(PREFACE + settings())
+    peer.send(frame(frames.HEADERS, 1, frames.literals([(b":method", b"POST")])))  # without END_HEADERS
+    peer.taken.clear()
+    simulation.loop.advance(20)
+    assert frame(frames.RST_STREAM, 1, struct.pack(">I", 8)) not in peer.taken
+    simulation.loop.advance(20)
+    assert frame(frames.RST_STREAM, 1, struct.pack(">I", 8)) in peer.taken
+
+
+def test_a_client_that_does_not_take_the_last_bytes_is_cut_off(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation)
+    client.peer.transport.let_read(False)
+    client.peer.send(frame(frames.DATA, 0, b"no stream"))  # a connection error: GOAWAY, then the end
+    simulation.loop.tick(3)
+    assert client.peer.transport.is_closing() and not client.peer.transport.lost
+    simulation.loop.advance(29)
+    assert not client.peer.transport.lost
+    simulation.loop.advance(3)
+    assert client.peer.transport.aborted and client.peer.transport.lost
+    assert gauge(simulation, "connections") == 0
+
+
+def test_an_idle_connection_that_does_not_read_is_closed_all_the_same(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation)
+    client.call(USUAL)
+    client.peer.transport.let_read(False)
+    for _ in range(8):
+        simulation.loop.advance(900)
+    assert client.peer.transport.lost
+
+
+def test_answers_that_nobody_reads_stop_a_stream_instead_of_piling_up(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation, window=0)
+    stream = client.begin(STREAM_INFER)
+    wrong = framed(b"") * 3000
+    sent = 0
+    for _ in range(400):
+        taken = client.send(stream, wrong)
+        sent += taken
+        simulation.loop.tick()
+        client.read()
+        if taken == 0:
+            break
+    assert taken == 0, f"{sent} bytes of requests, none of whose answers was read"
+    assert sent < 1 << 20
+
+
+def test_bytes_withheld_by_a_stream_go_back_to_the_connection_when_it_ends(start: Start) -> None:
+    client = Client(start(), window=0)
+    whole = client.h2.outbound_flow_control_window
+    for _ in range(4):
+        stream = client.begin(STREAM_INFER)
+        while client.send(stream, framed(b"") * 3000):
+            pass
+        client.h2.reset_stream(stream)
+        client.flush()
+        client.read()
+    assert client.h2.outbound_flow_control_window >= whole // 2
+
+
+# ---- cold calls
+
+
+def test_a_message_to_a_cold_method_is_small(start: Start) -> None:
+    client = Client(start())
+    stream = client.begin(REFLECTION)
+    client.send(stream, struct.pack(">BI", 0, 65537))
+    client.read()
+    assert client.replies[stream].code == RESOURCE_EXHAUSTED
+    assert client.replies[stream].reason == "MESSAGE_TOO_LARGE"
+
+
+def test_messages_that_a_coroutine_has_not_read_count_as_in_flight(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation)
+    stream = client.begin(WATCH)
+    client.send(stream, framed(b"") + framed(b"\x0a\x00" * 500))
+    held = gauge(simulation, "inflight_bytes")
+    assert held >= 1000
+    client.peer.leave()
+    assert gauge(simulation, "inflight_bytes") == 0
+
+
+# ---- connections of one peer, resets
+
+
+def test_a_host_is_its_ipv6_network_when_its_connections_are_counted(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_per_peer = 3
+    peers = [simulation.connect((f"2001:db8::{host}", 50000)) for host in range(1, 6)]
+    assert [peer.open for peer in peers] == [True, True, True, False, False]
+    assert simulation.connect(("2001:db8:0:1::1", 50000)).open
+
+
+def test_resets_that_a_client_provokes_end_its_connection(start: Start) -> None:
+    client = Client(start())
+    for _ in range(120):
+        if not client.peer.open:
+            break
+        stream = client.begin()
+        client.peer.send(frame(frames.WINDOW_UPDATE, stream, struct.pack(">I", 2**31 - 1)))  # too wide: a stream error
+        client.simulation.loop.tick()
+        client.read()
+    assert not client.peer.open
+    assert client.terminated == ENHANCE_YOUR_CALM
+
+
+# ---- who lets go when
+
+
+@pytest.mark.parametrize("model", [USUAL, SLOW], ids=["loop", "lane"])
+@pytest.mark.parametrize("ticks", range(4))
+@pytest.mark.parametrize("how", ["reset", "leave", "abort"])
+def test_a_client_may_let_go_at_any_point(start: Start, model: bytes, ticks: int, how: str) -> None:
+    simulation = start()
+    client, other = Client(simulation), Client(simulation)
+    stream = client.infer(model)
+    streaming = client.begin(STREAM_INFER)
+    client.send(streaming, framed(model) * 3)
+    kept = other.infer(model, [("grpc-timeout", "30S")])
+    simulation.loop.tick(ticks)
+    if how == "reset":
+        for each in (stream, streaming):
+            client.peer.send(frame(frames.RST_STREAM, each, struct.pack(">I", 8)))
+    elif how == "leave":
+        client.peer.leave()
+    else:
+        client.peer.protocol.abort()
+    simulation.settle()
+    other.read()
+    assert other.replies[kept].over
+
+
+def test_a_run_that_was_given_up_in_its_lane_does_not_harm_the_next(start: Start) -> None:
+    simulation = start()
+    for _ in range(3):
+        client = Client(simulation)
+        client.infer(SLOW)
+        simulation.loop.tick(2)
+        client.peer.leave()
+        simulation.settle()
+    assert Client(simulation).call(SLOW).code in (0, DEADLINE_EXCEEDED)
+
+
+def test_a_stopped_server_is_let_go_of_at_once(start: Start, models: list[Served]) -> None:
+    simulation = start()
+    client = Client(simulation)
+    client.infer(SLOW)
+    client.begin(WATCH)
+    simulation.loop.tick(2)
+    assert isinstance(simulation.server, Server)
+    simulation.server.stop()
+    assert gauge(simulation, "inflight") == gauge(simulation, "connections") == 0
+    simulation.loop.tick(3)  # the transports tell their protocols only now
+    assert client.peer.transport.lost
+
+
+def test_deadlines_of_answered_requests_leave_the_wheel(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation)
+    for _ in range(50):
+        assert client.call(USUAL, [("grpc-timeout", "1H")]).code == 0
+    client.peer.leave()
+    assert simulation.wheel.next_ns() is None
+
+
+# ---- memory
+
+
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks",
+                                                     "fsmblks", "uordblks", "fordblks", "keepcost")]  # fmt: skip
+
+
+def allocated() -> int:
+    """Bytes that the C heap has given out; under AddressSanitizer by its own count."""
+    libc: Any = ctypes.CDLL(None)
+    try:
+        count = libc.__sanitizer_get_current_allocated_bytes
+    except AttributeError:
+        libc.mallinfo2.restype = Mallinfo2
+        info = libc.mallinfo2()
+        return int(info.uordblks + info.hblkhd)
+    count.restype = ctypes.c_size_t
+    return int(count())
+
+
+def test_what_connections_take_from_the_heap_they_give_back(models: list[Served]) -> None:
+    from loadtests.fuzz.seeds import programs  # noqa: PLC0415 - needs clients that only this test imports
+    from loadtests.fuzz.simulation import SimulatedLoop  # noqa: PLC0415
+
+    loop = SimulatedLoop()
+    seeds = list(programs().values())
+
+    def round_of_all() -> None:
+        for seed in seeds:
+            play(seed, loop, models)
+        gc.collect()
+
+    for _ in range(3):
+        round_of_all()  # pools, caches of ONNX Runtime and Python fill
+    before = allocated()
+    rounds = 4
+    for _ in range(rounds):
+        round_of_all()
+    grown = allocated() - before
+    loop.close()
+    assert grown < rounds * len(seeds) * 64, f"{grown} bytes in {rounds * len(seeds)} servers with their connections"
