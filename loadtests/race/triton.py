@@ -20,7 +20,9 @@ from loadtests.tools.process import Process, started
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".cache" / "triton"
 WHEEL = "nvidia-pytriton==0.7.0"
-# Server and backend are all that is used, so pytriton's own dependencies stay away; the backend is built for numpy 1.
+# Server and backend are all that is used, so pytriton's own dependencies stay away. The backend is built for numpy 1:
+# with numpy 2 it reads arrays as empty, and the detour through DLPack adds half to its cost. For Python 3.13
+# there is no wheel of numpy 1; pip builds it, which takes minutes and a C++ compiler.
 INSTALLS = ((WHEEL, "--no-deps"), ("numpy<2", "onnxruntime"))
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PACKAGES = HOME / "lib" / f"python{PYTHON}" / "site-packages"

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.race import report, rounds, spike
-from loadtests.race.contestant import Contestant, Running, WrongAnswer, check, expected_probabilities, request
+from loadtests.race import report, rounds, spike, triton
+from loadtests.race.contestant import Absent, Contestant, Running, WrongAnswer, check, expected_probabilities, request
 from loadtests.race.grpc_aio import GRPC_AIO
 from loadtests.race.ours import OURS, REFUSING
 from loadtests.race.rounds import Lane, Sample
@@ -40,8 +40,16 @@ def test_the_spike_is_absent_and_not_an_error_without_its_source(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MODELWARD_SHARED", str(tmp_path))
-    with pytest.raises(spike.Absent, match="MODELWARD_SHARED"):
+    with pytest.raises(Absent, match="MODELWARD_SHARED"):
         SPIKE.prepare(tmp_path)
+
+
+def test_triton_is_absent_and_not_an_error_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(triton, "SERVER", tmp_path / "tritonserver")
+    with pytest.raises(Absent, match="--with-triton"):
+        TRITON.prepare(tmp_path)
 
 
 @needs_h2load
