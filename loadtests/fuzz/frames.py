@@ -34,9 +34,7 @@ def _integer(value: int, bits: int) -> bytes:
 
 def literals(headers: list[Header]) -> bytes:
     """Literal fields without indexing (RFC 7541, section 6.2.2)."""
-    return b"".join(
-        b"\0" + _integer(len(name), 7) + name + _integer(len(value), 7) + value for name, value in headers
-    )
+    return b"".join(b"\0" + _integer(len(name), 7) + name + _integer(len(value), 7) + value for name, value in headers)
 
 
 def request_headers(path: bytes, more: list[Header] | None = None) -> list[Header]:

@@ -1,4 +1,4 @@
-"""The models a fuzzed connection finds: every datatype class, a profile, ladders, and one model that runs in a thread."""
+"""The models a fuzzed connection finds: a profile, ladders, strings, and one model that runs in a thread."""
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -11,7 +11,10 @@ from tests import models
 
 FEATURES = 6
 CLASSES = 2
-VALUE = [((1,), np.zeros(1, np.int64).tobytes(), True), ((1, CLASSES), np.full((1, CLASSES), 0.5, np.float32).tobytes(), True)]
+VALUE = [
+    ((1,), np.zeros(1, np.int64).tobytes(), True),
+    ((1, CLASSES), np.full((1, CLASSES), 0.5, np.float32).tobytes(), True),
+]
 
 
 def open_models() -> list[Served]:

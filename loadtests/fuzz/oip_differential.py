@@ -4,6 +4,7 @@
 
 Exit code 1, with the seed and the message in hex, at the first difference.
 """
+
 import argparse
 import sys
 from random import Random

@@ -1,4 +1,5 @@
 """Writes a starting corpus for oip_fuzzer: python -m loadtests.fuzz.oip_seeds FOLDER"""
+
 import sys
 from pathlib import Path
 from random import Random

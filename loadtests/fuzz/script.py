@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from loadtests.fuzz import frames
-from loadtests.fuzz.simulation import Peer, Simulation, SimulatedLoop
+from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation
 from native.limit import Limiter
 from native.served import Served
 from proxy.server.protocol import message_class
@@ -197,7 +197,9 @@ class Script:
 
     def window(self, peer: Peer) -> None:
         stream = self.stream()
-        peer.send(frames.frame(frames.WINDOW_UPDATE, stream if stream < 31 else 0, struct.pack(">I", 1 << (self.byte() & 31))))
+        peer.send(
+            frames.frame(frames.WINDOW_UPDATE, stream if stream < 31 else 0, struct.pack(">I", 1 << (self.byte() & 31)))
+        )
 
     def settings(self, peer: Peer) -> None:
         key, shift = self.byte() & 7, self.byte()

@@ -37,7 +37,7 @@ class Recorder:
         self.said = bytearray()
         self.backend = (host, int(port))
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:{}".format(self.listening.getsockname()[1])
+        self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -117,7 +117,11 @@ def cold(address: str) -> None:
         watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(check.SerializeToString(), timeout=5)
         next(watch)
         watch.cancel()
-        questions = [ask(list_services="x"), ask(file_containing_symbol="inference.GRPCInferenceService"), ask(file_by_filename="no")]
+        questions = [
+            ask(list_services="x"),
+            ask(file_containing_symbol="inference.GRPCInferenceService"),
+            ask(file_by_filename="no"),
+        ]
         reflect = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         assert len(list(reflect(iter([q.SerializeToString() for q in questions]), timeout=5))) == 3
 
@@ -137,14 +141,18 @@ def programs() -> dict[str, bytes]:
     for index in range(len(script.TEMPLATES)):
         made[f"infer-{index}"] = bytes([0, 2, 0, 0, 0, index, 0, 11, 3])
         made[f"limited-{index}"] = bytes([2, *([2, 0, 0, 1, 7, index, 0, 11, 0] * 3)])
-        made[f"stream-{index}"] = bytes([0, 1, 0, 1, 0, *([4, 0, 0, index, 0, 255] * 3), 11, 3, 4, 0, 8, index, 0, 255, 11, 3])
+        made[f"stream-{index}"] = bytes(
+            [0, 1, 0, 1, 0, *([4, 0, 0, index, 0, 255] * 3), 11, 3, 4, 0, 8, index, 0, 255, 11, 3]
+        )
         made[f"gzip-{index}"] = bytes([0, 1, 0, 0, 2, 4, 7, 4, 0, 11, index, 0, 255, 11, 3])
     for path in range(len(script.PATHS)):
         made[f"path-{path}"] = bytes([0, 2, 0, path, 0, 16, 0, 11, 3, 2, 1, path, 1, 2, 14, 0, 11, 3, 12, 8])
     for header in range(len(script.HEADERS)):
         made[f"header-{header}"] = bytes([0, 2, 0, 0, 1, header, 0, 0, 11, 3])
     made["reset-while-running"] = bytes([0, 2, 0, 0, 0, 3, 0, 11, 0, 6, 0, 5, 11, 0, 2, 1, 0, 0, 3, 0, 11, 3])
-    made["slow-reader"] = bytes([0, 8, 4, 128, *([2, 0, 0, 0, 8, 0] * 3), 11, 0, 12, 24, 13, 1, 9, 255, 11, 1, 12, 24, 13, 0])
+    made["slow-reader"] = bytes(
+        [0, 8, 4, 128, *([2, 0, 0, 0, 8, 0] * 3), 11, 0, 12, 24, 13, 1, 9, 255, 11, 1, 12, 24, 13, 0]
+    )
     made["slow-request"] = bytes([0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 0, 1, 0, 255, 12, 16, 11, 3])
     made["drained"] = bytes([0, 2, 0, 0, 0, 3, 0, 15, 255, 11, 0, 14, 3, 11, 3])
     made["two-clients"] = bytes([0, 2, 0, 0, 0, 3, 0, 130, 0, 0, 0, 3, 0, 11, 0, 14, 0, 11, 0, 142, 2, 11, 3])

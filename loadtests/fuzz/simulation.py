@@ -188,7 +188,8 @@ class Peer:
 
 
 class Simulation:
-    """One server on one simulated loop. Models are Served objects, which may be used by one simulation after another."""
+    """One server on one simulated loop. Models are Served objects, which one simulation after another may use, but not two
+    at a time: a lane tells the scheduler that began it."""
 
     def __init__(self, loop: SimulatedLoop, models: list[Served], limiter: Limiter | None = None) -> None:
         self.loop = loop
@@ -196,6 +197,7 @@ class Simulation:
         self.wheel = Wheel(loop, loop.now_ns)
         self.server = Server(self.wheel, limiter or Limiter(1024), [[model] for model in models])
         self.peers: list[Peer] = []
+        self.ended = False
         readiness = Readiness()
         readiness.set(True)
         dispatcher = methods.Dispatcher(methods.build(Catalog(map(_version, models)), readiness))
@@ -227,6 +229,9 @@ class Simulation:
 
     def end(self) -> None:
         """Every client leaves; what is left is asserted to be nothing."""
+        if self.ended:
+            return
+        self.ended = True
         for peer in self.peers:
             peer.leave()
         self.settle()

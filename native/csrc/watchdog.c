@@ -52,12 +52,13 @@ static void *watch(void *argument) {
             quiet_since = now;
         }
         if (now - quiet_since < LINGER_NS) {
-            struct timespec half = {w->limit_ns / 2 / 1000000000, w->limit_ns / 2 % 1000000000};
+            int64_t next = now + w->limit_ns / 2;
+            struct timespec until = {next / 1000000000, next % 1000000000};
             pthread_mutex_lock(&w->mutex);
+            if (!w->stop) pthread_cond_timedwait(&w->wake, &w->mutex, &until);
             int stop = w->stop;
             pthread_mutex_unlock(&w->mutex);
             if (stop) return NULL;
-            nanosleep(&half, NULL);
             continue;
         }
         pthread_mutex_lock(&w->mutex);
@@ -73,11 +74,15 @@ static void *watch(void *argument) {
 
 mw_watchdog *mw_watchdog_new(int64_t limit_ns) {
     mw_watchdog *w = calloc(1, sizeof *w);
+    pthread_condattr_t monotonic;
     sigset_t all, before;
     if (!w) return NULL;
     w->limit_ns = limit_ns;
     pthread_mutex_init(&w->mutex, NULL);
-    pthread_cond_init(&w->wake, NULL);
+    pthread_condattr_init(&monotonic); /* as mw_now_ns */
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     sigfillset(&all); /* signals belong to the main thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int bad = pthread_create(&w->thread, NULL, watch, w);

@@ -1,4 +1,4 @@
-"""A real HTTP/2 client (h2) at the other end of a simulated transport, and fixtures that end every simulation cleanly."""
+"""A real HTTP/2 client (h2) at the other end of a simulated transport; fixtures that end every simulation cleanly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from h2.settings import SettingCodes, Settings
 
 from loadtests.fuzz.models import open_models
-from loadtests.fuzz.simulation import Peer, Simulation, SimulatedLoop
+from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation
 from native.limit import Limiter
 from native.served import Served
 from tests.e2e.h2client import Reply, framed
@@ -35,16 +35,17 @@ def models() -> list[Served]:
 def start(models: list[Served]) -> Iterator[Start]:
     """Starts servers; at the end nothing may be left of any, and nothing may have been raised where nobody listens."""
     loop = SimulatedLoop()
-    started: list[Simulation] = []
+    running: list[Simulation] = []
     unheard: list[object] = []
     before, sys.unraisablehook = sys.unraisablehook, unheard.append
 
     def simulation(limiter: Limiter | None = None) -> Simulation:
-        started.append(Simulation(loop, models, limiter))
-        return started[-1]
+        running[:] = [each for each in running if not each.ended]
+        running.append(Simulation(loop, models, limiter))
+        return running[-1]
 
     yield simulation
-    for each in started:
+    for each in running:
         each.end()
     gc.collect()
     sys.unraisablehook = before
@@ -55,7 +56,9 @@ def start(models: list[Served]) -> Iterator[Start]:
 class Client:
     """One connection. Nothing moves but in `send` and `read`."""
 
-    def __init__(self, simulation: Simulation, address: tuple[str, int] | None = ("127.0.0.1", 50000), window: int = 65535) -> None:
+    def __init__(
+        self, simulation: Simulation, address: tuple[str, int] | None = ("127.0.0.1", 50000), window: int = 65535
+    ) -> None:
         self.simulation = simulation
         self.peer: Peer = simulation.connect(address)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))

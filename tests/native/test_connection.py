@@ -78,7 +78,9 @@ def test_requests_of_one_read_are_one_run(start: Start, models: list[Served]) ->
         ([-9, 1], [0, 9, 1], 0, "value"),
     ],
 )
-def test_each_model_of_a_ladder_gets_its_own_inputs(start: Start, a: list[int], b: list[int], answer: int, source: str) -> None:
+def test_each_model_of_a_ladder_gets_its_own_inputs(
+    start: Start, a: list[int], b: list[int], answer: int, source: str
+) -> None:
     # second declares b before a: it looks up b; third, as the first, looks up a
     reply = Client(start()).call(steep(a, b))
     assert reply.code == 0
