@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from loadtests.fuzz.simulation import SimulatedLoop
+from loadtests.fuzz.simulation import SimulatedLoop, Site
 
 
 def unraisable(hook: "sys.UnraisableHookArgs") -> None:
@@ -31,14 +31,14 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = unraisable
     loop = SimulatedLoop()
-    models = open_models()
+    site = Site(open_models())
     gc.freeze()
     played = 0
 
     def one(data: bytes) -> None:
         nonlocal played
         played += 1
-        play(data, loop, models)
+        play(data, loop, site)
         if played % 256 == 0:
             gc.collect()  # now, so that what finalizers find is found near the input that left it
 

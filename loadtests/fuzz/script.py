@@ -13,9 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from loadtests.fuzz import frames
-from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation
+from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from native.limit import Limiter
-from native.served import Served
 from proxy.server.protocol import message_class
 
 STEPS = 256  # of one input
@@ -241,7 +240,7 @@ class Script:
             self.simulation.server.drain()
 
 
-def play(data: bytes, loop: SimulatedLoop, models: list[Served]) -> None:
+def play(data: bytes, loop: SimulatedLoop, site: Site) -> None:
     """One input on a server of its own. AssertionError where something is left behind or too much was answered."""
     if not data:
         return
@@ -251,7 +250,7 @@ def play(data: bytes, loop: SimulatedLoop, models: list[Served]) -> None:
         limiter.set_peer(100, 20)
         limiter.set_total(1000, 30)
     loop.skew_ns = 0
-    simulation = Simulation(loop, models, limiter)
+    simulation = Simulation(loop, site, limiter)
     listener = simulation.server.listener
     listener.set_sizes(200 if choice & 4 else MESSAGE_SIZE, 4096 if choice & 8 else 64 << 20, 4 if choice & 16 else 128)
     listener.set_timeouts(5 * SECOND, 30 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)

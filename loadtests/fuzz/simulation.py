@@ -187,20 +187,28 @@ class Peer:
         self.transport.lose(None)
 
 
-class Simulation:
-    """One server on one simulated loop. Models are Served objects, which one simulation after another may use, but not two
-    at a time: a lane tells the scheduler that began it."""
+class Site:
+    """What is served: open models, and the cold methods that tell about them. Takes milliseconds; one per loop."""
 
-    def __init__(self, loop: SimulatedLoop, models: list[Served], limiter: Limiter | None = None) -> None:
-        self.loop = loop
+    def __init__(self, models: list[Served]) -> None:
         self.models = models
-        self.wheel = Wheel(loop, loop.now_ns)
-        self.server = Server(self.wheel, limiter or Limiter(1024), [[model] for model in models])
-        self.peers: list[Peer] = []
-        self.ended = False
         readiness = Readiness()
         readiness.set(True)
-        dispatcher = methods.Dispatcher(methods.build(Catalog(map(_version, models)), readiness))
+        self.dispatcher = methods.Dispatcher(methods.build(Catalog(map(_version, models)), readiness))
+
+
+class Simulation:
+    """One server on one simulated loop. Models are Served objects, which one simulation after another may use, not two
+    at a time: a lane tells the scheduler that began it."""
+
+    def __init__(self, loop: SimulatedLoop, site: Site, limiter: Limiter | None = None) -> None:
+        self.loop = loop
+        self.models = site.models
+        self.wheel = Wheel(loop, loop.now_ns)
+        self.server = Server(self.wheel, limiter or Limiter(1024), [[model] for model in site.models])
+        self.peers: list[Peer] = []
+        self.ended = False
+        dispatcher = site.dispatcher
 
         async def answer(call: Call) -> None:
             try:
@@ -220,12 +228,8 @@ class Simulation:
     def settle(self) -> None:
         """Runs until nothing is under way that needs no further bytes or time from outside."""
         self.loop.tick(3)
-        self.loop.wait_until(lambda: not self.server.busy and all(self.idle(model) for model in self.models))
+        self.loop.wait_until(lambda: not (self.server.busy or any(model.running for model in self.models)))
         self.loop.tick(3)
-
-    @staticmethod
-    def idle(model: Served) -> bool:
-        return not model.running and model.totals()["pending"] == 0
 
     def end(self) -> None:
         """Every client leaves; what is left is asserted to be nothing."""

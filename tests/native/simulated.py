@@ -13,7 +13,7 @@ import pytest
 from h2.settings import SettingCodes, Settings
 
 from loadtests.fuzz.models import open_models
-from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation
+from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from native.limit import Limiter
 from native.served import Served
 from tests.e2e.h2client import Reply, framed
@@ -34,14 +34,14 @@ def models() -> list[Served]:
 @pytest.fixture
 def start(models: list[Served]) -> Iterator[Start]:
     """Starts servers; at the end nothing may be left of any, and nothing may have been raised where nobody listens."""
-    loop = SimulatedLoop()
+    loop, site = SimulatedLoop(), Site(models)
     running: list[Simulation] = []
     unheard: list[object] = []
     before, sys.unraisablehook = sys.unraisablehook, unheard.append
 
     def simulation(limiter: Limiter | None = None) -> Simulation:
         running[:] = [each for each in running if not each.ended]
-        running.append(Simulation(loop, models, limiter))
+        running.append(Simulation(loop, site, limiter))
         return running[-1]
 
     yield simulation

@@ -334,14 +334,14 @@ def allocated() -> int:
 
 def test_what_connections_take_from_the_heap_they_give_back(models: list[Served]) -> None:
     from loadtests.fuzz.seeds import programs  # noqa: PLC0415 - needs clients that only this test imports
-    from loadtests.fuzz.simulation import SimulatedLoop  # noqa: PLC0415
+    from loadtests.fuzz.simulation import SimulatedLoop, Site  # noqa: PLC0415
 
-    loop = SimulatedLoop()
+    loop, site = SimulatedLoop(), Site(models)
     seeds = list(programs().values())
 
     def round_of_all() -> None:
         for seed in seeds:
-            play(seed, loop, models)
+            play(seed, loop, site)
         gc.collect()
 
     for _ in range(3):
