@@ -1,10 +1,10 @@
 """gRPC over HTTP/2: timeouts, message compression, status and its details."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memset, strdup, strlen
 
 from native.exchange cimport Buffer, Ending
-from native.verdict cimport VERDICT_TEXT, Verdict, code_of, name_of
+from native.verdict cimport REASON_NONE, VERDICT_TEXT, Verdict, code_of, describe, name_of
 
 cdef extern from "zlib.h" nogil:
     ctypedef struct z_stream:
@@ -34,6 +34,7 @@ cdef enum:
     RATIO = 100                   # a message may not inflate to more than this times its size
     RATIO_FREE = 65536            # below this size the ratio does not matter
     DETAILS = 3 * VERDICT_TEXT
+    KEPT_ENDINGS = 509            # refusals by rate limits that are kept ready; a prime
 
 cdef int64_t SECOND = 1000000000
 
@@ -304,16 +305,52 @@ cdef char *details_of(int code, const char *text, const char *reason, int64_t re
     return base64_of(status, n)
 
 
-cdef void ending_of(Ending *ending, const Verdict *verdict) noexcept:
+cdef struct Kept:                 # a refusal by a rate limit, ready to be sent again
+    int reason
+    int64_t retry_ns
+    char *message                 # owned, like details: copied for each answer, which frees its own
+    char *details
+
+cdef Kept KEPT[<int>KEPT_ENDINGS]
+
+
+cdef bint find_kept(Ending *ending, const Verdict *verdict) noexcept:
+    cdef Kept *kept = &KEPT[(verdict.reason + verdict.retry_ns // 1000000 * 5) % KEPT_ENDINGS]
+    if kept.reason != verdict.reason or kept.retry_ns != verdict.retry_ns:
+        return False
+    ending.message = strdup(kept.message)
+    ending.details = strdup(kept.details)
+    return True
+
+
+cdef void keep(const Ending *ending, const Verdict *verdict) noexcept:
+    cdef Kept *kept = &KEPT[(verdict.reason + verdict.retry_ns // 1000000 * 5) % KEPT_ENDINGS]
+    free(kept.message)
+    free(kept.details)
+    kept.reason = REASON_NONE
+    kept.message = strdup(ending.message) if ending.message != NULL else NULL
+    kept.details = strdup(ending.details) if ending.details != NULL else NULL
+    if kept.message != NULL and kept.details != NULL:
+        kept.reason = verdict.reason
+        kept.retry_ns = verdict.retry_ns
+
+
+cdef void ending_of(Ending *ending, Verdict *verdict) noexcept:
     """Fills the trailers of a refusal. Want of memory leaves out the text, never the code."""
+    cdef bint limited = verdict.text[0] == 0
     ending.code = code_of(verdict.reason)
-    ending.message = percent_encoded(verdict.text)
-    ending.details = details_of(ending.code, verdict.text, name_of(verdict.reason), verdict.retry_ns)
     ending.pushback_ms = 0
     if verdict.retry_ns < 0:
         ending.pushback_ms = -1
     elif verdict.retry_ns > 0:
         ending.pushback_ms = (verdict.retry_ns + 999999) // 1000000
+    if limited and find_kept(ending, verdict):
+        return
+    describe(verdict)
+    ending.message = percent_encoded(verdict.text)
+    ending.details = details_of(ending.code, verdict.text, name_of(verdict.reason), verdict.retry_ns)
+    if limited:
+        keep(ending, verdict)
 
 
 cdef void ending_with(Ending *ending, int code, const char *text, const char *reason) noexcept nogil:

@@ -10,7 +10,7 @@ cdef void set_deadline(State server, Exchange *x) noexcept
 cdef void clear_deadline(State server, Exchange *x) noexcept
 cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept
-cdef void refuse_exchange(State server, Exchange *x, const Verdict *v, int64_t now) noexcept
+cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
 cdef void end_stream(Stream *s) noexcept
 

@@ -20,6 +20,8 @@ from native.stream cimport finish, open_window, send_message
 from native.verdict cimport (
     CODE_OK, REASON_DEADLINE, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, code_of)
 
+cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
+
 
 # ---- deadlines -----------------------------------------------------------------------------------------------
 
@@ -98,7 +100,8 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
         v.retry_ns = -1
         snprintf(v.text, VERDICT_TEXT, "the model's queue is full; do not retry at once")
     elif reason == REASON_OUT_OF_MEMORY:
-        snprintf(v.text, VERDICT_TEXT, "out of memory")
+        v.retry_ns = RETRY_NS
+        snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
     else:
         snprintf(v.text, VERDICT_TEXT, "the model failed on this input")
     refuse_exchange(server, x, &v, now)
@@ -129,7 +132,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     conclude(server, x, CODE_OK, now)
 
 
-cdef void refuse_exchange(State server, Exchange *x, const Verdict *v, int64_t now) noexcept:
+cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
     cdef Buffer reply
     c.refusals[v.reason] += 1

@@ -69,21 +69,14 @@ cdef void on_headers(Stream *s, int64_t now) noexcept:
 
 
 cdef void limit_verdict(Verdict *v, int level, int64_t retry) noexcept:
-    cdef const char *whose
     if level == MW_LEVEL_PEER:
-        v.reason = REASON_PEER_LIMIT
-        whose = "this peer's"
+        over_limit(v, REASON_PEER_LIMIT, retry)
     elif level == MW_LEVEL_IDENTITY:
-        v.reason = REASON_IDENTITY_LIMIT
-        whose = "this identity's"
+        over_limit(v, REASON_IDENTITY_LIMIT, retry)
     elif level == MW_LEVEL_MODEL:
-        v.reason = REASON_MODEL_LIMIT
-        whose = "the model's"
+        over_limit(v, REASON_MODEL_LIMIT, retry)
     else:
-        v.reason = REASON_TOTAL_LIMIT
-        whose = "the server's"
-    v.retry_ns = max(retry, <int64_t>1)
-    snprintf(v.text, VERDICT_TEXT, "over %s rate limit; retry in %.3f s", whose, max(retry / 1e9, 0.001))
+        over_limit(v, REASON_TOTAL_LIMIT, retry)
 
 
 cdef void refuse_limit(Stream *s, int level, int64_t retry) noexcept:

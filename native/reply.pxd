@@ -10,5 +10,5 @@ from native.verdict cimport Verdict
 cdef bint reply_from_run(
     Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept
 cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept
-cdef bint reply_stream_error(Exchange *x, const Verdict *verdict, Buffer *out) noexcept
+cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept

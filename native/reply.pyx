@@ -7,8 +7,9 @@ from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_reserve, write_prefix
 from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
 from native.session cimport mw_run, mw_run_output
+from native.stream cimport grow
 from native.tensor cimport MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype, mw_span
-from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, Verdict
+from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, Verdict, describe
 
 cdef extern from "oip.h" nogil:
     ctypedef struct mw_reply_output:
@@ -37,7 +38,6 @@ cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
     FRAME = 5
     REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
-    LARGEST = 0x7fffffff          # bytes of a message: protobuf's own bound
 
 # The reply in hand: one per process, overwritten by the next.
 cdef mw_reply REPLY
@@ -90,11 +90,7 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     cdef size_t size = mw_oip_reply_size(&REPLY)
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
-    if size > REPLY_BYTES:
-        return False
-    if size > LARGEST - STREAM_PREFIX:
-        return False
-    if buffer_reserve(out, FRAME + extra + size) < 0:
+    if size > REPLY_BYTES or grow(x.wire, out, FRAME + extra + size) < 0:
         return False
     write_prefix(out.data, False, <uint32_t>(extra + size))
     memcpy(out.data + FRAME, head, extra)
@@ -172,7 +168,7 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
         memcpy(r.shape, constant.shape, constant.rank * sizeof(int64_t))
         r.raw = constant.raw
         if constant.repeats and x.rows != 1:
-            if constant.raw.size and <size_t>x.rows > LARGEST // constant.raw.size:
+            if constant.raw.size and <size_t>x.rows > REPLY_BYTES // constant.raw.size:
                 return False
             r.shape[0] = x.rows
             r.raw.data = NULL
@@ -199,13 +195,16 @@ cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept:
     return n + 1
 
 
-cdef bint reply_stream_error(Exchange *x, const Verdict *verdict, Buffer *out) noexcept:
+cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept:
     """ModelStreamInferResponse{error_message, infer_response{id}}: a wrong request does not end the stream."""
-    cdef size_t text = strlen(verdict.text), n = FRAME
+    cdef size_t text, n = FRAME
     cdef uint8_t inner[12]
     cdef size_t head = put_length(inner, 3, x.id.size)
+    describe(verdict)
+    text = strlen(verdict.text)
     if buffer_reserve(out, FRAME + text + x.id.size + 40) < 0:
         return False
+    x.wire.inflight_bytes += out.capacity
     n += put_length(out.data + n, 1, text)
     memcpy(out.data + n, verdict.text, text)
     n += text

@@ -21,7 +21,7 @@ cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *va
 
 
 cdef enum:
-    STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before its window stays shut
+    STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before no more are read, nor its window opened
     UNSENT_CAP = 1048576          # bytes of answers that one stream's client has not taken yet, likewise
 
 
@@ -39,14 +39,15 @@ cdef inline void mark(Conn *c) noexcept:
 # for h2: the life of a stream, its bytes, its END_STREAM
 cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept
 cdef void stream_free(Stream *s) noexcept
-cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept
+cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept
 cdef void end_request(Stream *s) noexcept
 cdef void refuse_for(Stream *s, int reason, const char *text) noexcept
 
 # for the pipeline
-cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message with its 5-byte prefix
+cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message with its 5-byte prefix, counted as in flight
 cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
-cdef void refuse(Stream *s, const Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
+cdef void refuse(Stream *s, Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
 cdef void reset(Stream *s, int error) noexcept
-cdef void open_window(Stream *s) noexcept                     # gives back what was withheld, unless still congested
+cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
+cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept
 cdef void release(Wire *wire, Buffer *b) noexcept             # frees a buffer that counts as in flight

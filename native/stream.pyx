@@ -66,7 +66,8 @@ cdef void stream_free(Stream *s) noexcept:
     if s.withheld and c.session != NULL:
         nghttp2_session_consume_connection(c.session, s.withheld)
     release(c.wire, &s.message)
-    buffer_free(&s.out)
+    release(c.wire, &s.held)
+    release(c.wire, &s.out)
     ending_clear(&s.ending)
     Py_XDECREF(<PyObject *>s.call)
     if SPARES < SPARE_STREAMS:
@@ -142,7 +143,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     s.out.size = 0
     s.out_sent = 0
     if s.out.capacity > KEEP_BYTES:
-        buffer_free(&s.out)
+        release(s.conn.wire, &s.out)
     if s.finished:
         flags[0] = NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM
         nghttp2_submit_trailer(session, stream_id, nv, trailers(s, nv, digits))
@@ -154,24 +155,40 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     return n
 
 
+cdef bint append(Stream *s, const Buffer *framed) noexcept:
+    """Puts a message behind those that wait; what is sent already makes room, or a stream that is never idle would grow."""
+    cdef size_t size = s.out.size - s.out_sent
+    if s.out_sent > size:
+        memcpy(s.out.data, s.out.data + s.out_sent, size)
+        s.out.size = size
+        s.out_sent = 0
+    if s.out.size + framed.size > s.out.capacity and grow(
+            s.conn.wire, &s.out, max(s.out.size + framed.size, s.out.capacity + s.out.capacity // 2)) < 0:
+        return False
+    memcpy(s.out.data + s.out.size, framed.data, framed.size)
+    s.out.size += framed.size
+    return True
+
+
 cdef void send_message(Stream *s, Buffer *framed) noexcept:
     cdef nghttp2_nv nv[3]
     cdef nghttp2_data_provider provider
     cdef size_t n = 2
+    cdef Wire *wire = s.conn.wire
     if s.finished or s.conn.session == NULL:
-        buffer_free(framed)
+        release(wire, framed)
         return
     if s.gzip_reply and framed.size <= GZIP_CAP:
+        wire.inflight_bytes -= framed.capacity
         deflate_message(framed)
+        wire.inflight_bytes += framed.capacity
     if s.out.size == 0:
-        buffer_free(&s.out)
+        release(wire, &s.out)
         s.out = framed[0]
-    elif buffer_reserve(&s.out, s.out.size + framed.size) == 0:
-        memcpy(s.out.data + s.out.size, framed.data, framed.size)
-        s.out.size += framed.size
-        buffer_free(framed)
+    elif append(s, framed):
+        release(wire, framed)
     else:
-        buffer_free(framed)
+        release(wire, framed)
         reset(s, NGHTTP2_INTERNAL_ERROR)
         return
     s.active = s.conn.wire.now
@@ -216,13 +233,14 @@ cdef void finish(Stream *s, Ending *ending) noexcept:
     mark(s.conn)
 
 
-cdef void refuse(Stream *s, const Verdict *verdict) noexcept:
+cdef void refuse(Stream *s, Verdict *verdict) noexcept:
     cdef Ending ending
     memset(&ending, 0, sizeof(ending))
     ending_of(&ending, verdict)
     finish(s, &ending)
     s.method = METHOD_REFUSED
     release(s.conn.wire, &s.message)
+    release(s.conn.wire, &s.held)
 
 
 cdef void reset(Stream *s, int error) noexcept:
@@ -234,7 +252,11 @@ cdef void reset(Stream *s, int error) noexcept:
 
 
 cdef void open_window(Stream *s) noexcept:
-    if s.withheld and s.conn.session != NULL and not congested(s):
+    if s.conn.session == NULL or congested(s):
+        return
+    if s.held.size:
+        resume(s)
+    if s.withheld and s.held.size == 0 and not congested(s):
         nghttp2_session_consume(s.conn.session, s.id, s.withheld)
         s.withheld = 0
         mark(s.conn)
@@ -313,43 +335,82 @@ cdef bint end_message(Stream *s) noexcept:
     return s.method != METHOD_REFUSED
 
 
-cdef void feed(Stream *s, const uint8_t *data, size_t size) noexcept:
+cdef size_t feed(Stream *s, const uint8_t *data, size_t size) noexcept:
+    """Reads messages; returns how many bytes, which is fewer than size only where the stream has become congested."""
     cdef Wire *wire = s.conn.wire
+    cdef const uint8_t *end = data + size
     cdef size_t n
     cdef int bad
-    while size:
+    while data < end:
         if s.prefix_size < 5:
             if s.prefix_size == 0:
+                if congested(s):
+                    break
                 s.begun = wire.now
-            n = min(size, <size_t>(5 - s.prefix_size))
+            n = min(<size_t>(end - data), <size_t>(5 - s.prefix_size))
             memcpy(s.prefix + s.prefix_size, data, n)
             s.prefix_size += n
             data += n
-            size -= n
             if s.prefix_size < 5:
-                return
+                break
             if not begin_message(s):
-                return
-            if s.expected and grow(wire, &s.message, min(<size_t>s.expected, max(size, <size_t>FIRST_BYTES))) < 0:
+                return size
+            if s.expected and grow(wire, &s.message, min(<size_t>s.expected, max(<size_t>(end - data), <size_t>FIRST_BYTES))) < 0:
                 refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
-                return
-        n = min(size, s.expected - s.message.size)
+                return size
+        n = min(<size_t>(end - data), s.expected - s.message.size)
         if s.message.size + n > s.message.capacity:
             bad = grow(wire, &s.message, min(<size_t>s.expected, max(2 * s.message.capacity, s.message.size + n)))
             if bad < 0:
                 refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
-                return
+                return size
         if n:
             memcpy(s.message.data + s.message.size, data, n)
             s.message.size += n
             data += n
-            size -= n
         if s.message.size == s.expected and not end_message(s):
-            return
+            return size
+    return size - (end - data)
+
+
+cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept:
+    """Reads, or holds what a congested stream must not read yet: at most its window, which stays shut meanwhile.
+
+    A window of small requests may ask for gigabytes of answers: not even what has arrived is read before there is room.
+    """
+    cdef size_t n = 0
+    if s.held.size == 0:
+        n = feed(s, data, size)
+    if n == size:
+        return
+    if grow(s.conn.wire, &s.held, s.held.size + (size - n)) < 0:
+        refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, s.conn.wire.inflight_limit)
+        return
+    memcpy(s.held.data + s.held.size, data + n, size - n)
+    s.held.size += size - n
+
+
+cdef void resume(Stream *s) noexcept:
+    """Reads what was held, as far as there is room again."""
+    if s.resuming:
+        return
+    s.resuming = True
+    s.held_at += feed(s, s.held.data + s.held_at, s.held.size - s.held_at)
+    s.resuming = False
+    if s.held_at < s.held.size:
+        return
+    release(s.conn.wire, &s.held)
+    s.held_at = 0
+    if s.held_end:
+        s.held_end = False
+        end_request(s)
 
 
 cdef void end_request(Stream *s) noexcept:
     cdef Wire *wire = s.conn.wire
+    if s.held.size:
+        s.held_end = True
+        return
     s.remote_ended = True
     if s.method == METHOD_REFUSED:
         return

@@ -55,3 +55,9 @@ cdef struct Verdict:
 cdef int code_of(int reason) noexcept nogil
 cdef const char *name_of(int reason) noexcept nogil
 cdef bint may_fall_back(int reason) noexcept nogil
+
+# A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer
+# hurts nobody, and so few answers differ that they are kept ready (grpc.pyx) and found again by HPACK. The text is left empty
+# until `describe` is called.
+cdef void over_limit(Verdict *v, int reason, int64_t retry_ns) noexcept nogil
+cdef void describe(Verdict *v) noexcept nogil

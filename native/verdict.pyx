@@ -1,4 +1,6 @@
 """Reasons of refusal and their gRPC status."""
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
 
 cdef struct Row:
     int code
@@ -53,6 +55,31 @@ cdef const char *name_of(int reason) noexcept nogil:
 
 cdef bint may_fall_back(int reason) noexcept nogil:
     return TABLE[reason].fallback
+
+
+cdef int64_t MILLISECOND = 1000000
+
+
+cdef void over_limit(Verdict *v, int reason, int64_t retry_ns) noexcept nogil:
+    cdef int64_t ms = min(retry_ns // MILLISECOND + (retry_ns % MILLISECOND != 0), <int64_t>86400000), step = 1
+    v.reason = reason
+    while ms // step >= 100:
+        step *= 10
+    v.retry_ns = max((ms + step - 1) // step * step, <int64_t>1) * MILLISECOND
+    v.text[0] = 0
+
+
+cdef void describe(Verdict *v) noexcept nogil:
+    cdef const char *whose = "the server's"
+    if v.text[0]:
+        return
+    if v.reason == REASON_PEER_LIMIT:
+        whose = "this peer's"
+    elif v.reason == REASON_IDENTITY_LIMIT:
+        whose = "this identity's"
+    elif v.reason == REASON_MODEL_LIMIT:
+        whose = "the model's"
+    snprintf(v.text, VERDICT_TEXT, "over %s rate limit; retry in %.3f s", whose, v.retry_ns / 1e9)
 
 
 def reasons() -> dict[str, int]:
