@@ -198,9 +198,9 @@ cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *use
         s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
         if s != NULL and not s.remote_ended:
             nghttp2_submit_rst_stream(session, 0, s.id, NGHTTP2_NO_ERROR)
-    elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code != NGHTTP2_NO_ERROR and \
-            frame.rst_stream.error_code != NGHTTP2_CANCEL:
-        count_fault(<Conn *>user)
+    elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code not in (
+            NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM):
+        count_fault(<Conn *>user)  # one stream too many is refused before it costs anything, and may be honest
     return 0
 
 
@@ -350,7 +350,8 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
     if c.session == NULL:
         return
     wire.now = now
-    if c.closing or (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (c.paused and now - c.stalled >= wire.stall_timeout):
+    if c.closing or (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (
+            c.paused and now - c.stalled >= wire.stall_timeout):
         connection.transport.abort()
         return
     check_streams(c, now)
