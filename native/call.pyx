@@ -109,6 +109,7 @@ cdef class Call:
         memset(&framed, 0, sizeof(framed))
         if buffer_reserve(&framed, 5 + len(message)) < 0:
             raise MemoryError
+        self.stream.conn.wire.inflight_bytes += framed.capacity
         write_prefix(framed.data, False, <uint32_t>len(message))
         memcpy(framed.data + 5, <const char *>message, len(message))
         framed.size = 5 + len(message)

@@ -65,9 +65,13 @@ cdef struct Stream:
     uint32_t expected             # its declared length
     uint32_t messages             # complete messages so far
     Buffer message                # the message that is arriving
-    Buffer out                    # framed messages on their way to the client
+    Buffer out                    # framed messages on their way to the client; count as in flight
     size_t out_sent               # of out, already with nghttp2
     size_t withheld               # received bytes whose window is not opened yet (streaming back-pressure)
+    Buffer held                   # received bytes that wait, unread, until the stream is no longer congested
+    size_t held_at                # of held, already read
+    bint held_end                 # END_STREAM came behind them
+    bint resuming                 # held bytes are being read: whoever is called meanwhile must not begin again
     Ending ending
     Exchange *first               # borrowed with one reference each; answered in this order
     Exchange *last
@@ -108,7 +112,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     void *server                  # borrowed: the native.pipeline.Server the hooks work for
     size_t message_size           # bytes; before and after decompression
     size_t inflight_limit         # bytes of messages held over all connections
-    size_t inflight_bytes
+    size_t inflight_bytes         # of requests, and of answers until they are on their way
     int64_t handshake_timeout     # all ns
     int64_t request_timeout
     int64_t idle_stream_timeout
@@ -167,7 +171,7 @@ cdef struct Exchange:
     int64_t inline_dims[INLINE_DIMENSIONS]
     uint8_t *wanted               # owned; indices of the outputs asked for, in order; NULL for all
     uint32_t wanteds
-    Buffer reply                  # framed answer, while it waits for its turn
+    Buffer reply                  # framed answer, while it waits for its turn; counts as in flight
     Ending ending
 
 

@@ -3,7 +3,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from native.exchange cimport Exchange, Wire
-from native.grpc cimport buffer_free, ending_clear
+from native.grpc cimport ending_clear
 from native.oip cimport drop_tensors
 from native.stream cimport release
 
@@ -39,7 +39,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
     release(x.wire, &x.body)
     release(x.wire, &x.converted)
     free(x.wanted)
-    buffer_free(&x.reply)
+    release(x.wire, &x.reply)
     ending_clear(&x.ending)
     if SPARES < SPARE_EXCHANGES:
         x.next_queued = SPARE

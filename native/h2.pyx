@@ -19,7 +19,7 @@ from native.grpc cimport parse_timeout, wants_gzip
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
 from native.stream cimport (
-    STATIC, congested, end_request, feed, header, mark, refuse_for, reset, stream_free, stream_new)
+    STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
 from native.verdict cimport REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -172,8 +172,8 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
         nghttp2_session_consume(session, stream_id, size)
         return 0
     s.active = c.wire.now
-    feed(s, data, size)
-    if congested(s):
+    receive(s, data, size)
+    if congested(s) or s.held.size:
         s.withheld += size
     else:
         nghttp2_session_consume(session, stream_id, size)

@@ -93,10 +93,11 @@ def _sets(root: Path, settings: dict[str, Any]) -> list[str]:
 
 @dataclass
 class ServerProcess(Server):
-    """A real `modelward serve`; `output` grows while it runs."""
+    """A real `modelward serve`. output: its lines so far; baseline: resident bytes, for tests to note."""
 
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
+    baseline: int = 0
 
     def resident_bytes(self) -> int:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])

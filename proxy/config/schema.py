@@ -84,7 +84,7 @@ class Limits(Section):
     message_size: Size = Field(default=16 * MiB, ge=KiB, le=LARGEST_MESSAGE)
     """Of one message, before and after decompression."""
     inflight_bytes: Size = Field(default=256 * MiB, ge=KiB)
-    """Bytes of all requests that have begun and not ended."""
+    """Bytes of all requests that have begun and not ended, and of answers that clients have not taken yet."""
     connections: Connections = Connections()
     """Armour against connection floods; always on."""
     streams: int = Field(default=128, ge=1, le=10_000)

@@ -130,8 +130,8 @@ class H2Client:
         return stream
 
     def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
-        """Bytes of the body, within the server's windows."""
-        while data:
+        """Bytes of the body, within the server's windows; what is left when the server has had enough is dropped."""
+        while data and not self.replies[stream].over:
             size = min(len(data), self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
             if size == 0:
                 self.read()
@@ -141,7 +141,7 @@ class H2Client:
             data = data[size:]
             if not data:
                 return
-        if end:
+        if end and not self.replies[stream].over:
             self.h2.end_stream(stream)
             self.flush()
 
