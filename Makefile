@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race load soak clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race load soak slow clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -52,6 +52,12 @@ typecheck: $(VENV)/.linted
 
 bench: $(VENV)/.tested
 	$(PY) -m loadtests.bench $(BENCH)
+
+race: $(VENV)/.tested
+	$(PY) -m loadtests.race $(RACE)
+
+slow: $(VENV)/.tested
+	$(PY) -m loadtests.slow $(SLOW)
 
 soak: $(VENV)/.tested
 	$(PY) -m loadtests.soak $(SOAK)

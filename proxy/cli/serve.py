@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import resource
 import signal
 
 import uvloop
@@ -15,6 +16,8 @@ from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.server.app import running
 
+# models, logs, the HTTP listener's connections, the loop's own
+FILES_BESIDE = 256
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -30,11 +33,23 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         config = from_arguments(arguments)
+        raise_file_limit(config.limits.connections.total)
         uvloop.run(serve(config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
     return 0
+
+
+def raise_file_limit(connections: int) -> None:
+    """Lets this process hold as many connections as configured, as far as its hard limit allows."""
+    wanted = connections + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
 async def serve(config: Config) -> None:
