@@ -10,48 +10,59 @@ from pathlib import Path
 from Cython.Build import cythonize
 from grpc_tools import protoc
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 FUZZ = bool(os.environ.get("MODELWARD_FUZZ"))
 DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
-# module -> C kernels linked into it
-KERNELS = {
-    "batch": ["session.c", "lane.c", "watchdog.c"],
-    "deadline": ["wheel.c"],
-    "limit": ["gcra.c"],
-    "oip": ["oip.c", "oip_contents.c"],
-    "events": ["score.c"],
-    "pipeline": ["score.c", "gather.c"],
-    "reply": ["oip_write.c"],
-    "scan": ["oip.c", "oip_contents.c", "oip_write.c"],
-    "score": ["score.c", "gather.c"],
-    "served": ["session.c", "lane.c"],
-}
 LIBRARIES = {"h2": ["nghttp2"], "stream": ["nghttp2"], "grpc": ["z"]}
 
 
+COMPILE = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
+LINK = []
+if DEBUG:
+    COMPILE += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address", "-UNDEBUG"]
+    LINK += ["-fsanitize=address"]
+else:
+    COMPILE += ["-O3", "-fno-plt"]
+if FUZZ:
+    COMPILE += ["-fsanitize=fuzzer-no-link"]
+HEADERS = sorted(str(h.relative_to(ROOT)) for h in (ROOT / "native/csrc").glob("*.h"))
+SOURCES = sorted(str(c.relative_to(ROOT)) for c in (ROOT / "native/csrc").glob("*.c"))
+
+# Compiled once; each extension links what it calls. (Sources shared by extensions would be compiled by several threads into
+# one object file.)
+KERNELS = (
+    "modelward_kernels",
+    {
+        "sources": SOURCES,
+        "include_dirs": ["native/csrc"],
+        "cflags": COMPILE,
+        "obj_deps": {"": HEADERS},
+    },
+)
+
+
 def extension(pyx: Path) -> Extension:
-    name = pyx.stem
-    compile_args = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
-    link_args = []
-    if DEBUG:
-        compile_args += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address", "-UNDEBUG"]
-        link_args += ["-fsanitize=address"]
-    else:
-        compile_args += ["-O3", "-fno-plt"]
-    if FUZZ:
-        compile_args += ["-fsanitize=fuzzer-no-link"]
     return Extension(
-        f"native.{name}",
-        [str(pyx.relative_to(ROOT)), *(f"native/csrc/{c}" for c in KERNELS.get(name, []))],
+        f"native.{pyx.stem}",
+        [str(pyx.relative_to(ROOT))],
         include_dirs=["native/csrc"],
-        depends=[str(h.relative_to(ROOT)) for h in (ROOT / "native/csrc").glob("*.h")],
-        libraries=LIBRARIES.get(name, []),
-        extra_compile_args=compile_args,
-        extra_link_args=link_args,
+        depends=[*HEADERS, *SOURCES],
+        libraries=LIBRARIES.get(pyx.stem, []),
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
     )
+
+
+class BuildExtensions(build_ext):
+    """Builds the kernels first, also where only extensions are asked for."""
+
+    def run(self) -> None:
+        self.run_command("build_clib")
+        super().run()
 
 
 class BuildWithDescriptors(build_py):
@@ -67,7 +78,8 @@ class BuildWithDescriptors(build_py):
 
 setup(
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
-    cmdclass={"build_py": BuildWithDescriptors},
+    cmdclass={"build_ext": BuildExtensions, "build_py": BuildWithDescriptors},
+    libraries=[KERNELS],
     ext_modules=cythonize(
         [extension(p) for p in sorted((ROOT / "native").glob("*.pyx"))],
         nthreads=os.cpu_count() or 1,

@@ -6,52 +6,13 @@ from libc.string cimport memcmp, memcpy, memset
 
 from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, Exchange
 from native.grpc cimport buffer_reserve
+from native.message cimport *
 from native.model cimport Model, Tensor
 from native.tensor cimport (
-    MW_BOOL, MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype, mw_dtype_name, mw_dtype_of, mw_dtype_size, mw_span, mw_view)
+    MW_BOOL, MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype_name, mw_dtype_of, mw_dtype_size, mw_span, mw_view)
 from native.verdict cimport (
     REASON_INFLIGHT_BYTES, REASON_INVALID_INPUT, REASON_MALFORMED_MESSAGE, REASON_OUT_OF_MEMORY,
     REASON_UNSUPPORTED_FEATURE, VERDICT_TEXT, Verdict)
-
-cdef extern from "oip.h" nogil:
-    enum:
-        MW_SCAN_OK
-        MW_SCAN_MALFORMED
-        MW_SCAN_TOO_MANY_INPUTS
-        MW_SCAN_TOO_MANY_OUTPUTS
-        MW_SCAN_RANK
-    ctypedef struct mw_scan_input:
-        mw_span name
-        mw_span datatype
-        int64_t shape[MW_MAX_RANK]
-        uint32_t rank
-        uint8_t shared_memory
-        unsigned short contents_kinds
-        uint8_t has_contents
-        uint64_t *contents_count
-    ctypedef struct mw_scan_output:
-        mw_span name
-        uint8_t shared_memory
-        uint8_t classification
-    ctypedef struct mw_scan:
-        mw_span model_name
-        mw_span model_version
-        mw_span id
-        uint32_t inputs
-        uint32_t outputs
-        uint32_t raws
-        mw_scan_input *input
-        mw_scan_output *output
-        mw_span *raw
-        int64_t timeout_us
-        uint8_t timeout_invalid
-    int mw_oip_scan(mw_span, mw_scan *)
-    int mw_oip_model_name(mw_span, mw_span *)
-    int mw_oip_contents_kind(mw_dtype)
-    size_t mw_oip_contents_size(const mw_scan_input *, mw_dtype)
-    int mw_oip_contents(const mw_scan_input *, mw_dtype, uint8_t *, size_t)
-    int mw_oip_bytes_valid(mw_span, int64_t)
-    int64_t mw_oip_elements(const int64_t *, uint32_t)
 
 cdef enum:
     SHOWN = 64                    # bytes of a client's own name that an error repeats

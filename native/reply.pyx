@@ -5,34 +5,13 @@ from libc.string cimport memcpy, memset, strlen
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_reserve, write_prefix
+from native.message cimport (
+    mw_oip_reply_size, mw_oip_reply_write, mw_oip_stream_reply_prefix, mw_reply, mw_reply_output)
 from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
 from native.session cimport mw_run, mw_run_output
 from native.stream cimport grow
-from native.tensor cimport MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype, mw_span
+from native.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, Verdict, describe
-
-cdef extern from "oip.h" nogil:
-    ctypedef struct mw_reply_output:
-        mw_span name
-        mw_dtype dtype
-        int64_t shape[MW_MAX_RANK]
-        uint32_t rank
-        mw_span raw
-    ctypedef struct mw_reply:
-        mw_span model_name
-        mw_span model_version
-        mw_span id
-        mw_span fallback
-        mw_span fallback_source
-        double anomaly_score
-        uint8_t has_anomaly_score
-        uint8_t anomaly
-        uint8_t has_anomaly
-        uint32_t outputs
-        const mw_reply_output *output
-    size_t mw_oip_reply_size(const mw_reply *)
-    size_t mw_oip_reply_write(const mw_reply *, uint8_t *, uint8_t **)
-    size_t mw_oip_stream_reply_prefix(size_t, uint8_t *)
 
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most

@@ -3,10 +3,11 @@
 The server calls the C functions itself; here their results become Python objects, one call at a time.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport SIZE_MAX
+from libc.stdint cimport SIZE_MAX, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from native.tensor cimport MW_INVALID, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype_of
+from native.message cimport *
+from native.tensor cimport MW_INVALID, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype_of, mw_span
 
 cdef mw_scan found  # 90 KB: one for the module, under the GIL
 cdef mw_reply_output table[MW_MAX_TENSORS]  # the outputs of the reply being written

@@ -243,4 +243,4 @@ def loop_of_steps(columns: int = 4) -> bytes:
         helper.make_node("Loop", ["trips", "", "x"], ["y"], body=body),
     ]
     inputs = [tensor("x", TensorProto.FLOAT, (BATCH, columns)), tensor("steps", TensorProto.INT64, (BATCH, 1))]
-    return model(nodes, inputs, [tensor("y", TensorProto.FLOAT, (BATCH, columns))])
+    return model(nodes, inputs, [tensor("y", TensorProto.FLOAT, (BATCH, columns))]).SerializeToString()

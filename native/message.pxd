@@ -1,8 +1,7 @@
-"""The scanner and the writer of the Open Inference Protocol as C sees them; native/csrc/oip.h says what each means."""
+# Declarations of csrc/oip.h, which says what each means.
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from native.tensor cimport mw_dtype, mw_span
-
 
 cdef extern from "oip.h" nogil:
     enum:
