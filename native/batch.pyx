@@ -195,7 +195,7 @@ cdef bint gather(Served served) noexcept:
             view = view_of(served.slots[k].exchange, i)
             if m.inputs[i].dtype == MW_BYTES:
                 elements += list_elements(view.raw, to.element + elements)
-            else:
+            elif view.raw.size:   # a tensor of no elements may point nowhere
                 memcpy(to.data + size, view.raw.data, view.raw.size)
                 size += view.raw.size
         at += m.inputs[i].rank

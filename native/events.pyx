@@ -20,7 +20,8 @@ cdef class Events:
         e.p_value = score.p_value
         e.flags = score.flags
         e.row = row
-        memcpy(e.id, x.id.data, n)
+        if n:                     # an empty span may point nowhere
+            memcpy(e.id, x.id.data, n)
         e.id[n] = 0
         mw_score_explain(m.profile, m.profile_worst, score, e.feature, e.deviation)
 

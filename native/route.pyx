@@ -17,7 +17,8 @@ cdef int64_t SUGGESTION_NS = 10000000
 
 
 cdef int order(mw_span a, mw_span b) noexcept:
-    cdef int c = memcmp(a.data, b.data, min(a.size, b.size))
+    cdef size_t common = min(a.size, b.size)
+    cdef int c = memcmp(a.data, b.data, common) if common else 0    # an empty span may point nowhere
     if c:
         return c
     return (a.size > b.size) - (a.size < b.size)
