@@ -4,6 +4,7 @@ Switches (environment):
   MODELWARD_SANITIZE=1   AddressSanitizer, bounds checks and asserts in every extension
   MODELWARD_FUZZ=1       as above, with clang's coverage for libFuzzer and atheris
 """
+
 import os
 from pathlib import Path
 
@@ -32,8 +33,8 @@ if FUZZ:
 HEADERS = sorted(str(h.relative_to(ROOT)) for h in (ROOT / "native/csrc").glob("*.h"))
 SOURCES = sorted(str(c.relative_to(ROOT)) for c in (ROOT / "native/csrc").glob("*.c"))
 
-# Compiled once; each extension links what it calls. (Sources shared by extensions would be compiled by several threads into
-# one object file.)
+# Compiled once; each extension links what it calls. (Sources shared by extensions would be compiled by several threads
+# into one object file.)
 KERNELS = (
     "modelward_kernels",
     {

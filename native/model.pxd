@@ -96,7 +96,6 @@ cdef struct Model:                # owned by a native.batch.Served
     float *profile_scratch        # owned
     Rung *rungs                   # owned
     uint32_t rung_count
-    uint32_t inflight             # exchanges between decode and answer
     Exchange *first               # the queue; each holds one reference
     Exchange *last
     uint32_t queue_length

@@ -32,6 +32,7 @@ cdef enum:
     SCORED_ROWS = 256             # rows of one request that are scored; of more, so many evenly spaced ones
     SAMPLE = 64                   # every so many messages the stages are timed: a clock reading costs 25 ns
     COLD_CALLS = 1024             # coroutines at a time: a Watch or a reflection stream may stay open for long
+    COLD_OF_PEER = 128            # of one peer, so that nobody's open calls keep another's health checks out
 
 cdef int64_t MILLISECOND = 1000000
 cdef bytes HEALTH = b"/grpc.health.v1.Health/"
@@ -343,7 +344,8 @@ cdef class Server(State):
         self.listener.wire.hooks.refused = on_refused
         wheel.after = after_timers
         wheel.after_context = <void *>self
-        self.tasks = set()
+        self.tasks = {}
+        self.cold_of_peer = {}
         self.methods = frozenset()
 
     def start(self, loop, dispatch, methods):
@@ -392,7 +394,9 @@ cdef class Server(State):
             if path not in self.methods:
                 refuse_for(s, REASON_UNKNOWN_METHOD, "unknown method")
                 return
-            if len(self.tasks) >= COLD_CALLS:
+            peer = (<Connection>s.conn.owner).peer_key
+            of_peer = self.cold_of_peer.get(peer, 0)
+            if len(self.tasks) >= COLD_CALLS or of_peer >= COLD_OF_PEER:
                 v.reason = REASON_QUEUE_FULL
                 v.retry_ns = -1
                 snprintf(v.text, VERDICT_TEXT, "too many calls of this kind are open; do not retry at once")
@@ -401,10 +405,18 @@ cdef class Server(State):
                 return
             call = call_begin(s, (<Connection>s.conn.owner).peer_name)
             call.task = self.loop.create_task(self.dispatch(call))
-            self.tasks.add(call.task)
-            call.task.add_done_callback(self.tasks.discard)
+            self.tasks[call.task] = peer
+            self.cold_of_peer[peer] = of_peer + 1
+            call.task.add_done_callback(self.end_cold)
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+
+    def end_cold(self, task):
+        """The coroutine of a cold call has ended."""
+        peer = self.tasks.pop(task)
+        self.cold_of_peer[peer] -= 1
+        if self.cold_of_peer[peer] == 0:
+            del self.cold_of_peer[peer]
 
     def totals(self) -> dict:
         """Counters that belong to no served model, and gauges; the models' own are theirs (Served.totals)."""

@@ -1,4 +1,5 @@
 """The scanner and the writer of the Open Inference Protocol for tests, benchmarks and tools."""
+
 from collections.abc import Sequence
 from typing import TypedDict
 

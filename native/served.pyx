@@ -297,7 +297,7 @@ cdef class Served:
             "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
             "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
             "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
-            "lane_runs": self.lane_runs, "terminated": self.terminated, "inflight": self.model.inflight, "pending": self.model.queue_length,
+            "lane_runs": self.lane_runs, "terminated": self.terminated, "pending": self.model.queue_length,
             "request": folded(&c.request),
             "score": folded(&c.score) if self.model.profile != NULL else None,
             "stages": {"limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),

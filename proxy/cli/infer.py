@@ -1,4 +1,5 @@
 """`modelward infer`: one request from the shell, to any server of the protocol or to an .onnx file."""
+
 from __future__ import annotations
 
 import argparse

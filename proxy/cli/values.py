@@ -2,6 +2,7 @@
 
 Raw form: row-major, little-endian elements; a BYTES element is a 4-byte little-endian length and that many bytes.
 """
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 The catalog itself is immutable: a reload builds the next one. What changes while it lives is each version's readiness
 and its statistics, and both are read, never kept, by whoever answers for them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator

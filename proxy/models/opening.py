@@ -83,7 +83,7 @@ def _open(checked: CheckedModel) -> OpenModel:
 
 
 def _named(inputs: list[str], served: Served) -> list[str]:
-    """The profile's inputs by the model's names: one that was fitted on a plain table has its own name for the only one."""
+    """The profile's inputs by the model's names: one fitted on a plain table has its own name for the only input."""
     names = [name for name, _, _ in served.inputs]
     return inputs if all(name in names for name in inputs) else names
 
@@ -99,4 +99,6 @@ def _tie_ladder(model: OpenModel, latest: dict[str, Served]) -> None:
         model.served.set_ladder(rungs)
     except ValueError as error:
         where = f"model {model.checked.name} version {model.checked.version}, fallback"
-        raise ProblemsFound([Problem("a model cannot stand in for another", where, str(error), "Name another")]) from error
+        raise ProblemsFound(
+            [Problem("a model cannot stand in for another", where, str(error), "Name another")]
+        ) from error

@@ -1,4 +1,4 @@
-"""ONNX Runtime's shared library, as its wheel ships it. The Python package itself is not imported: nothing here needs it."""
+"""ONNX Runtime's shared library, as its wheel ships it; the Python package itself is never imported."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -20,5 +20,7 @@ def runtime() -> str:
             try:
                 return load_runtime(str(library))
             except ImportError as error:
-                raise ProblemsFound([Problem("ONNX Runtime cannot be loaded", str(library), str(error), HOW)]) from error
+                raise ProblemsFound(
+                    [Problem("ONNX Runtime cannot be loaded", str(library), str(error), HOW)]
+                ) from error
     raise ProblemsFound([Problem("ONNX Runtime is not installed", "Python environment", how=HOW)])

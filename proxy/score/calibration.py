@@ -12,6 +12,7 @@ they do a generalised Pareto distribution of the score itself.
 Sources: Vovk, "Cross-conformal predictors" (2015); Barber et al., "Predictive inference with the jackknife+" (2021);
 Hill, "A simple general approach to inference about the tail of a distribution" (1975).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

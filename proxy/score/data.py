@@ -1,4 +1,5 @@
 """Training rows from files, as the mapping that `Profile.fit` takes."""
+
 from __future__ import annotations
 
 import csv

@@ -10,6 +10,7 @@ data itself, does not make its surroundings normal.
 Sources: k-nearest-neighbour outlier score, Ramaswamy et al. (2000) and Angiulli and Pizzuti (2002); Mahalanobis (1936);
 shrinking the covariance towards a multiple of the identity, Ledoit and Wolf (2004), here with a fixed weight.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -4,6 +4,7 @@ Sources: Arthur and Vassilvitskii, "k-means++: The Advantages of Careful Seeding
 quantization in PCM" (1982). Plain numpy, so that fitting a profile needs no extra; 10,000 rows of 30 features take 0.3
 s.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -9,6 +9,7 @@ request.
 | categories | a fixed number of BYTES, at most 4096 | one category column each |
 | words | BYTES, more or varying | one category column for all |
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -287,4 +288,3 @@ def mismatch(layout: Layout, signature: Mapping[str, tuple[str, Sequence[int]]])
 
 def _listed(names: Iterable[str]) -> str:
     return "it has " + ", ".join(map(repr, names))
-

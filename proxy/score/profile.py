@@ -1,4 +1,5 @@
 """`Profile`: what a model was trained on, and how unlike that a row is."""
+
 from __future__ import annotations
 
 import os
@@ -54,9 +55,7 @@ class Profile:
     trained_rows: int
 
     @classmethod
-    def fit(
-        cls, X: Data, *, varying: Collection[str] = (), seed: int = 0, progress: Progress | None = None
-    ) -> Profile:
+    def fit(cls, X: Data, *, varying: Collection[str] = (), seed: int = 0, progress: Progress | None = None) -> Profile:
         """The profile of training rows X, n >= 20, which hold ordinary rows and only those.
 
         varying: inputs whose elements per row the model leaves open (proxy.score.layout says what becomes of them).

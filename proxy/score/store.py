@@ -1,4 +1,5 @@
 """A profile as a file: one .npz, no pickles, versioned. Whoever wrote the file is not trusted."""
+
 from __future__ import annotations
 
 import os
@@ -113,7 +114,9 @@ def load(path: str | os.PathLike[str]) -> Parts:
     shape = _geometry(arrays, plan, require)
     curve = _calibration(arrays, require)
     known = Words(
-        arrays["text"].astype(np.uint8), arrays["words"].astype(np.uint64), arrays["column_words"].astype(np.int64),
+        arrays["text"].astype(np.uint8),
+        arrays["words"].astype(np.uint64),
+        arrays["column_words"].astype(np.int64),
         arrays["is_open"].astype(np.uint8),
     )
     require(len(known.is_open) == plan.columns, f"it has {len(known.is_open)} category columns, not {plan.columns}")
@@ -185,8 +188,12 @@ def _geometry(arrays: Arrays, plan: Layout, require: Require) -> Geometry:
     for key in ("low", "high", "centers", "metric"):
         require((np.abs(arrays[key]) <= MAX_STANDARDISED).all(), f"{key} is out of range")
     shape = Geometry(
-        arrays["mean"].astype(np.float64), scale.astype(np.float64), arrays["low"].astype(np.float32),
-        arrays["high"].astype(np.float32), arrays["metric"].astype(np.float32), arrays["centers"].astype(np.float32),
+        arrays["mean"].astype(np.float64),
+        scale.astype(np.float64),
+        arrays["low"].astype(np.float32),
+        arrays["high"].astype(np.float32),
+        arrays["metric"].astype(np.float32),
+        arrays["centers"].astype(np.float32),
         counts.astype(np.int64),
     )
     require((np.abs(shape.mapped_centers) <= MAX_STANDARDISED).all(), "its metric moves centroids out of range")

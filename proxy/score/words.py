@@ -1,4 +1,5 @@
 """Categories: which values the columns of BYTES inputs hold in training."""
+
 from __future__ import annotations
 
 from collections import Counter

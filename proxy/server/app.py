@@ -1,4 +1,4 @@
-"""One serving process put together: configuration to open models to listeners, and back down without losing a request."""
+"""One serving process: from configuration over open models to listeners, and down again without losing a request."""
 
 import asyncio
 import contextlib
@@ -196,7 +196,9 @@ def _version(model: OpenModel) -> ServedVersion:
 def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
     """What ONNX Runtime sees, with the axis names of the file."""
     symbols = {spec.name: spec.symbols for spec in declared}
-    return tuple(TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen)
+    return tuple(
+        TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen
+    )
 
 
 def _cold(dispatcher: methods.Dispatcher) -> Callable[[Call], object]:

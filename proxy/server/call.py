@@ -1,4 +1,5 @@
 """What a cold method may know of its call, and the shapes of its handler."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable

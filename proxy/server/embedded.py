@@ -1,4 +1,4 @@
-"""A server in a thread of this process, on a loopback port of its own: for `modelward infer FILE.onnx` and for tests."""
+"""A server in a thread of this process, on a loopback port: for `modelward infer FILE.onnx` and for tests."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ def local_server(model: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def in_thread(config: Config) -> Iterator[Application]:
-    """The started application, whose loop runs in another thread; touch it there (call_soon_threadsafe) or read only."""
+    """The started application, whose loop runs in another thread: touch it there (call_soon_threadsafe), read it here."""
     started: list[Application] = []
     failure: list[BaseException] = []
     ready = threading.Event()

@@ -1,4 +1,5 @@
 """grpc.health.v1 (grpc/grpc doc/health-checking.md): Check for probes, Watch for clients that balance load."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator

@@ -3,6 +3,7 @@
 Built on aiohttp's low-level server rather than its application: four fixed GET paths need no router, and only there
 can the number of connections be bounded.
 """
+
 from __future__ import annotations
 
 import asyncio

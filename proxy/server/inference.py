@@ -2,6 +2,7 @@
 
 Answers follow Triton where servers of the protocol differ, because its clients and perf_analyzer are the strictest.
 """
+
 from __future__ import annotations
 
 from importlib.metadata import version as distribution_version
@@ -45,21 +46,15 @@ class Inference:
 
     async def model_metadata(self, request: Message, call: Call) -> Message:
         served = self._catalog.lookup(request.name, request.version)
-        versions = (
-            [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
-        )
-        response = _message(
-            "ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform
-        )
+        versions = [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
+        response = _message("ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform)
         for tensors, described in ((served.inputs, response.inputs), (served.outputs, response.outputs)):
             for tensor in tensors:
                 described.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return response
 
     async def model_config(self, request: Message, call: Call) -> Message:
-        return _message(
-            "ModelConfigResponse", config=model_config(self._catalog.lookup(request.name, request.version))
-        )
+        return _message("ModelConfigResponse", config=model_config(self._catalog.lookup(request.name, request.version)))
 
     async def model_statistics(self, request: Message, call: Call) -> Message:
         if not request.name:

@@ -3,6 +3,7 @@
 Cold is everything but ModelInfer and ModelStreamInfer: the data plane looks a path up here when it does not own it,
 lends the call and the stream of its messages to `dispatch`, and turns an RpcError into trailers.
 """
+
 from __future__ import annotations
 
 import logging

@@ -3,6 +3,7 @@
 The pool is private because tritonclient's and kserve's generated stubs register files of the same names in protobuf's
 default pool: whoever imports second would fail, and an application that embeds Modelward may import both.
 """
+
 from __future__ import annotations
 
 from functools import cache
@@ -23,8 +24,19 @@ REFLECTION_SERVICES = (
 SERVICES = (INFERENCE_SERVICE, HEALTH_SERVICE, *REFLECTION_SERVICES)
 
 __all__ = [
-    "HEALTH_SERVICE", "INFERENCE_SERVICE", "REFLECTION_SERVICES", "SERVICES",
-    "Code", "DecodeError", "DescriptorsMissing", "Message", "RpcError", "clip", "file_set", "message_class", "pool",
+    "HEALTH_SERVICE",
+    "INFERENCE_SERVICE",
+    "REFLECTION_SERVICES",
+    "SERVICES",
+    "Code",
+    "DecodeError",
+    "DescriptorsMissing",
+    "Message",
+    "RpcError",
+    "clip",
+    "file_set",
+    "message_class",
+    "pool",
 ]
 
 

@@ -1,4 +1,5 @@
 """Whether this server wants traffic: one switch that health checks, readiness probes and Watch streams all read."""
+
 from __future__ import annotations
 
 import asyncio

@@ -3,6 +3,7 @@
 Answers come from the private pool, so a reflecting client (grpcurl, Postman) sees every method, the compiled ones
 included. Files are sent with all their dependencies, the asked-for file first: no client then needs a second question.
 """
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable

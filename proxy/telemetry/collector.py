@@ -3,6 +3,7 @@
 `families` turns a snapshot into named rows. Two readers share it: `ModelwardCollector`, for whoever has a
 prometheus_client registry, and `proxy.telemetry.exposition`, which writes /metrics at a twelfth of the cost.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -52,7 +52,13 @@ class AnomalyLog:
             features = tuple((profile.layout.column_name(i), deviation) for i, deviation in event["features"])
             self.recent.append(
                 Anomaly(
-                    event["model"], event["version"], event["id"], event["row"], event["score"], event["p_value"], features
+                    event["model"],
+                    event["version"],
+                    event["id"],
+                    event["row"],
+                    event["score"],
+                    event["p_value"],
+                    features,
                 )
             )
         for anomaly in list(self.recent)[-min(len(found), LINES_PER_ROUND) :] if found else ():

@@ -5,6 +5,7 @@ expressions). Measured with one model, eight stages and 24 buckets, 357 lines: 1
 written directly. Its own rendering of the same families is the oracle of the tests, and still writes the lines about
 the process.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -68,8 +69,6 @@ def _lines(family: Family, is_openmetrics: bool) -> Iterator[str]:
 
 def _histogram(name: str, labels: str, figure: Histogram) -> str:
     head = f'{name}_bucket{{{labels},le="'
-    lines = [
-        f'{head}{le}"}} {count}\n' for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True)
-    ]
+    lines = [f'{head}{le}"}} {count}\n' for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True)]
     lines.append(f"{name}_count{{{labels}}} {figure.cumulative[-1]}\n{name}_sum{{{labels}}} {figure.sum}\n")
     return "".join(lines)

@@ -3,6 +3,7 @@
 Everything counts up from the start of the process, except the gauges named so. Keys that become label values come from
 closed sets (configured models, gRPC codes, refusal reasons, stages): a client's text is never a key.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -8,6 +8,7 @@ most 10,000), test on the rest (at most 20,000 rows), standardise with the train
 table, then the mean over tables. `fpr` is the share of unseen normal test rows that are anomalous at
 false_positive_rate 0.01 (and 0.001).
 """
+
 from __future__ import annotations
 
 import argparse

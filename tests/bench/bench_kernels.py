@@ -3,6 +3,7 @@
 `python -m tests.bench.bench_kernels` prints them; `measure()` gives them to others. Each figure is the median of seven
 rounds after one that is thrown away; the loops are compiled, so no call from Python is in it.
 """
+
 import platform
 import statistics
 from collections.abc import Callable

@@ -3,6 +3,7 @@
 Each figure is the median of rounds of a loop in C, sizes and bytes both included for the reply; the call into the
 module, about 1 us, is spread over the loop.
 """
+
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter_ns
@@ -19,7 +20,8 @@ def request(**tensor: Any) -> bytes:
     """The design's 156-byte request where the tensor is raw: a model name, one FP32 input of thirty elements."""
     contents = [] if "contents" in tensor else [bytes(120)]
     message = oip.message_class("ModelInferRequest")(
-        model_name="fraud_model", inputs=[{"name": "columns", "datatype": "FP32", "shape": [1, 30], **tensor}],
+        model_name="fraud_model",
+        inputs=[{"name": "columns", "datatype": "FP32", "shape": [1, 30], **tensor}],
         raw_input_contents=contents,
     )
     return bytes(message.SerializeToString())
@@ -47,8 +49,15 @@ def measure() -> dict[str, float]:
         "reply, one output": nanoseconds(lambda n: scan.reply("fraud_model", "1", "", outputs=output, repeats=n)),
         "reply, one output, four parameters": nanoseconds(
             lambda n: scan.reply(
-                "fraud_model", "1", "", outputs=output, fallback="deadline", fallback_source="value",
-                anomaly_score=0.5, anomaly=True, repeats=n,
+                "fraud_model",
+                "1",
+                "",
+                outputs=output,
+                fallback="deadline",
+                fallback_source="value",
+                anomaly_score=0.5,
+                anomaly=True,
+                repeats=n,
             )
         ),
     }

@@ -3,6 +3,7 @@
 `python -m tests.bench.bench_score` prints them; `measure()` gives them to others. Each figure is the median of fifteen
 rounds after one that is thrown away; a round scores 1,000 rows in one compiled loop, so no call from Python is in it.
 """
+
 from __future__ import annotations
 
 import platform

@@ -81,11 +81,14 @@ class Reply:
 
 
 class H2Client:
-    """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once."""
+    """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once.
 
-    def __init__(self, address: str, *, window: int | None = None) -> None:
+    source: the address to come from.
+    """
+
+    def __init__(self, address: str, *, window: int | None = None, source: str = "") -> None:
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=10)
+        self.socket = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding="utf-8",

@@ -131,6 +131,26 @@ def test_a_connection_has_so_many_streams(serve: Serve) -> None:
         assert client.is_closed()
 
 
+def test_open_calls_of_one_peer_keep_nobody_elses_health_check_out(serve: Serve) -> None:
+    server = serve({"add": models.add_one()})
+    watch, check = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            client = stack.enter_context(H2Client(server.grpc))
+            client.call(good())
+            streams = [client.begin(watch) for _ in range(120)]
+            for stream in streams:
+                client.send(stream, framed(b""), end=True)
+            client.read_until(lambda: all(client.replies[s].messages or client.replies[s].over for s in streams))  # noqa: B023
+        refused = client.call(framed(b""), check)
+        assert (refused.code, refused.reason) == (14, "QUEUE_FULL")
+        other = stack.enter_context(H2Client(server.grpc, source="127.0.0.2"))
+        assert other.call(framed(b""), check).code == 0
+        client.reset(streams[0])
+    with H2Client(server.grpc) as client:
+        wait_until(lambda: client.call(framed(b""), check).code == 0, "room after the watches have gone", 5)
+
+
 def test_a_client_that_opens_and_resets_without_end_is_cut_off(serve: Serve) -> None:
     """CVE-2023-44487."""
     server = serve({"add": models.add_one()})

@@ -167,6 +167,16 @@ def test_a_message_may_come_byte_by_byte(client: H2Client) -> None:
     assert client.reply(stream).code == 0
 
 
+def test_a_request_may_end_with_trailers_of_its_own_or_with_its_headers(client: H2Client) -> None:
+    stream = client.begin()
+    client.send(stream, framed(body()))
+    client.h2.send_headers(stream, [("x-checksum", "1")], end_stream=True)
+    client.flush()
+    assert client.reply(stream).code == 0
+    assert client.reply(client.begin(end=True)).reason == "MALFORMED_FRAMING"
+    assert client.reply(client.begin(STREAM_INFER, end=True)).code == 0
+
+
 def test_a_refused_request_gets_its_status_before_its_stream_is_cut(client: H2Client) -> None:
     stream = client.begin("/no.such/Method")  # and the body never comes
     reply = client.reply(stream)

@@ -48,8 +48,12 @@ class LimiterAgainstOracle(RuleBasedStateMachine):
             self.held.pop(level, None)
 
     @rule(
-        step=steps, peer=st.integers(0, 4), identity=st.one_of(st.none(), st.integers(0, 3)), cost=st.integers(1, 30),
-        repeats=st.integers(1, 5), asks=st.booleans(),
+        step=steps,
+        peer=st.integers(0, 4),
+        identity=st.one_of(st.none(), st.integers(0, 3)),
+        cost=st.integers(1, 30),
+        repeats=st.integers(1, 5),
+        asks=st.booleans(),
     )
     def request(self, *, step, peer, identity, cost, repeats, asks):
         self.now = max(0, min(self.now + step, 2**62))

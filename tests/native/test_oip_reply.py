@@ -1,4 +1,5 @@
 """The reply writer held against protobuf: what it writes parses to the message that was wanted."""
+
 import math
 from typing import Any
 
@@ -15,11 +16,18 @@ dimensions = st.integers(0, 300) | st.integers(-(2**63), 2**63 - 1)
 outputs = st.tuples(
     texts, st.sampled_from([*oip.TYPED, "FP16", "BF16"]), st.lists(dimensions, max_size=16), st.binary(max_size=200)
 )
-replies = st.fixed_dictionaries({
-    "model_name": texts, "model_version": texts, "id": texts, "fallback": texts, "fallback_source": texts,
-    "anomaly_score": st.none() | st.floats(allow_nan=False), "anomaly": st.none() | st.booleans(),
-    "outputs": st.lists(outputs, max_size=4),
-})
+replies = st.fixed_dictionaries(
+    {
+        "model_name": texts,
+        "model_version": texts,
+        "id": texts,
+        "fallback": texts,
+        "fallback_source": texts,
+        "anomaly_score": st.none() | st.floats(allow_nan=False),
+        "anomaly": st.none() | st.booleans(),
+        "outputs": st.lists(outputs, max_size=4),
+    }
+)
 
 
 def wanted(reply: dict[str, Any]) -> Any:

@@ -1,4 +1,5 @@
 """The request scanner held against protobuf's own parser, on messages no library would write and on broken ones."""
+
 import re
 import struct
 from random import Random
@@ -235,9 +236,14 @@ def test_priority_is_read_as_tritonclient_sends_it() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "given"),
     [
-        ("int64_param", 0, False), ("uint64_param", 0, False), ("string_param", "", False),
+        ("int64_param", 0, False),
+        ("uint64_param", 0, False),
+        ("string_param", "", False),
         ("bool_param", False, False),
-        ("int64_param", -1, True), ("uint64_param", 7, True), ("string_param", "a", True), ("double_param", 0.0, True),
+        ("int64_param", -1, True),
+        ("uint64_param", 7, True),
+        ("string_param", "a", True),
+        ("double_param", 0.0, True),
     ],
 )
 def test_a_sequence_is_one_whose_id_is_given(field: str, value: Any, given: bool) -> None:
@@ -251,7 +257,9 @@ def test_classification_and_shared_memory_are_seen_on_an_output() -> None:
     message.outputs[2].parameters["shared_memory_byte_size"].int64_param = 64
     outputs = scan.scan(message.SerializeToString())["outputs"]
     assert [(o["name"], o["classification"], o["shared_memory"]) for o in outputs] == [
-        ("a", False, False), ("b", True, False), ("c", False, True),
+        ("a", False, False),
+        ("b", True, False),
+        ("c", False, True),
     ]
 
 

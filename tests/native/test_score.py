@@ -239,8 +239,10 @@ MIXED = oracle.kernel(FITTED[0], CURVE, [(KINDS["categories"], 3, 0, 3), (KINDS[
 @given(st.lists(st.tuples(*[st.sampled_from([b"red", b"", b"x" * 1000, b"\x00\xff", b"re", b"redd"])] * 3), min_size=1))
 def test_unknown_categories_are_flagged_row_by_row_and_known_ones_cost_nothing(rows):
     numbers = np.zeros((len(rows), 4))
-    tensors = [("BYTES", oracle.raw("BYTES", [v for row in rows for v in row]), 3 * len(rows)),
-               ("FP64", numbers.tobytes(), numbers.size)]
+    tensors = [
+        ("BYTES", oracle.raw("BYTES", [v for row in rows for v in row]), 3 * len(rows)),
+        ("FP64", numbers.tobytes(), numbers.size),
+    ]
     score, _, flags, _ = MIXED.measure_tensors(tensors, len(rows))
     known = [all(w is None or v in w for v, w in zip(row, WORDS, strict=True)) for row in rows]
     np.testing.assert_array_equal(flags, np.where(known, 0, native_score.UNKNOWN_CATEGORY))

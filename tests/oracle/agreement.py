@@ -1,4 +1,5 @@
 """One message, two readers: the compiled scanner held against protobuf. Shared by the tests and the long campaign."""
+
 from native import scan
 from tests.oracle import oip
 

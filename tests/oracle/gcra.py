@@ -3,6 +3,7 @@
 I.371 gives the algorithm twice, as virtual scheduling (the kernel) and as a continuous-state leaky bucket (here), and
 says that they decide alike. The bucket drains one unit per nanosecond; a request adds one interval.
 """
+
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class Rate:
 
 @dataclass
 class Bucket:
-    level: int = 0   # ns of work in it
+    level: int = 0  # ns of work in it
     drained: int = 0  # when it was last drained, time as the oracle counts it
 
 

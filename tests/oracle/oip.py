@@ -1,4 +1,5 @@
 """The slow twin of native/csrc/oip.c: protobuf's own parser, and the meaning of what it found in plain Python."""
+
 import re
 import struct
 import tempfile
@@ -16,17 +17,28 @@ PROTOS = Path(__file__).parents[2] / "protos"
 MOST_TENSORS = 256
 MOST_DIMENSIONS = 16
 KINDS = {
-    1: "bool_contents", 2: "int_contents", 3: "int64_contents", 4: "uint_contents", 5: "uint64_contents",
-    6: "fp32_contents", 7: "fp64_contents", 8: "bytes_contents",
+    1: "bool_contents",
+    2: "int_contents",
+    3: "int64_contents",
+    4: "uint_contents",
+    5: "uint64_contents",
+    6: "fp32_contents",
+    7: "fp64_contents",
+    8: "bytes_contents",
 }
 # datatype -> field of InferTensorContents, struct format of one raw element
 TYPED = {
     "BOOL": ("bool_contents", "?"),
-    "INT8": ("int_contents", "b"), "INT16": ("int_contents", "h"), "INT32": ("int_contents", "i"),
+    "INT8": ("int_contents", "b"),
+    "INT16": ("int_contents", "h"),
+    "INT32": ("int_contents", "i"),
     "INT64": ("int64_contents", "q"),
-    "UINT8": ("uint_contents", "B"), "UINT16": ("uint_contents", "H"), "UINT32": ("uint_contents", "I"),
+    "UINT8": ("uint_contents", "B"),
+    "UINT16": ("uint_contents", "H"),
+    "UINT32": ("uint_contents", "I"),
     "UINT64": ("uint64_contents", "Q"),
-    "FP32": ("fp32_contents", "I"), "FP64": ("fp64_contents", "Q"),  # bits: see _lay_bare
+    "FP32": ("fp32_contents", "I"),
+    "FP64": ("fp64_contents", "Q"),  # bits: see _lay_bare
     "BYTES": ("bytes_contents", ""),
 }
 
@@ -75,9 +87,8 @@ def parse(message: bytes) -> Any:
 
 def fits(request: Any) -> bool:
     """Whether the scanner's fixed tables hold the request."""
-    return (
-        max(len(request.inputs), len(request.outputs), len(request.raw_input_contents)) <= MOST_TENSORS
-        and all(len(tensor.shape) <= MOST_DIMENSIONS for tensor in request.inputs)
+    return max(len(request.inputs), len(request.outputs), len(request.raw_input_contents)) <= MOST_TENSORS and all(
+        len(tensor.shape) <= MOST_DIMENSIONS for tensor in request.inputs
     )
 
 

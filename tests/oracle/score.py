@@ -1,4 +1,5 @@
 """The anomaly kernel again, slowly, in float64 numpy: what native/csrc/score.c and gather.c must agree with."""
+
 import struct
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Slow twin of the timer wheel: a dictionary of due ticks, searched in full."""
+
 from collections.abc import Hashable
 
 TICK_NS = 1 << 20

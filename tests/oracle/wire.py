@@ -2,6 +2,7 @@
 
 `Writer` draws from a `random.Random`, so that Hypothesis (st.randoms) and a long campaign of seeds share it.
 """
+
 from random import Random
 from typing import Any
 
@@ -11,19 +12,54 @@ VARINT, I64, LEN, GROUP, END, I32 = range(6)
 PARAMETER = {1: VARINT, 2: VARINT, 3: str, 4: I64, 5: VARINT}
 ENTRY = {1: str, 2: PARAMETER}
 CONTENTS = {
-    1: [VARINT], 2: [VARINT], 3: [VARINT], 4: [VARINT], 5: [VARINT], 6: [I32], 7: [I64], 8: bytes,
+    1: [VARINT],
+    2: [VARINT],
+    3: [VARINT],
+    4: [VARINT],
+    5: [VARINT],
+    6: [I32],
+    7: [I64],
+    8: bytes,
 }
 INPUT = {1: str, 2: str, 3: [VARINT], 4: ENTRY, 5: CONTENTS}
 OUTPUT = {1: str, 2: ENTRY}
 REQUEST = {1: str, 2: str, 3: str, 4: ENTRY, 5: INPUT, 6: OUTPUT, 7: bytes}
 
 TEXTS = [
-    "", "timeout", "priority", "sequence_id", "classification", "shared_memory_region", "shared_memory_", "shared",
-    "INT8", "BYTES", "0", "12", "007", "-1", "1e3", "18446744073709551615", "18446744073709551616", "9" * 30,
-    "é", "日本", "\U0010ffff", "a" * 7 + "é", "a" * 8, "\0", "x" * 130,
+    "",
+    "timeout",
+    "priority",
+    "sequence_id",
+    "classification",
+    "shared_memory_region",
+    "shared_memory_",
+    "shared",
+    "INT8",
+    "BYTES",
+    "0",
+    "12",
+    "007",
+    "-1",
+    "1e3",
+    "18446744073709551615",
+    "18446744073709551616",
+    "9" * 30,
+    "é",
+    "日本",
+    "\U0010ffff",
+    "a" * 7 + "é",
+    "a" * 8,
+    "\0",
+    "x" * 130,
 ]
 BAD_TEXTS = [
-    b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"a" * 8 + b"\xc3", b"\x80", b"\xe0\x80\x80",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xc0\x80",
+    b"\xf4\x90\x80\x80",
+    b"a" * 8 + b"\xc3",
+    b"\x80",
+    b"\xe0\x80\x80",
     b"\xf0\x80\x80\x80",
 ]
 NUMBERS = [0, 1, 2, 127, 128, 255, 256, 300, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1]
@@ -159,7 +195,7 @@ class Writer:
                 case 1:
                     out[at:at] = self.noise()
                 case 2:
-                    out[at:at + 1] = self.random.choice([b"\0", b"\x7f", b"\x80", b"\xff", self.random.randbytes(1)])
+                    out[at : at + 1] = self.random.choice([b"\0", b"\x7f", b"\x80", b"\xff", self.random.randbytes(1)])
                 case 3:
-                    del out[at:at + self.random.randint(1, 4)]
+                    del out[at : at + self.random.randint(1, 4)]
         return bytes(out)

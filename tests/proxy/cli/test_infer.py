@@ -1,4 +1,5 @@
 """`modelward infer` against a real gRPC server on loopback."""
+
 from __future__ import annotations
 
 import argparse

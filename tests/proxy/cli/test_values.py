@@ -1,4 +1,5 @@
 """Values of the command line: what they mean, what is refused, and their raw form against reference encoders."""
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 Stands in for the compiled server, whose tests are elsewhere: it lends `dispatch` the same things (bytes, a call, a
 send that waits) and turns RpcError into a status.
 """
+
 from __future__ import annotations
 
 import asyncio

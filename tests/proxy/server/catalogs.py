@@ -1,14 +1,26 @@
 """A catalog with one model of every kind that the cold methods tell apart."""
+
 from __future__ import annotations
 
 from proxy.models.artifact import TensorSpec
 from proxy.models.catalog import BatchStatistics, Catalog, ServedVersion, Statistics
 
 FRAUD_STATISTICS = Statistics(
-    success_count=9, success_ns=9000, fail_count=1, fail_ns=50,
-    queue_count=9, queue_ns=900, compute_input_count=9, compute_input_ns=90,
-    compute_infer_count=9, compute_infer_ns=7000, compute_output_count=9, compute_output_ns=80,
-    inference_count=12, execution_count=5, last_inference_ms=1_700_000_000_000,
+    success_count=9,
+    success_ns=9000,
+    fail_count=1,
+    fail_ns=50,
+    queue_count=9,
+    queue_ns=900,
+    compute_input_count=9,
+    compute_input_ns=90,
+    compute_infer_count=9,
+    compute_infer_ns=7000,
+    compute_output_count=9,
+    compute_output_ns=80,
+    inference_count=12,
+    execution_count=5,
+    last_inference_ms=1_700_000_000_000,
     batch_stats=[BatchStatistics(4, 3, 30, 3000, 20)],
 )
 

@@ -1,4 +1,5 @@
 """The HTTP listener over real sockets: what it answers, and what a hostile client cannot make it do."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """The cold inference methods as tritonclient sees them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

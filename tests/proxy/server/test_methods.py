@@ -1,4 +1,5 @@
 """Dispatch: bytes to handler and back, and what each kind of failure becomes."""
+
 from __future__ import annotations
 
 import asyncio

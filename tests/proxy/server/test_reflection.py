@@ -1,4 +1,5 @@
 """Reflection as grpcurl and generic clients use it: ask what there is, build a client from the answer, call with it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """What a scrape shows, read back by the parsers of both formats; prometheus_client's own rendering is the oracle."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
