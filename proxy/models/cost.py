@@ -2,7 +2,8 @@
 
 Where it follows from their values, one small request may cost any amount: such a model runs in a thread of its own,
 whatever has been measured. Two things make it so: control flow (a loop's trip count, a branch that was never measured),
-and operators whose output is as large as one of their inputs says. Values taken from shapes are bounded by the request's bytes and do no harm.
+and operators whose output is as large as one of their inputs says. Values taken from shapes are bounded by the
+request's bytes and do no harm.
 """
 
 from typing import Any

@@ -23,7 +23,7 @@ def local_server(model: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def in_thread(config: Config) -> Iterator[Application]:
-    """The started application, whose loop runs in another thread: touch it there (call_soon_threadsafe), read it here."""
+    """The started application; its loop runs in another thread: touch it there (call_soon_threadsafe), read it here."""
     started: list[Application] = []
     failure: list[BaseException] = []
     ready = threading.Event()
