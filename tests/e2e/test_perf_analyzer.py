@@ -33,7 +33,7 @@ def test_perf_analyzer_finishes_its_report(tmp_path: Path, options: list[str]) -
     with serve_process(model) as server:
         command = [ANALYZER, "-m", "mlp", "-i", "grpc", "-u", server.grpc, "-f", str(report)]
         command += ["--concurrency-range", "4", "--measurement-mode", "count_windows"]
-        command += ["--measurement-request-count", "500", "-s", "900", *options]
+        command += ["--measurement-request-count", "100", "-s", "900", *options]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (row,) = csv.DictReader(report.open())
