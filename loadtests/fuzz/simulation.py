@@ -24,6 +24,7 @@ from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.telemetry.pour import statistics
 
+LONGEST_TIMER = 4000.0  # seconds; idle connections are watched for an hour
 LANE_SECONDS = 60.0  # what a run in a lane may take before a simulation calls it stuck
 
 
@@ -61,6 +62,11 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Moves the clock, and runs what that makes due."""
         self.skew_ns += int(seconds * 1e9)
         self.tick(2)
+
+    def rewind(self) -> None:
+        """Back to the machine's time. Cancelled timers, which asyncio keeps until they would have been due, are gone."""
+        self.advance(LONGEST_TIMER)
+        self.skew_ns = 0
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Waits for lanes, the one thing that takes real time."""
