@@ -64,7 +64,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.tick(2)
 
     def rewind(self) -> None:
-        """Back to the machine's time. Cancelled timers, which asyncio keeps until they would have been due, are gone."""
+        """Back to the machine's time. Cancelled timers, which asyncio keeps until they are due, are gone."""
         self.advance(LONGEST_TIMER)
         self.skew_ns = 0
 
