@@ -113,7 +113,7 @@ class Catalog:
         try:
             return tuple(self._models[name].values())
         except KeyError:
-            raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "MODEL_NOT_FOUND") from None
+            raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "UNKNOWN_MODEL") from None
 
     def lookup(self, name: str, version: str = "") -> ServedVersion:
         """The version asked for, or the highest if none is. Raises RpcError NOT_FOUND."""
@@ -123,7 +123,7 @@ class Catalog:
         try:
             return self._models[name][version]
         except KeyError:
-            raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "VERSION_NOT_FOUND") from None
+            raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "UNKNOWN_VERSION") from None
 
     def not_ready(self) -> list[str]:
         """One line for each version that is not ready, with the reason."""

@@ -89,7 +89,7 @@ class Dispatcher:
         method = self.methods.get(path)
         if method is None:
             name = clip(path.decode(errors="replace"))
-            raise RpcError(Code.UNIMPLEMENTED, f"unknown method {name}", "METHOD_NOT_FOUND")
+            raise RpcError(Code.UNIMPLEMENTED, f"unknown method {name}", "UNKNOWN_METHOD")
         try:
             await _run(method, messages, call, send)
         except RpcError:

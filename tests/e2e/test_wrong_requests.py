@@ -13,7 +13,7 @@ from google.protobuf import unknown_fields
 
 from tests import models
 from tests.e2e.h2client import H2Client, framed
-from tests.e2e.messages import INFER, REQUEST, Stub, arrays, refused, request
+from tests.e2e.messages import INFER, REQUEST, Stub, arrays, refusal, refused, request
 from tests.support import EmbeddedServer, serving, wait_until
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -202,8 +202,9 @@ def test_questions_about_models_that_are_not_there_are_not_found(
 ) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         stub.ask(method, name=name, version=version)
-    assert raised.value.code() is NOT_FOUND
-    assert name in raised.value.details()
+    told = refusal(raised.value)
+    assert (told.code, told.reason) == (NOT_FOUND, "UNKNOWN_VERSION" if version else "UNKNOWN_MODEL")
+    assert f"'{name}'" in told.message
 
 
 GARBAGE = {

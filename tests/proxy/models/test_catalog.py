@@ -31,7 +31,7 @@ def test_a_version_that_is_no_number_never_becomes_the_default() -> None:
 def test_a_version_is_found_by_exactly_its_own_text() -> None:
     catalog = Catalog([version("m", "1")])
     assert catalog.lookup("m", "1").version == "1"
-    assert refusal(catalog, "m", "01").reason == "VERSION_NOT_FOUND"
+    assert refusal(catalog, "m", "01").reason == "UNKNOWN_VERSION"
 
 
 def test_models_keep_the_order_they_were_given_in() -> None:

@@ -48,8 +48,8 @@ def test_a_missing_descriptor_set_is_reported_with_the_command_that_builds_it(
 
 
 def test_an_error_keeps_its_code_message_and_reason() -> None:
-    error = RpcError(5, "unknown model", "MODEL_NOT_FOUND")
-    assert (error.code, error.message, error.reason) == (Code.NOT_FOUND, "unknown model", "MODEL_NOT_FOUND")
+    error = RpcError(5, "unknown model", "UNKNOWN_MODEL")
+    assert (error.code, error.message, error.reason) == (Code.NOT_FOUND, "unknown model", "UNKNOWN_MODEL")
 
 
 def test_long_text_is_clipped_before_it_is_repeated() -> None:
