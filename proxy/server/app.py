@@ -81,6 +81,8 @@ class Application:
             self._listening.close()
         if self.server is None:
             return
+        # those who watch health are told before the connection that tells them is
+        await asyncio.sleep(DRAIN_POLL_SECONDS)
         self.server.drain()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
