@@ -2,7 +2,7 @@
 
 Switches (environment):
   MODELWARD_SANITIZE=1   AddressSanitizer, bounds checks and asserts in every extension
-  MODELWARD_FUZZ=1       as above, with clang's coverage for libFuzzer and atheris
+  MODELWARD_FUZZ=1       as above, with clang's coverage for libFuzzer
 """
 
 import os
