@@ -24,6 +24,11 @@ MiB = 2**20
 ROW = np.ones((1, 4), np.float32)
 COLUMNS = 65_536  # of an answer: 256 KiB for a request of 60 bytes
 
+resident = pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""),
+    reason="AddressSanitizer keeps freed memory for a while: it counts as resident",
+)
+
 
 def amplifier() -> bytes:
     """x FP32 [batch, 1] -> y FP32 [batch, COLUMNS], the same number over and over."""
@@ -265,10 +270,7 @@ def test_a_stream_whose_answers_nobody_reads_is_not_read_either(process: ServerP
             assert (arrays(stub.infer(request("add", {"x": ROW})))["y"] == 2).all()
 
 
-@pytest.mark.skipif(
-    "libasan" in os.environ.get("LD_PRELOAD", ""),
-    reason="AddressSanitizer keeps freed memory for a while: it counts as resident",
-)
+@resident
 def test_answers_that_nobody_reads_are_bounded_over_all_connections(process: ServerProcess) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(10):  # 1280 answers, 320 MB
@@ -310,6 +312,7 @@ def test_gigabytes_announced_and_not_sent_cost_nothing(process: ServerProcess) -
         assert process.resident_bytes() - before < 50 * MiB
 
 
+@resident
 def test_many_requests_later_memory_is_what_it_was(process: ServerProcess) -> None:
     before = process.resident_bytes()
     work(process, 20)
