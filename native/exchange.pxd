@@ -72,6 +72,7 @@ cdef struct Stream:
     size_t held_at                # of held, already read
     bint held_end                 # END_STREAM came behind them
     bint resuming                 # held bytes are being read: whoever is called meanwhile must not begin again
+    Buffer metadata               # headers to pass on, where wire.keep_metadata: two lengths, name, value, ...
     Ending ending
     Exchange *first               # borrowed with one reference each; answered in this order
     Exchange *last
@@ -122,6 +123,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     Conn *dirty                   # connections with something to write, flushed once per tick
     bint batch_pending            # a batch will run later in this tick and flush then
     bint draining
+    bint keep_metadata            # some model is served by an upstream
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
 
@@ -129,6 +131,7 @@ cdef enum Phase:
     PHASE_NEW = 0
     PHASE_QUEUED                  # in its model's queue
     PHASE_RUNNING                 # in a batch
+    PHASE_UPSTREAM                # on its way through an upstream
     PHASE_DONE                    # answered; a result that comes later is dropped and counted
 
 cdef enum:
@@ -148,6 +151,8 @@ cdef struct Exchange:
     void *asked                   # borrowed: the model that the client asked for; `model` may be a rung of its ladder
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
+    void *call                    # borrowed: native.upstream.Upcall* while PHASE_UPSTREAM
+    uint8_t retries               # upstream endpoints tried again
     uint8_t rung                  # next rung of the fallback ladder
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse

@@ -2,20 +2,19 @@
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.ref cimport Py_INCREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 import asyncio
 import ipaddress
 
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER,
-    Conn, Stream, Wire)
-from native.grpc cimport parse_timeout, wants_gzip
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream,
+    Wire)
+from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
 from native.stream cimport (
@@ -44,8 +43,6 @@ cdef enum:
     RESET_RATE = 33
     FAULT_BURST = 100             # resets that a client's errors make us send, likewise (CVE-2025-8671)
 
-cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
-cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 cdef int64_t SECOND = 1000000000
 
 
@@ -66,23 +63,9 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, 
     return 0
 
 
-cdef inline bint same(const uint8_t *data, size_t size, const char *text, size_t text_size) noexcept:
-    return size == text_size and memcmp(data, text, size) == 0
-
-
-cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
-    """Cold methods are coroutines and see their metadata as Python objects."""
-    cdef object kept
-    if s.call == NULL:
-        kept = []
-        Py_INCREF(kept)
-        s.call = <void *><PyObject *>kept
-    (<list>(<object><PyObject *>s.call)).append((name[:name_size], value[:value_size]))
-    return 0
-
-
 cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
                    const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
+    cdef Conn *c = <Conn *>user
     cdef Stream *s
     if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
         return 0
@@ -93,35 +76,8 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const u
     s.header_bytes += <uint32_t>(name_size + value_size + 32)
     if s.headers > HEADER_COUNT or s.header_bytes > HEADER_BYTES:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
-    if name_size == 5 and memcmp(name, b":path", 5) == 0:
-        if same(value, value_size, INFER_PATH, 42):
-            s.method = METHOD_INFER
-        elif same(value, value_size, STREAM_INFER_PATH, 48):
-            s.method = METHOD_STREAM_INFER
-        else:
-            s.method = METHOD_COLD
-            return keep_cold_header(s, name, name_size, value, value_size)
-    elif name_size == 7 and memcmp(name, b":method", 7) == 0:
-        s.is_post = same(value, value_size, "POST", 4)
-    elif name_size == 12 and memcmp(name, b"content-type", 12) == 0:
-        s.content_type_seen = value_size >= 16 and memcmp(value, b"application/grpc", 16) == 0 and (
-            value_size == 16 or value[16] == 43 or value[16] == 59)
-    elif name_size == 12 and memcmp(name, b"grpc-timeout", 12) == 0:
-        s.timeout = parse_timeout(value, value_size)
-        if s.timeout < 0:
-            s.timeout = 0
-            s.timeout_malformed = True
-        elif s.timeout == 0:
-            s.timeout = 1         # "0S" is a deadline that has passed, not the absence of one
-    elif name_size == 13 and memcmp(name, b"grpc-encoding", 13) == 0:
-        if same(value, value_size, "gzip", 4):
-            s.encoding = ENCODING_GZIP
-        elif not same(value, value_size, "identity", 8):
-            s.encoding = ENCODING_UNSUPPORTED
-    elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
-        s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
-    elif s.method == METHOD_COLD and name[0] != 58:
-        return keep_cold_header(s, name, name_size, value, value_size)
+    if read_header(s, name, name_size, value, value_size, c.wire.keep_metadata) < 0:
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     return 0
 
 
@@ -371,7 +327,7 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
 cdef class Connection:
     """asyncio.BufferedProtocol of one downstream connection."""
 
-    def __cinit__(self, Listener listener):
+    def __cinit__(self, Listener listener, *rest):
         self.listener = listener
         self.conn.wire = &listener.wire
         self.conn.owner = <void *>self

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from native.exchange cimport Buffer, Exchange, Stream
+from native.model cimport Model
 from native.state cimport State
 from native.verdict cimport Verdict
 
@@ -12,6 +13,12 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
+# False where the model's queue is full, or no upstream can be had; the reason then in x.refusal
+cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
+cdef void abandon(State server, Exchange *x) noexcept
+# for native.upstream: an answer as it came (framed), and a status that its server gave
+cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept
+cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept
 cdef void end_stream(Stream *s) noexcept
 
 # for batch.Outcome

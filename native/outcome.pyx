@@ -10,15 +10,17 @@ from libc.string cimport memset
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, Buffer, Ending, Exchange, Stream, exchange_unref)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, Buffer, Ending, Exchange, Stream, exchange_unref)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model, Rung
-from native.reply cimport fallback_name, reply_from_constants, reply_stream_error
+from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
-from native.stream cimport finish, open_window, send_message
+from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport (
-    CODE_OK, REASON_DEADLINE, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, code_of)
+    CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
+    REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL,
+    VERDICT_TEXT, Verdict, code_of)
 
 cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
 
@@ -80,7 +82,7 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
             if x.due:
                 set_deadline(server, x)
             x.alone = False
-            if server.scheduler.enqueue(x, rung.model):
+            if start(server, x, rung.model, now) == REASON_NONE:
                 return True
     return False
 
@@ -88,7 +90,7 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     """The backend did not answer in time, or at all: down the ladder, or a refusal."""
     cdef Verdict v
-    withdraw(x)
+    abandon(server, x)
     x.phase = PHASE_NEW
     if fall(server, x, reason, now):
         return
@@ -102,9 +104,28 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     elif reason == REASON_OUT_OF_MEMORY:
         v.retry_ns = RETRY_NS
         snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
+    elif reason == REASON_NO_UPSTREAM:
+        snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
     else:
         snprintf(v.text, VERDICT_TEXT, "the model failed on this input")
     refuse_exchange(server, x, &v, now)
+
+
+cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    """Into the model's queue, or on its way to an upstream; REASON_NONE, or why not."""
+    x.model = m
+    if m.pool == NULL:
+        return REASON_NONE if server.scheduler.enqueue(x, m) else REASON_QUEUE_FULL
+    return REASON_NONE if server.upstreams.forward(<void *>server, x, m.pool, now) else REASON_NO_UPSTREAM
+
+
+cdef void abandon(State server, Exchange *x) noexcept:
+    """Nobody waits for what was started."""
+    if x.phase == PHASE_UPSTREAM:
+        x.attempt += 1
+        server.upstreams.cancel(x)
+    else:
+        withdraw(x)
 
 
 cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept:
@@ -130,6 +151,45 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     x.reply = reply[0]
     memset(reply, 0, sizeof(Buffer))
     conclude(server, x, CODE_OK, now)
+
+
+cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept:
+    """An upstream's answer: passed on as it came, but for what the guards have to say."""
+    cdef Model *asked = <Model *>x.asked
+    cdef const Rung *rung = NULL
+    if <Model *>x.model != asked:
+        rung = &asked.rungs[x.rung - 1]
+    if reply_from_upstream(x, rung, framed):
+        answer(server, x, framed, now)
+    else:
+        release(x.wire, framed)
+        fail(server, x, REASON_OUT_OF_MEMORY, now)
+
+
+cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept:
+    """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
+    cdef Counters *c = &(<Model *>x.asked).counters
+    cdef Verdict v
+    if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15):
+        abandon(server, x)
+        x.phase = PHASE_NEW
+        if fall(server, x, REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED, now):
+            return
+    if x.streaming:
+        v.reason = REASON_BACKEND_FAILED
+        v.retry_ns = 0
+        snprintf(v.text, VERDICT_TEXT, "the upstream answered with status %d", status)
+        refuse_exchange(server, x, &v, now)
+        return
+    c.refusals[<int>REASON_BACKEND_FAILED] += 1
+    c.fail += 1
+    c.fail_ns += now - x.entered
+    x.ending.code = status
+    x.ending.message = message[0]
+    x.ending.details = details[0]
+    message[0] = NULL
+    details[0] = NULL
+    conclude(server, x, status, now)
 
 
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept:

@@ -7,7 +7,6 @@ from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from native.batch cimport withdraw
 from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
 from native.exchange cimport (
@@ -18,13 +17,15 @@ from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEV
 from native.model cimport *
 from native.oip cimport hold, peek_model, scan, scanned_id, scanned_model, scanned_timeout_us, scanned_version
 from native.outcome cimport (
-    clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, record, refuse_exchange, set_deadline,
-    watch_deadline)
+    abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, record, refuse_exchange,
+    set_deadline, start, watch_deadline)
 from native.route cimport Entry
 from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
+from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport open_window, refuse, refuse_for
+from native.upstream cimport cancel_call, forward_hook
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from native.verdict cimport *
 
@@ -279,8 +280,9 @@ cdef void route(State server, Exchange *x, int64_t now) noexcept:
         return
     if x.due:
         set_deadline(server, x)
-    if not server.scheduler.enqueue(x, <Model *>x.asked):
-        fail(server, x, REASON_QUEUE_FULL, now)
+    cdef int reason = start(server, x, <Model *>x.asked, now)
+    if reason != REASON_NONE:
+        fail(server, x, reason, now)
 
 
 # ---- the other ways in which a stream moves ------------------------------------------------------------------------
@@ -309,7 +311,7 @@ cdef void on_gone(Stream *s) noexcept:
         s.first = x.next_in_stream
         x.stream = NULL
         if x.phase != PHASE_DONE:
-            withdraw(x)
+            abandon(server, x)
             record(server, x, CODE_CANCELLED, s.conn.wire.now)
             x.phase = PHASE_DONE
             clear_deadline(server, x)
@@ -335,6 +337,8 @@ cdef class Server(State):
         self.scheduler.outcome.answered = on_answered
         self.scheduler.outcome.failed = on_failed
         self.scheduler.outcome.expired = on_expired
+        self.upstreams.forward = forward_hook
+        self.upstreams.cancel = cancel_call
         self.listener.wire.server = <void *>self
         self.listener.wire.hooks.headers = on_headers
         self.listener.wire.hooks.message = on_message
@@ -344,6 +348,7 @@ cdef class Server(State):
         self.listener.wire.hooks.refused = on_refused
         wheel.after = after_timers
         wheel.after_context = <void *>self
+        self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in self.directory.served)
         self.tasks = {}
         self.cold_of_peer = {}
         self.methods = frozenset()

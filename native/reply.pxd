@@ -10,5 +10,7 @@ from native.verdict cimport Verdict
 cdef bint reply_from_run(
     Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept
 cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept
+# An upstream's framed answer, with what the guards have to say appended: repeated fields merge, the last scalar wins.
+cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept

@@ -1,7 +1,7 @@
 """Answers: ModelInferResponse and ModelStreamInferResponse, framed, in one allocation each."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memmove, memset, strlen
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_reserve, write_prefix
@@ -16,6 +16,7 @@ from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, 
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
     FRAME = 5
+    PARAMETERS = 768              # what the guards may append to an upstream's answer
     REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
 
 # The reply in hand: one per process, overwritten by the next.
@@ -163,15 +164,73 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
     return True
 
 
-cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept:
-    cdef size_t n = 1
-    to[0] = (field << 3) | 2
-    while size > 127:
-        to[n] = (size & 127) | 128
-        size >>= 7
+cdef size_t put_varint(uint8_t *to, size_t value) noexcept:
+    cdef size_t n = 0
+    while value > 127:
+        to[n] = (value & 127) | 128
+        value >>= 7
         n += 1
-    to[n] = size
+    to[n] = <uint8_t>value
     return n + 1
+
+
+cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept:
+    to[0] = (field << 3) | 2
+    return 1 + put_varint(to + 1, size)
+
+
+cdef size_t put_text_parameter(uint8_t *to, const char *name, const char *value) noexcept:
+    cdef size_t key = strlen(name), text = strlen(value), n
+    to[0] = 0x22                  # ModelInferResponse.parameters
+    n = 1 + put_varint(to + 1, 6 + key + text)
+    to[n] = 0x0A
+    to[n + 1] = <uint8_t>key
+    memcpy(to + n + 2, name, key)
+    n += 2 + key
+    to[n] = 0x12
+    to[n + 1] = <uint8_t>(text + 2)
+    to[n + 2] = 0x1A              # InferParameter.string_param
+    to[n + 3] = <uint8_t>text
+    memcpy(to + n + 4, value, text)
+    return n + 4 + text
+
+
+cdef size_t put_anomaly(uint8_t *to, double score) noexcept:
+    """modelward_anomaly: true, modelward_anomaly_score: score."""
+    memcpy(to, b"\x22\x17\x0a\x11modelward_anomaly\x12\x02\x08\x01", 25)
+    memcpy(to + 25, b"\x22\x24\x0a\x17modelward_anomaly_score\x12\x09\x21", 30)
+    memcpy(to + 55, &score, 8)
+    return 63
+
+
+cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept:
+    cdef Model *asked = <Model *>x.asked
+    cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
+    cdef uint8_t extra[PARAMETERS]
+    cdef uint8_t head[STREAM_PREFIX]
+    cdef size_t n = 0, size, prefix = 0
+    if rung != NULL and asked.name.size <= 128:
+        n += put_length(extra, 1, asked.name.size)
+        memcpy(extra + n, asked.name.data, asked.name.size)
+        n += asked.name.size
+        n += put_text_parameter(extra + n, "modelward_fallback", fallback_name(x.fallback_reason))
+        if strlen(rung.source) <= 200:
+            n += put_text_parameter(extra + n, "modelward_fallback_source", rung.source)
+    if tell:
+        n += put_anomaly(extra + n, x.score)
+    if n == 0 and not x.streaming:
+        return True
+    size = framed.size - FRAME + n
+    if x.streaming:
+        prefix = mw_oip_stream_reply_prefix(size, head)
+    if grow(x.wire, framed, FRAME + prefix + size) < 0:
+        return False
+    memmove(framed.data + FRAME + prefix, framed.data + FRAME, size - n)
+    memcpy(framed.data + FRAME, head, prefix)
+    memcpy(framed.data + FRAME + prefix + size - n, extra, n)
+    framed.size = FRAME + prefix + size
+    write_prefix(framed.data, False, <uint32_t>(prefix + size))
+    return True
 
 
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept:

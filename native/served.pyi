@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ Constant = tuple[tuple[int, ...], bytes, bool]
 
 NUMPY: dict[str, type[np.generic]]
 
+class Remote:
+    def __init__(self, inputs: Sequence[Spec], outputs: Sequence[Spec], pool: object) -> None: ...
+
 class Served:
-    def __init__(self, name: str, version: str, model: bytes | str, threads: int = 1) -> None: ...
+    def __init__(self, name: str, version: str, model: bytes | str | Remote, threads: int = 1) -> None: ...
     @property
     def name(self) -> str: ...
     @property

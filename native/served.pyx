@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,6 +41,26 @@ cdef int declare_tensors(Served served, mw_declared *declared, uint32_t count, T
         memcpy(tensors[i].shape, declared[i].shape, sizeof(tensors[i].shape))
         if declared[i].onnx_type != ORT_TYPE_TENSOR or declared[i].dtype == MW_INVALID:
             raise ValueError(f"'{declared[i].name.decode()}' is not a tensor of a datatype that the protocol has")
+    return 0
+
+
+cdef int declare_specs(Served served, specs, Tensor **out) except -1:
+    """From (name, datatype, shape) of each."""
+    cdef Tensor *tensors = <Tensor *>calloc(len(specs) + 1, sizeof(Tensor))
+    cdef uint32_t i, k
+    cdef bytes datatype
+    if tensors == NULL:
+        raise MemoryError
+    out[0] = tensors
+    for i, (name, text, shape) in enumerate(specs):
+        datatype = text.encode()
+        tensors[i].name = keep_text(served, name)
+        tensors[i].dtype = mw_dtype_of(mw_span(<const uint8_t *>PyBytes_AS_STRING(datatype), len(datatype)))
+        if tensors[i].dtype == MW_INVALID or len(shape) > MW_MAX_RANK:
+            raise ValueError(f"'{name}' has datatype {text} and {len(shape)} dimensions, which the protocol does not")
+        tensors[i].rank = <uint32_t>len(shape)
+        for k in range(tensors[i].rank):
+            tensors[i].shape[k] = shape[k]
     return 0
 
 
@@ -96,18 +117,42 @@ cdef void drop_rungs(Model *m) noexcept:
     m.rung_count = 0
 
 
-cdef class Served:
-    """One version of a model, open in ONNX Runtime.
+@dataclass(frozen=True)
+class Remote:
+    """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints."""
 
-    model: bytes of the ONNX file, or a path where its external data is too large for that. threads: of one run.
+    inputs: tuple
+    outputs: tuple
+    pool: object
+
+
+cdef class Served:
+    """One version of a model, open in ONNX Runtime or served by upstreams.
+
+    model: bytes of the ONNX file, a path of it, or a Remote. threads: of one run.
     Raises ValueError with ONNX Runtime's words where it cannot be opened.
     """
 
     def __cinit__(self, str name, str version, object model, int threads=1):
         cdef char error[MW_ERROR_TEXT]
         cdef bytes content = model if isinstance(model, bytes) else b""
-        cdef bytes path = b"" if isinstance(model, bytes) else os.fsencode(model)
+        cdef bytes path = os.fsencode(model) if isinstance(model, str) else b""
         self.keep = []
+        self.name = name
+        self.version = version
+        self.model.served = <void *>self
+        self.model.name = keep_text(self, name)
+        self.model.version = keep_text(self, version)
+        self.model.max_rows = 1
+        if isinstance(model, Remote):
+            self.model.input_count = <uint32_t>len(model.inputs)
+            self.model.output_count = <uint32_t>len(model.outputs)
+            declare_specs(self, model.inputs, &self.model.inputs)
+            declare_specs(self, model.outputs, &self.model.outputs)
+            self.model.has_batch_axis = has_batch_axis(&self.model)
+            self.keep.append(model.pool)
+            self.model.pool = <void *>model.pool
+            return
         cdef const char *data = <const char *>content if content else NULL
         cdef const char *file = path
         cdef size_t size = len(content)
@@ -117,18 +162,12 @@ cdef class Served:
             raise ValueError(error.decode("utf-8", "replace"))
         if mw_run_init(&self.run, self.session) < 0:
             raise MemoryError
-        self.name = name
-        self.version = version
-        self.model.served = <void *>self
-        self.model.name = keep_text(self, name)
-        self.model.version = keep_text(self, version)
         self.model.input_count = self.session.inputs
         self.model.output_count = self.session.outputs
         declare_tensors(self, self.session.input, self.session.inputs, &self.model.inputs)
         declare_tensors(self, self.session.output, self.session.outputs, &self.model.outputs)
         self.model.has_batch_axis = has_batch_axis(&self.model)
         self.place.quadratic = grows_within_rows(&self.model)
-        self.model.max_rows = 1
 
     def __dealloc__(self):
         mw_lane_free(self.lane)

@@ -1,13 +1,19 @@
 # What the rooms of one server share.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from native.batch cimport Scheduler
 from native.events cimport Events
+from native.exchange cimport Exchange
 from native.h2 cimport Listener
 from native.model cimport Counters
 from native.route cimport Directory
 
+cdef struct Upstreams:            # set by native.upstream, which stands above outcome and is called by it
+    bint (*forward)(void *server, Exchange *, void *pool, int64_t now) noexcept   # False: no endpoint
+    void (*cancel)(Exchange *) noexcept
+
 cdef class State:
+    cdef Upstreams upstreams
     cdef readonly Listener listener
     cdef readonly Scheduler scheduler
     cdef readonly Directory directory

@@ -50,4 +50,5 @@ cdef void refuse(Stream *s, Verdict *verdict) noexcept  # answers a refusal; the
 cdef void reset(Stream *s, int error) noexcept
 cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept
+cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept  # 0; -1 over the budget of all; -2 no memory
 cdef void release(Wire *wire, Buffer *b) noexcept             # frees a buffer that counts as in flight

@@ -68,6 +68,7 @@ cdef void stream_free(Stream *s) noexcept:
     release(c.wire, &s.message)
     release(c.wire, &s.held)
     release(c.wire, &s.out)
+    buffer_free(&s.metadata)
     ending_clear(&s.ending)
     Py_XDECREF(<PyObject *>s.call)
     if SPARES < SPARE_STREAMS:

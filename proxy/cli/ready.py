@@ -19,8 +19,8 @@ def print_ready(application: Application) -> None:
             (
                 model.served.name,
                 model.served.version,
-                "ONNX Runtime",
-                f"{model.served.placement()}, {batching}",
+                "\n".join(model.upstreams) or "ONNX Runtime",
+                "upstream" if model.upstreams else f"{model.served.placement()}, {batching}",
                 profile,
                 states["deadline"] if states["deadline"] != OFF else "the client's",
                 states["fallback"] if states["fallback"] != OFF else "none",

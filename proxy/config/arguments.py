@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A.B=C",
         help="""one setting, value as YAML; keys with dots in quotes: models."fraud.v2".deadline=50ms""",
     )
+    parser.add_argument(
+        "--upstream",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="serve every model of this server: host:port, dns:///name:port or unix:/path; may be repeated",
+    )
     parser.add_argument("--model-repository", metavar="DIR", help="as REPOSITORY (Triton's flag)")
     parser.add_argument(
         "--grpc-port", type=int, metavar="N", help="port of listen.grpc; its host stays (Triton's flag)"
@@ -50,6 +57,8 @@ def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:
     problems: list[Problem] = []
     if arguments.model is not None and arguments.model_repository is not None:
         problems.append(Problem("the repository is named twice", "--model-repository", how="Leave one of them out"))
+    if arguments.upstream:
+        layers.append(Layer.of(("upstreams",), list(arguments.upstream), "--upstream"))
     for value, flag in ((arguments.model_repository, "--model-repository"), (arguments.model, "command line")):
         if value is not None:
             layers.append(Layer.of(("repository",), value, flag))

@@ -14,7 +14,10 @@ MOST_LISTED = 8
 def cross_check(config: Config, layer: Layer, names: list[str] | None) -> list[Problem]:
     """Problems between keys. names: the repository's models, None where they are not known."""
     problems = [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
-    return problems if names is None else [*problems, *_unknown_models(config, layer, names)]
+    if names is None or config.upstreams:  # whose models are known only when they are asked
+        return problems
+    known = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]
+    return [*problems, *_unknown_models(config, layer, known)]
 
 
 def _unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from proxy.config.address import Address, ListenAddress
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
+from proxy.config.upstream import HOW as UPSTREAM_HOW
+from proxy.config.upstream import parse_upstream
 
 KiB, MiB = 2**10, 2**20
 MINUTE = 60 * SECOND
@@ -135,9 +137,21 @@ class Anomaly(Section):
     """Share of normal rows that may be called anomalous."""
 
 
+def _upstream(text: object) -> str:
+    if not isinstance(text, str):
+        raise UnitError(f"{text!r} is not an upstream address", UPSTREAM_HOW)
+    parse_upstream(text)
+    return text
+
+
+Upstreams = Annotated[tuple[Annotated[str, BeforeValidator(_upstream)], ...], Field(strict=False)]
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
+    upstreams: Upstreams = ()
+    """Servers that run this model: host:port, dns:///name:port, unix:/path. Absent: it is run here."""
     deadline: Duration | None = None
     """The longest that an answer may take; absent: the client's own deadline counts."""
     limit: Limit | None = None
@@ -170,6 +184,8 @@ class Config(Section):
     """Processes of the data plane."""
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
+    upstreams: Upstreams = ()
+    """Servers whose every model is served through, besides the repository's."""
     limits: Limits = Limits()
     models: Annotated[Mapping[str, ModelSettings], BeforeValidator(lambda models: {} if models is None else models)] = (
         Field(default_factory=dict)

@@ -56,6 +56,8 @@ def take_inventory(config: Config) -> Inventory:
 
     Holds every model's bytes in memory: the caller drops them when its sessions exist.
     """
+    if config.repository is None and (config.upstreams or any(s.upstreams for s in config.models.values())):
+        return Inventory((), (), ())
     if config.repository is None:
         how = "Name a model or repository on the command line, or set repository in the configuration"
         return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())

@@ -20,11 +20,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """One version, open and warm. note: what there is to say about how it runs, or ""."""
+    """One version, open and warm. note: what there is to say about how it runs, or "".
+
+    upstreams: the servers that run it, empty where it is run here.
+    """
 
     checked: CheckedModel
     served: Served
     note: str
+    upstreams: tuple[str, ...] = ()
 
     @property
     def profile(self) -> Profile | None:
@@ -32,7 +36,7 @@ class OpenModel:
 
 
 def open_models(config: Config, inventory: Inventory, progress: Progress = lambda name: None) -> list[OpenModel]:
-    """Opens and warms every model, then ties fallback ladders. Raises ProblemsFound. Takes seconds; blocks.
+    """Opens and warms every model of the repository. Raises ProblemsFound. Takes seconds; blocks.
 
     progress is called with each model's name before it is opened.
     """
@@ -48,10 +52,14 @@ def open_models(config: Config, inventory: Inventory, progress: Progress = lambd
             problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
     if problems:
         raise ProblemsFound(problems)
-    latest = {model.checked.name: model.served for model in opened}
-    for model in opened:
-        _tie_ladder(model, latest)
     return opened
+
+
+def tie_ladders(models: list[OpenModel]) -> None:
+    """Ties the fallback ladder of every model, once all of them are open. Raises ProblemsFound."""
+    latest = {model.checked.name: model.served for model in models}
+    for model in models:
+        _tie_ladder(model, latest)
 
 
 def by_name(models: list[OpenModel]) -> list[list[Served]]:
@@ -60,9 +68,9 @@ def by_name(models: list[OpenModel]) -> list[list[Served]]:
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
-def _open(checked: CheckedModel) -> OpenModel:
+def apply_settings(served: Served, checked: CheckedModel) -> None:
+    """Deadline, limit and anomaly guard; the ladder is tied when all models are open."""
     settings = checked.settings
-    served = Served(checked.name, str(checked.version), checked.artifact.data)
     served.set_deadline(settings.deadline or 0)
     if settings.limit is not None:
         served.set_limit(settings.limit.rate, settings.limit.burst)
@@ -71,6 +79,12 @@ def _open(checked: CheckedModel) -> OpenModel:
         served.set_anomaly(
             checked.profile.kernel, _named(inputs, served), settings.anomaly.mode, settings.anomaly.false_positive_rate
         )
+
+
+def _open(checked: CheckedModel) -> OpenModel:
+    settings = checked.settings
+    served = Served(checked.name, str(checked.version), checked.artifact.data)
+    apply_settings(served, checked)
     notes = []
     if checked.artifact.unpredictable:
         served.keep_off_loop()

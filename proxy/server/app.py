@@ -14,13 +14,16 @@ from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
+from native.upstream import Endpoint
 from proxy.config.address import Address
 from proxy.config.schema import Config
 from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
-from proxy.models.opening import OpenModel, by_name, open_models
+from proxy.models.opening import OpenModel, by_name, open_models, tie_ladders
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
+from proxy.route.connector import CONNECT_SECONDS, Connector
+from proxy.route.remote import Remotes
 from proxy.score import Profile
 from proxy.server import http, methods
 from proxy.server.protocol import RpcError
@@ -56,6 +59,8 @@ class Application:
         self._wheel: Wheel | None = None
         self._events: asyncio.Task[None] | None = None
         self.anomalies = AnomalyLog()
+        self._remotes = Remotes(config)
+        self._connectors: list[Connector] = []
 
     async def start(self, progress: Progress = lambda name: None) -> None:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
@@ -63,8 +68,11 @@ class Application:
         self._http = await self._start_http()
         bound = _bind(self.config.listen.grpc)
         try:
-            self.models = await loop.run_in_executor(None, self._load, progress)
+            embedded = await loop.run_in_executor(None, self._load, progress)
+            self.models = [*embedded, *await self._remotes.open()]
+            tie_ladders(self.models)
             self._build(loop)
+            await self._connect()
             assert self.server is not None
             self._listening = await _listen(loop, self.server, bound)
         except BaseException:
@@ -73,6 +81,15 @@ class Application:
         self.grpc_address = _bound_address(bound, self.config.listen.grpc)
         self._events = loop.create_task(self._log_events())
         self.readiness.set(True)
+
+    async def _connect(self) -> None:
+        """Connects every upstream; one that cannot be reached at once is tried on."""
+        assert self.server is not None
+        self._connectors = [Connector(self.server.listener, a, e) for a, e in self._remotes.endpoints]
+        if self._connectors:
+            await asyncio.wait(
+                [asyncio.ensure_future(c.connected.wait()) for c in self._connectors], timeout=CONNECT_SECONDS
+            )
 
     async def drain(self) -> None:
         """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""
@@ -98,6 +115,8 @@ class Application:
             self._events.cancel()
         if self._listening is not None:
             self._listening.close()
+        for connector in self._connectors:
+            connector.close()
         if self.server is not None:
             self.server.stop()
         if self._wheel is not None:
@@ -106,6 +125,11 @@ class Application:
             await http.stop(self._http)
         if self.config.listen.grpc.is_unix:
             Path(self.config.listen.grpc.path).unlink(missing_ok=True)
+
+    @property
+    def upstreams(self) -> list[Endpoint]:
+        """Every endpoint of every pool."""
+        return [endpoint for _, endpoint in self._remotes.endpoints]
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""

@@ -186,7 +186,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
     [
         "tls.certificate=server.pem",
         "listen.admin=127.0.0.1:8003",
-        "models.fraud.upstreams=[127.0.0.1:9001]",
         "models.fraud.versions={'1': 90}",
         "models.fraud.shadow={version: '3'}",
         "trusted_proxies=[10.0.0.0/8]",

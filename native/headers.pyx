@@ -1,0 +1,85 @@
+"""What the headers of a request say: the method, its encoding and deadline, and what is kept for others."""
+from cpython.ref cimport Py_INCREF, PyObject
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memcmp, memcpy
+
+from native.exchange cimport (
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream)
+from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
+
+cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
+cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
+
+
+cdef inline bint same(const uint8_t *data, size_t size, const char *text, size_t text_size) noexcept:
+    return size == text_size and memcmp(data, text, size) == 0
+
+
+cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """Cold methods are coroutines and see their metadata as Python objects."""
+    cdef object kept
+    if s.call == NULL:
+        kept = []
+        Py_INCREF(kept)
+        s.call = <void *><PyObject *>kept
+    (<list>(<object><PyObject *>s.call)).append((name[:name_size], value[:value_size]))
+    return 0
+
+
+cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
+    """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say."""
+    if size >= 10 and memcmp(name, b"modelward-", 10) == 0:
+        return False
+    return not (same(name, size, "te", 2) or same(name, size, "user-agent", 10) or same(name, size, "content-length", 14))
+
+
+cdef int keep_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """Two lengths, name, value, behind one another; bounded by what h2 takes of headers."""
+    cdef uint32_t sizes[2]
+    cdef size_t size = 8 + name_size + value_size
+    sizes[0] = <uint32_t>name_size
+    sizes[1] = <uint32_t>value_size
+    if s.metadata.size + size > s.metadata.capacity and buffer_reserve(
+            &s.metadata, max(s.metadata.size + size, 2 * s.metadata.capacity, <size_t>256)) < 0:
+        return -1
+    memcpy(s.metadata.data + s.metadata.size, sizes, 8)
+    memcpy(s.metadata.data + s.metadata.size + 8, name, name_size)
+    memcpy(s.metadata.data + s.metadata.size + 8 + name_size, value, value_size)
+    s.metadata.size += size
+    return 0
+
+
+cdef int read_header(
+        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep) noexcept:
+    if name_size == 5 and memcmp(name, b":path", 5) == 0:
+        if same(value, value_size, INFER_PATH, 42):
+            s.method = METHOD_INFER
+        elif same(value, value_size, STREAM_INFER_PATH, 48):
+            s.method = METHOD_STREAM_INFER
+        else:
+            s.method = METHOD_COLD
+            return keep_cold_header(s, name, name_size, value, value_size)
+    elif name_size == 7 and memcmp(name, b":method", 7) == 0:
+        s.is_post = same(value, value_size, "POST", 4)
+    elif name_size == 12 and memcmp(name, b"content-type", 12) == 0:
+        s.content_type_seen = value_size >= 16 and memcmp(value, b"application/grpc", 16) == 0 and (
+            value_size == 16 or value[16] == 43 or value[16] == 59)
+    elif name_size == 12 and memcmp(name, b"grpc-timeout", 12) == 0:
+        s.timeout = parse_timeout(value, value_size)
+        if s.timeout < 0:
+            s.timeout = 0
+            s.timeout_malformed = True
+        elif s.timeout == 0:
+            s.timeout = 1         # "0S" is a deadline that has passed, not the absence of one
+    elif name_size == 13 and memcmp(name, b"grpc-encoding", 13) == 0:
+        if same(value, value_size, "gzip", 4):
+            s.encoding = ENCODING_GZIP
+        elif not same(value, value_size, "identity", 8):
+            s.encoding = ENCODING_UNSUPPORTED
+    elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
+        s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
+    elif keep and s.method != METHOD_COLD and name[0] != 58 and passed_on(name, name_size):
+        return keep_header(s, name, name_size, value, value_size)
+    elif s.method == METHOD_COLD and name[0] != 58:
+        return keep_cold_header(s, name, name_size, value, value_size)
+    return 0

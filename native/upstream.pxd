@@ -1,0 +1,56 @@
+# The upstream side: one HTTP/2 connection to a model server, and the requests on it.
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from native.exchange cimport Buffer, Exchange
+from native.h2 cimport Connection
+from native.state cimport State
+
+cdef struct Upcall:               # one request on its way; owned by its connection's list until its stream closes
+    Exchange *exchange            # one reference: the body that is sent is its
+    uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
+    void *upstream                # borrowed: the Upstream whose list it is in
+    Upcall *previous
+    Upcall *next
+    int32_t id
+    uint8_t prefix[5]             # of the request's message
+    size_t sent                   # of prefix and body
+    Buffer answer                 # DATA as it comes: prefix and message; counts as in flight
+    bint too_large
+    int http_status
+    int status                    # grpc-status; -1 absent
+    char *message                 # owned; grpc-message as it came
+    char *details                 # owned; grpc-status-details-bin as it came
+    int64_t started               # ns
+
+cdef class Endpoint:
+    cdef readonly str address
+    cdef bytes authority
+    cdef Upstream upstream        # None while not connected
+    cdef public object on_lost    # called when the connection has gone
+    cdef public bint healthy      # by active checks; connected endpoints start so
+    cdef readonly uint32_t inflight
+    cdef double latency           # ns; exponentially weighted
+    cdef uint32_t failures_in_row
+    cdef int64_t ejected_until    # ns
+    cdef readonly uint64_t requests
+    cdef readonly uint64_t failures
+    cdef readonly uint64_t ejections
+    cdef bint available(self, int64_t now) noexcept
+    cdef void judge(self, bint good, int64_t took, int64_t now) noexcept
+
+cdef class Pool:
+    cdef list endpoints
+    cdef uint64_t random
+    cdef double budget            # retries that may still be made
+    cdef readonly uint64_t retries
+    cdef Endpoint choose(self, Endpoint avoid, int64_t now)
+
+cdef class Upstream(Connection):
+    cdef readonly Endpoint endpoint
+    cdef Upcall *calls            # owned
+    cdef void leave(self) noexcept
+
+# False where no endpoint can take the request now.
+cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t now) noexcept
+cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexcept
+cdef void cancel_call(Exchange *x) noexcept

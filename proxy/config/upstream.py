@@ -1,0 +1,54 @@
+"""Where an upstream listens: host:port, dns:///name:port, unix:/path."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+from proxy.config.units import UnitError
+
+HOW = "Write host:port, dns:///name:port or unix:/path/of.sock"
+
+
+@dataclass(frozen=True)
+class UpstreamAddress:
+    """host and port, or the path of a Unix socket. text: as it was written, for tables and metrics."""
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """What :authority says: the name that was configured, never what it resolved to."""
+        if self.path:
+            return "localhost"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """The same address as grpcio writes it."""
+        return f"unix:{self.path}" if self.path else f"dns:///{self.authority}"
+
+
+def parse_upstream(text: str) -> UpstreamAddress:
+    """Raises UnitError where `text` is no address."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or "\0" in path:
+            raise UnitError(f"{text!r} is not an absolute path", HOW)
+        return UpstreamAddress(text, path=path)
+    host, colon, port = text.removeprefix("dns:///").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UnitError(f"{text!r} is not an upstream address", HOW)
+    return UpstreamAddress(text, host=host, port=int(port))
+
+
+async def resolve(address: UpstreamAddress) -> list[str]:
+    """The IP addresses behind a name, in the resolver's order; for a Unix socket its path. Raises OSError."""
+    if address.path:
+        return [address.path]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
