@@ -152,6 +152,7 @@ cdef struct Exchange:
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
     void *call                    # borrowed: native.upstream.Upcall* while PHASE_UPSTREAM
+    void *hedge                   # borrowed: a second Upcall for the same answer; the first of the two wins
     uint8_t retries               # upstream endpoints tried again
     uint8_t rung                  # next rung of the fallback ladder
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none

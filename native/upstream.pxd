@@ -1,11 +1,17 @@
 # The upstream side: one HTTP/2 connection to a model server, and the requests on it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from native.deadline cimport mw_timer
 from native.exchange cimport Buffer, Exchange
 from native.h2 cimport Connection
+from native.histogram cimport Histogram
 from native.state cimport State
 
+cdef enum:
+    SUFFIX = 136                  # a model's name is at most 128 bytes
+
 cdef struct Upcall:               # one request on its way; owned by its connection's list until its stream closes
+    mw_timer hedge                # first: its callback casts back; due when the endpoint is slower than usual
     Exchange *exchange            # one reference: the body that is sent is its
     uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
     void *upstream                # borrowed: the Upstream whose list it is in
@@ -13,7 +19,9 @@ cdef struct Upcall:               # one request on its way; owned by its connect
     Upcall *next
     int32_t id
     uint8_t prefix[5]             # of the request's message
-    size_t sent                   # of prefix and body
+    uint8_t suffix[SUFFIX]        # appended to it: the name of a rung's model, where that is not the one asked for
+    size_t suffix_size
+    size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight
     bint too_large
     int http_status
@@ -27,9 +35,13 @@ cdef class Endpoint:
     cdef bytes authority
     cdef Upstream upstream        # None while not connected
     cdef public object on_lost    # called when the connection has gone
-    cdef public bint healthy      # by active checks; connected endpoints start so
+    cdef bint in_order            # by active checks; endpoints start so
+    cdef int64_t restored         # ns: when it came back, or will; from then on it starts slowly
+    cdef readonly Histogram answers   # ns each
     cdef readonly uint32_t inflight
     cdef double latency           # ns; exponentially weighted
+    cdef int64_t answered         # ns; when latency was last measured
+    cdef double p95               # ns; estimated
     cdef uint32_t failures_in_row
     cdef int64_t ejected_until    # ns
     cdef readonly uint64_t requests
@@ -43,6 +55,9 @@ cdef class Pool:
     cdef uint64_t random
     cdef double budget            # retries that may still be made
     cdef readonly uint64_t retries
+    cdef double hedge_share       # hedged requests per request; 0: off
+    cdef double hedge_budget      # that may still be made
+    cdef readonly uint64_t hedges
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)
 
 cdef class Upstream(Connection):

@@ -7,26 +7,34 @@ from libc.string cimport memcmp, memcpy
 import asyncio
 import os
 
+from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref
 from native.grpc cimport write_prefix
 from native.h2 cimport Connection, Listener, flush_all
+from native.histogram cimport Histogram, mw_histogram_record_ns
 from native.model cimport Model
 from native.nghttp2 cimport *
 from native.outcome cimport fail, forwarded, refused_upstream
 from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport STATIC, STATIC_NAME, grow, header, mark, release
-from native.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
+from native.trace cimport REQUEST_ID, TRACEPARENT, Trace, make_trace
+from native.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
 
 cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
     CONNECTION_WINDOW = 16777216
     HEADERS = 64                  # of the client, at most, that are passed on
     EJECT_AFTER = 5               # failures in a row
+    SATURATED = 32                # requests in flight on an endpoint that takes no hedge any more
     RETRIES = 2                   # of one request, within the pool's budget
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t EJECTION = 10 * SECOND
+cdef int64_t HEDGE_SOONEST = 1000000      # ns: a tick of the wheel
+cdef int64_t SLOW_START = 10 * SECOND
+cdef double SLOWEST = 10.0        # times the cost of an endpoint that has just come back
+cdef double MEMORY = 1e9          # ns; a latency this old counts half
 cdef double BUDGET_SHARE = 0.2    # retries per request
 cdef double BUDGET_FLOOR = 10.0   # and always so many
 
@@ -39,11 +47,23 @@ cdef class Endpoint:
     def __cinit__(self, str address, str authority):
         self.address = address
         self.authority = authority.encode()
-        self.healthy = True
+        self.in_order = True
+        self.answers = Histogram()
 
     @property
     def connected(self) -> bool:
         return self.upstream is not None
+
+    @property
+    def healthy(self) -> bool:
+        """What the active checks say; True until one says otherwise. One that was not starts slowly."""
+        return self.in_order
+
+    @healthy.setter
+    def healthy(self, bint healthy):
+        if healthy and not self.in_order:
+            self.restored = mw_now_ns()
+        self.in_order = healthy
 
     @property
     def ejected(self) -> bool:
@@ -54,13 +74,22 @@ cdef class Endpoint:
         return self.latency / 1e9
 
     cdef bint available(self, int64_t now) noexcept:
-        return self.upstream is not None and self.healthy and self.ejected_until <= now
+        return self.upstream is not None and self.in_order and self.ejected_until <= now
 
     cdef void judge(self, bint good, int64_t took, int64_t now) noexcept:
         """Passive health: failures in a row eject; an answer is a measurement."""
         if good:
             self.failures_in_row = 0
+            self.answered = now
             self.latency += (took - self.latency) * 0.1 if self.latency else took
+            mw_histogram_record_ns(&self.answers.histogram, took)
+            # Robbins and Monro 1951, in steps of a twentieth of the estimate
+            if self.p95 == 0:
+                self.p95 = took
+            elif took > self.p95:
+                self.p95 *= 1 + 0.05 * 0.95
+            else:
+                self.p95 *= 1 - 0.05 * 0.05
             return
         self.failures += 1
         self.failures_in_row += 1
@@ -68,15 +97,24 @@ cdef class Endpoint:
             self.failures_in_row = 0
             self.ejections += 1
             self.ejected_until = now + EJECTION
+            self.restored = self.ejected_until
 
 
 cdef class Pool:
-    """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency."""
+    """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
 
-    def __cinit__(self, list endpoints):
+    hedge_share: requests that may be sent to a second endpoint too, per request; 0 for none.
+    """
+
+    def __cinit__(self, list endpoints, double hedge_share=0):
         self.endpoints = endpoints
+        self.hedge_share = hedge_share
         self.random = int.from_bytes(os.urandom(8), "little") | 1
         self.budget = BUDGET_FLOOR
+
+    def replace(self, list endpoints):
+        """Requests from now on go to these; those under way end where they are, since their connection knows its endpoint."""
+        self.endpoints = list(endpoints)
 
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
@@ -107,11 +145,16 @@ cdef class Pool:
                     second = e
         if second is None:
             return first
-        return first if cost(first) <= cost(second) else second
+        return first if cost(first, now) <= cost(second, now) else second
 
 
-cdef double cost(Endpoint e) noexcept:
-    return (e.inflight + 1) * max(e.latency, 1000.0)
+cdef double cost(Endpoint e, int64_t now) noexcept:
+    """Requests in flight times latency; more while one that has come back is still cold, so that it is not flooded."""
+    cdef double c = (e.inflight + 1) * max(e.latency, 1000.0)
+    cdef int64_t age = now - e.restored
+    if age < SLOW_START:
+        c *= min(SLOWEST, SLOW_START / max(<double>age, 1.0))
+    return c
 
 
 # ---- forwarding ----------------------------------------------------------------------------------------------
@@ -119,19 +162,24 @@ cdef double cost(Endpoint e) noexcept:
 cdef ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
                        nghttp2_data_source *source, void *user) noexcept:
     cdef Upcall *call = <Upcall *>source.ptr
-    cdef Buffer *body = &call.exchange.body
-    cdef size_t n = 0, k
-    if call.sent < 5:
-        n = min(room, 5 - call.sent)
-        memcpy(to, call.prefix + call.sent, n)
-        call.sent += n
-    if call.sent >= 5:
-        k = min(room - n, body.size - (call.sent - 5))
-        memcpy(to + n, body.data + (call.sent - 5), k)
-        call.sent += k
-        n += k
-        if call.sent == 5 + body.size:
-            flags[0] = NGHTTP2_DATA_FLAG_EOF
+    cdef const Buffer *body = &call.exchange.body
+    cdef size_t n = 0
+    n += part(call, to, room, 0, call.prefix, 5)
+    n += part(call, to + n, room - n, 5, body.data, body.size)
+    n += part(call, to + n, room - n, 5 + body.size, call.suffix, call.suffix_size)
+    if call.sent == 5 + body.size + call.suffix_size:
+        flags[0] = NGHTTP2_DATA_FLAG_EOF
+    return n
+
+
+cdef size_t part(Upcall *call, uint8_t *to, size_t room, size_t start, const uint8_t *data, size_t size) noexcept:
+    """What is still to be sent of one of the parts, as far as there is room."""
+    cdef size_t n
+    if call.sent < start or call.sent >= start + size:
+        return 0
+    n = min(room, start + size - call.sent)
+    memcpy(to, data + (call.sent - start), n)
+    call.sent += n
     return n
 
 
@@ -147,27 +195,66 @@ cdef size_t client_headers(const Buffer *metadata, nghttp2_nv *nv, size_t room) 
     return n
 
 
-cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t now) noexcept:
-    cdef Endpoint endpoint = pool.choose(avoid, now)
-    cdef Upstream upstream
-    cdef Upcall *call
+cdef size_t missing_ids(const Exchange *x, nghttp2_nv *nv, size_t count, Trace *trace) noexcept:
+    """Appends what ties the upstream's records to others', where the client's metadata (nv, count) has none of it."""
+    cdef bint traced = False, numbered = False
+    cdef size_t i, n = count
+    for i in range(count):
+        if nv[i].namelen == 11:
+            traced |= memcmp(nv[i].name, b"traceparent", 11) == 0
+        elif nv[i].namelen == 12:
+            numbered |= memcmp(nv[i].name, b"x-request-id", 12) == 0
+    if traced and numbered:
+        return 0
+    make_trace(trace, x, x.entered, (<int64_t>x.attempt << 1) + (x.call != NULL))
+    if not traced:
+        nv[n] = header("traceparent", 11, trace.parent, TRACEPARENT, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
+        n += 1
+    if not numbered:
+        nv[n] = header("x-request-id", 12, trace.request_id, REQUEST_ID, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
+        n += 1
+    return n - count
+
+
+cdef void name_model(Upcall *call, const Model *m) noexcept:
+    """A rung's model under its own name, whatever version: in protobuf the last of a field's values counts."""
+    call.suffix[0] = 0x0A
+    if m.name.size > 127:
+        call.suffix[1] = <uint8_t>(m.name.size & 127) | 128
+        call.suffix[2] = <uint8_t>(m.name.size >> 7)
+        call.suffix_size = 3
+    else:
+        call.suffix[1] = <uint8_t>m.name.size
+        call.suffix_size = 2
+    memcpy(call.suffix + call.suffix_size, m.name.data, m.name.size)
+    call.suffix_size += m.name.size
+    call.suffix[call.suffix_size] = 0x12
+    call.suffix[call.suffix_size + 1] = 0
+    call.suffix_size += 2
+
+
+cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
+    """One more request on its way for the exchange's present attempt; NULL for want of memory."""
+    cdef Upstream upstream = endpoint.upstream
+    cdef Upcall *call = <Upcall *>calloc(1, sizeof(Upcall))
     cdef nghttp2_data_provider provider
-    cdef nghttp2_nv nv[7 + HEADERS]
+    cdef nghttp2_nv nv[9 + HEADERS]
     cdef char timeout[24]
     cdef int64_t left
-    cdef size_t n = 6
+    cdef Trace trace
+    cdef size_t n = 6, own
     cdef int size
-    if endpoint is None:
-        return False
-    upstream = endpoint.upstream
-    call = <Upcall *>calloc(1, sizeof(Upcall))
     if call == NULL:
-        return False
+        return NULL
     call.exchange = x
+    call.attempt = x.attempt
     call.upstream = <void *>upstream
     call.status = -1
     call.started = now
-    write_prefix(call.prefix, False, <uint32_t>x.body.size)
+    if x.model != x.asked:
+        name_model(call, <Model *>x.model)
+    write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
+    mw_timer_init(&call.hedge, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
     nv[0] = header(":method", 7, <const char *>"POST", 4, STATIC)
     nv[1] = header(":scheme", 7, <const char *>"http", 4, STATIC)
     nv[2] = header(":path", 5, <const char *>"/inference.GRPCInferenceService/ModelInfer", 42, STATIC)
@@ -179,45 +266,89 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         size = snprintf(timeout, sizeof(timeout), "%lldu", <long long>left)
         nv[n] = header("grpc-timeout", 12, timeout, size, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
         n += 1
+    own = n
     if x.stream != NULL:
         n += client_headers(&x.stream.metadata, nv + n, HEADERS)
+    n += missing_ids(x, nv + own, n - own, &trace)
     provider.source.ptr = call
     provider.read_callback = read_body
     call.id = nghttp2_submit_request(upstream.conn.session, NULL, nv, n, &provider, call)
     if call.id < 0:
         free(call)
-        return False
+        return NULL
     x.references += 1
-    x.attempt += 1
-    x.phase = PHASE_UPSTREAM
-    x.call = call
-    call.attempt = x.attempt
     call.next = upstream.calls
     if call.next != NULL:
         call.next.previous = call
     upstream.calls = call
     endpoint.inflight += 1
     endpoint.requests += 1
+    mark(&upstream.conn)
+    return call
+
+
+cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t now) noexcept:
+    cdef Endpoint endpoint = pool.choose(avoid, now)
+    cdef Upcall *call
+    cdef int64_t due
+    if endpoint is None:
+        return False
+    x.attempt += 1
+    call = send_call(x, endpoint, now)
+    if call == NULL:
+        return False
+    x.phase = PHASE_UPSTREAM
+    x.call = call
     pool.budget = min(pool.budget + BUDGET_SHARE, BUDGET_FLOOR * 10)
     (<Model *>x.model).counters.queued += 1
-    mark(&upstream.conn)
+    if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1:
+        pool.hedge_budget = min(pool.hedge_budget + pool.hedge_share, BUDGET_FLOOR)
+        due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
+        if pool.hedge_budget >= 1 and (x.due == 0 or due < x.due):
+            timer_add(server.listener.wheel, &call.hedge, due)
     return True
+
+
+cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
+    """The endpoint is slower than in 95 of 100 cases: a second one is asked too, and whichever answers first wins."""
+    cdef Upcall *call = <Upcall *>timer
+    cdef Exchange *x = call.exchange
+    cdef Pool pool
+    cdef Endpoint other
+    if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL:
+        return
+    x.wire.now = now
+    pool = <Pool>(<Model *>x.model).pool
+    other = pool.choose((<Upstream>call.upstream).endpoint, now)
+    # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
+    if other is None or other is (<Upstream>call.upstream).endpoint or other.inflight >= SATURATED or pool.hedge_budget < 1:
+        return
+    x.hedge = send_call(x, other, now)
+    if x.hedge != NULL:
+        pool.hedge_budget -= 1
+        pool.hedges += 1
 
 
 cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexcept:
     return forward(<State>server, x, <Pool>pool, None, now)
 
 
-cdef void cancel_call(Exchange *x) noexcept:
-    cdef Upcall *call = <Upcall *>x.call
-    if call == NULL:
-        return
-    cdef Upstream upstream
-    upstream = <Upstream>call.upstream
-    x.call = NULL
+cdef void reset_call(Upcall *call) noexcept:
+    cdef Upstream upstream = <Upstream>call.upstream
     if upstream.conn.session != NULL:
         nghttp2_submit_rst_stream(upstream.conn.session, 0, call.id, NGHTTP2_CANCEL)
         mark(&upstream.conn)
+
+
+cdef void cancel_call(Exchange *x) noexcept:
+    cdef Upcall *call = <Upcall *>x.call
+    cdef Upcall *hedge = <Upcall *>x.hedge
+    x.call = NULL
+    x.hedge = NULL
+    if call != NULL:
+        reset_call(call)
+    if hedge != NULL:
+        reset_call(hedge)
 
 
 cdef bint complete(const Upcall *call) noexcept:
@@ -242,6 +373,35 @@ cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcep
     return True
 
 
+cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint endpoint, int64_t now) noexcept:
+    """What a call that is still waited for has brought."""
+    cdef Exchange *x = call.exchange
+    cdef Model *m = <Model *>x.model
+    cdef bint answered = call.status == 0 and complete(call)
+    cdef bint unprocessed = error == NGHTTP2_REFUSED_STREAM
+    if x.call == <void *>call:
+        x.call = NULL
+    else:
+        x.hedge = NULL
+    if x.call != NULL or x.hedge != NULL:
+        if not answered and not (call.status > 0 and blameless(call.status)):
+            return                # the other one may still answer
+        cancel_call(x)
+    if answered:
+        m.counters.runs += 1
+        m.counters.rows += x.rows
+        m.counters.compute_ns += now - call.started
+        forwarded(server, x, &call.answer, now)
+    elif (unprocessed or call.status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
+        pass
+    elif call.too_large:
+        fail(server, x, REASON_OUT_OF_MEMORY, now)
+    elif call.status > 0:
+        refused_upstream(server, x, call.status, &call.message, &call.details, now)
+    else:
+        fail(server, x, REASON_BACKEND_FAILED, now)
+
+
 cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     """The stream has closed, or its connection has gone: what it brought goes to the exchange, if that still waits."""
     cdef Upstream upstream = <Upstream>call.upstream
@@ -249,9 +409,10 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     cdef State server = <State>upstream.conn.wire.server
     cdef Exchange *x = call.exchange
     cdef int64_t now = upstream.conn.wire.now
-    cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt
-    cdef bint unprocessed = error == NGHTTP2_REFUSED_STREAM
-    cdef bint good
+    cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
+        x.call == <void *>call or x.hedge == <void *>call)
+    cdef bint good = not lost and call.http_status == 200 and call.status >= 0 and blameless(call.status)
+    timer_cancel(server.listener.wheel, &call.hedge)
     if call.previous != NULL:
         call.previous.next = call.next
     else:
@@ -259,27 +420,12 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     if call.next != NULL:
         call.next.previous = call.previous
     endpoint.inflight -= 1
-    good = not lost and call.http_status == 200 and call.status >= 0 and blameless(call.status)
     if waiting or good:
-        endpoint.judge(good or unprocessed, now - call.started, now)
-    if not waiting:
-        if call.answer.size:
-            (<Model *>x.model).counters.late += 1
-    else:
-        x.call = NULL
-        if call.status == 0 and complete(call):
-            (<Model *>x.model).counters.runs += 1
-            (<Model *>x.model).counters.rows += x.rows
-            (<Model *>x.model).counters.compute_ns += now - call.started
-            forwarded(server, x, &call.answer, now)
-        elif unprocessed and retry(server, x, endpoint, now):
-            pass
-        elif call.too_large:
-            fail(server, x, REASON_OUT_OF_MEMORY, now)
-        elif call.status > 0:
-            refused_upstream(server, x, call.status, &call.message, &call.details, now)
-        else:
-            fail(server, x, REASON_BACKEND_FAILED, now)
+        endpoint.judge(good or error == NGHTTP2_REFUSED_STREAM, now - call.started, now)
+    if waiting:
+        conclude_call(server, call, error, endpoint, now)
+    elif call.answer.size:
+        (<Model *>x.model).counters.late += 1
     release(upstream.conn.wire, &call.answer)
     free(call.message)
     free(call.details)
@@ -413,6 +559,7 @@ cdef class Upstream(Connection):
         nghttp2_submit_settings(self.conn.session, 0, settings, 2)
         nghttp2_session_set_local_window_size(self.conn.session, 0, 0, CONNECTION_WINDOW)
         self.endpoint.upstream = self
+        self.endpoint.restored = max(self.endpoint.restored, self.conn.opened)
         self.endpoint.failures_in_row = 0
         mark(&self.conn)
         if not self.conn.wire.batch_pending:

@@ -147,11 +147,18 @@ def _upstream(text: object) -> str:
 Upstreams = Annotated[tuple[Annotated[str, BeforeValidator(_upstream)], ...], Field(strict=False)]
 
 
+class Hedging(Section):
+    budget: float = Field(default=0.05, gt=0, le=0.5)
+    """Requests that may be sent to a second upstream as well, per request."""
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
     upstreams: Upstreams = ()
     """Servers that run this model: host:port, dns:///name:port, unix:/path. Absent: it is run here."""
+    hedging: Hedging | None = None
+    """Ask a second upstream where the first is slower than in 95 of 100 cases; absent: never."""
     deadline: Duration | None = None
     """The longest that an answer may take; absent: the client's own deadline counts."""
     limit: Limit | None = None

@@ -9,7 +9,7 @@ import grpc
 
 from native.served import Remote, Served
 from native.upstream import Endpoint, Pool
-from proxy.config.schema import Config, ModelSettings
+from proxy.config.schema import Config, Hedging, ModelSettings
 from proxy.config.upstream import UpstreamAddress, parse_upstream
 from proxy.fallback.value import FallbackValue
 from proxy.models.artifact import Artifact
@@ -54,11 +54,11 @@ class Remotes:
     async def _open(self, name: str, upstreams: tuple[str, ...]) -> OpenModel:
         addresses = [parse_upstream(text) for text in upstreams]
         described: RemoteModel = await self._asked(describe(addresses[0], name), addresses[0], f"model {name}")
+        settings = self._config.settings(name)
         version = described.versions[-1] if described.versions else "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
-        served = Served(name, version, Remote(inputs, outputs, self._pool(upstreams).pool))
-        settings = self._config.settings(name)
+        served = Served(name, version, Remote(inputs, outputs, self._pool(upstreams, settings.hedging).pool))
         artifact = Artifact(Path(upstreams[0]), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedModel(
             name,
@@ -72,12 +72,15 @@ class Remotes:
         apply_settings(served, checked)
         return OpenModel(checked, served, "", upstreams)
 
-    def _pool(self, upstreams: tuple[str, ...]) -> RemotePool:
-        if upstreams not in self._pools:
+    def _pool(self, upstreams: tuple[str, ...], hedging: Hedging | None) -> RemotePool:
+        """Models with the same upstreams share their connections, unless they hedge differently."""
+        share = hedging.budget if hedging else 0.0
+        key = (*upstreams, f"hedge {share}")
+        if key not in self._pools:
             addresses = [parse_upstream(text) for text in upstreams]
             endpoints = tuple((a, Endpoint(a.text, a.authority)) for a in addresses)
-            self._pools[upstreams] = RemotePool(endpoints, Pool([e for _, e in endpoints]))
-        return self._pools[upstreams]
+            self._pools[key] = RemotePool(endpoints, Pool([e for _, e in endpoints], share))
+        return self._pools[key]
 
     def _rungs(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedRung, ...]:
         rungs = []
