@@ -28,9 +28,11 @@ cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, cons
 
 cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
     """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say."""
-    if size >= 10 and memcmp(name, b"modelward-", 10) == 0:
+    if size >= 10 and memcmp(name, b"modelward-", 10) == 0 or size >= 6 and memcmp(name, b"proxy-", 6) == 0:
         return False
-    return not (same(name, size, "te", 2) or same(name, size, "user-agent", 10) or same(name, size, "content-length", 14))
+    return not (same(name, size, "te", 2) or same(name, size, "user-agent", 10) or same(name, size, "content-length", 14)
+                or same(name, size, "connection", 10) or same(name, size, "keep-alive", 10) or same(name, size, "trailer", 7)
+                or same(name, size, "upgrade", 7) or same(name, size, "transfer-encoding", 17))
 
 
 cdef int keep_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:

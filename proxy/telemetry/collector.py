@@ -54,6 +54,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
+    yield from _upstreams(snapshot)
     yield from _triton(snapshot)
 
 
@@ -95,6 +96,33 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             anomalies.add((name,), model.anomalies)
             late.add((name,), model.late_results)
     yield from (refusals, stages, scores, anomalies, fallbacks, rows, late)
+
+
+def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
+    labels = ("endpoint",)
+    requests = Family("modelward_upstream_requests", "counter", "Requests sent to an upstream", labels)
+    failures = Family("modelward_upstream_failures", "counter", "Requests that an upstream failed", labels)
+    ejections = Family("modelward_upstream_ejections", "counter", "Times that failures took an upstream out", labels)
+    seconds = Family("modelward_upstream_seconds", "histogram", "Time of an upstream's answers", labels)
+    inflight = Family("modelward_upstream_inflight", "gauge", "Requests on their way through an upstream", labels)
+    connected = Family("modelward_upstream_connected", "gauge", "Endpoints with a connection", labels)
+    available = Family(
+        "modelward_upstream_available", "gauge", "Connected endpoints, neither ejected nor failing checks", labels
+    )
+    retries = Family("modelward_upstream_retries", "counter", "Requests sent again to another upstream", ("pool",))
+    hedges = Family("modelward_upstream_hedges", "counter", "Requests also sent to a second upstream", ("pool",))
+    for address, endpoint in snapshot.endpoints.items():
+        requests.add((address,), endpoint.requests)
+        failures.add((address,), endpoint.failures)
+        ejections.add((address,), endpoint.ejections)
+        seconds.add((address,), endpoint.seconds)
+        inflight.add((address,), endpoint.inflight)
+        connected.add((address,), endpoint.connected)
+        available.add((address,), endpoint.available)
+    for addresses, pool in snapshot.pools.items():
+        retries.add((addresses,), pool.retries)
+        hedges.add((addresses,), pool.hedges)
+    yield from (requests, failures, ejections, seconds, inflight, connected, available, retries, hedges)
 
 
 def _triton(snapshot: Snapshot) -> Iterator[Family]:

@@ -4,11 +4,21 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from native.histogram import BOUNDS
 from native.pipeline import Server
 from native.served import Served
+from native.upstream import Endpoint
 from proxy.models.catalog import BatchStatistics, Statistics
 from proxy.status import Code
-from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
+from proxy.telemetry.snapshot import (
+    OTHER_MODEL,
+    EndpointSnapshot,
+    Histogram,
+    ModelSnapshot,
+    PoolSnapshot,
+    Snapshot,
+    VersionSnapshot,
+)
 
 NS = 1e9
 SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
@@ -48,7 +58,39 @@ def _unix_ms(monotonic_ns: int) -> int:
     return round((time.time_ns() - time.monotonic_ns() + monotonic_ns) / 1e6) if monotonic_ns else 0
 
 
-def snapshot(server: Server, models: Iterable[Served]) -> Snapshot:
+def endpoint(native: Endpoint) -> EndpointSnapshot:
+    """The totals and the state of one endpoint."""
+    answers = native.answers
+    return EndpointSnapshot(
+        requests=native.requests,
+        failures=native.failures,
+        ejections=native.ejections,
+        seconds=_seconds((BOUNDS, (*answers.fold(BOUNDS), answers.count), answers.sum)),
+        inflight=native.inflight,
+        connected=int(native.connected),
+        available=int(native.connected and native.healthy and not native.ejected),
+    )
+
+
+def both(a: EndpointSnapshot, b: EndpointSnapshot) -> EndpointSnapshot:
+    """Two endpoints of one address as one."""
+    return EndpointSnapshot(
+        requests=a.requests + b.requests,
+        failures=a.failures + b.failures,
+        ejections=a.ejections + b.ejections,
+        seconds=_added(a.seconds, b.seconds) if b.seconds else a.seconds,
+        inflight=a.inflight + b.inflight,
+        connected=a.connected + b.connected,
+        available=a.available + b.available,
+    )
+
+
+def snapshot(
+    server: Server,
+    models: Iterable[Served],
+    endpoints: Mapping[str, EndpointSnapshot] | None = None,
+    pools: Mapping[str, PoolSnapshot] | None = None,
+) -> Snapshot:
     """All counters at this moment; called on the loop's thread, which owns them."""
     poured: dict[str, ModelSnapshot] = {}
     for served in models:
@@ -61,7 +103,13 @@ def snapshot(server: Server, models: Iterable[Served]) -> Snapshot:
     poured[OTHER_MODEL] = ModelSnapshot(
         versions={"": VersionSnapshot(requests=_codes(other["codes"]))}, refusals=other["refusals"]
     )
-    return Snapshot(models=poured, inflight=other["inflight"], connections=other["connections"])
+    return Snapshot(
+        models=poured,
+        inflight=other["inflight"],
+        connections=other["connections"],
+        endpoints=endpoints or {},
+        pools=pools or {},
+    )
 
 
 def _joined(before: ModelSnapshot | None, version: str, snapshot: VersionSnapshot, t: Totals) -> ModelSnapshot:

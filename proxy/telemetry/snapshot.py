@@ -63,7 +63,28 @@ class ModelSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSnapshot:
+    """All endpoints behind one configured address: several where its name resolves to several."""
+
+    requests: int = 0
+    failures: int = 0
+    ejections: int = 0
+    seconds: Histogram | None = None  # of answers
+    inflight: int = 0  # gauge
+    connected: int = 0  # gauge: endpoints with a connection
+    available: int = 0  # gauge: of these, neither ejected nor failing their health checks
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    retries: int = 0
+    hedges: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = 0  # gauge
     connections: int = 0  # gauge
+    endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
+    pools: Mapping[str, PoolSnapshot] = field(default_factory=dict)  # by addresses as configured, with commas

@@ -13,7 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from proxy.telemetry.collector import ModelwardCollector
 from proxy.telemetry.exposition import Exposition, render
-from proxy.telemetry.snapshot import OTHER_MODEL, Histogram, ModelSnapshot, Snapshot, VersionSnapshot
+from proxy.telemetry.snapshot import (
+    OTHER_MODEL,
+    EndpointSnapshot,
+    Histogram,
+    ModelSnapshot,
+    PoolSnapshot,
+    Snapshot,
+    VersionSnapshot,
+)
 from tests.proxy.server.catalogs import FRAUD_STATISTICS
 
 SECONDS = Histogram(bounds=(0.001, 0.01), cumulative=(4, 9, 10), sum=0.05)
@@ -36,6 +44,12 @@ SNAPSHOT = Snapshot(
     },
     inflight=11,
     connections=12,
+    endpoints={
+        "127.0.0.1:9001": EndpointSnapshot(
+            requests=20, failures=3, ejections=1, seconds=SECONDS, inflight=2, connected=1, available=0
+        )
+    },
+    pools={"127.0.0.1:9001,unix:/run/b.sock": PoolSnapshot(retries=4, hedges=5)},
 )
 LABELS = {"model": "fraud", "version": "2"}
 
@@ -70,6 +84,15 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_fallbacks": {frozenset({"model", "reason"})},
         "modelward_batch_rows": {frozenset({"model"})},
         "modelward_late_results": {frozenset({"model"})},
+        "modelward_upstream_requests": {frozenset({"endpoint"})},
+        "modelward_upstream_failures": {frozenset({"endpoint"})},
+        "modelward_upstream_ejections": {frozenset({"endpoint"})},
+        "modelward_upstream_seconds": {frozenset({"endpoint"})},
+        "modelward_upstream_inflight": {frozenset({"endpoint"})},
+        "modelward_upstream_connected": {frozenset({"endpoint"})},
+        "modelward_upstream_available": {frozenset({"endpoint"})},
+        "modelward_upstream_retries": {frozenset({"pool"})},
+        "modelward_upstream_hedges": {frozenset({"pool"})},
         "modelward_inflight": {frozenset()},
         "modelward_connections": {frozenset()},
         "nv_inference_request_success": per_version,
