@@ -118,6 +118,7 @@ cdef extern from "nghttp2/nghttp2.h":
     int nghttp2_submit_response(nghttp2_session *, int32_t, nghttp2_nv *, size_t, nghttp2_data_provider *)
     int nghttp2_submit_trailer(nghttp2_session *, int32_t, nghttp2_nv *, size_t)
     int nghttp2_submit_rst_stream(nghttp2_session *, uint8_t, int32_t, uint32_t)
+    int nghttp2_submit_ping(nghttp2_session *, uint8_t, const uint8_t *)
     int nghttp2_submit_goaway(nghttp2_session *, uint8_t, int32_t, uint32_t, const uint8_t *, size_t)
     int nghttp2_submit_shutdown_notice(nghttp2_session *)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session *)

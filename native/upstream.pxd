@@ -63,6 +63,8 @@ cdef class Pool:
 cdef class Upstream(Connection):
     cdef readonly Endpoint endpoint
     cdef Upcall *calls            # owned
+    cdef int64_t pinged           # ns; when the PING that is not answered yet was sent; 0 for none
+    cdef int pings                # answered ones since anything else came: each doubles the pause
     cdef void leave(self) noexcept
 
 # False where no endpoint can take the request now.

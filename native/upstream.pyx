@@ -27,10 +27,14 @@ cdef enum:
     HEADERS = 64                  # of the client, at most, that are passed on
     EJECT_AFTER = 5               # failures in a row
     SATURATED = 32                # requests in flight on an endpoint that takes no hedge any more
+    PINGS = 5                     # doublings of KEEPALIVE: 320 s
+    MOST_INFLIGHT = 1024          # requests on one endpoint; more wait nowhere, they fall down the ladder
     RETRIES = 2                   # of one request, within the pool's budget
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t EJECTION = 10 * SECOND
+cdef int64_t KEEPALIVE = 10 * SECOND
+cdef int64_t PING_TIMEOUT = 5 * SECOND
 cdef int64_t HEDGE_SOONEST = 1000000      # ns: a tick of the wheel
 cdef int64_t SLOW_START = 10 * SECOND
 cdef double SLOWEST = 10.0        # times the cost of an endpoint that has just come back
@@ -126,7 +130,7 @@ cdef class Pool:
         panic = usable * 2 < count
         n = 0
         for e in self.endpoints:
-            if e.upstream is None or (e is avoid and count > 1) or not (panic or e.available(now)):
+            if e.upstream is None or e.inflight >= MOST_INFLIGHT or (e is avoid and count > 1) or not (panic or e.available(now)):
                 continue
             n += 1
             # reservoir of two: every pair is equally likely
@@ -420,6 +424,7 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     if call.next != NULL:
         call.next.previous = call.previous
     endpoint.inflight -= 1
+    upstream.pings = 0
     if waiting or good:
         endpoint.judge(good or error == NGHTTP2_REFUSED_STREAM, now - call.started, now)
     if waiting:
@@ -538,6 +543,7 @@ cdef class Upstream(Connection):
 
     def __init__(self, Listener listener, Endpoint endpoint):
         self.endpoint = endpoint
+        mw_timer_init(&self.conn.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_keepalive)
 
     def connection_made(self, transport):
         cdef nghttp2_settings_entry settings[2]
@@ -561,6 +567,7 @@ cdef class Upstream(Connection):
         self.endpoint.upstream = self
         self.endpoint.restored = max(self.endpoint.restored, self.conn.opened)
         self.endpoint.failures_in_row = 0
+        timer_add(self.listener.wheel, &self.conn.timer, self.conn.opened + KEEPALIVE)
         mark(&self.conn)
         if not self.conn.wire.batch_pending:
             flush_all(self.conn.wire)
@@ -583,6 +590,33 @@ cdef class Upstream(Connection):
         Connection.connection_lost(self, exc)
         if not self.listener.wire.batch_pending:
             flush_all(&self.listener.wire)
+
+
+cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
+    """A server that is silent while requests wait is asked for a sign of life; one that gives none is gone.
+
+    gRPC servers count pings between which they sent nothing, and close after three in five minutes (gRFC A8): after each one
+    that was all that came, the next waits twice as long.
+    """
+    cdef Conn *c = <Conn *>timer
+    cdef Upstream upstream = <Upstream>c.owner
+    cdef int64_t due = now + KEEPALIVE
+    if c.session == NULL:
+        return
+    c.wire.now = now
+    if (c.paused and now - c.stalled >= c.wire.stall_timeout) or (upstream.pinged and c.active < upstream.pinged):
+        upstream.transport.abort()
+        return
+    if upstream.pinged:
+        upstream.pinged = 0
+        upstream.pings = min(upstream.pings + 1, PINGS)
+        due = now + (KEEPALIVE << upstream.pings)
+    elif upstream.calls != NULL and now - c.active >= KEEPALIVE:
+        nghttp2_submit_ping(c.session, 0, NULL)
+        upstream.pinged = now
+        due = now + PING_TIMEOUT
+        mark(c)
+    timer_add(upstream.listener.wheel, timer, due)
 
 
 class BufferedUpstream(Upstream, asyncio.BufferedProtocol):

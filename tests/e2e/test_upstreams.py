@@ -197,3 +197,15 @@ def test_a_client_that_cancels_leaves_nothing_behind(upstream: ServerProcess) ->
             wait_until(lambda: endpoint.inflight == 0, "the cancellation to arrive")
         assert server.application.server is not None
         wait_until(lambda: server.application.server.totals()["inflight_bytes"] == 0, "the bytes to be given back")
+
+
+def test_an_upstream_that_gives_no_sign_of_life_is_given_up(upstream: ServerProcess) -> None:
+    with in_front([upstream.grpc], models__add__fallback="[{value: {y: [[0, 0, 0, 0]]}}]") as server:
+        infer(server.grpc)
+        upstream.process.send_signal(signal.SIGSTOP)
+        try:
+            # no deadline of the model, and a client that would wait: the PING after ten seconds is not answered
+            response = infer(server.grpc, timeout=60.0)
+            assert response.parameters["modelward_fallback"].string_param == "failure"
+        finally:
+            upstream.process.send_signal(signal.SIGCONT)
