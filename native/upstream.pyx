@@ -122,12 +122,13 @@ cdef class Pool:
 
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
-        cdef uint32_t n = 0, usable = 0, pick
+        cdef uint32_t n = 0, usable = 0, connected = 0, pick
         cdef uint32_t count = <uint32_t>len(self.endpoints)
         for e in self.endpoints:
+            connected += e.upstream is not None and e is not avoid
             usable += e.available(now) and e is not avoid
-        # with fewer than half in order, the checks may be what is wrong: everybody connected is tried again
-        panic = usable * 2 < count
+        # with fewer than half of them in order, the checks may be what is wrong: everybody connected is tried again
+        panic = usable * 2 < connected
         n = 0
         for e in self.endpoints:
             if e.upstream is None or e.inflight >= MOST_INFLIGHT or (e is avoid and count > 1) or not (panic or e.available(now)):
@@ -344,11 +345,21 @@ cdef void reset_call(Upcall *call) noexcept:
         mark(&upstream.conn)
 
 
+cdef void judge_overdue(const Upcall *call, int64_t now) noexcept:
+    """A deadline that the endpoint usually keeps has passed: that is how a frozen one shows. No client can have an endpoint
+    ejected by asking for the impossible."""
+    cdef Endpoint endpoint = (<Upstream>call.upstream).endpoint
+    if now - call.started > 2 * endpoint.latency:
+        endpoint.judge(False, 0, now)
+
+
 cdef void cancel_call(Exchange *x) noexcept:
     cdef Upcall *call = <Upcall *>x.call
     cdef Upcall *hedge = <Upcall *>x.hedge
     x.call = NULL
     x.hedge = NULL
+    if call != NULL and x.due and x.wire.now >= x.due:
+        judge_overdue(call, x.wire.now)
     if call != NULL:
         reset_call(call)
     if hedge != NULL:
@@ -377,12 +388,16 @@ cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcep
     return True
 
 
+cdef bint unprocessed(const Upcall *call, uint32_t error) noexcept:
+    """The upstream says so, or has not been sent a byte of the message."""
+    return error == NGHTTP2_REFUSED_STREAM or call.sent == 0
+
+
 cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint endpoint, int64_t now) noexcept:
     """What a call that is still waited for has brought."""
     cdef Exchange *x = call.exchange
     cdef Model *m = <Model *>x.model
-    cdef bint answered = call.status == 0 and complete(call)
-    cdef bint unprocessed = error == NGHTTP2_REFUSED_STREAM
+    cdef bint answered = call.http_status == 200 and call.status == 0 and complete(call)
     if x.call == <void *>call:
         x.call = NULL
     else:
@@ -396,7 +411,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
         forwarded(server, x, &call.answer, now)
-    elif (unprocessed or call.status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
+    elif (unprocessed(call, error) or call.status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
         pass
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
@@ -415,7 +430,8 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     cdef int64_t now = upstream.conn.wire.now
     cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
         x.call == <void *>call or x.hedge == <void *>call)
-    cdef bint good = not lost and call.http_status == 200 and call.status >= 0 and blameless(call.status)
+    cdef bint good = not lost and call.http_status == 200 and blameless(call.status) and (
+        call.status > 0 or complete(call))
     timer_cancel(server.listener.wheel, &call.hedge)
     if call.previous != NULL:
         call.previous.next = call.next
@@ -425,8 +441,9 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
         call.next.previous = call.previous
     endpoint.inflight -= 1
     upstream.pings = 0
-    if waiting or good:
-        endpoint.judge(good or error == NGHTTP2_REFUSED_STREAM, now - call.started, now)
+    # what a GOAWAY sends back says nothing of the next connection, an answer that we had no room for nothing of the server
+    if good or (waiting and not call.too_large and not (unprocessed(call, error) and endpoint.upstream is not upstream)):
+        endpoint.judge(good, now - call.started, now)
     if waiting:
         conclude_call(server, call, error, endpoint, now)
     elif call.answer.size:
@@ -492,7 +509,7 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
     cdef Upcall *call = call_at(session, stream_id)
     cdef Wire *wire
     nghttp2_session_consume(session, stream_id, size)
-    if call == NULL or call.exchange.attempt != call.attempt:
+    if call == NULL or call.too_large or call.exchange.attempt != call.attempt:
         return 0
     wire = (<Upstream>call.upstream).conn.wire
     if call.answer.size + size > wire.message_size + 5 or grow(
@@ -571,6 +588,11 @@ cdef class Upstream(Connection):
         mark(&self.conn)
         if not self.conn.wire.batch_pending:
             flush_all(self.conn.wire)
+
+    def pause_writing(self):
+        """Answers are read on: an upstream that waits for them to be taken would never read what it is sent."""
+        self.conn.paused = True
+        self.conn.stalled = self.conn.wire.now
 
     cdef void leave(self) noexcept:
         if self.endpoint.upstream is self:
