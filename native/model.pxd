@@ -29,6 +29,7 @@ cdef struct Constant:             # one output of a fallback value
 
 cdef struct Rung:
     Model *model                  # borrowed: NULL where the rung is a value
+    void *recall                  # borrowed: the model's native.recall.Recall where the rung is its last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
@@ -96,6 +97,7 @@ cdef struct Model:                # owned by a native.batch.Served
     float *profile_scratch        # owned
     Rung *rungs                   # owned
     uint32_t rung_count
+    void *recall                  # borrowed: a native.recall.Recall that the Served holds; NULL where no rung asks for it
     Exchange *first               # the queue; each holds one reference
     Exchange *last
     uint32_t queue_length

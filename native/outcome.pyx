@@ -14,6 +14,7 @@ from native.exchange cimport (
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model, Rung
+from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
 from native.stream cimport finish, open_window, release, send_message
@@ -72,7 +73,14 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
     while x.rung < m.rung_count:
         rung = &m.rungs[x.rung]
         x.rung += 1
-        if rung.model == NULL:
+        if rung.recall != NULL:
+            memset(&reply, 0, sizeof(reply))
+            if (<Recall>rung.recall).recall(server.listener.limiter, x, &reply, now):
+                if reply_from_upstream(x, rung, &reply):
+                    answer(server, x, &reply, now)
+                    return True
+                release(x.wire, &reply)
+        elif rung.model == NULL:
             memset(&reply, 0, sizeof(reply))
             if reply_from_constants(x, rung, &reply):
                 answer(server, x, &reply, now)
@@ -143,6 +151,8 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     if x.fallback_reason != REASON_NONE:
         asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
+    elif asked.recall != NULL and not x.streaming and not x.flagged:
+        (<Recall>asked.recall).remember(server.listener.limiter, x, reply, now)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score

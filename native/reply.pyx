@@ -16,7 +16,7 @@ from native.verdict cimport REASON_ANOMALY, REASON_DEADLINE, REASON_QUEUE_FULL, 
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
     FRAME = 5
-    PARAMETERS = 768              # what the guards may append to an upstream's answer
+    PARAMETERS = 1024             # what the guards may append to an upstream's answer
     REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
 
 # The reply in hand: one per process, overwritten by the next.
@@ -216,6 +216,13 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
         n += put_text_parameter(extra + n, "modelward_fallback", fallback_name(x.fallback_reason))
         if strlen(rung.source) <= 200:
             n += put_text_parameter(extra + n, "modelward_fallback_source", rung.source)
+    if rung != NULL and rung.recall != NULL:
+        # the answer was somebody else's once: it carries this request's id
+        if x.id.size > 256:
+            return False
+        n += put_length(extra + n, 3, x.id.size)
+        memcpy(extra + n, x.id.data, x.id.size)
+        n += x.id.size
     if tell:
         n += put_anomaly(extra + n, x.score)
     if n == 0 and not x.streaming:

@@ -12,6 +12,7 @@ import numpy as np
 from native.histogram cimport MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
 from native.limit cimport make_rate
 from native.model cimport *
+from native.recall cimport Recall
 from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
 from native.session cimport *
 from native.tensor cimport *
@@ -235,7 +236,8 @@ cdef class Served:
         m.profile = &kernel.profile
 
     def set_ladder(self, list rungs):
-        """Each rung is a Served that answers in this one's place, or a list with (shape, raw bytes, repeats) of each output.
+        """Each rung is a Served that answers in this one's place, a Recall of its own last answers, or a list with
+        (shape, raw bytes, repeats) of each output.
 
         Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
         outputs, with the same datatypes and fitting shapes.
@@ -250,6 +252,12 @@ cdef class Served:
         for given in rungs:
             rung = &m.rungs[m.rung_count]
             m.rung_count += 1
+            if isinstance(given, Recall):
+                self.keep.append(given)
+                rung.source = strdup(b"last_good")
+                rung.recall = <void *>given
+                m.recall = <void *>given
+                continue
             if isinstance(given, Served):
                 stand_in(self, <Served>given, rung)
                 self.keep.append(given)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from proxy.config.address import Address, ListenAddress
+from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import HOW as UPSTREAM_HOW
 from proxy.config.upstream import parse_upstream
@@ -50,8 +51,58 @@ class Limit(Section):
 class Listen(Section):
     grpc: ListenAddress = Address(host="127.0.0.1", port=8001)
     """The Open Inference Protocol: host:port, [v6]:port or unix:/path."""
+    mode: Annotated[int, BeforeValidator(parse_mode), PlainSerializer(write_mode, when_used="json"), MODE_SCHEMA] = (
+        DEFAULT_MODE
+    )
+    """Who may connect to the Unix socket of listen.grpc, as chmod writes it, in quotes."""
     http: ListenAddress = Address(host="127.0.0.1", port=8002)
     """/metrics, /healthz and /readyz."""
+
+
+class Tls(Section):
+    """TLS 1.2 or 1.3 on listen.grpc. The files are loaded again when they change."""
+
+    certificate: Path = Field(strict=False)
+    """PEM: the server's certificate first, then its chain; relative to the configuration file."""
+    key: Path = Field(strict=False)
+    """PEM, not encrypted; relative to the configuration file."""
+    client_ca: Path | None = Field(default=None, strict=False)
+    """PEM: the authorities of clients' certificates. Absent: clients are not asked for one."""
+    require_client_certificate: bool = False
+    """true: no connection without a certificate of client_ca; false: one that is shown must be valid."""
+
+    @model_validator(mode="after")
+    def _requires_somebody(self) -> Self:
+        if self.require_client_certificate and self.client_ca is None:
+            raise UnitError(
+                "require_client_certificate is true and there is no client_ca",
+                "Set client_ca to the authority of the clients' certificates",
+            )
+        return self
+
+
+class UpstreamTls(Section):
+    """TLS towards upstreams, whose certificates must be of `ca` and for the name they were configured by."""
+
+    ca: Path = Field(strict=False)
+    """PEM: the authorities of the upstreams' certificates; relative to the configuration file."""
+    certificate: Path | None = Field(default=None, strict=False)
+    """PEM: ours, for upstreams that ask for one (mTLS)."""
+    key: Path | None = Field(default=None, strict=False)
+    """PEM, not encrypted: of certificate."""
+    server_name: str | None = Field(default=None, min_length=1)
+    """The name in the upstreams' certificates, where it is not the host they are reached at."""
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise UnitError("certificate and key come together", "Set both, or neither")
+        return self
+
+
+def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> None:
+    if tls is not None and not upstreams:
+        raise UnitError("upstream_tls is set and there are no upstreams beside it", "Set upstreams, or leave it out")
 
 
 class Connections(Section):
@@ -106,10 +157,24 @@ class Batching(Section):
     """Rows of one run of the model; 1 turns batching off."""
 
 
-class Rung(Section):
-    """One rung of the fallback ladder: another model, or a constant value."""
+class LastGood(Section):
+    """The answer that the very same request had before."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["model"]}, {"required": ["value"]}]})
+    entries: int = Field(default=1024, ge=1, le=2**20)
+    """Answers that are kept, of at most 64 KiB each."""
+    max_age: Duration = 5 * MINUTE
+    """An answer older than this is none."""
+
+
+class Rung(Section):
+    """One rung of the fallback ladder: the last good answer, another model, or a constant value."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["last_good"]}, {"required": ["model"]}, {"required": ["value"]}]}
+    )
+
+    last_good: LastGood | None = None
+    """Answers an identical request as it was answered last; goes on to the next rung where there is no such answer."""
 
     model: str | None = None
     """A model of the same repository with the same inputs and outputs."""
@@ -118,10 +183,9 @@ class Rung(Section):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.model is None) == (self.value is None):
-            raise UnitError(
-                "a rung has exactly one of model and value", "Write - model: NAME, or - value: {OUTPUT: [[...]]}"
-            )
+        if (self.model, self.value, self.last_good).count(None) != 2:
+            how = "Write - model: NAME, - value: {OUTPUT: [[...]]}, or - last_good: {}"
+            raise UnitError("a rung has exactly one of model, value and last_good", how)
         return self
 
 
@@ -152,13 +216,59 @@ class Hedging(Section):
     """Requests that may be sent to a second upstream as well, per request."""
 
 
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
+]
+
+
+class Tensor(Section):
+    name: str = Field(min_length=1, max_length=256)
+    datatype: Datatype
+    shape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(strict=False, max_length=16)]
+    """Dimensions, rows first; -1 for one that varies."""
+
+
+Tensors = Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1, max_length=256)]
+
+
+class Signature(Section):
+    """What a model takes and gives."""
+
+    inputs: Tensors
+    outputs: Tensors
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        for kind, tensors in (("inputs", self.inputs), ("outputs", self.outputs)):
+            names = [tensor.name for tensor in tensors]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise UnitError(f"two {kind} are called {twice!r}", "Rename or remove one of them")
+        return self
+
+
+class Health(Section):
+    """Checks of upstreams: grpc.health.v1 where they have it, else ServerReady."""
+
+    interval: Duration = Field(default=5 * SECOND, ge=SECOND // 10)
+    """Between two checks of an upstream, give or take a fifth."""
+    timeout: Duration = Field(default=SECOND, gt=0)
+    """An answer that takes longer is a failure; two failures in a row take the upstream out, one success back in."""
+    startup: Duration = 30 * SECOND
+    """How long serve waits at its start for upstreams that must be asked for signatures."""
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
     upstreams: Upstreams = ()
     """Servers that run this model: host:port, dns:///name:port, unix:/path. Absent: it is run here."""
+    upstream_tls: UpstreamTls | None = None
+    """TLS towards this model's upstreams; absent: plain text."""
     hedging: Hedging | None = None
     """Ask a second upstream where the first is slower than in 95 of 100 cases; absent: never."""
+    signature: Signature | None = None
+    """Inputs and outputs of a model whose upstreams do not tell them; they are not asked then."""
     deadline: Duration | None = None
     """The longest that an answer may take; absent: the client's own deadline counts."""
     limit: Limit | None = None
@@ -171,7 +281,14 @@ class ModelSettings(Section):
     anomaly: Anomaly = Anomaly()
 
     @model_validator(mode="after")
-    def _fallback_mode_has_a_rung(self) -> Self:
+    def _signature_is_of_upstreams(self) -> Self:
+        if self.signature is not None and not self.upstreams:
+            raise UnitError("signature is only for models with upstreams", "An ONNX file has its own: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        _tls_has_upstreams(self.upstreams, self.upstream_tls)
         if self.anomaly.mode == "fallback" and not self.fallback:
             raise UnitError("anomaly.mode is fallback and the model has no fallback", "Add a rung, or use mode reject")
         return self
@@ -193,11 +310,22 @@ class Config(Section):
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
     upstreams: Upstreams = ()
     """Servers whose every model is served through, besides the repository's."""
+    upstream_tls: UpstreamTls | None = None
+    """TLS towards the servers of the key above; models with upstreams of their own have their own."""
+    tls: Tls | None = None
+    """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
+    health: Health = Health()
+    """Of every upstream."""
     limits: Limits = Limits()
     models: Annotated[Mapping[str, ModelSettings], BeforeValidator(lambda models: {} if models is None else models)] = (
         Field(default_factory=dict)
     )
     """Settings by model name."""
+
+    @model_validator(mode="after")
+    def _tls_has_upstreams(self) -> Self:
+        _tls_has_upstreams(self.upstreams, self.upstream_tls)
+        return self
 
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""

@@ -12,7 +12,7 @@ def guards(config: Config, model: CheckedModel) -> dict[str, str]:
     rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
     on = [f"{name} {limit.model_dump(mode='json')['rate']}" for name, limit in rates.items() if limit is not None]
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
-    ladder = [rung.model or "value" for rung in model.rungs]
+    ladder = [rung.model or ("last good" if rung.last_good else "value") for rung in model.rungs]
     return {
         "limits": ", ".join(on) or OFF,
         "deadline": deadline or OFF,

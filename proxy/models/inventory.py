@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.config.schema import Config, ModelSettings
+from proxy.config.schema import Config, LastGood, ModelSettings
 from proxy.fallback.value import FallbackValue
 from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.files import inside
@@ -23,9 +23,10 @@ Artifacts = dict[str, list[tuple[Version, Artifact]]]
 
 @dataclass(frozen=True, slots=True)
 class CheckedRung:
-    """One rung of the ladder: a model, whose highest version answers, or a compiled value; exactly one is set."""
+    """One rung of the ladder: a model, whose highest version answers, a compiled value, or last good answers."""
 
     model: str | None = None
+    last_good: LastGood | None = None
     value: FallbackValue | None = None
 
 
@@ -104,6 +105,8 @@ class _Checker:
                     rungs.append(CheckedRung(value=FallbackValue.compile(self.artifact.outputs, rung.value, where)))
                 except ProblemsFound as found:
                     self.problems += found.problems
+            elif rung.last_good is not None:
+                rungs.append(CheckedRung(last_good=rung.last_good))
             elif rung.model is not None:
                 self._check_rung_model(rung.model, artifacts, where)
                 rungs.append(CheckedRung(model=rung.model))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
+from native.recall import Recall
 from native.served import Served
 from proxy.config.schema import Config
 from proxy.models.inventory import CheckedModel, Inventory
@@ -22,13 +23,14 @@ Progress = Callable[[str], None]
 class OpenModel:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
-    upstreams: the servers that run it, empty where it is run here.
+    upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
     """
 
     checked: CheckedModel
     served: Served
     note: str
     upstreams: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def profile(self) -> Profile | None:
@@ -103,10 +105,12 @@ def _named(inputs: list[str], served: Served) -> list[str]:
 
 
 def _tie_ladder(model: OpenModel, latest: dict[str, Served]) -> None:
-    rungs: list[Served | list[tuple[tuple[int, ...], bytes, bool]]] = []
+    rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
     for rung in model.checked.rungs:
         if rung.value is not None:
             rungs.append([(o.shape, o.raw, o.repeats) for o in rung.value.outputs])
+        elif rung.last_good is not None:
+            rungs.append(Recall(rung.last_good.entries, rung.last_good.max_age))
         elif rung.model is not None:
             rungs.append(latest[rung.model])
     try:

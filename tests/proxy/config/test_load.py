@@ -184,7 +184,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
 @pytest.mark.parametrize(
     "assignment",
     [
-        "tls.certificate=server.pem",
         "listen.admin=127.0.0.1:8003",
         "models.fraud.versions={'1': 90}",
         "models.fraud.shadow={version: '3'}",
@@ -215,8 +214,8 @@ def test_only_one_worker_is_supported(tmp_path: Path) -> None:
         ("models.m.anomaly.false_positive_rate=0", "greater than 0"),
         ("models.m.anomaly.false_positive_rate=.nan", "less than 1"),
         ("models.m.batching.max=0", "greater than or equal to 1"),
-        ("models.m.fallback=[{}]", "exactly one of model and value"),
-        ("models.m.fallback=[{model: a, value: {y: 1}}]", "exactly one of model and value"),
+        ("models.m.fallback=[{}]", "exactly one of model, value and last_good"),
+        ("models.m.fallback=[{model: a, value: {y: 1}}]", "exactly one of model, value and last_good"),
         ("models.m.fallback={model: a}", "valid list"),
         ("models.m.anomaly.mode=fallback", "the model has no fallback"),
         ("models=5", "valid mapping"),

@@ -1,0 +1,20 @@
+# Last good answers: what a model said to the very same request, for when it says nothing.
+from libc.stdint cimport int64_t, uint64_t
+
+from native.exchange cimport Buffer, Exchange
+from native.limit cimport Limiter
+
+cdef struct Kept:
+    uint64_t key[2]               # keyed hash of the request; 0, 0: empty
+    int64_t at                    # ns
+    Buffer answer                 # owned; framed
+
+cdef class Recall:
+    cdef Kept *table              # owned; each request has one place, which the latest keeps
+    cdef uint64_t size
+    cdef int64_t max_age          # ns
+    cdef readonly uint64_t kept
+    cdef readonly uint64_t recalled
+    cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept
+    # A copy, which counts as in flight; False where there is none, or it is too old.
+    cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept

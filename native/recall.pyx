@@ -1,0 +1,81 @@
+"""Last good answers of one model: a fixed table, each request in one place, the latest answer wins."""
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from native.exchange cimport Buffer, Exchange
+from native.grpc cimport buffer_free, buffer_reserve
+from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
+from native.model cimport Model
+from native.stream cimport grow
+
+cdef enum:
+    LARGEST = 65536               # bytes of an answer that is kept
+
+
+cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
+    """SipHash of everything that decides the answer: the tensors, their dimensions, the outputs asked for."""
+    cdef Model *m = <Model *>x.asked
+    cdef uint64_t state[2]
+    cdef size_t dims = 0
+    cdef unsigned int i
+    state[0] = x.wanteds
+    for i in range(m.input_count):
+        state[1] = limiter.hash(level, x.view[i].raw.data, x.view[i].raw.size) if x.view[i].raw.size else 0
+        state[0] = limiter.hash(level, state, sizeof(state))
+        dims += m.inputs[i].rank
+    if dims:
+        state[1] = limiter.hash(level, x.dims, dims * sizeof(int64_t))
+        state[0] = limiter.hash(level, state, sizeof(state))
+    if x.wanted != NULL:
+        state[1] = limiter.hash(level, x.wanted, x.wanteds)
+        state[0] = limiter.hash(level, state, sizeof(state))
+    return state[0]
+
+
+cdef class Recall:
+    """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns."""
+
+    def __cinit__(self, uint64_t entries, int64_t max_age):
+        self.size = 1
+        while self.size < entries:
+            self.size *= 2
+        self.max_age = max_age
+        self.table = <Kept *>calloc(self.size, sizeof(Kept))
+        if self.table == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef uint64_t i
+        if self.table != NULL:
+            for i in range(self.size):
+                buffer_free(&self.table[i].answer)
+        free(self.table)
+
+    cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
+        cdef uint64_t a = hash_request(limiter, MW_LEVEL_PEER, x)
+        cdef Kept *place = &self.table[a & (self.size - 1)]
+        if framed.size > LARGEST:
+            return
+        if buffer_reserve(&place.answer, framed.size) < 0:
+            return
+        memcpy(place.answer.data, framed.data, framed.size)
+        place.answer.size = framed.size
+        place.key[0] = a
+        place.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
+        place.at = now
+        self.kept += 1
+
+    cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
+        cdef uint64_t a = hash_request(limiter, MW_LEVEL_PEER, x)
+        cdef Kept *place = &self.table[a & (self.size - 1)]
+        if place.answer.size == 0 or place.key[0] != a or now - place.at > self.max_age:
+            return False
+        if place.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
+            return False
+        if grow(x.wire, framed, place.answer.size) < 0:
+            return False
+        memcpy(framed.data, place.answer.data, place.answer.size)
+        framed.size = place.answer.size
+        self.recalled += 1
+        return True
