@@ -24,6 +24,7 @@ cdef class Connection:
     cdef Conn conn
     cdef Listener listener                # keeps conn.wire alive
     cdef object transport                 # None after connection_lost
+    cdef bint arrived                     # counted in the listener's limits, which forget gives back
     cdef str peer_name
     cdef bytes peer_key                   # of the peer's budgets: its address, or its network where it has many
 

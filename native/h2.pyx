@@ -339,13 +339,14 @@ cdef class Connection:
         """The peer's address as gRPC writes it, for example ipv4:127.0.0.1:50000."""
         return self.peer_name
 
-    def connection_made(self, transport):
-        cdef nghttp2_settings_entry settings[3]
+    def arrive(self, name):
+        """Counts the connection against the limits of its peer; False where there is no room for it.
+
+        name: the peer's address as sockets tell it. Called before a TLS handshake, which costs more than all that a
+        refusal is to spare; where there is none, `connection_made` calls it.
+        """
         cdef Conn *c = &self.conn
-        cdef Wire *wire = c.wire
         cdef bytes key
-        self.transport = transport
-        name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             address = ipaddress.ip_address(name[0].partition("%")[0])
             address = getattr(address, "ipv4_mapped", None) or address
@@ -356,12 +357,26 @@ cdef class Connection:
             key = b"unix:"     # not four bytes, as an address would be
             self.peer_name = "unix:"
         self.peer_key = key
+        c.wire.now = mw_now_ns()
+        self.arrived = self.listener.admit(self, key)
+        if self.arrived:
+            c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
+            c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
+        return self.arrived
+
+    def depart(self):
+        """Gives back what `arrive` took, for a connection whose TLS handshake failed."""
+        self.listener.forget(self)
+
+    def connection_made(self, transport):
+        cdef nghttp2_settings_entry settings[3]
+        cdef Conn *c = &self.conn
+        cdef Wire *wire = c.wire
+        self.transport = transport
         wire.now = mw_now_ns()
-        if not self.listener.admit(self, key):
+        if not self.arrived and not self.arrive(transport.get_extra_info("peername")):
             transport.abort()
             return
-        c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
-        c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
         c.opened = wire.now
         c.active = wire.now
         if transport.get_extra_info("sslcontext") is None:

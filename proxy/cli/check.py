@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from proxy.cli.output import plain, print_json, print_notes, print_problems, print_table
+from proxy.certificate import Certificate, utc_now
+from proxy.cli.output import console, plain, print_json, print_notes, print_problems, print_table
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
@@ -12,6 +13,7 @@ from proxy.models.inventory import CheckedModel, Inventory, take_inventory
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
+from proxy.server.tls import clients, load_material
 
 SHORT_SHA256 = 12
 COLUMNS = ("model", "version", "sha256", "inputs", "outputs", "profile", "guards")
@@ -30,16 +32,30 @@ def run(arguments: argparse.Namespace) -> int:
         inventory = take_inventory(config)
     except ProblemsFound as found:
         inventory = Inventory((), found.problems, ())
-    problems = [*inventory.problems, *(p for model in inventory.models for p in probe(model.artifact))]
+    certificate, tls_problems = _certificate(config)
+    problems = [*inventory.problems, *tls_problems, *(p for model in inventory.models for p in probe(model.artifact))]
+    notes = (*inventory.notes, *(certificate.notes(utc_now()) if certificate else ()))
     if arguments.json:
-        print_json(_as_json(config, inventory, problems))
+        print_json(_as_json(config, inventory, notes, problems))
         return 1 if problems else 0
-    print_notes(inventory.notes)
+    print_notes(notes)
     print_problems(problems)
     if problems or config is None:
         return 1
     print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, [_row(config, model) for model in inventory.models])
+    if certificate is not None and config.tls is not None:
+        console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
     return 0
+
+
+def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
+    """What clients are shown, or why they cannot be."""
+    if config is None or config.tls is None:
+        return None, ()
+    try:
+        return load_material(config.tls).certificate, ()
+    except ProblemsFound as found:
+        return None, found.problems
 
 
 def _row(config: Config, model: CheckedModel) -> tuple[object, ...]:
@@ -59,11 +75,13 @@ def _guards_in_lines(states: dict[str, str]) -> str:
     return "\n".join([*lines, *([f"off: {', '.join(off(states))}"] if off(states) else [])])
 
 
-def _as_json(config: Config | None, inventory: Inventory, problems: list[Problem]) -> dict[str, Any]:
+def _as_json(
+    config: Config | None, inventory: Inventory, notes: tuple[Problem, ...], problems: list[Problem]
+) -> dict[str, Any]:
     return {
         "ok": not problems,
         "problems": [problem.as_json() for problem in problems],
-        "notes": [note.as_json() for note in inventory.notes],
+        "notes": [note.as_json() for note in notes],
         "models": [_model_as_json(config, model) for model in inventory.models] if config else [],
         "config": config.model_dump(mode="json") if config else None,
     }

@@ -1,8 +1,9 @@
 """The READY table: what is served, how, and which guards are off."""
 
-from proxy.cli.output import console, print_table
+from proxy.cli.output import console, plain, print_table
 from proxy.models.guards import OFF, guards, off
 from proxy.server.app import Application
+from proxy.server.tls import clients
 
 COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
 
@@ -31,6 +32,9 @@ def print_ready(application: Application) -> None:
     print_table("READY", COLUMNS, rows)
     out = console()
     out.print(f"gRPC     {application.grpc_address}")
+    if application.tls is not None and application.config.tls is not None:
+        asked = clients(application.config.tls)
+        out.print(f"TLS      {plain(application.tls.current.certificate)}; {asked}", soft_wrap=True)
     at = application.http_address
     base = f"http://{at}" if not at.is_unix else str(at)
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 ANY = "*"
 LATER: dict[tuple[str, ...], str] = {
-    ("tls",): "Terminate TLS in front of the server, or listen on a Unix socket",
     ("trusted_proxies",): "The socket's peer address counts",
     ("listen", "admin"): "Metrics and health are on listen.http",
     ("models", ANY, "versions"): "Clients choose a version by its number; without one the highest answers",

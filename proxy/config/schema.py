@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from proxy.config.address import Address, ListenAddress
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
+from proxy.config.section import Section
+from proxy.config.tls import Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import HOW as UPSTREAM_HOW
 from proxy.config.upstream import parse_upstream
@@ -17,17 +19,6 @@ MINUTE = 60 * SECOND
 # protobuf's own bound for one message
 LARGEST_MESSAGE = 2**31 - 1
 LARGEST_BURST = 2**31 - 1
-
-
-class Section(BaseModel):
-    """A mapping of known keys. One with nothing below it is empty, so that all its lines can be commented out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_is_empty(cls, data: object) -> object:
-        return {} if data is None else data
 
 
 def default_burst(rate: float) -> int:
@@ -57,47 +48,6 @@ class Listen(Section):
     """Who may connect to the Unix socket of listen.grpc, as chmod writes it, in quotes."""
     http: ListenAddress = Address(host="127.0.0.1", port=8002)
     """/metrics, /healthz and /readyz."""
-
-
-class Tls(Section):
-    """TLS 1.2 or 1.3 on listen.grpc. The files are loaded again when they change."""
-
-    certificate: Path = Field(strict=False)
-    """PEM: the server's certificate first, then its chain; relative to the configuration file."""
-    key: Path = Field(strict=False)
-    """PEM, not encrypted; relative to the configuration file."""
-    client_ca: Path | None = Field(default=None, strict=False)
-    """PEM: the authorities of clients' certificates. Absent: clients are not asked for one."""
-    require_client_certificate: bool = False
-    """true: no connection without a certificate of client_ca; false: one that is shown must be valid."""
-
-    @model_validator(mode="after")
-    def _requires_somebody(self) -> Self:
-        if self.require_client_certificate and self.client_ca is None:
-            raise UnitError(
-                "require_client_certificate is true and there is no client_ca",
-                "Set client_ca to the authority of the clients' certificates",
-            )
-        return self
-
-
-class UpstreamTls(Section):
-    """TLS towards upstreams, whose certificates must be of `ca` and for the name they were configured by."""
-
-    ca: Path = Field(strict=False)
-    """PEM: the authorities of the upstreams' certificates; relative to the configuration file."""
-    certificate: Path | None = Field(default=None, strict=False)
-    """PEM: ours, for upstreams that ask for one (mTLS)."""
-    key: Path | None = Field(default=None, strict=False)
-    """PEM, not encrypted: of certificate."""
-    server_name: str | None = Field(default=None, min_length=1)
-    """The name in the upstreams' certificates, where it is not the host they are reached at."""
-
-    @model_validator(mode="after")
-    def _certificate_and_key(self) -> Self:
-        if (self.certificate is None) != (self.key is None):
-            raise UnitError("certificate and key come together", "Set both, or neither")
-        return self
 
 
 def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> None:
@@ -217,7 +167,20 @@ class Hedging(Section):
 
 
 Datatype = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+    "BYTES",
 ]
 
 

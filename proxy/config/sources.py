@@ -12,6 +12,16 @@ from proxy.problem import Problem, ProblemsFound
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
+# settings that are files; a profile's is relative to the model's version, not to where it is written
+FILES = (
+    ("repository",),
+    ("tls", "certificate"),
+    ("tls", "key"),
+    ("tls", "client_ca"),
+    ("upstream_tls", "ca"),
+    ("upstream_tls", "certificate"),
+    ("upstream_tls", "key"),
+)
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
@@ -72,7 +82,7 @@ def _split_assignment(text: str) -> tuple[str, str, str]:
 
 
 def from_file(path: Path) -> Layer:
-    """The main configuration file; a relative `repository` in it is relative to the file. Raises ProblemsFound."""
+    """The main configuration file; relative files in it are relative to its folder. Raises ProblemsFound."""
     try:
         # bounded, for /dev/zero and the like
         with path.open("rb") as file:
@@ -81,9 +91,21 @@ def from_file(path: Path) -> Layer:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
     layer = read_document(_text(data, path), str(path))
-    if isinstance(repository := layer.values.get("repository"), str):
-        layer.values["repository"] = str(path.parent / repository)
+    _anchor(layer.values, path.parent)
+    models = layer.values.get("models")
+    for settings in models.values() if isinstance(models, dict) else ():
+        _anchor(settings, path.parent)
     return layer
+
+
+def _anchor(settings: object, folder: Path) -> None:
+    """Makes relative files in `settings`, of a server or of a model, relative to the folder they were written in."""
+    for *sections, key in FILES:
+        at = settings
+        for section in sections:
+            at = at.get(section) if isinstance(at, dict) else None
+        if isinstance(at, dict) and isinstance(file := at.get(key), str):
+            at[key] = str(folder / file)
 
 
 def from_model_folder(model: ModelFolder) -> Layer:
@@ -91,7 +113,9 @@ def from_model_folder(model: ModelFolder) -> Layer:
     if model.settings_file is None:
         return Layer()
     data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
-    return read_document(_text(data, model.settings_file), str(model.settings_file)).under("models", model.name)
+    layer = read_document(_text(data, model.settings_file), str(model.settings_file))
+    _anchor(layer.values, model.settings_file.parent)
+    return layer.under("models", model.name)
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
@@ -15,19 +12,22 @@ from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
 from native.upstream import Endpoint
-from proxy.config.address import Address
 from proxy.config.schema import Config
+from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import OpenModel, by_name, open_models, tie_ladders
 from proxy.models.signature import TensorSpec
-from proxy.problem import Problem, ProblemsFound
+from proxy.problem import ProblemsFound
 from proxy.route.connector import CONNECT_SECONDS, Connector
 from proxy.route.remote import Remotes
 from proxy.score import Profile
 from proxy.server import http, methods
+from proxy.server.accept import TlsAcceptor
+from proxy.server.bind import BoundSocket, cannot_listen
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
+from proxy.server.tls import LiveMaterial
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.pour import snapshot, statistics
@@ -55,9 +55,11 @@ class Application:
         self.grpc_address = config.listen.grpc
         self.http_address = config.listen.http
         self._http: web.ServerRunner | None = None
-        self._listening: asyncio.Server | None = None
+        self.tls: LiveMaterial | None = None
+        self._bound: BoundSocket | None = None
+        self._listening: asyncio.Server | TlsAcceptor | None = None
         self._wheel: Wheel | None = None
-        self._events: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.anomalies = AnomalyLog()
         self._remotes = Remotes(config)
         self._connectors: list[Connector] = []
@@ -66,21 +68,32 @@ class Application:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
         loop = asyncio.get_running_loop()
         self._http = await self._start_http()
-        bound = _bind(self.config.listen.grpc)
-        try:
-            embedded = await loop.run_in_executor(None, self._load, progress)
-            self.models = [*embedded, *await self._remotes.open()]
-            tie_ladders(self.models)
-            self._build(loop)
-            await self._connect()
-            assert self.server is not None
-            self._listening = await _listen(loop, self.server, bound)
-        except BaseException:
-            bound.close()
-            raise
-        self.grpc_address = _bound_address(bound, self.config.listen.grpc)
-        self._events = loop.create_task(self._log_events())
+        self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
+        self.grpc_address = self._bound.address
+        if self.config.tls is not None:
+            self.tls = LiveMaterial(self.config.tls)
+        embedded = await loop.run_in_executor(None, self._load, progress)
+        self.models = [*embedded, *await self._remotes.open()]
+        tie_ladders(self.models)
+        self._build(loop)
+        await self._connect()
+        self._listening = await self._listen(self._bound)
+        self._tasks.append(loop.create_task(self._log_events()))
+        if self.tls is not None:
+            self._tasks.append(loop.create_task(self.tls.watch()))
         self.readiness.set(True)
+
+    async def _listen(self, bound: BoundSocket) -> asyncio.Server | TlsAcceptor:
+        assert self.server is not None
+        loop = asyncio.get_running_loop()
+        listener = self.server.listener
+        if self.tls is not None:
+            acceptor = TlsAcceptor(listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND)
+            acceptor.start(BACKLOG)
+            return acceptor
+        if bound.address.is_unix:
+            return await loop.create_unix_server(listener, sock=bound.socket, backlog=BACKLOG)
+        return await loop.create_server(listener, sock=bound.socket, backlog=BACKLOG)
 
     async def _connect(self) -> None:
         """Connects every upstream; one that cannot be reached at once is tried on."""
@@ -111,8 +124,8 @@ class Application:
     async def stop(self) -> None:
         """Ends everything at once."""
         self.readiness.set(False, "stopped")
-        if self._events is not None:
-            self._events.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._listening is not None:
             self._listening.close()
         for connector in self._connectors:
@@ -123,8 +136,8 @@ class Application:
             self._wheel.close()
         if self._http is not None:
             await http.stop(self._http)
-        if self.config.listen.grpc.is_unix:
-            Path(self.config.listen.grpc.path).unlink(missing_ok=True)
+        if self._bound is not None:
+            self._bound.close()
 
     @property
     def upstreams(self) -> list[Endpoint]:
@@ -174,7 +187,7 @@ class Application:
         try:
             runner = await http.start(self.config.listen.http, state)
         except OSError as error:
-            raise ProblemsFound([_cannot_listen(self.config.listen.http, "listen.http", error)]) from error
+            raise ProblemsFound([cannot_listen(self.config.listen.http, "listen.http", error)]) from error
         self.http_address = http.bound_address(runner)
         return runner
 
@@ -237,39 +250,3 @@ def _cold(dispatcher: methods.Dispatcher) -> Callable[[Call], object]:
             call.finish(0)
 
     return answer
-
-
-def _bind(address: Address) -> socket.socket:
-    """Bound but not listening: a taken port is told before models are loaded, and nobody connects before they are."""
-    if address.is_unix:
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        target: Any = address.path
-    else:
-        try:
-            family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        except OSError as error:
-            raise ProblemsFound([_cannot_listen(address, "listen.grpc", error)]) from error
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind(target)
-    except OSError as error:
-        bound.close()
-        raise ProblemsFound([_cannot_listen(address, "listen.grpc", error)]) from error
-    bound.setblocking(False)
-    return bound
-
-
-async def _listen(loop: asyncio.AbstractEventLoop, server: Server, bound: socket.socket) -> asyncio.Server:
-    if bound.family == socket.AF_UNIX:
-        return await loop.create_unix_server(server.listener, sock=bound, backlog=BACKLOG)
-    return await loop.create_server(server.listener, sock=bound, backlog=BACKLOG)
-
-
-def _bound_address(bound: socket.socket, configured: Address) -> Address:
-    return configured if configured.is_unix else Address(host=bound.getsockname()[0], port=bound.getsockname()[1])
-
-
-def _cannot_listen(address: Address, key: str, error: OSError) -> Problem:
-    how = f"Stop what listens there, or set {key} to another address"
-    return Problem(f"cannot listen on {address}", key, error.strerror or str(error), how)

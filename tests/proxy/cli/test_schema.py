@@ -32,7 +32,11 @@ def test_units_are_text_with_a_pattern_and_defaults_are_in_units(schema: dict[st
     handshake = schema["$defs"]["Timeouts"]["properties"]["handshake"]
     assert (handshake["type"], handshake["pattern"], handshake["default"]) == ("string", DURATION_PATTERN, "5s")
     assert re.match(handshake["pattern"], "1.5s")
-    assert schema["properties"]["listen"]["default"] == {"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8002"}
+    assert schema["properties"]["listen"]["default"] == {
+        "grpc": "127.0.0.1:8001",
+        "mode": "0600",
+        "http": "127.0.0.1:8002",
+    }
 
 
 def test_the_schema_names_its_dialect(schema: dict[str, Any]) -> None:

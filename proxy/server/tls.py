@@ -1,0 +1,108 @@
+"""The server's side of TLS: its certificate, whom it lets in, and what it loads anew when the files change."""
+
+import asyncio
+import logging
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.certificate import Certificate, harden, load_authorities, load_pair, utc_now
+from proxy.config.tls import Tls
+from proxy.problem import ProblemsFound
+
+log = logging.getLogger("modelward.tls")
+
+SECTION = "tls"
+POLL_SECONDS = 1.0
+
+# of each file (device, inode, size, mtime in ns); None where it is missing
+Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What new connections are met with. Never changed: files that changed make another."""
+
+    context: ssl.SSLContext
+    certificate: Certificate
+
+
+def load_material(tls: Tls) -> Material:
+    """Reads all files of the section. Raises ProblemsFound."""
+    context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    # gRPC's connections live for hours: tickets would spare few handshakes, and outlive a changed client_ca
+    context.num_tickets = 0
+    certificate = load_pair(context, SECTION, tls.certificate, tls.key)
+    if tls.client_ca is not None:
+        load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_OPTIONAL
+    return Material(context, certificate)
+
+
+def clients(tls: Tls) -> str:
+    """Which client certificates are asked for, in words."""
+    if tls.client_ca is None:
+        return "no client certificates"
+    return f"client certificates {'required' if tls.require_client_certificate else 'optional'}"
+
+
+class LiveMaterial:
+    """The material of now. `watch` replaces it when the files change; what is open stays with what it began with.
+
+    A new context, not new files in the old one: an authority that was taken out of client_ca is forgotten, and a key
+    that does not match its certificate leaves the old pair whole.
+    """
+
+    def __init__(self, tls: Tls) -> None:
+        """Raises ProblemsFound."""
+        self._tls = tls
+        self._files = [file for file in (tls.certificate, tls.key, tls.client_ca) if file is not None]
+        self._loaded = fingerprint(self._files)
+        self._seen = self._loaded
+        self.current = load_material(tls)
+        self.reloads = 0
+        self.failures = 0
+        self._say_notes()
+
+    async def watch(self) -> None:
+        """Looks once a second, until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await loop.run_in_executor(None, self.poll)
+
+    def poll(self) -> None:
+        """Loads files that differ from what was loaded, once they have been the same for two polls."""
+        seen = fingerprint(self._files)
+        # a certificate and its key are written one after the other: between the two they do not match
+        settled, self._seen = seen == self._seen, seen
+        if not settled or seen == self._loaded:
+            return
+        self._loaded = seen
+        try:
+            self.current = load_material(self._tls)
+        except ProblemsFound as found:
+            self.failures += 1
+            log.error("the old certificate stays: %s", found)
+            return
+        self.reloads += 1
+        log.info("certificate reloaded: %s", self.current.certificate)
+        self._say_notes()
+
+    def _say_notes(self) -> None:
+        for note in self.current.certificate.notes(utc_now()):
+            log.warning("%s", note)
+
+
+def fingerprint(files: list[Path]) -> Fingerprint:
+    """What differs when a file was written, replaced, or when a link to it was turned."""
+    return tuple(_identity(file) for file in files)
+
+
+def _identity(file: Path) -> tuple[int, int, int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:  # gone for now: a state like any other, told when loading it fails
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
