@@ -186,7 +186,9 @@ Datatype = Literal[
 
 class Tensor(Section):
     name: str = Field(min_length=1, max_length=256)
+    """As the model calls it."""
     datatype: Datatype
+    """Of its elements, as the protocol calls it."""
     shape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(strict=False, max_length=16)]
     """Dimensions, rows first; -1 for one that varies."""
 
@@ -198,7 +200,9 @@ class Signature(Section):
     """What a model takes and gives."""
 
     inputs: Tensors
+    """Everything that a request must bring."""
     outputs: Tensors
+    """Everything that an answer may hold."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -17,6 +17,13 @@ class UpstreamAddress:
     host: str = ""
     port: int = 0
     path: str = ""
+    ip: str = ""
+    """The one of the addresses behind the name that an endpoint stands for; empty for whichever is resolved first."""
+
+    @property
+    def is_many(self) -> bool:
+        """Whether every address behind the name is an endpoint: dns:///name:port."""
+        return self.text.startswith("dns:///") and not self.ip
 
     @property
     def authority(self) -> str:
@@ -28,6 +35,8 @@ class UpstreamAddress:
     @property
     def target(self) -> str:
         """The same address as grpcio writes it."""
+        if self.ip:
+            return f"ipv6:[{self.ip}]:{self.port}" if ":" in self.ip else f"ipv4:{self.ip}:{self.port}"
         return f"unix:{self.path}" if self.path else f"dns:///{self.authority}"
 
 
@@ -47,8 +56,8 @@ def parse_upstream(text: str) -> UpstreamAddress:
 
 async def resolve(address: UpstreamAddress) -> list[str]:
     """The IP addresses behind a name, in the resolver's order; for a Unix socket its path. Raises OSError."""
-    if address.path:
-        return [address.path]
+    if address.path or address.ip:
+        return [address.path or address.ip]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

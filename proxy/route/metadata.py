@@ -3,40 +3,49 @@
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
+from proxy.config.schema import Signature
 from proxy.config.upstream import UpstreamAddress
 from proxy.models.signature import TensorSpec
-from proxy.server.protocol import INFERENCE_SERVICE, message_class
+from proxy.route.channel import method, open_channel
+from proxy.server.protocol import INFERENCE_SERVICE
 
 ASK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model as an upstream describes it. versions: may be empty where it does not number them."""
+    """A model as an upstream, or the configuration, describes it.
+
+    versions: may be empty where it does not number them. source: who says so, in words.
+    """
 
     name: str
     versions: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    source: str
 
 
-async def _ask(address: UpstreamAddress, method: str, **fields: Any) -> Any:
-    request = message_class(f"inference.{method}Request")(**fields)
-    async with grpc.aio.insecure_channel(address.target) as channel:
-        call = channel.unary_unary(
-            f"/{INFERENCE_SERVICE}/{method}",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=message_class(f"inference.{method}Response").FromString,
-        )
-        return await call(request, timeout=ASK_SECONDS, wait_for_ready=True)
+async def _ask(address: UpstreamAddress, name: str, /, **fields: Any) -> Any:
+    names = f"inference.{name}Request", f"inference.{name}Response"
+    async with open_channel(address) as channel:
+        return await method(channel, f"/{INFERENCE_SERVICE}/{name}", *names)(ASK_SECONDS, **fields)
 
 
 async def describe(address: UpstreamAddress, model: str) -> RemoteModel:
     """The signature of one model. Raises grpc.RpcError."""
     answer = await _ask(address, "ModelMetadata", name=model)
-    return RemoteModel(answer.name, tuple(answer.versions), _specs(answer.inputs), _specs(answer.outputs))
+    source = f"signature from {address.text}"
+    return RemoteModel(answer.name, tuple(answer.versions), _specs(answer.inputs), _specs(answer.outputs), source)
+
+
+def declared(name: str, signature: Signature) -> RemoteModel:
+    """The signature that the configuration declares, for an upstream that tells none."""
+    inputs, outputs = (
+        tuple(TensorSpec(t.name, t.datatype, t.shape, (None,) * len(t.shape)) for t in tensors)
+        for tensors in (signature.inputs, signature.outputs)
+    )
+    return RemoteModel(name, (), inputs, outputs, "signature declared")
 
 
 async def models_of(address: UpstreamAddress) -> list[str]:

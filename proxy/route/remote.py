@@ -1,85 +1,114 @@
 """Models that upstream servers run, made ready for the data plane beside those that run here."""
 
-from collections.abc import Awaitable
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import grpc
 
 from native.served import Remote, Served
-from native.upstream import Endpoint, Pool
-from proxy.config.schema import Config, Hedging, ModelSettings
-from proxy.config.upstream import UpstreamAddress, parse_upstream
+from native.upstream import Pool
+from proxy.config.schema import Config, ModelSettings
+from proxy.config.units import SECOND
+from proxy.config.upstream import parse_upstream
 from proxy.fallback.value import FallbackValue
 from proxy.models.artifact import Artifact
 from proxy.models.inventory import CheckedModel, CheckedRung
 from proxy.models.opening import OpenModel, apply_settings
 from proxy.problem import Problem, ProblemsFound
-from proxy.route.metadata import RemoteModel, describe, models_of
-
-T = TypeVar("T")
-
-REFRESH = "Start it, or mend the address"
+from proxy.route.asking import Waiting, ask
+from proxy.route.group import Group
+from proxy.route.metadata import RemoteModel, declared, describe, models_of
+from proxy.route.profile import load_profile
+from proxy.telemetry import pour
+from proxy.telemetry.snapshot import EndpointSnapshot, PoolSnapshot
 
 
 @dataclass(frozen=True)
 class RemotePool:
-    """The endpoints of one or more models: (address, endpoint) of each, for whoever connects them."""
+    """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
 
-    endpoints: tuple[tuple[UpstreamAddress, Endpoint], ...]
+    groups: tuple[Group, ...]
     pool: Pool
+
+    @property
+    def name(self) -> str:
+        return ",".join(group.address.text for group in self.groups)
 
 
 class Remotes:
-    """Opens every model that the configuration serves through upstreams."""
+    """Opens every model that the configuration serves through upstreams.
 
-    def __init__(self, config: Config) -> None:
+    patience: seconds to wait for upstreams that must be asked for signatures; None for the configuration's.
+    waiting: told in words what is waited for.
+    """
+
+    def __init__(self, config: Config, patience: float | None = None, waiting: Waiting = lambda reason: None) -> None:
         self._config = config
+        self._patience = config.health.startup / SECOND if patience is None else patience
+        self._waiting = waiting
         self._pools: dict[tuple[str, ...], RemotePool] = {}
 
     @property
-    def endpoints(self) -> list[tuple[UpstreamAddress, Endpoint]]:
-        return [pair for pool in self._pools.values() for pair in pool.endpoints]
+    def pools(self) -> list[RemotePool]:
+        return list(self._pools.values())
 
     async def open(self) -> list[OpenModel]:
-        """Asks the upstreams for signatures; models without one are a problem. Raises ProblemsFound."""
+        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem."""
         wanted = {name: s.upstreams for name, s in self._config.models.items() if s.upstreams}
         if self._config.upstreams:
-            first = parse_upstream(self._config.upstreams[0])
-            for name in await self._asked(models_of(first), first, "its models"):
+            addresses = [parse_upstream(text) for text in self._config.upstreams]
+            for name in await ask(models_of, addresses, "the list of its models", self._patience, self._waiting):
                 wanted.setdefault(name, self._config.upstreams)
-        return [await self._open(name, upstreams) for name, upstreams in wanted.items()]
+        opened = await asyncio.gather(
+            *(self._open(name, upstreams) for name, upstreams in wanted.items()), return_exceptions=True
+        )
+        problems: dict[Problem, None] = {}
+        models: list[OpenModel] = []
+        for result in opened:
+            if isinstance(result, ProblemsFound):
+                problems |= dict.fromkeys(result.problems)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                models.append(result)
+        if problems:
+            raise ProblemsFound(list(problems))
+        return models
 
     async def _open(self, name: str, upstreams: tuple[str, ...]) -> OpenModel:
-        addresses = [parse_upstream(text) for text in upstreams]
-        described: RemoteModel = await self._asked(describe(addresses[0], name), addresses[0], f"model {name}")
         settings = self._config.settings(name)
+        described = await self._described(name, settings, upstreams)
         version = described.versions[-1] if described.versions else "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
-        served = Served(name, version, Remote(inputs, outputs, self._pool(upstreams, settings.hedging).pool))
+        profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
+        served = Served(name, version, Remote(inputs, outputs, self._pool(upstreams, settings).pool))
         artifact = Artifact(Path(upstreams[0]), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedModel(
             name,
             int(version) if version.isdigit() else 1,
             artifact,
             settings,
-            None,
-            None,
+            profile,
+            profile_file,
             self._rungs(name, settings, described),
         )
         apply_settings(served, checked)
-        return OpenModel(checked, served, "", upstreams)
+        return OpenModel(checked, served, "", upstreams, described.source)
 
-    def _pool(self, upstreams: tuple[str, ...], hedging: Hedging | None) -> RemotePool:
+    async def _described(self, name: str, settings: ModelSettings, upstreams: tuple[str, ...]) -> RemoteModel:
+        if settings.signature is not None:
+            return declared(name, settings.signature)
+        addresses = [parse_upstream(text) for text in upstreams]
+        what = f"the signature of model {name}"
+        return await ask(lambda a: describe(a, name), addresses, what, self._patience, self._waiting)
+
+    def _pool(self, upstreams: tuple[str, ...], settings: ModelSettings) -> RemotePool:
         """Models with the same upstreams share their connections, unless they hedge differently."""
-        share = hedging.budget if hedging else 0.0
+        share = settings.hedging.budget if settings.hedging else 0.0
         key = (*upstreams, f"hedge {share}")
         if key not in self._pools:
-            addresses = [parse_upstream(text) for text in upstreams]
-            endpoints = tuple((a, Endpoint(a.text, a.authority)) for a in addresses)
-            self._pools[key] = RemotePool(endpoints, Pool([e for _, e in endpoints], share))
+            groups = tuple(Group(parse_upstream(text)) for text in dict.fromkeys(upstreams))
+            self._pools[key] = RemotePool(groups, Pool([], share))
         return self._pools[key]
 
     def _rungs(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedRung, ...]:
@@ -89,14 +118,17 @@ class Remotes:
                 where = f"model {name}, fallback[{i}]"
                 rungs.append(CheckedRung(value=FallbackValue.compile(described.outputs, rung.value, where)))
             else:
-                rungs.append(CheckedRung(model=rung.model))
+                rungs.append(CheckedRung(model=rung.model, last_good=rung.last_good))
         return tuple(rungs)
 
-    async def _asked(self, question: Awaitable[T], address: UpstreamAddress, what: str) -> T:
-        try:
-            return await question
-        except (TimeoutError, grpc.RpcError) as error:
-            why = error.details() if isinstance(error, grpc.RpcError) else "no answer"
-            raise ProblemsFound(
-                [Problem(f"the upstream does not tell about {what}", address.text, str(why), REFRESH)]
-            ) from error
+    def figures(self) -> tuple[dict[str, EndpointSnapshot], dict[str, PoolSnapshot]]:
+        """Per configured address and per pool; pools with the same addresses count together."""
+        endpoints: dict[str, EndpointSnapshot] = {}
+        pools: dict[str, PoolSnapshot] = {}
+        for pool in self.pools:
+            for group in pool.groups:
+                text, figures = group.address.text, group.snapshot()
+                endpoints[text] = pour.both(endpoints[text], figures) if text in endpoints else figures
+            before = pools.get(pool.name, PoolSnapshot())
+            pools[pool.name] = PoolSnapshot(before.retries + pool.pool.retries, before.hedges + pool.pool.hedges)
+        return endpoints, pools

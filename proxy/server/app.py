@@ -19,7 +19,8 @@ from proxy.models.inventory import take_inventory
 from proxy.models.opening import OpenModel, by_name, open_models, tie_ladders
 from proxy.models.signature import TensorSpec
 from proxy.problem import ProblemsFound
-from proxy.route.connector import CONNECT_SECONDS, Connector
+from proxy.route.connector import CONNECT_SECONDS
+from proxy.route.keeper import Keeper
 from proxy.route.remote import Remotes
 from proxy.score import Profile
 from proxy.server import http, methods
@@ -61,8 +62,8 @@ class Application:
         self._wheel: Wheel | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.anomalies = AnomalyLog()
-        self._remotes = Remotes(config)
-        self._connectors: list[Connector] = []
+        self._remotes = Remotes(config, waiting=lambda reason: self.readiness.set(False, reason))
+        self._keepers: list[Keeper] = []
 
     async def start(self, progress: Progress = lambda name: None) -> None:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
@@ -98,11 +99,11 @@ class Application:
     async def _connect(self) -> None:
         """Connects every upstream; one that cannot be reached at once is tried on."""
         assert self.server is not None
-        self._connectors = [Connector(self.server.listener, a, e) for a, e in self._remotes.endpoints]
-        if self._connectors:
-            await asyncio.wait(
-                [asyncio.ensure_future(c.connected.wait()) for c in self._connectors], timeout=CONNECT_SECONDS
-            )
+        listener, health = self.server.listener, self.config.health
+        self._keepers = [Keeper(listener, p.pool, p.groups, health) for p in self._remotes.pools]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await asyncio.gather(*(keeper.connected() for keeper in self._keepers))
 
     async def drain(self) -> None:
         """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""
@@ -128,8 +129,8 @@ class Application:
             task.cancel()
         if self._listening is not None:
             self._listening.close()
-        for connector in self._connectors:
-            connector.close()
+        for keeper in self._keepers:
+            keeper.close()
         if self.server is not None:
             self.server.stop()
         if self._wheel is not None:
@@ -142,13 +143,13 @@ class Application:
     @property
     def upstreams(self) -> list[Endpoint]:
         """Every endpoint of every pool."""
-        return [endpoint for _, endpoint in self._remotes.endpoints]
+        return [m.endpoint for p in self._remotes.pools for g in p.groups for m in g.members]
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
         if self.server is None:
             return Snapshot()
-        return snapshot(self.server, [model.served for model in self.models])
+        return snapshot(self.server, [model.served for model in self.models], *self._remotes.figures())
 
     def _load(self, progress: Progress) -> list[OpenModel]:
         inventory = take_inventory(self.config)

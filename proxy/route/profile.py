@@ -1,0 +1,28 @@
+"""The training profile of a model that upstreams serve: there is no repository that it could be found in."""
+
+from pathlib import Path
+
+from proxy.config.schema import Anomaly
+from proxy.models.signature import TensorSpec, row_signature
+from proxy.problem import Problem, ProblemsFound
+from proxy.score import Profile, ProfileError
+
+
+def load_profile(name: str, anomaly: Anomaly, inputs: tuple[TensorSpec, ...]) -> tuple[Profile | None, Path | None]:
+    """The profile and its file; neither where the guard is off. Raises ProblemsFound."""
+    where = f"model {name}"
+    if anomaly.mode == "off" or (anomaly.profile is None and anomaly.mode == "observe"):
+        return None, None
+    if anomaly.profile is None:
+        how = f"Set models.{name}.anomaly.profile to the file that modelward profile fit has written"
+        raise ProblemsFound([Problem(f"anomaly.mode {anomaly.mode} needs a profile", where, how=how)])
+    try:
+        profile = Profile.load(anomaly.profile)
+    except (ProfileError, OSError) as error:
+        how = "Fit it: modelward profile fit MODEL.onnx --data FILE --out FILE"
+        raise ProblemsFound([Problem("the profile cannot be used", str(anomaly.profile), str(error), how)]) from error
+    reason = profile.matches(row_signature(inputs))
+    if reason is not None:
+        how = "Fit it on the inputs of this model"
+        raise ProblemsFound([Problem(f"the profile {anomaly.profile} does not fit the model", where, reason, how)])
+    return profile, anomaly.profile
