@@ -49,6 +49,7 @@ cdef class Endpoint:
     cdef readonly uint64_t ejections
     cdef bint available(self, int64_t now) noexcept
     cdef void judge(self, bint good, int64_t took, int64_t now) noexcept
+    cdef void outlast(self, int64_t took, int64_t now) noexcept
 
 cdef class Pool:
     cdef list endpoints

@@ -103,6 +103,12 @@ cdef class Endpoint:
             self.ejected_until = now + EJECTION
             self.restored = self.ejected_until
 
+    cdef void outlast(self, int64_t took, int64_t now) noexcept:
+        """An answer that was waited for so long and no longer: its latency is at least that."""
+        if took > self.latency:
+            self.answered = now
+            self.latency += (took - self.latency) * 0.1
+
 
 cdef class Pool:
     """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
@@ -154,8 +160,11 @@ cdef class Pool:
 
 
 cdef double cost(Endpoint e, int64_t now) noexcept:
-    """Requests in flight times latency; more while one that has come back is still cold, so that it is not flooded."""
-    cdef double c = (e.inflight + 1) * max(e.latency, 1000.0)
+    """Requests in flight times latency; more while one that has come back is still cold, so that it is not flooded.
+
+    A latency counts for less the older it is: an endpoint that was slow once is tried again.
+    """
+    cdef double c = (e.inflight + 1) * max(e.latency * MEMORY / (MEMORY + (now - e.answered)), 1000.0)
     cdef int64_t age = now - e.restored
     if age < SLOW_START:
         c *= min(SLOWEST, SLOW_START / max(<double>age, 1.0))
@@ -351,6 +360,7 @@ cdef void judge_overdue(const Upcall *call, int64_t now) noexcept:
     cdef Endpoint endpoint = (<Upstream>call.upstream).endpoint
     if now - call.started > 2 * endpoint.latency:
         endpoint.judge(False, 0, now)
+        endpoint.outlast(now - call.started, now)
 
 
 cdef void cancel_call(Exchange *x) noexcept:
@@ -397,6 +407,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     """What a call that is still waited for has brought."""
     cdef Exchange *x = call.exchange
     cdef Model *m = <Model *>x.model
+    cdef Upcall *overtaken
     cdef bint answered = call.http_status == 200 and call.status == 0 and complete(call)
     if x.call == <void *>call:
         x.call = NULL
@@ -405,6 +416,8 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     if x.call != NULL or x.hedge != NULL:
         if not answered and not (call.status > 0 and blameless(call.status)):
             return                # the other one may still answer
+        overtaken = <Upcall *>(x.call if x.call != NULL else x.hedge)
+        (<Upstream>overtaken.upstream).endpoint.outlast(now - overtaken.started, now)
         cancel_call(x)
     if answered:
         m.counters.runs += 1
