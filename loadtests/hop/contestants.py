@@ -12,7 +12,7 @@ from loadtests.race.ours import AMPLE, Start, serve, serving
 from loadtests.tools import models
 from loadtests.tools.process import Process, started
 
-GUARDS = "four limits, scan against the upstream's signature, deadline, fallback, metrics"
+GUARDS = "four limits, scan against the upstream's signature, score, deadline, fallback, metrics, health checks"
 
 
 def upstream(folder: Path, port: int) -> AbstractContextManager[Process]:
@@ -23,11 +23,13 @@ def upstream(folder: Path, port: int) -> AbstractContextManager[Process]:
 
 def modelward(behind: int) -> Contestant:
     def prepare(folder: Path) -> Start:
+        models.save_profile(folder / "profile.npz")
         settings = {
             "upstreams": [f"127.0.0.1:{behind}"],
             "deadline": "1s",
             "limit": AMPLE,
             "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
+            "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
         }
         limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
         config = {"limits": limits, "models": {models.MLP: settings}}

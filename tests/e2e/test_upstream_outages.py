@@ -110,7 +110,7 @@ def test_of_three_upstreams_one_is_killed_and_one_frozen(three: list[ServerProce
     dead = [o for o in failed if o.code is grpc.StatusCode.INTERNAL]
     stuck = [o for o in failed if o.code is grpc.StatusCode.DEADLINE_EXCEEDED]
     assert len(failed) == len(dead) + len(stuck)
-    # what was on the dead connection, one request of each client at most; what the frozen one took until it was found out
+    # what was on the dead connection, one request of each client at most; what the frozen one took until found out
     assert len(dead) <= CLIENTS
     assert len(stuck) <= (CLIENTS if hedging else CLIENTS + EJECTING_FAILURES)
     assert all(o.began < struck + DEADLINE_SECONDS + 0.1 for o in failed)
