@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent
 FUZZ = bool(os.environ.get("MODELWARD_FUZZ"))
 DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
-LIBRARIES = {"h2": ["nghttp2"], "upstream": ["nghttp2"], "stream": ["nghttp2"], "grpc": ["z"]}
+LIBRARIES = {"h2": ["nghttp2"], "upstream": ["nghttp2"], "relay": ["nghttp2"], "stream": ["nghttp2"], "grpc": ["z"]}
 
 
 COMPILE = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]

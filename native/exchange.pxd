@@ -19,6 +19,7 @@ cdef enum Method:
     METHOD_INFER
     METHOD_STREAM_INFER
     METHOD_COLD                   # a Python coroutine answers
+    METHOD_RELAY                  # not known here: an upstream answers
     METHOD_REFUSED                # answered already: what still arrives is dropped
 
 cdef enum Encoding:
@@ -34,6 +35,7 @@ cdef struct Ending:               # how a stream ends: the trailers
     const char *fallback          # static: reason text; NULL when the model itself answered
     double anomaly_score
     bint has_anomaly_score
+    Buffer metadata               # more fields, an upstream's: two lengths, name, value, ...
 
 cdef struct Stream:
     Conn *conn                    # borrowed: a stream never outlives its connection
@@ -78,6 +80,8 @@ cdef struct Stream:
     Exchange *last
     uint32_t inflight             # exchanges in that list
     void *call                    # owned reference, cold methods only: the list of headers, then the native.call.Call
+    void *relay                   # borrowed: native.relay.Relay*, while the stream is bound to an upstream's
+    size_t outward                # bytes of messages that the upstream has not taken yet
 
 cdef struct Conn:
     mw_timer timer                # first: its callback casts back; handshake, idle and stall checks

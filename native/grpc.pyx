@@ -363,6 +363,7 @@ cdef void ending_with(Ending *ending, int code, const char *text, const char *re
 cdef void ending_clear(Ending *ending) noexcept nogil:
     free(ending.message)
     free(ending.details)
+    buffer_free(&ending.metadata)
     memset(ending, 0, sizeof(Ending))
 
 

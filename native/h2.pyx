@@ -12,8 +12,8 @@ import ipaddress
 
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream,
-    Wire)
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
+    Stream, Wire)
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
@@ -274,7 +274,7 @@ cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
     """The request, or a message of its stream, is taking too long to arrive, and not because we keep the window shut."""
     if s.remote_ended or s.withheld:
         return False
-    if s.method == METHOD_STREAM_INFER or (s.method == METHOD_COLD and s.messages):
+    if s.method == METHOD_STREAM_INFER or ((s.method == METHOD_COLD or s.method == METHOD_RELAY) and s.messages):
         return s.prefix_size and now - s.begun > wire.request_timeout
     return now - s.entered > wire.request_timeout
 

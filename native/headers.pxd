@@ -1,8 +1,14 @@
 # What the headers of a request say.
 from libc.stdint cimport uint8_t
 
-from native.exchange cimport Stream
+from native.exchange cimport Buffer, Stream
 
 # One header into the stream. keep: those that an upstream shall see are kept too. -1 for want of memory.
 cdef int read_header(
     Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep) noexcept
+
+cdef bint passed_on(const uint8_t *name, size_t size) noexcept
+cdef bint passed_back(const uint8_t *name, size_t size) noexcept
+# Appends two lengths, name and value; native.stream.kept_headers reads them. -1 for want of memory.
+cdef int keep_header(
+    Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream)
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
@@ -35,19 +35,27 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
                 or same(name, size, "upgrade", 7) or same(name, size, "transfer-encoding", 17))
 
 
-cdef int keep_header(Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
-    """Two lengths, name, value, behind one another; bounded by what h2 takes of headers."""
+cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
+    """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says."""
+    return size > 0 and name[0] != 58 and passed_on(name, size) and not (
+        same(name, size, "content-type", 12) or same(name, size, "grpc-encoding", 13)
+        or same(name, size, "grpc-accept-encoding", 20))
+
+
+cdef int keep_header(
+        Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """Two lengths, name, value, behind one another; bounded by what is taken of headers."""
     cdef uint32_t sizes[2]
     cdef size_t size = 8 + name_size + value_size
     sizes[0] = <uint32_t>name_size
     sizes[1] = <uint32_t>value_size
-    if s.metadata.size + size > s.metadata.capacity and buffer_reserve(
-            &s.metadata, max(s.metadata.size + size, 2 * s.metadata.capacity, <size_t>256)) < 0:
+    if kept.size + size > kept.capacity and buffer_reserve(
+            kept, max(kept.size + size, 2 * kept.capacity, <size_t>256)) < 0:
         return -1
-    memcpy(s.metadata.data + s.metadata.size, sizes, 8)
-    memcpy(s.metadata.data + s.metadata.size + 8, name, name_size)
-    memcpy(s.metadata.data + s.metadata.size + 8 + name_size, value, value_size)
-    s.metadata.size += size
+    memcpy(kept.data + kept.size, sizes, 8)
+    memcpy(kept.data + kept.size + 8, name, name_size)
+    memcpy(kept.data + kept.size + 8 + name_size, value, value_size)
+    kept.size += size
     return 0
 
 
@@ -81,7 +89,7 @@ cdef int read_header(
     elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
         s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
     elif keep and s.method != METHOD_COLD and name[0] != 58 and passed_on(name, name_size):
-        return keep_header(s, name, name_size, value, value_size)
+        return keep_header(&s.metadata, name, name_size, value, value_size)
     elif s.method == METHOD_COLD and name[0] != 58:
         return keep_cold_header(s, name, name_size, value, value_size)
     return 0

@@ -19,6 +19,8 @@ cdef void abandon(State server, Exchange *x) noexcept
 # for native.upstream: an answer as it came (framed), and a status that its server gave
 cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept
 cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept
+# The message has gone up its stream's relay.
+cdef void relayed(State server, Exchange *x) noexcept
 cdef void end_stream(Stream *s) noexcept
 
 # for batch.Outcome

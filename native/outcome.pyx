@@ -220,6 +220,18 @@ cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) no
     conclude(server, x, code_of(v.reason), now)
 
 
+cdef void relayed(State server, Exchange *x) noexcept:
+    """Nobody knows which answers will be this message's, or how many: it counts as served, and its time is not measured."""
+    cdef Counters *c = &(<Model *>x.asked).counters
+    c.codes[<int>CODE_OK] += 1
+    c.success += 1
+    c.queued += 1
+    server.inflight -= 1
+    x.phase = PHASE_DONE
+    x.reply_ready = True
+    send_ready(x.stream)
+
+
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
     cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
     c.codes[code] += 1
@@ -263,6 +275,10 @@ cdef void send_ready(Stream *s) noexcept:
 
 cdef void end_stream(Stream *s) noexcept:
     cdef Ending ending
-    if s.remote_ended and s.first == NULL:
+    if not s.remote_ended or s.first != NULL:
+        return
+    if s.relay != NULL:
+        (<State>s.conn.wire.server).upstreams.half_close(s)
+    else:
         memset(&ending, 0, sizeof(ending))
         finish(s, &ending)

@@ -2,6 +2,7 @@
 
 from native.exchange cimport Stream
 from native.state cimport State
+from native.upstream cimport Pool
 
 cdef class Server(State):
     cdef object dispatch          # coroutine function of cold calls
@@ -9,4 +10,6 @@ cdef class Server(State):
     cdef dict tasks               # of open cold calls -> key of their peer
     cdef dict cold_of_peer        # key -> open cold calls
     cdef object loop
+    cdef public Pool passthrough  # answers the methods that are not known here; None: they are refused
     cdef void begin_cold(self, Stream *s) noexcept
+    cdef void begin_relay(self, Stream *s, bytes path) noexcept

@@ -9,8 +9,10 @@ from native.h2 import Listener
 from native.limit import Limiter
 from native.route import Directory
 from native.served import Served
+from native.upstream import Pool
 
 class Server:
+    passthrough: Pool | None
     def __init__(self, wheel: Wheel, limiter: Limiter, models: list[list[Served]]) -> None: ...
     @property
     def listener(self) -> Listener: ...

@@ -3,6 +3,7 @@
 wire (h2, stream, grpc) hands over headers and whole messages; each room passes the exchange on or ends it with a verdict;
 outcome.pyx says what becomes of it then.
 """
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport INT64_MAX, int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
@@ -10,23 +11,25 @@ from libc.string cimport memcpy, memset
 from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
 from native.exchange cimport (
-    METHOD_COLD, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new, exchange_unref)
+    METHOD_COLD, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new, exchange_unref)
 from native.h2 cimport Connection, flush_all
+from native.headers cimport keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, mw_meter
 from native.model cimport *
 from native.oip cimport hold, peek_model, scan, scanned_id, scanned_model, scanned_timeout_us, scanned_version
 from native.outcome cimport (
     abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, record, refuse_exchange,
-    set_deadline, start, watch_deadline)
+    relayed, set_deadline, start, watch_deadline)
+from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
 from native.route cimport Entry
 from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport open_window, refuse, refuse_for
-from native.upstream cimport cancel_call, forward_hook
+from native.stream cimport open_window, refuse, refuse_for, release
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
+from native.upstream cimport Pool, cancel_call, forward_hook
 from native.verdict cimport *
 
 cdef enum:
@@ -36,6 +39,7 @@ cdef enum:
     COLD_OF_PEER = 128            # of one peer, so that nobody's open calls keep another's health checks out
 
 cdef int64_t MILLISECOND = 1000000
+cdef int64_t ROOM_RETRY = 100 * MILLISECOND
 cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
@@ -92,7 +96,10 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
     """The wire or the peer's room has refused: no model is known."""
     cdef State server = <State>s.conn.wire.server
     server.other.refusals[verdict.reason] += 1
-    server.other.codes[code_of(verdict.reason)] += 1
+    if s.relay != NULL:
+        relay_cancel(s, code_of(verdict.reason))
+    else:
+        server.other.codes[code_of(verdict.reason)] += 1
 
 
 # ---- limit ---------------------------------------------------------------------------------------------------
@@ -215,6 +222,9 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     if s.method == METHOD_COLD:
         call_of(s).take(message)
         return
+    if s.method == METHOD_RELAY:
+        pass_through(server, s, message, now)
+        return
     x = exchange_new(s.conn.wire)
     if x == NULL:
         refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
@@ -278,11 +288,56 @@ cdef void route(State server, Exchange *x, int64_t now) noexcept:
     if x.due and x.due <= now:
         fail(server, x, REASON_DEADLINE, now)
         return
+    if x.streaming and (<Model *>x.asked).pool != NULL:
+        relay(server, x, now)
+        return
     if x.due:
         set_deadline(server, x)
     cdef int reason = start(server, x, <Model *>x.asked, now)
     if reason != REASON_NONE:
         fail(server, x, reason, now)
+
+
+# ---- streams of upstreams -------------------------------------------------------------------------------------------
+
+cdef int64_t due_of(const Stream *s) noexcept:
+    return s.entered + s.timeout - client_margin(s.timeout) if s.timeout else 0
+
+
+cdef void relay(State server, Exchange *x, int64_t now) noexcept:
+    """Up the upstream's stream that this one is bound to. The first message binds it, and with it the choice of upstreams."""
+    cdef Stream *s = x.stream
+    cdef Model *m = <Model *>x.asked
+    cdef Verdict v
+    if s.relay == NULL and not relay_begin(
+            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, &m.counters, due_of(s)):
+        fail(server, x, REASON_NO_UPSTREAM, now)
+        return
+    if not relays_to(s, m.pool):
+        v.reason = REASON_UNSUPPORTED_FEATURE
+        v.retry_ns = 0
+        snprintf(v.text, VERDICT_TEXT, "this stream is bound to the upstreams of another model; open one for this model")
+    elif not relay_send(s, &x.body):
+        v.reason = REASON_INFLIGHT_BYTES
+        v.retry_ns = ROOM_RETRY
+        snprintf(v.text, VERDICT_TEXT, "no room for the message: upstreams have not taken those before it; retry shortly")
+    else:
+        relayed(server, x)
+        return
+    refuse_exchange(server, x, &v, now)
+
+
+cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) noexcept:
+    """A message of a method that is not known here. The first is paid for with the headers, every other one by itself."""
+    cdef int64_t retry = 0
+    cdef int level = MW_ADMITTED
+    if server.limited and s.messages > 1:
+        level = server.listener.limiter.admit(s.conn.peer, s.conn.identity, NULL, 1, now, &retry)
+    if level != MW_ADMITTED:
+        refuse_limit(s, level, retry)
+    elif not relay_send(s, message):
+        refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
+    release(s.conn.wire, message)
 
 
 # ---- the other ways in which a stream moves ------------------------------------------------------------------------
@@ -292,11 +347,14 @@ cdef void on_ended(Stream *s, int64_t now) noexcept:
         call_of(s).end()
     elif s.method == METHOD_STREAM_INFER:
         end_stream(s)
+    elif s.method == METHOD_RELAY:
+        relay_half_close(s)
 
 
 cdef void on_drained(Stream *s) noexcept:
     cdef Call call = call_of(s)
     open_window(s)
+    relay_drained(s)
     if call is not None:
         call.drained()
 
@@ -318,6 +376,8 @@ cdef void on_gone(Stream *s) noexcept:
         exchange_unref(x)
     s.last = NULL
     s.inflight = 0
+    if s.relay != NULL:
+        relay_cancel(s, CODE_CANCELLED)
     if call is not None:
         call.gone()
 
@@ -339,6 +399,7 @@ cdef class Server(State):
         self.scheduler.outcome.expired = on_expired
         self.upstreams.forward = forward_hook
         self.upstreams.cancel = cancel_call
+        self.upstreams.half_close = relay_half_close
         self.listener.wire.server = <void *>self
         self.listener.wire.hooks.headers = on_headers
         self.listener.wire.hooks.message = on_message
@@ -397,6 +458,9 @@ cdef class Server(State):
                     refuse_limit(s, level, retry)
                     return
             if path not in self.methods:
+                if self.passthrough is not None:
+                    self.begin_relay(s, path)
+                    return
                 refuse_for(s, REASON_UNKNOWN_METHOD, "unknown method")
                 return
             peer = (<Connection>s.conn.owner).peer_key
@@ -415,6 +479,22 @@ cdef class Server(State):
             call.task.add_done_callback(self.end_cold)
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+
+    cdef void begin_relay(self, Stream *s, bytes path) noexcept:
+        """The upstream answers, whatever is asked: the bytes are not looked at."""
+        cdef list headers = <list><object>s.call
+        cdef bytes name, value
+        cdef int kept = 0
+        for name, value in headers[1:]:      # the first is the path
+            if passed_on(name, len(name)):
+                kept |= keep_header(&s.metadata, name, len(name), value, len(value))
+        s.call = NULL
+        Py_DECREF(headers)
+        s.method = METHOD_RELAY
+        if kept < 0:
+            refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+        elif not relay_begin(self, s, self.passthrough, path, len(path), &self.other, due_of(s)):
+            refuse_for(s, REASON_NO_UPSTREAM, "no upstream server can be reached")
 
     def end_cold(self, task):
         """The coroutine of a cold call has ended."""

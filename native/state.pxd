@@ -3,14 +3,15 @@ from libc.stdint cimport int64_t, uint64_t
 
 from native.batch cimport Scheduler
 from native.events cimport Events
-from native.exchange cimport Exchange
+from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
 from native.model cimport Counters
 from native.route cimport Directory
 
-cdef struct Upstreams:            # set by native.upstream, which stands above outcome and is called by it
+cdef struct Upstreams:            # native.upstream and native.relay, which stand above outcome and are called by it
     bint (*forward)(void *server, Exchange *, void *pool, int64_t now) noexcept   # False: no endpoint
     void (*cancel)(Exchange *) noexcept
+    void (*half_close)(Stream *) noexcept   # the client of a relayed stream sends no more
 
 cdef class State:
     cdef Upstreams upstreams

@@ -8,7 +8,8 @@ from native.verdict cimport Verdict
 cdef enum:
     STATIC = 6                    # NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
     STATIC_NAME = 2               # NGHTTP2_NV_FLAG_NO_COPY_NAME
-    TRAILERS = 6                  # fields of an ending at most
+    TRAILERS = 6                  # fields of an ending at most, but for an upstream's metadata
+    HEADERS = 64                  # fields of metadata, at most, that are passed on, either way
 
 cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *value, size_t value_size, uint8_t flags) noexcept:
     cdef nghttp2_nv nv
@@ -22,11 +23,11 @@ cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *va
 
 cdef enum:
     STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before no more are read, nor its window opened
-    UNSENT_CAP = 1048576          # bytes of answers that one stream's client has not taken yet, likewise
+    UNSENT_CAP = 1048576          # bytes that the client of a stream has not taken yet, or its upstream, likewise
 
 
 cdef inline bint congested(const Stream *s) noexcept:
-    return s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP
+    return s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP or s.outward > UNSENT_CAP
 
 
 cdef inline void mark(Conn *c) noexcept:
@@ -45,10 +46,14 @@ cdef void refuse_for(Stream *s, int reason, const char *text) noexcept
 
 # for the pipeline
 cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message with its 5-byte prefix, counted as in flight
+cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept  # NULL for none; only the first call does anything
 cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
 cdef void refuse(Stream *s, Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
 cdef void reset(Stream *s, int error) noexcept
 cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
-cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept  # 0; -1 over the budget of all; -2 no memory
+# Room for size more bytes behind those of out that wait from *sent on; False over the budget of all.
+cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept
+# What native.headers.keep_header has kept, at most `room` fields, which point into it.
+cdef size_t kept_headers(const Buffer *kept, nghttp2_nv *nv, size_t room) noexcept
 cdef void release(Wire *wire, Buffer *b) noexcept             # frees a buffer that counts as in flight

@@ -100,7 +100,7 @@ cdef void release(Wire *wire, Buffer *b) noexcept:
 # ---- answers -----------------------------------------------------------------------------------------------
 
 cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
-    """Writes at most TRAILERS fields; digits: 96 bytes that outlive nv. nghttp2 copies all values at submission."""
+    """Writes at most TRAILERS + HEADERS fields; digits: 96 bytes that outlive nv. nghttp2 copies all values at submission."""
     cdef Ending *e = &s.ending
     cdef size_t n = 1
     cdef int size
@@ -126,13 +126,13 @@ cdef size_t trailers(Stream *s, nghttp2_nv *nv, char *digits) noexcept:
         size = snprintf(digits + 48, 32, "%.6g", e.anomaly_score)
         nv[n] = header("modelward-anomaly-score", 23, digits + 48, size, STATIC_NAME)
         n += 1
-    return n
+    return n + kept_headers(&e.metadata, nv + n, HEADERS)
 
 
 cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
                       nghttp2_data_source *source, void *user) noexcept:
     cdef Stream *s = <Stream *>source.ptr
-    cdef nghttp2_nv nv[TRAILERS]
+    cdef nghttp2_nv nv[<int>TRAILERS + <int>HEADERS]
     cdef char digits[96]
     cdef size_t n = min(room, s.out.size - s.out_sent)
     if n:
@@ -156,25 +156,49 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     return n
 
 
-cdef bint append(Stream *s, const Buffer *framed) noexcept:
-    """Puts a message behind those that wait; what is sent already makes room, or a stream that is never idle would grow."""
-    cdef size_t size = s.out.size - s.out_sent
-    if s.out_sent > size:
-        memcpy(s.out.data, s.out.data + s.out_sent, size)
-        s.out.size = size
-        s.out_sent = 0
-    if s.out.size + framed.size > s.out.capacity and grow(
-            s.conn.wire, &s.out, max(s.out.size + framed.size, s.out.capacity + s.out.capacity // 2)) < 0:
-        return False
-    memcpy(s.out.data + s.out.size, framed.data, framed.size)
-    s.out.size += framed.size
-    return True
+cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept:
+    """What is sent already makes room, or a stream that is never idle would grow."""
+    cdef size_t left = out.size - sent[0]
+    if sent[0] > left:
+        memcpy(out.data, out.data + sent[0], left)
+        out.size = left
+        sent[0] = 0
+    return out.size + size <= out.capacity or grow(
+        wire, out, max(out.size + size, out.capacity + out.capacity // 2)) == 0
+
+
+cdef size_t kept_headers(const Buffer *kept, nghttp2_nv *nv, size_t room) noexcept:
+    cdef size_t at = 0, n = 0
+    cdef uint32_t sizes[2]
+    while at + 8 <= kept.size and n < room:
+        memcpy(sizes, kept.data + at, 8)
+        nv[n] = header(<const char *>kept.data + at + 8, sizes[0], kept.data + at + 8 + sizes[0], sizes[1], 0)
+        at += 8 + sizes[0] + sizes[1]
+        n += 1
+    return n
+
+
+cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept:
+    cdef nghttp2_nv nv[3 + <int>HEADERS]
+    cdef nghttp2_data_provider provider
+    cdef size_t n = 2
+    if s.answered or s.conn.session == NULL:
+        return
+    s.answered = True
+    nv[0] = header(":status", 7, <const char *>"200", 3, STATIC)
+    nv[1] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
+    if s.gzip_reply:
+        nv[2] = header("grpc-encoding", 13, <const char *>"gzip", 4, STATIC)
+        n = 3
+    if metadata != NULL:
+        n += kept_headers(metadata, nv + n, HEADERS)
+    provider.source.ptr = s
+    provider.read_callback = read_out
+    nghttp2_submit_response(s.conn.session, s.id, nv, n, &provider)
+    mark(s.conn)
 
 
 cdef void send_message(Stream *s, Buffer *framed) noexcept:
-    cdef nghttp2_nv nv[3]
-    cdef nghttp2_data_provider provider
-    cdef size_t n = 2
     cdef Wire *wire = s.conn.wire
     if s.finished or s.conn.session == NULL:
         release(wire, framed)
@@ -186,7 +210,9 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
     if s.out.size == 0:
         release(wire, &s.out)
         s.out = framed[0]
-    elif append(s, framed):
+    elif make_room(wire, &s.out, &s.out_sent, framed.size):
+        memcpy(s.out.data + s.out.size, framed.data, framed.size)
+        s.out.size += framed.size
         release(wire, framed)
     else:
         release(wire, framed)
@@ -194,15 +220,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         return
     s.active = s.conn.wire.now
     if not s.answered:
-        s.answered = True
-        nv[0] = header(":status", 7, <const char *>"200", 3, STATIC)
-        nv[1] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
-        if s.gzip_reply:
-            nv[2] = header("grpc-encoding", 13, <const char *>"gzip", 4, STATIC)
-            n = 3
-        provider.source.ptr = s
-        provider.read_callback = read_out
-        nghttp2_submit_response(s.conn.session, s.id, nv, n, &provider)
+        begin_answer(s, NULL)
     elif s.deferred:
         s.deferred = False
         nghttp2_session_resume_data(s.conn.session, s.id)
@@ -210,7 +228,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
 
 
 cdef void finish(Stream *s, Ending *ending) noexcept:
-    cdef nghttp2_nv nv[3 + TRAILERS]
+    cdef nghttp2_nv nv[3 + <int>TRAILERS + <int>HEADERS]
     cdef char digits[96]
     cdef size_t n = 2
     if s.finished or s.conn.session == NULL:

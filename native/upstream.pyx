@@ -1,6 +1,5 @@
 """The upstream side: requests forwarded as the bytes they came as, over one multiplexed connection per endpoint."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
 
@@ -15,16 +14,15 @@ from native.histogram cimport Histogram, mw_histogram_record_ns
 from native.model cimport Model
 from native.nghttp2 cimport *
 from native.outcome cimport fail, forwarded, refused_upstream
+from native.outgoing cimport OWN_FIELDS, Outgoing, Text, request_headers
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport STATIC, STATIC_NAME, grow, header, mark, release
-from native.trace cimport REQUEST_ID, TRACEPARENT, Trace, make_trace
+from native.stream cimport HEADERS, grow, mark, release
 from native.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
 
 cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
     CONNECTION_WINDOW = 16777216
-    HEADERS = 64                  # of the client, at most, that are passed on
     EJECT_AFTER = 5               # failures in a row
     SATURATED = 32                # requests in flight on an endpoint that takes no hedge any more
     PINGS = 5                     # doublings of KEEPALIVE: 320 s
@@ -197,39 +195,6 @@ cdef size_t part(Upcall *call, uint8_t *to, size_t room, size_t start, const uin
     return n
 
 
-cdef size_t client_headers(const Buffer *metadata, nghttp2_nv *nv, size_t room) noexcept:
-    """The client's metadata, as h2 kept it: two lengths, name, value."""
-    cdef size_t at = 0, n = 0
-    cdef uint32_t sizes[2]
-    while at + 8 <= metadata.size and n < room:
-        memcpy(sizes, metadata.data + at, 8)
-        nv[n] = header(<const char *>metadata.data + at + 8, sizes[0], metadata.data + at + 8 + sizes[0], sizes[1], 0)
-        at += 8 + sizes[0] + sizes[1]
-        n += 1
-    return n
-
-
-cdef size_t missing_ids(const Exchange *x, nghttp2_nv *nv, size_t count, Trace *trace) noexcept:
-    """Appends what ties the upstream's records to others', where the client's metadata (nv, count) has none of it."""
-    cdef bint traced = False, numbered = False
-    cdef size_t i, n = count
-    for i in range(count):
-        if nv[i].namelen == 11:
-            traced |= memcmp(nv[i].name, b"traceparent", 11) == 0
-        elif nv[i].namelen == 12:
-            numbered |= memcmp(nv[i].name, b"x-request-id", 12) == 0
-    if traced and numbered:
-        return 0
-    make_trace(trace, x, x.entered, (<int64_t>x.attempt << 1) + (x.call != NULL))
-    if not traced:
-        nv[n] = header("traceparent", 11, trace.parent, TRACEPARENT, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    if not numbered:
-        nv[n] = header("x-request-id", 12, trace.request_id, REQUEST_ID, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    return n - count
-
-
 cdef void name_model(Upcall *call, const Model *m) noexcept:
     """A rung's model under its own name, whatever version: in protobuf the last of a field's values counts."""
     call.suffix[0] = 0x0A
@@ -252,12 +217,10 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     cdef Upstream upstream = endpoint.upstream
     cdef Upcall *call = <Upcall *>calloc(1, sizeof(Upcall))
     cdef nghttp2_data_provider provider
-    cdef nghttp2_nv nv[9 + HEADERS]
-    cdef char timeout[24]
-    cdef int64_t left
-    cdef Trace trace
-    cdef size_t n = 6, own
-    cdef int size
+    cdef nghttp2_nv nv[<int>OWN_FIELDS + <int>HEADERS]
+    cdef Outgoing outgoing
+    cdef Text text
+    cdef size_t n
     if call == NULL:
         return NULL
     call.exchange = x
@@ -268,22 +231,15 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     if x.model != x.asked:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
-    mw_timer_init(&call.hedge, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
-    nv[0] = header(":method", 7, <const char *>"POST", 4, STATIC)
-    nv[1] = header(":scheme", 7, <const char *>"http", 4, STATIC)
-    nv[2] = header(":path", 5, <const char *>"/inference.GRPCInferenceService/ModelInfer", 42, STATIC)
-    nv[3] = header(":authority", 10, <const char *>endpoint.authority, len(endpoint.authority), STATIC_NAME)
-    nv[4] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
-    nv[5] = header("te", 2, <const char *>"trailers", 8, STATIC)
-    if x.due:
-        left = min(max((x.due - now) // 1000, <int64_t>1), <int64_t>99999999)  # 8 digits are what gRPC allows
-        size = snprintf(timeout, sizeof(timeout), "%lldu", <long long>left)
-        nv[n] = header("grpc-timeout", 12, timeout, size, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    own = n
-    if x.stream != NULL:
-        n += client_headers(&x.stream.metadata, nv + n, HEADERS)
-    n += missing_ids(x, nv + own, n - own, &trace)
+    mw_timer_init(&call.link.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
+    outgoing.path = "/inference.GRPCInferenceService/ModelInfer"
+    outgoing.path_size = 42
+    outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
+    outgoing.due = x.due
+    outgoing.who = x
+    outgoing.entered = x.entered
+    outgoing.attempt = (<int64_t>x.attempt << 1) + (x.call != NULL)
+    n = request_headers(&outgoing, endpoint.authority, now, nv, &text)
     provider.source.ptr = call
     provider.read_callback = read_body
     call.id = nghttp2_submit_request(upstream.conn.session, NULL, nv, n, &provider, call)
@@ -319,7 +275,7 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         pool.hedge_budget = min(pool.hedge_budget + pool.hedge_share, BUDGET_FLOOR)
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
         if pool.hedge_budget >= 1 and (x.due == 0 or due < x.due):
-            timer_add(server.listener.wheel, &call.hedge, due)
+            timer_add(server.listener.wheel, &call.link.timer, due)
     return True
 
 
@@ -445,7 +401,7 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
         x.call == <void *>call or x.hedge == <void *>call)
     cdef bint good = not lost and call.http_status == 200 and blameless(call.status) and (
         call.status > 0 or complete(call))
-    timer_cancel(server.listener.wheel, &call.hedge)
+    timer_cancel(server.listener.wheel, &call.link.timer)
     if call.previous != NULL:
         call.previous.next = call.next
     else:
@@ -475,8 +431,8 @@ cdef bint blameless(int status) noexcept:
 
 # ---- callbacks of nghttp2 ------------------------------------------------------------------------------------
 
-cdef Upcall *call_at(nghttp2_session *session, int32_t stream_id) noexcept:
-    return <Upcall *>nghttp2_session_get_stream_user_data(session, stream_id)
+cdef Uplink *uplink_at(nghttp2_session *session, int32_t stream_id) noexcept:
+    return <Uplink *>nghttp2_session_get_stream_user_data(session, stream_id)
 
 
 cdef char *copied(const uint8_t *value, size_t size) noexcept:
@@ -501,9 +457,12 @@ cdef int small_number(const uint8_t *value, size_t size) noexcept:
 
 cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
                    const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
-    cdef Upcall *call = call_at(session, frame.hd.stream_id)
-    if call == NULL:
+    cdef Uplink *link = uplink_at(session, frame.hd.stream_id)
+    cdef Upcall *call = <Upcall *>link
+    if link == NULL:
         return 0
+    if link.handlers != NULL:
+        return link.handlers.header(link, name, name_size, value, value_size)
     if name_size == 7 and memcmp(name, b":status", 7) == 0:
         call.http_status = small_number(value, value_size)
     elif name_size == 11 and memcmp(name, b"grpc-status", 11) == 0:
@@ -519,8 +478,13 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const u
 
 cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
                   void *user) noexcept:
-    cdef Upcall *call = call_at(session, stream_id)
+    cdef Uplink *link = uplink_at(session, stream_id)
+    cdef Upcall *call = <Upcall *>link
     cdef Wire *wire
+    if link != NULL and link.handlers != NULL:
+        if link.handlers.data(link, data, size):
+            nghttp2_session_consume(session, stream_id, size)
+        return 0
     nghttp2_session_consume(session, stream_id, size)
     if call == NULL or call.too_large or call.exchange.attempt != call.attempt:
         return 0
@@ -537,7 +501,12 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
 
 cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
     cdef Upstream upstream
-    if frame.hd.type == NGHTTP2_GOAWAY:
+    cdef Uplink *link
+    if frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA:
+        link = uplink_at(session, frame.hd.stream_id)
+        if link != NULL and link.handlers != NULL:
+            link.handlers.frame(link, frame)
+    elif frame.hd.type == NGHTTP2_GOAWAY:
         # it finishes what it has begun; what comes next goes over a new connection
         upstream = <Upstream>(<Conn *>user).owner
         upstream.leave()
@@ -545,10 +514,14 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
 
 
 cdef int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error, void *user) noexcept:
-    cdef Upcall *call = call_at(session, stream_id)
-    if call != NULL:
-        nghttp2_session_set_stream_user_data(session, stream_id, NULL)
-        end_call(call, error, False)
+    cdef Uplink *link = uplink_at(session, stream_id)
+    if link == NULL:
+        return 0
+    nghttp2_session_set_stream_user_data(session, stream_id, NULL)
+    if link.handlers != NULL:
+        link.handlers.closed(link, error, False)
+    else:
+        end_call(<Upcall *>link, error, False)
     return 0
 
 
@@ -622,6 +595,8 @@ cdef class Upstream(Connection):
             if self.conn.session != NULL:
                 nghttp2_session_set_stream_user_data(self.conn.session, call.id, NULL)
             end_call(call, NGHTTP2_NO_ERROR, True)
+        while self.links != NULL:
+            self.links.handlers.closed(self.links, NGHTTP2_NO_ERROR, True)
         Connection.connection_lost(self, exc)
         if not self.listener.wire.batch_pending:
             flush_all(&self.listener.wire)
@@ -646,7 +621,7 @@ cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
         upstream.pinged = 0
         upstream.pings = min(upstream.pings + 1, PINGS)
         due = now + (KEEPALIVE << upstream.pings)
-    elif upstream.calls != NULL and now - c.active >= KEEPALIVE:
+    elif (upstream.calls != NULL or upstream.links != NULL) and now - c.active >= KEEPALIVE:
         nghttp2_submit_ping(c.session, 0, NULL)
         upstream.pinged = now
         due = now + PING_TIMEOUT

@@ -283,6 +283,8 @@ class Config(Section):
     """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
     health: Health = Health()
     """Of every upstream."""
+    passthrough: bool = False
+    """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
     models: Annotated[Mapping[str, ModelSettings], BeforeValidator(lambda models: {} if models is None else models)] = (
         Field(default_factory=dict)
@@ -292,6 +294,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _tls_has_upstreams(self) -> Self:
         _tls_has_upstreams(self.upstreams, self.upstream_tls)
+        return self
+
+    @model_validator(mode="after")
+    def _passthrough_has_upstreams(self) -> Self:
+        if self.passthrough and not self.upstreams:
+            raise UnitError(
+                "passthrough is true and there are no upstreams", "Add upstreams: [HOST:PORT], or leave it out"
+            )
         return self
 
     def settings(self, name: str) -> ModelSettings:

@@ -74,6 +74,10 @@ class Remotes:
             raise ProblemsFound(list(problems))
         return models
 
+    def passthrough(self) -> Pool | None:
+        """Where methods that are not known here go; None where they are refused."""
+        return self._pool(self._config.upstreams, ModelSettings()).pool if self._config.passthrough else None
+
     async def _open(self, name: str, upstreams: tuple[str, ...]) -> OpenModel:
         settings = self._config.settings(name)
         described = await self._described(name, settings, upstreams)

@@ -171,6 +171,7 @@ class Application:
                 set_rate(limit.rate, limit.burst)
         self._wheel = Wheel(loop)
         self.server = Server(self._wheel, limiter, by_name(self.models))
+        self.server.passthrough = self._remotes.passthrough()
         listener = self.server.listener
         listener.max_connections = limits.connections.total
         listener.max_per_peer = limits.connections.per_peer

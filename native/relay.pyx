@@ -1,0 +1,402 @@
+"""Streaming end to end: a client's stream bound to one stream of an upstream, until either ends.
+
+Messages go both ways whole, as the bytes that they came as, and no faster than the slower side takes them. What waits for
+the upstream congests the client's stream (stream.pxd), which reads no more and keeps its window shut; what waits for the
+client keeps the upstream's window shut. Either direction holds at most UNSENT_CAP, a window and one message.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset
+
+from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
+from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
+from native.grpc cimport buffer_free, ending_with, write_prefix
+from native.headers cimport keep_header, passed_back
+from native.model cimport Counters
+from native.nghttp2 cimport *
+from native.outgoing cimport OWN_FIELDS, Outgoing, Text, request_headers
+from native.state cimport State
+from native.stream cimport (
+    HEADERS, UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
+from native.upstream cimport Endpoint, Handlers, Pool, Uplink, Upstream, blameless, copied, small_number
+from native.verdict cimport (
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
+    CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
+    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, name_of)
+
+cdef enum:
+    PREFIX = 5
+    FIRST_BYTES = 1024            # taken for an answer before its bytes have come, however long it says it is
+    KEEP_BYTES = 4096             # an empty buffer up to this size is kept for the next message
+    METADATA_BYTES = 16384        # of one block of an upstream's headers
+    TEXT_BYTES = 8192             # of grpc-message and of the status details
+
+
+# ---- the life of a relay -------------------------------------------------------------------------------------
+
+cdef bint relay_begin(
+        State server, Stream *s, Pool pool, const char *path, size_t path_size, Counters *counters, int64_t due) noexcept:
+    cdef int64_t now = s.conn.wire.now
+    cdef Endpoint endpoint = pool.choose(None, now)
+    cdef Upstream upstream
+    cdef Relay *r
+    cdef nghttp2_data_provider provider
+    cdef nghttp2_nv nv[<int>OWN_FIELDS + <int>HEADERS]
+    cdef Outgoing outgoing
+    cdef Text text
+    cdef size_t n
+    if endpoint is None:
+        return False
+    upstream = endpoint.upstream
+    r = <Relay *>calloc(1, sizeof(Relay))
+    if r == NULL:
+        return False
+    r.link.handlers = &HANDLERS
+    mw_timer_init(&r.link.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
+    r.upstream = <void *>upstream
+    r.pool = <void *>pool
+    r.down = s
+    r.counters = counters
+    r.http_status = -1
+    r.status = -1
+    outgoing.path = path
+    outgoing.path_size = path_size
+    outgoing.metadata = &s.metadata
+    outgoing.due = due
+    outgoing.who = s
+    outgoing.entered = s.entered
+    outgoing.attempt = 0
+    n = request_headers(&outgoing, endpoint.authority, now, nv, &text)
+    provider.source.ptr = r
+    provider.read_callback = read_messages
+    r.id = nghttp2_submit_request(upstream.conn.session, NULL, nv, n, &provider, r)
+    if r.id < 0:
+        free(r)
+        return False
+    s.relay = r
+    r.next = <Relay *>upstream.links
+    if r.next != NULL:
+        r.next.previous = r
+    upstream.links = &r.link
+    endpoint.inflight += 1
+    endpoint.requests += 1
+    server.inflight += 1
+    if due:
+        timer_add(server.listener.wheel, &r.link.timer, due)
+    mark(&upstream.conn)
+    return True
+
+
+cdef void detach(Relay *r) noexcept:
+    """Once per relay: the client's call has its ending, or has gone. What is left is the upstream's stream, until it closes."""
+    cdef Upstream upstream = <Upstream>r.upstream
+    cdef State server = <State>upstream.conn.wire.server
+    r.down.relay = NULL
+    r.down.outward = 0
+    r.down = NULL
+    server.inflight -= 1
+    timer_cancel(server.listener.wheel, &r.link.timer)
+    release(upstream.conn.wire, &r.out)
+    release(upstream.conn.wire, &r.answer)
+    r.out_sent = 0
+    if upstream.conn.session != NULL:
+        nghttp2_session_consume_connection(upstream.conn.session, r.withheld)
+        mark(&upstream.conn)
+    r.withheld = 0
+
+
+cdef void reset_upstream(Relay *r) noexcept:
+    cdef Upstream upstream = <Upstream>r.upstream
+    if upstream.conn.session != NULL:
+        nghttp2_submit_rst_stream(upstream.conn.session, 0, r.id, NGHTTP2_CANCEL)
+        mark(&upstream.conn)
+
+
+cdef void conclude(Relay *r, Ending *ending) noexcept:
+    """The client's call ends with this, behind the answers that it has still to take. Takes the ending."""
+    cdef Stream *s = r.down
+    cdef int code = ending.code
+    detach(r)
+    r.counters.codes[code] += 1
+    if code != CODE_OK:
+        r.counters.fail += 1
+    finish(s, ending)
+    # what the client still sends goes nowhere
+    s.method = METHOD_REFUSED
+    release(s.conn.wire, &s.message)
+    release(s.conn.wire, &s.held)
+
+
+cdef void give_up(Relay *r, int code, int reason, const char *text) noexcept:
+    """A status of our own in place of the upstream's."""
+    cdef Ending ending
+    memset(&ending, 0, sizeof(ending))
+    ending_with(&ending, code, text, name_of(reason))
+    r.counters.refusals[reason] += 1
+    conclude(r, &ending)
+
+
+cdef void relay_cancel(Stream *s, int code) noexcept:
+    cdef Relay *r = <Relay *>s.relay
+    r.counters.codes[code] += 1
+    detach(r)
+    reset_upstream(r)
+
+
+cdef void on_deadline(mw_timer *timer, int64_t now) noexcept:
+    cdef Relay *r = <Relay *>timer
+    r.down.conn.wire.now = now
+    give_up(r, CODE_DEADLINE_EXCEEDED, REASON_DEADLINE, "deadline exceeded")
+    reset_upstream(r)
+
+
+# ---- from the client to the upstream -------------------------------------------------------------------------
+
+cdef bint relays_to(const Stream *s, const void *pool) noexcept:
+    return (<Relay *>s.relay).pool == pool
+
+
+cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
+    cdef Relay *r = <Relay *>s.relay
+    cdef Upstream upstream = <Upstream>r.upstream
+    cdef size_t size = PREFIX + message.size
+    if not make_room(s.conn.wire, &r.out, &r.out_sent, size):
+        return False
+    write_prefix(r.out.data + r.out.size, False, <uint32_t>message.size)
+    if message.size:
+        memcpy(r.out.data + r.out.size + PREFIX, message.data, message.size)
+    r.out.size += size
+    s.outward += size
+    wake(r, upstream)
+    return True
+
+
+cdef void relay_half_close(Stream *s) noexcept:
+    cdef Relay *r = <Relay *>s.relay
+    if not r.closing:
+        r.closing = True
+        wake(r, <Upstream>r.upstream)
+
+
+cdef void wake(Relay *r, Upstream upstream) noexcept:
+    if r.deferred:
+        r.deferred = False
+        nghttp2_session_resume_data(upstream.conn.session, r.id)
+    mark(&upstream.conn)
+
+
+cdef ssize_t read_messages(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
+                           nghttp2_data_source *source, void *user) noexcept:
+    cdef Relay *r = <Relay *>source.ptr
+    cdef Stream *s = r.down
+    cdef size_t n
+    if s == NULL:
+        return NGHTTP2_ERR_DEFERRED          # the reset is on its way
+    n = min(room, r.out.size - r.out_sent)
+    if n:
+        memcpy(to, r.out.data + r.out_sent, n)
+        r.out_sent += n
+        s.outward -= n
+        s.active = s.conn.wire.now
+    if r.out_sent == r.out.size:
+        r.out.size = 0
+        r.out_sent = 0
+        if r.out.capacity > KEEP_BYTES:
+            release(s.conn.wire, &r.out)
+        if r.closing:
+            r.closed = True
+            flags[0] = NGHTTP2_DATA_FLAG_EOF
+            return n
+        if n == 0:
+            r.deferred = True
+            return NGHTTP2_ERR_DEFERRED
+    if s.withheld or s.held.size:
+        open_window(s)            # may queue more here, or end the call: r is not looked at any more
+    return n
+
+
+# ---- from the upstream to the client -------------------------------------------------------------------------
+
+cdef inline bint slow(const Stream *s) noexcept:
+    return s.out.size - s.out_sent > UNSENT_CAP
+
+
+cdef void open_upstream_window(Relay *r) noexcept:
+    cdef Upstream upstream = <Upstream>r.upstream
+    if r.withheld and not slow(r.down):
+        nghttp2_session_consume(upstream.conn.session, r.id, r.withheld)
+        r.withheld = 0
+        mark(&upstream.conn)
+
+
+cdef void relay_drained(Stream *s) noexcept:
+    if s.relay != NULL:
+        open_upstream_window(<Relay *>s.relay)
+
+
+cdef bint begin_message(Relay *r) noexcept:
+    """The prefix of an answer is complete: may it pass?"""
+    cdef const uint8_t *p = r.answer.data
+    r.expected = (<uint32_t>p[1] << 24) | (<uint32_t>p[2] << 16) | (<uint32_t>p[3] << 8) | p[4]
+    if p[0] != 0:
+        # compression was not offered to it, and the client's own encoding is another matter
+        give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream's answer is not gRPC, or compressed unasked")
+    elif r.expected > r.down.conn.wire.message_size:
+        give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_MESSAGE_TOO_LARGE, "the upstream's answer is larger than limits.message_size")
+    else:
+        return True
+    reset_upstream(r)
+    return False
+
+
+cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
+    """Bytes of the upstream's answers; whole messages go on to the client."""
+    cdef Wire *wire = r.down.conn.wire
+    cdef Buffer *b = &r.answer
+    cdef const uint8_t *end = data + size
+    cdef size_t need, n
+    while data < end:
+        need = PREFIX + <size_t>r.expected if b.size >= PREFIX else PREFIX
+        n = min(<size_t>(end - data), need - b.size)
+        if grow(wire, b, min(max(need, <size_t>FIRST_BYTES), max(b.size + n, 2 * b.capacity, <size_t>FIRST_BYTES))) < 0:
+            give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_OUT_OF_MEMORY, "no room for the upstream's answer; retry shortly")
+            reset_upstream(r)
+            return
+        memcpy(b.data + b.size, data, n)
+        b.size += n
+        data += n
+        if b.size == PREFIX and need == PREFIX and not begin_message(r):
+            return
+        if b.size >= PREFIX and b.size == PREFIX + <size_t>r.expected:
+            send_message(r.down, b)          # takes it
+            memset(b, 0, sizeof(Buffer))
+
+
+cdef bint on_data(Uplink *link, const uint8_t *data, size_t size) noexcept:
+    """Returns whether the bytes are dealt with; those of a slow client's stream are given back to the window later."""
+    cdef Relay *r = <Relay *>link
+    if r.down == NULL or r.http_status != 200:
+        return True
+    r.withheld += size
+    take(r, data, size)
+    if r.down != NULL:
+        open_upstream_window(r)
+    return False
+
+
+cdef int on_header(Uplink *link, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    cdef Relay *r = <Relay *>link
+    if r.down == NULL:
+        return 0
+    if name_size == 7 and memcmp(name, b":status", 7) == 0:
+        r.http_status = small_number(value, value_size)
+    elif name_size == 11 and memcmp(name, b"grpc-status", 11) == 0:
+        r.status = small_number(value, value_size)
+        if r.status > 16:
+            r.status = CODE_UNKNOWN
+    elif name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
+        if r.message == NULL and value_size <= TEXT_BYTES:
+            r.message = copied(value, value_size)
+    elif name_size == 23 and memcmp(name, b"grpc-status-details-bin", 23) == 0:
+        if r.details == NULL and value_size <= TEXT_BYTES:
+            r.details = copied(value, value_size)
+    elif passed_back(name, name_size):
+        if r.metadata.size + name_size + value_size > METADATA_BYTES:
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE    # nghttp2 resets the stream, and on_closed says so
+        if keep_header(&r.metadata, name, name_size, value, value_size) < 0:
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    return 0
+
+
+cdef void on_frame(Uplink *link, const nghttp2_frame *frame) noexcept:
+    cdef Relay *r = <Relay *>link
+    if r.down == NULL:
+        return
+    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+        end(r)
+        if not r.closed:
+            reset_upstream(r)     # it has said all that it will: what the client would still send is not wanted
+    elif frame.hd.type == NGHTTP2_HEADERS:
+        if r.http_status == 200:
+            begin_answer(r.down, &r.metadata)
+        r.metadata.size = 0       # an interim response's is nobody's
+
+
+cdef int code_of_http(int status) noexcept:
+    """gRPC's doc/http-grpc-status-mapping.md."""
+    if status == 400:
+        return CODE_INTERNAL
+    if status == 401:
+        return CODE_UNAUTHENTICATED
+    if status == 403:
+        return CODE_PERMISSION_DENIED
+    if status == 404:
+        return CODE_UNIMPLEMENTED
+    return CODE_UNAVAILABLE if status in (429, 502, 503, 504) else CODE_UNKNOWN
+
+
+cdef void judge(Relay *r, bint good) noexcept:
+    """A stream's length is no latency: only its outcome tells something about the endpoint."""
+    cdef Upstream upstream = <Upstream>r.upstream
+    if good:
+        upstream.endpoint.failures_in_row = 0
+    else:
+        upstream.endpoint.judge(False, 0, upstream.conn.wire.now)
+
+
+cdef void end(Relay *r) noexcept:
+    """END_STREAM has come: the upstream's own status, or what stands for it."""
+    cdef Ending ending
+    judge(r, r.http_status == 200 and r.status >= 0 and blameless(r.status))
+    if r.status < 0:
+        give_up(r, CODE_UNKNOWN if r.http_status == 200 else code_of_http(r.http_status), REASON_BACKEND_FAILED,
+                "the upstream ended the call without a gRPC status")
+        return
+    if r.status == CODE_OK and r.answer.size:
+        give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream ended the call in the middle of a message")
+        return
+    memset(&ending, 0, sizeof(ending))
+    ending.code = r.status
+    ending.message = r.message
+    ending.details = r.details
+    ending.metadata = r.metadata
+    r.message = NULL
+    r.details = NULL
+    memset(&r.metadata, 0, sizeof(Buffer))
+    if r.status != CODE_OK:
+        r.counters.refusals[<int>REASON_BACKEND_FAILED] += 1
+    conclude(r, &ending)
+
+
+cdef void on_closed(Uplink *link, uint32_t error, bint lost) noexcept:
+    """The upstream's stream is no more. Where the client still waits, it was reset, or its connection has gone."""
+    cdef Relay *r = <Relay *>link
+    cdef Upstream upstream = <Upstream>r.upstream
+    if r.down != NULL:
+        judge(r, error == NGHTTP2_REFUSED_STREAM)
+        if lost or error == NGHTTP2_REFUSED_STREAM:
+            give_up(r, CODE_UNAVAILABLE, REASON_NO_UPSTREAM, "the connection to the upstream was lost; open the stream again")
+        elif error == NGHTTP2_CANCEL:
+            give_up(r, CODE_CANCELLED, REASON_BACKEND_FAILED, "the upstream cancelled the call")
+        elif error == NGHTTP2_ENHANCE_YOUR_CALM:
+            give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_BACKEND_FAILED, "the upstream asks for fewer calls")
+        else:
+            give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
+    if r.previous != NULL:
+        r.previous.next = r.next
+    else:
+        upstream.links = <Uplink *>r.next
+    if r.next != NULL:
+        r.next.previous = r.previous
+    upstream.endpoint.inflight -= 1
+    buffer_free(&r.metadata)
+    free(r.message)
+    free(r.details)
+    free(r)
+
+
+cdef Handlers HANDLERS
+HANDLERS.header = on_header
+HANDLERS.data = on_data
+HANDLERS.frame = on_frame
+HANDLERS.closed = on_closed
