@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from loadtests.hop import contestants, proxies, report
+from loadtests.hop.upstream import upstream
 from loadtests.race import rounds
 from loadtests.race.contestant import Absent, request
 from loadtests.race.report import rows, tables
@@ -45,7 +46,7 @@ def race(options: argparse.Namespace) -> list[rounds.Lane]:
     with tempfile.TemporaryDirectory(prefix="modelward-hop-") as folder, Console(stderr=True).status("") as status:
         status.update("starting servers")
         port = free_ports(1)[0]
-        with contestants.upstream(Path(folder), port) as behind:
+        with upstream(Path(folder), port) as behind:
             client.wait_until_answered(port, request(), behind)
             chosen = [make(port) for make in MAKERS]
             chosen = [c for c in chosen if c.name == report.OURS or not options.only or c.name in options.only]
@@ -69,7 +70,11 @@ def main() -> int:
             proxies.install_envoy()
         except Absent as reason:
             print(f"Envoy: {reason}", file=sys.stderr)
-    lanes = race(options)
+    try:
+        lanes = race(options)
+    except Absent as reason:
+        print(f"no race: {reason}", file=sys.stderr)
+        return 2
     shapes, bars = list(_requests(options)), report.bars(lanes)
     facts = {**machine.facts(), "proxies": proxies.versions()}
     data: dict[str, Any] = {

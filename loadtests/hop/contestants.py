@@ -1,4 +1,4 @@
-"""Modelward in front of an upstream, the transport spike in its place, and what they are in front of."""
+"""Modelward in front of an upstream, and the transport spike in its place."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from pathlib import Path
 
 from loadtests.race import spike
 from loadtests.race.contestant import Contestant
-from loadtests.race.ours import AMPLE, Start, serve, serving
+from loadtests.race.ours import AMPLE, Start, serve
 from loadtests.tools import models
 from loadtests.tools.process import Process, started
 
 GUARDS = "four limits, scan against the upstream's signature, score, deadline, fallback, metrics, health checks"
-
-
-def upstream(folder: Path, port: int) -> AbstractContextManager[Process]:
-    """The model server behind every contestant, whose own CPU time is nobody's: a Modelward that runs the model."""
-    # nginx keeps a connection per request that is under way, and opens them all at once
-    return serving(folder, {"limits": {"connections": {"rate_per_peer": "100000/s"}}})(port)
 
 
 def modelward(behind: int) -> Contestant:

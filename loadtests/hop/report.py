@@ -16,10 +16,10 @@ PROXIES = ("HAProxy", "nginx", "Envoy")
 
 METHOD = """\
 CPU time per request of each proxy's whole process tree (threads' schedstat), on loopback, load by h2load: medians of
-alternating rounds after a warm-up round, all proxies running throughout. Behind all of them is one and the same server,
-a Modelward without guards that runs an ONNX model (an MLP, 30-64-32-2); its own CPU time is not counted. The request
-is the same 156-byte ModelInferRequest of one row. A gRPC client checks an answer of each before and after, and the
-bytes of all answers are counted in between. The ratio is to the first line; req/s and latency are what the client saw,
+alternating rounds after a warm-up round, all proxies running throughout. Behind all of them is one nghttpd that serves
+one and the same answer from a file; its own CPU time is not counted. The request is the same 156-byte ModelInferRequest
+of one row. A gRPC client checks an answer of each before and after, and the bytes of all answers are counted in
+between. The ratio is to the first line; req/s and latency are what the client saw,
 on the cores that client, proxy and upstream share: they say little about the proxy."""
 
 

@@ -30,19 +30,18 @@ def all_guards(folder: Path) -> Start:
         "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
     }
     limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
-    return serving(folder, {"limits": limits, "models": {models.MLP: settings}})
+    return _serving(folder, {"limits": limits, "models": {models.MLP: settings}})
 
 
 def no_guards(folder: Path) -> Start:
-    return serving(folder, {})
+    return _serving(folder, {})
 
 
 def refusing(folder: Path) -> Start:
-    return serving(folder, {"limits": {"peer": STARVED}})
+    return _serving(folder, {"limits": {"peer": STARVED}})
 
 
-def serving(folder: Path, settings: Mapping[str, Any]) -> Start:
-    """With the raced model in a repository of its own, in `folder`."""
+def _serving(folder: Path, settings: Mapping[str, Any]) -> Start:
     repository = folder / "models"
     version = repository / models.MLP / "1"
     version.mkdir(parents=True)
