@@ -171,10 +171,11 @@ def test_an_answer_in_frames_of_one_byte_is_put_together() -> None:
 def test_an_upstream_that_never_opens_its_window_stalls_its_own_requests_only() -> None:
     with raw_upstream(Request.answer, window=16) as stalled, raw_upstream(Request.answer) as sound:
         upstreams = {"models__other__upstreams": f"[{sound.address}]"}
-        with in_front([stalled.address], models__add__deadline="300ms", **upstreams) as server:
+        with in_front([stalled.address], models__add__deadline="2s", **upstreams) as server:
+            endpoint = next(e for e in server.application.upstreams if e.address == stalled.address)
             with ThreadPoolExecutor(1) as pool:
                 waiting = pool.submit(refused, server)
-                wait_until(lambda: server.application.upstreams[0].inflight == 1, "the request to be on its way")
+                wait_until(lambda: endpoint.inflight == 1, "the request to be on its way")
                 assert answer(infer(server.grpc, model="other")) == ONES
                 assert not waiting.done()
                 assert waiting.result().code() is grpc.StatusCode.DEADLINE_EXCEEDED
