@@ -286,13 +286,10 @@ def test_a_client_that_cancels_cancels_the_upstream() -> None:
 
 def test_the_deadline_of_the_call_ends_both_sides() -> None:
     def silent(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        for _ in messages:
-            pass
-        while context.is_active() and not peer_may_go.wait(0.01):
-            pass
+        over.wait(TIMEOUT)
         yield from ()
 
-    peer_may_go = threading.Event()
+    over = threading.Event()
     with relayed(silent) as (peer, _, channel):
         began = time.monotonic()
         call = stream(channel)(iter([asked(1)]), timeout=0.4)
@@ -301,7 +298,7 @@ def test_the_deadline_of_the_call_ends_both_sides() -> None:
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - began < 2
         assert peer.ended.wait(TIMEOUT)
-        peer_may_go.set()
+        over.set()
 
 
 def test_an_upstream_that_is_lost_makes_the_call_unavailable(tmp_path: Path) -> None:
@@ -345,6 +342,52 @@ def test_an_answer_beyond_the_size_limit_ends_the_call() -> None:
             next(stream(channel)(iter([asked(1)]), timeout=TIMEOUT))
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "limits.message_size" in error.value.details()
+
+
+def test_a_compressed_stream_is_read_by_the_guards_and_answered_compressed() -> None:
+    with relayed(thrice) as (peer, _, channel):
+        call = stream(channel)(iter([asked(1)]), timeout=TIMEOUT, compression=grpc.Compression.Gzip)
+        assert ids(call) == ["1.0", "1.1", "1.2"]
+        assert "grpc-encoding" not in peer.seen
+
+
+def test_an_upstream_that_stops_ends_the_calls_on_it() -> None:
+    peer = Peer(thrice)
+    with listening(peer) as (address, upstream), in_front(upstreams=f"[{address}]") as server:
+        with grpc.insecure_channel(server.grpc) as channel:
+            gate = threading.Event()
+
+            def requests() -> Iterator[Any]:
+                yield asked(1)
+                gate.wait(TIMEOUT)
+
+            call = stream(channel)(requests(), timeout=TIMEOUT)
+            next(call)
+            upstream.stop(None)
+            with pytest.raises(grpc.RpcError) as error:
+                list(call)
+            assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            gate.set()
+        nothing_is_left(server)
+
+
+def test_a_server_that_stops_lets_go_of_both_sides() -> None:
+    peer, gate = Peer(thrice), threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield asked(1)
+        gate.wait(TIMEOUT)
+
+    with listening(peer) as (address, _):
+        with in_front(upstreams=f"[{address}]") as server:
+            channel = grpc.insecure_channel(server.grpc)
+            call = stream(channel)(requests(), timeout=TIMEOUT)
+            next(call)
+        with channel, pytest.raises(grpc.RpcError) as error:
+            list(call)
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert peer.ended.wait(TIMEOUT)
+        gate.set()
 
 
 TOTAL, PIECE = 64 * MiB, 256 * 1024
