@@ -1,6 +1,7 @@
 """`modelward check`: validates everything that `serve` would need, and prints it as a table or as problems."""
 
 import argparse
+import asyncio
 from typing import Any
 
 from proxy.certificate import Certificate, utc_now
@@ -8,15 +9,19 @@ from proxy.cli.output import console, plain, print_json, print_notes, print_prob
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
+from proxy.config.upstream import parse_upstream
 from proxy.models.guards import OFF, guards, off
 from proxy.models.inventory import CheckedModel, Inventory, take_inventory
+from proxy.models.opening import OpenModel
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
+from proxy.route.asking import unreachable
+from proxy.route.remote import Remotes
 from proxy.server.tls import clients, load_material
 
 SHORT_SHA256 = 12
-COLUMNS = ("model", "version", "sha256", "inputs", "outputs", "profile", "guards")
+COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,17 +40,39 @@ def run(arguments: argparse.Namespace) -> int:
     certificate, tls_problems = _certificate(config)
     problems = [*inventory.problems, *tls_problems, *(p for model in inventory.models for p in probe(model.artifact))]
     notes = (*inventory.notes, *(certificate.notes(utc_now()) if certificate else ()))
+    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(config))
+    problems += upstream_problems
+    notes += upstream_notes
     if arguments.json:
-        print_json(_as_json(config, inventory, notes, problems))
+        print_json(_as_json(config, inventory, remote, notes, problems))
         return 1 if problems else 0
     print_notes(notes)
     print_problems(problems)
     if problems or config is None:
         return 1
-    print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, [_row(config, model) for model in inventory.models])
+    rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
+    rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
+    print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, rows)
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
     return 0
+
+
+async def _ask_upstreams(
+    config: Config | None,
+) -> tuple[list[OpenModel], tuple[Problem, ...], tuple[Problem, ...]]:
+    """Models of upstreams, problems, notes. Each upstream is asked once; serve would wait for those that are down."""
+    if config is None:
+        return [], (), ()
+    models: list[OpenModel] = []
+    problems: tuple[Problem, ...] = ()
+    try:
+        models = await Remotes(config, patience=0).open()
+    except ProblemsFound as found:
+        problems = found.problems
+    texts = {*config.upstreams, *(text for settings in config.models.values() for text in settings.upstreams)}
+    silent = texts - {problem.where for problem in problems}
+    return models, problems, tuple(await unreachable([parse_upstream(text) for text in sorted(silent)]))
 
 
 def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
@@ -58,11 +85,11 @@ def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Probl
         return None, found.problems
 
 
-def _row(config: Config, model: CheckedModel) -> tuple[object, ...]:
+def _row(config: Config, model: CheckedModel, source: str) -> tuple[object, ...]:
     return (
         model.name,
         model.version,
-        model.artifact.sha256[:SHORT_SHA256],
+        source,
         "\n".join(map(str, model.artifact.inputs)),
         "\n".join(map(str, model.artifact.outputs)),
         model.profile_file.name if model.profile_file else "none",
@@ -76,13 +103,19 @@ def _guards_in_lines(states: dict[str, str]) -> str:
 
 
 def _as_json(
-    config: Config | None, inventory: Inventory, notes: tuple[Problem, ...], problems: list[Problem]
+    config: Config | None,
+    inventory: Inventory,
+    remote: list[OpenModel],
+    notes: tuple[Problem, ...],
+    problems: list[Problem],
 ) -> dict[str, Any]:
+    models = [_model_as_json(config, model) for model in inventory.models] if config else []
+    models += [_remote_as_json(config, model) for model in remote] if config else []
     return {
         "ok": not problems,
         "problems": [problem.as_json() for problem in problems],
         "notes": [note.as_json() for note in notes],
-        "models": [_model_as_json(config, model) for model in inventory.models] if config else [],
+        "models": models,
         "config": config.model_dump(mode="json") if config else None,
     }
 
@@ -102,3 +135,8 @@ def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
         "profile": plain(model.profile_file) if model.profile_file else None,
         "guards": guards(config, model),
     }
+
+
+def _remote_as_json(config: Config, model: OpenModel) -> dict[str, Any]:
+    told = {"file": None, "sha256": None, "opset": None, "upstreams": list(model.upstreams), "source": model.source}
+    return _model_as_json(config, model.checked) | told

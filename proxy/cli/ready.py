@@ -11,17 +11,19 @@ COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fal
 def print_ready(application: Application) -> None:
     """Prints the table, the addresses, and what there is to say about single models."""
     rows = []
+    connected = {endpoint.address for endpoint in application.upstreams if endpoint.connected}
     for model in application.models:
         states = guards(application.config, model.checked)
         batching = f"batches of {model.checked.settings.batching.max}" if model.served.batchable else "one by one"
         anomaly = model.checked.settings.anomaly
         profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
+        where = [f"{text}{'' if text in connected else ', not connected yet'}" for text in model.upstreams]
         rows.append(
             (
                 model.served.name,
                 model.served.version,
-                "\n".join(model.upstreams) or "ONNX Runtime",
-                "upstream" if model.upstreams else f"{model.served.placement()}, {batching}",
+                "\n".join(where) or "ONNX Runtime",
+                f"upstream, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
                 profile,
                 states["deadline"] if states["deadline"] != OFF else "the client's",
                 states["fallback"] if states["fallback"] != OFF else "none",

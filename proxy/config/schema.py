@@ -144,7 +144,8 @@ AnomalyMode = Literal["off", "observe", "tag", "fallback", "reject"]
 
 class Anomaly(Section):
     profile: Path | None = Field(default=None, strict=False)
-    """The training profile, relative to the folder of the model's version; absent: profile.npz there, if it exists."""
+    """The training profile, relative to the folder of the model's version; absent: profile.npz there, if it exists.
+    For a model with upstreams relative to the configuration file; absent: none."""
     mode: AnomalyMode = "observe"
     """observe: measured only; tag: told to the client; fallback: answered by the ladder; reject: refused."""
     false_positive_rate: float = Field(default=0.001, gt=0, lt=1)

@@ -22,6 +22,8 @@ FILES = (
     ("upstream_tls", "certificate"),
     ("upstream_tls", "key"),
 )
+# of models that upstreams serve; those of others lie beside their versions
+REMOTE_FILES = (("anomaly", "profile"),)
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
@@ -95,12 +97,14 @@ def from_file(path: Path) -> Layer:
     models = layer.values.get("models")
     for settings in models.values() if isinstance(models, dict) else ():
         _anchor(settings, path.parent)
+        if isinstance(settings, dict) and settings.get("upstreams"):
+            _anchor(settings, path.parent, REMOTE_FILES)
     return layer
 
 
-def _anchor(settings: object, folder: Path) -> None:
+def _anchor(settings: object, folder: Path, files: tuple[tuple[str, ...], ...] = FILES) -> None:
     """Makes relative files in `settings`, of a server or of a model, relative to the folder they were written in."""
-    for *sections, key in FILES:
+    for *sections, key in files:
         at = settings
         for section in sections:
             at = at.get(section) if isinstance(at, dict) else None

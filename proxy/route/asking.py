@@ -9,6 +9,8 @@ import grpc
 
 from proxy.config.upstream import UpstreamAddress
 from proxy.problem import Problem, ProblemsFound
+from proxy.route.channel import method, open_channel
+from proxy.server.protocol import INFERENCE_SERVICE
 
 T = TypeVar("T")
 Waiting = Callable[[str], None]
@@ -17,6 +19,8 @@ log = logging.getLogger("modelward.upstream")
 
 PAUSE_SECONDS = 0.5
 REACH = "Start it, mend the address, or declare the model's signature: in the configuration"
+REACH_SECONDS = 2.0
+SERVES_ON = "Start it: serve would begin without it and try on"
 DECLARE = "Declare the model's signature: in the configuration"
 
 
@@ -51,6 +55,22 @@ async def ask(
             log.warning("%s", reason)
             said = True
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def unreachable(addresses: list[UpstreamAddress]) -> list[Problem]:
+    """Which of the servers do not answer now, as notes: serve starts where signatures are known, and tries on."""
+
+    async def live(address: UpstreamAddress) -> Problem | None:
+        names = "inference.ServerLiveRequest", "inference.ServerLiveResponse"
+        async with open_channel(address) as channel:
+            try:
+                await method(channel, f"/{INFERENCE_SERVICE}/ServerLive", *names)(REACH_SECONDS)
+            except grpc.RpcError as error:
+                if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    return Problem("the upstream cannot be reached now", address.text, _why(error), SERVES_ON)
+        return None
+
+    return [note for note in await asyncio.gather(*map(live, addresses)) if note is not None]
 
 
 def _why(error: grpc.RpcError) -> str:

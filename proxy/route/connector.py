@@ -5,7 +5,8 @@ import logging
 import random
 
 from native.h2 import Listener
-from native.upstream import BufferedUpstream, Endpoint
+from native.pool import Endpoint
+from native.upstream import BufferedUpstream
 from proxy.config.upstream import UpstreamAddress, resolve
 
 log = logging.getLogger("modelward.upstream")
@@ -21,7 +22,8 @@ class Connector:
     def __init__(self, listener: Listener, address: UpstreamAddress, endpoint: Endpoint) -> None:
         self.address = address
         self.endpoint = endpoint
-        self.connected = asyncio.Event()
+        # set when the first attempt has succeeded or failed
+        self.tried = asyncio.Event()
         self._listener = listener
         self._lost = asyncio.Event()
         self._upstream: BufferedUpstream | None = None
@@ -40,14 +42,14 @@ class Connector:
                 if not said:
                     log.warning("upstream %s cannot be reached: %s; trying on", self.address.text, error)
                     said = True
+                self.tried.set()
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             log.info("upstream %s is connected", self.address.text)
             pause, said = FIRST_PAUSE, False
-            self.connected.set()
+            self.tried.set()
             await self._lost.wait()
-            self.connected.clear()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from native.upstream import Endpoint
+from native.pool import Endpoint
 from proxy.config.upstream import UpstreamAddress
 from proxy.telemetry import pour
 from proxy.telemetry.snapshot import EndpointSnapshot

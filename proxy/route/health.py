@@ -6,7 +6,7 @@ import random
 
 import grpc
 
-from native.upstream import Endpoint
+from native.pool import Endpoint
 from proxy.config.schema import Health
 from proxy.config.units import SECOND
 from proxy.config.upstream import UpstreamAddress
@@ -41,9 +41,9 @@ class HealthCheck:
                 await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))
                 # where there is no connection nothing is sent: that is the connector's matter
                 if self._endpoint.connected:
-                    self.judge(await self._failure(channel))
+                    self.judge(await self.failure(channel))
 
-    async def _failure(self, channel: grpc.aio.Channel) -> str:
+    async def failure(self, channel: grpc.aio.Channel) -> str:
         """Why the upstream does not serve, or "". One that has neither method is taken at its word: it answers."""
         health = method(
             channel,

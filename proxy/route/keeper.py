@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from native.h2 import Listener
-from native.upstream import Pool
+from native.pool import Pool
 from proxy.config.schema import Health
 from proxy.config.upstream import resolve
 from proxy.route.connector import Connector
@@ -51,11 +51,11 @@ class Keeper:
                 self._spawn(self._keep_resolved(group, self._resolved[-1]))
         self._show()
 
-    async def connected(self) -> None:
-        """Returns when every endpoint has a connection; those that cannot have one are tried until `close`."""
+    async def tried(self) -> None:
+        """Returns when every endpoint is connected or cannot be at the moment; those are tried until `close`."""
         for resolved in self._resolved:
             await resolved.wait()
-        await asyncio.gather(*(kept.connector.connected.wait() for kept in self._kept.values()))
+        await asyncio.gather(*(kept.connector.tried.wait() for kept in self._kept.values()))
 
     def close(self) -> None:
         for task in self._tasks:

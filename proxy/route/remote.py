@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from native.served import Remote, Served
-from native.upstream import Pool
+from native.pool import Pool
 from proxy.config.schema import Config, ModelSettings
 from proxy.config.units import SECOND
 from proxy.config.upstream import parse_upstream

@@ -11,7 +11,7 @@ from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
-from native.upstream import Endpoint
+from native.pool import Endpoint
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
@@ -103,7 +103,7 @@ class Application:
         self._keepers = [Keeper(listener, p.pool, p.groups, health) for p in self._remotes.pools]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.gather(*(keeper.connected() for keeper in self._keepers))
+                await asyncio.gather(*(keeper.tried() for keeper in self._keepers))
 
     async def drain(self) -> None:
         """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""

@@ -1,0 +1,300 @@
+"""What is kept in order around upstreams: their signatures, health, addresses, figures, and the ids they see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from proxy.cli.app import main
+from proxy.config.load import load
+from proxy.config.upstream import UpstreamAddress
+from proxy.problem import ProblemsFound
+from proxy.route import keeper
+from proxy.score import Profile
+from proxy.server.app import Application
+from proxy.server.embedded import in_thread
+from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
+from tests.models import add_one, repository
+from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until
+
+NOBODY = "127.0.0.1:1"
+TENSOR = "{name: %s, datatype: FP32, shape: [-1, 4]}"
+SIGNATURE = f"{{inputs: [{TENSOR % 'x'}], outputs: [{TENSOR % 'y'}]}}"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return repository(tmp_path_factory.mktemp("upstream"), {"add": add_one()})
+
+
+@pytest.fixture(scope="module")
+def upstream(models: Path) -> Iterator[ServerProcess]:
+    with serve_process(models) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def mirrored(upstream: ServerProcess) -> Iterator[tuple[Mirror, str]]:
+    mirror = Mirror(upstream.grpc)
+    server = grpc.server(ThreadPoolExecutor(2), handlers=[mirror])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield mirror, f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def port_of(address: str) -> str:
+    return address.rpartition(":")[2]
+
+
+# ---- what is seen of it
+
+
+def test_each_endpoint_has_its_figures(upstream: ServerProcess) -> None:
+    with in_front([upstream.grpc, NOBODY]) as server:
+        for _ in range(3):
+            infer(server.grpc)
+        assert server.metric("modelward_upstream_requests_total", endpoint=upstream.grpc) == 3
+        assert server.metric("modelward_upstream_seconds_count", endpoint=upstream.grpc) == 3
+        assert server.metric("modelward_upstream_seconds_sum", endpoint=upstream.grpc) > 0
+        assert server.metric("modelward_upstream_failures_total", endpoint=upstream.grpc) == 0
+        assert server.metric("modelward_upstream_connected", endpoint=upstream.grpc) == 1
+        assert server.metric("modelward_upstream_available", endpoint=upstream.grpc) == 1
+        assert server.metric("modelward_upstream_connected", endpoint=NOBODY) == 0
+        page = server.page("/metrics")[1]
+        assert f'modelward_upstream_retries_total{{pool="{upstream.grpc},{NOBODY}"}} 0' in page
+
+
+# ---- ids
+
+
+def test_a_request_without_ids_is_given_them(upstream: ServerProcess) -> None:
+    with mirrored(upstream) as (mirror, address), in_front([address]) as server:
+        infer(server.grpc)
+        infer(server.grpc)
+        (first, _), (second, _) = mirror.seen
+        for seen in (first, second):
+            assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", seen["traceparent"])
+            assert re.fullmatch(r"[0-9a-f]{32}", seen["x-request-id"])
+        assert first["x-request-id"] != second["x-request-id"]
+
+
+def test_the_clients_own_ids_are_passed_on_and_what_belongs_to_the_hop_is_not(upstream: ServerProcess) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with mirrored(upstream) as (mirror, address), in_front([address]) as server:
+        ids = (("traceparent", parent), ("x-request-id", "mine"), ("tracestate", "a=b"))
+        infer(server.grpc, metadata=(*ids, ("proxy-authorization", "Basic x"), ("trailer", "y")))
+        seen, _ = mirror.seen[0]
+        assert (seen["traceparent"], seen["x-request-id"], seen["tracestate"]) == (parent, "mine", "a=b")
+        assert not {"proxy-authorization", "trailer"} & set(seen)
+
+
+# ---- signatures, and starting
+
+
+def test_with_a_declared_signature_the_server_starts_before_its_upstream_and_serves_once_it_is_there(
+    models: Path,
+) -> None:
+    with serve_process(models) as first:
+        address = first.grpc
+    with in_front([address], models__add__signature=SIGNATURE) as server:
+        assert server.page("/readyz")[0] == 200
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(server.grpc)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        with serve_process(models, "--grpc-port", port_of(address)):
+            wait_until(lambda: server.application.upstreams[0].connected, "the connection")
+            assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_declared_signature_is_what_requests_are_held_to(upstream: ServerProcess) -> None:
+    narrow = SIGNATURE.replace("[-1, 4]", "[-1, 3]")
+    with in_front([upstream.grpc], models__add__signature=narrow) as server:
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(server.grpc)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("signature", "finding"),
+    [
+        (SIGNATURE.replace("FP32", "FP31"), "'FP31' is none of"),
+        (SIGNATURE.replace("-1", "-2"), "-2"),
+        (f"{{inputs: [{TENSOR % 'x'}, {TENSOR % 'x'}], outputs: [{TENSOR % 'y'}]}}", "two inputs are called 'x'"),
+        (f"{{inputs: [], outputs: [{TENSOR % 'y'}]}}", "inputs"),
+    ],
+    ids=["datatype", "dimension", "names", "none"],
+)
+def test_a_signature_that_no_model_can_have_is_a_problem(signature: str, finding: str) -> None:
+    with pytest.raises(ProblemsFound, match=re.escape(finding)):
+        load(sets=[f"models.add.upstreams=[{NOBODY}]", f"models.add.signature={signature}"], environ={})
+
+
+def test_a_signature_without_upstreams_is_a_problem() -> None:
+    with pytest.raises(ProblemsFound, match="signature is only for models with upstreams"):
+        load(sets=[f"models.add.signature={SIGNATURE}"], environ={})
+
+
+def test_an_upstream_that_stays_away_is_a_problem_in_the_end() -> None:
+    problem = pytest.raises(ProblemsFound, match=f"{NOBODY}: the upstream cannot be reached")
+    with problem, in_front([NOBODY], health__startup="1ms"):
+        pass
+
+
+def test_an_upstream_that_comes_late_is_waited_for_and_readiness_says_so(models: Path) -> None:
+    with serve_process(models) as first:
+        address = first.grpc
+    sets = [f"{k}={v}" for k, v in (ANYWHERE | {"models.add.upstreams": f"[{address}]"}).items()]
+
+    async def start() -> str:
+        application = Application(load(sets=sets, environ={}))
+        starting = asyncio.get_running_loop().create_task(application.start())
+        waited = asyncio.to_thread(wait_until, lambda: application.readiness.reason.startswith("waiting"), "a reason")
+        try:
+            await waited
+            told = EmbeddedServer("", str(application.http_address), application)
+            status, page = await asyncio.to_thread(told.page, "/readyz")
+            assert status == 503
+            with serve_process_in_thread(models, address) as ready:
+                await asyncio.to_thread(ready)
+                await starting
+                assert application.readiness.ready
+            return page
+        finally:
+            await application.stop()
+
+    page = asyncio.run(start())
+    assert f"waiting for the signature of model add from {address}: UNAVAILABLE" in page
+
+
+@contextlib.contextmanager
+def serve_process_in_thread(models: Path, address: str) -> Iterator[object]:
+    """The server that is started when the yielded function is called, so that the caller's loop goes on meanwhile."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(serve_process(models, "--grpc-port", port_of(address)))
+
+
+# ---- health
+
+
+def test_a_frozen_upstream_is_taken_out_by_its_checks_and_comes_back(models: Path) -> None:
+    checks = {"health__interval": "100ms", "health__timeout": "200ms"}
+    with serve_process(models) as frozen, in_front([frozen.grpc], **checks) as server:
+        (endpoint,) = server.application.upstreams
+        frozen.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: not endpoint.healthy, "the failed checks")
+            assert server.metric("modelward_upstream_available", endpoint=frozen.grpc) == 0
+        finally:
+            frozen.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: endpoint.healthy and endpoint.connected, "the checks that succeed")
+        assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+
+
+# ---- names
+
+
+def test_endpoints_follow_what_a_name_resolves_to(
+    models: Path, upstream: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = port_of(upstream.grpc)
+    behind = ["127.0.0.1"]
+
+    async def resolved(address: UpstreamAddress) -> list[str]:
+        assert address.host == "model.example"
+        return list(behind)
+
+    monkeypatch.setattr(keeper, "resolve", resolved)
+    monkeypatch.setattr(keeper, "RESOLVE_SECONDS", 0.05)
+    name = f"dns:///model.example:{port}"
+    elsewhere = ("--set", "listen.grpc=127.0.0.2:0", "--grpc-port", port)
+    declared = {"models__add__signature": SIGNATURE}
+    with serve_process(models, *elsewhere) as second, in_front([name], **declared) as server:
+        infer(server.grpc)
+        (first,) = server.application.upstreams
+        behind.append("127.0.0.2")
+        wait_until(lambda: [e.connected for e in server.application.upstreams] == [True, True], "the second")
+        behind.remove("127.0.0.1")
+        wait_until(lambda: not first.connected, "the first to be let go")
+        for _ in range(5):
+            assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+        assert second.metric("modelward_requests_total", model="add", code="OK") == 5
+        # counters go on where endpoints do not
+        assert server.metric("modelward_upstream_requests_total", endpoint=name) == 6
+        assert server.metric("modelward_upstream_connected", endpoint=name) == 1
+
+
+# ---- profiles
+
+
+def profile(folder: Path, columns: int = 4) -> Path:
+    file = folder / "add.npz"
+    rows = np.random.default_rng(0).normal(size=(500, columns)).astype(np.float32)
+    Profile.fit({"x": rows}).save(file)
+    return file
+
+
+def configured(folder: Path, upstream: ServerProcess) -> Path:
+    file = folder / "modelward.yaml"
+    lines = ["models:", "  add:", f"    upstreams: ['{upstream.grpc}']", "    anomaly: {profile: add.npz, mode: tag}"]
+    file.write_text("\n".join([*lines, "listen: {grpc: '127.0.0.1:0', http: '127.0.0.1:0'}"]))
+    return file
+
+
+def test_requests_for_upstreams_are_scored_against_the_profile_beside_the_configuration(
+    upstream: ServerProcess, tmp_path: Path
+) -> None:
+    profile(tmp_path)
+    with in_thread(load(configured(tmp_path, upstream), environ={})) as application:
+        response = infer(str(application.grpc_address))
+        assert response.parameters["modelward_anomaly_score"].double_param > 0
+        assert answer(response) == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_profile_of_another_model_is_a_problem(upstream: ServerProcess, tmp_path: Path) -> None:
+    profile(tmp_path, columns=5)
+    config = load(configured(tmp_path, upstream), environ={})
+    with pytest.raises(ProblemsFound, match="does not fit the model"), in_thread(config):
+        pass
+
+
+# ---- check
+
+
+def check(*sets: str) -> int:
+    return main(["check", *(part for text in sets for part in ("--set", text))])
+
+
+def test_check_shows_what_an_upstream_tells(upstream: ServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(f"models.add.upstreams=[{upstream.grpc}]") == 0
+    out = capsys.readouterr().out
+    for shown in ("add", upstream.grpc, f"signature from {upstream.grpc}", "x FP32 [-1, 4]"):
+        assert shown in out
+
+
+def test_check_finds_an_upstream_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(f"models.add.upstreams=[{NOBODY}]") == 1
+    err = capsys.readouterr().err
+    assert "problem: the upstream cannot be reached" in err
+    assert f"where: {NOBODY}" in err
+    assert "mend: Start it, mend the address, or declare" in err
+
+
+def test_check_passes_a_declared_signature_and_notes_that_its_upstream_is_down(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert check(f"models.add.upstreams=[{NOBODY}]", f"models.add.signature={SIGNATURE}") == 0
+    out, err = capsys.readouterr()
+    assert "signature declared" in out
+    assert "the upstream cannot be reached now" in err
