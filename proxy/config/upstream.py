@@ -59,5 +59,8 @@ async def resolve(address: UpstreamAddress) -> list[str]:
     if address.path or address.ip:
         return [address.path or address.ip]
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label of more than 63 characters, or none
+        raise OSError(f"{address.host!r} is no host name") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
