@@ -102,5 +102,5 @@ cdef struct Model:                # owned by a native.batch.Served
     Exchange *last
     uint32_t queue_length
     Counters counters
-    void *pool                    # borrowed: native.upstream.Pool, held by the Served; NULL for an embedded model
+    void *pool                    # borrowed: native.pool.Pool, held by the Served; NULL for an embedded model
     void *served                  # borrowed: the Served that owns this struct

@@ -2,7 +2,7 @@
 
 from native.exchange cimport Stream
 from native.state cimport State
-from native.upstream cimport Pool
+from native.pool cimport Pool
 
 cdef class Server(State):
     cdef object dispatch          # coroutine function of cold calls

@@ -7,9 +7,9 @@ from native.deadline import Wheel
 from native.events import Events
 from native.h2 import Listener
 from native.limit import Limiter
+from native.pool import Pool
 from native.route import Directory
 from native.served import Served
-from native.upstream import Pool
 
 class Server:
     passthrough: Pool | None

@@ -29,7 +29,8 @@ from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport open_window, refuse, refuse_for, release
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
-from native.upstream cimport Pool, cancel_call, forward_hook
+from native.pool cimport Pool
+from native.upstream cimport cancel_call, forward_hook
 from native.verdict cimport *
 
 cdef enum:

@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from native.exchange cimport Buffer, Stream
 from native.model cimport Counters
 from native.state cimport State
-from native.upstream cimport Pool, Uplink
+from native.pool cimport Pool
+from native.upstream cimport Uplink
 
 cdef struct Relay:                # owned by its connection's list until the upstream stream closes
     Uplink link                   # first: the timer's and nghttp2's callbacks cast back; due at the call's deadline

@@ -18,7 +18,8 @@ from native.outgoing cimport OWN_FIELDS, Outgoing, Text, request_headers
 from native.state cimport State
 from native.stream cimport (
     HEADERS, UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
-from native.upstream cimport Endpoint, Handlers, Pool, Uplink, Upstream, blameless, copied, small_number
+from native.pool cimport Endpoint, Pool
+from native.upstream cimport Handlers, Uplink, Upstream, blameless, copied, small_number
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
@@ -47,7 +48,7 @@ cdef bint relay_begin(
     cdef size_t n
     if endpoint is None:
         return False
-    upstream = endpoint.upstream
+    upstream = <Upstream>endpoint.upstream
     r = <Relay *>calloc(1, sizeof(Relay))
     if r == NULL:
         return False

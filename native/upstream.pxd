@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from native.deadline cimport mw_timer
 from native.exchange cimport Buffer, Exchange
 from native.h2 cimport Connection
-from native.histogram cimport Histogram
 from native.nghttp2 cimport nghttp2_frame
+from native.pool cimport Endpoint, Pool
 from native.state cimport State
 
 cdef enum:
@@ -40,37 +40,6 @@ cdef struct Upcall:               # one request on its way; owned by its connect
     char *message                 # owned; grpc-message as it came
     char *details                 # owned; grpc-status-details-bin as it came
     int64_t started               # ns
-
-cdef class Endpoint:
-    cdef readonly str address
-    cdef bytes authority
-    cdef Upstream upstream        # None while not connected
-    cdef public object on_lost    # called when the connection has gone
-    cdef bint in_order            # by active checks; endpoints start so
-    cdef int64_t restored         # ns: when it came back, or will; from then on it starts slowly
-    cdef readonly Histogram answers   # ns each
-    cdef readonly uint32_t inflight
-    cdef double latency           # ns; exponentially weighted
-    cdef int64_t answered         # ns; when latency was last measured
-    cdef double p95               # ns; estimated
-    cdef uint32_t failures_in_row
-    cdef int64_t ejected_until    # ns
-    cdef readonly uint64_t requests
-    cdef readonly uint64_t failures
-    cdef readonly uint64_t ejections
-    cdef bint available(self, int64_t now) noexcept
-    cdef void judge(self, bint good, int64_t took, int64_t now) noexcept
-    cdef void outlast(self, int64_t took, int64_t now) noexcept
-
-cdef class Pool:
-    cdef list endpoints
-    cdef uint64_t random
-    cdef double budget            # retries that may still be made
-    cdef readonly uint64_t retries
-    cdef double hedge_share       # hedged requests per request; 0: off
-    cdef double hedge_budget      # that may still be made
-    cdef readonly uint64_t hedges
-    cdef Endpoint choose(self, Endpoint avoid, int64_t now)
 
 cdef class Upstream(Connection):
     cdef readonly Endpoint endpoint

@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from native.served import Remote, Served
 from native.pool import Pool
+from native.served import Remote, Served
 from proxy.config.schema import Config, ModelSettings
 from proxy.config.units import SECOND
 from proxy.config.upstream import parse_upstream

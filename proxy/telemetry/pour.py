@@ -6,8 +6,8 @@ from typing import Any
 
 from native.histogram import BOUNDS
 from native.pipeline import Server
+from native.pool import Endpoint
 from native.served import Served
-from native.upstream import Endpoint
 from proxy.models.catalog import BatchStatistics, Statistics
 from proxy.status import Code
 from proxy.telemetry.snapshot import (
