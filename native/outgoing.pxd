@@ -9,6 +9,7 @@ cdef enum:
     OWN_FIELDS = 9                # :method, :scheme, :path, :authority, content-type, te, grpc-timeout, and two ids
 
 cdef struct Outgoing:             # what they are made of
+    bint secure                   # over TLS
     const char *path
     size_t path_size
     const Buffer *metadata        # borrowed; the client's, as h2 kept it; NULL for none

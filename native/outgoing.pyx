@@ -34,7 +34,7 @@ cdef size_t request_headers(const Outgoing *o, bytes authority, int64_t now, ngh
     cdef int64_t left
     cdef int size
     nv[0] = header(":method", 7, <const char *>"POST", 4, STATIC)
-    nv[1] = header(":scheme", 7, <const char *>"http", 4, STATIC)
+    nv[1] = header(":scheme", 7, <const char *>"https", 5 if o.secure else 4, STATIC)
     nv[2] = header(":path", 5, o.path, o.path_size, STATIC_NAME)
     nv[3] = header(":authority", 10, <const char *>authority, len(authority), STATIC_NAME)
     nv[4] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)

@@ -60,6 +60,7 @@ cdef bint relay_begin(
     r.counters = counters
     r.http_status = -1
     r.status = -1
+    outgoing.secure = upstream.secure
     outgoing.path = path
     outgoing.path_size = path_size
     outgoing.metadata = &s.metadata

@@ -43,6 +43,7 @@ cdef struct Upcall:               # one request on its way; owned by its connect
 
 cdef class Upstream(Connection):
     cdef readonly Endpoint endpoint
+    cdef bint secure              # over TLS
     cdef Upcall *calls            # owned
     cdef Uplink *links            # owned: native.relay.Relay
     cdef int64_t pinged           # ns; when the PING that is not answered yet was sent; 0 for none

@@ -97,6 +97,7 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.link.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
+    outgoing.secure = upstream.secure
     outgoing.path = "/inference.GRPCInferenceService/ModelInfer"
     outgoing.path_size = 42
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
@@ -419,7 +420,8 @@ cdef class Upstream(Connection):
         self.conn.opened = mw_now_ns()
         self.conn.active = self.conn.opened
         self.conn.handshaken = True
-        if transport.get_extra_info("sslcontext") is None:
+        self.secure = transport.get_extra_info("sslcontext") is not None
+        if not self.secure:
             socket = transport.get_extra_info("socket")
             self.conn.fd = socket.fileno() if socket is not None else -1
         if nghttp2_session_client_new2(&self.conn.session, CALLBACKS, &self.conn, OPTIONS) != 0:

@@ -17,6 +17,7 @@ from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.asking import unreachable
+from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
 from proxy.server.tls import clients, load_material
 
@@ -38,9 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     except ProblemsFound as found:
         inventory = Inventory((), found.problems, ())
     certificate, tls_problems = _certificate(config)
-    problems = [*inventory.problems, *tls_problems, *(p for model in inventory.models for p in probe(model.artifact))]
-    notes = (*inventory.notes, *(certificate.notes(utc_now()) if certificate else ()))
-    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(config))
+    shown, bad_files = examine(config) if config else ([], [])
+    problems = [*inventory.problems, *tls_problems, *bad_files]
+    problems += [p for model in inventory.models for p in probe(model.artifact)]
+    certificates = [*([certificate] if certificate else []), *shown]
+    notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
+    # with files that cannot be read, asking would only tell them again
+    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
     problems += upstream_problems
     notes += upstream_notes
     if arguments.json:
@@ -70,9 +75,12 @@ async def _ask_upstreams(
         models = await Remotes(config, patience=0).open()
     except ProblemsFound as found:
         problems = found.problems
-    texts = {*config.upstreams, *(text for settings in config.models.values() for text in settings.upstreams)}
-    silent = texts - {problem.where for problem in problems}
-    return models, problems, tuple(await unreachable([parse_upstream(text) for text in sorted(silent)]))
+    sections = [(config.upstreams, config.upstream_tls)]
+    sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
+    told = {problem.where for problem in problems}
+    addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
+    silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
+    return models, problems, tuple(await unreachable(silent))
 
 
 def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:

@@ -16,6 +16,7 @@ def print_ready(application: Application) -> None:
         states = guards(application.config, model.checked)
         batching = f"batches of {model.checked.settings.batching.max}" if model.served.batchable else "one by one"
         anomaly = model.checked.settings.anomaly
+        over = " over TLS" if application.config.upstream_tls_of(model.served.name) else ""
         profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
         where = [f"{text}{'' if text in connected else ', not connected yet'}" for text in model.upstreams]
         rows.append(
@@ -23,7 +24,7 @@ def print_ready(application: Application) -> None:
                 model.served.name,
                 model.served.version,
                 "\n".join(where) or "ONNX Runtime",
-                f"upstream, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
+                f"upstream{over}, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
                 profile,
                 states["deadline"] if states["deadline"] != OFF else "the client's",
                 states["fallback"] if states["fallback"] != OFF else "none",

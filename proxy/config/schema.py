@@ -305,6 +305,11 @@ class Config(Section):
             )
         return self
 
+    def upstream_tls_of(self, name: str) -> UpstreamTls | None:
+        """TLS towards the upstreams of a model, its own or the server's; None for plain text."""
+        settings = self.settings(name)
+        return settings.upstream_tls if settings.upstreams else self.upstream_tls
+
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""
         return self.models.get(name) or ModelSettings()

@@ -41,7 +41,7 @@ class UpstreamTls(Section):
     key: Path | None = Field(default=None, strict=False)
     """PEM, not encrypted: of certificate."""
     server_name: str | None = Field(default=None, min_length=1)
-    """The name in the upstreams' certificates, where it is not the host they are reached at."""
+    """The name in the upstreams' certificates and in :authority, where it is not the host they are reached at."""
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:

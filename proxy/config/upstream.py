@@ -4,6 +4,7 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
+from proxy.config.tls import UpstreamTls
 from proxy.config.units import UnitError
 
 HOW = "Write host:port, dns:///name:port or unix:/path/of.sock"
@@ -17,6 +18,8 @@ class UpstreamAddress:
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: UpstreamTls | None = None
+    """How it is spoken to; None for plain text."""
     ip: str = ""
     """The one of the addresses behind the name that an endpoint stands for; empty for whichever is resolved first."""
 
@@ -28,30 +31,37 @@ class UpstreamAddress:
     @property
     def authority(self) -> str:
         """What :authority says: the name that was configured, never what it resolved to."""
-        if self.path:
-            return "localhost"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.server_name if self.path else _joined(self.server_name, self.port)
+
+    @property
+    def server_name(self) -> str:
+        """The name it is asked for, and that its certificate must hold."""
+        return (self.tls.server_name if self.tls else None) or self.host or "localhost"
 
     @property
     def target(self) -> str:
         """The same address as grpcio writes it."""
         if self.ip:
-            return f"ipv6:[{self.ip}]:{self.port}" if ":" in self.ip else f"ipv4:{self.ip}:{self.port}"
-        return f"unix:{self.path}" if self.path else f"dns:///{self.authority}"
+            return f"{'ipv6' if ':' in self.ip else 'ipv4'}:{_joined(self.ip, self.port)}"
+        return f"unix:{self.path}" if self.path else f"dns:///{_joined(self.host, self.port)}"
 
 
-def parse_upstream(text: str) -> UpstreamAddress:
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_upstream(text: str, tls: UpstreamTls | None = None) -> UpstreamAddress:
     """Raises UnitError where `text` is no address."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path.startswith("/") or "\0" in path:
             raise UnitError(f"{text!r} is not an absolute path", HOW)
-        return UpstreamAddress(text, path=path)
+        return UpstreamAddress(text, path=path, tls=tls)
     host, colon, port = text.removeprefix("dns:///").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UnitError(f"{text!r} is not an upstream address", HOW)
-    return UpstreamAddress(text, host=host, port=int(port))
+    return UpstreamAddress(text, host=host, port=int(port), tls=tls)
 
 
 async def resolve(address: UpstreamAddress) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from proxy.config.upstream import UpstreamAddress
+from proxy.route.credentials import channel_credentials
 from proxy.server.protocol import message_class
 
 # A channel that has failed tries again within this time; grpc's own pauses grow to two minutes.
@@ -13,16 +14,16 @@ LONGEST_RECONNECT_MS = 2000
 
 
 def open_channel(address: UpstreamAddress) -> grpc.aio.Channel:
-    """A connection of its own to one upstream; the caller closes it."""
-    return grpc.aio.insecure_channel(
-        address.target,
-        options=[
-            ("grpc.default_authority", address.authority),
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
-            ("grpc.enable_http_proxy", 0),
-        ],
-    )
+    """A connection of its own to one upstream; the caller closes it. Raises ProblemsFound of files of upstream_tls."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.default_authority", address.authority),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.max_reconnect_backoff_ms", LONGEST_RECONNECT_MS),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if address.tls is None:
+        return grpc.aio.insecure_channel(address.target, options=options)
+    return grpc.aio.secure_channel(address.target, channel_credentials(address.tls), options=options)
 
 
 def method(channel: grpc.aio.Channel, path: str, request: str, response: str) -> Callable[..., Any]:

@@ -3,17 +3,36 @@
 import asyncio
 import logging
 import random
+from typing import Any, cast
+
+from native.pool import Endpoint
 
 from native.h2 import Listener
-from native.pool import Endpoint
 from native.upstream import BufferedUpstream
+from proxy.certificate import is_http2
 from proxy.config.upstream import UpstreamAddress, resolve
+from proxy.problem import ProblemsFound
+from proxy.route.credentials import client_context
 
 log = logging.getLogger("modelward.upstream")
 
 CONNECT_SECONDS = 5.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
+# A peer that does not answer our goodbye is not waited for any longer.
+GOODBYE_SECONDS = 5.0
+
+
+class SecureUpstream(BufferedUpstream):
+    """A connection that is HTTP/2 by agreement (ALPN); any other carries no request."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not is_http2(transport.get_extra_info("ssl_object")):
+            cast(asyncio.Transport, transport).abort()
+            return
+        super().connection_made(transport)
 
 
 class Connector:
@@ -31,6 +50,7 @@ class Connector:
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         said = False
         while True:
@@ -38,34 +58,54 @@ class Connector:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._connect()
-            except (OSError, TimeoutError) as error:
+            except (OSError, TimeoutError, ProblemsFound) as error:
                 if not said:
                     log.warning("upstream %s cannot be reached: %s; trying on", self.address.text, error)
                     said = True
                 self.tried.set()
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, LONGEST_PAUSE)
+                pause = await _rest(pause)
                 continue
             log.info("upstream %s is connected", self.address.text)
-            pause, said = FIRST_PAUSE, False
+            said = False
+            since = loop.time()
             self.tried.set()
             await self._lost.wait()
+            # an upstream that dislikes our certificate says so only after the handshake, by closing
+            pause = await _rest(pause) if loop.time() - since < LONGEST_PAUSE else FIRST_PAUSE
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         # resolved anew for every connection: where a name moves, the next connection follows
         host = (await resolve(self.address))[0]
 
-        def protocol() -> BufferedUpstream:
-            return BufferedUpstream(self._listener, self.endpoint)
+        tls = self.address.tls
 
+        def protocol() -> BufferedUpstream:
+            return (BufferedUpstream if tls is None else SecureUpstream)(self._listener, self.endpoint)
+
+        secure: dict[str, Any] = {}
+        if tls is not None:
+            secure = {
+                "ssl": client_context(tls),
+                "server_hostname": self.address.server_name,
+                "ssl_shutdown_timeout": GOODBYE_SECONDS,
+            }
+        transport: asyncio.Transport
         if self.address.path:
-            _, self._upstream = await loop.create_unix_connection(protocol, host)
+            transport, self._upstream = await loop.create_unix_connection(protocol, host, **secure)
         else:
-            _, self._upstream = await loop.create_connection(protocol, host, self.address.port)
+            transport, self._upstream = await loop.create_connection(protocol, host, self.address.port, **secure)
+        if tls is not None and not is_http2(transport.get_extra_info("ssl_object")):
+            raise ConnectionError("it does not speak HTTP/2 over TLS (no ALPN h2)")
 
     def close(self) -> None:
         self._task.cancel()
         self.endpoint.on_lost = None
         if self._upstream is not None:
             self._upstream.abort()
+
+
+async def _rest(pause: float) -> float:
+    """Waits about as long; how long to wait the next time."""
+    await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+    return min(2 * pause, LONGEST_PAUSE)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from native.pool import Endpoint
+
 from proxy.config.upstream import UpstreamAddress
 from proxy.telemetry import pour
 from proxy.telemetry.snapshot import EndpointSnapshot

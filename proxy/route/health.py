@@ -5,11 +5,12 @@ import logging
 import random
 
 import grpc
-
 from native.pool import Endpoint
+
 from proxy.config.schema import Health
 from proxy.config.units import SECOND
 from proxy.config.upstream import UpstreamAddress
+from proxy.problem import ProblemsFound
 from proxy.route.channel import method, open_channel
 from proxy.server.protocol import INFERENCE_SERVICE
 
@@ -35,13 +36,27 @@ class HealthCheck:
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
-        async with open_channel(self._address) as channel:
-            while True:
-                # jittered, so that the checks of many endpoints, or of many of us, do not come in step
-                await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))
-                # where there is no connection nothing is sent: that is the connector's matter
-                if self._endpoint.connected:
-                    self.judge(await self.failure(channel))
+        while True:
+            try:
+                async with open_channel(self._address) as channel:
+                    await self._check(channel)
+            except ProblemsFound as found:
+                self.judge(str(found))
+                await self._rest()
+
+    async def _check(self, channel: grpc.aio.Channel) -> None:
+        """Until a check fails: the next channel reads the files of upstream_tls anew, which may be the reason."""
+        failure = ""
+        while not failure:
+            await self._rest()
+            # where there is no connection nothing is sent: that is the connector's matter
+            if self._endpoint.connected:
+                failure = await self.failure(channel)
+                self.judge(failure)
+
+    async def _rest(self) -> None:
+        # jittered, so that the checks of many endpoints, or of many of us, do not come in step
+        await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))
 
     async def failure(self, channel: grpc.aio.Channel) -> str:
         """Why the upstream does not serve, or "". One that has neither method is taken at its word: it answers."""

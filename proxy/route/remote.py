@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from native.pool import Pool
+
 from native.served import Remote, Served
 from proxy.config.schema import Config, ModelSettings
+from proxy.config.tls import UpstreamTls
 from proxy.config.units import SECOND
-from proxy.config.upstream import parse_upstream
+from proxy.config.upstream import UpstreamAddress, parse_upstream
 from proxy.fallback.value import FallbackValue
 from proxy.models.artifact import Artifact
 from proxy.models.inventory import CheckedModel, CheckedRung
 from proxy.models.opening import OpenModel, apply_settings
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.asking import Waiting, ask
+from proxy.route.credentials import examine
 from proxy.route.group import Group
 from proxy.route.metadata import RemoteModel, declared, describe, models_of
 from proxy.route.profile import load_profile
@@ -45,7 +48,7 @@ class Remotes:
         self._config = config
         self._patience = config.health.startup / SECOND if patience is None else patience
         self._waiting = waiting
-        self._pools: dict[tuple[str, ...], RemotePool] = {}
+        self._pools: dict[tuple[tuple[UpstreamAddress, ...], float], RemotePool] = {}
 
     @property
     def pools(self) -> list[RemotePool]:
@@ -53,13 +56,16 @@ class Remotes:
 
     async def open(self) -> list[OpenModel]:
         """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem."""
-        wanted = {name: s.upstreams for name, s in self._config.models.items() if s.upstreams}
+        _, bad_files = examine(self._config)
+        if bad_files:
+            raise ProblemsFound(bad_files)
+        wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
         if self._config.upstreams:
-            addresses = [parse_upstream(text) for text in self._config.upstreams]
+            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
             for name in await ask(models_of, addresses, "the list of its models", self._patience, self._waiting):
-                wanted.setdefault(name, self._config.upstreams)
+                wanted.setdefault(name, addresses)
         opened = await asyncio.gather(
-            *(self._open(name, upstreams) for name, upstreams in wanted.items()), return_exceptions=True
+            *(self._open(name, addresses) for name, addresses in wanted.items()), return_exceptions=True
         )
         problems: dict[Problem, None] = {}
         models: list[OpenModel] = []
@@ -76,17 +82,20 @@ class Remotes:
 
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""
-        return self._pool(self._config.upstreams, ModelSettings()).pool if self._config.passthrough else None
+        if not self._config.passthrough:
+            return None
+        addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+        return self._pool(addresses, ModelSettings()).pool
 
-    async def _open(self, name: str, upstreams: tuple[str, ...]) -> OpenModel:
+    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> OpenModel:
         settings = self._config.settings(name)
-        described = await self._described(name, settings, upstreams)
+        described = await self._described(name, settings, addresses)
         version = described.versions[-1] if described.versions else "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
         profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
-        served = Served(name, version, Remote(inputs, outputs, self._pool(upstreams, settings).pool))
-        artifact = Artifact(Path(upstreams[0]), b"", "", described.inputs, described.outputs, 0)
+        served = Served(name, version, Remote(inputs, outputs, self._pool(addresses, settings).pool))
+        artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedModel(
             name,
             int(version) if version.isdigit() else 1,
@@ -97,21 +106,20 @@ class Remotes:
             self._rungs(name, settings, described),
         )
         apply_settings(served, checked)
-        return OpenModel(checked, served, "", upstreams, described.source)
+        return OpenModel(checked, served, "", tuple(a.text for a in addresses), described.source)
 
-    async def _described(self, name: str, settings: ModelSettings, upstreams: tuple[str, ...]) -> RemoteModel:
+    async def _described(self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]) -> RemoteModel:
         if settings.signature is not None:
             return declared(name, settings.signature)
-        addresses = [parse_upstream(text) for text in upstreams]
         what = f"the signature of model {name}"
         return await ask(lambda a: describe(a, name), addresses, what, self._patience, self._waiting)
 
-    def _pool(self, upstreams: tuple[str, ...], settings: ModelSettings) -> RemotePool:
+    def _pool(self, addresses: list[UpstreamAddress], settings: ModelSettings) -> RemotePool:
         """Models with the same upstreams share their connections, unless they hedge differently."""
         share = settings.hedging.budget if settings.hedging else 0.0
-        key = (*upstreams, f"hedge {share}")
+        key = (tuple(addresses), share)
         if key not in self._pools:
-            groups = tuple(Group(parse_upstream(text)) for text in dict.fromkeys(upstreams))
+            groups = tuple(Group(address) for address in dict.fromkeys(addresses))
             self._pools[key] = RemotePool(groups, Pool([], share))
         return self._pools[key]
 
@@ -136,3 +144,7 @@ class Remotes:
             before = pools.get(pool.name, PoolSnapshot())
             pools[pool.name] = PoolSnapshot(before.retries + pool.pool.retries, before.hedges + pool.pool.hedges)
         return endpoints, pools
+
+
+def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:
+    return [parse_upstream(text, tls) for text in upstreams]
