@@ -5,9 +5,8 @@ import logging
 import random
 from typing import Any, cast
 
-from native.pool import Endpoint
-
 from native.h2 import Listener
+from native.pool import Endpoint
 from native.upstream import BufferedUpstream
 from proxy.certificate import is_http2
 from proxy.config.upstream import UpstreamAddress, resolve

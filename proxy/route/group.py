@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from native.pool import Endpoint
-
 from proxy.config.upstream import UpstreamAddress
 from proxy.telemetry import pour
 from proxy.telemetry.snapshot import EndpointSnapshot

@@ -5,8 +5,8 @@ import logging
 import random
 
 import grpc
-from native.pool import Endpoint
 
+from native.pool import Endpoint
 from proxy.config.schema import Health
 from proxy.config.units import SECOND
 from proxy.config.upstream import UpstreamAddress

@@ -5,9 +5,8 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
-from native.pool import Pool
-
 from native.h2 import Listener
+from native.pool import Pool
 from proxy.config.schema import Health
 from proxy.config.upstream import resolve
 from proxy.route.connector import Connector

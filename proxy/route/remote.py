@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from native.pool import Pool
-
 from native.served import Remote, Served
 from proxy.config.schema import Config, ModelSettings
 from proxy.config.tls import UpstreamTls

@@ -6,12 +6,12 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
-from native.pool import Endpoint
 
 from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
+from native.pool import Endpoint
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
