@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from native.pool import Endpoint
 
+from native.pool import Endpoint
 from proxy.config.schema import Health
 from proxy.config.upstream import parse_upstream
 from proxy.route.channel import open_channel
