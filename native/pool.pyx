@@ -99,6 +99,10 @@ cdef class Pool:
         """Requests from now on go to these; those under way end where they are, since their connection knows its endpoint."""
         self.endpoints = list(endpoints)
 
+    def next(self, int64_t now):
+        """The endpoint that a request at `now` (ns, monotonic) would go to, None where there is none: for tests."""
+        return self.choose(None, now)
+
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
         cdef uint32_t n = 0, usable = 0, connected = 0, pick
