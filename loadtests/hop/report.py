@@ -18,10 +18,10 @@ METHOD = """\
 CPU time per request of each proxy's whole process tree (threads' schedstat), on loopback, load by h2load: medians of
 alternating rounds after a warm-up round, all proxies running throughout. Behind all of them is one nghttpd that serves
 one and the same answer from a file; its own CPU time is not counted. The request is the same 156-byte ModelInferRequest
-of one row. A gRPC client checks an answer of each before and after, and the bytes of all answers are counted in
+of one row. A gRPC client checks an answer of each before and after; the bytes of all answers are counted in
 between. The ratio is to the first line; req/s and latency are what the client saw, on the cores that client, proxy and
-upstream share: they say little about the proxy. With one stream at a time a round costs two or three times as much where
-the scheduler lets the three processes sleep and wake across cores as where it does not: the spread shows both."""
+upstream share: they say little about the proxy. With one stream at a time a round costs two or three times as much
+where the scheduler lets the three processes sleep and wake across cores as where it does not: the spread shows both."""
 
 
 def bars(lanes: Sequence[Lane]) -> list[Bar]:
