@@ -9,6 +9,7 @@ from typing import cast
 from native.h2 import BufferedConnection, Listener
 from proxy.certificate import is_http2
 from proxy.server.tls import LiveMaterial
+from proxy.telemetry.snapshot import TlsSnapshot
 
 log = logging.getLogger("modelward.tls")
 
@@ -61,6 +62,12 @@ class TlsAcceptor:
         self._socket.close()
         for handshake in self._handshakes:
             handshake.cancel()
+
+    def figures(self) -> TlsSnapshot:
+        """What there is to count, and until when the certificate is good."""
+        material = self._material
+        end = material.current.certificate.not_after.timestamp()
+        return TlsSnapshot(end, material.reloads, material.failures, self.failures)
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):

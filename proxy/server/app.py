@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -149,7 +150,8 @@ class Application:
         """All counters at this moment."""
         if self.server is None:
             return Snapshot()
-        return snapshot(self.server, [model.served for model in self.models], *self._remotes.figures())
+        figures = snapshot(self.server, [model.served for model in self.models], *self._remotes.figures())
+        return replace(figures, tls=self._listening.figures()) if isinstance(self._listening, TlsAcceptor) else figures
 
     def _load(self, progress: Progress) -> list[OpenModel]:
         inventory = take_inventory(self.config)

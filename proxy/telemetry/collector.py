@@ -52,10 +52,24 @@ TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
 def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
+    yield from _tls(snapshot)
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
     yield from _upstreams(snapshot)
     yield from _triton(snapshot)
+
+
+def _tls(snapshot: Snapshot) -> Iterator[Family]:
+    if (tls := snapshot.tls) is None:
+        return
+    end = Family("modelward_tls_certificate_not_after_seconds", "gauge", "Until when clients may trust it, since 1970")
+    reloads = Family("modelward_tls_reloads", "counter", "Certificate files that changed, loaded or not", ("result",))
+    handshakes = Family("modelward_tls_handshake_failures", "counter", "TLS handshakes that failed or took too long")
+    end.add((), tls.not_after)
+    reloads.add(("loaded",), tls.reloads)
+    reloads.add(("failed",), tls.failed_reloads)
+    handshakes.add((), tls.failed_handshakes)
+    yield from (end, reloads, handshakes)
 
 
 def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:

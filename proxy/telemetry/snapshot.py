@@ -82,9 +82,20 @@ class PoolSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSnapshot:
+    """Of the listener."""
+
+    not_after: float  # gauge: seconds since 1970; the certificate's end
+    reloads: int = 0
+    failed_reloads: int = 0
+    failed_handshakes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = 0  # gauge
     connections: int = 0  # gauge
+    tls: TlsSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     pools: Mapping[str, PoolSnapshot] = field(default_factory=dict)  # by addresses as configured, with commas

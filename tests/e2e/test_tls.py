@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,7 @@ def test_a_peer_that_does_not_finish_its_handshake_is_let_go(tmp_path: Path, pai
             wait_until(lambda: server.metric("modelward_connections") == 1, "the connection to be counted")
             assert silent.recv(1) == b""
         wait_until(lambda: server.metric("modelward_connections") == 0, "the connection to be forgotten")
+        wait_until(lambda: server.metric("modelward_tls_handshake_failures_total") == 1, "the failure to be counted")
 
 
 def test_connections_that_have_not_shaken_hands_count_against_their_peers_limit(
@@ -214,6 +216,8 @@ def test_a_broken_new_certificate_leaves_the_old_one(
         pair.certificate.write_text("no certificate")
         wait_until(lambda: live(server).failures == 1, "the broken file to be seen")
         assert serial(server.grpc, authority) == before
+        assert server.metric("modelward_tls_reloads_total", result="failed") == 1
+        assert server.metric("modelward_tls_certificate_not_after_seconds") > time.time()
         (line,) = [record.getMessage() for record in caplog.records if record.name == "modelward.tls"]
         assert "the old certificate stays" in line and str(pair.certificate) in line
 

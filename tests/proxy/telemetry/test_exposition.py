@@ -20,6 +20,7 @@ from proxy.telemetry.snapshot import (
     ModelSnapshot,
     PoolSnapshot,
     Snapshot,
+    TlsSnapshot,
     VersionSnapshot,
 )
 from tests.proxy.server.catalogs import FRAUD_STATISTICS
@@ -43,6 +44,7 @@ SNAPSHOT = Snapshot(
         OTHER_MODEL: ModelSnapshot(versions={"": VersionSnapshot(requests={"NOT_FOUND": 3})}),
     },
     inflight=11,
+    tls=TlsSnapshot(not_after=1.9e9, reloads=3, failed_reloads=1, failed_handshakes=8),
     connections=12,
     endpoints={
         "127.0.0.1:9001": EndpointSnapshot(
@@ -95,6 +97,9 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_hedges": {frozenset({"pool"})},
         "modelward_inflight": {frozenset()},
         "modelward_connections": {frozenset()},
+        "modelward_tls_certificate_not_after_seconds": {frozenset()},
+        "modelward_tls_reloads": {frozenset({"result"})},
+        "modelward_tls_handshake_failures": {frozenset()},
         "nv_inference_request_success": per_version,
         "nv_inference_request_failure": per_version,
         "nv_inference_count": per_version,
