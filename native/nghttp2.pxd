@@ -109,6 +109,7 @@ cdef extern from "nghttp2/nghttp2.h":
     int nghttp2_session_want_write(nghttp2_session *)
     int nghttp2_session_consume(nghttp2_session *, int32_t, size_t)
     int nghttp2_session_consume_connection(nghttp2_session *, size_t)
+    int nghttp2_session_consume_stream(nghttp2_session *, int32_t, size_t)
     int nghttp2_session_set_local_window_size(nghttp2_session *, uint8_t, int32_t, int32_t)
     void *nghttp2_session_get_stream_user_data(nghttp2_session *, int32_t)
     int nghttp2_session_set_stream_user_data(nghttp2_session *, int32_t, void *)

@@ -12,4 +12,4 @@ cdef class Server(State):
     cdef object loop
     cdef public Pool passthrough  # answers the methods that are not known here; None: they are refused
     cdef void begin_cold(self, Stream *s) noexcept
-    cdef void begin_relay(self, Stream *s, bytes path) noexcept
+    cdef int begin_relay(self, Stream *s, bytes path) except -1

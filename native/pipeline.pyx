@@ -481,7 +481,7 @@ cdef class Server(State):
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
 
-    cdef void begin_relay(self, Stream *s, bytes path) noexcept:
+    cdef int begin_relay(self, Stream *s, bytes path) except -1:
         """The upstream answers, whatever is asked: the bytes are not looked at."""
         cdef list headers = <list><object>s.call
         cdef bytes name, value
@@ -496,6 +496,7 @@ cdef class Server(State):
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
         elif not relay_begin(self, s, self.passthrough, path, len(path), &self.other, due_of(s)):
             refuse_for(s, REASON_NO_UPSTREAM, "no upstream server can be reached")
+        return 0
 
     def end_cold(self, task):
         """The coroutine of a cold call has ended."""

@@ -101,10 +101,6 @@ cdef void detach(Relay *r) noexcept:
     release(upstream.conn.wire, &r.out)
     release(upstream.conn.wire, &r.answer)
     r.out_sent = 0
-    if upstream.conn.session != NULL:
-        nghttp2_session_consume_connection(upstream.conn.session, r.withheld)
-        mark(&upstream.conn)
-    r.withheld = 0
 
 
 cdef void reset_upstream(Relay *r) noexcept:
@@ -226,7 +222,7 @@ cdef inline bint slow(const Stream *s) noexcept:
 cdef void open_upstream_window(Relay *r) noexcept:
     cdef Upstream upstream = <Upstream>r.upstream
     if r.withheld and not slow(r.down):
-        nghttp2_session_consume(upstream.conn.session, r.id, r.withheld)
+        nghttp2_session_consume_stream(upstream.conn.session, r.id, r.withheld)
         r.withheld = 0
         mark(&upstream.conn)
 
@@ -275,10 +271,12 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
 
 
 cdef bint on_data(Uplink *link, const uint8_t *data, size_t size) noexcept:
-    """Returns whether the bytes are dealt with; those of a slow client's stream are given back to the window later."""
+    """Returns whether both windows are to be opened. A slow client's stream keeps its own shut, and never the connection's:
+    the answers to others come through it too."""
     cdef Relay *r = <Relay *>link
     if r.down == NULL or r.http_status != 200:
         return True
+    nghttp2_session_consume_connection((<Upstream>r.upstream).conn.session, size)
     r.withheld += size
     take(r, data, size)
     if r.down != NULL:

@@ -17,7 +17,7 @@ cdef struct Uplink:               # what the user data of every upstream stream 
 
 cdef struct Handlers:             # who takes what an upstream stream brings, where that is no Upcall
     int (*header)(Uplink *, const uint8_t *name, size_t, const uint8_t *value, size_t) noexcept   # as nghttp2's own
-    bint (*data)(Uplink *, const uint8_t *, size_t) noexcept   # False: the window is opened later, by whoever says so
+    bint (*data)(Uplink *, const uint8_t *, size_t) noexcept   # False: it sees to the windows itself
     void (*frame)(Uplink *, const nghttp2_frame *) noexcept    # HEADERS and DATA, when they are complete
     void (*closed)(Uplink *, uint32_t error, bint lost) noexcept   # the last call: leaves `Upstream.links` and is freed
 

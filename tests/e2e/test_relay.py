@@ -68,8 +68,8 @@ class Peer(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def listening(peer: Peer) -> Iterator[tuple[str, grpc.Server]]:
-    server = grpc.server(ThreadPoolExecutor(16), handlers=[peer], options=UNLIMITED)
+def listening(peer: Peer, threads: int = 16) -> Iterator[tuple[str, grpc.Server]]:
+    server = grpc.server(ThreadPoolExecutor(threads), handlers=[peer], options=UNLIMITED)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -86,10 +86,12 @@ def in_front(**settings: Any) -> Iterator[EmbeddedServer]:
 
 
 @contextlib.contextmanager
-def relayed(behaviour: Behaviour, **settings: Any) -> Iterator[tuple[Peer, EmbeddedServer, grpc.Channel]]:
+def relayed(
+    behaviour: Behaviour, threads: int = 16, **settings: Any
+) -> Iterator[tuple[Peer, EmbeddedServer, grpc.Channel]]:
     """A peer, Modelward in front of it, and a channel to Modelward; nothing may be left behind in it."""
     peer = Peer(behaviour)
-    with listening(peer) as (address, _), in_front(upstreams=f"[{address}]", **settings) as server:
+    with listening(peer, threads) as (address, _), in_front(upstreams=f"[{address}]", **settings) as server:
         with grpc.insecure_channel(server.grpc, UNLIMITED) as channel:
             yield peer, server, channel
         nothing_is_left(server)
@@ -455,6 +457,27 @@ def test_a_slow_upstream_holds_its_client_back() -> None:
         assert int(next(call).infer_response.id) > TOTAL
         done.set()
         assert most[0] < BOUND
+
+
+def test_clients_that_do_not_read_stall_nobody_else() -> None:
+    def much(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        if REQUEST.FromString(next(messages)).id == "quick":
+            yield answer("quick")
+            return
+        for _ in range(16 * MiB // PIECE):
+            sent[0] += PIECE
+            yield answer("slow", bytes(PIECE))
+
+    sent = [0]
+    with relayed(much, threads=32) as (_, _, channel):
+        slow = [stream(channel)(iter([asked(i)]), timeout=60) for i in range(20)]
+        for call in slow:
+            next(call)
+        stands_still(sent)
+        quick = stream(channel)(iter([request("decoupled", {"x": ROW}, id="quick")]), timeout=5)
+        assert ids(quick) == ["quick"]
+        for call in slow:
+            call.cancel()
 
 
 def stands_still(count: list[int]) -> None:
