@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -58,6 +58,12 @@ race: $(VENV)/.tested
 
 hop: $(VENV)/.tested
 	$(PY) -m loadtests.hop $(HOP)
+
+hedge: $(VENV)/.tested
+	$(PY) -m loadtests.hedge $(HEDGE)
+
+through: $(VENV)/.tested
+	$(PY) -m loadtests.through $(THROUGH)
 
 slow: $(VENV)/.tested
 	$(PY) -m loadtests.slow $(SLOW)
