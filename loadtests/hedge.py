@@ -34,7 +34,7 @@ SIGNATURE = (
 METHOD = f"""\
 {UPSTREAMS} grpc.aio servers answer after {USUAL_SECONDS * 1000:g} ms, and {SLOW_SHARE:.0%} of their answers
 after {SLOW_TIMES} times that, at random. A grpc.aio client keeps {AT_ONCE} requests under way through Modelward;
-times are the client's. Load is what the upstreams were asked, cancelled requests included, per request of the client."""
+times are the client's. Load is what the upstreams were asked, cancelled requests included, per client request."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ AT_ONCE = 100
 METHOD = f"""\
 Modelward in a process of its own in front of another one. A ModelStreamInfer carries messages of 250 KiB both ways, as
 fast as its client takes the answers; what counts is the growth of the resident set of the Modelward in between. Then
-calls of a model that takes seconds are cancelled by their client, {AT_ONCE} at a time, and the gauges must return to 0."""
+calls of a model that takes seconds are cancelled by their client, {AT_ONCE} at a time; every gauge must be 0 then."""
 
 
 def _message(model: str, rows: int) -> bytes:
