@@ -162,11 +162,8 @@ cdef struct Exchange:
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
     bint flagged
-    bint has_score
     bint reply_ready              # waits for its turn in a stream
-    bint timer_set
     double score
-    double p_value
     int64_t entered               # ns
     int64_t due                   # ns; absolute; 0 for none
     int64_t client_due            # ns; the client's own, less a margin; 0 for none

@@ -193,9 +193,7 @@ cdef bint room_score(State server, Exchange *x, Verdict *v, int64_t now) noexcep
         row += 1
     if worst_row < 0:
         return True
-    x.has_score = True
     x.score = worst.score
-    x.p_value = worst.p_value
     mw_histogram_record_score(&m.counters.score, worst.score)
     if worst.p_value > m.false_positive_rate:
         return True
