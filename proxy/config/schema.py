@@ -298,6 +298,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _hedging_has_upstreams(self) -> Self:
+        for name, settings in self.models.items():
+            if settings.hedging is not None and not (settings.upstreams or self.upstreams):
+                raise UnitError(
+                    f"models.{name}.hedging is set and there are no upstreams", "Set upstreams, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _passthrough_has_upstreams(self) -> Self:
         if self.passthrough and not self.upstreams:
             raise UnitError(

@@ -313,3 +313,8 @@ def test_a_model_that_the_repository_lacks_is_told_with_its_line_and_the_nearest
         "modelward.yaml:3: models.fruad: the repository has no model 'fruad'. Did you mean Fraud?",
         "modelward.yaml:6: models.lite.fallback[0].model: the repository has no model 'nothing'. It has Fraud, lite",
     ]
+
+
+def test_hedging_without_upstreams_is_refused(tmp_path: Path) -> None:
+    (told,) = problems(None, tmp_path, sets=["models.fraud.hedging={}"])
+    assert "models.fraud.hedging is set and there are no upstreams" in told
