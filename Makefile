@@ -52,12 +52,15 @@ typecheck: $(VENV)/.linted
 
 bench: $(VENV)/.tested
 	$(PY) -m loadtests.bench $(BENCH)
+	$(MAKE) --no-print-directory hop
 
 race: $(VENV)/.tested
 	$(PY) -m loadtests.race $(RACE)
 
 hop: $(VENV)/.tested
 	$(PY) -m loadtests.hop $(HOP)
+	$(PY) -m loadtests.hop --tls $(HOP)
+	$(PY) -m loadtests.hop.latency $(LATENCY)
 
 hedge: $(VENV)/.tested
 	$(PY) -m loadtests.hedge $(HEDGE)

@@ -17,14 +17,15 @@ from loadtests.hop.upstream import upstream
 from loadtests.race import rounds
 from loadtests.race.contestant import Absent, request
 from loadtests.race.report import rows, tables
-from loadtests.tools import client, h2load, machine, results
+from loadtests.tools import certificate, client, h2load, machine, results
 from loadtests.tools.h2load import Shape
 from loadtests.tools.process import free_ports
 
-MAKERS = (contestants.modelward, contestants.transport_spike, proxies.haproxy, proxies.nginx, proxies.envoy)
+SPEAKING_TLS = (contestants.modelward, proxies.haproxy, proxies.nginx, proxies.envoy)
 SHAPES = (report.BUSY, report.MANY_CONNECTIONS, report.ALONE)
 ONE_STREAM_SHARE = 0.1  # of the requests, where each waits for the one before
 TITLE = "One proxied hop: CPU per request, against general proxies"
+TLS_TITLE = "One proxied hop, TLS in front: CPU per request, against general proxies"
 
 
 def arguments() -> argparse.Namespace:
@@ -36,6 +37,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", action="append", metavar="NAME", help=f"beside {report.OURS}: HAProxy, nginx, ...")
     parser.add_argument("--with-envoy", action="store_true", help="install Envoy into .cache/envoy first (130 MB)")
+    parser.add_argument("--tls", action="store_true", help="TLS 1.3 in front of everybody, plain text behind")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     return parser.parse_args()
@@ -48,9 +50,12 @@ def race(options: argparse.Namespace) -> list[rounds.Lane]:
         port = free_ports(1)[0]
         with upstream(Path(folder), port) as behind:
             client.wait_until_answered(port, request(), behind)
-            chosen = [make(port) for make in MAKERS]
+            shown = certificate.make(Path(folder)) if options.tls else None
+            chosen = [make(port, shown) for make in SPEAKING_TLS]
+            if not options.tls:
+                chosen.insert(1, contestants.transport_spike(port))
             chosen = [c for c in chosen if c.name == report.OURS or not options.only or c.name in options.only]
-            with rounds.lined_up(chosen) as lanes:
+            with rounds.lined_up(chosen, trust=shown.trust if shown else None) as lanes:
                 rounds.run(lanes, _requests(options), options.rounds, status.update)
                 return lanes
 
@@ -75,7 +80,7 @@ def main() -> int:
     except Absent as reason:
         print(f"no race: {reason}", file=sys.stderr)
         return 2
-    shapes, bars = list(_requests(options)), report.bars(lanes)
+    shapes, bars = list(_requests(options)), report.bars(lanes, tls=options.tls)
     facts = {**machine.facts(), "proxies": proxies.versions()}
     data: dict[str, Any] = {
         **facts,
@@ -93,8 +98,9 @@ def main() -> int:
         rounds_run = f"{options.rounds} rounds of {options.requests:,} requests at most"
         body = "\n".join([text, "", "Promises:", "", *(f"- {bar}" for bar in bars)])
         command = machine.command("loadtests.hop")
-        document = results.document(TITLE, report.METHOD, {**facts, "rounds": rounds_run}, command, body)
-        results.write("hop", document, data)
+        title, name = (TLS_TITLE, "hop-tls") if options.tls else (TITLE, "hop")
+        document = results.document(title, report.METHOD, {**facts, "rounds": rounds_run}, command, body)
+        results.write(name, document, data)
     return 0
 
 

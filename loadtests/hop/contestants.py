@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from loadtests.race import spike
 from loadtests.race.contestant import Contestant
 from loadtests.race.ours import AMPLE, Start, serve
 from loadtests.tools import models
+from loadtests.tools.certificate import Certificate
 from loadtests.tools.process import Process, started
 
 GUARDS = "four limits, scan against the upstream's signature, score, deadline, fallback, metrics, health checks"
 
 
-def modelward(behind: int) -> Contestant:
+def modelward(behind: int, certificate: Certificate | None = None) -> Contestant:
     def prepare(folder: Path) -> Start:
         models.save_profile(folder / "profile.npz")
         settings = {
@@ -26,7 +28,9 @@ def modelward(behind: int) -> Contestant:
             "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
         }
         limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
-        config = {"limits": limits, "models": {models.MLP: settings}}
+        config: dict[str, Any] = {"limits": limits, "models": {models.MLP: settings}}
+        if certificate:
+            config["tls"] = {"certificate": str(certificate.certificate), "key": str(certificate.key)}
         return lambda port: serve(folder / "config.yaml", config, port)
 
     return Contestant("modelward", f"every guard on: {GUARDS}", prepare)

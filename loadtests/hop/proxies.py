@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadtests.race.contestant import Absent, Contestant
 from loadtests.race.ours import Start
+from loadtests.tools.certificate import Certificate
 from loadtests.tools.process import Process, started
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ defaults
   timeout server 10s
   timeout connect 1s
 frontend race
-  bind 127.0.0.1:{port} proto h2
+  bind 127.0.0.1:{port} {tls}
   default_backend upstream
 backend upstream
   server upstream 127.0.0.1:{upstream} proto h2
@@ -47,7 +48,7 @@ http {{
   limit_req_zone $binary_remote_addr zone=peers:1m rate=1000000r/s;
   upstream upstream {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{tls};
     location / {{ limit_req zone=peers burst=100000 nodelay; grpc_pass grpc://upstream; }}
   }}
 }}
@@ -58,7 +59,8 @@ static_resources:
   listeners:
   - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
     filter_chains:
-    - filters:
+    -{tls}
+      filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -93,31 +95,49 @@ static_resources:
 """
 
 
-def haproxy(upstream: int) -> Contestant:
+# what each says of its certificate, in the place that its configuration has for it
+ENVOY_TLS = """
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2]
+            tls_certificates:
+            - certificate_chain: {{filename: {c.certificate}}}
+              private_key: {{filename: {c.key}}}"""
+
+
+def haproxy(upstream: int, certificate: Certificate | None = None) -> Contestant:
     options = ["-db", "-f"]
-    return _proxy("HAProxy", "one thread, no limit", HAPROXY, upstream, find=_haproxy, options=options)
+    tls = f"ssl crt {certificate.both} alpn h2" if certificate else "proto h2"
+    return _proxy("HAProxy", "one thread, no limit", HAPROXY, upstream, tls, find=_haproxy, options=options)
 
 
-def nginx(upstream: int) -> Contestant:
-    return _proxy("nginx", "one worker, grpc_pass, limit_req", NGINX, upstream, find=_nginx, options=["-c"])
+def nginx(upstream: int, certificate: Certificate | None = None) -> Contestant:
+    tls = ""
+    if certificate:
+        tls = f" ssl; ssl_certificate {certificate.certificate}; ssl_certificate_key {certificate.key}"
+    return _proxy("nginx", "one worker, grpc_pass, limit_req", NGINX, upstream, tls, find=_nginx, options=["-c"])
 
 
-def envoy(upstream: int) -> Contestant:
+def envoy(upstream: int, certificate: Certificate | None = None) -> Contestant:
     about = f"of {ENVOY_WHEEL}: one worker, local_ratelimit"
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--config-path"]
-    return _proxy("Envoy", about, ENVOY, upstream, find=installed_envoy, options=options)
+    tls = ENVOY_TLS.format(c=certificate) if certificate else ""
+    return _proxy("Envoy", about, ENVOY, upstream, tls, find=installed_envoy, options=options)
 
 
 def _proxy(
-    name: str, about: str, template: str, upstream: int, *, find: Callable[[], str], options: Sequence[str]
+    name: str, about: str, template: str, upstream: int, tls: str, *, find: Callable[[], str], options: Sequence[str]
 ) -> Contestant:
-    """options: up to the path of the configuration, which comes last."""
+    """tls: what the template says of the certificate. options: up to the path of the configuration."""
 
     def prepare(folder: Path) -> Start:
         binary, config = find(), folder / "config.yaml"  # Envoy goes by the ending
 
         def start(port: int) -> AbstractContextManager[Process]:
-            config.write_text(template.format(port=port, upstream=upstream, folder=folder))
+            config.write_text(template.format(port=port, upstream=upstream, folder=folder, tls=tls))
             return started(name, [binary, *options, str(config)])
 
         return start

@@ -26,11 +26,16 @@ class WrongAnswer(RuntimeError):
 
 @dataclass(frozen=True)
 class Running:
-    """A started contestant. answer_bytes: framed size of each answer, 0 where every request is refused."""
+    """A started contestant.
+
+    answer_bytes: framed size of each answer, 0 where every request is refused. trust: PEM of its certificate's
+    authority; None where it speaks plain text.
+    """
 
     process: Process
     port: int
     answer_bytes: int
+    trust: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ class Contestant:
     status: str = "OK"
 
 
-def check(contestant: Contestant, port: int) -> int:
+def check(contestant: Contestant, port: int, trust: bytes | None = None) -> int:
     """Asks once with a real client; the framed size of the answer, 0 for a refusal. Raises WrongAnswer."""
     message = request()
-    with client.channel(port) as opened:
+    with client.channel(port, trust) as opened:
         got = client.status(opened, message)
         if got != contestant.status:
             raise WrongAnswer(f"{contestant.name}: status {got} instead of {contestant.status}")

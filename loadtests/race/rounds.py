@@ -53,8 +53,11 @@ class Lane:
 
 
 @contextmanager
-def lined_up(contestants: Sequence[Contestant]) -> Iterator[list[Lane]]:
-    """Starts those that can run here, all of them at once; says of the others why they do not."""
+def lined_up(contestants: Sequence[Contestant], trust: bytes | None = None) -> Iterator[list[Lane]]:
+    """Starts those that can run here, all of them at once; says of the others why they do not.
+
+    trust: PEM of the authority of their certificates, where they speak TLS.
+    """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-race-")))
         lanes = []
@@ -68,8 +71,8 @@ def lined_up(contestants: Sequence[Contestant]) -> Iterator[list[Lane]]:
                 continue
             port = free_ports(1)[0]
             process = stack.enter_context(start(port))
-            client.wait_until_answered(port, request(), process)
-            lanes.append(Lane(contestant, Running(process, port, check(contestant, port))))
+            client.wait_until_answered(port, request(), process, trust=trust)
+            lanes.append(Lane(contestant, Running(process, port, check(contestant, port, trust), trust)))
         yield lanes
 
 
@@ -88,14 +91,14 @@ def run(lanes: Sequence[Lane], requests: dict[Shape, int], rounds: int, progress
                     if number >= WARM_UP_ROUNDS:
                         lane.samples.setdefault(shape, []).append(sample)
     for lane in lanes:
-        check(lane.contestant, lane.running.port)
+        check(lane.contestant, lane.running.port, lane.running.trust)
 
 
 def _sample(lane: Lane, body: Path, shape: Shape, count: int) -> Sample:
     running = lane.running
     requests = max(FEWEST_REQUESTS, round(count * lane.contestant.share))
     before = running.process.cpu_ns()
-    load = h2load.run(running.port, body, requests, shape)
+    load = h2load.run(running.port, body, requests, shape, secure=running.trust is not None)
     spent = running.process.cpu_ns() - before
     if load.data_bytes != requests * running.answer_bytes:
         raise WrongAnswer(

@@ -41,8 +41,14 @@ def _raw(array: npt.NDArray[Any]) -> bytes:
 
 
 @contextmanager
-def channel(port: int) -> Iterator[Any]:
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS) as opened:
+def channel(port: int, trust: bytes | None = None) -> Iterator[Any]:
+    """trust: PEM of the authority that the server's certificate must be of; None for plain text."""
+    target = f"127.0.0.1:{port}"
+    if trust is None:
+        opened = grpc.insecure_channel(target, options=OPTIONS)
+    else:
+        opened = grpc.secure_channel(target, grpc.ssl_channel_credentials(trust), options=OPTIONS)
+    with opened:
         yield opened
 
 
@@ -61,11 +67,13 @@ def status(opened: Any, message: bytes) -> str:
     return "OK"
 
 
-def wait_until_answered(port: int, message: bytes, process: Process, patience_seconds: float = 120.0) -> None:
+def wait_until_answered(
+    port: int, message: bytes, process: Process, patience_seconds: float = 120.0, trust: bytes | None = None
+) -> None:
     """Until the server has a status for the request other than that it is not there yet. Raises Ended, TimeoutError."""
     wait = 0.1
     for _ in range(round(patience_seconds / wait)):
-        with channel(port) as opened:
+        with channel(port, trust) as opened:
             if status(opened, message) not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 return
         process.check(wait)

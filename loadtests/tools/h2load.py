@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,17 +55,40 @@ def version() -> str:
     return subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def run(port: int, body: Path, requests: int, shape: Shape, headers: Sequence[str] = ()) -> Load:
-    """Sends the framed message in `body` so often to 127.0.0.1:port. Raises LoadFailed unless every one is answered."""
+def run(
+    port: int, body: Path, requests: int, shape: Shape, headers: Sequence[str] = (), *, secure: bool = False
+) -> Load:
+    """Sends the framed message in `body` so often to 127.0.0.1:port, as fast as it is answered; secure: over TLS.
+
+    Raises LoadFailed unless every one is answered.
+    """
     # fewer requests than streams would leave connections without any
-    connections = min(shape.connections, requests)
-    command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(shape.streams), "-d", str(body)]
-    for header in ("content-type: application/grpc", "te: trailers", *headers):
-        command += ["-H", header]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{PATH}"], capture_output=True, text=True, check=False)
+    options = ["-n", str(requests), "-c", str(min(shape.connections, requests)), "-m", str(shape.streams)]
+    return _run(port, body, requests, [*options, *_headers(headers)], secure=secure)
+
+
+def latencies(port: int, body: Path, per_second: float, seconds: float, shape: Shape) -> list[int]:
+    """Microseconds that each request took, sent at a given rate whatever the answers do; `shape.streams` at most wait
+    on a connection. Raises LoadFailed unless every one is answered.
+    """
+    each = max(1, round(per_second / shape.connections))
+    requests = round(each * shape.connections * seconds)
+    with tempfile.NamedTemporaryFile(mode="r") as log:
+        options = ["-n", str(requests), "-c", str(shape.connections), "-m", str(shape.streams)]
+        _run(port, body, requests, [*options, "--rps", str(each), "--log-file", log.name, *_headers()], secure=False)
+        return [int(line.split()[2]) for line in log]
+
+
+def _headers(more: Sequence[str] = ()) -> list[str]:
+    return [part for h in ("content-type: application/grpc", "te: trailers", *more) for part in ("-H", h)]
+
+
+def _run(port: int, body: Path, requests: int, options: Sequence[str], *, secure: bool) -> Load:
+    command = ["h2load", "-d", str(body), *options, f"{'https' if secure else 'http'}://127.0.0.1:{port}{PATH}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     load = parse(done.stdout) if done.returncode == 0 else None
     if load is None or load.succeeded != requests:
-        raise LoadFailed(f"{' '.join(command)} on port {port}:\n{done.stdout}{done.stderr}")
+        raise LoadFailed(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
     return load
 
 
