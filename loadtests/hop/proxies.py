@@ -146,14 +146,15 @@ def _proxy(
 
 
 def _haproxy() -> str:
-    return _system("haproxy")
+    return system("haproxy")
 
 
 def _nginx() -> str:
-    return _system("nginx")
+    return system("nginx")
 
 
-def _system(name: str) -> str:
+def system(name: str) -> str:
+    """The path of an installed program. Raises Absent."""
     found = shutil.which(name) or shutil.which(name, path=":".join(SYSTEM_PATHS))
     if found is None:
         raise Absent(f"not installed: apt-get install {name} (Debian, Ubuntu)")

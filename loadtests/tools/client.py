@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ DATATYPES = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]  # a channel of its own per server that comes and goes
 
 Inputs = Mapping[str, npt.NDArray[Any]]
+Metadata = Sequence[tuple[str, str]]
 
 
 def request(model: str, inputs: Inputs) -> Any:
@@ -52,9 +53,9 @@ def channel(port: int, trust: bytes | None = None) -> Iterator[Any]:
         yield opened
 
 
-def infer(opened: Any, message: bytes, timeout: float = 10.0) -> bytes:
+def infer(opened: Any, message: bytes, timeout: float = 10.0, metadata: Metadata = ()) -> bytes:
     """The encoded ModelInferResponse to an encoded request. Raises grpc.RpcError."""
-    answer: bytes = opened.unary_unary(INFER)(message, timeout=timeout)
+    answer: bytes = opened.unary_unary(INFER)(message, timeout=timeout, metadata=metadata)
     return answer
 
 

@@ -44,6 +44,7 @@ class Load:
     per_second: float
     mean_latency_us: float
     data_bytes: int
+    seconds: float
 
 
 def installed() -> bool:
@@ -79,27 +80,43 @@ def latencies(port: int, body: Path, per_second: float, seconds: float, shape: S
         return [int(line.split()[2]) for line in log]
 
 
+def offered(port: int, body: Path, shape: Shape, headers: Sequence[str], *, per_second: float, seconds: float) -> Load:
+    """Requests sent at a given rate as far as `shape` lets them wait, whatever becomes of them. Raises LoadFailed."""
+    each = max(1, round(per_second / shape.connections))
+    options = ["-n", str(round(each * shape.connections * seconds)), "-c", str(shape.connections)]
+    options += ["-m", str(shape.streams), "--rps", str(each), *_headers(headers)]
+    return parse(_output(port, body, options, secure=False))
+
+
 def _headers(more: Sequence[str] = ()) -> list[str]:
     return [part for h in ("content-type: application/grpc", "te: trailers", *more) for part in ("-H", h)]
 
 
 def _run(port: int, body: Path, requests: int, options: Sequence[str], *, secure: bool) -> Load:
+    output = _output(port, body, options, secure=secure)
+    load = parse(output)
+    if load.succeeded != requests:
+        raise LoadFailed(f"{load.succeeded} of {requests} requests to port {port} succeeded:\n{output}")
+    return load
+
+
+def _output(port: int, body: Path, options: Sequence[str], *, secure: bool) -> str:
     command = ["h2load", "-d", str(body), *options, f"{'https' if secure else 'http'}://127.0.0.1:{port}{PATH}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    load = parse(done.stdout) if done.returncode == 0 else None
-    if load is None or load.succeeded != requests:
+    if done.returncode:
         raise LoadFailed(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
-    return load
+    return done.stdout
 
 
 def parse(output: str) -> Load:
     """Reads h2load's report, of releases before 1.66 (min max mean sd) and since (with percentiles)."""
-    succeeded = _found(r"(\d+) succeeded", output)
+    succeeded = _found(r"(\d+) 2xx", output)
     per_second = _found(r"([\d.]+) req/s", output)
     data = _found(r"traffic: .*\((\d+)\) data", output)
     columns = _found(r"^[ \t]*(min[ \t].*)$", output).replace("+/- sd", "").split()
+    seconds = _microseconds(_found(r"finished in ([^,]+),", output)) / 1e6
     times = _found(r"^time for request: (.*)$", output).split()
-    return Load(int(succeeded), float(per_second), _microseconds(times[columns.index("mean")]), int(data))
+    return Load(int(succeeded), float(per_second), _microseconds(times[columns.index("mean")]), int(data), seconds)
 
 
 def _found(pattern: str, output: str) -> str:

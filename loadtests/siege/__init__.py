@@ -1,0 +1,1 @@
+"""The siege: honest tenants and attackers at once, through Modelward or through another proxy in its place."""
