@@ -10,6 +10,7 @@ demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
 
 test: $(VENV)/.tested
+	@scripts/peers
 	$(PY) -m pytest $(PYTEST)
 
 build: $(VENV)/.built

@@ -58,22 +58,28 @@ def extension(pyx: Path) -> Extension:
     )
 
 
+def build_descriptors() -> None:
+    """Compiles protos/*.proto to one descriptor set, which the program loads into a private pool."""
+    sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "protos").glob("*.proto"))
+    target = ROOT / "protos" / "descriptors.pb"
+    if protoc.main(["protoc", "-Iprotos", "--include_imports", f"--descriptor_set_out={target}", *sources]):
+        raise SystemExit("protos: protoc failed; its message is above")
+
+
 class BuildExtensions(build_ext):
-    """Builds the kernels first, also where only extensions are asked for."""
+    """Builds kernels and descriptors first, also where only extensions are asked for: in place they go together."""
 
     def run(self) -> None:
         self.run_command("build_clib")
+        build_descriptors()
         super().run()
 
 
 class BuildWithDescriptors(build_py):
-    """Compiles protos/*.proto to one descriptor set, which the program loads into a private pool."""
+    """An installed package has its descriptor set beside it."""
 
     def run(self) -> None:
-        sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "protos").glob("*.proto"))
-        target = ROOT / "protos" / "descriptors.pb"
-        if protoc.main(["protoc", "-Iprotos", "--include_imports", f"--descriptor_set_out={target}", *sources]):
-            raise SystemExit("protos: protoc failed; its message is above")
+        build_descriptors()
         super().run()
 
 

@@ -13,6 +13,7 @@ cdef struct Tensor:               # one input or output of the signature
     mw_dtype dtype
     uint32_t rank
     int64_t shape[MW_MAX_RANK]    # -1: any
+    bint optional                 # a request may leave it out; only a model of upstreams has such inputs
 
 cdef enum Mode:                   # what an anomalous request meets
     MODE_OFF = 0

@@ -213,7 +213,8 @@ cdef bint hold_typed(const mw_scan_input *given, const Tensor *t, const mw_view 
     return True
 
 
-cdef bint convert(Exchange *x, Model *m, const uint32_t *given_of, const size_t *sizes, size_t total, Verdict *v) noexcept:
+cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *given_of, const size_t *sizes, size_t total,
+                  Verdict *v) noexcept:
     """Writes typed contents in raw form; they count as bytes in flight like the message they came in."""
     cdef size_t at = 0
     cdef uint32_t i
@@ -227,6 +228,8 @@ cdef bint convert(Exchange *x, Model *m, const uint32_t *given_of, const size_t 
         return wrong(v, REASON_OUT_OF_MEMORY)
     x.wire.inflight_bytes += x.converted.capacity
     for i in range(m.input_count):
+        if not seen[i]:
+            continue
         x.view[i].raw.data = x.converted.data + at
         x.view[i].raw.size = sizes[i]
         if mw_oip_contents(&SCAN.input[given_of[i]], m.inputs[i].dtype, x.converted.data + at, sizes[i]) < 0:
@@ -276,7 +279,7 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
     cdef const Tensor *t
     cdef uint32_t i
     cdef size_t dims = 0, total = 0
-    cdef int at
+    cdef int at, first = -1
     cdef int64_t *d
     memset(seen, 0, m.input_count)
     for i in range(m.input_count):
@@ -312,7 +315,7 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             return wrong(v, REASON_INVALID_INPUT)
     if SCAN.inputs != m.input_count:
         for i in range(m.input_count):
-            if not seen[i]:
+            if not seen[i] and not m.inputs[i].optional:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' is missing",
                          <int>m.inputs[i].name.size, <const char *>m.inputs[i].name.data)
                 return wrong(v, REASON_INVALID_INPUT)
@@ -323,18 +326,26 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
     x.rows = 1
     for i in range(m.input_count):
         t = &m.inputs[i]
-        given = &SCAN.input[given_of[i]]
         x.view[i].dtype = t.dtype
+        if not seen[i]:
+            x.view[i].elements = 0
+            x.view[i].raw.data = NULL
+            x.view[i].raw.size = 0
+            memset(d, 0, t.rank * sizeof(int64_t))
+            d += t.rank
+            continue
+        given = &SCAN.input[given_of[i]]
         if not hold_shape(given, t, &x.view[i].elements, v):
             return False
         memcpy(d, given.shape, t.rank * sizeof(int64_t))
         if m.has_batch_axis:
-            if i and d[0] != x.rows:
+            if first >= 0 and d[0] != x.rows:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' has %lld rows, '%.*s' has %lld", <int>t.name.size,
-                         <const char *>t.name.data, <long long>d[0], <int>m.inputs[0].name.size,
-                         <const char *>m.inputs[0].name.data, <long long>x.rows)
+                         <const char *>t.name.data, <long long>d[0], <int>m.inputs[first].name.size,
+                         <const char *>m.inputs[first].name.data, <long long>x.rows)
                 return wrong(v, REASON_INVALID_INPUT)
             x.rows = d[0]
+            first = <int>i
             if x.rows == 0:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' has no rows", <int>t.name.size, <const char *>t.name.data)
                 return wrong(v, REASON_INVALID_INPUT)
@@ -352,6 +363,6 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             if not hold_typed(given, t, &x.view[i], &sizes[i], v):
                 return False
             total += sizes[i]
-    if not SCAN.raws and m.input_count and not convert(x, m, given_of, sizes, total, v):
+    if not SCAN.raws and m.input_count and not convert(x, m, seen, given_of, sizes, total, v):
         return False
     return hold_outputs(x, m, v)

@@ -13,7 +13,9 @@ Constant = tuple[tuple[int, ...], bytes, bool]
 NUMPY: dict[str, type[np.generic]]
 
 class Remote:
-    def __init__(self, inputs: Sequence[Spec], outputs: Sequence[Spec], pool: object) -> None: ...
+    def __init__(
+        self, inputs: Sequence[Spec], outputs: Sequence[Spec], pool: object, optional: frozenset[str] = frozenset()
+    ) -> None: ...
 
 class Served:
     def __init__(self, name: str, version: str, model: bytes | str | Remote, threads: int = 1) -> None: ...

@@ -120,11 +120,15 @@ cdef void drop_rungs(Model *m) noexcept:
 
 @dataclass(frozen=True)
 class Remote:
-    """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints."""
+    """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints.
+
+    optional: names of inputs that a request may leave out.
+    """
 
     inputs: tuple
     outputs: tuple
     pool: object
+    optional: frozenset = frozenset()
 
 
 cdef class Served:
@@ -150,6 +154,8 @@ cdef class Served:
             self.model.output_count = <uint32_t>len(model.outputs)
             declare_specs(self, model.inputs, &self.model.inputs)
             declare_specs(self, model.outputs, &self.model.outputs)
+            for i, (name, _, _) in enumerate(model.inputs):
+                self.model.inputs[<uint32_t>i].optional = name in model.optional
             self.model.has_batch_axis = has_batch_axis(&self.model)
             self.keep.append(model.pool)
             self.model.pool = <void *>model.pool
@@ -370,6 +376,8 @@ cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
     for i, spec in enumerate(other.inputs):
         if spec[0] not in asked_inputs:
             raise ValueError(f"'{other.name}' takes an input '{spec[0]}', which '{asked.name}' does not")
+        if b.pool == NULL and a.inputs[<uint32_t>asked_inputs[spec[0]]].optional:
+            raise ValueError(f"'{other.name}' needs the input '{spec[0]}', which a request to '{asked.name}' may leave out")
         check_fits(asked.inputs[asked_inputs[spec[0]]], spec, "input")
         rung.inputs[i] = asked_inputs[spec[0]]
     for i, spec in enumerate(asked.outputs):

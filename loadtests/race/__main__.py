@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shape", type=Shape.parse, action="append", metavar="CxS", help="connections x streams (8x16 and 1x1)"
     )
     parser.add_argument("--only", action="append", metavar="NAME", help=f"beside {OURS.name}: {names}")
-    parser.add_argument("--with-triton", action="store_true", help="install Triton into .cache/triton first (330 MB)")
+    parser.add_argument("--with-triton", action="store_true", help="install Triton into .cache/triton first (270 MB)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # the stub's interpreter ignores PYTHONPATH
-sys.path.insert(0, os.environ["RACE_PACKAGES"])
+sys.path.insert(0, os.environ["TRITON_PACKAGES"])
 
 import numpy as np
 import onnxruntime

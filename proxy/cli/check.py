@@ -134,7 +134,7 @@ def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
 
     return {
         "name": model.name,
-        "version": str(model.version),
+        "version": model.version,
         "file": plain(model.artifact.file),
         "sha256": model.artifact.sha256,
         "opset": model.artifact.opset,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from proxy.models.suggest import did_you_mean
 from proxy.status import Code, RpcError, clip
@@ -63,7 +63,8 @@ class ServedVersion:
     """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
-    warm; until then `reason` says what is the matter, or is empty while it merely loads.
+    warm; until then `reason` says what is the matter, or is empty while it merely loads. `config` is the ModelConfig of
+    the upstream that runs it, None where there is none.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ServedVersion:
     reason: str = ""
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
+    config: Any = None
 
 
 def version_order(version: str) -> tuple[int, str]:

@@ -35,7 +35,7 @@ class CheckedModel:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off."""
 
     name: str
-    version: int
+    version: str
     artifact: Artifact
     settings: ModelSettings
     profile: Profile | None
@@ -111,7 +111,7 @@ class _Checker:
                 self._check_rung_model(rung.model, artifacts, where)
                 rungs.append(CheckedRung(model=rung.model))
         return CheckedModel(
-            self.name, self.version.number, self.artifact, self.settings, profile, profile_file, tuple(rungs)
+            self.name, str(self.version.number), self.artifact, self.settings, profile, profile_file, tuple(rungs)
         )
 
     def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from native.recall import Recall
 from native.served import Served
 from proxy.config.schema import Config
+from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory
 from proxy.models.runtime import runtime
 from proxy.models.warmup import warm_up
@@ -24,6 +26,7 @@ class OpenModel:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
+    config: the ModelConfig that they have for it; None where ours is told.
     """
 
     checked: CheckedModel
@@ -31,6 +34,9 @@ class OpenModel:
     note: str
     upstreams: tuple[str, ...] = ()
     source: str = ""
+    platform: str = "onnxruntime_onnx"
+    backend: str = "onnxruntime"
+    config: Any = None
 
     @property
     def profile(self) -> Profile | None:
@@ -66,7 +72,7 @@ def tie_ladders(models: list[OpenModel]) -> None:
 
 def by_name(models: list[OpenModel]) -> list[list[Served]]:
     """The versions of each model, ascending, as the data plane takes them."""
-    ordered = sorted(models, key=lambda m: (m.checked.name, m.checked.version))
+    ordered = sorted(models, key=lambda m: (m.checked.name, version_order(m.served.version)))
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
@@ -85,7 +91,7 @@ def apply_settings(served: Served, checked: CheckedModel) -> None:
 
 def _open(checked: CheckedModel) -> OpenModel:
     settings = checked.settings
-    served = Served(checked.name, str(checked.version), checked.artifact.data)
+    served = Served(checked.name, checked.version, checked.artifact.data)
     apply_settings(served, checked)
     notes = []
     if checked.artifact.unpredictable:

@@ -24,6 +24,10 @@ SERVES_ON = "Start it: serve would begin without it and try on"
 DECLARE = "Declare the model's signature: in the configuration"
 
 
+class NotYet(Exception):
+    """The upstream answers, and not yet with what is needed; the message says what that is."""
+
+
 async def ask(
     question: Callable[[UpstreamAddress], Awaitable[T]],
     addresses: list[UpstreamAddress],
@@ -40,13 +44,13 @@ async def ask(
     deadline = loop.time() + patience
     said = False
     while True:
-        failures: dict[UpstreamAddress, grpc.RpcError] = {}
+        failures: dict[UpstreamAddress, grpc.RpcError | NotYet] = {}
         for address in addresses:
             try:
                 return await question(address)
-            except grpc.RpcError as error:
+            except (grpc.RpcError, NotYet) as error:
                 failures[address] = error
-        hopeless = all(e.code() is grpc.StatusCode.UNIMPLEMENTED for e in failures.values())
+        hopeless = all(_code(e) is grpc.StatusCode.UNIMPLEMENTED for e in failures.values())
         if hopeless or loop.time() >= deadline:
             raise ProblemsFound([_problem(what, address, error) for address, error in failures.items()])
         reason = f"waiting for {what} from {', '.join(f'{a.text}: {_why(e)}' for a, e in failures.items())}"
@@ -73,13 +77,20 @@ async def unreachable(addresses: list[UpstreamAddress]) -> list[Problem]:
     return [note for note in await asyncio.gather(*map(live, addresses)) if note is not None]
 
 
-def _why(error: grpc.RpcError) -> str:
-    return f"{error.code().name}: {error.details()}"
+def _code(error: grpc.RpcError | NotYet) -> grpc.StatusCode | None:
+    return None if isinstance(error, NotYet) else error.code()
 
 
-def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError) -> Problem:
-    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+def _why(error: grpc.RpcError | NotYet) -> str:
+    return str(error) if isinstance(error, NotYet) else f"{error.code().name}: {error.details()}"
+
+
+def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet) -> Problem:
+    code = _code(error)
+    if code is None:
+        return Problem(f"the upstream does not tell {what}", address.text, _why(error), "Load a model there")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
         return Problem(f"the upstream has no method that tells {what}", address.text, _why(error), DECLARE)
-    if error.code() is grpc.StatusCode.NOT_FOUND:
+    if code is grpc.StatusCode.NOT_FOUND:
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), "Mend the model's name")
     return Problem("the upstream cannot be reached", address.text, f"no {what}: {_why(error)}", REACH)

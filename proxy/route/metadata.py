@@ -1,29 +1,46 @@
 """What an upstream says about its models, asked through its own protocol."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
+
 from proxy.config.schema import Signature
 from proxy.config.upstream import UpstreamAddress
+from proxy.models.catalog import version_order
 from proxy.models.signature import TensorSpec
+from proxy.route.asking import NotYet
 from proxy.route.channel import method, open_channel
 from proxy.server.protocol import INFERENCE_SERVICE
 
 ASK_SECONDS = 5.0
+# MLServer writes State.READY for what Triton calls READY, and knows a model as UNKNOWN until it is loaded.
+LOADING = ("LOADING", "UNKNOWN")
+
+log = logging.getLogger("modelward.upstream")
 
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model as an upstream, or the configuration, describes it.
+    """One version of a model as an upstream, or the configuration, describes it.
 
-    versions: may be empty where it does not number them. source: who says so, in words.
+    version: "" where it has none. source: who says so, in words.
+    config: Triton's ModelConfig, None where its server has none.
     """
 
     name: str
-    versions: tuple[str, ...]
+    version: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     source: str
+    platform: str = ""
+    config: Any = None
+
+    @property
+    def optional(self) -> frozenset[str]:
+        """Inputs that a request may leave out."""
+        return frozenset() if self.config is None else frozenset(i.name for i in self.config.input if i.optional)
 
 
 async def _ask(address: UpstreamAddress, name: str, /, **fields: Any) -> Any:
@@ -32,11 +49,39 @@ async def _ask(address: UpstreamAddress, name: str, /, **fields: Any) -> Any:
         return await method(channel, f"/{INFERENCE_SERVICE}/{name}", *names)(ASK_SECONDS, **fields)
 
 
-async def describe(address: UpstreamAddress, model: str) -> RemoteModel:
-    """The signature of one model. Raises grpc.RpcError."""
-    answer = await _ask(address, "ModelMetadata", name=model)
+async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
+    """Every version of one model, ascending. Raises grpc.RpcError."""
+    latest = await _ask(address, "ModelMetadata", name=model)
     source = f"signature from {address.text}"
-    return RemoteModel(answer.name, tuple(answer.versions), _specs(answer.inputs), _specs(answer.outputs), source)
+    versions = await _versions(address, model) or [""]
+    described = []
+    for version in versions:
+        told = latest if len(versions) == 1 else await _ask(address, "ModelMetadata", name=model, version=version)
+        inputs, outputs = _specs(told.inputs), _specs(told.outputs)
+        config = await _config(address, model, version)
+        described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config))
+    return described
+
+
+async def _config(address: UpstreamAddress, model: str, version: str) -> Any:
+    try:
+        return (await _ask(address, "ModelConfig", name=model, version=version)).config
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        return None
+
+
+async def _versions(address: UpstreamAddress, model: str) -> list[str]:
+    """From its index, since MLServer's metadata names the versions of what the model was trained with; and where an
+    upstream has no index, from its metadata."""
+    try:
+        versions = {e.version for e in (await _ask(address, "RepositoryIndex", ready=True)).models if e.name == model}
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+            raise
+        versions = set((await _ask(address, "ModelMetadata", name=model)).versions)
+    return sorted(versions - {""}, key=version_order)
 
 
 def declared(name: str, signature: Signature) -> RemoteModel:
@@ -45,13 +90,19 @@ def declared(name: str, signature: Signature) -> RemoteModel:
         tuple(TensorSpec(t.name, t.datatype, t.shape, (None,) * len(t.shape)) for t in tensors)
         for tensors in (signature.inputs, signature.outputs)
     )
-    return RemoteModel(name, (), inputs, outputs, "signature declared")
+    return RemoteModel(name, "", inputs, outputs, "signature declared")
 
 
 async def models_of(address: UpstreamAddress) -> list[str]:
-    """The names of all models that an upstream lists. Raises grpc.RpcError."""
-    answer = await _ask(address, "RepositoryIndex")
-    return sorted({entry.name for entry in answer.models})
+    """Names of all models that an upstream serves or is about to. Raises grpc.RpcError; NotYet where there is none."""
+    ready = {entry.name for entry in (await _ask(address, "RepositoryIndex", ready=True)).models}
+    others = {e.name: e for e in (await _ask(address, "RepositoryIndex")).models if e.name not in ready}
+    names = ready | {name for name, entry in others.items() if entry.state.rpartition(".")[2] in LOADING}
+    if not names:
+        raise NotYet(f"none is ready{f' of {len(others)}' if others else ''}")
+    for name in sorted(others.keys() - names):
+        log.warning("upstream %s: its model %s is not served, it is not ready there", address.text, name)
+    return sorted(names)
 
 
 def _specs(tensors: Any) -> tuple[TensorSpec, ...]:

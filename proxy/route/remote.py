@@ -74,7 +74,7 @@ class Remotes:
             elif isinstance(result, BaseException):
                 raise result
             else:
-                models.append(result)
+                models += result
         if problems:
             raise ProblemsFound(list(problems))
         return models
@@ -86,18 +86,23 @@ class Remotes:
         addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
         return self._pool(addresses, ModelSettings()).pool
 
-    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> OpenModel:
+    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> list[OpenModel]:
+        """Its versions, ascending."""
         settings = self._config.settings(name)
         described = await self._described(name, settings, addresses)
-        version = described.versions[-1] if described.versions else "1"
+        return [self._version(each, settings, addresses) for each in described]
+
+    def _version(self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]) -> OpenModel:
+        name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
         profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
-        served = Served(name, version, Remote(inputs, outputs, self._pool(addresses, settings).pool))
+        pool = self._pool(addresses, settings).pool
+        served = Served(name, version, Remote(inputs, outputs, pool, described.optional))
         artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedModel(
             name,
-            int(version) if version.isdigit() else 1,
+            version,
             artifact,
             settings,
             profile,
@@ -105,11 +110,22 @@ class Remotes:
             self._rungs(name, settings, described),
         )
         apply_settings(served, checked)
-        return OpenModel(checked, served, "", tuple(a.text for a in addresses), described.source)
+        return OpenModel(
+            checked,
+            served,
+            "",
+            tuple(a.text for a in addresses),
+            described.source,
+            platform=described.platform,
+            backend="",
+            config=described.config,
+        )
 
-    async def _described(self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]) -> RemoteModel:
+    async def _described(
+        self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]
+    ) -> list[RemoteModel]:
         if settings.signature is not None:
-            return declared(name, settings.signature)
+            return [declared(name, settings.signature)]
         what = f"the signature of model {name}"
         return await ask(lambda a: describe(a, name), addresses, what, self._patience, self._waiting)
 

@@ -233,6 +233,9 @@ def _version(model: OpenModel) -> ServedVersion:
         batchable=served.batchable,
         max_batch=model.checked.settings.batching.max,
         ready=True,
+        platform=model.platform,
+        backend=model.backend,
+        config=model.config,
     )
 
 

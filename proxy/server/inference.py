@@ -54,7 +54,8 @@ class Inference:
         return response
 
     async def model_config(self, request: Message, call: Call) -> Message:
-        return _message("ModelConfigResponse", config=model_config(self._catalog.lookup(request.name, request.version)))
+        served = self._catalog.lookup(request.name, request.version)
+        return _message("ModelConfigResponse", config=served.config or model_config(served))
 
     async def model_statistics(self, request: Message, call: Call) -> Message:
         if not request.name:

@@ -25,6 +25,7 @@ ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
 TIMEOUT = 20.0
 METADATA = f"/{INFERENCE_SERVICE}/ModelMetadata"
 INDEX = f"/{INFERENCE_SERVICE}/RepositoryIndex"
+CONFIG = f"/{INFERENCE_SERVICE}/ModelConfig"
 UNKNOWN = f"/{INFERENCE_SERVICE}/SystemSharedMemoryStatus"
 MiB = 2**20
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -42,11 +43,13 @@ class Peer(grpc.GenericRpcHandler):
         self.seen: dict[str, str] = {}
         self.remaining: float | None = None
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         if details.method == METADATA:
             return grpc.unary_unary_rpc_method_handler(lambda message, context: self._metadata())
         if details.method == INDEX:
             return grpc.unary_unary_rpc_method_handler(lambda message, context: self._index())
+        if details.method == CONFIG:
+            return None
         return grpc.stream_stream_rpc_method_handler(self._stream)
 
     def _metadata(self) -> bytes:

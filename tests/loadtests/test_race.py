@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtests.race import report, rounds, spike, triton
+from loadtests.race import report, rounds, spike
 from loadtests.race.contestant import Absent, Contestant, Running, WrongAnswer, check, expected_probabilities, request
 from loadtests.race.grpc_aio import GRPC_AIO
 from loadtests.race.ours import OURS, REFUSING
 from loadtests.race.rounds import Lane, Sample
 from loadtests.race.spike import SPIKE
 from loadtests.race.triton import TRITON
-from loadtests.tools import client, h2load
+from loadtests.tools import client, h2load, tritonserver
 from loadtests.tools.h2load import Shape
 from loadtests.tools.process import Process
 from loadtests.tools.results import Bar, table
@@ -47,8 +47,8 @@ def test_the_spike_is_absent_and_not_an_error_without_its_source(
 def test_triton_is_absent_and_not_an_error_where_it_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(triton, "SERVER", tmp_path / "tritonserver")
-    with pytest.raises(Absent, match="--with-triton"):
+    monkeypatch.setattr(tritonserver, "SERVER", tmp_path / "tritonserver")
+    with pytest.raises(Absent, match="scripts/peers triton"):
         TRITON.prepare(tmp_path)
 
 

@@ -32,7 +32,7 @@ def test_every_version_of_every_model_is_loaded(tmp_path: Path) -> None:
     models.repository(tmp_path, {"b": {1: models.mlp(), 10: models.mlp(seed=1)}, "a": models.strings()})
     found = inventory(tmp_path)
     assert found.problems == ()
-    assert [(model.name, model.version) for model in found.models] == [("a", 1), ("b", 1), ("b", 10)]
+    assert [(model.name, model.version) for model in found.models] == [("a", "1"), ("b", "1"), ("b", "10")]
     assert found.models[1].artifact.sha256 != found.models[2].artifact.sha256
 
 
