@@ -35,6 +35,7 @@ cdef void push_back(Model *m, Exchange *x) noexcept:
         m.first = x
     m.last = x
     m.queue_length += 1
+    m.counters.pending += 1
 
 
 cdef void push_front(Model *m, Exchange *x) noexcept:
@@ -46,6 +47,7 @@ cdef void push_front(Model *m, Exchange *x) noexcept:
         m.last = x
     m.first = x
     m.queue_length += 1
+    m.counters.pending += 1
 
 
 cdef void unlink(Model *m, Exchange *x) noexcept:
@@ -60,6 +62,7 @@ cdef void unlink(Model *m, Exchange *x) noexcept:
     x.next_queued = NULL
     x.previous_queued = NULL
     m.queue_length -= 1
+    m.counters.pending -= 1
 
 
 cdef void withdraw(Exchange *x) noexcept:

@@ -4,11 +4,13 @@ from libc.stdint cimport uint8_t
 from native.deadline cimport Wheel
 from native.exchange cimport Conn, Wire
 from native.limit cimport Limiter
+from native.region cimport Region
 
 cdef class Listener:
     cdef Wire wire
     cdef readonly Wheel wheel
     cdef readonly Limiter limiter
+    cdef Region region
     cdef Limiter arrivals                 # new connections per peer; None for no limit
     cdef readonly object connections      # set of Connection
     cdef dict peers                       # key -> open connections

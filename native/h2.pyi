@@ -2,6 +2,7 @@ import asyncio
 
 from native.deadline import Wheel
 from native.limit import Limiter
+from native.region import Region
 
 class Connection:
     def __init__(self, listener: Listener) -> None: ...
@@ -24,7 +25,7 @@ class BufferedConnection(Connection, asyncio.BufferedProtocol): ...
 class Listener:
     max_connections: int
     max_per_peer: int
-    def __init__(self, wheel: Wheel, limiter: Limiter) -> None: ...
+    def __init__(self, wheel: Wheel, limiter: Limiter, region: Region | None = None) -> None: ...
     @property
     def wheel(self) -> Wheel: ...
     @property

@@ -17,6 +17,7 @@ from native.exchange cimport (
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
+from native.region cimport Region
 from native.stream cimport (
     STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
 from native.verdict cimport REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
@@ -474,7 +475,8 @@ cdef class Connection:
 cdef class Listener:
     """What the connections of one listening socket share. Call it to get a protocol for a new connection."""
 
-    def __cinit__(self, Wheel wheel, Limiter limiter):
+    def __cinit__(self, Wheel wheel, Limiter limiter, Region region=None):
+        self.region = Region() if region is None else region
         self.wheel = wheel
         self.limiter = limiter
         self.max_connections = 20000
@@ -510,7 +512,7 @@ cdef class Listener:
 
     def set_arrivals(self, double per_second):
         """New connections of one peer address: a rate, and a second's worth at once."""
-        self.arrivals = Limiter(ARRIVAL_KEYS)
+        self.arrivals = Limiter(ARRIVAL_KEYS, region=self.region, name="arrivals")
         self.arrivals.set_peer(per_second, max(<int>per_second, 1))
 
     def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
@@ -532,6 +534,7 @@ cdef class Listener:
         self.peers[key] = of_peer + 1
         self.connections.add(connection)
         self.wire.connections += 1
+        self.region.own.connections = self.wire.connections
         return True
 
     cdef int forget(self, Connection connection) except -1:
@@ -540,6 +543,7 @@ cdef class Listener:
             return 0
         self.connections.discard(connection)
         self.wire.connections -= 1
+        self.region.own.connections = self.wire.connections
         of_peer = self.peers[connection.peer_key] - 1
         if of_peer:
             self.peers[connection.peer_key] = of_peer

@@ -1,6 +1,8 @@
 """GCRA limits of four levels: peer and identity in one table, model and total in cells of their own."""
 from libc.stdint cimport int64_t, uint64_t
 
+from native.region cimport Region
+
 
 cdef extern from "gcra.h" nogil:
     ctypedef enum mw_level:
@@ -22,11 +24,14 @@ cdef extern from "gcra.h" nogil:
 
     ctypedef struct mw_meter:
         mw_rate rate
-        int64_t tat_ns
+        int64_t *tat_ns
+
+    ctypedef struct mw_gcra_shared:
+        int64_t total_tat_ns
+        uint64_t overflowed
 
     ctypedef struct mw_gcra:
-        int64_t now_ns
-        uint64_t overflowed
+        mw_gcra_shared *shared
 
     ctypedef struct mw_claim:
         mw_rate rate
@@ -36,7 +41,7 @@ cdef extern from "gcra.h" nogil:
 
     int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out)
     size_t mw_gcra_size(uint64_t keys)
-    void mw_gcra_init(mw_gcra *table, void *memory, size_t size, const uint64_t *sip_key)
+    void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t size, const uint64_t *sip_key)
     uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size)
     int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns)
     int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns,
@@ -47,8 +52,9 @@ cdef extern from "gcra.h" nogil:
 cdef class Limiter:
     # The kernel is linked into limit alone: other modules reach it through these methods (one indirect call, ~1 ns).
     cdef mw_gcra table
-    cdef void *memory          # mapped by this object, unmapped with it
-    cdef size_t size           # bytes of memory
+    cdef void *mapped          # by this object, unmapped with it; NULL where the memory is the region's
+    cdef Region region         # keeps the memory alive; None where it is ours
+    cdef size_t size           # bytes of the buckets
     cdef mw_rate peer          # interval 0 (the start): unlimited
     cdef mw_rate identity
     cdef mw_meter total

@@ -1,4 +1,4 @@
-"""GCRA limits of a process: the memory, the key and the rates around the kernel in csrc/gcra.c."""
+"""GCRA limits of a server: the memory, the key and the rates around the kernel in csrc/gcra.c."""
 import os
 
 from libc.stdint cimport int64_t, uint64_t
@@ -28,8 +28,10 @@ cdef class Meter:
     """The limit of one model where set-up or a test needs it as an object; models of the data plane embed theirs."""
 
     cdef mw_meter meter
+    cdef int64_t tat_ns
 
     def __init__(self, double requests_per_second, int64_t burst):
+        self.meter.tat_ns = &self.tat_ns
         make_rate(requests_per_second, burst, &self.meter.rate)
 
 
@@ -38,30 +40,37 @@ cdef class Limiter:
 
     keys: how many peers and identities together may owe at the same time, 1 to 2**32; every key costs 32 bytes of address
     space, and pages that no key touches cost no memory. key: 16 bytes for SipHash, random unless a test fixes them.
-    Times are nanoseconds of a monotonic clock. Algorithm and behaviour when the table is full: csrc/gcra.h.
+    region: where the table lies that this process shares with others, under `name`; the hash key is the region's then.
+    Rates are each process's own. Times are nanoseconds of a monotonic clock. Algorithm and behaviour when the table is
+    full: csrc/gcra.h.
     """
 
-    def __cinit__(self, uint64_t keys=1 << 20, bytes key=None):
+    def __cinit__(self, uint64_t keys=1 << 20, bytes key=None, Region region=None, str name="limits"):
         cdef uint64_t[2] sip_key
-        cdef const char *secret
-        self.memory = MAP_FAILED
+        cdef void *memory
         if key is None:
             key = os.urandom(16)
         if len(key) != 16:
             raise ValueError("the hash key has 16 bytes")
+        memcpy(sip_key, <const char *>key, 16)
         self.size = mw_gcra_size(keys)
         if self.size == 0:
             raise ValueError("keys lies between 1 and 2**32")
-        self.memory = mmap(NULL, self.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        if self.memory == MAP_FAILED:
-            raise MemoryError(f"a limit table of {self.size} bytes")
-        secret = key
-        memcpy(sip_key, secret, 16)
-        mw_gcra_init(&self.table, self.memory, self.size, sip_key)
+        if region is not None:
+            self.region = region
+            memcpy(sip_key, region.header.sip_key, 16)
+            memory = region.common(name.encode(), sizeof(mw_gcra_shared) + self.size)
+        else:
+            memory = mmap(NULL, sizeof(mw_gcra_shared) + self.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            if memory == MAP_FAILED:
+                raise MemoryError(f"a limit table of {self.size} bytes")
+            self.mapped = memory
+        mw_gcra_init(&self.table, <mw_gcra_shared *>memory, <char *>memory + sizeof(mw_gcra_shared), self.size, sip_key)
+        self.total.tat_ns = &self.table.shared.total_tat_ns
 
     def __dealloc__(self):
-        if self.memory != MAP_FAILED:
-            munmap(self.memory, self.size)
+        if self.mapped != NULL:
+            munmap(self.mapped, sizeof(mw_gcra_shared) + self.size)
 
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil:
         return mw_gcra_hash(&self.table, level, key, size)
@@ -140,7 +149,7 @@ cdef class Limiter:
     @property
     def overflowed(self):
         """Times that a level shared its overflow cell because only debtors were in reach of a key."""
-        return self.table.overflowed
+        return self.table.shared.overflowed
 
 
 cdef int64_t clock_ns() noexcept nogil:

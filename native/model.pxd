@@ -52,7 +52,9 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
     int64_t compute_ns
 
-cdef struct Counters:             # only ever grow; written by the loop's thread, read by it for exposition
+# What one process has counted, in its slot of the region; nobody else writes it. But for the last three fields it only
+# ever grows, also when another process takes the slot over. All fields are 64 bits wide: native.figures adds them up.
+cdef struct Counters:
     uint64_t codes[<int>CODES]
     uint64_t refusals[<int>REASONS]
     uint64_t fallbacks[<int>REASONS]
@@ -69,12 +71,14 @@ cdef struct Counters:             # only ever grow; written by the loop's thread
     int64_t output_ns             # writing answers
     uint64_t rows
     uint64_t runs
-    int64_t last_ns               # monotonic time of the last run
     uint64_t scored_part          # requests with more rows than are scored
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]
     mw_histogram score
     Batches batches[BATCH_BUCKETS]
+    int64_t last_ns               # monotonic time of the last run
+    uint64_t profiled             # 1: has a profile, so that a score of nothing is one
+    uint64_t pending              # gauge: in the queue
 
 cdef struct Model:                # owned by a native.batch.Served
     mw_span name
@@ -102,6 +106,6 @@ cdef struct Model:                # owned by a native.batch.Served
     Exchange *first               # the queue; each holds one reference
     Exchange *last
     uint32_t queue_length
-    Counters counters
+    Counters *counters            # the Served's own, until it is attached to a region
     void *pool                    # borrowed: native.pool.Pool, held by the Served; NULL for an embedded model
     void *served                  # borrowed: the Served that owns this struct

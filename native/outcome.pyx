@@ -178,7 +178,7 @@ cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noex
 
 cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept:
     """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
-    cdef Counters *c = &(<Model *>x.asked).counters
+    cdef Counters *c = (<Model *>x.asked).counters
     cdef Verdict v
     if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15):
         abandon(server, x)
@@ -203,7 +203,7 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
 
 
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
-    cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
+    cdef Counters *c = server.other if x.asked == NULL else (<Model *>x.asked).counters
     cdef Buffer reply
     c.refusals[v.reason] += 1
     c.fail += 1
@@ -222,21 +222,21 @@ cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) no
 
 cdef void relayed(State server, Exchange *x) noexcept:
     """Nobody knows which answers will be this message's, or how many: it counts as served, and its time is not measured."""
-    cdef Counters *c = &(<Model *>x.asked).counters
+    cdef Counters *c = (<Model *>x.asked).counters
     c.codes[<int>CODE_OK] += 1
     c.success += 1
     c.queued += 1
-    server.inflight -= 1
+    server.gauges.inflight -= 1
     x.phase = PHASE_DONE
     x.reply_ready = True
     send_ready(x.stream)
 
 
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
-    cdef Counters *c = &server.other if x.asked == NULL else &(<Model *>x.asked).counters
+    cdef Counters *c = server.other if x.asked == NULL else (<Model *>x.asked).counters
     c.codes[code] += 1
     mw_histogram_record_ns(&c.request, now - x.entered)
-    server.inflight -= 1
+    server.gauges.inflight -= 1
 
 
 cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:

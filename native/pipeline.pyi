@@ -8,12 +8,15 @@ from native.events import Events
 from native.h2 import Listener
 from native.limit import Limiter
 from native.pool import Pool
+from native.region import Region
 from native.route import Directory
 from native.served import Served
 
 class Server:
     passthrough: Pool | None
-    def __init__(self, wheel: Wheel, limiter: Limiter, models: list[list[Served]]) -> None: ...
+    def __init__(
+        self, wheel: Wheel, limiter: Limiter, models: list[list[Served]], region: Region | None = None
+    ) -> None: ...
     @property
     def listener(self) -> Listener: ...
     @property

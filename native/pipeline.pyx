@@ -239,7 +239,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
         s.first = x
     s.last = x
     s.inflight += 1
-    server.inflight += 1
+    server.gauges.inflight += 1
     watch_deadline(x)
     server.sample += 1
     timed = server.sample % SAMPLE == 0
@@ -309,7 +309,7 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
     cdef Model *m = <Model *>x.asked
     cdef Verdict v
     if s.relay == NULL and not relay_begin(
-            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, &m.counters, due_of(s)):
+            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m.counters, due_of(s)):
         fail(server, x, REASON_NO_UPSTREAM, now)
         return
     if not relays_to(s, m.pool):
@@ -387,10 +387,10 @@ cdef class Server(State):
     """The data plane of one process: a listener, its models, their limits.
 
     models: a list with, for each model, the list of its Served versions, ascending; the last answers requests that name
-    no version.
+    no version. region: what it has in common with other processes; absent: nothing.
     """
 
-    def __cinit__(self, Wheel wheel, Limiter limiter, list models):
+    def __cinit__(self, Wheel wheel, Limiter limiter, list models, region=None):
         self.scheduler.wire = &self.listener.wire
         self.scheduler.server = <void *>self
         self.scheduler.outcome.answered = on_answered
@@ -440,7 +440,7 @@ cdef class Server(State):
     @property
     def busy(self) -> bool:
         """A request is under way."""
-        return self.inflight > 0
+        return self.gauges.inflight > 0
 
     cdef void begin_cold(self, Stream *s) noexcept:
         cdef Call call
@@ -492,7 +492,7 @@ cdef class Server(State):
         s.method = METHOD_RELAY
         if kept < 0:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
-        elif not relay_begin(self, s, self.passthrough, path, len(path), &self.other, due_of(s)):
+        elif not relay_begin(self, s, self.passthrough, path, len(path), self.other, due_of(s)):
             refuse_for(s, REASON_NO_UPSTREAM, "no upstream server can be reached")
         return 0
 
@@ -504,12 +504,9 @@ cdef class Server(State):
             del self.cold_of_peer[peer]
 
     def totals(self) -> dict:
-        """Counters that belong to no served model, and gauges; the models' own are theirs (Served.totals)."""
-        cdef int i
+        """This process's gauges."""
         return {
-            "codes": {i: self.other.codes[i] for i in range(<int>CODES) if self.other.codes[i]},
-            "refusals": {name_of(i).decode(): self.other.refusals[i] for i in range(<int>REASONS) if self.other.refusals[i]},
-            "inflight": self.inflight, "connections": self.listener.wire.connections,
+            "inflight": self.gauges.inflight, "connections": self.listener.wire.connections,
             "inflight_bytes": self.listener.wire.inflight_bytes,
         }
 

@@ -82,7 +82,7 @@ cdef bint relay_begin(
     upstream.links = &r.link
     endpoint.inflight += 1
     endpoint.requests += 1
-    server.inflight += 1
+    server.gauges.inflight += 1
     if due:
         timer_add(server.listener.wheel, &r.link.timer, due)
     mark(&upstream.conn)
@@ -96,7 +96,7 @@ cdef void detach(Relay *r) noexcept:
     r.down.relay = NULL
     r.down.outward = 0
     r.down = NULL
-    server.inflight -= 1
+    server.gauges.inflight -= 1
     timer_cancel(server.listener.wheel, &r.link.timer)
     release(upstream.conn.wire, &r.out)
     release(upstream.conn.wire, &r.answer)

@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.exchange cimport Exchange
-from native.model cimport Model
+from native.model cimport Counters, Model
+from native.region cimport Region
 from native.session cimport mw_lane, mw_run, mw_session
 
 cdef extern from "placement.h" nogil:
@@ -23,6 +24,9 @@ cdef struct Slot:                 # an exchange's place in a run
 
 cdef class Served:
     cdef Model model
+    cdef Counters counters        # until it is attached to a region
+    cdef int64_t limit_tat        # likewise
+    cdef Region region            # holds the counters and the limit's cell; None until then
     cdef mw_session *session      # owned
     cdef mw_run run               # owned; lent to the lane while running
     cdef mw_lane *lane            # owned; NULL until a run was too long for the loop
@@ -42,5 +46,7 @@ cdef class Served:
     cdef readonly str name
     cdef readonly str version
     cdef readonly list keep       # Python objects whose memory the model points into
+
+    cdef int attach(self, Region region) except -1
 
 cdef int bucket(int64_t rows) noexcept nogil

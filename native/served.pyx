@@ -1,6 +1,6 @@
 """One version of a model, open in ONNX Runtime."""
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from native.histogram cimport MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
+from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport make_rate
 from native.model cimport *
 from native.recall cimport Recall
+from native.region cimport Region
 from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
 from native.session cimport *
 from native.tensor cimport *
-from native.verdict cimport CODES, REASONS, name_of
 
 cdef int bucket(int64_t rows) noexcept nogil:
     """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
@@ -149,6 +149,8 @@ cdef class Served:
         self.model.name = keep_text(self, name)
         self.model.version = keep_text(self, version)
         self.model.max_rows = 1
+        self.model.counters = &self.counters
+        self.model.limit.tat_ns = &self.limit_tat
         if isinstance(model, Remote):
             self.model.input_count = <uint32_t>len(model.inputs)
             self.model.output_count = <uint32_t>len(model.outputs)
@@ -340,24 +342,22 @@ cdef class Served:
 
     # ---- counters
 
+    cdef int attach(self, Region region) except -1:
+        """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one."""
+        cdef bytes name = self.name.encode()
+        cdef Counters *counters = counters_of(region, name, self.version.encode())
+        counters.profiled = self.model.profile != NULL
+        self.model.counters = counters
+        self.model.limit.tat_ns = <int64_t *>region.common(b"limit\0" + name, sizeof(int64_t))
+        self.region = region
+        return 0
+
     def totals(self) -> dict:
-        """All counters as plain numbers; durations in ns, histograms as (bounds in ns, cumulative counts, sum in ns)."""
-        cdef Counters *c = &self.model.counters
-        return {
-            "codes": counted(c.codes, <int>CODES),
-            "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
-            "fallbacks": {name_of(i).decode(): n for i, n in counted(c.fallbacks, <int>REASONS).items()},
-            "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
-            "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
-            "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
-            "lane_runs": self.lane_runs, "terminated": self.terminated, "pending": self.model.queue_length,
-            "request": folded(&c.request),
-            "score": folded(&c.score) if self.model.profile != NULL else None,
-            "stages": {"limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),
-                       "score": folded(&c.stage[<int>STAGE_SCORE]), "queue": folded(&c.stage[<int>STAGE_QUEUE]),
-                       "compute": folded(&c.stage[<int>STAGE_COMPUTE]), "reply": folded(&c.stage[<int>STAGE_REPLY])},
-            "batches": size_classes(c.batches),
-        }
+        """All counters as native.figures gives them, over all processes, and what only this one knows."""
+        cdef Counters total = self.counters
+        if self.region is not None:
+            total = summed(self.region, self.model.counters)
+        return {**figures_of(&total), "lane_runs": self.lane_runs, "terminated": self.terminated}
 
 
 cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
@@ -411,25 +411,6 @@ cdef object output_array(const mw_run_output *out, str datatype):
 NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
          "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "BF16": np.uint16, "FP32": np.float32,
          "FP64": np.float64}
-
-
-cdef dict counted(const uint64_t *counts, int size):
-    """Index to count, without zeros."""
-    cdef int i
-    return {i: counts[i] for i in range(size) if counts[i]}
-
-
-cdef list size_classes(const Batches *batches):
-    """(largest number of rows, runs, ns) of each size class that had runs."""
-    cdef int i
-    return [(1 << i, batches[i].runs, batches[i].compute_ns) for i in range(BATCH_BUCKETS) if batches[i].runs]
-
-
-cdef tuple folded(const mw_histogram *h):
-    cdef uint64_t cumulative[<int>MW_HISTOGRAM_BOUNDS]
-    mw_histogram_fold(h, mw_histogram_bounds, MW_HISTOGRAM_BOUNDS, cumulative)
-    return (tuple(mw_histogram_bounds[i] for i in range(MW_HISTOGRAM_BOUNDS)),
-            (*(cumulative[i] for i in range(MW_HISTOGRAM_BOUNDS)), mw_histogram_count(h)), h.sum)
 
 
 def load_runtime(path: str) -> str:

@@ -6,6 +6,7 @@ from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
 from native.model cimport Counters
+from native.region cimport Gauges, Region
 from native.route cimport Directory
 
 cdef struct Upstreams:            # native.upstream and native.relay, which stand above outcome and are called by it
@@ -19,7 +20,8 @@ cdef class State:
     cdef readonly Scheduler scheduler
     cdef readonly Directory directory
     cdef readonly Events events
-    cdef Counters other           # requests that no served model can be charged with
+    cdef Region region
+    cdef Counters *other          # the region's: requests that no served model can be charged with
+    cdef Gauges *gauges           # the region's
     cdef bint limited             # any peer, identity or total rate is set
-    cdef uint64_t inflight        # exchanges between message and outcome
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

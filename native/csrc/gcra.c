@@ -8,6 +8,7 @@
 #define LAST_NS (INT64_C(1) << 62)
 
 _Static_assert(sizeof(mw_gcra_bucket) == 64, "a bucket is one cache line");
+_Static_assert(sizeof(mw_gcra_shared) == 64, "and so is what goes with all of them");
 
 int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out) {
     if (!(requests_per_second > 0) || isinf(requests_per_second) || burst < 1) return -1;
@@ -27,9 +28,10 @@ size_t mw_gcra_size(uint64_t keys) {
     return buckets * sizeof(mw_gcra_bucket);
 }
 
-void mw_gcra_init(mw_gcra *table, void *memory, size_t size, const uint64_t sip_key[2]) {
+void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t size, const uint64_t sip_key[2]) {
     memset(table, 0, sizeof *table);
-    table->bucket = memory;
+    table->shared = shared;
+    table->bucket = buckets;
     table->mask = size / sizeof(mw_gcra_bucket) - 1;
     table->sip_key[0] = sip_key[0];
     table->sip_key[1] = sip_key[1];
@@ -71,7 +73,35 @@ uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, siz
     return hash ? hash : 1;
 }
 
+/* ---- what is shared: words are read as they are, and changed only if they are still what was read ---- */
+
+static inline int64_t seen(const int64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+static inline int replaced(int64_t *word, int64_t before, int64_t after) {
+    return __atomic_compare_exchange_n(word, &before, after, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* The two words may be of different moments; a slot that is then changed is compared as a whole. */
+static inline mw_gcra_slot slot_seen(const mw_gcra_slot *slot) {
+    return (mw_gcra_slot){__atomic_load_n(&slot->tag, __ATOMIC_ACQUIRE), seen(&slot->tat_ns)};
+}
+
+static inline int slot_replaced(mw_gcra_slot *slot, mw_gcra_slot before, mw_gcra_slot after) {
+    unsigned __int128 was, is;
+    memcpy(&was, &before, sizeof was);
+    memcpy(&is, &after, sizeof is);
+    return __sync_bool_compare_and_swap((unsigned __int128 *)slot, was, is);
+}
+
 /* ---- time ---- */
+
+/* The latest time that anybody has judged by, at least `now`. Nobody's debts lie further ahead of it than its rate can
+ * push them, however old the reading is that another process goes by. */
+static int64_t latest(mw_gcra *table, int64_t now) {
+    int64_t before = seen(&table->shared->latest_ns);
+    while (before < now && !replaced(&table->shared->latest_ns, before, now)) before = seen(&table->shared->latest_ns);
+    return before < now ? now : before;
+}
 
 static int64_t move_time(mw_gcra *table, int64_t now_ns) {
     int64_t step;
@@ -84,7 +114,28 @@ static int64_t move_time(mw_gcra *table, int64_t now_ns) {
     } else if (step < -MW_GCRA_HOLD_NS) {
         table->seen_ns = now_ns;
     }
-    return table->now_ns;
+    return latest(table, table->now_ns);
+}
+
+/* ---- the algorithm ---- */
+
+/* The TAT in a cell, or `now` if that is later. One further ahead than this rate can push it was run up under a slower
+ * rate (before a reload): it is cut to that, for good, so that such debt does not outlive its rate. */
+static inline int64_t debt(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t now) {
+    int64_t tat = seen(cell), ahead = rate.tolerance_ns + rate.interval_ns;
+    if (tat <= now + ahead) return tat > now ? tat : now;
+    int64_t most = latest(table, now) + ahead;  /* read after the TAT, so it covers whoever charged it */
+    if (tat > most && replaced(cell, tat, most)) return most;
+    return tat < most ? tat : most;
+}
+
+/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the
+ * tolerance. */
+static inline int64_t wait_for(int64_t owed_until, mw_rate rate, int64_t cost, int64_t now) {
+    int64_t ahead;
+    if (__builtin_mul_overflow(cost - 1, rate.interval_ns, &ahead) || ahead > rate.tolerance_ns) return MW_RETRY_NEVER;
+    int64_t wait = owed_until - now + ahead - rate.tolerance_ns;
+    return wait > 0 ? wait : 0;
 }
 
 /* ---- the table ---- */
@@ -99,105 +150,148 @@ static inline bucket_pair buckets_of(const mw_gcra *table, uint64_t hash) {
     return (bucket_pair){&table->bucket[a], &table->bucket[b]};
 }
 
-static inline int way_of(const mw_gcra_bucket *bucket, uint64_t hash) {
+static inline mw_gcra_slot *slot_of(mw_gcra_bucket *bucket, uint64_t hash) {
     for (int way = 0; way < MW_GCRA_WAYS; way++)
-        if (bucket->tag[way] == hash) return way;
-    return -1;
+        if (__atomic_load_n(&bucket->slot[way].tag, __ATOMIC_RELAXED) == hash) return &bucket->slot[way];
+    return NULL;
 }
 
-/* The number of free slots, and one of them in *way. A slot never used has TAT 0, which no debt can have. */
-static inline int free_ways(const mw_gcra_bucket *bucket, int64_t now, int *way) {
+static inline mw_gcra_slot *find(const mw_gcra *table, uint64_t hash) {
+    bucket_pair at = buckets_of(table, hash);
+    mw_gcra_slot *slot = slot_of(at.first, hash);
+    return slot ? slot : slot_of(at.second, hash);
+}
+
+/* The number of free slots, and the first of them in *slot. A slot never used has TAT 0, which no debt can have. */
+static inline int free_slots(mw_gcra_bucket *bucket, int64_t now, mw_gcra_slot **slot) {
     int count = 0;
-    for (int w = 0; w < MW_GCRA_WAYS; w++) {
-        if (bucket->tat_ns[w] > now) continue;
-        *way = w;
+    for (int way = MW_GCRA_WAYS - 1; way >= 0; way--) {
+        if (seen(&bucket->slot[way].tat_ns) > now) continue;
+        *slot = &bucket->slot[way];
         count++;
     }
     return count;
 }
 
-static inline int64_t *find(const mw_gcra *table, uint64_t hash) {
+/* A free slot in the other bucket of whoever is in this slot; NULL if there is none. */
+static mw_gcra_slot *other_place(const mw_gcra *table, mw_gcra_bucket *bucket, uint64_t tag, int64_t now) {
+    bucket_pair home = buckets_of(table, tag);
+    mw_gcra_slot *slot = NULL;
+    free_slots(home.first == bucket ? home.second : home.first, now, &slot);
+    return slot;
+}
+
+/* A debtor of this bucket that can move to its other one: one step of cuckoo hashing. Keeps the slots of a half-full
+ * table enough for every key, where two choices alone leave 20 of 2^20 without (measured). */
+static mw_gcra_slot *movable(const mw_gcra *table, mw_gcra_bucket *bucket, int64_t now) {
+    for (int way = 0; way < MW_GCRA_WAYS; way++)
+        if (other_place(table, bucket, bucket->slot[way].tag, now)) return &bucket->slot[way];
+    return NULL;
+}
+
+/* Where a key without a slot can be put: in the emptier of its buckets, so that two processes choose alike. If *taken,
+ * the debtor in that slot has to move first. NULL if only debtors are in reach. */
+static mw_gcra_slot *room(const mw_gcra *table, uint64_t hash, int64_t now, int *taken) {
     bucket_pair at = buckets_of(table, hash);
-    int way = way_of(at.first, hash);
-    if (way >= 0) return &at.first->tat_ns[way];
-    way = way_of(at.second, hash);
-    return way >= 0 ? &at.second->tat_ns[way] : NULL;
+    mw_gcra_slot *first = NULL, *second = NULL;
+    int free_first = free_slots(at.first, now, &first), free_second = free_slots(at.second, now, &second);
+    *taken = free_first == 0 && free_second == 0;
+    if (free_second > free_first) return second;
+    if (free_first) return first;
+    first = movable(table, at.first, now);
+    return first ? first : movable(table, at.second, now);
 }
 
-/* One step of cuckoo hashing: a debtor of this bucket goes to its other bucket if that has a free slot. Keeps the
- * slots of a half-full table enough for every key, where two choices alone leave 20 of 2^20 without (measured). */
-static int vacated_way(mw_gcra *table, mw_gcra_bucket *bucket, int64_t now) {
-    for (int way = 0; way < MW_GCRA_WAYS; way++) {
-        bucket_pair home = buckets_of(table, bucket->tag[way]);
-        mw_gcra_bucket *other = home.first == bucket ? home.second : home.first;
-        int to;
-        if (!free_ways(other, now, &to)) continue;
-        other->tag[to] = bucket->tag[way];
-        other->tat_ns[to] = bucket->tat_ns[way];
-        return way;
-    }
-    return -1;
-}
-
-/* A free slot for a key that has none, marked with its hash but owing nothing yet; NULL if only debtors are in
- * reach. */
-static int64_t *place(mw_gcra *table, uint64_t hash, int64_t now) {
-    bucket_pair at = buckets_of(table, hash);
-    int way = -1, way_second = -1;
-    int free_first = free_ways(at.first, now, &way), free_second = free_ways(at.second, now, &way_second);
-    mw_gcra_bucket *bucket = at.first;
-    if (free_second > free_first) {
-        bucket = at.second;
-        way = way_second;
-    } else if (free_first == 0) {
-        way = vacated_way(table, at.first, now);
-        if (way < 0) {
-            bucket = at.second;
-            way = vacated_way(table, at.second, now);
-        }
-        if (way < 0) return NULL;
-    }
-    bucket->tag[way] = hash;
-    bucket->tat_ns[way] = 0;
-    return &bucket->tat_ns[way];
-}
-
-/* The cell that answers for a key without a slot: a new slot, or its level's overflow cell. */
-static int64_t *new_cell(mw_gcra *table, uint64_t hash, mw_level level, int64_t now) {
-    int64_t *cell = place(table, hash, now);
-    return cell ? cell : &table->overflow_tat_ns[level];
-}
-
-static inline int64_t *cell_of(mw_gcra *table, uint64_t hash, mw_level level, int64_t now) {
-    int64_t *cell = find(table, hash);
-    return cell ? cell : new_cell(table, hash, level, now);
-}
-
-/* ---- the algorithm ---- */
-
-/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the
- * tolerance. A TAT further ahead than this rate can push it was run up under a slower rate (before a reload): it is
- * cut to that, for good, so that such debt does not outlive its rate. */
-static inline int64_t wait_for(int64_t *tat_ns, mw_rate rate, int64_t cost, int64_t now) {
-    int64_t most = now + rate.tolerance_ns + rate.interval_ns, ahead;
-    if (*tat_ns > most) *tat_ns = most;
-    if (__builtin_mul_overflow(cost - 1, rate.interval_ns, &ahead) || ahead > rate.tolerance_ns) return MW_RETRY_NEVER;
-    int64_t wait = (*tat_ns > now ? *tat_ns - now : 0) + ahead - rate.tolerance_ns;
-    return wait > 0 ? wait : 0;
+/* Until when a key owes: as its slot says, now where it has room for one, else as its level's overflow cell says. */
+static inline int64_t debt_of(mw_gcra *table, uint64_t hash, mw_level level, mw_rate rate, int64_t now) {
+    mw_gcra_slot *slot = find(table, hash);
+    int taken;
+    if (slot) return debt(table, &slot->tat_ns, rate, now);
+    return room(table, hash, now, &taken) ? now : debt(table, &table->shared->overflow_tat_ns[level], rate, now);
 }
 
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns) {
     if (rate.interval_ns == 0) return 0;
     int64_t now = move_time(table, now_ns);
-    return wait_for(cell_of(table, hash, level, now), rate, 1, now);
+    return wait_for(debt_of(table, hash, level, rate, now), rate, 1, now);
+}
+
+/* ---- charging ---- */
+
+/* 0 if charged, else how long to wait. */
+static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t cost, int64_t now) {
+    for (;;) {
+        int64_t before = seen(cell), owed = debt(table, cell, rate, now), wait = wait_for(owed, rate, cost, now);
+        if (wait) return wait;
+        if (replaced(cell, before, owed + cost * rate.interval_ns)) return 0;
+    }
+}
+
+/* The debtor in this slot goes to its other bucket, unless anything has changed. It is first copied and then taken
+ * away, so that it is never absent. */
+static void move(const mw_gcra *table, mw_gcra_slot *from, int64_t now) {
+    mw_gcra_bucket *bucket = &table->bucket[((char *)from - (char *)table->bucket) / sizeof(mw_gcra_bucket)];
+    mw_gcra_slot debtor = slot_seen(from), nobody = {0, 0}, vacant;
+    mw_gcra_slot *to = other_place(table, bucket, debtor.tag, now);
+    if (to == NULL) return;
+    vacant = slot_seen(to);
+    if (vacant.tat_ns > now || !slot_replaced(to, vacant, debtor)) return;
+    if (!slot_replaced(from, debtor, nobody)) slot_replaced(to, debtor, nobody);
+}
+
+/* The cell that was charged in *cell; NULL where it was a slot. */
+static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now, int64_t **cell) {
+    mw_rate rate = claim->rate;
+    *cell = NULL;
+    for (;;) {
+        mw_gcra_slot *slot = find(table, claim->hash), before;
+        int64_t owed = now, wait;
+        int taken;
+        if (slot == NULL) {
+            slot = room(table, claim->hash, now, &taken);
+            if (slot == NULL) {
+                __atomic_fetch_add(&table->shared->overflowed, 1, __ATOMIC_RELAXED);
+                *cell = &table->shared->overflow_tat_ns[claim->level];
+                return charge_cell(table, *cell, rate, cost, now);
+            }
+            if (taken) {
+                move(table, slot, now);
+                continue;
+            }
+            before = slot_seen(slot);
+            if (before.tat_ns > now) continue;
+        } else {
+            before = slot_seen(slot);
+            if (before.tag != claim->hash) continue;
+            owed = debt(table, &slot->tat_ns, rate, now);
+        }
+        wait = wait_for(owed, rate, cost, now);
+        if (wait) return wait;
+        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, owed + cost * rate.interval_ns})) return 0;
+    }
 }
 
 static inline mw_rate rate_of(const mw_claim *claim) { return claim->meter ? claim->meter->rate : claim->rate; }
 
+static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int64_t cost) {
+    int64_t charged = cost * rate_of(claim).interval_ns;
+    if (cell) {
+        __atomic_fetch_sub(cell, charged, __ATOMIC_SEQ_CST);
+        return;
+    }
+    for (;;) {
+        mw_gcra_slot *slot = find(table, claim->hash);
+        if (slot == NULL) return;
+        mw_gcra_slot before = slot_seen(slot);
+        if (before.tag == claim->hash && slot_replaced(slot, before, (mw_gcra_slot){before.tag, before.tat_ns - charged}))
+            return;
+    }
+}
+
 int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns, int64_t *retry_ns) {
     int64_t now = move_time(table, now_ns), longest = 0;
-    int refused_by = MW_ADMITTED, moved = 0;
-    int64_t *cell[MW_GCRA_MAX_CLAIMS];
+    int refused_by = MW_ADMITTED;
+    int64_t *charged[MW_GCRA_MAX_CLAIMS];
 
     for (int i = 0; i < count; i++)
         if (claims[i].meter == NULL && claims[i].rate.interval_ns != 0) mw_gcra_prefetch(table, claims[i].hash);
@@ -205,34 +299,27 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
     for (int i = 0; i < count; i++) {
         const mw_claim *claim = &claims[i];
         mw_rate rate = rate_of(claim);
-        cell[i] = NULL;
         if (rate.interval_ns == 0) continue;
-        cell[i] = claim->meter ? &claim->meter->tat_ns : find(table, claim->hash);
-        if (cell[i] == NULL) {
-            cell[i] = new_cell(table, claim->hash, claim->level, now);
-            table->overflowed += cell[i] == &table->overflow_tat_ns[claim->level];
-            moved = 1;
-        }
-        int64_t wait = wait_for(cell[i], rate, cost, now);
+        int64_t owed = claim->meter ? debt(table, claim->meter->tat_ns, rate, now)
+                                    : debt_of(table, claim->hash, claim->level, rate, now);
+        int64_t wait = wait_for(owed, rate, cost, now);
         if (wait > longest) {
             longest = wait;
             refused_by = i;
         }
     }
-    if (refused_by != MW_ADMITTED) {
-        *retry_ns = longest;
-        return refused_by;
-    }
-
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && refused_by == MW_ADMITTED; i++) {
         const mw_claim *claim = &claims[i];
-        if (cell[i] == NULL) continue;
-        mw_rate rate = rate_of(claim);
-        /* Placing one claim's key may have moved another's, or taken its slot if it owed nothing. Once charged a
-         * cell owes, and nothing takes it. (Two new keys after the same last slot: the second is charged to its
-         * overflow cell, unasked.) */
-        if (moved && claim->meter == NULL) cell[i] = cell_of(table, claim->hash, claim->level, now);
-        *cell[i] = (*cell[i] > now ? *cell[i] : now) + cost * rate.interval_ns;
+        charged[i] = claim->meter ? claim->meter->tat_ns : NULL;
+        if (rate_of(claim).interval_ns == 0) continue;
+        longest = claim->meter ? charge_cell(table, charged[i], claim->meter->rate, cost, now)
+                               : charge_key(table, claim, cost, now, &charged[i]);
+        if (longest == 0) continue;
+        refused_by = i;
+        while (i-- > 0)
+            if (rate_of(&claims[i]).interval_ns != 0) give_back(table, &claims[i], charged[i], cost);
+        break;
     }
-    return MW_ADMITTED;
+    if (refused_by != MW_ADMITTED) *retry_ns = longest;
+    return refused_by;
 }

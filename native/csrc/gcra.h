@@ -5,11 +5,18 @@
  * pushes the TAT one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
  *
  * The table is open to strangers (any peer address makes a key), so its hash is keyed (SipHash-1-3 of Aumasson and
- * Bernstein, a random key per process) and its memory is one block that the caller provides and owns. A slot whose
+ * Bernstein, a random key per server) and its memory is two blocks that the caller provides and owns. A slot whose
  * TAT lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
  * (TAT > now) is never given away. A new key that finds only debtors in its two buckets, and none of those eight
  * movable to its own other bucket, shares one overflow cell with all such keys of its level: a full table limits
- * newcomers together and opens nobody's limit. One thread at a time. */
+ * newcomers together and opens nobody's limit.
+ *
+ * The memory may be shared: any number of processes, each with an mw_gcra of its own over it and one thread in it. There
+ * is no lock. A slot changes as a whole (its tag and TAT in one 16-byte compare and swap), a cell by itself; a charge
+ * that finds that another process was quicker judges anew. Every single step leaves a table that is right, so a
+ * process that dies between two of them has at worst charged a request that it did not let through. What two
+ * processes may do to one key at the same instant is bounded by one request: a key that both see for the first time
+ * may be given two slots, and a debtor that is being moved may be charged in the slot it leaves. */
 #ifndef MODELWARD_GCRA_H
 #define MODELWARD_GCRA_H
 
@@ -34,26 +41,37 @@ typedef struct {
     int64_t tolerance_ns;
 } mw_rate;
 
-/* A limit with a cell of its own (one model, the total), embedded in and owned by whatever it limits. Start: tat_ns
- * 0. */
+/* A limit with a cell of its own (one model, the total). The rate is the holder's, the cell may be shared; it starts
+ * as 0 and is the caller's. */
 typedef struct {
     mw_rate rate;
-    int64_t tat_ns;
+    int64_t *tat_ns;
 } mw_meter;
 
 typedef struct {
-    uint64_t tag[MW_GCRA_WAYS];    /* the whole hash, so both buckets of a key are known from its slot; 0: never used */
-    int64_t tat_ns[MW_GCRA_WAYS];
-} mw_gcra_bucket;
+    _Alignas(16) uint64_t tag;     /* the whole hash, so both buckets of a key are known from its slot; 0: never used */
+    int64_t tat_ns;
+} mw_gcra_slot;
 
 typedef struct {
-    mw_gcra_bucket *bucket;        /* the caller's memory, 64-byte aligned, zeroed before mw_gcra_init */
+    mw_gcra_slot slot[MW_GCRA_WAYS];
+} mw_gcra_bucket;
+
+/* What the processes have in common beside the buckets. */
+typedef struct {
+    _Alignas(64) int64_t latest_ns;   /* the latest time that any of them has judged by */
+    int64_t overflow_tat_ns[MW_LEVELS];
+    int64_t total_tat_ns;             /* for the caller's meter of all requests */
+    uint64_t overflowed;              /* times that a claim was judged by an overflow cell */
+} mw_gcra_shared;
+
+typedef struct {
+    mw_gcra_shared *shared;        /* the caller's, zeroed before the first mw_gcra_init */
+    mw_gcra_bucket *bucket;        /* the caller's, 64-byte aligned, likewise */
     uint64_t mask;                 /* number of buckets - 1 */
     uint64_t sip_key[2];
     int64_t seen_ns;               /* the last time given */
-    int64_t now_ns;                /* time as the table counts it: never goes back; equal to seen_ns on a sane clock */
-    int64_t overflow_tat_ns[MW_LEVELS];
-    uint64_t overflowed;           /* times that a claim was judged by an overflow cell */
+    int64_t now_ns;                /* time as this process counts it: never goes back; seen_ns on a sane clock */
 } mw_gcra;
 
 /* One level's part of a request: a key in the table (meter NULL), or a meter (then hash and rate are not read). */
@@ -73,8 +91,9 @@ int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out);
  * of 64-byte buckets. 1 M (2^20) keys: 32 MiB. 0 if keys is 0 or above 2^32. */
 size_t mw_gcra_size(uint64_t keys);
 
-/* memory: mw_gcra_size() zeroed bytes, 64-byte aligned, the caller's to free after the last use. */
-void mw_gcra_init(mw_gcra *table, void *memory, size_t size, const uint64_t sip_key[2]);
+/* buckets: mw_gcra_size() bytes, the caller's to free after the last use, as `shared` is. Every process that shares
+ * them brings the same key. */
+void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t size, const uint64_t sip_key[2]);
 
 /* SipHash-1-3 of the level (8 bytes, little-endian) and the key; never 0. About 15 ns for an address: once a
  * connection. */
@@ -83,7 +102,8 @@ uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, siz
 /* Nanoseconds until one request under this key would conform; 0 if it does now. Charges nothing. */
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns);
 
-/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged. Returns
+/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged, and what was
+ * charged is given back where another process has meanwhile used up a later one. Returns
  * MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if cost is above
  * its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; cost >= 1; keys of one call differ. A step back of the
  * clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns nobody

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from native.pool import Endpoint
 from proxy.config.upstream import UpstreamAddress
 from proxy.telemetry import pour
+from proxy.telemetry.merge import added, counters
 from proxy.telemetry.snapshot import EndpointSnapshot
 
 
@@ -46,14 +47,13 @@ class Group:
     def forget(self, member: Member) -> None:
         """Nothing is under way any more on a member that has left."""
         self._leaving.remove(member)
-        gone = replace(pour.endpoint(member.endpoint), inflight=0, connected=0, available=0)
-        self._gone = pour.both(self._gone, gone)
+        self._gone = added(self._gone, counters(pour.endpoint(member.endpoint)))
 
     def snapshot(self) -> EndpointSnapshot:
         """All endpoints that are or ever were behind the address, as one."""
         total = self._gone
         for member in [*self._members.values(), *self._leaving]:
-            total = pour.both(total, pour.endpoint(member.endpoint))
+            total = added(total, pour.endpoint(member.endpoint))
         return total
 
     def _member(self, address: UpstreamAddress) -> Member:

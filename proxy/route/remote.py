@@ -20,8 +20,8 @@ from proxy.route.credentials import examine
 from proxy.route.group import Group
 from proxy.route.metadata import RemoteModel, declared, describe, models_of
 from proxy.route.profile import load_profile
-from proxy.telemetry import pour
-from proxy.telemetry.snapshot import EndpointSnapshot, PoolSnapshot
+from proxy.telemetry.merge import added
+from proxy.telemetry.snapshot import PoolSnapshot, Snapshot
 
 
 @dataclass(frozen=True)
@@ -148,17 +148,14 @@ class Remotes:
                 rungs.append(CheckedRung(model=rung.model, last_good=rung.last_good))
         return tuple(rungs)
 
-    def figures(self) -> tuple[dict[str, EndpointSnapshot], dict[str, PoolSnapshot]]:
+    def figures(self) -> Snapshot:
         """Per configured address and per pool; pools with the same addresses count together."""
-        endpoints: dict[str, EndpointSnapshot] = {}
-        pools: dict[str, PoolSnapshot] = {}
+        total = Snapshot()
         for pool in self.pools:
             for group in pool.groups:
-                text, figures = group.address.text, group.snapshot()
-                endpoints[text] = pour.both(endpoints[text], figures) if text in endpoints else figures
-            before = pools.get(pool.name, PoolSnapshot())
-            pools[pool.name] = PoolSnapshot(before.retries + pool.pool.retries, before.hedges + pool.pool.hedges)
-        return endpoints, pools
+                total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))
+            total = added(total, Snapshot(pools={pool.name: PoolSnapshot(pool.pool.retries, pool.pool.hedges)}))
+        return total
 
 
 def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:

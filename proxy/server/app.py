@@ -13,6 +13,7 @@ from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
+from native.region import Region
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
@@ -32,6 +33,7 @@ from proxy.server.readiness import Readiness
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.exposition import Exposition
+from proxy.telemetry.merge import added
 from proxy.telemetry.pour import snapshot, statistics
 from proxy.telemetry.snapshot import Snapshot
 
@@ -50,6 +52,7 @@ class Application:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.region = Region()
         self.models: list[OpenModel] = []
         self.catalog = Catalog(())
         self.readiness = Readiness("loading models")
@@ -148,9 +151,11 @@ class Application:
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
-        if self.server is None:
-            return Snapshot()
-        figures = snapshot(self.server, [model.served for model in self.models], *self._remotes.figures())
+        return added(snapshot(self.region), self.cold())
+
+    def cold(self) -> Snapshot:
+        """What is counted elsewhere than in the region: the upstreams' figures and those of TLS."""
+        figures = self._remotes.figures()
         return replace(figures, tls=self._listening.figures()) if isinstance(self._listening, TlsAcceptor) else figures
 
     def _load(self, progress: Progress) -> list[OpenModel]:
@@ -163,7 +168,7 @@ class Application:
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> None:
         limits = self.config.limits
-        limiter = Limiter()
+        limiter = Limiter(region=self.region)
         for limit, set_rate in (
             (limits.peer, limiter.set_peer),
             (limits.identity, limiter.set_identity),
@@ -172,7 +177,7 @@ class Application:
             if limit is not None:
                 set_rate(limit.rate, limit.burst)
         self._wheel = Wheel(loop)
-        self.server = Server(self._wheel, limiter, by_name(self.models))
+        self.server = Server(self._wheel, limiter, by_name(self.models), self.region)
         self.server.passthrough = self._remotes.passthrough()
         listener = self.server.listener
         listener.max_connections = limits.connections.total

@@ -1,24 +1,28 @@
 """The data plane's totals, poured into the plain data that the collector reads."""
 
-import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING, Any
+
+from native import figures
 from native.histogram import BOUNDS
-from native.pipeline import Server
-from native.pool import Endpoint
-from native.served import Served
+from native.region import Region
 from proxy.models.catalog import BatchStatistics, Statistics
 from proxy.status import Code
+from proxy.telemetry.merge import added
 from proxy.telemetry.snapshot import (
     OTHER_MODEL,
     EndpointSnapshot,
     Histogram,
     ModelSnapshot,
-    PoolSnapshot,
     Snapshot,
     VersionSnapshot,
 )
+
+if TYPE_CHECKING:  # the supervisor has neither
+    from native.pool import Endpoint
+    from native.served import Served
 
 NS = 1e9
 SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
@@ -72,72 +76,40 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
     )
 
 
-def both(a: EndpointSnapshot, b: EndpointSnapshot) -> EndpointSnapshot:
-    """Two endpoints of one address as one."""
-    return EndpointSnapshot(
-        requests=a.requests + b.requests,
-        failures=a.failures + b.failures,
-        ejections=a.ejections + b.ejections,
-        seconds=_added(a.seconds, b.seconds) if b.seconds else a.seconds,
-        inflight=a.inflight + b.inflight,
-        connected=a.connected + b.connected,
-        available=a.available + b.available,
-    )
-
-
-def snapshot(
-    server: Server,
-    models: Iterable[Served],
-    endpoints: Mapping[str, EndpointSnapshot] | None = None,
-    pools: Mapping[str, PoolSnapshot] | None = None,
-) -> Snapshot:
-    """All counters at this moment; called on the loop's thread, which owns them."""
-    poured: dict[str, ModelSnapshot] = {}
-    for served in models:
-        t = served.totals()
+def snapshot(region: Region) -> Snapshot:
+    """All counters of all processes at this moment, but for what is not counted in the region."""
+    poured: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
+    for (name, number), t in figures.models(region).items():
+        if not name:
+            poured[OTHER_MODEL] = ModelSnapshot(
+                versions={"": VersionSnapshot(requests=_codes(t["codes"]))}, refusals=t["refusals"]
+            )
+            continue
         version = VersionSnapshot(
             requests=_codes(t["codes"]), seconds=_seconds(t["request"]), statistics=_statistics(t), pending=t["pending"]
         )
-        poured[served.name] = _joined(poured.get(served.name), served.version, version, t)
-    other = server.totals()
-    poured[OTHER_MODEL] = ModelSnapshot(
-        versions={"": VersionSnapshot(requests=_codes(other["codes"]))}, refusals=other["refusals"]
-    )
-    return Snapshot(
-        models=poured,
-        inflight=other["inflight"],
-        connections=other["connections"],
-        endpoints=endpoints or {},
-        pools=pools or {},
-    )
+        model = _model(number, version, t)
+        poured[name] = added(poured[name], model) if name in poured else model
+    inflight, connections = region.gauges()
+    return Snapshot(models=poured, inflight=inflight, connections=connections)
 
 
-def _joined(before: ModelSnapshot | None, version: str, snapshot: VersionSnapshot, t: Totals) -> ModelSnapshot:
-    """The model with one more version: what is counted per model is the sum over its versions."""
-    before = before or ModelSnapshot()
+def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> ModelSnapshot:
+    """A model of one version. What is counted per model is the sum over its versions."""
     return ModelSnapshot(
-        versions={**before.versions, version: snapshot},
-        refusals=_sum(before.refusals, t["refusals"]),
-        stages={name: _added(before.stages.get(name), _seconds(folded)) for name, folded in t["stages"].items()},
-        anomaly_score=(
-            _added(before.anomaly_score, _scaled(t["score"], SCORE_UNIT)) if t["score"] else before.anomaly_score
-        ),
-        anomalies=before.anomalies + t["anomalies"],
-        fallbacks=_sum(before.fallbacks, t["fallbacks"]),
-        batch_rows=_added(before.batch_rows, _rows(t)),
-        late_results=before.late_results + t["late"],
+        versions={version: figures_of_version},
+        refusals=t["refusals"],
+        stages={name: _seconds(folded) for name, folded in t["stages"].items()},
+        anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
+        anomalies=t["anomalies"],
+        fallbacks=t["fallbacks"],
+        batch_rows=_rows(t),
+        late_results=t["late"],
     )
 
 
 def _codes(codes: dict[int, int]) -> dict[str, int]:
     return {Code(code).name: count for code, count in codes.items()}
-
-
-def _sum(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    total = dict(a)
-    for key, count in b.items():
-        total[key] = total.get(key, 0) + count
-    return total
 
 
 def _scaled(folded: Folded, unit: float) -> Histogram:
@@ -147,12 +119,6 @@ def _scaled(folded: Folded, unit: float) -> Histogram:
 
 def _seconds(folded: Folded) -> Histogram:
     return _scaled(folded, NS)
-
-
-def _added(a: Histogram | None, b: Histogram) -> Histogram:
-    if a is None:
-        return b
-    return Histogram(b.bounds, tuple(x + y for x, y in zip(a.cumulative, b.cumulative, strict=True)), a.sum + b.sum)
 
 
 def _rows(t: Totals) -> Histogram:

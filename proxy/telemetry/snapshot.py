@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
 
 from prometheus_client.utils import floatToGoString
 
@@ -16,6 +17,10 @@ from proxy.models.catalog import Statistics
 
 # Stands for every model name that is not served, so that strangers cannot mint time series.
 OTHER_MODEL = "_other"
+
+# For proxy.telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts.
+GAUGE = {"gauge": 0}
+END = {"gauge": inf, "merge": min}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class VersionSnapshot:
     requests: Mapping[str, int] = field(default_factory=dict)  # by gRPC code name
     seconds: Histogram | None = None  # entry to trailers, every request
     statistics: Statistics | None = None  # absent where nothing can be executed: _other, version ""
-    pending: int = 0  # gauge: queued, not yet in an execution
+    pending: int = field(default=0, metadata=GAUGE)  # queued, not yet in an execution
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,9 @@ class EndpointSnapshot:
     failures: int = 0
     ejections: int = 0
     seconds: Histogram | None = None  # of answers
-    inflight: int = 0  # gauge
-    connected: int = 0  # gauge: endpoints with a connection
-    available: int = 0  # gauge: of these, neither ejected nor failing their health checks
+    inflight: int = field(default=0, metadata=GAUGE)
+    connected: int = field(default=0, metadata=GAUGE)  # endpoints with a connection
+    available: int = field(default=0, metadata=GAUGE)  # of these, neither ejected nor failing their health checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class PoolSnapshot:
 class TlsSnapshot:
     """Of the listener."""
 
-    not_after: float  # gauge: seconds since 1970; the certificate's end
+    not_after: float = field(metadata=END)  # seconds since 1970; the certificate's end
     reloads: int = 0
     failed_reloads: int = 0
     failed_handshakes: int = 0
@@ -94,8 +99,8 @@ class TlsSnapshot:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
-    inflight: int = 0  # gauge
-    connections: int = 0  # gauge
+    inflight: int = field(default=0, metadata=GAUGE)
+    connections: int = field(default=0, metadata=GAUGE)
     tls: TlsSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     pools: Mapping[str, PoolSnapshot] = field(default_factory=dict)  # by addresses as configured, with commas

@@ -1,0 +1,10 @@
+# What the processes of one server have counted, read from their region.
+from native.model cimport Counters
+from native.region cimport Region
+
+# This process's counters of a version of a model; no name: those that no served model is charged with, which is also
+# where one is counted for whose name the region has no room.
+cdef Counters *counters_of(Region region, bytes model, bytes version) except NULL
+# Over all slots; own: this process's.
+cdef Counters summed(Region region, const Counters *own)
+cdef dict figures_of(const Counters *c)

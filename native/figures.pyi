@@ -1,0 +1,6 @@
+from typing import Any
+
+from native.region import Region
+
+def models(region: Region) -> dict[tuple[str, str], dict[str, Any]]: ...
+def vacate(region: Region, slot: int) -> None: ...

@@ -1,0 +1,50 @@
+# The memory that the processes of one server have in common.
+#
+# Every worker has a slot: an area that it alone writes, and that outlives it, so that whoever takes its place goes on
+# counting where it stopped. Beside the slots lies an area that all write, for what must be one truth; what lies there is
+# changed by atomic operations alone. Blocks of both are found by name; a name has the same place in every slot.
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+
+cdef enum:
+    NAME_BYTES = 1000
+
+cdef struct Named:                # one entry of the directory
+    uint64_t offset               # of the block, within a slot or within the common area
+    uint64_t size
+    uint32_t common
+    uint32_t name_size
+    char name[NAME_BYTES]
+
+cdef struct Header:
+    uint64_t layout
+    uint32_t slots
+    uint32_t opened               # slots that ever had a process: no others are looked at, for that would cost memory
+    uint32_t count                # entries; written last, so whoever reads it sees whole entries
+    uint64_t slot_used            # bytes
+    uint64_t common_used
+    uint8_t sip_key[16]           # of every hash that processes must agree on
+
+cdef struct Gauges:                # what a slot begins with: one worker's gauges, zeroed when it has gone
+    int64_t beat                  # ns, monotonic: its loop's last sign of life
+    uint64_t inflight             # exchanges between message and outcome
+    uint64_t connections
+    uint64_t reserved             # bytes of limits.inflight_bytes that are spoken for
+
+cdef class Region:
+    cdef uint8_t *base            # mapped by this object, unmapped with it
+    cdef size_t size
+    cdef readonly int fd          # owned; -1 where the memory is private
+    cdef readonly int slot        # of this process; -1: it only reads (the supervisor)
+    cdef Header *header
+    cdef Gauges *own                # NULL without a slot
+    # This process's own block, or the one that all share: zeroed when it is first asked for. ValueError where another size
+    # was, MemoryError where there is no room. They live as long as the region.
+    cdef void *block(self, bytes name, size_t size) except NULL
+    cdef void *common(self, bytes name, size_t size) except NULL
+    cdef Named *find(self, bytes name)
+    cdef Named *name_block(self, bytes name, size_t size, bint common) except NULL
+    cdef Named *named(self, bytes name, size_t size, bint common) except NULL
+    cdef int check(self, int slot) except -1
+    cdef Gauges *slot_at(self, int slot) noexcept
+    # The blocks that stand at the same place as `own`, this process's block, one per slot.
+    cdef const void *same_in(self, const void *own, int slot) noexcept
