@@ -22,9 +22,10 @@ def _tensor(name: str, datatype: str, shape: list[int]) -> dict[str, object]:
 
 ROWS = {"inputs": [_tensor("x", "FP32", [-1, 4])], "outputs": [_tensor("y", "FP32", [-1, 4])]}
 COUNT = {"inputs": [_tensor("x", "INT32", [1, 1])], "outputs": [_tensor("y", "INT32", [1, 1])]}
-# what it calls versions are those of the libraries that a model was trained with
+# what it calls versions are those of the libraries that a model was trained with; plain: add without a version
 MODELS: dict[str, dict[str, object]] = {
     "add": {"implementation": "runtime.Add", "parameters": {"version": VERSION}, "versions": ["sklearn/1.5"], **ROWS},
+    "plain": {"implementation": "runtime.Add", **ROWS},
     "slow": {"implementation": "runtime.Slow", **ROWS},
     "repeat": {"implementation": "runtime.Repeat", **COUNT},
 }
@@ -53,4 +54,4 @@ def prepare(folder: Path) -> Start:
     return start
 
 
-MLSERVER = Kind("MLServer", prepare, (("add", VERSION), ("repeat", ""), ("slow", "")))
+MLSERVER = Kind("MLServer", prepare, (("add", VERSION), ("plain", ""), ("repeat", ""), ("slow", "")))
