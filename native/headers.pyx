@@ -35,6 +35,11 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
                 or same(name, size, "upgrade", 7) or same(name, size, "transfer-encoding", 17))
 
 
+def passes(bytes name not None) -> bool:
+    """Whether a header of this name, in lower case, goes on to upstreams with a cold call: the message is written anew."""
+    return passed_back(<const uint8_t *><char *>name, len(name)) and not name.startswith(b"grpc-")
+
+
 cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
     """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says."""
     return size > 0 and name[0] != 58 and passed_on(name, size) and not (

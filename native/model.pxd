@@ -87,6 +87,7 @@ cdef struct Model:                # owned by a native.batch.Served
     Tensor *outputs               # owned
     uint32_t input_count
     uint32_t output_count
+    bint undecoded                # its signature is not known: requests are the upstream's to read, of which it has a pool
     bint batchable                # rows of different requests may share a run
     bint has_batch_axis           # the first dimension of every input and output is dynamic
     int64_t max_rows              # of one run; a single request with more runs alone

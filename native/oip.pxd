@@ -11,6 +11,8 @@ cdef int shown(mw_span s) noexcept
 
 # The scan of the message in hand: one per process, overwritten by the next.
 cdef bint scan(mw_span message, Verdict *verdict) noexcept
+# The same of a request that is passed on undecoded: its tensors are not looked at.
+cdef bint outline(mw_span message, Verdict *verdict) noexcept
 # Of these, the id is there even where scan has said no, unless the message is malformed.
 cdef mw_span scanned_model() noexcept
 cdef mw_span scanned_version() noexcept

@@ -18,6 +18,7 @@ cdef enum:
     SHOWN = 64                    # bytes of a client's own name that an error repeats
     LISTED = 320                  # bytes of a list of names in an error
 
+cdef const char *MALFORMED = "the message is not a valid inference.ModelInferRequest"
 cdef mw_scan *SCAN = <mw_scan *>calloc(1, sizeof(mw_scan))
 if SCAN == NULL:
     raise MemoryError
@@ -101,9 +102,16 @@ cdef bint scan(mw_span message, Verdict *verdict) noexcept:
     elif status == MW_SCAN_RANK:
         snprintf(verdict.text, VERDICT_TEXT, "an input has more than %d dimensions", <int>MW_MAX_RANK)
     else:
-        snprintf(verdict.text, VERDICT_TEXT, "the message is not a valid inference.ModelInferRequest")
+        snprintf(verdict.text, VERDICT_TEXT, MALFORMED)
         return wrong(verdict, REASON_MALFORMED_MESSAGE)
     return wrong(verdict, REASON_INVALID_INPUT)
+
+
+cdef bint outline(mw_span message, Verdict *verdict) noexcept:
+    if mw_oip_outline(message, SCAN):
+        return True
+    snprintf(verdict.text, VERDICT_TEXT, MALFORMED)
+    return wrong(verdict, REASON_MALFORMED_MESSAGE)
 
 
 # ---- memory of an exchange's tensors -------------------------------------------------------------------------

@@ -1,16 +1,36 @@
 """Last good answers of one model: a fixed table, each request in one place, the latest answer wins."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_free, buffer_reserve
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
 from native.model cimport Model
+from native.reply cimport LENGTH_BYTES, put_length
 from native.stream cimport grow
 
 cdef enum:
     LARGEST = 65536               # bytes of an answer that is kept
+
+
+cdef size_t before_id(const Exchange *x) noexcept:
+    """Where the field of the id begins in the message. One whose length is written longer than need be keeps its head."""
+    cdef uint8_t head[LENGTH_BYTES]
+    cdef size_t at = x.id.data - x.body.data, n = put_length(head, 3, x.id.size)
+    return at - n if at >= n and memcmp(x.id.data - n, head, n) == 0 else at
+
+
+cdef uint64_t hash_message(Limiter limiter, mw_level level, const Exchange *x) noexcept:
+    """SipHash of an undecoded request's bytes, before its id and behind it."""
+    cdef size_t before = x.body.size, after = x.body.size
+    cdef uint64_t state[2]
+    if x.id.data != NULL:
+        before = before_id(x)
+        after = x.id.data + x.id.size - x.body.data
+    state[0] = limiter.hash(level, x.body.data, before) if before else 0
+    state[1] = limiter.hash(level, x.body.data + after, x.body.size - after) if after < x.body.size else 0
+    return limiter.hash(level, state, sizeof(state))
 
 
 cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
@@ -19,6 +39,8 @@ cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) n
     cdef uint64_t state[2]
     cdef size_t dims = 0
     cdef unsigned int i
+    if m.undecoded:
+        return hash_message(limiter, level, x)
     state[0] = x.wanteds
     for i in range(m.input_count):
         state[1] = limiter.hash(level, x.view[i].raw.data, x.view[i].raw.size) if x.view[i].raw.size else 0

@@ -1,5 +1,5 @@
 # The reply room: from a run's outputs, a fallback's constants or a verdict to a framed message.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from native.exchange cimport Buffer, Exchange
 from native.model cimport Rung
@@ -14,3 +14,9 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
 cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept
+
+cdef enum:
+    LENGTH_BYTES = 11             # of a field's tag and its length, at most
+
+# Tag and length of a length-delimited field below 16, as every library writes them; returns how many bytes.
+cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept

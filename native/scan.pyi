@@ -30,6 +30,12 @@ class Request(TypedDict):
     priority_invalid: bool
     sequence: bool
 
+class Outline(TypedDict):
+    model_name: str
+    model_version: str
+    id: str
+    timeout_us: int
+
 def scan(message: bytes) -> Request:
     """What the server sees in an encoded ModelInferRequest. `contents` counts elements by field of InferTensorContents;
     `contents_bytes` adds up the lengths of bytes_contents. ValueError: malformed, or more tensors or dimensions than
@@ -37,6 +43,10 @@ def scan(message: bytes) -> Request:
 
 def scan_repeatedly(message: bytes, repeats: int) -> None:
     """Scans the same message again and again without making Python objects, for benchmarks. ValueError as `scan`."""
+
+def outline(message: bytes) -> Outline:
+    """What the server sees in a request that it passes on undecoded. ValueError: its outermost fields, or one of the
+    three strings, are malformed."""
 
 def model_name(message: bytes) -> str:
     """model_name alone, checking the outermost fields only. ValueError: those are malformed."""

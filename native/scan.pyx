@@ -89,6 +89,19 @@ def scan(bytes message not None):
     }
 
 
+def outline(bytes message not None):
+    if not mw_oip_outline(span_of(message), &found):
+        raise ValueError(FAULTS[MW_SCAN_MALFORMED])
+    if found.inputs or found.outputs or found.raws:
+        raise AssertionError("an outline has no tensors")
+    return {
+        "model_name": text_of(found.model_name),
+        "model_version": text_of(found.model_version),
+        "id": text_of(found.id),
+        "timeout_us": found.timeout_us,
+    }
+
+
 def model_name(bytes message not None):
     cdef mw_span name
     if not mw_oip_model_name(span_of(message), &name):

@@ -122,7 +122,8 @@ cdef void drop_rungs(Model *m) noexcept:
 class Remote:
     """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints.
 
-    optional: names of inputs that a request may leave out.
+    optional: names of inputs that a request may leave out. Without inputs and outputs nobody has told its signature: requests
+    pass undecoded.
     """
 
     inputs: tuple
@@ -158,6 +159,7 @@ cdef class Served:
             declare_specs(self, model.outputs, &self.model.outputs)
             for i, (name, _, _) in enumerate(model.inputs):
                 self.model.inputs[<uint32_t>i].optional = name in model.optional
+            self.model.undecoded = not model.inputs and not model.outputs
             self.model.has_batch_axis = has_batch_axis(&self.model)
             self.keep.append(model.pool)
             self.model.pool = <void *>model.pool
@@ -248,7 +250,8 @@ cdef class Served:
         (shape, raw bytes, repeats) of each output.
 
         Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
-        outputs, with the same datatypes and fitting shapes.
+        outputs, with the same datatypes and fitting shapes. Where a signature is not known, upstreams must run it: they get
+        the request's bytes, and nothing is held against each other.
         """
         cdef Model *m = &self.model
         cdef Rung *rung
@@ -364,9 +367,13 @@ cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
     cdef Model *a = &asked.model
     cdef Model *b = &other.model
     cdef uint32_t i
+    rung.model = b
+    if b.undecoded or (a.undecoded and b.pool != NULL):
+        return 0
+    if a.undecoded:
+        raise ValueError(f"'{other.name}' runs here, and requests for '{asked.name}' pass undecoded")
     asked_inputs = {spec[0]: k for k, spec in enumerate(asked.inputs)}
     other_outputs = {spec[0]: k for k, spec in enumerate(other.outputs)}
-    rung.model = b
     rung.inputs = <uint32_t *>malloc(max(b.input_count, <uint32_t>1) * sizeof(uint32_t))
     rung.outputs = <uint32_t *>malloc(a.output_count * sizeof(uint32_t))
     if rung.inputs == NULL or rung.outputs == NULL:

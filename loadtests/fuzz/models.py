@@ -3,7 +3,9 @@
 import numpy as np
 from onnx import TensorProto, helper
 
-from native.served import Served
+from native.pool import Pool
+from native.recall import Recall
+from native.served import Remote, Served
 from proxy.models.runtime import runtime
 from proxy.models.warmup import warm_up
 from proxy.score import Profile
@@ -19,7 +21,8 @@ VALUE = [
 
 def open_models() -> list[Served]:
     """Open and warm. mlp: profile, mode fallback, a value behind it. guarded: anomalies tagged. steep: its run fails on
-    numbers outside 0 to 3, with two models and a value behind it. slow: too long for the loop."""
+    numbers outside 0 to 3, with two models and a value behind it. slow: too long for the loop. plain: undecoded, for an
+    upstream that is never there, with its last answers behind it."""
     runtime()
     mlp = _open("mlp", models.mlp(FEATURES, 4, CLASSES))
     guarded = _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=1))
@@ -33,12 +36,15 @@ def open_models() -> list[Served]:
     steep.set_ladder([second, third, [((1,), bytes(8), True)]])
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
+    plain = Served("plain", "", Remote((), (), Pool([])))
+    plain.set_ladder([Recall(4, 1_000_000_000)])
     return [
         guarded, mlp, slow, steep, second, third,
         _open("anything", models.identity(TensorProto.FLOAT, ("batch", "columns"))),
         _open("fixed", models.fixed_batch()),
         _open("strings", models.strings()),
         _open("two", models.two_inputs()),
+        plain,
     ]  # fmt: skip
 
 

@@ -327,6 +327,35 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out) {
     return MW_SCAN_OK;
 }
 
+int mw_oip_outline(mw_span message, mw_scan *out) {
+    mw_cursor c = mw_cursor_over(message);
+    start_request(out);
+    while (c.at < c.end) {
+        uint32_t tag;
+        mw_span field;
+        parameter p;
+        if (!mw_read_tag(&c, &tag)) return 0;
+        switch (tag) {
+            case MW_TAG(1, MW_WIRE_LEN):
+                if (!read_string(&c, &out->model_name)) return 0;
+                break;
+            case MW_TAG(2, MW_WIRE_LEN):
+                if (!read_string(&c, &out->model_version)) return 0;
+                break;
+            case MW_TAG(3, MW_WIRE_LEN):
+                if (!read_string(&c, &out->id)) return 0;
+                break;
+            case MW_TAG(4, MW_WIRE_LEN):
+                if (!mw_read_bytes(&c, &field)) return 0;
+                if (scan_parameter(field, DEPTH_REQUEST + 1, &p)) apply_to_request(&p, out);
+                break;
+            default:
+                if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+        }
+    }
+    return 1;
+}
+
 int mw_oip_model_name(mw_span message, mw_span *name) {
     mw_cursor c = mw_cursor_over(message);
     *name = (mw_span){NULL, 0};

@@ -61,6 +61,11 @@ typedef struct {
  * MW_SCAN_OK is anything in out worth reading; entries past the counts are never initialised. */
 mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
 
+/* Only name, version, id and parameters, for requests that are passed on undecoded: walks the outermost fields and leaves
+ * out's tensors at none. A parameter that is malformed is passed over: it is its receiver's to refuse. Returns 0 if the
+ * outermost fields, or one of the three strings, are malformed. */
+int mw_oip_outline(mw_span message, mw_scan *out);
+
 /* Only model_name (last one wins; empty when absent), for the limiter: walks the outermost fields and checks only those.
  * Returns 0 if they are malformed. */
 int mw_oip_model_name(mw_span message, mw_span *name);

@@ -77,10 +77,12 @@ async def _ask_upstreams(
         problems = found.problems
     sections = [(config.upstreams, config.upstream_tls)]
     sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
-    told = {problem.where for problem in problems}
+    undecoded = [model for model in models if model.checked.undecoded is not None]
+    told = {problem.where for problem in problems} | {address for model in undecoded for address in model.upstreams}
     addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
     silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
-    return models, problems, tuple(await unreachable(silent))
+    notes = [model.checked.undecoded for model in undecoded if model.checked.undecoded is not None]
+    return models, problems, (*notes, *await unreachable(silent))
 
 
 def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
@@ -96,10 +98,10 @@ def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Probl
 def _row(config: Config, model: CheckedModel, source: str) -> tuple[object, ...]:
     return (
         model.name,
-        model.version,
+        "any" if model.undecoded else model.version,
         source,
-        "\n".join(map(str, model.artifact.inputs)),
-        "\n".join(map(str, model.artifact.outputs)),
+        "\n".join(map(str, model.artifact.inputs)) or "not known",
+        "\n".join(map(str, model.artifact.outputs)) or "not known",
         model.profile_file.name if model.profile_file else "none",
         _guards_in_lines(guards(config, model)),
     )
@@ -141,6 +143,7 @@ def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
         "inputs": tensors(model.artifact.inputs),
         "outputs": tensors(model.artifact.outputs),
         "profile": plain(model.profile_file) if model.profile_file else None,
+        "undecoded": model.undecoded is not None,
         "guards": guards(config, model),
     }
 

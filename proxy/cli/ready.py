@@ -22,7 +22,7 @@ def print_ready(application: Application) -> None:
         rows.append(
             (
                 model.served.name,
-                model.served.version,
+                model.served.version or "any",
                 "\n".join(where) or "ONNX Runtime",
                 f"upstream{over}, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
                 profile,
@@ -43,5 +43,6 @@ def print_ready(application: Application) -> None:
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
     for model in application.models:
         if model.note:
-            out.print(f"note: {model.served.name} version {model.served.version}: {model.note}", soft_wrap=True)
+            version = f" version {model.served.version}" if model.served.version else ""
+            out.print(plain(f"note: {model.served.name}{version}: {model.note}"), soft_wrap=True)
     out.file.flush()

@@ -223,7 +223,8 @@ class Health(Section):
     timeout: Duration = Field(default=SECOND, gt=0)
     """An answer that takes longer is a failure; two failures in a row take the upstream out, one success back in."""
     startup: Duration = 30 * SECOND
-    """How long serve waits at its start for upstreams that must be asked for signatures."""
+    """How long serve waits at its start for upstreams that must be asked for signatures; models without one then pass
+    undecoded."""
 
 
 class ModelSettings(Section):
@@ -236,7 +237,8 @@ class ModelSettings(Section):
     hedging: Hedging | None = None
     """Ask a second upstream where the first is slower than in 95 of 100 cases; absent: never."""
     signature: Signature | None = None
-    """Inputs and outputs of a model whose upstreams do not tell them; they are not asked then."""
+    """Inputs and outputs of a model whose upstreams do not tell them; they are not asked then. Where nobody tells them,
+    requests pass undecoded and unscored."""
     deadline: Duration | None = None
     """The longest that an answer may take; absent: the client's own deadline counts."""
     limit: Limit | None = None

@@ -6,7 +6,7 @@ and its statistics, and both are read, never kept, by whoever answers for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from proxy.status import Code, RpcError, clip
 
 if TYPE_CHECKING:
     from proxy.models.artifact import TensorSpec
+    from proxy.server.call import Call
+    from proxy.server.protocol import Message
 
 # Names and versions that an error message lists, so that it stays readable and far below a trailer's bound.
 LISTED_NAMES = 3
@@ -64,7 +66,8 @@ class ServedVersion:
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
     warm; until then `reason` says what is the matter, or is empty while it merely loads. `config` is the ModelConfig of
-    the upstream that runs it, None where there is none.
+    the upstream that runs it, None where there is none. `elsewhere` answers unary methods about a model that only its
+    upstreams know, of whichever version.
     """
 
     name: str
@@ -79,6 +82,7 @@ class ServedVersion:
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None
+    elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
 
 
 def version_order(version: str) -> tuple[int, str]:
@@ -120,12 +124,17 @@ class Catalog:
     def lookup(self, name: str, version: str = "") -> ServedVersion:
         """The version asked for, or the highest if none is. Raises RpcError NOT_FOUND."""
         versions = self.versions(name)
-        if not version:
+        if not version or versions[-1].elsewhere is not None:
             return versions[-1]
         try:
             return self._models[name][version]
         except KeyError:
             raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "UNKNOWN_VERSION") from None
+
+    def elsewhere(self, name: str) -> Callable[[str, Message, Call], Awaitable[Message]] | None:
+        """Who answers for the model in our place, None where we do."""
+        versions = self._models.get(name)
+        return next(iter(versions.values())).elsewhere if versions else None
 
     def not_ready(self) -> list[str]:
         """One line for each version that is not ready, with the reason."""

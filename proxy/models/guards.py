@@ -13,7 +13,8 @@ def guards(config: Config, model: CheckedModel) -> dict[str, str]:
     on = [f"{name} {limit.model_dump(mode='json')['rate']}" for name, limit in rates.items() if limit is not None]
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
     ladder = [rung.model or ("last good" if rung.last_good else "value") for rung in model.rungs]
-    return {
+    decode = {"decode": OFF} if model.undecoded else {}
+    return decode | {
         "limits": ", ".join(on) or OFF,
         "deadline": deadline or OFF,
         "anomaly": settings.anomaly.mode if model.profile is not None else OFF,

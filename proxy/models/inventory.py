@@ -32,7 +32,10 @@ class CheckedRung:
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off."""
+    """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
+
+    undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
+    """
 
     name: str
     version: str
@@ -41,6 +44,7 @@ class CheckedModel:
     profile: Profile | None
     profile_file: Path | None
     rungs: tuple[CheckedRung, ...]
+    undecoded: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

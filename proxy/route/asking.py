@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import grpc
@@ -19,6 +19,7 @@ log = logging.getLogger("modelward.upstream")
 
 PAUSE_SECONDS = 0.5
 REACH = "Start it, mend the address, or declare the model's signature: in the configuration"
+RENAME = "Mend the model's name, or declare its signature: in the configuration"
 REACH_SECONDS = 2.0
 SERVES_ON = "Start it: serve would begin without it and try on"
 DECLARE = "Declare the model's signature: in the configuration"
@@ -26,6 +27,18 @@ DECLARE = "Declare the model's signature: in the configuration"
 
 class NotYet(Exception):
     """The upstream answers, and not yet with what is needed; the message says what that is."""
+
+
+# answers that waiting does not change; a model that is not found may be loading still
+FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+
+
+class Unanswered(ProblemsFound):
+    """No upstream has answered. final: and none would have later."""
+
+    def __init__(self, problems: Iterable[Problem], *, final: bool) -> None:
+        super().__init__(problems)
+        self.final = final
 
 
 async def ask(
@@ -37,8 +50,8 @@ async def ask(
 ) -> T:
     """The first answer of any upstream within `patience` seconds; 0 asks each of them once.
 
-    waiting: told in words what is waited for. Raises ProblemsFound, one problem per upstream; at once where none
-    of them has the method, since waiting does not change that.
+    waiting: told in words what is waited for. Raises Unanswered, one problem per upstream; at once where all of them
+    have given an answer that waiting does not change.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
@@ -50,9 +63,9 @@ async def ask(
                 return await question(address)
             except (grpc.RpcError, NotYet) as error:
                 failures[address] = error
-        hopeless = all(_code(e) is grpc.StatusCode.UNIMPLEMENTED for e in failures.values())
-        if hopeless or loop.time() >= deadline:
-            raise ProblemsFound([_problem(what, address, error) for address, error in failures.items()])
+        final = all(_code(e) in FINAL for e in failures.values())
+        if final or loop.time() >= deadline:
+            raise Unanswered([_problem(what, address, error) for address, error in failures.items()], final=final)
         reason = f"waiting for {what} from {', '.join(f'{a.text}: {_why(e)}' for a, e in failures.items())}"
         waiting(reason)
         if not said:
@@ -91,6 +104,8 @@ def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet)
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), "Load a model there")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Problem(f"the upstream has no method that tells {what}", address.text, _why(error), DECLARE)
+    if code in FINAL:
+        return Problem(f"the upstream does not tell us {what}", address.text, _why(error), DECLARE)
     if code is grpc.StatusCode.NOT_FOUND:
-        return Problem(f"the upstream does not tell {what}", address.text, _why(error), "Mend the model's name")
-    return Problem("the upstream cannot be reached", address.text, f"no {what}: {_why(error)}", REACH)
+        return Problem(f"the upstream does not tell {what}", address.text, _why(error), RENAME)
+    return Problem("the upstream cannot be reached", address.text, f"it did not tell {what}: {_why(error)}", REACH)

@@ -9,8 +9,9 @@ import grpc
 from proxy.config.schema import Signature
 from proxy.config.upstream import UpstreamAddress
 from proxy.models.catalog import version_order
-from proxy.models.signature import TensorSpec
-from proxy.route.asking import NotYet
+from proxy.models.signature import DATATYPES, HIGHEST_RANK, MOST_TENSORS, TensorSpec
+from proxy.problem import Problem
+from proxy.route.asking import DECLARE, NotYet
 from proxy.route.channel import method, open_channel
 from proxy.server.protocol import INFERENCE_SERVICE
 
@@ -27,6 +28,8 @@ class RemoteModel:
 
     version: "" where it has none. source: who says so, in words.
     config: Triton's ModelConfig, None where its server has none.
+    undecoded: why requests can be held against nothing, None where they can; inputs and outputs are empty then, and
+    version too, since any passes.
     """
 
     name: str
@@ -36,6 +39,7 @@ class RemoteModel:
     source: str
     platform: str = ""
     config: Any = None
+    undecoded: Problem | None = None
 
     @property
     def optional(self) -> frozenset[str]:
@@ -50,7 +54,10 @@ async def _ask(address: UpstreamAddress, name: str, /, **fields: Any) -> Any:
 
 
 async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
-    """Every version of one model, ascending. Raises grpc.RpcError."""
+    """Every version of one model, ascending; or the model as a whole, undecoded, where one of them tells no signature.
+
+    Raises grpc.RpcError.
+    """
     latest = await _ask(address, "ModelMetadata", name=model)
     source = f"signature from {address.text}"
     versions = await _versions(address, model) or [""]
@@ -58,6 +65,8 @@ async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
     for version in versions:
         told = latest if len(versions) == 1 else await _ask(address, "ModelMetadata", name=model, version=version)
         inputs, outputs = _specs(told.inputs), _specs(told.outputs)
+        if unusable := _unusable("input", inputs) or _unusable("output", outputs):
+            return [undecoded(model, f"{address.text}: the upstream's metadata {unusable}", DECLARE)]
         config = await _config(address, model, version)
         described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config))
     return described
@@ -84,6 +93,12 @@ async def _versions(address: UpstreamAddress, model: str) -> list[str]:
     return sorted(versions - {""}, key=version_order)
 
 
+def undecoded(name: str, why: str, how: str) -> RemoteModel:
+    """A model whose signature nobody tells: its requests are the upstream's to read."""
+    problem = Problem("requests pass undecoded and unscored", f"model {name}", why, how)
+    return RemoteModel(name, "", (), (), "undecoded, unscored", undecoded=problem)
+
+
 def declared(name: str, signature: Signature) -> RemoteModel:
     """The signature that the configuration declares, for an upstream that tells none."""
     inputs, outputs = (
@@ -103,6 +118,20 @@ async def models_of(address: UpstreamAddress) -> list[str]:
     for name in sorted(others.keys() - names):
         log.warning("upstream %s: its model %s is not served, it is not ready there", address.text, name)
     return sorted(names)
+
+
+def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:
+    """What keeps requests from being held against these, or "". Some servers answer, and leave the tensors out."""
+    if not 1 <= len(specs) <= MOST_TENSORS:
+        return f"has {len(specs)} {kind}s; a signature has 1 to {MOST_TENSORS}"
+    if len({spec.name for spec in specs}) < len(specs):
+        return f"has two {kind}s of one name"
+    for spec in specs:
+        if spec.datatype not in DATATYPES.values():
+            return f"gives {kind} {spec.name!r} the datatype {spec.datatype!r}, which the protocol lacks"
+        if len(spec.shape) > HIGHEST_RANK:
+            return f"gives {kind} {spec.name!r} {len(spec.shape)} dimensions; at most {HIGHEST_RANK} are served"
+    return ""
 
 
 def _specs(tensors: Any) -> tuple[TensorSpec, ...]:

@@ -8,10 +8,15 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile, ProfileError
 
 
+def is_on(anomaly: Anomaly) -> bool:
+    """Whether the settings ask for requests to be scored: the default mode without a profile does not."""
+    return anomaly.mode != "off" and (anomaly.profile is not None or anomaly.mode != "observe")
+
+
 def load_profile(name: str, anomaly: Anomaly, inputs: tuple[TensorSpec, ...]) -> tuple[Profile | None, Path | None]:
     """The profile and its file; neither where the guard is off. Raises ProblemsFound."""
     where = f"model {name}"
-    if anomaly.mode == "off" or (anomaly.profile is None and anomaly.mode == "observe"):
+    if not is_on(anomaly):
         return None, None
     if anomaly.profile is None:
         how = f"Set models.{name}.anomaly.profile to the file that modelward profile fit has written"

@@ -1,7 +1,10 @@
 """Models that upstream servers run, made ready for the data plane beside those that run here."""
 
 import asyncio
+import contextlib
+import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from native.pool import Pool
@@ -15,13 +18,18 @@ from proxy.models.artifact import Artifact
 from proxy.models.inventory import CheckedModel, CheckedRung
 from proxy.models.opening import OpenModel, apply_settings
 from proxy.problem import Problem, ProblemsFound
-from proxy.route.asking import Waiting, ask
+from proxy.route.asking import Unanswered, Waiting, ask
 from proxy.route.credentials import examine
+from proxy.route.elsewhere import Elsewhere
 from proxy.route.group import Group
-from proxy.route.metadata import RemoteModel, declared, describe, models_of
-from proxy.route.profile import load_profile
+from proxy.route.metadata import RemoteModel, declared, describe, models_of, undecoded
+from proxy.route.profile import is_on, load_profile
 from proxy.telemetry.merge import added
-from proxy.telemetry.snapshot import PoolSnapshot, Snapshot
+from proxy.telemetry.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
+
+log = logging.getLogger("modelward.upstream")
+
+WATCH_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,10 @@ class Remotes:
         self._patience = config.health.startup / SECOND if patience is None else patience
         self._waiting = waiting
         self._pools: dict[tuple[tuple[UpstreamAddress, ...], float], RemotePool] = {}
+        # models whose signature may still be told
+        self._silent: dict[str, list[UpstreamAddress]] = {}
+        # who answers for the models that pass undecoded
+        self.elsewhere: dict[str, Elsewhere] = {}
 
     @property
     def pools(self) -> list[RemotePool]:
@@ -90,7 +102,12 @@ class Remotes:
         """Its versions, ascending."""
         settings = self._config.settings(name)
         described = await self._described(name, settings, addresses)
-        return [self._version(each, settings, addresses) for each in described]
+        return [
+            self._version(each, settings, addresses)
+            if each.undecoded is None
+            else self._undecoded(each, each.undecoded, settings, addresses)
+            for each in described
+        ]
 
     def _version(self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]) -> OpenModel:
         name, version = described.name, described.version or "1"
@@ -121,13 +138,52 @@ class Remotes:
             config=described.config,
         )
 
+    def _undecoded(
+        self, described: RemoteModel, reason: Problem, settings: ModelSettings, addresses: list[UpstreamAddress]
+    ) -> OpenModel:
+        """Guarded by all that needs no signature. Raises ProblemsFound where the settings ask for more."""
+        name = described.name
+        if asked := _needing_a_signature(settings):
+            what = "needs the model's signature, which is not known"
+            raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
+        self.elsewhere[name] = Elsewhere(addresses)
+        served = Served(name, "", Remote((), (), self._pool(addresses, settings).pool))
+        artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
+        rungs = self._rungs(name, settings, described)
+        checked = CheckedModel(name, "", artifact, settings, None, None, rungs, reason)
+        apply_settings(served, checked)
+        note = f"{reason.what}: {reason.why}. {reason.how}"
+        return OpenModel(checked, served, note, tuple(a.text for a in addresses), described.source, backend="")
+
+    async def watch(self) -> None:
+        """Says it once when an upstream that was silent at the start tells a signature. Requests pass undecoded all the
+        same: what is checked does not change under clients that rely on it."""
+        while self._silent:
+            await asyncio.sleep(WATCH_SECONDS)
+            for name, addresses in list(self._silent.items()):
+                with contextlib.suppress(ProblemsFound):
+                    told = await ask(partial(describe, model=name), addresses, "", 0, lambda reason: None)
+                    del self._silent[name]
+                    if told[-1].undecoded is None:
+                        log.warning("model %s: there is a %s now; the next start uses it", name, told[-1].source)
+
+    async def close(self) -> None:
+        for elsewhere in self.elsewhere.values():
+            await elsewhere.close()
+
     async def _described(
         self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]
     ) -> list[RemoteModel]:
         if settings.signature is not None:
             return [declared(name, settings.signature)]
         what = f"the signature of model {name}"
-        return await ask(lambda a: describe(a, name), addresses, what, self._patience, self._waiting)
+        try:
+            return await ask(partial(describe, model=name), addresses, what, self._patience, self._waiting)
+        except Unanswered as silence:
+            if not silence.final:
+                self._silent[name] = addresses
+            why = "; ".join(f"{p.where}: {p.what}: {p.why}" for p in silence.problems)
+            return [undecoded(name, why, silence.problems[0].how)]
 
     def _pool(self, addresses: list[UpstreamAddress], settings: ModelSettings) -> RemotePool:
         """Models with the same upstreams share their connections, unless they hedge differently."""
@@ -150,12 +206,23 @@ class Remotes:
 
     def figures(self) -> Snapshot:
         """Per configured address and per pool; pools with the same addresses count together."""
-        total = Snapshot()
+        total = Snapshot(models={name: ModelSnapshot(undecoded=1) for name in self.elsewhere})
         for pool in self.pools:
             for group in pool.groups:
                 total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))
             total = added(total, Snapshot(pools={pool.name: PoolSnapshot(pool.pool.retries, pool.pool.hedges)}))
         return total
+
+
+def _needing_a_signature(settings: ModelSettings) -> list[str]:
+    """The keys that mean nothing while the signature is not known."""
+    mode = settings.anomaly.mode
+    keys = []
+    if is_on(settings.anomaly):
+        keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
+    # [[0.5]] may be FP32 or FP64, and of how many rows
+    keys += [f"fallback[{i}].value" for i, rung in enumerate(settings.fallback) if rung.value is not None]
+    return keys
 
 
 def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:

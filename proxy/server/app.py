@@ -22,6 +22,7 @@ from proxy.models.opening import OpenModel, by_name, open_models, tie_ladders
 from proxy.models.signature import TensorSpec
 from proxy.problem import ProblemsFound
 from proxy.route.connector import CONNECT_SECONDS
+from proxy.route.elsewhere import Elsewhere
 from proxy.route.keeper import Keeper
 from proxy.route.remote import Remotes
 from proxy.score import Profile
@@ -80,10 +81,13 @@ class Application:
         embedded = await loop.run_in_executor(None, self._load, progress)
         self.models = [*embedded, *await self._remotes.open()]
         tie_ladders(self.models)
+        for model in self.models:
+            if model.checked.undecoded is not None:
+                log.warning("%s", model.checked.undecoded)
         self._build(loop)
         await self._connect()
         self._listening = await self._listen(self._bound)
-        self._tasks.append(loop.create_task(self._log_events()))
+        self._tasks += [loop.create_task(self._log_events()), loop.create_task(self._remotes.watch())]
         if self.tls is not None:
             self._tasks.append(loop.create_task(self.tls.watch()))
         self.readiness.set(True)
@@ -137,6 +141,7 @@ class Application:
             keeper.close()
         if self.server is not None:
             self.server.stop()
+        await self._remotes.close()
         if self._wheel is not None:
             self._wheel.close()
         if self._http is not None:
@@ -186,7 +191,7 @@ class Application:
         listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
         times = limits.timeouts
         listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
-        self.catalog = Catalog(_version(model) for model in self.models)
+        self.catalog = Catalog(_version(model, self._remotes.elsewhere) for model in self.models)
         self.server.directory.explain = self.catalog.explain_unknown
         dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
         self.server.start(loop, _cold(dispatcher), dispatcher.methods)
@@ -227,8 +232,9 @@ async def running(config: Config, progress: Progress = lambda name: None) -> Asy
         await application.stop()
 
 
-def _version(model: OpenModel) -> ServedVersion:
+def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:
     served, artifact = model.served, model.checked.artifact
+    asked = elsewhere.get(served.name)
     return ServedVersion(
         name=served.name,
         version=served.version,
@@ -241,6 +247,7 @@ def _version(model: OpenModel) -> ServedVersion:
         platform=model.platform,
         backend=model.backend,
         config=model.config,
+        elsewhere=asked.ask if asked is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.models.catalog import Catalog, ServedVersion, Statistics
 from proxy.server.call import Call
-from proxy.server.protocol import Message, RpcError, message_class
+from proxy.server.protocol import Code, Message, RpcError, message_class
 from proxy.server.readiness import Readiness
 
 if TYPE_CHECKING:
@@ -35,6 +35,13 @@ class Inference:
 
     async def model_ready(self, request: Message, call: Call) -> Message:
         """An unknown model is not ready, and that is no error: so Triton answers, and clients poll it so."""
+        if (ask := self._catalog.elsewhere(request.name)) is not None:
+            try:
+                return await ask("ModelReady", request, call)
+            except RpcError as error:
+                if error.code != Code.UNAVAILABLE:
+                    raise
+                return _message("ModelReadyResponse", ready=False)
         try:
             ready = self._catalog.lookup(request.name, request.version).ready
         except RpcError:
@@ -45,6 +52,8 @@ class Inference:
         return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
 
     async def model_metadata(self, request: Message, call: Call) -> Message:
+        if (ask := self._catalog.elsewhere(request.name)) is not None:
+            return await ask("ModelMetadata", request, call)
         served = self._catalog.lookup(request.name, request.version)
         versions = [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
         response = _message("ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform)
@@ -54,6 +63,8 @@ class Inference:
         return response
 
     async def model_config(self, request: Message, call: Call) -> Message:
+        if (ask := self._catalog.elsewhere(request.name)) is not None:
+            return await ask("ModelConfig", request, call)
         served = self._catalog.lookup(request.name, request.version)
         return _message("ModelConfigResponse", config=served.config or model_config(served))
 

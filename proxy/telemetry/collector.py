@@ -97,6 +97,7 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     fallbacks = Family("modelward_fallbacks", "counter", "Answers given by a fallback", ("model", "reason"))
     rows = Family("modelward_batch_rows", "histogram", "Rows per execution", ("model",))
     late = Family("modelward_late_results", "counter", "Results that came after their answer was given", ("model",))
+    undecoded = Family("modelward_undecoded", "gauge", "Whether requests pass undecoded and unscored", ("model",))
     for name, model in snapshot.models.items():
         for reason, count in model.refusals.items():
             refusals.add((name, reason), count)
@@ -109,7 +110,8 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
             late.add((name,), model.late_results)
-    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late)
+            undecoded.add((name,), model.undecoded)
+    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late, undecoded)
 
 
 def _upstreams(snapshot: Snapshot) -> Iterator[Family]:

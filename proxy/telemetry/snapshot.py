@@ -18,9 +18,11 @@ from proxy.models.catalog import Statistics
 # Stands for every model name that is not served, so that strangers cannot mint time series.
 OTHER_MODEL = "_other"
 
-# For proxy.telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts.
+# For proxy.telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts, of
+# two flags the one that is up.
 GAUGE = {"gauge": 0}
 END = {"gauge": inf, "merge": min}
+FLAG = {"gauge": 0, "merge": max}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class ModelSnapshot:
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
     batch_rows: Histogram | None = None
     late_results: int = 0
+    undecoded: int = field(default=0, metadata=FLAG)  # 1 where requests pass undecoded and unscored
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,10 +146,19 @@ def test_a_signature_without_upstreams_is_a_problem() -> None:
         load(sets=[f"models.add.signature={SIGNATURE}"], environ={})
 
 
-def test_an_upstream_that_stays_away_is_a_problem_in_the_end() -> None:
-    problem = pytest.raises(ProblemsFound, match=f"{NOBODY}: the upstream cannot be reached")
-    with problem, in_front([NOBODY], health__startup="1ms"):
-        pass
+def test_for_an_upstream_that_stays_away_requests_pass_undecoded_in_the_end(models: Path) -> None:
+    with serve_process(models) as first:
+        address = first.grpc
+    with in_front([address], health__startup="1ms") as server:
+        (model,) = server.application.models
+        assert model.checked.undecoded is not None
+        assert f"{address}: the upstream cannot be reached" in model.checked.undecoded.why
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(server.grpc)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        with serve_process(models, "--grpc-port", port_of(address)):
+            wait_until(lambda: server.application.upstreams[0].connected, "the connection")
+            assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
 
 
 def test_an_upstream_that_comes_late_is_waited_for_and_readiness_says_so(models: Path) -> None:
@@ -283,12 +292,22 @@ def test_check_shows_what_an_upstream_tells(upstream: ServerProcess, capsys: pyt
         assert shown in out
 
 
-def test_check_finds_an_upstream_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(f"models.add.upstreams=[{NOBODY}]") == 1
+def test_check_notes_that_requests_would_pass_undecoded_to_an_upstream_that_cannot_be_reached(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert check(f"models.add.upstreams=[{NOBODY}]") == 0
+    err = capsys.readouterr().err
+    assert "note: requests pass undecoded and unscored" in err
+    assert err.count("note: ") == 1
+    assert f"why: {NOBODY}: the upstream cannot be reached: it did not tell the signature of model add" in err
+    assert "mend: Start it, mend the address, or declare" in err
+
+
+def test_check_finds_an_upstream_whose_models_cannot_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(f"upstreams=[{NOBODY}]") == 1
     err = capsys.readouterr().err
     assert "problem: the upstream cannot be reached" in err
     assert f"where: {NOBODY}" in err
-    assert "mend: Start it, mend the address, or declare" in err
 
 
 def test_check_passes_a_declared_signature_and_notes_that_its_upstream_is_down(

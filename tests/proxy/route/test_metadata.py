@@ -64,6 +64,7 @@ def metadata(*versions: str) -> Any:
     def answer(request: Any) -> Any:
         response = message_class("inference.ModelMetadataResponse")(name=request.name, versions=versions)
         response.inputs.add(name=f"x{request.version}", datatype="FP32", shape=[-1, 4])
+        response.outputs.add(name="y", datatype="FP32", shape=[-1, 4])
         return response
 
     return answer

@@ -86,6 +86,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_fallbacks": {frozenset({"model", "reason"})},
         "modelward_batch_rows": {frozenset({"model"})},
         "modelward_late_results": {frozenset({"model"})},
+        "modelward_undecoded": {frozenset({"model"})},
         "modelward_upstream_requests": {frozenset({"endpoint"})},
         "modelward_upstream_failures": {frozenset({"endpoint"})},
         "modelward_upstream_ejections": {frozenset({"endpoint"})},

@@ -1,0 +1,83 @@
+"""Methods about a model that only its upstreams can answer: passed on to the first of them that does."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+import grpc
+
+from native.headers import passes
+from proxy.config.upstream import UpstreamAddress
+from proxy.problem import ProblemsFound
+from proxy.route.channel import open_channel
+from proxy.server.call import Call
+from proxy.server.protocol import INFERENCE_SERVICE, Code, Message, RpcError, message_class
+
+ANSWER_SECONDS = 5.0
+# grpcio takes no other keys; binary values are not text here
+KEY = re.compile(r"(?!.*-bin$)[0-9a-z_.-]+")
+# what grpcio itself says of a server that it does not reach
+SILENCE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@dataclass(eq=False)
+class _Line:
+    channel: grpc.aio.Channel
+    users: int = 0
+
+
+class Elsewhere:
+    """Asks the upstreams of one model in turn. Keeps a channel to each: many questions are not many connections."""
+
+    def __init__(self, addresses: list[UpstreamAddress]) -> None:
+        self._addresses = addresses
+        self._lines: dict[UpstreamAddress, _Line] = {}
+
+    async def ask(self, name: str, request: Message, call: Call) -> Message:
+        """The answer to the unary method `name`. RpcError: an upstream's own, or UNAVAILABLE for none."""
+        for address in self._addresses:
+            try:
+                return await self._ask(address, name, request, call)
+            except grpc.RpcError as error:
+                if error.code() not in SILENCE:
+                    code = Code(error.code().value[0])
+                    raise RpcError(code, error.details() or "", "BACKEND_FAILED") from None
+            except ProblemsFound:
+                continue  # files of upstream_tls: whoever connects for requests says so
+        raise RpcError(Code.UNAVAILABLE, "no upstream server of this model can be reached", "NO_UPSTREAM")
+
+    async def close(self) -> None:
+        lines, self._lines = self._lines, {}
+        for line in lines.values():
+            await line.channel.close()
+
+    async def _ask(self, address: UpstreamAddress, name: str, request: Message, call: Call) -> Message:
+        line = self._lines.get(address)
+        if line is None:
+            line = self._lines[address] = _Line(open_channel(address))
+        method = line.channel.unary_unary(
+            f"/{INFERENCE_SERVICE}/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=message_class(f"inference.{name}Response").FromString,
+        )
+        line.users += 1
+        try:
+            answer: Message = await method(request, timeout=ANSWER_SECONDS, metadata=_passed_on(call))
+            return answer
+        except grpc.RpcError:
+            if address.tls is not None and self._lines.get(address) is line:
+                del self._lines[address]  # the next reads the files of upstream_tls anew, which may be the reason
+            raise
+        finally:
+            line.users -= 1
+            if line.users == 0 and self._lines.get(address) is not line:
+                await asyncio.shield(line.channel.close())
+
+
+def _passed_on(call: Call) -> list[tuple[str, str]]:
+    """The client's metadata, as far as an upstream sees it and grpcio takes it."""
+    return [
+        (name, value)
+        for name, value in call.metadata.items()
+        if KEY.fullmatch(name) and passes(name.encode()) and value.isascii() and value.isprintable()
+    ]
