@@ -19,7 +19,9 @@ ROOT = Path(__file__).parent
 FUZZ = bool(os.environ.get("MODELWARD_FUZZ"))
 DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
-LIBRARIES = {"h2": ["nghttp2"], "upstream": ["nghttp2"], "relay": ["nghttp2"], "stream": ["nghttp2"], "grpc": ["z"]}
+# The kernels before what they need themselves: linkers may drop a library that nothing before it has asked for.
+CLIENT = ["modelward_kernels", "nghttp2"]
+LIBRARIES = {"h2": CLIENT, "upstream": CLIENT, "relay": CLIENT, "stream": ["nghttp2"], "grpc": ["z"]}
 
 
 COMPILE = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]

@@ -4,6 +4,7 @@
 # a lane. Memory that is not marked borrowed belongs to the struct that points to it.
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from native.client cimport mw_client
 from native.deadline cimport mw_timer
 from native.nghttp2 cimport nghttp2_session
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
@@ -85,7 +86,8 @@ cdef struct Stream:
 
 cdef struct Conn:
     mw_timer timer                # first: its callback casts back; handshake, idle and stall checks
-    nghttp2_session *session      # NULL after the connection has gone
+    nghttp2_session *session      # NULL after the connection has gone, and for one to an upstream
+    mw_client *client             # owned; its counterpart for an upstream; NULL after that has gone
     Wire *wire                    # borrowed: the listener outlives its connections
     void *owner                   # borrowed: the native.h2.Connection that owns this struct
     Stream *streams

@@ -31,3 +31,4 @@ cdef class Connection:
     cdef bytes peer_key                   # of the peer's budgets: its address, or its network where it has many
 
 cdef void flush_all(Wire *wire) noexcept
+cdef void close_soon(Conn *c) noexcept

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 import asyncio
 import ipaddress
 
+from native.client cimport mw_client_done, mw_client_write
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
@@ -220,6 +221,9 @@ cdef void flush(Conn *c) noexcept:
     cdef const uint8_t *piece
     cdef size_t used = 0
     cdef ssize_t n = 0
+    if c.client != NULL:
+        flush_upstream(c)
+        return
     if c.session == NULL or c.closing:
         return
     while not c.paused:
@@ -241,6 +245,18 @@ cdef void flush(Conn *c) noexcept:
         c.closing = True
         connection.transport.abort()
     elif not c.paused and not nghttp2_session_want_read(c.session) and not nghttp2_session_want_write(c.session):
+        close_soon(c)
+
+
+cdef void flush_upstream(Conn *c) noexcept:
+    cdef uint8_t *buffer = (<Connection>c.owner).listener.write_buffer
+    cdef size_t n
+    while not c.paused and not c.closing:
+        n = mw_client_write(c.client, buffer, WRITE_SIZE)
+        if n == 0:
+            break
+        write_out(c, buffer, n)
+    if not c.paused and mw_client_done(c.client):
         close_soon(c)
 
 

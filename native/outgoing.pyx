@@ -1,50 +1,47 @@
 """The headers of a request to an upstream: the client's metadata, what is left of its deadline, ids for its traces."""
-from libc.stdint cimport int64_t
-from libc.stdio cimport snprintf
-from libc.string cimport memcmp
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp, memcpy
 
-from native.nghttp2 cimport NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_nv
-from native.stream cimport HEADERS, STATIC, STATIC_NAME, header, kept_headers
 from native.trace cimport REQUEST_ID, TRACEPARENT, Trace, make_trace
 
+cdef extern from "hpack.h" nogil:
+    size_t mw_hpack_field(uint8_t *to, const void *name, size_t name_size, const void *value, size_t value_size)
 
-cdef size_t missing_ids(const Outgoing *o, nghttp2_nv *nv, size_t count, Trace *trace) noexcept:
-    """Appends what ties the upstream's records to others', where the client's metadata (nv, count) has none of it."""
+
+cdef size_t put_timeout(uint8_t *to, int64_t left_ns) noexcept:
+    cdef char text[9]
+    cdef int64_t left = min(max(left_ns // 1000, <int64_t>1), <int64_t>99999999)   # 8 digits are what gRPC allows
+    cdef int at = 8
+    text[8] = 117                 # "u"
+    while left:
+        at -= 1
+        text[at] = 48 + left % 10
+        left //= 10
+    return mw_hpack_field(to, b"grpc-timeout", 12, text + at, 9 - at)
+
+
+cdef size_t request_fields(const Outgoing *o, int64_t now, uint8_t *to) noexcept:
+    cdef size_t n = 0, at = 0
+    cdef uint32_t sizes[2]
+    cdef const uint8_t *name
     cdef bint traced = False, numbered = False
-    cdef size_t i, n = count
-    for i in range(count):
-        if nv[i].namelen == 11:
-            traced |= memcmp(nv[i].name, b"traceparent", 11) == 0
-        elif nv[i].namelen == 12:
-            numbered |= memcmp(nv[i].name, b"x-request-id", 12) == 0
-    if traced and numbered:
-        return 0
-    make_trace(trace, o.who, o.entered, o.attempt)
-    if not traced:
-        nv[n] = header("traceparent", 11, trace.parent, TRACEPARENT, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    if not numbered:
-        nv[n] = header("x-request-id", 12, trace.request_id, REQUEST_ID, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    return n - count
-
-
-cdef size_t request_headers(const Outgoing *o, bytes authority, int64_t now, nghttp2_nv *nv, Text *text) noexcept:
-    cdef size_t n = 6, own
-    cdef int64_t left
-    cdef int size
-    nv[0] = header(":method", 7, <const char *>"POST", 4, STATIC)
-    nv[1] = header(":scheme", 7, <const char *>"https", 5 if o.secure else 4, STATIC)
-    nv[2] = header(":path", 5, o.path, o.path_size, STATIC_NAME)
-    nv[3] = header(":authority", 10, <const char *>authority, len(authority), STATIC_NAME)
-    nv[4] = header("content-type", 12, <const char *>"application/grpc", 16, STATIC)
-    nv[5] = header("te", 2, <const char *>"trailers", 8, STATIC)
+    cdef Trace trace
     if o.due:
-        left = min(max((o.due - now) // 1000, <int64_t>1), <int64_t>99999999)  # 8 digits are what gRPC allows
-        size = snprintf(text.timeout, sizeof(text.timeout), "%lldu", <long long>left)
-        nv[n] = header("grpc-timeout", 12, text.timeout, size, STATIC_NAME | NGHTTP2_NV_FLAG_NO_INDEX)
-        n += 1
-    own = n
+        n = put_timeout(to, o.due - now)
     if o.metadata != NULL:
-        n += kept_headers(o.metadata, nv + n, HEADERS)
-    return n + missing_ids(o, nv + own, n - own, &text.trace)
+        while at + 8 <= o.metadata.size:
+            memcpy(sizes, o.metadata.data + at, 8)
+            name = o.metadata.data + at + 8
+            n += mw_hpack_field(to + n, name, sizes[0], name + sizes[0], sizes[1])
+            traced |= sizes[0] == 11 and memcmp(name, b"traceparent", 11) == 0
+            numbered |= sizes[0] == 12 and memcmp(name, b"x-request-id", 12) == 0
+            at += 8 + sizes[0] + sizes[1]
+    if traced and numbered:
+        return n
+    # ids of our own tie the upstream's records to others', where the client brings none
+    make_trace(&trace, o.who, o.entered, o.attempt)
+    if not traced:
+        n += mw_hpack_field(to + n, b"traceparent", 11, trace.parent, TRACEPARENT)
+    if not numbered:
+        n += mw_hpack_field(to + n, b"x-request-id", 12, trace.request_id, REQUEST_ID)
+    return n

@@ -4,22 +4,23 @@ Messages go both ways whole, as the bytes that they came as, and no faster than 
 the upstream congests the client's stream (stream.pxd), which reads no more and keeps its window shut; what waits for the
 client keeps the upstream's window shut. Either direction holds at most UNSENT_CAP, a window and one message.
 """
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
 from native.grpc cimport buffer_free, ending_with, write_prefix
 from native.headers cimport keep_header, passed_back
 from native.model cimport Counters
-from native.nghttp2 cimport *
-from native.outgoing cimport OWN_FIELDS, Outgoing, Text, request_headers
+from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM
+from native.outgoing cimport FIELDS, Outgoing, request_fields
 from native.state cimport State
 from native.stream cimport (
-    HEADERS, UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
+    UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
 from native.pool cimport Endpoint, Pool
-from native.upstream cimport Handlers, Uplink, Upstream, blameless, copied, small_number
+from native.upstream cimport Upstream, blameless, copied
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
@@ -41,50 +42,37 @@ cdef bint relay_begin(
     cdef Endpoint endpoint = pool.choose(None, now)
     cdef Upstream upstream
     cdef Relay *r
-    cdef nghttp2_data_provider provider
-    cdef nghttp2_nv nv[<int>OWN_FIELDS + <int>HEADERS]
+    cdef uint8_t fields[FIELDS]
     cdef Outgoing outgoing
-    cdef Text text
-    cdef size_t n
     if endpoint is None:
         return False
     upstream = <Upstream>endpoint.upstream
     r = <Relay *>calloc(1, sizeof(Relay))
     if r == NULL:
         return False
-    r.link.handlers = &HANDLERS
-    mw_timer_init(&r.link.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
+    r.stream.calls = &CALLS
+    r.stream.owner = r
+    r.stream.every_field = True
+    mw_timer_init(&r.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
     r.upstream = <void *>upstream
     r.pool = <void *>pool
     r.down = s
     r.counters = counters
-    r.http_status = -1
-    r.status = -1
-    outgoing.secure = upstream.secure
-    outgoing.path = path
-    outgoing.path_size = path_size
     outgoing.metadata = &s.metadata
     outgoing.due = due
     outgoing.who = s
     outgoing.entered = s.entered
     outgoing.attempt = 0
-    n = request_headers(&outgoing, endpoint.authority, now, nv, &text)
-    provider.source.ptr = r
-    provider.read_callback = read_messages
-    r.id = nghttp2_submit_request(upstream.conn.session, NULL, nv, n, &provider, r)
-    if r.id < 0:
+    if mw_client_submit(
+            upstream.conn.client, &r.stream, path, path_size, fields, request_fields(&outgoing, now, fields)) < 0:
         free(r)
         return False
     s.relay = r
-    r.next = <Relay *>upstream.links
-    if r.next != NULL:
-        r.next.previous = r
-    upstream.links = &r.link
     endpoint.inflight += 1
     endpoint.requests += 1
     server.gauges.inflight += 1
     if due:
-        timer_add(server.listener.wheel, &r.link.timer, due)
+        timer_add(server.listener.wheel, &r.timer, due)
     mark(&upstream.conn)
     return True
 
@@ -97,7 +85,7 @@ cdef void detach(Relay *r) noexcept:
     r.down.outward = 0
     r.down = NULL
     server.gauges.inflight -= 1
-    timer_cancel(server.listener.wheel, &r.link.timer)
+    timer_cancel(server.listener.wheel, &r.timer)
     release(upstream.conn.wire, &r.out)
     release(upstream.conn.wire, &r.answer)
     r.out_sent = 0
@@ -105,9 +93,8 @@ cdef void detach(Relay *r) noexcept:
 
 cdef void reset_upstream(Relay *r) noexcept:
     cdef Upstream upstream = <Upstream>r.upstream
-    if upstream.conn.session != NULL:
-        nghttp2_submit_rst_stream(upstream.conn.session, 0, r.id, NGHTTP2_CANCEL)
-        mark(&upstream.conn)
+    mw_client_reset(upstream.conn.client, &r.stream, NGHTTP2_CANCEL)
+    mark(&upstream.conn)
 
 
 cdef void conclude(Relay *r, Ending *ending) noexcept:
@@ -177,19 +164,16 @@ cdef void relay_half_close(Stream *s) noexcept:
 
 
 cdef void wake(Relay *r, Upstream upstream) noexcept:
-    if r.deferred:
-        r.deferred = False
-        nghttp2_session_resume_data(upstream.conn.session, r.id)
+    mw_client_resume(upstream.conn.client, &r.stream)
     mark(&upstream.conn)
 
 
-cdef ssize_t read_messages(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
-                           nghttp2_data_source *source, void *user) noexcept:
-    cdef Relay *r = <Relay *>source.ptr
+cdef ssize_t read_messages(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
+    cdef Relay *r = <Relay *>stream.owner
     cdef Stream *s = r.down
     cdef size_t n
     if s == NULL:
-        return NGHTTP2_ERR_DEFERRED          # the reset is on its way
+        return MW_CLIENT_DEFERRED            # the reset is on its way
     n = min(room, r.out.size - r.out_sent)
     if n:
         memcpy(to, r.out.data + r.out_sent, n)
@@ -202,12 +186,10 @@ cdef ssize_t read_messages(nghttp2_session *session, int32_t stream_id, uint8_t 
         if r.out.capacity > KEEP_BYTES:
             release(s.conn.wire, &r.out)
         if r.closing:
-            r.closed = True
-            flags[0] = NGHTTP2_DATA_FLAG_EOF
+            end[0] = True
             return n
         if n == 0:
-            r.deferred = True
-            return NGHTTP2_ERR_DEFERRED
+            return MW_CLIENT_DEFERRED
     if s.withheld or s.held.size:
         open_window(s)            # may queue more here, or end the call: r is not looked at any more
     return n
@@ -222,7 +204,7 @@ cdef inline bint slow(const Stream *s) noexcept:
 cdef void open_upstream_window(Relay *r) noexcept:
     cdef Upstream upstream = <Upstream>r.upstream
     if r.withheld and not slow(r.down):
-        nghttp2_session_consume_stream(upstream.conn.session, r.id, r.withheld)
+        mw_client_consume(upstream.conn.client, &r.stream, r.withheld)
         r.withheld = 0
         mark(&upstream.conn)
 
@@ -270,54 +252,46 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
             memset(b, 0, sizeof(Buffer))
 
 
-cdef bint on_data(Uplink *link, const uint8_t *data, size_t size) noexcept:
-    """Returns whether both windows are to be opened. A slow client's stream keeps its own shut, and never the connection's:
-    the answers to others come through it too."""
-    cdef Relay *r = <Relay *>link
-    if r.down == NULL or r.http_status != 200:
-        return True
-    nghttp2_session_consume_connection((<Upstream>r.upstream).conn.session, size)
+cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:
+    """A slow client's stream keeps its own window shut, and never the connection's: the answers to others come through it."""
+    cdef Relay *r = <Relay *>stream.owner
+    mw_client_consume((<Upstream>r.upstream).conn.client, NULL, size)
+    if r.down == NULL or stream.http_status != 200:
+        mw_client_consume((<Upstream>r.upstream).conn.client, stream, size)
+        return
     r.withheld += size
     take(r, data, size)
     if r.down != NULL:
         open_upstream_window(r)
-    return False
 
 
-cdef int on_header(Uplink *link, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
-    cdef Relay *r = <Relay *>link
+cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
+    cdef Relay *r = <Relay *>stream.owner
     if r.down == NULL:
         return 0
-    if name_size == 7 and memcmp(name, b":status", 7) == 0:
-        r.http_status = small_number(value, value_size)
-    elif name_size == 11 and memcmp(name, b"grpc-status", 11) == 0:
-        r.status = small_number(value, value_size)
-        if r.status > 16:
-            r.status = CODE_UNKNOWN
-    elif name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
-        if r.message == NULL and value_size <= TEXT_BYTES:
-            r.message = copied(value, value_size)
+    if name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
+        if r.message == NULL and size <= TEXT_BYTES:
+            r.message = copied(value, size)
     elif name_size == 23 and memcmp(name, b"grpc-status-details-bin", 23) == 0:
-        if r.details == NULL and value_size <= TEXT_BYTES:
-            r.details = copied(value, value_size)
+        if r.details == NULL and size <= TEXT_BYTES:
+            r.details = copied(value, size)
     elif passed_back(name, name_size):
-        if r.metadata.size + name_size + value_size > METADATA_BYTES:
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE    # nghttp2 resets the stream, and on_closed says so
-        if keep_header(&r.metadata, name, name_size, value, value_size) < 0:
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+        if r.metadata.size + name_size + size > METADATA_BYTES:
+            return -1             # the stream is reset, and on_closed says so
+        return keep_header(&r.metadata, name, name_size, value, size)
     return 0
 
 
-cdef void on_frame(Uplink *link, const nghttp2_frame *frame) noexcept:
-    cdef Relay *r = <Relay *>link
+cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
+    cdef Relay *r = <Relay *>stream.owner
     if r.down == NULL:
         return
-    if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-        end(r)
-        if not r.closed:
+    if end:
+        conclude_upstream(r)
+        if not stream.local_ended:
             reset_upstream(r)     # it has said all that it will: what the client would still send is not wanted
-    elif frame.hd.type == NGHTTP2_HEADERS:
-        if r.http_status == 200:
+    elif headers:
+        if stream.http_status == 200:
             begin_answer(r.down, &r.metadata)
         r.metadata.size = 0       # an interim response's is nobody's
 
@@ -344,37 +318,38 @@ cdef void judge(Relay *r, bint good) noexcept:
         upstream.endpoint.judge(False, 0, upstream.conn.wire.now)
 
 
-cdef void end(Relay *r) noexcept:
+cdef void conclude_upstream(Relay *r) noexcept:
     """END_STREAM has come: the upstream's own status, or what stands for it."""
     cdef Ending ending
-    judge(r, r.http_status == 200 and r.status >= 0 and blameless(r.status))
-    if r.status < 0:
-        give_up(r, CODE_UNKNOWN if r.http_status == 200 else code_of_http(r.http_status), REASON_BACKEND_FAILED,
+    cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
+    judge(r, http_status == 200 and status >= 0 and blameless(status))
+    if status < 0:
+        give_up(r, CODE_UNKNOWN if http_status == 200 else code_of_http(http_status), REASON_BACKEND_FAILED,
                 "the upstream ended the call without a gRPC status")
         return
-    if r.status == CODE_OK and r.answer.size:
+    if status == CODE_OK and r.answer.size:
         give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream ended the call in the middle of a message")
         return
     memset(&ending, 0, sizeof(ending))
-    ending.code = r.status
+    ending.code = status
     ending.message = r.message
     ending.details = r.details
     ending.metadata = r.metadata
     r.message = NULL
     r.details = NULL
     memset(&r.metadata, 0, sizeof(Buffer))
-    if r.status != CODE_OK:
+    if status != CODE_OK:
         r.counters.refusals[<int>REASON_BACKEND_FAILED] += 1
     conclude(r, &ending)
 
 
-cdef void on_closed(Uplink *link, uint32_t error, bint lost) noexcept:
+cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     """The upstream's stream is no more. Where the client still waits, it was reset, or its connection has gone."""
-    cdef Relay *r = <Relay *>link
+    cdef Relay *r = <Relay *>stream.owner
     cdef Upstream upstream = <Upstream>r.upstream
     if r.down != NULL:
         judge(r, error == NGHTTP2_REFUSED_STREAM)
-        if lost or error == NGHTTP2_REFUSED_STREAM:
+        if error == MW_CLIENT_LOST or error == NGHTTP2_REFUSED_STREAM:
             give_up(r, CODE_UNAVAILABLE, REASON_NO_UPSTREAM, "the connection to the upstream was lost; open the stream again")
         elif error == NGHTTP2_CANCEL:
             give_up(r, CODE_CANCELLED, REASON_BACKEND_FAILED, "the upstream cancelled the call")
@@ -382,12 +357,6 @@ cdef void on_closed(Uplink *link, uint32_t error, bint lost) noexcept:
             give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_BACKEND_FAILED, "the upstream asks for fewer calls")
         else:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
-    if r.previous != NULL:
-        r.previous.next = r.next
-    else:
-        upstream.links = <Uplink *>r.next
-    if r.next != NULL:
-        r.next.previous = r.previous
     upstream.endpoint.inflight -= 1
     buffer_free(&r.metadata)
     free(r.message)
@@ -395,8 +364,9 @@ cdef void on_closed(Uplink *link, uint32_t error, bint lost) noexcept:
     free(r)
 
 
-cdef Handlers HANDLERS
-HANDLERS.header = on_header
-HANDLERS.data = on_data
-HANDLERS.frame = on_frame
-HANDLERS.closed = on_closed
+cdef mw_client_calls CALLS
+CALLS.read = read_messages
+CALLS.field = on_field
+CALLS.data = on_data
+CALLS.frame = on_frame
+CALLS.closed = on_closed

@@ -1,22 +1,23 @@
 """The upstream side: requests forwarded as the bytes they came as, over one multiplexed connection per endpoint."""
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy, memset
 
 import asyncio
 
+from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref
 from native.grpc cimport write_prefix
-from native.h2 cimport Connection, Listener, flush_all
+from native.h2 cimport Connection, Listener, close_soon, flush_all
 from native.model cimport Model
-from native.nghttp2 cimport *
+from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM
 from native.outcome cimport fail, forwarded, refused_upstream
-from native.outgoing cimport OWN_FIELDS, Outgoing, Text, request_headers
+from native.outgoing cimport FIELDS, Outgoing, request_fields
 from native.pool cimport Endpoint, Pool
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport HEADERS, grow, mark, release
+from native.stream cimport grow, mark, release
 from native.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
 
 cdef enum:
@@ -25,6 +26,7 @@ cdef enum:
     SATURATED = 32                # requests in flight on an endpoint that takes no hedge any more
     PINGS = 5                     # doublings of KEEPALIVE: 320 s
     RETRIES = 2                   # of one request, within the pool's budget
+    SPARE_CALLS = 4096
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t KEEPALIVE = 10 * SECOND
@@ -32,20 +34,20 @@ cdef int64_t PING_TIMEOUT = 5 * SECOND
 cdef int64_t HEDGE_SOONEST = 1000000      # ns: a tick of the wheel
 cdef double BUDGET_SHARE = 0.2    # retries per request
 cdef double BUDGET_FLOOR = 10.0   # and always so many
+cdef Upcall *SPARE = NULL         # ended calls for reuse, chained by next; the loop's thread alone
+cdef int SPARES = 0
 
 
 # ---- forwarding ----------------------------------------------------------------------------------------------
 
-cdef ssize_t read_body(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t room, uint32_t *flags,
-                       nghttp2_data_source *source, void *user) noexcept:
-    cdef Upcall *call = <Upcall *>source.ptr
+cdef ssize_t read_body(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
+    cdef Upcall *call = <Upcall *>stream.owner
     cdef const Buffer *body = &call.exchange.body
     cdef size_t n = 0
     n += part(call, to, room, 0, call.prefix, 5)
     n += part(call, to + n, room - n, 5, body.data, body.size)
     n += part(call, to + n, room - n, 5 + body.size, call.suffix, call.suffix_size)
-    if call.sent == 5 + body.size + call.suffix_size:
-        flags[0] = NGHTTP2_DATA_FLAG_EOF
+    end[0] = call.sent == 5 + body.size + call.suffix_size
     return n
 
 
@@ -77,46 +79,56 @@ cdef void name_model(Upcall *call, const Model *m) noexcept:
     call.suffix_size += 2
 
 
+cdef Upcall *call_new() noexcept:
+    """Zeroed; NULL for want of memory."""
+    global SPARE, SPARES
+    cdef Upcall *call = SPARE
+    if call == NULL:
+        return <Upcall *>calloc(1, sizeof(Upcall))
+    SPARE = call.next
+    SPARES -= 1
+    memset(call, 0, sizeof(Upcall))
+    return call
+
+
+cdef void call_free(Upcall *call) noexcept:
+    global SPARE, SPARES
+    if SPARES == SPARE_CALLS:
+        free(call)
+        return
+    call.next = SPARE
+    SPARE = call
+    SPARES += 1
+
+
 cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     """One more request on its way for the exchange's present attempt; NULL for want of memory."""
     cdef Upstream upstream = <Upstream>endpoint.upstream
-    cdef Upcall *call = <Upcall *>calloc(1, sizeof(Upcall))
-    cdef nghttp2_data_provider provider
-    cdef nghttp2_nv nv[<int>OWN_FIELDS + <int>HEADERS]
+    cdef Upcall *call = call_new()
+    cdef uint8_t fields[FIELDS]
     cdef Outgoing outgoing
-    cdef Text text
-    cdef size_t n
     if call == NULL:
         return NULL
+    call.stream.calls = &CALLS
+    call.stream.owner = call
     call.exchange = x
     call.attempt = x.attempt
     call.upstream = <void *>upstream
-    call.status = -1
     call.started = now
     if x.model != x.asked:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
-    mw_timer_init(&call.link.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
-    outgoing.secure = upstream.secure
-    outgoing.path = "/inference.GRPCInferenceService/ModelInfer"
-    outgoing.path_size = 42
+    mw_timer_init(&call.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
     outgoing.due = x.due
     outgoing.who = x
     outgoing.entered = x.entered
     outgoing.attempt = (<int64_t>x.attempt << 1) + (x.call != NULL)
-    n = request_headers(&outgoing, endpoint.authority, now, nv, &text)
-    provider.source.ptr = call
-    provider.read_callback = read_body
-    call.id = nghttp2_submit_request(upstream.conn.session, NULL, nv, n, &provider, call)
-    if call.id < 0:
-        free(call)
+    if mw_client_submit(upstream.conn.client, &call.stream, "/inference.GRPCInferenceService/ModelInfer", 42, fields,
+                        request_fields(&outgoing, now, fields)) < 0:
+        call_free(call)
         return NULL
     x.references += 1
-    call.next = upstream.calls
-    if call.next != NULL:
-        call.next.previous = call
-    upstream.calls = call
     endpoint.inflight += 1
     endpoint.requests += 1
     mark(&upstream.conn)
@@ -141,7 +153,7 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         pool.hedge_budget = min(pool.hedge_budget + pool.hedge_share, BUDGET_FLOOR)
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
         if pool.hedge_budget >= 1 and (x.due == 0 or due < x.due):
-            timer_add(server.listener.wheel, &call.link.timer, due)
+            timer_add(server.listener.wheel, &call.timer, due)
     return True
 
 
@@ -171,9 +183,8 @@ cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexc
 
 cdef void reset_call(Upcall *call) noexcept:
     cdef Upstream upstream = <Upstream>call.upstream
-    if upstream.conn.session != NULL:
-        nghttp2_submit_rst_stream(upstream.conn.session, 0, call.id, NGHTTP2_CANCEL)
-        mark(&upstream.conn)
+    mw_client_reset(upstream.conn.client, &call.stream, NGHTTP2_CANCEL)
+    mark(&upstream.conn)
 
 
 cdef void judge_overdue(const Upcall *call, int64_t now) noexcept:
@@ -230,13 +241,13 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     cdef Exchange *x = call.exchange
     cdef Model *m = <Model *>x.model
     cdef Upcall *overtaken
-    cdef bint answered = call.http_status == 200 and call.status == 0 and complete(call)
+    cdef bint answered = call.stream.http_status == 200 and call.stream.grpc_status == 0 and complete(call)
     if x.call == <void *>call:
         x.call = NULL
     else:
         x.hedge = NULL
     if x.call != NULL or x.hedge != NULL:
-        if not answered and not (call.status > 0 and blameless(call.status)):
+        if not answered and not (call.stream.grpc_status > 0 and blameless(call.stream.grpc_status)):
             return                # the other one may still answer
         overtaken = <Upcall *>(x.call if x.call != NULL else x.hedge)
         (<Upstream>overtaken.upstream).endpoint.outlast(now - overtaken.started, now)
@@ -246,18 +257,19 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
         forwarded(server, x, &call.answer, now)
-    elif (unprocessed(call, error) or call.status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
+    elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
         pass
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
-    elif call.status > 0:
-        refused_upstream(server, x, call.status, &call.message, &call.details, now)
+    elif call.stream.grpc_status > 0:
+        refused_upstream(server, x, call.stream.grpc_status, &call.message, &call.details, now)
     else:
         fail(server, x, REASON_BACKEND_FAILED, now)
 
 
-cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
+cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     """The stream has closed, or its connection has gone: what it brought goes to the exchange, if that still waits."""
+    cdef Upcall *call = <Upcall *>stream.owner
     cdef Upstream upstream = <Upstream>call.upstream
     cdef Endpoint endpoint = upstream.endpoint
     cdef State server = <State>upstream.conn.wire.server
@@ -265,15 +277,9 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     cdef int64_t now = upstream.conn.wire.now
     cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
         x.call == <void *>call or x.hedge == <void *>call)
-    cdef bint good = not lost and call.http_status == 200 and blameless(call.status) and (
-        call.status > 0 or complete(call))
-    timer_cancel(server.listener.wheel, &call.link.timer)
-    if call.previous != NULL:
-        call.previous.next = call.next
-    else:
-        upstream.calls = call.next
-    if call.next != NULL:
-        call.next.previous = call.previous
+    cdef bint good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
+        stream.grpc_status > 0 or complete(call))
+    timer_cancel(server.listener.wheel, &call.timer)
     endpoint.inflight -= 1
     upstream.pings = 0
     # what a GOAWAY sends back says nothing of the next connection, an answer that we had no room for nothing of the server
@@ -287,7 +293,7 @@ cdef void end_call(Upcall *call, uint32_t error, bint lost) noexcept:
     free(call.message)
     free(call.details)
     exchange_unref(x)
-    free(call)
+    call_free(call)
 
 
 cdef bint blameless(int status) noexcept:
@@ -295,11 +301,7 @@ cdef bint blameless(int status) noexcept:
     return status in (0, 1, 3, 5, 6, 7, 9, 11, 16)
 
 
-# ---- callbacks of nghttp2 ------------------------------------------------------------------------------------
-
-cdef Uplink *uplink_at(nghttp2_session *session, int32_t stream_id) noexcept:
-    return <Uplink *>nghttp2_session_get_stream_user_data(session, stream_id)
-
+# ---- what an answer brings -------------------------------------------------------------------------------------
 
 cdef char *copied(const uint8_t *value, size_t size) noexcept:
     cdef char *text = <char *>malloc(size + 1)
@@ -309,100 +311,49 @@ cdef char *copied(const uint8_t *value, size_t size) noexcept:
     return text
 
 
-cdef int small_number(const uint8_t *value, size_t size) noexcept:
-    cdef int n = 0
-    cdef size_t i
-    if size == 0 or size > 3:
-        return -1
-    for i in range(size):
-        if value[i] < 48 or value[i] > 57:
-            return -1
-        n = n * 10 + value[i] - 48
-    return n
-
-
-cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
-                   const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
-    cdef Uplink *link = uplink_at(session, frame.hd.stream_id)
-    cdef Upcall *call = <Upcall *>link
-    if link == NULL:
+cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
+    cdef Upcall *call = <Upcall *>stream.owner
+    if size > 8192:
         return 0
-    if link.handlers != NULL:
-        return link.handlers.header(link, name, name_size, value, value_size)
-    if name_size == 7 and memcmp(name, b":status", 7) == 0:
-        call.http_status = small_number(value, value_size)
-    elif name_size == 11 and memcmp(name, b"grpc-status", 11) == 0:
-        call.status = small_number(value, value_size)
-        if call.status > 16:
-            call.status = 2
-    elif name_size == 12 and memcmp(name, b"grpc-message", 12) == 0 and call.message == NULL and value_size <= 8192:
-        call.message = copied(value, value_size)
-    elif name_size == 23 and memcmp(name, b"grpc-status-details-bin", 23) == 0 and call.details == NULL and value_size <= 8192:
-        call.details = copied(value, value_size)
+    if name_size == 12 and call.message == NULL:       # grpc-message
+        call.message = copied(value, size)
+    elif name_size == 23 and call.details == NULL:     # grpc-status-details-bin
+        call.details = copied(value, size)
     return 0
 
 
-cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, const uint8_t *data, size_t size,
-                  void *user) noexcept:
-    cdef Uplink *link = uplink_at(session, stream_id)
-    cdef Upcall *call = <Upcall *>link
-    cdef Wire *wire
-    if link != NULL and link.handlers != NULL:
-        if link.handlers.data(link, data, size):
-            nghttp2_session_consume(session, stream_id, size)
-        return 0
-    nghttp2_session_consume(session, stream_id, size)
-    if call == NULL or call.too_large or call.exchange.attempt != call.attempt:
-        return 0
-    wire = (<Upstream>call.upstream).conn.wire
+cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:
+    cdef Upcall *call = <Upcall *>stream.owner
+    cdef Conn *c = &(<Upstream>call.upstream).conn
+    cdef Wire *wire = c.wire
+    mw_client_consume(c.client, stream, size)
+    mw_client_consume(c.client, NULL, size)
+    if call.too_large or call.exchange.attempt != call.attempt:
+        return
     if call.answer.size + size > wire.message_size + 5 or grow(
             wire, &call.answer, max(call.answer.size + size, min(2 * call.answer.capacity, wire.message_size + 5))) < 0:
         call.too_large = True
-        nghttp2_submit_rst_stream(session, 0, stream_id, NGHTTP2_CANCEL)
-        return 0
+        mw_client_reset(c.client, stream, NGHTTP2_CANCEL)
+        return
     memcpy(call.answer.data + call.answer.size, data, size)
     call.answer.size += size
-    return 0
 
 
-cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
-    cdef Upstream upstream
-    cdef Uplink *link
-    if frame.hd.type == NGHTTP2_HEADERS or frame.hd.type == NGHTTP2_DATA:
-        link = uplink_at(session, frame.hd.stream_id)
-        if link != NULL and link.handlers != NULL:
-            link.handlers.frame(link, frame)
-    elif frame.hd.type == NGHTTP2_GOAWAY:
-        # it finishes what it has begun; what comes next goes over a new connection
-        upstream = <Upstream>(<Conn *>user).owner
-        upstream.leave()
-    return 0
+cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
+    pass
 
 
-cdef int on_close(nghttp2_session *session, int32_t stream_id, uint32_t error, void *user) noexcept:
-    cdef Uplink *link = uplink_at(session, stream_id)
-    if link == NULL:
-        return 0
-    nghttp2_session_set_stream_user_data(session, stream_id, NULL)
-    if link.handlers != NULL:
-        link.handlers.closed(link, error, False)
-    else:
-        end_call(<Upcall *>link, error, False)
-    return 0
+cdef void on_goaway(void *context) noexcept:
+    """It finishes what it has begun; what comes next goes over a new connection."""
+    (<Upstream>context).leave()
 
 
-cdef nghttp2_session_callbacks *CALLBACKS = NULL
-cdef nghttp2_option *OPTIONS = NULL
-
-if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS) != 0:
-    raise MemoryError
-nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
-nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_chunk)
-nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
-nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
-nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
-nghttp2_option_set_no_closed_streams(OPTIONS, 1)
-nghttp2_option_set_max_outbound_ack(OPTIONS, 256)
+cdef mw_client_calls CALLS
+CALLS.read = read_body
+CALLS.field = on_field
+CALLS.data = on_data
+CALLS.frame = on_frame
+CALLS.closed = end_call
 
 
 # ---- the connection ------------------------------------------------------------------------------------------
@@ -414,26 +365,24 @@ cdef class Upstream(Connection):
         self.endpoint = endpoint
         mw_timer_init(&self.conn.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_keepalive)
 
+    def __dealloc__(self):
+        mw_client_free(self.conn.client)
+
     def connection_made(self, transport):
-        cdef nghttp2_settings_entry settings[2]
+        cdef bytes authority = self.endpoint.authority
         self.transport = transport
         self.conn.opened = mw_now_ns()
         self.conn.active = self.conn.opened
         self.conn.handshaken = True
-        self.secure = transport.get_extra_info("sslcontext") is not None
-        if not self.secure:
+        secure = transport.get_extra_info("sslcontext") is not None
+        if not secure:
             socket = transport.get_extra_info("socket")
             self.conn.fd = socket.fileno() if socket is not None else -1
-        if nghttp2_session_client_new2(&self.conn.session, CALLBACKS, &self.conn, OPTIONS) != 0:
-            self.conn.session = NULL
+        self.conn.client = mw_client_new(
+            on_goaway, <void *>self, authority, len(authority), secure, RECEIVE_WINDOW, CONNECTION_WINDOW)
+        if self.conn.client == NULL:
             transport.abort()
             return
-        settings[0].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH
-        settings[0].value = 0
-        settings[1].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
-        settings[1].value = RECEIVE_WINDOW
-        nghttp2_submit_settings(self.conn.session, 0, settings, 2)
-        nghttp2_session_set_local_window_size(self.conn.session, 0, 0, CONNECTION_WINDOW)
         self.endpoint.upstream = self
         self.endpoint.restored = max(self.endpoint.restored, self.conn.opened)
         self.endpoint.failures_in_row = 0
@@ -441,6 +390,22 @@ cdef class Upstream(Connection):
         mark(&self.conn)
         if not self.conn.wire.batch_pending:
             flush_all(self.conn.wire)
+
+    def buffer_updated(self, Py_ssize_t size):
+        cdef Conn *c = &self.conn
+        cdef Wire *wire = c.wire
+        if c.client == NULL or c.closing:
+            return
+        wire.now = mw_now_ns()
+        c.active = wire.now
+        mark(c)
+        if mw_client_receive(c.client, self.listener.read_buffer, size) < 0:
+            flush_all(wire)
+            if self.transport is not None:
+                close_soon(c)
+            return
+        if not wire.batch_pending:
+            flush_all(wire)
 
     def pause_writing(self):
         """Answers are read on: an upstream that waits for them to be taken would never read what it is sent."""
@@ -454,17 +419,13 @@ cdef class Upstream(Connection):
                 self.endpoint.on_lost()
 
     def connection_lost(self, exc):
-        cdef Upcall *call
         self.leave()
         self.conn.wire.now = mw_now_ns()
-        while self.calls != NULL:
-            call = self.calls
-            if self.conn.session != NULL:
-                nghttp2_session_set_stream_user_data(self.conn.session, call.id, NULL)
-            end_call(call, NGHTTP2_NO_ERROR, True)
-        while self.links != NULL:
-            self.links.handlers.closed(self.links, NGHTTP2_NO_ERROR, True)
+        if self.conn.client != NULL:
+            mw_client_lose(self.conn.client)
         Connection.connection_lost(self, exc)
+        mw_client_free(self.conn.client)
+        self.conn.client = NULL
         if not self.listener.wire.batch_pending:
             flush_all(&self.listener.wire)
 
@@ -478,7 +439,7 @@ cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
     cdef Conn *c = <Conn *>timer
     cdef Upstream upstream = <Upstream>c.owner
     cdef int64_t due = now + KEEPALIVE
-    if c.session == NULL:
+    if c.client == NULL:
         return
     c.wire.now = now
     if (c.paused and now - c.stalled >= c.wire.stall_timeout) or (upstream.pinged and c.active < upstream.pinged):
@@ -488,8 +449,8 @@ cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
         upstream.pinged = 0
         upstream.pings = min(upstream.pings + 1, PINGS)
         due = now + (KEEPALIVE << upstream.pings)
-    elif (upstream.calls != NULL or upstream.links != NULL) and now - c.active >= KEEPALIVE:
-        nghttp2_submit_ping(c.session, 0, NULL)
+    elif mw_client_busy(c.client) and now - c.active >= KEEPALIVE:
+        mw_client_ping(c.client)
         upstream.pinged = now
         due = now + PING_TIMEOUT
         mark(c)

@@ -109,6 +109,8 @@ class Connection:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamReset):
             self.server.resets.append(int(event.error_code))
+        elif isinstance(event, h2.events.PingAckReceived):
+            self.server.pongs.append(event.ping_data)
         elif isinstance(event, h2.events.StreamEnded):
             headers = self.headers.pop(event.stream_id)
             if headers[":path"] == INFER:
@@ -139,6 +141,7 @@ class RawUpstream:
         self.window = window
         self.requests = 0
         self.resets: list[int] = []
+        self.pongs: list[bytes] = []
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
