@@ -400,6 +400,7 @@ cdef class Upstream(Connection):
         c.active = wire.now
         mark(c)
         if mw_client_receive(c.client, self.listener.read_buffer, size) < 0:
+            self.leave()
             flush_all(wire)
             if self.transport is not None:
                 close_soon(c)

@@ -174,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size) {
     written_size = 0;
     memset(requests, 0, sizeof requests);
     client = mw_client_new(goaway, requests, "upstream:1", 10, size & 1, WINDOW, CONNECTION_WINDOW);
+    if (size & 2) client->next_id = 0x7ffffff9;       /* four streams before there are no more ids */
     bool ended = false;
     for (size_t at = 0; at + 2 <= size && !ended;) {
         uint8_t what = in[at], which = in[at + 1];

@@ -192,6 +192,16 @@ static bool put_headers(mw_client *c, int32_t id, const char *path, size_t path_
     return true;
 }
 
+/* No stream is opened any more. */
+static void refuse_waiting(mw_client *c, uint32_t error) {
+    mw_client_stream *s;
+    c->goaway = true;
+    while ((s = c->waiting.first)) {
+        s->error = error;
+        enlist(c, s, CLOSING);
+    }
+}
+
 static bool open_stream(mw_client *c, mw_client_stream *s, const char *path, size_t path_size, const uint8_t *fields,
                         size_t size) {
     s->id = (int32_t)c->next_id;
@@ -206,12 +216,16 @@ static bool open_stream(mw_client *c, mw_client_stream *s, const char *path, siz
     s->bucket_next = *bucket;
     *bucket = s;
     enlist(c, s, READY);
+    if (c->next_id <= LARGEST_ID) return true;
+    /* the last id, after three hours at 100,000 requests a second: what comes next goes over another connection */
+    c->on_goaway(c->context);
+    refuse_waiting(c, NGHTTP2_REFUSED_STREAM);
     return true;
 }
 
 int mw_client_submit(mw_client *c, mw_client_stream *s, const char *path, size_t path_size, const uint8_t *fields, size_t size) {
     s->http_status = s->grpc_status = -1;
-    if (c->goaway || c->failed || c->next_id > LARGEST_ID) return -1;
+    if (c->goaway || c->failed) return -1;
     if (c->open < c->max_streams && !c->waiting.first) return open_stream(c, s, path, path_size, fields, size) ? 0 : -1;
     /* path and fields behind one another */
     s->block = malloc(sizeof path_size + path_size + size);
@@ -232,8 +246,8 @@ static void open_waiting(mw_client *c) {
         memcpy(&path_size, block, at);
         s->block = NULL;
         unlist(c, s);
-        bool opened = c->next_id <= LARGEST_ID &&
-            open_stream(c, s, (const char *)block + at, path_size, block + at + path_size, s->block_size - at - path_size);
+        bool opened = open_stream(c, s, (const char *)block + at, path_size, block + at + path_size,
+                                  s->block_size - at - path_size);
         free(block);
         if (opened) continue;
         s->error = NGHTTP2_REFUSED_STREAM;
@@ -510,11 +524,7 @@ static int on_window_update(mw_client *c, int32_t id, const uint8_t *p) {
 /* Streams beyond `last`, and those that wait for an id. */
 static void close_beyond(mw_client *c, int64_t last, uint32_t error) {
     mw_client_stream *s;
-    c->goaway = true;
-    while ((s = c->waiting.first)) {
-        s->error = error;
-        enlist(c, s, CLOSING);
-    }
+    refuse_waiting(c, error);
     for (int i = 0; i < MW_CLIENT_BUCKETS; i++) {
         for (s = c->bucket[i]; s; s = s->bucket_next) {
             if (s->id <= last || s->list == CLOSING) continue;
@@ -648,6 +658,7 @@ static size_t write_data(mw_client *c, mw_client_stream *s, uint8_t *to, size_t 
 size_t mw_client_write(mw_client *c, uint8_t *to, size_t room) {
     close_all(c);
     if (!c->failed && !c->goaway) open_waiting(c);
+    close_all(c);
     size_t n = write_staged(c, to, room);
     while (!c->failed && !c->out.size && c->ready.first && c->send_window > 0 && room - n >= LEAST_DATA)
         n += write_data(c, c->ready.first, to + n, room - n);

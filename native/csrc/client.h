@@ -80,7 +80,7 @@ typedef struct {                  /* what a block of indexed fields has said, as
 } mw_client_block;
 
 struct mw_client {
-    void (*on_goaway)(void *context);
+    void (*on_goaway)(void *context);   /* no stream is opened here any more, by the peer's wish or for want of ids */
     void *context;                /* borrowed */
     nghttp2_hd_inflater *inflater;
     mw_client_buffer out;         /* frames but DATA, in the order of the wire */
