@@ -15,6 +15,7 @@ from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, ti
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
     Stream, Wire)
+from native.forwarded cimport mw_address_within, networks_of
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
@@ -46,6 +47,7 @@ cdef enum:
     FAULT_BURST = 100             # resets that a client's errors make us send, likewise (CVE-2025-8671)
 
 cdef int64_t SECOND = 1000000000
+cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 # ---- callbacks of nghttp2: they return codes, never exceptions ------------------------------------------------
@@ -363,16 +365,19 @@ cdef class Connection:
         refusal is to spare; where there is none, `connection_made` calls it.
         """
         cdef Conn *c = &self.conn
-        cdef bytes key
+        cdef bytes key, whole
         if isinstance(name, tuple):
             address = ipaddress.ip_address(name[0].partition("%")[0])
             address = getattr(address, "ipv4_mapped", None) or address
             # an IPv6 host owns a /64 at least: its budget is that of the network
             key = address.packed[:8] if address.version == 6 else address.packed
+            whole = address.packed if address.version == 6 else MAPPED + address.packed
+            c.trusted = mw_address_within(<const uint8_t *><const char *>whole, c.wire.proxies, c.wire.proxy_count)
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
         else:
             key = b"unix:"     # not four bytes, as an address would be
             self.peer_name = "unix:"
+            c.trusted = self.listener.trusts_unix
         self.peer_key = key
         c.wire.now = mw_now_ns()
         self.arrived = self.listener.admit(self, key)
@@ -471,6 +476,9 @@ cdef class Connection:
         if c.session != NULL:
             nghttp2_session_del(c.session)
             c.session = NULL
+        if c.caller != NULL:
+            c.caller.references -= 1
+            c.caller = NULL
         self.transport = None
         self.listener.forget(self)
 
@@ -495,6 +503,7 @@ cdef class Listener:
         self.region = Region() if region is None else region
         self.wheel = wheel
         self.limiter = limiter
+        self.wire.limiter = <void *>limiter
         self.max_connections = 20000
         self.max_per_peer = 1000
         self.wire.message_size = 16 << 20
@@ -514,6 +523,7 @@ cdef class Listener:
         self.peers = {}
 
     def __dealloc__(self):
+        free(self.wire.proxies)
         free(self.read_buffer)
         free(self.write_buffer)
 
@@ -530,6 +540,14 @@ cdef class Listener:
         """New connections of one peer address: a rate, and a second's worth at once."""
         self.arrivals = Limiter(ARRIVAL_KEYS, region=self.region, name="arrivals")
         self.arrivals.set_peer(per_second, max(<int>per_second, 1))
+
+    def set_proxies(self, list networks not None, bint unix):
+        """Whose x-forwarded-for counts, of connections from now on: networks as (16 bytes, bits); unix: any Unix socket's."""
+        proxies = networks_of(networks)
+        free(self.wire.proxies)
+        self.wire.proxies = proxies
+        self.wire.proxy_count = <uint32_t>len(networks)
+        self.trusts_unix = unix
 
     def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
         """All in ns."""

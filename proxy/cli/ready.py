@@ -1,5 +1,6 @@
 """The READY table: what is served, how, and which guards are off."""
 
+from proxy.access import examine as access
 from proxy.cli.output import console, plain, print_table
 from proxy.models.guards import OFF, guards, off
 from proxy.server.app import Application
@@ -38,6 +39,8 @@ def print_ready(application: Application) -> None:
     if application.tls is not None and application.config.tls is not None:
         asked = clients(application.config.tls)
         out.print(f"TLS      {plain(application.tls.current.certificate)}; {asked}", soft_wrap=True)
+    if application.config.access is not None:
+        out.print(f"access   {access.words(application.config)}", soft_wrap=True)
     at = application.http_address
     base = f"http://{at}" if not at.is_unix else str(at)
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)

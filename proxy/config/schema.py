@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from proxy.config.access import Access
 from proxy.config.address import Address, ListenAddress
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
+from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
 from proxy.config.tls import Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
@@ -284,6 +286,10 @@ class Config(Section):
     """TLS towards the servers of the key above; models with upstreams of their own have their own."""
     tls: Tls | None = None
     """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
+    access: Access | None = None
+    """Who may call what; absent: everybody everything."""
+    trusted_proxies: TrustedProxies = ()
+    """Networks of proxies whose x-forwarded-for counts: the right-most address in it that is not theirs is the peer."""
     health: Health = Health()
     """Of every upstream."""
     passthrough: bool = False
@@ -306,6 +312,15 @@ class Config(Section):
                 raise UnitError(
                     f"models.{name}.hedging is set and there are no upstreams", "Set upstreams, or leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_have_an_authority(self) -> Self:
+        if self.access is not None and self.access.certificates and (self.tls is None or self.tls.client_ca is None):
+            raise UnitError(
+                "access.certificates is true and no client certificate is ever asked for",
+                "Set tls.client_ca to the authority of the clients' certificates",
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,9 @@ from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
 from native.region import Region
+from proxy.access import examine as access
+from proxy.access.gate import Gate
+from proxy.config.proxies import UNIX, networks
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
@@ -62,6 +65,7 @@ class Application:
         self.http_address = config.listen.http
         self._http: web.ServerRunner | None = None
         self.tls: LiveMaterial | None = None
+        self.gate: Gate | None = None
         self._bound: BoundSocket | None = None
         self._listening: asyncio.Server | TlsAcceptor | None = None
         self._wheel: Wheel | None = None
@@ -86,10 +90,14 @@ class Application:
                 log.warning("%s", model.checked.undecoded)
         self._build(loop)
         await self._connect()
+        if self.gate is not None:
+            await self.gate.prepare()
+            self._tasks += [loop.create_task(task) for task in self.gate.tasks()]
         self._listening = await self._listen(self._bound)
         self._tasks += [loop.create_task(self._log_events()), loop.create_task(self._remotes.watch())]
         if self.tls is not None:
-            self._tasks.append(loop.create_task(self.tls.watch()))
+            changed = self.gate.native.dismiss if self.gate is not None else lambda: None
+            self._tasks.append(loop.create_task(self.tls.watch(changed)))
         self.readiness.set(True)
 
     async def _listen(self, bound: BoundSocket) -> asyncio.Server | TlsAcceptor:
@@ -97,7 +105,9 @@ class Application:
         loop = asyncio.get_running_loop()
         listener = self.server.listener
         if self.tls is not None:
-            acceptor = TlsAcceptor(listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND)
+            acceptor = TlsAcceptor(
+                listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND, self.gate
+            )
             acceptor.start(BACKLOG)
             return acceptor
         if bound.address.is_unix:
@@ -159,9 +169,12 @@ class Application:
         return added(snapshot(self.region), self.cold())
 
     def cold(self) -> Snapshot:
-        """What is counted elsewhere than in the region: the upstreams' figures and those of TLS."""
-        figures = self._remotes.figures()
-        return replace(figures, tls=self._listening.figures()) if isinstance(self._listening, TlsAcceptor) else figures
+        """What is counted elsewhere than in the region: the figures of upstreams, TLS and access."""
+        return replace(
+            self._remotes.figures(),
+            tls=self._listening.figures() if isinstance(self._listening, TlsAcceptor) else None,
+            access=self.gate.figures() if self.gate is not None else None,
+        )
 
     def _load(self, progress: Progress) -> list[OpenModel]:
         inventory = take_inventory(self.config)
@@ -185,6 +198,7 @@ class Application:
         self.server = Server(self._wheel, limiter, by_name(self.models), self.region)
         self.server.passthrough = self._remotes.passthrough()
         listener = self.server.listener
+        listener.set_proxies(networks(self.config.trusted_proxies), UNIX in self.config.trusted_proxies)
         listener.max_connections = limits.connections.total
         listener.max_per_peer = limits.connections.per_peer
         listener.set_arrivals(limits.connections.rate_per_peer)
@@ -194,7 +208,12 @@ class Application:
         self.catalog = Catalog(_version(model, self._remotes.elsewhere) for model in self.models)
         self.server.directory.explain = self.catalog.explain_unknown
         dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
-        self.server.start(loop, _cold(dispatcher), dispatcher.methods)
+        if self.config.access is not None:
+            self.gate = Gate(self.config.access, listener)
+            for note in access.notes(self.config, [*self.catalog.names]):
+                log.warning("%s", note)
+            self.server.guard(self.gate.native)
+        self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
 
     async def _start_http(self) -> web.ServerRunner:
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))

@@ -187,7 +187,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
         "listen.admin=127.0.0.1:8003",
         "models.fraud.versions={'1': 90}",
         "models.fraud.shadow={version: '3'}",
-        "trusted_proxies=[10.0.0.0/8]",
     ],
 )
 def test_a_key_of_a_later_version_is_named_as_such(tmp_path: Path, assignment: str) -> None:
