@@ -286,7 +286,11 @@ cdef void close_soon(Conn *c) noexcept:
     if not c.closing:
         c.closing = True
         watch(c, c.wire.now + c.wire.stall_timeout)
-        connection.transport.close()
+        # closed with something unread, a socket takes back even what it had sent: the client would miss the GOAWAY
+        if c.wire.draining and c.fd >= 0:
+            connection.transport.write_eof()
+        else:
+            connection.transport.close()
 
 
 cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
@@ -418,6 +422,8 @@ cdef class Connection:
         nghttp2_submit_settings(c.session, 0, settings, 3)
         nghttp2_session_set_local_window_size(c.session, 0, 0, CONNECTION_WINDOW)
         watch(c, c.opened + wire.handshake_timeout)
+        if wire.draining:         # accepted in the last moment: nobody is refused
+            self.warn()
         flush(c)
 
     def get_buffer(self, sizehint):
@@ -482,8 +488,14 @@ cdef class Connection:
         self.transport = None
         self.listener.forget(self)
 
+    def warn(self):
+        """Tells the client to open no more streams here; those that are on their way are still taken (RFC 9113, 6.8)."""
+        if self.conn.session != NULL:
+            nghttp2_submit_shutdown_notice(self.conn.session)
+            mark(&self.conn)
+
     def drain(self):
-        """Tells the client to open no more streams here; the connection closes when the open ones are done."""
+        """Takes no more streams; the connection closes when the open ones are done."""
         if self.conn.session != NULL:
             nghttp2_session_terminate_session(self.conn.session, NGHTTP2_NO_ERROR) if self.conn.open_streams == 0 else \
                 nghttp2_submit_goaway(self.conn.session, 0, nghttp2_session_get_last_proc_stream_id(self.conn.session),
@@ -563,7 +575,7 @@ cdef class Listener:
         if self.arrivals is not None and self.arrivals.admit(
                 self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now, &retry) != MW_ADMITTED:
             return False
-        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer or self.wire.draining:
+        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer:
             return False
         self.peers[key] = of_peer + 1
         self.connections.add(connection)

@@ -518,9 +518,15 @@ cdef class Server(State):
         self.scheduler.stop()
         self.listener.wheel.after = NULL
 
-    def drain(self):
-        """No new connections or streams; what is under way is finished. `busy` tells when that is done."""
+    def warn(self):
+        """Clients are told to go elsewhere; what they have sent before they know is still taken."""
         self.listener.wire.draining = True
+        for connection in list(self.listener.connections):
+            connection.warn()
+        flush_all(&self.listener.wire)
+
+    def drain(self):
+        """No new streams; what is under way is finished. `busy` tells when that is done."""
         for connection in list(self.listener.connections):
             connection.drain()
         flush_all(&self.listener.wire)

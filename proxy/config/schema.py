@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from proxy.config.access import Access
 from proxy.config.address import Address, ListenAddress
@@ -15,6 +15,7 @@ from proxy.config.tls import Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import HOW as UPSTREAM_HOW
 from proxy.config.upstream import parse_upstream
+from proxy.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
 
 KiB, MiB = 2**10, 2**20
 MINUTE = 60 * SECOND
@@ -266,18 +267,12 @@ class ModelSettings(Section):
         return self
 
 
-def _one_worker(workers: int) -> int:
-    if workers != 1:
-        raise UnitError(f"{workers} workers are not supported by this version", "Write workers: 1 or leave it out")
-    return workers
-
-
 class Config(Section):
     """The configuration of one server, complete: every default filled in."""
 
     listen: Listen = Listen()
-    workers: Annotated[int, AfterValidator(_one_worker)] = Field(default=1, json_schema_extra={"const": 1})
-    """Processes of the data plane."""
+    workers: Annotated[int, BeforeValidator(parse_workers), WORKERS_SCHEMA] = Field(default=1, ge=1, le=MOST_WORKERS)
+    """Processes of the data plane, with one listener, one set of limits and of figures; auto: one per core."""
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
     upstreams: Upstreams = ()

@@ -42,7 +42,7 @@ class SecureConnection(BufferedConnection):
 
 
 class TlsAcceptor:
-    """Owns a listening socket and the handshakes under way on it. `close` ends both, not what was accepted."""
+    """Owns a listening socket and the handshakes under way on it. `close` ends the first, `abandon` the others."""
 
     def __init__(
         self,
@@ -69,13 +69,20 @@ class TlsAcceptor:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
-        """No new connections; those that are still shaking hands are given up."""
+        """No new connections; those that are still shaking hands go on."""
         if self._socket.fileno() < 0:
             return
         if self._resume is not None:
             self._resume.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+    @property
+    def shaking_hands(self) -> bool:
+        return bool(self._handshakes)
+
+    def abandon(self) -> None:
+        """Gives up those that are still shaking hands."""
         for handshake in self._handshakes:
             handshake.cancel()
 

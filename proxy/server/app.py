@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -31,7 +31,7 @@ from proxy.route.remote import Remotes
 from proxy.score import Profile
 from proxy.server import http, methods
 from proxy.server.accept import TlsAcceptor
-from proxy.server.bind import BoundSocket, cannot_listen
+from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.tls import LiveMaterial
@@ -44,19 +44,33 @@ from proxy.telemetry.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-DRAIN_SECONDS = 30.0
+DRAIN_SECONDS = 20.0
 DRAIN_POLL_SECONDS = 0.02
+# A client's way to know that it should go elsewhere, and what it has sent before, take their time.
+NOTICE_SECONDS = 0.25
+GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
 
 Progress = Callable[[str], None]
 
 
-class Application:
-    """A server of one configuration on the running loop. Use `running`, which starts and ends it."""
+@dataclass(frozen=True)
+class Inherited:
+    """What a worker has in common with other processes."""
 
-    def __init__(self, config: Config) -> None:
+    region: Region
+    bound: InheritedSocket
+
+
+class Application:
+    """A server of one configuration on the running loop. Use `running`, which starts and ends it.
+
+    inherited: what a worker has from its supervisor, which then answers over HTTP as well.
+    """
+
+    def __init__(self, config: Config, inherited: Inherited | None = None) -> None:
         self.config = config
-        self.region = Region()
+        self.region = Region() if inherited is None else inherited.region
         self.models: list[OpenModel] = []
         self.catalog = Catalog(())
         self.readiness = Readiness("loading models")
@@ -66,7 +80,7 @@ class Application:
         self._http: web.ServerRunner | None = None
         self.tls: LiveMaterial | None = None
         self.gate: Gate | None = None
-        self._bound: BoundSocket | None = None
+        self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._listening: asyncio.Server | TlsAcceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,8 +91,9 @@ class Application:
     async def start(self, progress: Progress = lambda name: None) -> None:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
         loop = asyncio.get_running_loop()
-        self._http = await self._start_http()
-        self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
+        if self._bound is None:
+            self._http = await self._start_http()
+            self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         self.grpc_address = self._bound.address
         if self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls)
@@ -100,7 +115,7 @@ class Application:
             self._tasks.append(loop.create_task(self.tls.watch(changed)))
         self.readiness.set(True)
 
-    async def _listen(self, bound: BoundSocket) -> asyncio.Server | TlsAcceptor:
+    async def _listen(self, bound: BoundSocket | InheritedSocket) -> asyncio.Server | TlsAcceptor:
         assert self.server is not None
         loop = asyncio.get_running_loop()
         listener = self.server.listener
@@ -123,8 +138,8 @@ class Application:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await asyncio.gather(*(keeper.tried() for keeper in self._keepers))
 
-    async def drain(self) -> None:
-        """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Readiness off, no new connections, clients told to go elsewhere, what is under way finished."""
         self.readiness.set(False, "draining")
         if self._listening is not None:
             self._listening.close()
@@ -132,13 +147,23 @@ class Application:
             return
         # those who watch health are told before the connection that tells them is
         await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self.server.warn()
+        if self.server.listener.connections:
+            await asyncio.sleep(NOTICE_SECONDS)
         self.server.drain()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while self.server.busy:
-                    await asyncio.sleep(DRAIN_POLL_SECONDS)
-        if self.server.busy:
-            log.warning("drain: requests were still under way after %.0f s", DRAIN_SECONDS)
+        if not await _within(seconds, lambda: self._shaking_hands() or self._busy()):
+            log.warning("drain: requests were still under way after %.0f s", seconds)
+        # a client closes when it has read everything; one that does not is not waited for
+        await _within(GOODBYE_SECONDS, self._connected)
+
+    def _busy(self) -> bool:
+        return self.server is not None and self.server.busy
+
+    def _connected(self) -> bool:
+        return self.server is not None and bool(self.server.listener.connections)
+
+    def _shaking_hands(self) -> bool:
+        return isinstance(self._listening, TlsAcceptor) and self._listening.shaking_hands
 
     async def stop(self) -> None:
         """Ends everything at once."""
@@ -147,6 +172,8 @@ class Application:
             task.cancel()
         if self._listening is not None:
             self._listening.close()
+        if isinstance(self._listening, TlsAcceptor):
+            self._listening.abandon()
         for keeper in self._keepers:
             keeper.close()
         if self.server is not None:
@@ -241,14 +268,25 @@ class Application:
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, progress: Progress = lambda name: None) -> AsyncIterator[Application]:
+async def running(
+    config: Config, progress: Progress = lambda name: None, inherited: Inherited | None = None
+) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config)
+    application = Application(config, inherited)
     try:
         await application.start(progress)
         yield application
     finally:
         await application.stop()
+
+
+async def _within(seconds: float, lasts: Callable[[], bool]) -> bool:
+    """Whether it has ended within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while lasts():
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+    return not lasts()
 
 
 def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:

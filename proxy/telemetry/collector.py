@@ -61,12 +61,23 @@ CREDENTIAL_RESULTS = {
 def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
+    yield from _workers(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
     yield from _upstreams(snapshot)
     yield from _triton(snapshot)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Family]:
+    if (workers := snapshot.workers) is None:
+        return
+    restarts = Family("modelward_worker_restarts", "counter", "Workers that were replaced", ("reason",))
+    for reason, count in workers.restarts.items():
+        restarts.add((reason,), count)
+    yield Family("modelward_workers", "gauge", "Workers that take requests", rows=[((), workers.ready)])
+    yield restarts
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

@@ -122,10 +122,19 @@ class AccessSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersSnapshot:
+    """The processes of the data plane, where a supervisor keeps them."""
+
+    ready: int = field(default=0, metadata=GAUGE)
+    restarts: Mapping[str, int] = field(default_factory=dict)  # by reason
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
+    workers: WorkersSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
