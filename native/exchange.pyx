@@ -2,6 +2,7 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from native.admit cimport MW_NOT_WAITING
 from native.exchange cimport Exchange, Wire
 from native.grpc cimport ending_clear
 from native.oip cimport drop_tensors
@@ -26,6 +27,7 @@ cdef Exchange *exchange_new(Wire *wire) noexcept:
         if x == NULL:
             return NULL
     x.references = 1
+    x.waiting = MW_NOT_WAITING
     x.wire = wire
     return x
 

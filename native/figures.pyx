@@ -61,11 +61,13 @@ def models(Region region not None) -> dict:
 def vacate(Region region not None, int slot) -> None:
     """The process of this slot has gone: nothing waits in its queues any more."""
     cdef Named *entry
+    cdef Counters *c
     region.vacate(slot)
     for name in region.names():
         if name.startswith(PREFIX):
             entry = region.find(name)
-            (<Counters *>(<char *>region.slot_at(slot) + entry.offset)).pending = 0
+            c = <Counters *>(<char *>region.slot_at(slot) + entry.offset)
+            c.pending = c.waiting = c.concurrency = 0
 
 
 cdef dict figures_of(const Counters *c):
@@ -77,11 +79,10 @@ cdef dict figures_of(const Counters *c):
         "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
         "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
         "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
-        "pending": c.pending,
+        "pending": c.pending, "waiting": c.waiting, "concurrency": c.concurrency,
         "request": folded(&c.request),
         "score": folded(&c.score) if c.profiled else None,
-        "stages": {"access": folded(&c.stage[<int>STAGE_ACCESS]),
-                   "limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),
+        "stages": {"limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),
                    "score": folded(&c.stage[<int>STAGE_SCORE]), "queue": folded(&c.stage[<int>STAGE_QUEUE]),
                    "compute": folded(&c.stage[<int>STAGE_COMPUTE]), "reply": folded(&c.stage[<int>STAGE_REPLY])},
         "batches": size_classes(c.batches),

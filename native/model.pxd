@@ -1,6 +1,7 @@
 # One served version of a model as the data plane sees it: signature, settings, ladder, queue, counters.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from native.admit cimport mw_concurrency, mw_waiting
 from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
 from native.limit cimport mw_meter
@@ -37,8 +38,7 @@ cdef struct Rung:
     char *source                  # owned: "value", "model:NAME"
 
 cdef enum Stage:
-    STAGE_ACCESS = 0
-    STAGE_LIMIT
+    STAGE_LIMIT = 0
     STAGE_DECODE
     STAGE_SCORE
     STAGE_QUEUE
@@ -80,6 +80,15 @@ cdef struct Counters:
     int64_t last_ns               # monotonic time of the last run
     uint64_t profiled             # 1: has a profile, so that a score of nothing is one
     uint64_t pending              # gauge: in the queue
+    uint64_t waiting              # gauge: before the gate
+    uint64_t concurrency          # gauge: places with the backend
+
+cdef struct Gate:                 # before a model's backend
+    bint on
+    bint ready                    # in State.ready
+    Model *next_ready
+    mw_concurrency concurrency
+    mw_waiting waiting            # each holds one reference
 
 cdef struct Model:                # owned by a native.batch.Served
     mw_span name
@@ -105,6 +114,7 @@ cdef struct Model:                # owned by a native.batch.Served
     Rung *rungs                   # owned
     uint32_t rung_count
     void *recall                  # borrowed: a native.recall.Recall that the Served holds; NULL where no rung asks for it
+    Gate gate
     Exchange *first               # the queue; each holds one reference
     Exchange *last
     uint32_t queue_length

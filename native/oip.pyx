@@ -44,6 +44,10 @@ cdef long long scanned_timeout_us() noexcept:
     return SCAN.timeout_us
 
 
+cdef unsigned long long scanned_priority() noexcept:
+    return SCAN.priority
+
+
 # ---- errors ------------------------------------------------------------------------------------------------
 
 cdef int shown(mw_span s) noexcept:

@@ -13,15 +13,19 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
-# False where the model's queue is full, or no upstream can be had; the reason then in x.refusal
+# REASON_NONE, or why it is not started: the queue is full, the deadline too near, no upstream can be had
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
-cdef void abandon(State server, Exchange *x) noexcept
+# latency: how long the backend took, ns; negative where that is not known
+cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept
 # for native.upstream: an answer as it came (framed), and a status that its server gave
 cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept
 cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept
 # The message has gone up its stream's relay.
 cdef void relayed(State server, Exchange *x) noexcept
 cdef void end_stream(Stream *s) noexcept
+
+# for Hooks
+cdef void on_places(void *context, int64_t now) noexcept
 
 # for batch.Outcome
 cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept

@@ -3,24 +3,28 @@
 Every verdict leaves through `refuse_exchange` or the ladder, every answer through `answer`, every finished exchange
 through `record`.
 """
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
+from native.admit cimport (
+    mw_concurrency_enter, mw_concurrency_free, mw_concurrency_leave, mw_concurrency_limit, mw_waiting_ahead, mw_waiting_pass,
+    mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, Buffer, Ending, Exchange, Stream, exchange_unref)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Ending, Exchange, Stream, exchange_unref)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
-from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model, Rung
+from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport (
     CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
-    REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL,
+    REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY,
+    REASON_QUEUE_FULL, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
 
 cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
@@ -98,7 +102,8 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     """The backend did not answer in time, or at all: down the ladder, or a refusal."""
     cdef Verdict v
-    abandon(server, x)
+    # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
+    abandon(server, x, now - x.launched if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
     if fall(server, x, reason, now):
         return
@@ -108,7 +113,15 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
         snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
     elif reason == REASON_QUEUE_FULL:
         v.retry_ns = -1
-        snprintf(v.text, VERDICT_TEXT, "the model's queue is full; do not retry at once")
+        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model; do not retry at once")
+    elif reason == REASON_SHED:
+        v.retry_ns = -1
+        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model, and one of higher priority, or of somebody who "
+                 "asks for less, took the place; do not retry at once")
+    elif reason == REASON_INFEASIBLE:
+        v.retry_ns = -1
+        snprintf(v.text, VERDICT_TEXT, "the deadline would pass before this model's turn comes (%.1f ms are left); do not retry "
+                 "at once", (x.due - now) / 1e6)
     elif reason == REASON_OUT_OF_MEMORY:
         v.retry_ns = RETRY_NS
         snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
@@ -120,20 +133,110 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
 
 
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
-    """Into the model's queue, or on its way to an upstream; REASON_NONE, or why not."""
+    """To the model's backend, or to wait for a place with it; REASON_NONE, or why not."""
+    cdef Gate *gate = &m.gate
     x.model = m
+    if gate.on:
+        if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
+            return wait(server, x, m, now)
+        mw_waiting_pass(&gate.waiting, x.stream.conn.identity, 1.0)
+    return launch(server, x, m, now)
+
+
+cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    """Into the model's queue, or on its way to an upstream; REASON_NONE, or why not."""
+    cdef int reason = REASON_NONE
+    if m.gate.on:
+        mw_concurrency_enter(&m.gate.concurrency)
+        x.admitted = m
+        x.launched = now
     if m.pool == NULL:
-        return REASON_NONE if server.scheduler.enqueue(x, m) else REASON_QUEUE_FULL
-    return REASON_NONE if server.upstreams.forward(<void *>server, x, m.pool, now) else REASON_NO_UPSTREAM
+        if not server.scheduler.enqueue(x, m):
+            reason = REASON_QUEUE_FULL
+    elif not server.upstreams.forward(<void *>server, x, m.pool, now):
+        reason = REASON_NO_UPSTREAM
+    if reason != REASON_NONE:
+        leave(server, x, -1, now)
+    return reason
 
 
-cdef void abandon(State server, Exchange *x) noexcept:
-    """Nobody waits for what was started."""
-    if x.phase == PHASE_UPSTREAM:
+cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept:
+    """Nobody waits for what was started. latency: how long the backend took, negative where that is not known."""
+    if x.phase == PHASE_WAITING:
+        stop_waiting(x)
+    elif x.phase == PHASE_UPSTREAM:
         x.attempt += 1
         server.upstreams.cancel(x)
     else:
         withdraw(x)
+    leave(server, x, latency, now)
+
+
+# ---- admission -----------------------------------------------------------------------------------------------
+
+cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    """For a place with the backend; or why it is not worth it."""
+    cdef Gate *gate = &m.gate
+    cdef uint64_t identity = x.stream.conn.identity
+    cdef void *shed = NULL
+    cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
+    if x.due and now + <int64_t>turn >= x.due:
+        return REASON_INFEASIBLE
+    # the suspicious go behind everybody of the same priority
+    if not mw_waiting_push(&gate.waiting, 2 * x.priority + x.flagged, identity, 1.0, x, &x.waiting, &shed):
+        return REASON_QUEUE_FULL
+    x.phase = PHASE_WAITING
+    x.references += 1
+    m.counters.waiting += 1
+    if shed != NULL:
+        stop_waiting(<Exchange *>shed)
+        fail(server, <Exchange *>shed, REASON_SHED, now)
+    return REASON_NONE
+
+
+cdef void stop_waiting(Exchange *x) noexcept:
+    """It has been let in, or shed, or has given up."""
+    cdef Model *m = <Model *>x.model
+    mw_waiting_remove(&m.gate.waiting, &x.waiting)
+    m.counters.waiting -= 1
+    x.phase = PHASE_NEW
+    exchange_unref(x)             # the stream's reference is left, or its deadline's
+
+
+cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcept:
+    """Gives back the place with the backend, where it has one. Whoever waits for it is let in when the tick ends: now,
+    nobody may be answered or refused but x."""
+    cdef Model *m = <Model *>x.admitted
+    if m == NULL:
+        return
+    x.admitted = NULL
+    mw_concurrency_leave(&m.gate.concurrency, latency, now)
+    m.counters.concurrency = mw_concurrency_limit(&m.gate.concurrency)
+    if m.gate.waiting.count and not m.gate.ready:
+        m.gate.ready = True
+        m.gate.next_ready = server.ready
+        server.ready = m
+        x.wire.places = True
+
+
+cdef void on_places(void *context, int64_t now) noexcept:
+    """Lets in whoever waits, as far as there are places."""
+    cdef State server = <State>context
+    cdef Model *m
+    cdef Exchange *x
+    cdef int reason
+    while server.ready != NULL:
+        m = server.ready
+        server.ready = m.gate.next_ready
+        m.gate.ready = False
+        while m.gate.waiting.count and mw_concurrency_free(&m.gate.concurrency):
+            x = <Exchange *>mw_waiting_pop(&m.gate.waiting)
+            x.references += 1
+            stop_waiting(x)
+            reason = launch(server, x, m, now)
+            if reason != REASON_NONE:
+                fail(server, x, reason, now)
+            exchange_unref(x)
 
 
 cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept:
@@ -181,7 +284,7 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
     cdef Counters *c = (<Model *>x.asked).counters
     cdef Verdict v
     if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15):
-        abandon(server, x)
+        abandon(server, x, -1, now)
         x.phase = PHASE_NEW
         if fall(server, x, REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED, now):
             return
@@ -245,6 +348,7 @@ cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     x.phase = PHASE_DONE
     x.reply_ready = True
     clear_deadline(server, x)
+    leave(server, x, now - x.launched if code == CODE_OK else -1, now)
     if x.stream != NULL:
         send_ready(x.stream)
 

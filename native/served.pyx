@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport make_rate
 from native.model cimport *
@@ -17,6 +18,9 @@ from native.region cimport Region
 from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
 from native.session cimport *
 from native.tensor cimport *
+
+cdef double INITIAL_CONCURRENCY = 100
+
 
 cdef int bucket(int64_t rows) noexcept nogil:
     """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
@@ -185,6 +189,7 @@ cdef class Served:
         mw_run_destroy(&self.run)
         mw_session_close(self.session)
         free(self.slots)
+        mw_waiting_free(&self.model.gate.waiting)
         drop_rungs(&self.model)
         free(self.model.inputs)
         free(self.model.outputs)
@@ -215,6 +220,20 @@ cdef class Served:
         """shared: rows of different requests may be one run of at most max_rows."""
         self.model.batchable = shared and self.model.has_batch_axis and max_rows > 1
         self.model.max_rows = max_rows if self.model.batchable else 1
+
+    def set_admission(self, double floor, double ceiling, uint32_t queue):
+        """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
+
+        After set_batching. ceiling 0: no gate.
+        """
+        cdef Gate *gate = &self.model.gate
+        gate.on = ceiling > 0
+        # two full runs: one under way, one gathering
+        if self.model.batchable and floor < ceiling:
+            floor = max(floor, min(2.0 * self.model.max_rows, ceiling))
+        mw_concurrency_init(&gate.concurrency, INITIAL_CONCURRENCY, floor, ceiling)
+        mw_waiting_free(&gate.waiting)
+        mw_waiting_init(&gate.waiting, queue)
 
     def set_deadline(self, int64_t ns):
         """The model's own deadline from entry; 0 for none."""

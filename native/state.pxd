@@ -1,12 +1,11 @@
 # What the rooms of one server share.
 from libc.stdint cimport int64_t, uint64_t
 
-from native.access cimport Access
 from native.batch cimport Scheduler
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
-from native.model cimport Counters
+from native.model cimport Counters, Model
 from native.region cimport Gauges, Region
 from native.route cimport Directory
 
@@ -21,9 +20,9 @@ cdef class State:
     cdef readonly Scheduler scheduler
     cdef readonly Directory directory
     cdef readonly Events events
-    cdef readonly Access access   # None: everybody may do everything
     cdef Region region
     cdef Counters *other          # the region's: requests that no served model can be charged with
     cdef Gauges *gauges           # the region's
+    cdef Model *ready             # models whose backend has a place that somebody may wait for
     cdef bint limited             # any peer, identity or total rate is set
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

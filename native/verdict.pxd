@@ -39,15 +39,12 @@ cdef enum Reason:
     REASON_DEADLINE
     REASON_SLOW_REQUEST
     REASON_QUEUE_FULL
+    REASON_SHED                   # for somebody with a better claim
+    REASON_INFEASIBLE             # the deadline would pass while it waits
     REASON_BACKEND_FAILED
     REASON_NO_UPSTREAM
     REASON_OUT_OF_MEMORY
     REASON_DRAINING
-    REASON_UNAUTHENTICATED
-    REASON_PERMISSION_DENIED
-    REASON_CREDENTIALS_LIMIT      # too many of a peer's credentials were refused
-    REASON_ACCESS_BUSY
-    REASON_ACCESS_UNAVAILABLE     # nobody can tell whose the credential is
     REASONS
 
 cdef enum:

@@ -224,7 +224,7 @@ class Simulation:
             else:
                 call.finish(0)
 
-        self.server.start(loop, answer, dispatcher.kinds)
+        self.server.start(loop, answer, dispatcher.methods)
 
     def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
         peer = Peer(self, address)

@@ -21,9 +21,6 @@ FILES = (
     ("upstream_tls", "ca"),
     ("upstream_tls", "certificate"),
     ("upstream_tls", "key"),
-    ("access", "keys"),
-    ("access", "jwt", "jwks"),
-    ("access", "jwt", "ca"),
 )
 # of models that upstreams serve; those of others lie beside their versions
 REMOTE_FILES = (("anomaly", "profile"),)
@@ -111,7 +108,7 @@ def _anchor(settings: object, folder: Path, files: tuple[tuple[str, ...], ...] =
         at = settings
         for section in sections:
             at = at.get(section) if isinstance(at, dict) else None
-        if isinstance(at, dict) and isinstance(file := at.get(key), str) and "://" not in file:
+        if isinstance(at, dict) and isinstance(file := at.get(key), str):
             at[key] = str(folder / file)
 
 

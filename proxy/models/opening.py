@@ -8,7 +8,7 @@ from typing import Any
 
 from native.recall import Recall
 from native.served import Served
-from proxy.config.schema import Config
+from proxy.config.schema import LARGEST_CONCURRENCY, Config
 from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory
 from proxy.models.runtime import runtime
@@ -19,6 +19,8 @@ from proxy.score import Profile
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
+
+FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is next
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ def by_name(models: list[OpenModel]) -> list[list[Served]]:
 
 
 def apply_settings(served: Served, checked: CheckedModel) -> None:
-    """Deadline, limit and anomaly guard; the ladder is tied when all models are open."""
+    """Deadline, limit, admission and anomaly guard; the ladder is tied when all models are open."""
     settings = checked.settings
+    served.set_admission(*_concurrency(settings.admission.concurrency), settings.admission.queue)
     served.set_deadline(settings.deadline or 0)
     if settings.limit is not None:
         served.set_limit(settings.limit.rate, settings.limit.burst)
@@ -89,15 +92,22 @@ def apply_settings(served: Served, checked: CheckedModel) -> None:
         )
 
 
+def _concurrency(concurrency: int | str) -> tuple[float, float]:
+    """Floor and ceiling of the requests with a backend at a time; a ceiling of 0 is none."""
+    if isinstance(concurrency, int):
+        return concurrency, concurrency
+    return (FEWEST, LARGEST_CONCURRENCY) if concurrency == "adaptive" else (0, 0)
+
+
 def _open(checked: CheckedModel) -> OpenModel:
     settings = checked.settings
     served = Served(checked.name, checked.version, checked.artifact.data)
-    apply_settings(served, checked)
     notes = []
     if checked.artifact.unpredictable:
         served.keep_off_loop()
         notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
     notes.append(warm_up(served, settings.batching.max))
+    apply_settings(served, checked)
     note = "; ".join(filter(None, notes))
     if note:
         log.warning("model %s version %s: %s", checked.name, checked.version, note)

@@ -86,7 +86,12 @@ def snapshot(region: Region) -> Snapshot:
             )
             continue
         version = VersionSnapshot(
-            requests=_codes(t["codes"]), seconds=_seconds(t["request"]), statistics=_statistics(t), pending=t["pending"]
+            requests=_codes(t["codes"]),
+            seconds=_seconds(t["request"]),
+            statistics=_statistics(t),
+            pending=t["pending"],
+            waiting=t["waiting"],
+            concurrency=t["concurrency"],
         )
         model = _model(number, version, t)
         poured[name] = added(poured[name], model) if name in poured else model

@@ -33,12 +33,12 @@ def frozen(pair: tuple[ServerProcess, ServerProcess], server: EmbeddedServer) ->
     for _ in range(100):
         infer(server.grpc)
     favourite = max(server.application.upstreams, key=lambda e: e.requests).address
-    upstream = next(p for p in pair if p.grpc == favourite)
-    upstream.signal_all(signal.SIGSTOP)
+    process = next(p for p in pair if p.grpc == favourite).process
+    process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        upstream.signal_all(signal.SIGCONT)
+        process.send_signal(signal.SIGCONT)
 
 
 def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, ServerProcess]) -> None:
@@ -65,7 +65,7 @@ def test_a_rung_of_another_upstream_is_asked_under_its_own_name(pair: tuple[Serv
         "models__same__upstreams": f"[{second.grpc}]",
     }
     with in_front([first.grpc], **settings) as server:
-        first.signal_all(signal.SIGKILL)
+        first.process.kill()
         add = next(e for e in server.application.upstreams if e.address == first.grpc)
         wait_until(lambda: not add.connected, "the loss to be seen")
         response = infer(server.grpc)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def ask(server: EmbeddedServer, row: np.ndarray, id: str) -> object:  # type: ig
 
 
 def lose(server: EmbeddedServer, upstream: ServerProcess) -> None:
-    upstream.signal_all(signal.SIGKILL)
+    upstream.process.kill()
     wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
 
 

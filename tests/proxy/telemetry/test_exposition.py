@@ -79,6 +79,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
     assert shown == {
         "modelward_requests": {frozenset({"model", "version", "code"})},
         "modelward_request_seconds": per_version,
+        "modelward_waiting": per_version,
+        "modelward_concurrency_limit": per_version,
         "modelward_refusals": {frozenset({"model", "reason"})},
         "modelward_stage_seconds": {frozenset({"stage", "model"})},
         "modelward_anomaly_score": {frozenset({"model"})},

@@ -1,0 +1,232 @@
+"""Admission in front of a real upstream: as many at a time as it can do, the others in turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from loadtests.tools import client
+from proxy.config.schema import Config
+from proxy.server.embedded import in_thread
+from proxy.server.protocol import INFERENCE_SERVICE, message_class
+
+MODEL = "m"
+
+
+@dataclass
+class Backend:
+    """Counts how many requests it has at once; each is held until `gate` is set, then for `seconds`."""
+
+    seconds: float = 0.0
+    gate: threading.Event = field(default_factory=threading.Event)
+    now: int = 0
+    most: int = 0
+    ids: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def infer(self, message: bytes, _context: Any) -> bytes:
+        request: Any = message_class("inference.ModelInferRequest").FromString(message)
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.ids.append(request.id)
+        self.gate.wait(30)
+        time.sleep(self.seconds)  # the service time of this backend, not a wait for anything
+        with self.lock:
+            self.now -= 1
+        answer: Any = message_class("inference.ModelInferResponse")(model_name=MODEL, id=request.id)
+        answer.outputs.add(name="y", datatype="FP32", shape=[1])
+        answer.raw_output_contents.append(bytes(4))
+        encoded: bytes = answer.SerializeToString()
+        return encoded
+
+    def metadata(self, _message: bytes, _context: Any) -> bytes:
+        answer: Any = message_class("inference.ModelMetadataResponse")(name=MODEL, versions=["1"])
+        answer.inputs.add(name="x", datatype="FP32", shape=[-1, 1])
+        answer.outputs.add(name="y", datatype="FP32", shape=[-1])
+        encoded: bytes = answer.SerializeToString()
+        return encoded
+
+    def ready(self, _message: bytes, _context: Any) -> bytes:
+        return b"\x08\x01"
+
+
+@contextmanager
+def guarded(backend: Backend, **settings: Any) -> Iterator[int]:
+    """The port of a Modelward in front of the backend."""
+    behaviours = {"ModelInfer": backend.infer, "ModelMetadata": backend.metadata, "ServerReady": backend.ready}
+    handlers = {n: grpc.unary_unary_rpc_method_handler(b) for n, b in behaviours.items()}
+    with futures.ThreadPoolExecutor(64) as threads:
+        server = grpc.server(threads)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(INFERENCE_SERVICE, handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            config = Config.model_validate({
+                "listen": {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"},
+                "models": {MODEL: {"upstreams": [f"127.0.0.1:{port}"], **settings}},
+            })  # fmt: skip
+            with in_thread(config) as running:
+                yield running.grpc_address.port
+        finally:
+            backend.gate.set()
+            server.stop(0).wait()
+
+
+def message(name: str, priority: int = 0) -> bytes:
+    request = client.request(MODEL, {"x": np.ones((1, 1), np.float32)})
+    request.id = name
+    if priority:
+        request.parameters["priority"].uint64_param = priority
+    encoded: bytes = request.SerializeToString()
+    return encoded
+
+
+def eventually(true: Any, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
+
+
+class Caller:
+    def __init__(self, port: int) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
+        self.infer = self.channel.unary_unary(client.INFER)
+
+    def begin(self, name: str, priority: int = 0, timeout: float = 30.0) -> Any:
+        return self.infer.future(message(name, priority), timeout=timeout)
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend()
+
+
+def test_no_more_than_its_places_reach_the_backend_and_all_are_answered(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": 3}) as port:
+        calls = [Caller(port).begin(str(i)) for i in range(20)]
+        eventually(lambda: backend.now == 3)
+        backend.gate.set()
+        assert [len(call.result()) > 0 for call in calls] == [True] * 20
+    assert backend.most == 3
+
+
+def test_a_higher_priority_goes_first_and_equals_in_turn(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": 1}) as port:
+        caller = Caller(port)
+        first = caller.begin("first")
+        eventually(lambda: backend.now == 1)
+        names = ["low", "ordinary", "high"]
+        calls = []
+        for name, priority in zip(names, (9, 0, 1), strict=True):
+            calls.append(caller.begin(name, priority))
+            # one after the other reaches the queue: each call on one connection, in order
+        caller.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=10)
+        backend.gate.set()
+        for call in [first, *calls]:
+            call.result()
+    assert backend.ids == ["first", "high", "ordinary", "low"]
+
+
+def test_a_full_queue_refuses_at_once_and_says_not_to_come_back(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": 1, "queue": 2}) as port:
+        caller = Caller(port)
+        calls = [caller.begin("0")]
+        eventually(lambda: backend.now == 1)
+        calls += [caller.begin(str(i)) for i in (1, 2)]
+        with pytest.raises(grpc.RpcError) as refused:
+            caller.begin("3").result()
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "do not retry at once" in refused.value.details()
+        assert ("grpc-retry-pushback-ms", "-1") in refused.value.trailing_metadata()
+        # one of higher priority takes the place of the last
+        urgent = caller.begin("urgent", priority=1)
+        with pytest.raises(grpc.RpcError, match="took the place"):
+            calls[2].result()
+        backend.gate.set()
+        for call in (calls[0], calls[1], urgent):
+            call.result()
+    assert backend.ids == ["0", "urgent", "1"]
+
+
+def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
+    backend.seconds = 0.05
+    backend.gate.set()
+    with guarded(backend, admission={"concurrency": 1}) as port:
+        caller = Caller(port)
+        for call in [caller.begin(str(i)) for i in range(20)]:  # what a turn takes is learned
+            call.result()
+        backend.gate.clear()
+        calls = [caller.begin(str(i)) for i in range(12)]
+        eventually(lambda: backend.now == 1)
+        before = time.monotonic()
+        with pytest.raises(grpc.RpcError) as refused:
+            caller.begin("hopeless", timeout=0.3).result()
+        assert time.monotonic() - before < 0.25
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "before this model's turn comes" in refused.value.details()
+        backend.gate.set()
+        for call in calls:
+            call.result()
+    assert "hopeless" not in backend.ids
+
+
+def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend) -> None:
+    rung = {"value": {"y": [0.5]}}
+    with guarded(backend, admission={"concurrency": 1, "queue": 0}, fallback=[rung]) as port:
+        caller = Caller(port)
+        first = caller.begin("first")
+        eventually(lambda: backend.now == 1)
+        answer: Any = message_class("inference.ModelInferResponse").FromString(caller.begin("second").result())
+        assert answer.parameters["modelward_fallback"].string_param == "overload"
+        backend.gate.set()
+        first.result()
+
+
+def test_who_waits_and_goes_away_leaves_the_queue(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": 1, "queue": 1}) as port:
+        caller = Caller(port)
+        first = caller.begin("first")
+        eventually(lambda: backend.now == 1)
+        gone = caller.begin("gone")
+        assert gone.cancel()
+        second = caller.begin("second")
+        late = caller.begin("late", timeout=0.05)
+        with pytest.raises(grpc.RpcError):
+            late.result()
+        backend.gate.set()
+        first.result()
+        second.result()
+    assert backend.ids == ["first", "second"]
+
+
+def test_places_of_who_was_cancelled_with_the_backend_are_given_on(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": 2}) as port:
+        caller = Caller(port)
+        stuck = [caller.begin(f"stuck{i}") for i in range(2)]
+        eventually(lambda: backend.now == 2)
+        patient = caller.begin("patient")
+        for call in stuck:
+            call.cancel()
+        eventually(lambda: "patient" in backend.ids)
+        backend.gate.set()
+        patient.result()
+
+
+def test_off_lets_all_through(backend: Backend) -> None:
+    with guarded(backend, admission={"concurrency": "off"}) as port:
+        calls = [Caller(port).begin(str(i)) for i in range(10)]
+        eventually(lambda: backend.now == 10)
+        backend.gate.set()
+        assert Counter(len(call.result()) > 0 for call in calls) == {True: 10}

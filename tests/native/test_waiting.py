@@ -1,0 +1,224 @@
+"""The queue before a backend: who goes first, who is shed, what is fair; and how many go at a time."""
+
+import heapq
+import math
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from native.waiting import Concurrency, Waiting
+
+MILLISECOND = 1_000_000
+SECOND = 1000 * MILLISECOND
+CAPACITY = 20
+
+
+class Oracle(RuleBasedStateMachine):
+    """The same queue as a sorted list: every order of arrivals, departures and cancellations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Waiting(CAPACITY)
+        self.waiting: dict[int, tuple[int, float, int, float]] = {}  # class, start, key, cost
+        self.finish: dict[int, float] = {}
+        self.time = 0.0
+        self.number = 0
+
+    def _start(self, key: int) -> float:
+        return max(self.finish.get(key, 0.0), self.time)
+
+    # costs that differ in every arrival, so that no two are alike and the order is one
+    @rule(class_=st.integers(0, 3), key=st.integers(0, 4), cost=st.floats(0.5, 9.0))
+    def push(self, class_: int, key: int, cost: float) -> None:
+        self.number += 1
+        cost += self.number * 1e-6
+        waits, shed = self.queue.push(self.number, class_, key, cost)
+        newcomer = (class_, self._start(key))
+        if len(self.waiting) == CAPACITY:
+            worst = max(self.waiting, key=lambda n: self.waiting[n][:2])
+            if newcomer >= self.waiting[worst][:2]:
+                assert (waits, shed) == (False, None)
+                return
+            # among equals any may go
+            assert shed is not None
+            assert self.waiting[shed][:2] == self.waiting[worst][:2]
+            _, _, of, paid = self.waiting.pop(shed)
+            self.finish[of] -= paid
+        else:
+            assert shed is None
+        assert waits
+        start = self._start(key)
+        self.waiting[self.number] = (class_, start, key, cost)
+        self.finish[key] = start + cost
+
+    @rule()
+    def pop(self) -> None:
+        popped = self.queue.pop()
+        if not self.waiting:
+            assert popped is None
+            return
+        assert popped is not None
+        assert self.waiting[popped][:2] == min(w[:2] for w in self.waiting.values())
+        self.time = max(self.time, self.waiting.pop(popped)[1])
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.waiting)))
+        self.queue.remove(number)
+        _, _, key, cost = self.waiting.pop(number)
+        self.finish[key] -= cost
+
+    @invariant()
+    def as_many_wait(self) -> None:
+        assert len(self.queue) == len(self.waiting)
+
+
+TestOracle = Oracle.TestCase
+TestOracle.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
+
+
+def test_ten_thousand_leave_in_order_whatever_order_they_came_in() -> None:
+    queue, rng = Waiting(10_000), random.Random(1)
+    classes = [rng.randrange(5) for _ in range(10_000)]
+    expected: list[tuple[int, int]] = []
+    for number, class_ in enumerate(classes):
+        assert queue.push(number, class_, key=7) == (True, None)
+        heapq.heappush(expected, (class_, number))  # one flow: in its order within a class
+    assert [queue.pop() for _ in range(10_000)] == [heapq.heappop(expected)[1] for _ in range(10_000)]
+
+
+def test_one_who_floods_waits_behind_himself_and_not_before_others() -> None:
+    queue = Waiting(1000)
+    for number in range(500):
+        queue.push(number, 0, key=1)
+    queue.push(900, 0, key=2)
+    queue.push(901, 0, key=2)
+    order = [queue.pop() for _ in range(4)]
+    assert set(order) == {0, 900, 1, 901}
+
+
+def test_a_full_queue_sheds_the_flood_and_keeps_the_others() -> None:
+    queue = Waiting(100)
+    for number in range(100):
+        queue.push(number, 0, key=1)
+    assert queue.push(100, 0, key=1) == (False, None)
+    assert queue.push(101, 0, key=2) == (True, 99)
+    assert len(queue) == 100
+
+
+def test_lower_priority_and_then_suspicion_are_shed_first() -> None:
+    queue = Waiting(3)
+    for number, class_ in enumerate((10, 11, 20)):
+        queue.push(number, class_, key=number)
+    assert queue.push(3, 10, key=3) == (True, 2)
+    assert queue.push(4, 10, key=4) == (True, 1)
+    assert queue.push(5, 11, key=5) == (False, None)
+
+
+def test_weights_are_kept() -> None:
+    queue = Waiting(2000)
+    for number in range(600):
+        queue.push(number, 0, key=1, cost=1.0)
+        queue.push(1000 + number, 0, key=2, cost=0.25)
+    first = [queue.pop() for _ in range(500)]
+    assert sum(number is not None and number >= 1000 for number in first) == pytest.approx(400, abs=2)
+
+
+def test_a_newcomer_knows_how_many_go_before() -> None:
+    queue = Waiting(1000)
+    assert queue.ahead(5) == 0
+    for number in range(200):
+        queue.push(number, 0, key=1)
+    assert queue.ahead(1) == 200
+    assert queue.ahead(2) == 1  # one of the other flow's may go before
+
+
+class Backend:
+    """A backend of so many slots in simulated time; what waits inside it goes first come, first served."""
+
+    def __init__(self, slots: int, service: int) -> None:
+        self.free = [0] * slots
+        self.service = service
+        self.running: list[tuple[int, int]] = []  # end, begin
+
+    def ends(self, now: int) -> int:
+        begins = max(now, heapq.heappop(self.free))
+        heapq.heappush(self.free, begins + self.service)
+        return begins + self.service
+
+
+def saturate(limit: Concurrency, backend: Backend, now: int, seconds: float) -> tuple[int, list[int]]:
+    """Always as many as are let in; answers per second of the second half, and the limit ten times a second."""
+    running = backend.running
+    end, answered, seen, next_look = now + int(seconds * SECOND), 0, [], now
+    half = now + int(seconds * SECOND) // 2
+    while now < end:
+        while limit.free:
+            limit.enter()
+            heapq.heappush(running, (backend.ends(now), now))
+        now, began = heapq.heappop(running)
+        limit.leave(now - began, now)
+        answered += now >= half
+        if now >= next_look:
+            seen.append(limit.limit)
+            next_look = now + SECOND // 10
+    return round(answered / (seconds / 2)), seen
+
+
+@pytest.mark.parametrize(("slots", "service_ms"), [(4, 5), (1, 20), (64, 10)])
+def test_the_limit_settles_near_what_the_backend_can_do_at_once(slots: int, service_ms: int) -> None:
+    limit = Concurrency(20, 2, 1024)
+    per_second, seen = saturate(limit, Backend(slots, service_ms * MILLISECOND), SECOND, 60)
+    peak = slots * 1000 / service_ms
+    assert per_second >= 0.97 * peak
+    settled = seen[len(seen) // 2 :]
+    # never so many that the backend's own queue is longer than a few of its services
+    assert max(settled) <= 4 * slots + 8
+    assert min(settled) >= slots / 2
+    assert limit.interval == pytest.approx(SECOND / peak, rel=0.2)
+
+
+def test_a_backend_that_gets_slower_is_given_less_and_recovers() -> None:
+    limit, backend = Concurrency(20, 2, 1024), Backend(16, 10 * MILLISECOND)
+    saturate(limit, backend, SECOND, 20)
+    before = limit.limit
+    backend.free = backend.free[:4]
+    heapq.heapify(backend.free)
+    saturate(limit, backend, 21 * SECOND, 20)
+    assert limit.limit < 0.75 * before
+    now = 41 * SECOND
+    backend.free = [now] * 16
+    saturate(limit, backend, now, 30)
+    assert limit.limit >= 0.75 * before
+
+
+def test_a_fast_backend_with_jitter_is_not_throttled() -> None:
+    limit, rng, now = Concurrency(20, 4, 1024), random.Random(3), SECOND
+    for _ in range(200_000):
+        while limit.free:
+            limit.enter()
+        now += 10_000
+        limit.leave(int(100_000 * math.exp(rng.gauss(0, 1))), now)
+    assert limit.limit > 500
+
+
+def test_nothing_grows_where_the_limit_is_not_reached() -> None:
+    limit = Concurrency(20, 4, 1024)
+    for i in range(100_000):
+        limit.enter()
+        limit.leave(MILLISECOND, SECOND + i * MILLISECOND)
+    assert limit.limit == 20
+
+
+def test_one_that_goes_away_leaves_its_place_and_no_latency() -> None:
+    limit = Concurrency(2, 2, 2)
+    limit.enter()
+    limit.enter()
+    assert not limit.free
+    limit.leave(-1, SECOND)
+    assert limit.free
+    assert limit.inflight == 1
