@@ -1,4 +1,5 @@
 # A cold call: one stream answered by a Python coroutine.
+from native.access cimport Access
 from native.exchange cimport Buffer, Stream
 
 cdef class Call:
@@ -12,6 +13,7 @@ cdef class Call:
     cdef object waiter            # future of whoever waits for a message
     cdef object room              # future of whoever waits for the output to drain
     cdef bint ended               # no more messages will come
+    cdef Access access            # None: everybody may do everything
 
     cdef void hold(self, Py_ssize_t more) noexcept
     cdef int take(self, Buffer *message) except -1

@@ -1,7 +1,7 @@
 """Cold methods: health, metadata, statistics, reflection. One Python object per call, none of it on the hot path."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 import asyncio
@@ -10,6 +10,7 @@ from collections import deque
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
 from native.grpc cimport buffer_reserve, ending_with, write_prefix
 from native.h2 cimport flush_all
+from native.identity cimport Identity
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport VERDICT_TEXT
 
@@ -78,6 +79,33 @@ cdef class Call:
     cdef int drained(self) except -1:
         wake(self.room)
         return 0
+
+    @property
+    def identity(self) -> str:
+        """Who calls, as a header tells it; empty where nobody asks, or the caller is anonymous or gone."""
+        if self.stream == NULL or self.stream.caller == NULL:
+            return ""
+        return self.stream.caller.name[:self.stream.caller.name_size].decode("ascii")
+
+    def permits(self, uint8_t kind, str model=None):
+        """Whether the caller may call methods of this kind (a bit of native.identity.Permit) on a model.
+
+        kind 0: any at all. A model of None is any one; one that is not served is for callers with a rule for all.
+        """
+        cdef Identity *caller
+        if self.access is None:
+            return True
+        if self.stream == NULL or self.stream.caller == NULL:
+            return False
+        caller = self.stream.caller
+        if caller.stamp != self.stream.caller_stamp:
+            return False
+        if model is None:
+            return caller.grant.of_any & kind == kind
+        number = self.access.models.get(model)
+        permits = caller.grant.of_others if number is None else (
+            caller.grant.of_model[<uint32_t>number] if <uint32_t>number < caller.grant.models else 0)
+        return permits & kind == kind if kind else permits != 0
 
     # ---- what the coroutine does
 

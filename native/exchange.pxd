@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from native.client cimport mw_client
 from native.deadline cimport mw_timer
+from native.identity cimport Identity
 from native.nghttp2 cimport nghttp2_session
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
 from native.verdict cimport Verdict
@@ -83,6 +84,17 @@ cdef struct Stream:
     void *call                    # owned reference, cold methods only: the list of headers, then the native.call.Call
     void *relay                   # borrowed: native.relay.Relay*, while the stream is bound to an upstream's
     size_t outward                # bytes of messages that the upstream has not taken yet
+    uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
+    uint64_t budget
+    Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
+    uint32_t caller_stamp         # the caller's when it was verified
+    uint8_t credentials           # headers that hold one
+    uint8_t credential_state      # enum Credential, in access.pyx
+    bint credential_is_key
+    uint64_t credential_hash[2]
+    Buffer credential             # one that is not known, until it is being checked; counts as in flight
+    void *attempt                 # borrowed: native.access.Attempt, while it is: no byte of the body is read
+    Stream *next_waiting          # for the same attempt
 
 cdef struct Conn:
     mw_timer timer                # first: its callback casts back; handshake, idle and stall checks
@@ -104,6 +116,10 @@ cdef struct Conn:
     int64_t faults                # ns; when the resets that its errors have cost us are forgotten (GCRA)
     uint64_t peer                 # keys of the peer's budgets
     uint64_t identity             # anonymous clients are known by their address
+    bint trusted                  # a proxy whose word on addresses counts
+    Identity *caller              # borrowed with one reference: of the client's certificate; NULL for none
+    uint32_t caller_stamp
+    int64_t caller_until          # ns; when the certificate expires
     int fd
 
 cdef struct Hooks:                # what the pipeline does with what the wire brings; set once
@@ -113,7 +129,13 @@ cdef struct Hooks:                # what the pipeline does with what the wire br
     void (*gone)(Stream *) noexcept                             # the client let go; the stream is freed on return
     void (*drained)(Stream *) noexcept                          # everything queued has been handed to nghttp2
     void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
+    void (*credential)(Stream *, bint key, const uint8_t *value, size_t size) noexcept   # NULL where nobody asks who calls
     void (*places)(void *server, int64_t now) noexcept          # the tick ends, and `Wire.places` is set
+
+cdef extern from "forwarded.h" nogil:
+    ctypedef struct mw_network:
+        uint8_t address[16]
+        uint8_t bits
 
 cdef struct Wire:                 # one listener's view of its connections; owned by native.h2.Listener
     Hooks hooks
@@ -132,6 +154,11 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     bint batch_pending            # a batch will run later in this tick and flush then
     bint draining
     bint keep_metadata            # some model is served by an upstream
+    bint keep_credentials         # and it sees the `authorization` that was checked here
+    void *access                  # borrowed: native.access.Access; NULL where nobody asks who calls
+    void *limiter                 # borrowed: the listener's native.limit.Limiter
+    mw_network *proxies           # owned: whose x-forwarded-for counts
+    uint32_t proxy_count
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
 

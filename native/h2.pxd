@@ -16,6 +16,7 @@ cdef class Listener:
     cdef dict peers                       # key -> open connections
     cdef public int max_connections
     cdef public int max_per_peer
+    cdef bint trusts_unix                 # whoever reaches our Unix socket is a trusted proxy
     cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
     cdef object read_view                 # memoryview of read_buffer
     cdef uint8_t *write_buffer            # owned; shared likewise

@@ -15,6 +15,7 @@ from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, ti
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
     Stream, Wire)
+from native.forwarded cimport mw_address_within, networks_of
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
@@ -46,6 +47,7 @@ cdef enum:
     FAULT_BURST = 100             # resets that a client's errors make us send, likewise (CVE-2025-8671)
 
 cdef int64_t SECOND = 1000000000
+cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 # ---- callbacks of nghttp2: they return codes, never exceptions ------------------------------------------------
@@ -289,7 +291,11 @@ cdef void close_soon(Conn *c) noexcept:
     if not c.closing:
         c.closing = True
         watch(c, c.wire.now + c.wire.stall_timeout)
-        connection.transport.close()
+        # closed with something unread, a socket takes back even what it had sent: the client would miss the GOAWAY
+        if c.wire.draining and c.fd >= 0:
+            connection.transport.write_eof()
+        else:
+            connection.transport.close()
 
 
 cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
@@ -368,16 +374,19 @@ cdef class Connection:
         refusal is to spare; where there is none, `connection_made` calls it.
         """
         cdef Conn *c = &self.conn
-        cdef bytes key
+        cdef bytes key, whole
         if isinstance(name, tuple):
             address = ipaddress.ip_address(name[0].partition("%")[0])
             address = getattr(address, "ipv4_mapped", None) or address
             # an IPv6 host owns a /64 at least: its budget is that of the network
             key = address.packed[:8] if address.version == 6 else address.packed
+            whole = address.packed if address.version == 6 else MAPPED + address.packed
+            c.trusted = mw_address_within(<const uint8_t *><const char *>whole, c.wire.proxies, c.wire.proxy_count)
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
         else:
             key = b"unix:"     # not four bytes, as an address would be
             self.peer_name = "unix:"
+            c.trusted = self.listener.trusts_unix
         self.peer_key = key
         c.wire.now = mw_now_ns()
         self.arrived = self.listener.admit(self, key)
@@ -418,6 +427,8 @@ cdef class Connection:
         nghttp2_submit_settings(c.session, 0, settings, 3)
         nghttp2_session_set_local_window_size(c.session, 0, 0, CONNECTION_WINDOW)
         watch(c, c.opened + wire.handshake_timeout)
+        if wire.draining:         # accepted in the last moment: nobody is refused
+            self.warn()
         flush(c)
 
     def get_buffer(self, sizehint):
@@ -476,11 +487,20 @@ cdef class Connection:
         if c.session != NULL:
             nghttp2_session_del(c.session)
             c.session = NULL
+        if c.caller != NULL:
+            c.caller.references -= 1
+            c.caller = NULL
         self.transport = None
         self.listener.forget(self)
 
+    def warn(self):
+        """Tells the client to open no more streams here; those that are on their way are still taken (RFC 9113, 6.8)."""
+        if self.conn.session != NULL:
+            nghttp2_submit_shutdown_notice(self.conn.session)
+            mark(&self.conn)
+
     def drain(self):
-        """Tells the client to open no more streams here; the connection closes when the open ones are done."""
+        """Takes no more streams; the connection closes when the open ones are done."""
         if self.conn.session != NULL:
             nghttp2_session_terminate_session(self.conn.session, NGHTTP2_NO_ERROR) if self.conn.open_streams == 0 else \
                 nghttp2_submit_goaway(self.conn.session, 0, nghttp2_session_get_last_proc_stream_id(self.conn.session),
@@ -500,6 +520,7 @@ cdef class Listener:
         self.region = Region() if region is None else region
         self.wheel = wheel
         self.limiter = limiter
+        self.wire.limiter = <void *>limiter
         self.max_connections = 20000
         self.max_per_peer = 1000
         self.wire.message_size = 16 << 20
@@ -519,6 +540,7 @@ cdef class Listener:
         self.peers = {}
 
     def __dealloc__(self):
+        free(self.wire.proxies)
         free(self.read_buffer)
         free(self.write_buffer)
 
@@ -536,6 +558,14 @@ cdef class Listener:
         self.arrivals = Limiter(ARRIVAL_KEYS, region=self.region, name="arrivals")
         self.arrivals.set_peer(per_second, max(<int>per_second, 1))
 
+    def set_proxies(self, list networks not None, bint unix):
+        """Whose x-forwarded-for counts, of connections from now on: networks as (16 bytes, bits); unix: any Unix socket's."""
+        proxies = networks_of(networks)
+        free(self.wire.proxies)
+        self.wire.proxies = proxies
+        self.wire.proxy_count = <uint32_t>len(networks)
+        self.trusts_unix = unix
+
     def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
         """All in ns."""
         self.wire.handshake_timeout = handshake
@@ -550,7 +580,7 @@ cdef class Listener:
         if self.arrivals is not None and self.arrivals.admit(
                 self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now, &retry) != MW_ADMITTED:
             return False
-        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer or self.wire.draining:
+        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer:
             return False
         self.peers[key] = of_peer + 1
         self.connections.add(connection)

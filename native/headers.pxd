@@ -10,5 +10,7 @@ cdef int read_header(
 cdef bint passed_on(const uint8_t *name, size_t size) noexcept
 cdef bint passed_back(const uint8_t *name, size_t size) noexcept
 # Appends two lengths, name and value; native.stream.kept_headers reads them. -1 for want of memory.
+cdef int keep_first(
+    Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 cdef int keep_header(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept

@@ -1,10 +1,11 @@
 """What the headers of a request say: the method, its encoding and deadline, and what is kept for others."""
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memmove
 
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
+from native.forwarded cimport read_forwarded
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
@@ -64,8 +65,42 @@ cdef int keep_header(
     return 0
 
 
+cdef int keep_first(
+        Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """As keep_header, before all others: those behind the last that is sent on are not."""
+    cdef size_t before = kept.size, size
+    if keep_header(kept, name, name_size, value, value_size) < 0:
+        return -1
+    size = kept.size - before
+    if buffer_reserve(kept, kept.size + size) < 0:
+        return -1
+    memcpy(kept.data + kept.size, kept.data + before, size)
+    memmove(kept.data + size, kept.data, before)
+    memcpy(kept.data, kept.data + before + size, size)
+    return 0
+
+
+cdef bint is_hearsay(const uint8_t *name, size_t size) noexcept:
+    """Whether the header says who called before the peer did: only a trusted proxy's is passed on."""
+    return (size >= 12 and memcmp(name, b"x-forwarded-", 12) == 0 or same(name, size, "forwarded", 9)
+            or same(name, size, "x-real-ip", 9) or same(name, size, "x-client-ip", 11)
+            or same(name, size, "true-client-ip", 14))
+
+
+cdef int keep(
+        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint metadata) noexcept:
+    """metadata: upstreams see some of it."""
+    if name[0] == 58:
+        return 0
+    if s.method == METHOD_COLD:
+        return keep_cold_header(s, name, name_size, value, value_size)
+    if metadata and passed_on(name, name_size):
+        return keep_header(&s.metadata, name, name_size, value, value_size)
+    return 0
+
+
 cdef int read_header(
-        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep) noexcept:
+        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep_metadata) noexcept:
     if name_size == 5 and memcmp(name, b":path", 5) == 0:
         if same(value, value_size, INFER_PATH, 42):
             s.method = METHOD_INFER
@@ -91,10 +126,17 @@ cdef int read_header(
             s.encoding = ENCODING_GZIP
         elif not same(value, value_size, "identity", 8):
             s.encoding = ENCODING_UNSUPPORTED
+    elif s.conn.wire.access != NULL and (
+            same(name, name_size, "authorization", 13) or same(name, name_size, "x-api-key", 9)):
+        s.conn.wire.hooks.credential(s, name_size == 9, value, value_size)
+        if name_size == 13 and s.conn.wire.keep_credentials and not s.credential_is_key:
+            return keep(s, name, name_size, value, value_size, keep_metadata)
+    elif not s.conn.trusted and is_hearsay(name, name_size):
+        return 0
     elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
         s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
-    elif keep and s.method != METHOD_COLD and name[0] != 58 and passed_on(name, name_size):
-        return keep_header(&s.metadata, name, name_size, value, value_size)
-    elif s.method == METHOD_COLD and name[0] != 58:
-        return keep_cold_header(s, name, name_size, value, value_size)
+    else:
+        if s.conn.trusted and same(name, name_size, "x-forwarded-for", 15):
+            read_forwarded(s, value, value_size)
+        return keep(s, name, name_size, value, value_size, keep_metadata)
     return 0

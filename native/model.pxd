@@ -38,7 +38,8 @@ cdef struct Rung:
     char *source                  # owned: "value", "model:NAME"
 
 cdef enum Stage:
-    STAGE_LIMIT = 0
+    STAGE_ACCESS = 0
+    STAGE_LIMIT
     STAGE_DECODE
     STAGE_SCORE
     STAGE_QUEUE

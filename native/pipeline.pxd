@@ -6,7 +6,7 @@ from native.pool cimport Pool
 
 cdef class Server(State):
     cdef object dispatch          # coroutine function of cold calls
-    cdef object methods           # set of their paths
+    cdef object methods           # path -> Permit bits; 0: open to everybody
     cdef dict tasks               # of open cold calls -> key of their peer
     cdef dict cold_of_peer        # key -> open cold calls
     cdef object loop

@@ -8,13 +8,16 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
+from native.access cimport IDENTIFIED, Access, leave, on_credential
 from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
 from native.exchange cimport (
-    METHOD_COLD, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new, exchange_unref)
+    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new,
+    exchange_unref)
 from native.h2 cimport Connection, flush_all
-from native.headers cimport keep_header, passed_on
+from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
+from native.identity cimport PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, mw_meter
 from native.model cimport *
 from native.oip cimport (
@@ -49,16 +52,21 @@ cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
 
 # The rooms a message goes through before its model runs, in this order:
-cdef Room ROOMS[3]
-cdef int ROOM_STAGE[3]
-ROOMS[0] = room_limit             # first the budgets: nothing is spent on a request that has none left
-ROOM_STAGE[0] = STAGE_LIMIT
-ROOMS[1] = room_decode            # then is it a request at all, and one this model takes
-ROOM_STAGE[1] = STAGE_DECODE
-ROOMS[2] = room_score             # then is it one of the kind the model was trained for
-ROOM_STAGE[2] = STAGE_SCORE
+cdef enum:
+    ROOM_COUNT = 4
+cdef Room ROOMS[ROOM_COUNT]
+cdef int ROOM_STAGE[ROOM_COUNT]
+ROOMS[0] = room_access            # first may they: whoever may not takes nothing from anybody's budget
+ROOM_STAGE[0] = STAGE_ACCESS
+ROOMS[1] = room_limit             # then the budgets: nothing is spent on a request that has none left
+ROOM_STAGE[1] = STAGE_LIMIT
+ROOMS[2] = room_decode            # then is it a request at all, and one this model takes
+ROOM_STAGE[2] = STAGE_DECODE
+ROOMS[3] = room_score             # then is it one of the kind the model was trained for
+ROOM_STAGE[3] = STAGE_SCORE
 # after them: `route` puts it into its model's queue under its deadline (batch.pyx, deadline.pyx), and whatever comes of
-# that is `answer`ed, falls down the ladder (`fall`), or is refused. The peer's room is before all of them, at the headers.
+# that is `answer`ed, falls down the ladder (`fall`), or is refused. Before all of them, at the headers: the peer's room, and who
+# calls.
 
 
 # ---- peer: at the headers, before a byte of the body is looked at -----------------------------------------------------
@@ -69,13 +77,69 @@ cdef void on_headers(Stream *s, int64_t now) noexcept:
     if s.timeout_malformed:
         refuse_for(s, REASON_MALFORMED_TIMEOUT, "grpc-timeout must be 1 to 8 digits and one of H M S m u n")
         return
-    if s.method == METHOD_COLD:
-        (<Server>server).begin_cold(s)
+    if is_open(server, s):
+        on_identified(s, now)
         return
     if server.limited:
-        retry = server.listener.limiter.peek_peer(s.conn.peer, now)
+        retry = server.listener.limiter.peek_peer(s.peer, now)
         if retry > 0:
             refuse_limit(s, MW_LEVEL_PEER, retry)
+            return
+    if server.access is None or server.access.identify(s, now) == IDENTIFIED:
+        on_identified(s, now)
+
+
+# ---- access: who calls, before the first byte of a body; what they may, when a message says which model --------------------
+
+cdef bint is_open(State server, Stream *s) noexcept:
+    """Health is for everybody: an orchestrator has no credentials, and comes from the address that it looks after."""
+    return s.method == METHOD_COLD and (<Server>server).methods.get((<list><object>s.call)[0][1]) == 0
+
+
+cdef void on_identified(Stream *s, int64_t now) noexcept:
+    """Goes on with a stream whose caller is known, or needs not be."""
+    cdef State server = <State>s.conn.wire.server
+    cdef Verdict v
+    if s.caller != NULL:
+        if s.caller.budget:
+            s.budget = s.caller.budget
+        if not server.access.permit_method(s, kind_of(server, s), &v):
+            on_refused(s, &v)
+            refuse(s, &v)
+            return
+        if server.listener.wire.keep_metadata and s.caller.name_size:
+            if keep_first(&s.metadata, b"modelward-identity", 18, <const uint8_t *>s.caller.name, s.caller.name_size) < 0:
+                refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+                return
+    if s.method == METHOD_COLD:
+        (<Server>server).begin_cold(s)
+
+
+cdef uint8_t kind_of(State server, const Stream *s) noexcept:
+    if s.method == METHOD_INFER:
+        return PERMIT_INFER
+    if s.method == METHOD_STREAM_INFER:
+        return PERMIT_STREAM
+    return (<Server>server).methods.get(
+        (<list><object>s.call)[0][1], 0 if (<Server>server).passthrough is None else PERMIT_PASSTHROUGH)
+
+
+cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    """Which model the message is for, and whether its sender may. A message without end has no model yet: `decode` refuses it."""
+    cdef mw_span message, name
+    cdef Entry *entry
+    message.data = x.body.data
+    message.size = x.body.size
+    if not peek_model(message, &name):
+        return True
+    entry = server.directory.find(name)
+    if entry != NULL:
+        x.asked = entry.versions[entry.count - 1]
+    return server.access is None or server.access.permit(x.stream, entry, infer_permit(x), v)
+
+
+cdef inline uint8_t infer_permit(const Exchange *x) noexcept:
+    return PERMIT_STREAM if x.streaming else PERMIT_INFER
 
 
 cdef void limit_verdict(Verdict *v, int level, int64_t retry) noexcept:
@@ -110,23 +174,15 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
 
 cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     """All levels are checked before any is charged."""
-    cdef mw_span message, name
-    cdef Entry *entry
     cdef mw_meter *meter = NULL
     cdef int64_t retry = 0
     cdef int level
-    message.data = x.body.data
-    message.size = x.body.size
-    if peek_model(message, &name):
-        entry = server.directory.find(name)
-        if entry != NULL:
-            x.asked = entry.versions[entry.count - 1]
-            # one meter for all versions: the limit is the model's
-            if (<Model *>x.asked).limit.rate.interval_ns:
-                meter = &(<Model *>x.asked).limit
+    # one meter for all versions: the limit is the model's
+    if x.asked != NULL and (<Model *>x.asked).limit.rate.interval_ns:
+        meter = &(<Model *>x.asked).limit
     if meter == NULL and not server.limited:
         return True
-    level = server.listener.limiter.admit(x.stream.conn.peer, x.stream.conn.identity, meter, 1, now, &retry)
+    level = server.listener.limiter.admit(x.stream.peer, x.stream.budget, meter, 1, now, &retry)
     if level == MW_ADMITTED:
         return True
     limit_verdict(v, level, retry)
@@ -151,6 +207,9 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     name = scanned_model()
     version = scanned_version()
     entry = server.directory.find(name)
+    # the two readings of the name agree; were they ever not to, the one that is served is the one that must be allowed
+    if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
+        return False
     if entry == NULL:
         server.directory.unknown_model(name, now, v)
         return False
@@ -263,7 +322,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     timed = server.sample % SAMPLE == 0
     if timed:
         before = mw_now_ns()
-    for i in range(3):
+    for i in range(<int>ROOM_COUNT):
         if not ROOMS[i](server, x, &v, now):
             if v.reason == REASON_ANOMALY and (<Model *>x.asked).mode == MODE_FALLBACK and fall(server, x, REASON_ANOMALY, now):
                 return
@@ -348,9 +407,13 @@ cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) no
     """A message of a method that is not known here. The first is paid for with the headers, every other one by itself."""
     cdef int64_t retry = 0
     cdef int level = MW_ADMITTED
+    cdef Verdict v
     if server.limited and s.messages > 1:
-        level = server.listener.limiter.admit(s.conn.peer, s.conn.identity, NULL, 1, now, &retry)
-    if level != MW_ADMITTED:
+        level = server.listener.limiter.admit(s.peer, s.budget, NULL, 1, now, &retry)
+    if s.caller != NULL and not server.access.permit_method(s, PERMIT_PASSTHROUGH, &v):
+        on_refused(s, &v)
+        refuse(s, &v)
+    elif level != MW_ADMITTED:
         refuse_limit(s, level, retry)
     elif not relay_send(s, message):
         refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
@@ -393,6 +456,7 @@ cdef void on_gone(Stream *s) noexcept:
         exchange_unref(x)
     s.last = NULL
     s.inflight = 0
+    leave(s)
     if s.relay != NULL:
         relay_cancel(s, CODE_CANCELLED)
     if call is not None:
@@ -430,13 +494,25 @@ cdef class Server(State):
         self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in self.directory.served)
         self.tasks = {}
         self.cold_of_peer = {}
-        self.methods = frozenset()
+        self.methods = {}
+
+    def guard(self, Access access not None):
+        """From now on every call but those for health must be of an identity that may make it."""
+        access.entered = on_identified
+        access.know(self.directory)
+        self.access = access
+        self.listener.wire.access = <void *>access
+        self.listener.wire.hooks.credential = on_credential
+        self.listener.wire.keep_credentials = access.forwards
 
     def start(self, loop, dispatch, methods):
-        """Joins the running loop. dispatch: coroutine function that answers a native.call.Call; methods: paths it knows."""
+        """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.
+
+        methods: path -> kind of method, as a bit of native.identity.Permit; 0 for those that are open to everybody.
+        """
         self.loop = loop
         self.dispatch = dispatch
-        self.methods = frozenset(methods)
+        self.methods = dict(methods)
         self.scheduler.start(loop)
 
     def stop(self):
@@ -449,9 +525,15 @@ cdef class Server(State):
         self.scheduler.stop()
         self.listener.wheel.after = NULL
 
-    def drain(self):
-        """No new connections or streams; what is under way is finished. `busy` tells when that is done."""
+    def warn(self):
+        """Clients are told to go elsewhere; what they have sent before they know is still taken."""
         self.listener.wire.draining = True
+        for connection in list(self.listener.connections):
+            connection.warn()
+        flush_all(&self.listener.wire)
+
+    def drain(self):
+        """No new streams; what is under way is finished. `busy` tells when that is done."""
         for connection in list(self.listener.connections):
             connection.drain()
         flush_all(&self.listener.wire)
@@ -459,7 +541,7 @@ cdef class Server(State):
     @property
     def busy(self) -> bool:
         """A request is under way."""
-        return self.gauges.inflight > 0
+        return self.gauges.inflight > 0 or (self.access is not None and self.access.busy)
 
     cdef void begin_cold(self, Stream *s) noexcept:
         cdef Call call
@@ -471,7 +553,7 @@ cdef class Server(State):
             # an orchestrator's health check comes from the address of the application that it looks after
             if self.limited and not path.startswith(HEALTH):
                 level = self.listener.limiter.admit(
-                    s.conn.peer, s.conn.identity, NULL, 1, self.listener.wire.now, &retry)
+                    s.peer, s.budget, NULL, 1, self.listener.wire.now, &retry)
                 if level != MW_ADMITTED:
                     refuse_limit(s, level, retry)
                     return
@@ -491,6 +573,7 @@ cdef class Server(State):
                 refuse(s, &v)
                 return
             call = call_begin(s, (<Connection>s.conn.owner).peer_name)
+            call.access = self.access
             call.task = self.loop.create_task(self.dispatch(call))
             self.tasks[call.task] = peer
             self.cold_of_peer[peer] = of_peer + 1

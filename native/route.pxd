@@ -9,6 +9,7 @@ cdef struct Entry:                # a model's name and its versions
     mw_span name                  # borrowed from the first version
     Model **versions              # owned array, ascending; the last answers where no version is asked for
     uint32_t count
+    uint32_t number               # of the name in native.access.Access
 
 cdef class Directory:
     cdef Entry *entries           # owned; sorted by name

@@ -1,6 +1,7 @@
 # What the rooms of one server share.
 from libc.stdint cimport int64_t, uint64_t
 
+from native.access cimport Access
 from native.batch cimport Scheduler
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
@@ -20,6 +21,7 @@ cdef class State:
     cdef readonly Scheduler scheduler
     cdef readonly Directory directory
     cdef readonly Events events
+    cdef readonly Access access   # None: everybody may do everything
     cdef Region region
     cdef Counters *other          # the region's: requests that no served model can be charged with
     cdef Gauges *gauges           # the region's

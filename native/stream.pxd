@@ -27,7 +27,7 @@ cdef enum:
 
 
 cdef inline bint congested(const Stream *s) noexcept:
-    return s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP or s.outward > UNSENT_CAP
+    return s.attempt != NULL or s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP or s.outward > UNSENT_CAP
 
 
 cdef inline void mark(Conn *c) noexcept:
@@ -51,6 +51,7 @@ cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
 cdef void refuse(Stream *s, Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
 cdef void reset(Stream *s, int error) noexcept
 cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
+cdef void proceed(Stream *s) noexcept                         # the caller is known: reads what has come meanwhile
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept  # 0; -1 over the budget of all; -2 no memory
 # Room for size more bytes behind those of out that wait from *sent on; False over the budget of all.
 cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept

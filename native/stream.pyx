@@ -43,6 +43,8 @@ cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept:
     s.id = stream_id
     s.entered = c.wire.now
     s.active = c.wire.now
+    s.peer = c.peer
+    s.budget = c.identity
     s.next = c.streams
     if s.next != NULL:
         s.next.previous = s
@@ -281,6 +283,14 @@ cdef void open_window(Stream *s) noexcept:
         mark(s.conn)
 
 
+cdef void proceed(Stream *s) noexcept:
+    if s.held.size:
+        open_window(s)
+    elif s.held_end:
+        s.held_end = False
+        end_request(s)
+
+
 cdef void refuse_for(Stream *s, int reason, const char *text) noexcept:
     cdef Verdict v
     v.reason = reason
@@ -427,7 +437,7 @@ cdef void resume(Stream *s) noexcept:
 
 cdef void end_request(Stream *s) noexcept:
     cdef Wire *wire = s.conn.wire
-    if s.held.size:
+    if s.held.size or s.attempt != NULL:
         s.held_end = True
         return
     s.remote_ended = True

@@ -45,6 +45,11 @@ cdef enum Reason:
     REASON_NO_UPSTREAM
     REASON_OUT_OF_MEMORY
     REASON_DRAINING
+    REASON_UNAUTHENTICATED
+    REASON_PERMISSION_DENIED
+    REASON_CREDENTIALS_LIMIT      # too many of a peer's credentials were refused
+    REASON_ACCESS_BUSY
+    REASON_ACCESS_UNAVAILABLE     # nobody can tell whose the credential is
     REASONS
 
 cdef enum:

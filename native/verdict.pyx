@@ -36,6 +36,12 @@ row(REASON_UNKNOWN_VERSION, CODE_NOT_FOUND, "UNKNOWN_VERSION")
 row(REASON_INVALID_INPUT, CODE_INVALID_ARGUMENT, "INVALID_INPUT")
 row(REASON_UNSUPPORTED_FEATURE, CODE_UNIMPLEMENTED, "UNSUPPORTED_FEATURE")
 row(REASON_SLOW_REQUEST, CODE_DEADLINE_EXCEEDED, "SLOW_REQUEST")
+# Nor does a stranger, however the check of a credential ends.
+row(REASON_UNAUTHENTICATED, CODE_UNAUTHENTICATED, "UNAUTHENTICATED")
+row(REASON_PERMISSION_DENIED, CODE_PERMISSION_DENIED, "PERMISSION_DENIED")
+row(REASON_CREDENTIALS_LIMIT, CODE_RESOURCE_EXHAUSTED, "CREDENTIALS_LIMIT")
+row(REASON_ACCESS_BUSY, CODE_UNAVAILABLE, "ACCESS_BUSY")
+row(REASON_ACCESS_UNAVAILABLE, CODE_UNAVAILABLE, "ACCESS_UNAVAILABLE")
 # What the service is to blame for, the ladder may answer.
 row(REASON_ANOMALY, CODE_FAILED_PRECONDITION, "ANOMALY", True)
 row(REASON_DEADLINE, CODE_DEADLINE_EXCEEDED, "DEADLINE", True)
@@ -82,6 +88,9 @@ cdef void describe(Verdict *v) noexcept nogil:
         whose = "this identity's"
     elif v.reason == REASON_MODEL_LIMIT:
         whose = "the model's"
+    elif v.reason == REASON_CREDENTIALS_LIMIT:
+        snprintf(v.text, VERDICT_TEXT, "too many credentials from this peer were refused; retry in %.3f s", v.retry_ns / 1e9)
+        return
     snprintf(v.text, VERDICT_TEXT, "over %s rate limit; retry in %.3f s", whose, v.retry_ns / 1e9)
 
 

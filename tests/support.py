@@ -99,8 +99,23 @@ class ServerProcess(Server):
     output: list[str] = field(default_factory=list)
     baseline: int = 0
 
+    def workers(self) -> list[int]:
+        """Their process ids."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def signal_all(self, number: int) -> None:
+        """The supervisor first, so that it does not replace the workers."""
+        family = (self.process.pid, *self.workers())
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def resident_bytes(self) -> int:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        """Of the supervisor and its workers."""
+        pages = sum(
+            int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.process.pid, *self.workers())
+        )
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def terminate(self, seconds: float = 30.0) -> int:
@@ -129,7 +144,7 @@ def serve_process(*arguments: str | Path, environment: dict[str, str] | None = N
         yield server
     finally:
         if process.poll() is None:
-            process.kill()
+            server.signal_all(signal.SIGKILL)
         process.wait()
         reader.join(10)
         if process.stdout is not None:

@@ -224,7 +224,7 @@ class Simulation:
             else:
                 call.finish(0)
 
-        self.server.start(loop, answer, dispatcher.methods)
+        self.server.start(loop, answer, dispatcher.kinds)
 
     def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
         peer = Peer(self, address)

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sip.h"
+
 /* Now and every TAT stay below this, so no sum of a time, a tolerance and an interval can overflow. Reached only by
  * a clock that leaps forward by years 64 times; from then on the table's time stands still and limits refuse. */
 #define LAST_NS (INT64_C(1) << 62)
@@ -37,38 +39,22 @@ void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t 
     table->sip_key[1] = sip_key[1];
 }
 
-/* ---- SipHash-1-3: "SipHash: a fast short-input PRF", INDOCRYPT 2012, section 2, with c = 1 and d = 3 ---- */
-
-static inline uint64_t rotated(uint64_t x, int by) { return x << by | x >> (64 - by); }
-
-static inline void sip_round(uint64_t v[4]) {
-    v[0] += v[1]; v[1] = rotated(v[1], 13); v[1] ^= v[0]; v[0] = rotated(v[0], 32);
-    v[2] += v[3]; v[3] = rotated(v[3], 16); v[3] ^= v[2];
-    v[0] += v[3]; v[3] = rotated(v[3], 21); v[3] ^= v[0];
-    v[2] += v[1]; v[1] = rotated(v[1], 17); v[1] ^= v[2]; v[2] = rotated(v[2], 32);
-}
-
-static inline void sip_word(uint64_t v[4], uint64_t word) {
-    v[3] ^= word;
-    sip_round(v);
-    v[0] ^= word;
-}
+/* ---- SipHash-1-3 (sip.h) ---- */
 
 uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size) {
-    uint64_t k0 = table->sip_key[0], k1 = table->sip_key[1], word = 0;
-    uint64_t v[4] = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
-                     k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
+    uint64_t v[4], word = 0;
     const uint8_t *at = key;
-    sip_word(v, (uint64_t)level);
+    mw_sip_begin(v, table->sip_key);
+    mw_sip_word(v, (uint64_t)level, 1);
     for (size_t left = size; left >= 8; left -= 8, at += 8) {
         memcpy(&word, at, 8);
-        sip_word(v, word);
+        mw_sip_word(v, word, 1);
     }
     word = 0;
     if (size % 8) memcpy(&word, at, size % 8);
-    sip_word(v, word | (uint64_t)(size + 8) << 56);
+    mw_sip_word(v, word | (uint64_t)(size + 8) << 56, 1);
     v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++) sip_round(v);
+    for (int i = 0; i < 3; i++) mw_sip_round(v);
     uint64_t hash = v[0] ^ v[1] ^ v[2] ^ v[3];
     return hash ? hash : 1;
 }

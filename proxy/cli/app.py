@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "serve a model, a repository or a configuration",
     "check": "validate everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
+    "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
     "schema": "print the JSON schema of the configuration",
 }

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 from typing import Any
 
+from proxy.access import examine as access
 from proxy.certificate import Certificate, utc_now
 from proxy.cli.output import console, plain, print_json, print_notes, print_problems, print_table
 from proxy.config.arguments import add_arguments as add_configuration_arguments
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         inventory = Inventory((), found.problems, ())
     certificate, tls_problems = _certificate(config)
     shown, bad_files = examine(config) if config else ([], [])
-    problems = [*inventory.problems, *tls_problems, *bad_files]
+    problems = [*inventory.problems, *tls_problems, *bad_files, *(access.problems(config) if config else [])]
     problems += [p for model in inventory.models for p in probe(model.artifact)]
     certificates = [*([certificate] if certificate else []), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
@@ -48,6 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
     problems += upstream_problems
     notes += upstream_notes
+    if config is not None:
+        names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
+        notes += tuple(access.notes(config, names))
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
         return 1 if problems else 0

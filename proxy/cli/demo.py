@@ -25,6 +25,7 @@ from proxy.demo.table import Table, load_table
 from proxy.demo.tour import ORDINARY_ROW, Outcome, Tour
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.app import Application, running
+from proxy.server.report import describe
 
 HOST = "127.0.0.1"
 GRPC_PORT, HTTP_PORT = 8001, 8002
@@ -113,7 +114,7 @@ class Demo:
 
     def _introduce(self, application: Application, code: str) -> None:
         self.out.print()
-        print_ready(application)
+        print_ready(describe(application), application.grpc_address, application.http_address)
         self.out.print()
         self.out.print('Paste into a Python with "tritonclient[grpc]":', style="bold")
         self.out.print()

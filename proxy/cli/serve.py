@@ -5,8 +5,8 @@ import asyncio
 import logging
 import resource
 import signal
-
-import uvloop
+from collections.abc import Coroutine
+from typing import Any
 
 from proxy.cli.output import console, print_problems
 from proxy.cli.ready import print_ready
@@ -14,7 +14,7 @@ from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
-from proxy.server.app import running
+from proxy.server.supervisor import Supervisor
 
 # models, logs, the HTTP listener's connections, the loop's own
 FILES_BESIDE = 256
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         config = from_arguments(arguments)
         raise_file_limit(config.limits.connections.total)
-        uvloop.run(serve(config))
+        asyncio.run(serve(config, arguments.log_level))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Lets this process hold as many connections as configured, as far as its hard limit allows."""
+    """Lets this process and its workers hold as many connections as configured, as far as its hard limit allows."""
     wanted = connections + FILES_BESIDE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -54,25 +54,38 @@ def raise_file_limit(connections: int) -> None:
         logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
-async def serve(config: Config) -> None:
-    """Serves until a signal, then drains; a second signal ends at once."""
+async def serve(config: Config, log_level: str) -> None:
+    """Serves until a signal, then drains; a second signal ends at once. SIGUSR2 replaces the workers, one by one."""
     signalled = asyncio.Event()
+    restarts: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
-    stopped = loop.create_task(signalled.wait())
     with out.status("loading models") as status:
-        started = running(config, lambda name: status.update(f"loading {name}"))
-        application = await started.__aenter__()
+        supervisor = Supervisor(config, log_level, lambda what: status.update(f"loading {what}"))
+        try:
+            starting = loop.create_task(supervisor.start())
+            await _first(starting, signalled.wait())
+            if starting.done():
+                await starting
+        except BaseException:
+            await supervisor.stop()
+            raise
     try:
-        print_ready(application)
-        await stopped
-        signalled.clear()
-        draining = loop.create_task(application.drain())
-        impatient = loop.create_task(signalled.wait())
-        await asyncio.wait((draining, impatient), return_when=asyncio.FIRST_COMPLETED)
-        for task in (draining, impatient):
-            task.cancel()
+        if not signalled.is_set():
+            print_ready(supervisor.report, supervisor.config.listen.grpc, supervisor.config.listen.http, config.workers)
+            loop.add_signal_handler(signal.SIGUSR2, lambda: restarts.append(loop.create_task(supervisor.restart())))
+            await signalled.wait()
+            signalled.clear()
+            await _first(supervisor.drain(), signalled.wait())
     finally:
-        await started.__aexit__(None, None, None)
+        await supervisor.stop()
+
+
+async def _first(*work: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
+    """Waits for the first to end and cancels the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

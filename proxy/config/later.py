@@ -2,7 +2,6 @@
 
 ANY = "*"
 LATER: dict[tuple[str, ...], str] = {
-    ("trusted_proxies",): "The socket's peer address counts",
     ("listen", "admin"): "Metrics and health are on listen.http",
     ("models", ANY, "versions"): "Clients choose a version by its number; without one the highest answers",
     ("models", ANY, "shadow"): "Leave it out",

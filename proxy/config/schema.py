@@ -4,23 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from proxy.config.access import Access
 from proxy.config.address import Address, ListenAddress
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
+from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
 from proxy.config.tls import Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import HOW as UPSTREAM_HOW
 from proxy.config.upstream import parse_upstream
+from proxy.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
 
 KiB, MiB = 2**10, 2**20
 MINUTE = 60 * SECOND
@@ -297,18 +292,12 @@ class ModelSettings(Section):
         return self
 
 
-def _one_worker(workers: int) -> int:
-    if workers != 1:
-        raise UnitError(f"{workers} workers are not supported by this version", "Write workers: 1 or leave it out")
-    return workers
-
-
 class Config(Section):
     """The configuration of one server, complete: every default filled in."""
 
     listen: Listen = Listen()
-    workers: Annotated[int, AfterValidator(_one_worker)] = Field(default=1, json_schema_extra={"const": 1})
-    """Processes of the data plane."""
+    workers: Annotated[int, BeforeValidator(parse_workers), WORKERS_SCHEMA] = Field(default=1, ge=1, le=MOST_WORKERS)
+    """Processes of the data plane, with one listener, one set of limits and of figures; auto: one per core."""
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
     upstreams: Upstreams = ()
@@ -317,6 +306,10 @@ class Config(Section):
     """TLS towards the servers of the key above; models with upstreams of their own have their own."""
     tls: Tls | None = None
     """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
+    access: Access | None = None
+    """Who may call what; absent: everybody everything."""
+    trusted_proxies: TrustedProxies = ()
+    """Networks of proxies whose x-forwarded-for counts: the right-most address in it that is not theirs is the peer."""
     health: Health = Health()
     """Of every upstream."""
     passthrough: bool = False
@@ -339,6 +332,15 @@ class Config(Section):
                 raise UnitError(
                     f"models.{name}.hedging is set and there are no upstreams", "Set upstreams, or leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_have_an_authority(self) -> Self:
+        if self.access is not None and self.access.certificates and (self.tls is None or self.tls.client_ca is None):
+            raise UnitError(
+                "access.certificates is true and no client certificate is ever asked for",
+                "Set tls.client_ca to the authority of the clients' certificates",
+            )
         return self
 
     @model_validator(mode="after")

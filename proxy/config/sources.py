@@ -21,6 +21,9 @@ FILES = (
     ("upstream_tls", "ca"),
     ("upstream_tls", "certificate"),
     ("upstream_tls", "key"),
+    ("access", "keys"),
+    ("access", "jwt", "jwks"),
+    ("access", "jwt", "ca"),
 )
 # of models that upstreams serve; those of others lie beside their versions
 REMOTE_FILES = (("anomaly", "profile"),)
@@ -108,7 +111,7 @@ def _anchor(settings: object, folder: Path, files: tuple[tuple[str, ...], ...] =
         at = settings
         for section in sections:
             at = at.get(section) if isinstance(at, dict) else None
-        if isinstance(at, dict) and isinstance(file := at.get(key), str):
+        if isinstance(at, dict) and isinstance(file := at.get(key), str) and "://" not in file:
             at[key] = str(folder / file)
 
 

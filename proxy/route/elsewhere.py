@@ -75,8 +75,9 @@ class Elsewhere:
 
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:
-    """The client's metadata, as far as an upstream sees it and grpcio takes it."""
-    return [
+    """The client's metadata, as far as an upstream sees it and grpcio takes it, and who the client is."""
+    known = [("modelward-identity", call.identity)] if call.identity else []
+    return known + [
         (name, value)
         for name, value in call.metadata.items()
         if KEY.fullmatch(name) and passes(name.encode()) and value.isascii() and value.isprintable()

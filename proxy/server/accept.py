@@ -7,6 +7,7 @@ import socket
 from typing import cast
 
 from native.h2 import BufferedConnection, Listener
+from proxy.access.gate import Gate
 from proxy.certificate import is_http2
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.snapshot import TlsSnapshot
@@ -24,24 +25,39 @@ GOODBYE_SECONDS = 5.0
 class SecureConnection(BufferedConnection):
     """A connection that is HTTP/2 by agreement (ALPN); any other is closed before a byte of it is read."""
 
-    __slots__ = ()
+    __slots__ = ("_gate",)
+
+    def __init__(self, listener: Listener, gate: Gate | None) -> None:
+        # the listener is taken where the compiled half is made, in __cinit__: there is no __init__ to call
+        self._gate = gate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not is_http2(transport.get_extra_info("ssl_object")):
+        tls = transport.get_extra_info("ssl_object")
+        if not is_http2(tls):
             cast(asyncio.Transport, transport).abort()
             return
         super().connection_made(transport)
+        if self._gate is not None:
+            self._gate.meet(self, tls)
 
 
 class TlsAcceptor:
-    """Owns a listening socket and the handshakes under way on it. `close` ends both, not what was accepted."""
+    """Owns a listening socket and the handshakes under way on it. `close` ends the first, `abandon` the others."""
 
-    def __init__(self, listener: Listener, bound: socket.socket, material: LiveMaterial, handshake: float) -> None:
-        """handshake: seconds."""
+    def __init__(
+        self,
+        listener: Listener,
+        bound: socket.socket,
+        material: LiveMaterial,
+        handshake: float,
+        gate: Gate | None = None,
+    ) -> None:
+        """handshake: seconds. gate: told whose certificates clients show."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._socket = bound
         self._material = material
+        self._gate = gate
         self._handshake_seconds = handshake
         self._handshakes: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
@@ -53,13 +69,20 @@ class TlsAcceptor:
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
-        """No new connections; those that are still shaking hands are given up."""
+        """No new connections; those that are still shaking hands go on."""
         if self._socket.fileno() < 0:
             return
         if self._resume is not None:
             self._resume.cancel()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
+
+    @property
+    def shaking_hands(self) -> bool:
+        return bool(self._handshakes)
+
+    def abandon(self) -> None:
+        """Gives up those that are still shaking hands."""
         for handshake in self._handshakes:
             handshake.cancel()
 
@@ -87,7 +110,7 @@ class TlsAcceptor:
                 )
                 return
             accepted.setblocking(False)
-            connection = SecureConnection(self._listener)
+            connection = SecureConnection(self._listener, self._gate)
             if not connection.arrive(address):
                 accepted.close()
                 continue

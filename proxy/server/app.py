@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -14,6 +14,9 @@ from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
 from native.region import Region
+from proxy.access import examine as access
+from proxy.access.gate import Gate
+from proxy.config.proxies import UNIX, networks
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.catalog import Catalog, ServedVersion
@@ -28,7 +31,7 @@ from proxy.route.remote import Remotes
 from proxy.score import Profile
 from proxy.server import http, methods
 from proxy.server.accept import TlsAcceptor
-from proxy.server.bind import BoundSocket, cannot_listen
+from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.tls import LiveMaterial
@@ -41,19 +44,33 @@ from proxy.telemetry.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 BACKLOG = 4096
-DRAIN_SECONDS = 30.0
+DRAIN_SECONDS = 20.0
 DRAIN_POLL_SECONDS = 0.02
+# A client's way to know that it should go elsewhere, and what it has sent before, take their time.
+NOTICE_SECONDS = 0.25
+GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
 
 Progress = Callable[[str], None]
 
 
-class Application:
-    """A server of one configuration on the running loop. Use `running`, which starts and ends it."""
+@dataclass(frozen=True)
+class Inherited:
+    """What a worker has in common with other processes."""
 
-    def __init__(self, config: Config) -> None:
+    region: Region
+    bound: InheritedSocket
+
+
+class Application:
+    """A server of one configuration on the running loop. Use `running`, which starts and ends it.
+
+    inherited: what a worker has from its supervisor, which then answers over HTTP as well.
+    """
+
+    def __init__(self, config: Config, inherited: Inherited | None = None) -> None:
         self.config = config
-        self.region = Region()
+        self.region = Region() if inherited is None else inherited.region
         self.models: list[OpenModel] = []
         self.catalog = Catalog(())
         self.readiness = Readiness("loading models")
@@ -62,7 +79,8 @@ class Application:
         self.http_address = config.listen.http
         self._http: web.ServerRunner | None = None
         self.tls: LiveMaterial | None = None
-        self._bound: BoundSocket | None = None
+        self.gate: Gate | None = None
+        self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._listening: asyncio.Server | TlsAcceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,8 +91,9 @@ class Application:
     async def start(self, progress: Progress = lambda name: None) -> None:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
         loop = asyncio.get_running_loop()
-        self._http = await self._start_http()
-        self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
+        if self._bound is None:
+            self._http = await self._start_http()
+            self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         self.grpc_address = self._bound.address
         if self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls)
@@ -86,18 +105,24 @@ class Application:
                 log.warning("%s", model.checked.undecoded)
         self._build(loop)
         await self._connect()
+        if self.gate is not None:
+            await self.gate.prepare()
+            self._tasks += [loop.create_task(task) for task in self.gate.tasks()]
         self._listening = await self._listen(self._bound)
         self._tasks += [loop.create_task(self._log_events()), loop.create_task(self._remotes.watch())]
         if self.tls is not None:
-            self._tasks.append(loop.create_task(self.tls.watch()))
+            changed = self.gate.native.dismiss if self.gate is not None else lambda: None
+            self._tasks.append(loop.create_task(self.tls.watch(changed)))
         self.readiness.set(True)
 
-    async def _listen(self, bound: BoundSocket) -> asyncio.Server | TlsAcceptor:
+    async def _listen(self, bound: BoundSocket | InheritedSocket) -> asyncio.Server | TlsAcceptor:
         assert self.server is not None
         loop = asyncio.get_running_loop()
         listener = self.server.listener
         if self.tls is not None:
-            acceptor = TlsAcceptor(listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND)
+            acceptor = TlsAcceptor(
+                listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND, self.gate
+            )
             acceptor.start(BACKLOG)
             return acceptor
         if bound.address.is_unix:
@@ -113,8 +138,8 @@ class Application:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await asyncio.gather(*(keeper.tried() for keeper in self._keepers))
 
-    async def drain(self) -> None:
-        """Readiness off, no new connections, open streams told to go elsewhere, what is under way finished."""
+    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Readiness off, no new connections, clients told to go elsewhere, what is under way finished."""
         self.readiness.set(False, "draining")
         if self._listening is not None:
             self._listening.close()
@@ -122,13 +147,23 @@ class Application:
             return
         # those who watch health are told before the connection that tells them is
         await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self.server.warn()
+        if self.server.listener.connections:
+            await asyncio.sleep(NOTICE_SECONDS)
         self.server.drain()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while self.server.busy:
-                    await asyncio.sleep(DRAIN_POLL_SECONDS)
-        if self.server.busy:
-            log.warning("drain: requests were still under way after %.0f s", DRAIN_SECONDS)
+        if not await _within(seconds, lambda: self._shaking_hands() or self._busy()):
+            log.warning("drain: requests were still under way after %.0f s", seconds)
+        # a client closes when it has read everything; one that does not is not waited for
+        await _within(GOODBYE_SECONDS, self._connected)
+
+    def _busy(self) -> bool:
+        return self.server is not None and self.server.busy
+
+    def _connected(self) -> bool:
+        return self.server is not None and bool(self.server.listener.connections)
+
+    def _shaking_hands(self) -> bool:
+        return isinstance(self._listening, TlsAcceptor) and self._listening.shaking_hands
 
     async def stop(self) -> None:
         """Ends everything at once."""
@@ -137,6 +172,8 @@ class Application:
             task.cancel()
         if self._listening is not None:
             self._listening.close()
+        if isinstance(self._listening, TlsAcceptor):
+            self._listening.abandon()
         for keeper in self._keepers:
             keeper.close()
         if self.server is not None:
@@ -159,9 +196,12 @@ class Application:
         return added(snapshot(self.region), self.cold())
 
     def cold(self) -> Snapshot:
-        """What is counted elsewhere than in the region: the upstreams' figures and those of TLS."""
-        figures = self._remotes.figures()
-        return replace(figures, tls=self._listening.figures()) if isinstance(self._listening, TlsAcceptor) else figures
+        """What is counted elsewhere than in the region: the figures of upstreams, TLS and access."""
+        return replace(
+            self._remotes.figures(),
+            tls=self._listening.figures() if isinstance(self._listening, TlsAcceptor) else None,
+            access=self.gate.figures() if self.gate is not None else None,
+        )
 
     def _load(self, progress: Progress) -> list[OpenModel]:
         inventory = take_inventory(self.config)
@@ -185,6 +225,7 @@ class Application:
         self.server = Server(self._wheel, limiter, by_name(self.models), self.region)
         self.server.passthrough = self._remotes.passthrough()
         listener = self.server.listener
+        listener.set_proxies(networks(self.config.trusted_proxies), UNIX in self.config.trusted_proxies)
         listener.max_connections = limits.connections.total
         listener.max_per_peer = limits.connections.per_peer
         listener.set_arrivals(limits.connections.rate_per_peer)
@@ -194,7 +235,12 @@ class Application:
         self.catalog = Catalog(_version(model, self._remotes.elsewhere) for model in self.models)
         self.server.directory.explain = self.catalog.explain_unknown
         dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
-        self.server.start(loop, _cold(dispatcher), dispatcher.methods)
+        if self.config.access is not None:
+            self.gate = Gate(self.config.access, listener)
+            for note in access.notes(self.config, [*self.catalog.names]):
+                log.warning("%s", note)
+            self.server.guard(self.gate.native)
+        self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
 
     async def _start_http(self) -> web.ServerRunner:
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))
@@ -222,14 +268,25 @@ class Application:
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config, progress: Progress = lambda name: None) -> AsyncIterator[Application]:
+async def running(
+    config: Config, progress: Progress = lambda name: None, inherited: Inherited | None = None
+) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config)
+    application = Application(config, inherited)
     try:
         await application.start(progress)
         yield application
     finally:
         await application.stop()
+
+
+async def _within(seconds: float, lasts: Callable[[], bool]) -> bool:
+    """Whether it has ended within so many seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while lasts():
+                await asyncio.sleep(DRAIN_POLL_SECONDS)
+    return not lasts()
 
 
 def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:

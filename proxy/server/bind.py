@@ -40,6 +40,19 @@ class BoundSocket:
         self._file = None
 
 
+class InheritedSocket:
+    """Bound, and perhaps listened on, by a supervisor, which also owns the file of a Unix socket."""
+
+    def __init__(self, descriptor: int, address: Address) -> None:
+        self.socket = socket.socket(fileno=descriptor)
+        self.socket.setblocking(False)
+        self.address = address
+
+    def close(self) -> None:
+        """Closes this process's descriptor: the others go on listening."""
+        self.socket.close()
+
+
 def cannot_listen(address: Address, key: str, error: OSError) -> Problem:
     """The problem of an address that cannot be had."""
     how = f"Stop what listens there, or set {key} to another address"

@@ -20,6 +20,13 @@ class Call(Protocol):
     def metadata(self) -> dict[str, str]:
         """Request headers by lower-case name, without pseudo-headers and binary (-bin) ones."""
 
+    @property
+    def identity(self) -> str:
+        """Who calls, as a header tells it; empty where nobody asks or a rule lets anonymous callers in."""
+
+    def permits(self, kind: int, model: str | None = None) -> bool:
+        """Whether the caller may call methods of this kind (0: any) on a model (None: any)."""
+
 
 # One request message, or the stream of them where the method's request is streaming.
 Requests = Any
@@ -36,3 +43,5 @@ class Method:
     request_streaming: bool
     response_streaming: bool
     handler: UnaryHandler | StreamHandler
+    kind: int
+    """What callers must be permitted, a bit of native.access.PERMITS; 0: open to everybody."""

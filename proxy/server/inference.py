@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
+from native.access import PERMITS
 from proxy.models.catalog import Catalog, ServedVersion, Statistics
 from proxy.server.call import Call
 from proxy.server.protocol import Code, Message, RpcError, message_class
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.models.artifact import TensorSpec
 
 SERVER_NAME = "modelward"
+ANYTHING = 0
 # Triton's names, and only of what is whole: its model_repository also loads, its schedule_policy also has priorities.
 EXTENSIONS = ("model_configuration", "statistics")
 
@@ -52,9 +54,9 @@ class Inference:
         return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
 
     async def model_metadata(self, request: Message, call: Call) -> Message:
-        if (ask := self._catalog.elsewhere(request.name)) is not None:
-            return await ask("ModelMetadata", request, call)
-        served = self._catalog.lookup(request.name, request.version)
+        served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
+        if served.elsewhere is not None:
+            return await served.elsewhere("ModelMetadata", request, call)
         versions = [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
         response = _message("ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform)
         for tensors, described in ((served.inputs, response.inputs), (served.outputs, response.outputs)):
@@ -63,32 +65,45 @@ class Inference:
         return response
 
     async def model_config(self, request: Message, call: Call) -> Message:
-        if (ask := self._catalog.elsewhere(request.name)) is not None:
-            return await ask("ModelConfig", request, call)
-        served = self._catalog.lookup(request.name, request.version)
+        served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
+        if served.elsewhere is not None:
+            return await served.elsewhere("ModelConfig", request, call)
         return _message("ModelConfigResponse", config=served.config or model_config(served))
 
     async def model_statistics(self, request: Message, call: Call) -> Message:
         if not request.name:
-            served = [v for v in self._catalog if request.version in ("", v.version)]
-        elif request.version:
-            served = [self._catalog.lookup(request.name, request.version)]
+            served = [
+                v
+                for v in self._catalog
+                if request.version in ("", v.version) and call.permits(PERMITS["statistics"], v.name)
+            ]
         else:
-            served = list(self._catalog.versions(request.name))
+            newest = self._permitted(request.name, request.version, call, PERMITS["statistics"])
+            served = [newest] if request.version else list(self._catalog.versions(request.name))
         response = _message("ModelStatisticsResponse")
         for version in served:
             _fill_statistics(response.model_stats.add(name=version.name, version=version.version), version.statistics())
         return response
 
     async def repository_index(self, request: Message, call: Call) -> Message:
+        """Lists the models of which the caller may call anything."""
         response = _message("RepositoryIndexResponse")
         for served in self._catalog:
+            if not call.permits(ANYTHING, served.name):
+                continue
             if served.ready:
                 response.models.add(name=served.name, version=served.version, state="READY")
             elif not request.ready:
                 state = "UNAVAILABLE" if served.reason else "LOADING"
                 response.models.add(name=served.name, version=served.version, state=state, reason=served.reason)
         return response
+
+    def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:
+        """The version asked for. Whoever may not ask is told so whether or not it is there."""
+        if not call.permits(kind, name):
+            what = "this identity may not call this method of this model"
+            raise RpcError(Code.PERMISSION_DENIED, what, "PERMISSION_DENIED")
+        return self._catalog.lookup(name, version)
 
 
 def _message(kind: str, /, **fields: object) -> Any:

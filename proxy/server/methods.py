@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import cast
 
+from native.access import PERMITS
 from proxy.models.catalog import Catalog
 from proxy.server.call import Call, Method, Requests, StreamHandler, UnaryHandler
 from proxy.server.health import Health
@@ -32,6 +33,8 @@ from proxy.server.reflection import Reflection
 
 # Bytes of one cold request. They hold names only; whatever a handler does with one, its cost is bounded by this.
 MAX_REQUEST_BYTES = 64 * 1024
+# Health: whoever may connect may ask, since orchestrators have no credentials.
+OPEN = 0
 
 log = logging.getLogger(__name__)
 
@@ -44,22 +47,28 @@ def build(catalog: Catalog, readiness: Readiness) -> dict[bytes, Method]:
     health = Health(readiness)
     table = _rows(
         INFERENCE_SERVICE,
+        OPEN,
         ServerLive=inference.server_live,
         ServerReady=inference.server_ready,
         ModelReady=inference.model_ready,
+    )
+    table |= _rows(
+        INFERENCE_SERVICE,
+        PERMITS["metadata"],
         ServerMetadata=inference.server_metadata,
         ModelMetadata=inference.model_metadata,
         ModelConfig=inference.model_config,
-        ModelStatistics=inference.model_statistics,
-        RepositoryIndex=inference.repository_index,
     )
-    table |= _rows(HEALTH_SERVICE, Check=health.check, Watch=health.watch)
+    table |= _rows(INFERENCE_SERVICE, PERMITS["statistics"], ModelStatistics=inference.model_statistics)
+    table |= _rows(INFERENCE_SERVICE, PERMITS["repository"], RepositoryIndex=inference.repository_index)
+    table |= _rows(HEALTH_SERVICE, OPEN, Check=health.check, Watch=health.watch)
     for service in REFLECTION_SERVICES:
-        table |= _rows(service, ServerReflectionInfo=Reflection(service.rpartition(".")[0]).info)
+        info = Reflection(service.rpartition(".")[0]).info
+        table |= _rows(service, PERMITS["metadata"], ServerReflectionInfo=info)
     return table
 
 
-def _rows(service: str, **handlers: UnaryHandler | StreamHandler) -> dict[bytes, Method]:
+def _rows(service: str, kind: int, /, **handlers: UnaryHandler | StreamHandler) -> dict[bytes, Method]:
     described = pool().FindServiceByName(service).methods_by_name
     return {
         f"/{service}/{name}".encode(): Method(
@@ -68,6 +77,7 @@ def _rows(service: str, **handlers: UnaryHandler | StreamHandler) -> dict[bytes,
             request_streaming=described[name].client_streaming,
             response_streaming=described[name].server_streaming,
             handler=handler,
+            kind=kind,
         )
         for name, handler in handlers.items()
     }
@@ -78,6 +88,7 @@ class Dispatcher:
 
     def __init__(self, methods: Mapping[bytes, Method]) -> None:
         self.methods = methods
+        self.kinds = {path: method.kind for path, method in methods.items()}
 
     async def dispatch(self, path: bytes, messages: AsyncIterator[bytes], call: Call, send: Send) -> None:
         """Decodes `messages`, runs the handler, and sends each response; returning means status OK.

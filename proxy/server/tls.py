@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Material:
 
     context: ssl.SSLContext
     certificate: Certificate
+    authorities: bytes = b""
+    """Whose certificates clients may show."""
 
 
 def load_material(tls: Tls) -> Material:
@@ -34,10 +37,11 @@ def load_material(tls: Tls) -> Material:
     # gRPC's connections live for hours: tickets would spare few handshakes, and outlive a changed client_ca
     context.num_tickets = 0
     certificate = load_pair(context, SECTION, tls.certificate, tls.key)
+    authorities = b""
     if tls.client_ca is not None:
-        load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
+        authorities = load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_OPTIONAL
-    return Material(context, certificate)
+    return Material(context, certificate, authorities)
 
 
 def clients(tls: Tls) -> str:
@@ -65,12 +69,15 @@ class LiveMaterial:
         self.failures = 0
         self._say_notes()
 
-    async def watch(self) -> None:
-        """Looks once a second, until it is cancelled."""
+    async def watch(self, on_authorities: Callable[[], None] = lambda: None) -> None:
+        """Looks once a second, until it is cancelled. on_authorities: called after client_ca holds others."""
         loop = asyncio.get_running_loop()
         while True:
+            before = self.current.authorities
             await asyncio.sleep(POLL_SECONDS)
             await loop.run_in_executor(None, self.poll)
+            if self.current.authorities != before:
+                on_authorities()
 
     def poll(self) -> None:
         """Loads files that differ from what was loaded, once they have been the same for two polls."""

@@ -49,14 +49,35 @@ TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
 )
 
 
+# how each count of AccessSnapshot is called as a label
+CREDENTIAL_RESULTS = {
+    "hits": "known",
+    "misses": "checked",
+    "refused": "check_failed",
+    "known_bad": "known_bad",
+}
+
+
 def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
+    yield from _workers(snapshot)
     yield from _tls(snapshot)
+    yield from _access(snapshot)
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
     yield from _upstreams(snapshot)
     yield from _triton(snapshot)
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Family]:
+    if (workers := snapshot.workers) is None:
+        return
+    restarts = Family("modelward_worker_restarts", "counter", "Workers that were replaced", ("reason",))
+    for reason, count in workers.restarts.items():
+        restarts.add((reason,), count)
+    yield Family("modelward_workers", "gauge", "Workers that take requests", rows=[((), workers.ready)])
+    yield restarts
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:
@@ -70,6 +91,31 @@ def _tls(snapshot: Snapshot) -> Iterator[Family]:
     reloads.add(("failed",), tls.failed_reloads)
     handshakes.add((), tls.failed_handshakes)
     yield from (end, reloads, handshakes)
+
+
+def _access(snapshot: Snapshot) -> Iterator[Family]:
+    if (access := snapshot.access) is None:
+        return
+    credentials = Family(
+        "modelward_access_credentials", "counter", "Credentials of calls, by what became of them", ("result",)
+    )
+    for result in ("hits", "misses", "refused", "known_bad"):
+        credentials.add((CREDENTIAL_RESULTS[result],), getattr(access, result))
+    cached = Family("modelward_access_cached_credentials", "gauge", "Verified credentials that need no check")
+    identities = Family("modelward_access_identities", "gauge", "Callers that are known by name")
+    reloads = Family("modelward_access_failed_reloads", "counter", "Changed files of keys that could not be loaded")
+    had = Family(
+        "modelward_access_key_set_timestamp_seconds", "gauge", "When the token issuer gave its keys, since 1970"
+    )
+    failures = Family("modelward_access_key_set_failures", "counter", "Times that it did not")
+    cached.add((), access.cached)
+    identities.add((), access.identities)
+    reloads.add((), access.failed_reloads)
+    yield from (credentials, cached, identities, reloads)
+    if access.key_set is not None:
+        had.add((), access.key_set.had)
+        failures.add((), access.key_set.failures)
+        yield from (had, failures)
 
 
 def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:

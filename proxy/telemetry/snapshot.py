@@ -102,10 +102,42 @@ class TlsSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySetSnapshot:
+    """Of a token issuer's URL."""
+
+    had: float = field(metadata=END)  # seconds since 1970; when it gave its keys, 0 for never
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSnapshot:
+    """Credentials of callers. hits: known already; misses: checked; refused: of those; known_bad: refused unchecked."""
+
+    hits: int = 0
+    misses: int = 0
+    refused: int = 0
+    known_bad: int = 0
+    cached: int = field(default=0, metadata=GAUGE)
+    identities: int = field(default=0, metadata=GAUGE)
+    failed_reloads: int = 0  # of files of keys
+    key_set: KeySetSnapshot | None = None  # absent without a URL
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSnapshot:
+    """The processes of the data plane, where a supervisor keeps them."""
+
+    ready: int = field(default=0, metadata=GAUGE)
+    restarts: Mapping[str, int] = field(default_factory=dict)  # by reason
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
+    workers: WorkersSnapshot | None = None
     tls: TlsSnapshot | None = None
+    access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     pools: Mapping[str, PoolSnapshot] = field(default_factory=dict)  # by addresses as configured, with commas

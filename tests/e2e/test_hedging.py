@@ -33,12 +33,12 @@ def frozen(pair: tuple[ServerProcess, ServerProcess], server: EmbeddedServer) ->
     for _ in range(100):
         infer(server.grpc)
     favourite = max(server.application.upstreams, key=lambda e: e.requests).address
-    process = next(p for p in pair if p.grpc == favourite).process
-    process.send_signal(signal.SIGSTOP)
+    upstream = next(p for p in pair if p.grpc == favourite)
+    upstream.signal_all(signal.SIGSTOP)
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        upstream.signal_all(signal.SIGCONT)
 
 
 def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, ServerProcess]) -> None:
@@ -65,7 +65,7 @@ def test_a_rung_of_another_upstream_is_asked_under_its_own_name(pair: tuple[Serv
         "models__same__upstreams": f"[{second.grpc}]",
     }
     with in_front([first.grpc], **settings) as server:
-        first.process.kill()
+        first.signal_all(signal.SIGKILL)
         add = next(e for e in server.application.upstreams if e.address == first.grpc)
         wait_until(lambda: not add.connected, "the loss to be seen")
         response = infer(server.grpc)

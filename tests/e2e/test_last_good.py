@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def ask(server: EmbeddedServer, row: np.ndarray, id: str) -> object:  # type: ig
 
 
 def lose(server: EmbeddedServer, upstream: ServerProcess) -> None:
-    upstream.process.kill()
+    upstream.signal_all(signal.SIGKILL)
     wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
 
 

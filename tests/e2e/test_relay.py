@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -318,7 +319,7 @@ def test_an_upstream_that_is_lost_makes_the_call_unavailable(tmp_path: Path) -> 
 
             call = stream(channel)(requests(), timeout=TIMEOUT)
             assert next(call).infer_response.id == "1"
-            upstream.process.kill()
+            upstream.signal_all(signal.SIGKILL)
             with pytest.raises(grpc.RpcError) as error:
                 next(call)
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -330,7 +331,7 @@ def test_an_upstream_that_is_lost_makes_the_call_unavailable(tmp_path: Path) -> 
 def test_with_no_upstream_to_be_had_each_message_is_answered_so(tmp_path: Path) -> None:
     root = repository(tmp_path, {"add": add_one()})
     with serve_process(root) as upstream, in_front(models__add__upstreams=f"[{upstream.grpc}]") as server:
-        upstream.process.kill()
+        upstream.signal_all(signal.SIGKILL)
         wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
         with grpc.insecure_channel(server.grpc) as channel:
             responses = list(stream(channel)(iter([asked(1, "add")]), timeout=TIMEOUT))

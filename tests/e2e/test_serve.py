@@ -148,7 +148,7 @@ def test_external_data_may_not_leave_the_models_folder(tmp_path: Path) -> None:
 
 def test_every_problem_of_a_configuration_is_told_at_once(tmp_path: Path, repository: Path) -> None:
     config = tmp_path / "wrong.yaml"
-    config.write_text("limts: {}\nworkers: 4\nmodels:\n  slow: {deadline: soon}\n")
+    config.write_text("limts: {}\nworkers: 0\nmodels:\n  slow: {deadline: soon}\n")
     told = refused_to_start(repository, "--config", config)
     for word in ("limts", "limits", "workers", "deadline", "soon"):
         assert word in told

@@ -24,6 +24,7 @@ from proxy.cli.ready import print_ready
 from proxy.problem import ProblemsFound
 from proxy.route import remote
 from proxy.server.protocol import INFERENCE_SERVICE, message_class
+from proxy.server.report import describe
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, Stub, refused, request
 from tests.e2e.test_relay import in_front, listening, nothing_is_left
 from tests.models import add_one, repository
@@ -437,7 +438,7 @@ def test_ready_says_that_requests_pass_and_how_to_mend_it(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     with guarded(Plain()) as (server, _):
-        print_ready(server.application)
+        print_ready(describe(server.application), server.application.grpc_address, server.application.http_address)
     out = " ".join(capsys.readouterr().out.split())
     assert "undecoded, unscored" in out
     assert "decode, limits, deadline, anomaly, fallback" in out

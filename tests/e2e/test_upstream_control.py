@@ -201,12 +201,12 @@ def test_a_frozen_upstream_is_taken_out_by_its_checks_and_comes_back(models: Pat
     checks = {"health__interval": "100ms", "health__timeout": "200ms"}
     with serve_process(models) as frozen, in_front([frozen.grpc], **checks) as server:
         (endpoint,) = server.application.upstreams
-        frozen.process.send_signal(signal.SIGSTOP)
+        frozen.signal_all(signal.SIGSTOP)
         try:
             wait_until(lambda: not endpoint.healthy, "the failed checks")
             assert server.metric("modelward_upstream_available", endpoint=frozen.grpc) == 0
         finally:
-            frozen.process.send_signal(signal.SIGCONT)
+            frozen.signal_all(signal.SIGCONT)
         wait_until(lambda: endpoint.healthy and endpoint.connected, "the checks that succeed")
         assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
 

@@ -97,13 +97,13 @@ def test_of_three_upstreams_one_is_killed_and_one_frozen(three: list[ServerProce
         with load(server) as clients:
             wait_until(lambda: len(clients.outcomes) >= 2_000, "the usual latencies")
             struck = time.monotonic()
-            killed.process.kill()
-            frozen.process.send_signal(signal.SIGSTOP)
+            killed.signal_all(signal.SIGKILL)
+            frozen.signal_all(signal.SIGSTOP)
             wait_until(lambda: time.monotonic() > struck + RECOVERY_SECONDS, "the end of the time to recover in")
             recovered, so_far = time.monotonic(), len(clients.outcomes)
             wait_until(lambda: len(clients.outcomes) >= so_far + 1_000, "the latencies afterwards")
             end = time.monotonic()
-        frozen.process.send_signal(signal.SIGCONT)
+        frozen.signal_all(signal.SIGCONT)
         nothing_is_left(server)
     before, after = clients.between(0, struck), clients.between(recovered, end)
     failed = [o for o in clients.outcomes if o.code is not grpc.StatusCode.OK]

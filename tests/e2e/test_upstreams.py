@@ -94,7 +94,7 @@ def test_a_stream_is_answered_request_by_request_in_order(upstream: ServerProces
 def test_an_upstream_that_is_killed_is_stood_in_for_by_the_others(models: Path, upstream: ServerProcess) -> None:
     with serve_process(models) as second, in_front([upstream.grpc, second.grpc]) as server:
         infer(server.grpc)
-        upstream.process.kill()
+        upstream.signal_all(signal.SIGKILL)
         wait_until(lambda: upstream.process.poll() is not None, "its end")
         connectors = server.application.upstreams
         wait_until(lambda: [e.connected for e in connectors].count(True) == 1, "the loss to be seen")
@@ -105,7 +105,7 @@ def test_an_upstream_that_is_killed_is_stood_in_for_by_the_others(models: Path, 
 
 def test_with_no_upstream_left_the_fallback_answers(upstream: ServerProcess) -> None:
     with in_front([upstream.grpc], models__add__fallback="[{value: {y: [[0, 0, 0, 0]]}}]") as server:
-        upstream.process.kill()
+        upstream.signal_all(signal.SIGKILL)
         wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
         response = infer(server.grpc)
         assert answer(response) == [0.0, 0.0, 0.0, 0.0]
@@ -114,7 +114,7 @@ def test_with_no_upstream_left_the_fallback_answers(upstream: ServerProcess) -> 
 
 def test_without_a_fallback_the_client_is_told_that_no_upstream_can_be_reached(upstream: ServerProcess) -> None:
     with in_front([upstream.grpc]) as server:
-        upstream.process.kill()
+        upstream.signal_all(signal.SIGKILL)
         wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
         with pytest.raises(grpc.RpcError) as refused:
             infer(server.grpc)
@@ -126,12 +126,12 @@ def test_a_frozen_upstream_does_not_make_anybody_wait_beyond_the_deadline(upstre
     settings = {"models__add__deadline": "100ms", "models__add__fallback": "[{value: {y: [[0, 0, 0, 0]]}}]"}
     with in_front([upstream.grpc], **settings) as server:
         infer(server.grpc)
-        upstream.process.send_signal(signal.SIGSTOP)
+        upstream.signal_all(signal.SIGSTOP)
         try:
             response = infer(server.grpc, timeout=1.0)
             assert response.parameters["modelward_fallback"].string_param == "deadline"
         finally:
-            upstream.process.send_signal(signal.SIGCONT)
+            upstream.signal_all(signal.SIGCONT)
 
 
 def test_an_upstream_that_comes_back_is_used_again(models: Path) -> None:
@@ -202,10 +202,10 @@ def test_a_client_that_cancels_leaves_nothing_behind(upstream: ServerProcess) ->
 def test_an_upstream_that_gives_no_sign_of_life_is_given_up(upstream: ServerProcess) -> None:
     with in_front([upstream.grpc], models__add__fallback="[{value: {y: [[0, 0, 0, 0]]}}]") as server:
         infer(server.grpc)
-        upstream.process.send_signal(signal.SIGSTOP)
+        upstream.signal_all(signal.SIGSTOP)
         try:
             # no deadline of the model, and a client that would wait: the PING after ten seconds is not answered
             response = infer(server.grpc, timeout=60.0)
             assert response.parameters["modelward_fallback"].string_param == "failure"
         finally:
-            upstream.process.send_signal(signal.SIGCONT)
+            upstream.signal_all(signal.SIGCONT)

@@ -68,7 +68,7 @@ def test_json_tells_the_same_to_programs(repository: Path, capsys: pytest.Captur
 
 
 def test_json_tells_problems_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--json", "--set", "workers=2"]) == 1
+    assert main(["check", "--json", "--set", "workers=0"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["config"], told["models"]) == (False, None, [])
     assert set(told["problems"][0]) == {"what", "where", "why", "how"}

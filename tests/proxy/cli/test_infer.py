@@ -17,7 +17,7 @@ import pytest
 
 from proxy.cli.infer import add_arguments, run
 from proxy.server.call import Call, Method
-from proxy.server.methods import Dispatcher, build
+from proxy.server.methods import OPEN, Dispatcher, build
 from proxy.server.protocol import Code, Message, RpcError, message_class
 from proxy.server.readiness import Readiness
 from tests.proxy.server.adapter import Served, served
@@ -56,7 +56,9 @@ def backend() -> Backend:
 @pytest.fixture
 def server(backend: Backend) -> Iterator[Served]:
     methods = build(catalog(), Readiness())
-    methods[b"/inference.GRPCInferenceService/ModelInfer"] = Method(REQUEST, RESPONSE, False, False, backend.infer)
+    methods[b"/inference.GRPCInferenceService/ModelInfer"] = Method(
+        REQUEST, RESPONSE, False, False, backend.infer, OPEN
+    )
     with served(Dispatcher(methods)) as running:
         yield running
 

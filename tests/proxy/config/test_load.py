@@ -7,6 +7,7 @@ import pytest
 
 from proxy.config import Config, load
 from proxy.config.address import Address
+from proxy.config.workers import cores
 from proxy.problem import ProblemsFound
 from tests import models
 
@@ -187,7 +188,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
         "listen.admin=127.0.0.1:8003",
         "models.fraud.versions={'1': 90}",
         "models.fraud.shadow={version: '3'}",
-        "trusted_proxies=[10.0.0.0/8]",
     ],
 )
 def test_a_key_of_a_later_version_is_named_as_such(tmp_path: Path, assignment: str) -> None:
@@ -195,12 +195,14 @@ def test_a_key_of_a_later_version_is_named_as_such(tmp_path: Path, assignment: s
     assert "not supported by this version" in told
 
 
-def test_only_one_worker_is_supported(tmp_path: Path) -> None:
-    assert config(sets=["workers=1"]).workers == 1
-    (told,) = problems(None, tmp_path, sets=["workers=2"])
-    assert told == (
-        "--set workers: workers: 2 workers are not supported by this version. Write workers: 1 or leave it out"
-    )
+def test_workers_are_a_number_or_one_per_core(tmp_path: Path) -> None:
+    assert config().workers == 1
+    assert config(sets=["workers=3"]).workers == 3
+    assert config(sets=["workers=auto"]).workers == cores()
+    (told,) = problems(None, tmp_path, sets=["workers=many"])
+    assert told == "--set workers: workers: 'many' is not a number of workers. Write 1 to 64, or auto"
+    for wrong in ("0", "65", "true", "1.5"):
+        assert problems(None, tmp_path, sets=[f"workers={wrong}"])
 
 
 @pytest.mark.parametrize(

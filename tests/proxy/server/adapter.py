@@ -24,6 +24,10 @@ from proxy.server.protocol import RpcError
 class AdapterCall:
     peer: str
     metadata: dict[str, str]
+    identity: str = ""
+
+    def permits(self, kind: int, model: str | None = None) -> bool:
+        return True
 
 
 class _Handlers(grpc.GenericRpcHandler):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.server.call import Call, Method
-from proxy.server.methods import MAX_REQUEST_BYTES, Dispatcher, build
+from proxy.server.methods import MAX_REQUEST_BYTES, OPEN, Dispatcher, build
 from proxy.server.protocol import Code, Message, RpcError, message_class
 from proxy.server.readiness import Readiness
 from tests.proxy.server.adapter import AdapterCall
@@ -52,7 +52,7 @@ def cold() -> Dispatcher:
 def with_handler(handler: Callable[..., Any], *, streaming: bool = False) -> Dispatcher:
     """One method, at METADATA, that runs `handler`."""
     request, response = map(message_class, ("inference.ModelMetadataRequest", "inference.ModelMetadataResponse"))
-    return Dispatcher({METADATA: Method(request, response, False, streaming, handler)})
+    return Dispatcher({METADATA: Method(request, response, False, streaming, handler, OPEN)})
 
 
 def test_the_table_holds_every_method_but_the_compiled_two() -> None:

@@ -1,0 +1,572 @@
+"""Who calls: a credential looked up in a fixed table, and only where it is not there checked by Python."""
+from cpython.ref cimport PyObject
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+import os
+
+from native.exchange cimport METHOD_REFUSED, Conn, Stream
+from native.h2 cimport Connection, Listener, flush_all
+from native.identity cimport (
+    PERMIT_INFER, PERMIT_METADATA, PERMIT_PASSTHROUGH, PERMIT_REPOSITORY, PERMIT_STATISTICS, PERMIT_STREAM, Identity, may)
+from native.limit cimport MW_LEVEL_IDENTITY, Limiter
+from native.route cimport Directory, Entry
+from native.stream cimport grow, proceed, refuse, refuse_for, release
+from native.verdict cimport (
+    REASON_ACCESS_BUSY, REASON_ACCESS_UNAVAILABLE, REASON_CREDENTIALS_LIMIT, REASON_PERMISSION_DENIED,
+    REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict, over_limit)
+
+cdef extern from "clock.h" nogil:
+    int64_t mw_now_ns()
+
+PERMITS = {
+    "infer": PERMIT_INFER, "stream": PERMIT_STREAM, "metadata": PERMIT_METADATA, "statistics": PERMIT_STATISTICS,
+    "repository": PERMIT_REPOSITORY, "passthrough": PERMIT_PASSTHROUGH,
+}
+
+cdef enum:
+    KIND_TOKEN = 0
+    KIND_KEY = 1
+    CREDENTIAL_BYTES = 8192       # of one credential: tokens with many claims have 2 KiB
+    MODEL_NUMBERS = 65536
+    BAD_TOKENS = 4096
+    FAILING_PEERS = 65536
+    ATTEMPTS = 512                # credentials being checked at a time: each costs about 0.2 ms
+    ATTEMPTS_OF_PEER = 64         # below FAILURES_AT_ONCE
+    WAITING_STREAMS = 2048        # each holds a window of its request at most
+    SEARCHED_SLOTS = 256
+    NOBODY = 0xFFFFFFFF
+
+cdef enum Credential:             # what became of a stream's credential at the headers
+    CREDENTIAL_NONE = 0
+    CREDENTIAL_KNOWN              # s.caller is set
+    CREDENTIAL_NEW                # s.credential holds it
+    CREDENTIAL_INVALID
+    CREDENTIAL_EXPIRED
+    CREDENTIAL_TOO_LARGE
+    CREDENTIAL_NO_ROOM
+
+cdef int64_t SECOND = 1000000000
+cdef int64_t BAD_SECONDS = 10 * SECOND
+cdef double FAILURES_PER_SECOND = 20      # of one peer
+cdef int FAILURES_AT_ONCE = 100
+cdef int64_t BUSY_RETRY = SECOND // 10
+cdef int64_t UNAVAILABLE_RETRY = SECOND
+
+cdef const char *TEXT_NONE = (
+    "this server wants to know who calls: send authorization: Bearer TOKEN, an x-api-key, or a client certificate it trusts")
+cdef const char *TEXT_SEVERAL = "more than one credential came with the call; send one"
+cdef const char *TEXT_INVALID = "the credential is not valid here"
+cdef const char *TEXT_EXPIRED = "the credential has expired; get a new one"
+cdef const char *TEXT_TOO_LARGE = "the credential is larger than 8192 bytes"
+cdef const char *TEXT_REVOKED = "the credential was revoked while the call was open"
+cdef const char *TEXT_CERTIFICATE = "the client certificate of this connection no longer counts; connect again"
+
+
+# ---- at the headers ------------------------------------------------------------------------------------------
+
+cdef inline void take(Stream *s, Identity *caller) noexcept:
+    caller.references += 1
+    caller.used = True
+    s.caller = caller
+    s.caller_stamp = caller.stamp
+
+
+cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) noexcept:
+    """A header that holds a credential. key: x-api-key, else authorization."""
+    cdef Access access = <Access>s.conn.wire.access
+    cdef int64_t now = s.conn.wire.now
+    cdef mw_token *token
+    s.credentials += 1
+    if s.credentials > 1:
+        return
+    s.credential_state = CREDENTIAL_INVALID
+    if not key:
+        # RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1)
+        if size < 8 or (value[0] | 32) != 98 or (value[1] | 32) != 101 or (value[2] | 32) != 97 or (
+                value[3] | 32) != 114 or (value[4] | 32) != 101 or (value[5] | 32) != 114 or value[6] != 32:
+            return
+        value += 7
+        size -= 7
+        key = size > 3 and memcmp(value, b"mw_", 3) == 0
+    if size == 0:
+        return
+    if size > CREDENTIAL_BYTES:
+        s.credential_state = CREDENTIAL_TOO_LARGE
+        return
+    s.credential_is_key = key
+    mw_tokens_hash(&access.good, KIND_KEY if key else KIND_TOKEN, value, size, s.credential_hash)
+    token = mw_tokens_find(&access.good, s.credential_hash, now)
+    if token != NULL and access.identities[token.owner].stamp == token.stamp:
+        access.hits += 1
+        s.credential_state = CREDENTIAL_KNOWN
+        take(s, &access.identities[token.owner])
+        return
+    token = mw_tokens_find(&access.bad, s.credential_hash, now)
+    if token != NULL:
+        access.known_bad += 1
+        s.credential_state = token.owner
+    elif grow(s.conn.wire, &s.credential, size) < 0:
+        s.credential_state = CREDENTIAL_NO_ROOM
+    else:
+        memcpy(s.credential.data, value, size)
+        s.credential.size = size
+        s.credential_state = CREDENTIAL_NEW
+
+
+cdef void leave(Stream *s) noexcept:
+    if s.attempt != NULL:
+        (<Attempt>s.attempt).unlink(s)
+    if s.caller != NULL:
+        s.caller.references -= 1
+        s.caller = NULL
+    release(s.conn.wire, &s.credential)
+
+
+cdef Outcome deny(Stream *s, const char *text) noexcept:
+    refuse_for(s, REASON_UNAUTHENTICATED, text)
+    return DENIED
+
+
+cdef Outcome deny_for_now(Stream *s, int reason, int64_t retry_ns) noexcept:
+    cdef Verdict v
+    if reason == REASON_CREDENTIALS_LIMIT:
+        over_limit(&v, reason, retry_ns)
+    else:
+        v.reason = reason
+        v.retry_ns = retry_ns
+        snprintf(v.text, VERDICT_TEXT, "credentials cannot be checked at the moment; retry shortly")
+    s.conn.wire.hooks.refused(s, &v)
+    refuse(s, &v)
+    return DENIED
+
+
+cdef bint no(Verdict *v, int reason, const char *text) noexcept:
+    v.reason = reason
+    v.retry_ns = 0
+    snprintf(v.text, VERDICT_TEXT, "%s", text)
+    return False
+
+
+# ---- checking a credential -----------------------------------------------------------------------------------
+
+cdef class Attempt:
+    """One credential that is not known. Whoever checks it calls exactly one of accept, reject and postpone."""
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody still waits for the outcome."""
+        return self.first != NULL
+
+    cdef int unlink(self, Stream *s) except -1:
+        cdef Stream **link = &self.first
+        while link[0] != NULL:
+            if link[0] == s:
+                link[0] = s.next_waiting
+                s.next_waiting = NULL
+                s.attempt = NULL
+                self.access.waiting -= 1
+                return 0
+            link = &link[0].next_waiting
+        return 0
+
+    cdef int settle(self) except -1:
+        cdef Access access = self.access
+        access.listener.wire.now = mw_now_ns()
+        key = self.hash[0], self.hash[1]
+        if access.attempts.get(key) is self:
+            del access.attempts[key]
+            access.of_peer[self.peer] -= 1
+            if access.of_peer[self.peer] == 0:
+                del access.of_peer[self.peer]
+        return 0
+
+    def accept(self, str source not None, str name not None, expires_ns=None):
+        """It belongs to `name`; expires_ns: of the monotonic clock, None for never. `source` is what proved it."""
+        cdef Access access = self.access
+        cdef Identity *identity
+        cdef Stream *s
+        cdef int64_t now, until = INT64_MAX if expires_ns is None else expires_ns
+        self.settle()
+        now = access.listener.wire.now
+        identity = access.identity_of(source, name)
+        if identity != NULL:
+            mw_tokens_put(&access.good, self.hash, <uint32_t>(identity - access.identities), identity.stamp, until, now)
+        while self.first != NULL:
+            s = self.first
+            self.unlink(s)
+            if s.method == METHOD_REFUSED:
+                pass
+            elif identity == NULL:
+                deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
+            else:
+                take(s, identity)
+                access.entered(s, now)
+            proceed(s)
+        self.flush()
+
+    def reject(self, bint expired=False):
+        """It is nobody's, or no longer. The peer pays for it, and the same bytes are refused unchecked for 10 s."""
+        cdef Access access = self.access
+        cdef int64_t now, retry = 0
+        cdef uint8_t state = CREDENTIAL_EXPIRED if expired else CREDENTIAL_INVALID
+        self.settle()
+        now = access.listener.wire.now
+        access.refused += 1
+        access.failures.admit(self.peer, 0, NULL, 1, now, &retry)
+        mw_tokens_put(&access.bad, self.hash, state, 0, now + BAD_SECONDS, now)
+        while self.first != NULL:
+            s = self.first
+            self.unlink(s)
+            if s.method != METHOD_REFUSED:
+                deny(s, TEXT_EXPIRED if expired else TEXT_INVALID)
+            proceed(s)
+        self.flush()
+
+    def postpone(self):
+        """Nobody can tell at the moment."""
+        self.settle()
+        while self.first != NULL:
+            s = self.first
+            self.unlink(s)
+            if s.method != METHOD_REFUSED:
+                deny_for_now(s, REASON_ACCESS_UNAVAILABLE, UNAVAILABLE_RETRY)
+            proceed(s)
+        self.flush()
+
+    def flush(self):
+        """What was decided between two reads leaves at once, unless a batch is about to."""
+        if not self.access.listener.wire.batch_pending:
+            flush_all(&self.access.listener.wire)
+
+
+# ---- identities ----------------------------------------------------------------------------------------------
+
+cdef class Granted:
+
+    def __dealloc__(self):
+        free(self.grant.of_model)
+
+
+cdef class Access:
+    """Identities of one process and what they may. Hand it to native.pipeline.Server.guard.
+
+    rules: matching(source, name) -> tuple of numbers, matching_anonymous() -> tuple or None,
+    permits(numbers, model or None) -> Permit bits. identities, tokens: capacities. key: 16 bytes for SipHash, random
+    unless a test fixes them.
+    """
+
+    def __cinit__(self, Listener listener not None, rules, uint32_t identities=65536, uint32_t tokens=65536, bytes key=None):
+        cdef uint64_t[2] sip_key
+        cdef const char *secret
+        if key is None:
+            key = os.urandom(16)
+        if len(key) != 16:
+            raise ValueError("the hash key has 16 bytes")
+        secret = key
+        memcpy(sip_key, secret, 16)
+        self.listener = listener
+        self.rules = rules
+        self.capacity = max(identities, <uint32_t>1)
+        self.identities = <Identity *>calloc(self.capacity, sizeof(Identity))
+        if self.identities == NULL:
+            raise MemoryError
+        make_table(&self.good, tokens, sip_key)
+        make_table(&self.bad, BAD_TOKENS, sip_key)
+        self.failures = Limiter(FAILING_PEERS, region=listener.region, name="failures")
+        self.failures.set_peer(FAILURES_PER_SECOND, FAILURES_AT_ONCE)
+        self.slots = {}
+        self.names = []
+        self.grants = {}
+        self.models = {}
+        self.attempts = {}
+        self.of_peer = {}
+        self.stamps = 1
+        self.anonymous.stamp = 1
+        self.grant_anonymous()
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.taken):
+            free(self.identities[i].name)
+        free(self.identities)
+        free(self.good.token)
+        free(self.bad.token)
+
+    # ---- the hot path
+
+    cdef Outcome identify(self, Stream *s, int64_t now) noexcept:
+        """A token or key says more than the connection's certificate: a mesh's belongs to the hop, the token to the caller.
+
+        A credential that does not hold ends the call: neither the certificate nor an anonymous rule stands in for it.
+        """
+        cdef Conn *c = s.conn
+        if s.credentials > 1:
+            return deny(s, TEXT_SEVERAL)
+        if s.credentials:
+            if s.credential_state == CREDENTIAL_NEW:
+                try:
+                    self.begin(s, now)
+                except MemoryError:
+                    deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
+                return WAITING if s.attempt != NULL else DENIED
+            if s.credential_state == CREDENTIAL_EXPIRED:
+                return deny(s, TEXT_EXPIRED)
+            if s.credential_state == CREDENTIAL_TOO_LARGE:
+                return deny(s, TEXT_TOO_LARGE)
+            if s.credential_state == CREDENTIAL_NO_ROOM:
+                return deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
+            if s.credential_state != CREDENTIAL_KNOWN:
+                return deny(s, TEXT_INVALID)
+        elif c.caller != NULL:
+            if now >= c.caller_until or c.caller_stamp != c.caller.stamp:
+                (<Connection>c.owner).drain()
+                return deny(s, TEXT_CERTIFICATE)
+            take(s, c.caller)
+        elif self.anonymous.grant != NULL:
+            take(s, &self.anonymous)
+        else:
+            return deny(s, TEXT_NONE)
+        return IDENTIFIED
+
+    cdef bint permit(self, const Stream *s, const Entry *entry, uint8_t permits, Verdict *v) noexcept:
+        """entry: the model asked for, NULL where it is not served. Whoever may not call it does not learn whether it is."""
+        if s.caller.stamp != s.caller_stamp:
+            return no(v, REASON_UNAUTHENTICATED, TEXT_REVOKED)
+        if (may(s.caller, entry.number, permits) if entry != NULL
+                else (s.caller.grant.of_others & permits) == permits):
+            return True
+        return no(v, REASON_PERMISSION_DENIED, "this identity may not call this method of this model")
+
+    cdef bint permit_method(self, const Stream *s, uint8_t permits, Verdict *v) noexcept:
+        """Before a message says which model; permits 0: any identity may."""
+        if s.caller.stamp != s.caller_stamp:
+            return no(v, REASON_UNAUTHENTICATED, TEXT_REVOKED)
+        if (s.caller.grant.of_any & permits) == permits:
+            return True
+        return no(v, REASON_PERMISSION_DENIED, "this identity may not call this method")
+
+    # ---- credentials that are not known
+
+    cdef int begin(self, Stream *s, int64_t now) except -1:
+        """Lets the stream wait for whoever checks its credential, or refuses it."""
+        cdef Attempt attempt
+        cdef int64_t retry
+        key = s.credential_hash[0], s.credential_hash[1]
+        attempt = self.attempts.get(key)
+        of_peer = self.of_peer.get(s.peer, 0)
+        retry = self.wait_of(s.peer, of_peer, now)
+        if retry > 0:
+            deny_for_now(s, REASON_CREDENTIALS_LIMIT, retry)
+            return 0
+        if self.waiting >= WAITING_STREAMS or attempt is None and (
+                len(self.attempts) >= ATTEMPTS or of_peer >= ATTEMPTS_OF_PEER):
+            deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
+            return 0
+        is_new = attempt is None
+        if is_new:
+            self.misses += 1
+            attempt = Attempt()
+            attempt.access = self
+            attempt.hash[0], attempt.hash[1] = s.credential_hash[0], s.credential_hash[1]
+            attempt.peer = s.peer
+            attempt.is_key = s.credential_is_key
+            attempt.peer_name = (<Connection>s.conn.owner).peer_name
+            attempt.credential = (<char *>s.credential.data)[:s.credential.size]
+            self.attempts[key] = attempt
+            self.of_peer[s.peer] = of_peer + 1
+        release(s.conn.wire, &s.credential)
+        s.attempt = <void *><PyObject *>attempt
+        s.next_waiting = attempt.first
+        attempt.first = s
+        self.waiting += 1
+        if is_new:
+            self.verify(attempt)
+        return 0
+
+    cdef int64_t wait_of(self, uint64_t peer, int under_way, int64_t now) noexcept:
+        """0, or ns until the peer may have one more credential checked: those under way may all turn out to be bad."""
+        cdef int64_t tolerance = self.failures.peer.tolerance_ns, wait
+        self.failures.peer.tolerance_ns -= under_way * self.failures.peer.interval_ns
+        wait = self.failures.peek_peer(peer, now)
+        self.failures.peer.tolerance_ns = tolerance
+        return wait
+
+    @property
+    def busy(self) -> bool:
+        """A stream waits for its credential to be checked."""
+        return self.waiting > 0
+
+    def clear(self):
+        """What was verified or refused must be verified anew: keys have changed. Open streams go on."""
+        mw_tokens_clear(&self.good)
+        mw_tokens_clear(&self.bad)
+
+    # ---- identities and what they may
+
+    cdef uint32_t free_slot(self) noexcept:
+        """A slot never used, or that of an identity that nothing refers to and that was not seen lately; NOBODY if none."""
+        cdef Identity *identity
+        cdef uint32_t slot
+        cdef int _
+        if self.taken < self.capacity:
+            self.taken += 1
+            return self.taken - 1
+        for _ in range(SEARCHED_SLOTS):
+            slot = self.hand
+            self.hand = (self.hand + 1) % self.capacity
+            identity = &self.identities[slot]
+            if identity.references == 0 and not identity.used:
+                return slot
+            identity.used = False
+        return NOBODY
+
+    cdef Identity *identity_of(self, str source, str name) except? NULL:
+        cdef Identity *identity
+        cdef bytes text
+        cdef uint32_t number
+        slot = self.slots.get((source, name))
+        if slot is not None:
+            return &self.identities[<uint32_t>slot]
+        granted = self.granted(self.rules.matching(source, name))
+        number = self.free_slot()
+        if number == NOBODY:
+            return NULL
+        identity = &self.identities[number]
+        if number < len(self.names):
+            del self.slots[self.names[number]]
+            self.names[number] = source, name
+        else:
+            self.names.append((source, name))
+        self.slots[source, name] = number
+        text = header_text(name)
+        free(identity.name)
+        identity.name_size = 0
+        identity.name = <char *>malloc(max(len(text), 1))
+        if identity.name != NULL:
+            identity.name_size = len(text)
+            memcpy(identity.name, <const char *>text, len(text))
+        # longer than any address, whose budgets are of the same level
+        text = b"identity " + name.encode()
+        identity.budget = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
+        identity.grant = &(<Granted>granted).grant
+        identity.references = 0
+        identity.used = True
+        self.stamps += 1
+        identity.stamp = self.stamps
+        return identity
+
+    def introduce(self, Connection connection not None, str source not None, str name not None, int64_t until_ns):
+        """The connection's certificate is of `name`, until a moment of the monotonic clock. False: no room for it."""
+        cdef Identity *identity = self.identity_of(source, name)
+        if identity == NULL:
+            return False
+        identity.references += 1
+        connection.conn.caller = identity
+        connection.conn.caller_stamp = identity.stamp
+        connection.conn.caller_until = until_ns
+        return True
+
+    def dismiss(self):
+        """No certificate shown so far counts any more: connections that showed one are told to connect again."""
+        cdef Connection connection
+        for connection in list(self.listener.connections):
+            if connection.conn.caller != NULL:
+                connection.conn.caller_until = 0
+                connection.drain()
+        flush_all(&self.listener.wire)
+
+    def revoke(self, str source not None, str name not None):
+        """What proved this identity does no longer: cached credentials and open streams end at their next message."""
+        slot = self.slots.get((source, name))
+        if slot is not None:
+            self.stamps += 1
+            self.identities[<uint32_t>slot].stamp = self.stamps
+
+    def know(self, Directory directory not None):
+        """Numbers the models of a directory, and grants what rules say about those that are new."""
+        cdef uint32_t i
+        cdef Entry *entry
+        before = len(self.models)
+        for i in range(directory.count):
+            entry = &directory.entries[i]
+            name = entry.name.data[:entry.name.size].decode()
+            if name not in self.models and len(self.models) < MODEL_NUMBERS:
+                self.models[name] = len(self.models)
+            entry.number = self.models.get(name, MODEL_NUMBERS)
+        if len(self.models) != before:
+            for granted in self.grants.values():
+                self.compile(granted)
+
+    def replace_rules(self, rules):
+        """Every identity is granted what these rules say, from the next message on, also of open streams."""
+        cdef uint32_t i
+        old_rules, old_grants = self.rules, self.grants
+        self.rules = rules
+        self.grants = {}
+        try:
+            granted = [self.granted(rules.matching(source, name)) for source, name in self.names]
+            self.grant_anonymous()
+        except BaseException:
+            self.rules, self.grants = old_rules, old_grants
+            raise
+        for i in range(self.taken):
+            self.identities[i].grant = &(<Granted>granted[<Py_ssize_t>i]).grant
+        # the old grants may go: nothing points into them any more
+
+    def grant_anonymous(self):
+        """Anonymous callers have what rules for them say; without one there are none."""
+        numbers = self.rules.matching_anonymous()
+        self.anonymous.grant = NULL if numbers is None else &self.granted(numbers).grant
+
+    cdef Granted granted(self, object rules):
+        cdef Granted granted = self.grants.get(rules)
+        if granted is None:
+            granted = Granted()
+            granted.rules = rules
+            self.compile(granted)
+            self.grants[rules] = granted
+        return granted
+
+    cdef int compile(self, Granted granted) except -1:
+        cdef uint32_t count = <uint32_t>len(self.models)
+        cdef uint8_t permits
+        cdef uint8_t *of_model = <uint8_t *>realloc(granted.grant.of_model, max(count, <uint32_t>1))
+        if of_model == NULL:
+            raise MemoryError
+        granted.grant.of_model = of_model
+        granted.grant.of_others = self.rules.permits(granted.rules, None)
+        granted.grant.of_any = granted.grant.of_others
+        for name, number in self.models.items():
+            permits = self.rules.permits(granted.rules, name)
+            of_model[<uint32_t>number] = permits
+            granted.grant.of_any |= permits
+        granted.grant.models = count
+        return 0
+
+    def totals(self) -> dict:
+        """Counters, and gauges of now."""
+        cdef int64_t now = mw_now_ns()
+        return {
+            "hits": self.hits, "misses": self.misses, "refused": self.refused, "known_bad": self.known_bad,
+            "cached": mw_tokens_count(&self.good, now), "waiting": self.waiting, "identities": len(self.slots),
+        }
+
+
+cdef int make_table(mw_tokens *table, uint32_t tokens, const uint64_t *sip_key) except -1:
+    cdef size_t size = mw_tokens_size(tokens)
+    cdef void *memory
+    if size == 0:
+        raise ValueError("a table has room for 1 to 2**24 tokens")
+    memory = calloc(1, size)
+    if memory == NULL:
+        raise MemoryError
+    mw_tokens_init(table, memory, size, sip_key)
+    return 0
+
+
+cdef bytes header_text(str name):
+    """As a header may carry it: everything but printable ASCII, and % itself, percent-encoded."""
+    return b"".join(bytes((b,)) if 32 < b < 127 and b != 37 else b"%%%02X" % b for b in name.encode())

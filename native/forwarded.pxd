@@ -1,0 +1,16 @@
+# Whose budget pays for a request that a trusted proxy has passed on.
+from libc.stdint cimport uint8_t
+
+from native.exchange cimport Stream, mw_network
+
+cdef extern from "forwarded.h" nogil:
+    int mw_address_read(const uint8_t *text, size_t size, uint8_t *address)
+    bint mw_address_within(const uint8_t *address, const mw_network *networks, size_t count)
+    int mw_forwarded_peer(const uint8_t *value, size_t size, const mw_network *trusted, size_t count, uint8_t *address)
+
+# One x-forwarded-for header of a trusted proxy. Of several the last counts, unless it names trusted proxies alone.
+cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept
+# The bytes of an address (IPv4 as ::ffff:a.b.c.d) that its budgets go by, and how many in *size: an IPv6 host owns a /64
+# at least, whose budget it has.
+cdef const uint8_t *budget_bytes(const uint8_t *address, size_t *size) noexcept
+cdef mw_network *networks_of(list networks) except? NULL

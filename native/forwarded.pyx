@@ -1,0 +1,54 @@
+"""Peers behind trusted proxies: x-forwarded-for read in place."""
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
+
+from native.exchange cimport Stream, mw_network
+from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
+
+
+cdef const uint8_t *budget_bytes(const uint8_t *address, size_t *size) noexcept:
+    if memcmp(address, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
+        size[0] = 4
+        return address + 12
+    size[0] = 8
+    return address
+
+
+cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
+    cdef uint8_t[16] address
+    cdef const uint8_t *key
+    cdef size_t length
+    cdef Limiter limiter = <Limiter>s.conn.wire.limiter
+    cdef int found = mw_forwarded_peer(value, size, s.conn.wire.proxies, s.conn.wire.proxy_count, address)
+    if found == 1:
+        key = budget_bytes(address, &length)
+        s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
+        s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
+    elif found < 0:
+        s.peer = s.conn.peer
+        s.budget = s.conn.identity
+
+
+cdef mw_network *networks_of(list networks) except? NULL:
+    """(address of 16 bytes, bits) for each network; freed by the caller."""
+    cdef mw_network *array = <mw_network *>calloc(max(len(networks), 1), sizeof(mw_network))
+    cdef bytes address
+    if array == NULL:
+        raise MemoryError
+    for i, (address, bits) in enumerate(networks):
+        if len(address) != 16 or not 0 <= bits <= 128:
+            free(array)
+            raise ValueError("a network has 16 bytes and 0 to 128 bits")
+        memcpy(array[<int>i].address, <const char *>address, 16)
+        array[<int>i].bits = bits
+    return array
+
+
+def peer(bytes value not None, list trusted not None):
+    """For tests: the address (16 bytes) that one x-forwarded-for tells; None where only proxies or nothing can be believed."""
+    cdef mw_network *networks = networks_of(trusted)
+    cdef uint8_t[16] address
+    cdef int found = mw_forwarded_peer(value, len(value), networks, len(trusted), address)
+    free(networks)
+    return address[:16] if found == 1 else None

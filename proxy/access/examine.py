@@ -1,0 +1,70 @@
+"""What is wrong, or probably not meant so, with the section `access`: for `check`, and for serve's log."""
+
+from proxy.access import keys
+from proxy.access.key_sets import authorities, load_file
+from proxy.access.rules import pattern
+from proxy.config.schema import Config
+from proxy.models.suggest import suggestion
+from proxy.problem import Problem, ProblemsFound
+
+SECTION = "access"
+LOCAL = ("127.", "[::1]", "localhost", "unix:")
+
+
+def problems(config: Config) -> list[Problem]:
+    """Files that cannot be used."""
+    if config.access is None:
+        return []
+    found: list[Problem] = []
+    if config.access.keys is not None:
+        found += keys.examine(config.access.keys)[0]
+    if config.access.jwt is not None:
+        read = authorities if config.access.jwt.is_url else load_file
+        try:
+            read(config.access.jwt)
+        except ProblemsFound as error:
+            found += error.problems
+    return found
+
+
+def notes(config: Config, names: list[str]) -> list[Problem]:
+    """What works and may not be meant. names: of all models that are served."""
+    access = config.access
+    if access is None:
+        return []
+    found = keys.examine(access.keys)[1] if access.keys is not None else []
+    for number, rule in enumerate(access.rules):
+        where = f"{SECTION}.rules[{number}]"
+        for model in rule.models:
+            if names and not any(pattern(model).fullmatch(name) for name in names):
+                how = suggestion(model, names) or f"Served are {', '.join(names[:8])}"
+                found.append(Problem(f"no model is called {model!r}", where, how=how))
+        unknown = [source for source in rule.by if not _can_prove(access, source)]
+        if rule.identity is not None and len(unknown) == len(rule.by):
+            why = f"access has no {' and no '.join(unknown)} to prove it by"
+            found.append(Problem(f"nobody can be {rule.identity!r}", where, why, "Set it, or leave the rule out"))
+    if not access.rules:
+        found.append(Problem("no rule: nobody may call anything", f"{SECTION}.rules", how="Write one for each caller"))
+    if config.tls is None and (access.jwt or access.keys) and not str(config.listen.grpc).startswith(LOCAL):
+        why = "tokens and keys travel in the clear, for whoever can listen to take"
+        found.append(Problem(f"{config.listen.grpc} has no TLS", "listen.grpc", why, "Set tls, or let a mesh encrypt"))
+    return found
+
+
+def _can_prove(access: object, source: str) -> bool:
+    return bool(getattr(access, {"certificate": "certificates", "jwt": "jwt", "key": "keys"}[source]))
+
+
+def words(config: Config) -> str:
+    """The section in a line, for the READY table."""
+    access = config.access
+    if access is None:
+        return "anybody may call anything"
+    sources = [
+        word
+        for word, on in (("client certificates", access.certificates), ("tokens", access.jwt), ("keys", access.keys))
+        if on
+    ]
+    anonymous = any(rule.anonymous for rule in access.rules)
+    count = f"{len(access.rules)} rule{'' if len(access.rules) == 1 else 's'}"
+    return f"{', '.join(sources) or 'nobody by name'}{', anonymous callers' if anonymous else ''}; {count}"

@@ -1,0 +1,129 @@
+"""Who calls, and may they: credentials that are taken, and what their identities may do."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from proxy.config.section import Section
+from proxy.config.units import SECOND, Duration, UnitError
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Kind = Literal["infer", "stream", "metadata", "statistics", "repository", "passthrough"]
+Source = Literal["certificate", "jwt", "key"]
+
+DEFAULT_KINDS: tuple[Kind, ...] = ("infer", "stream", "metadata")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HOW_JWKS = "Write a file or an https URL (http only for localhost)"
+MINUTE = 60 * SECOND
+
+
+def _listed(value: object) -> object:
+    """One item stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _jwks(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        url = urlsplit(value)
+        if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK):
+            raise UnitError(f"{value!r} is no https URL", HOW_JWKS)
+        if url.username or url.password:
+            raise UnitError("the URL holds a password", "Key sets are public: leave it out")
+    return value
+
+
+class Jwt(Section):
+    """Tokens of one issuer. An `exp` is required; `alg` must be one of `algorithms`, all of which have a public key."""
+
+    issuer: str = Field(min_length=1)
+    """What `iss` must be."""
+    audience: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
+    """What `aud` must hold at least one of."""
+    jwks: Annotated[str, BeforeValidator(_jwks)] = Field(min_length=1)
+    """The issuer's key set: a file, loaded again when it changes, or an https URL."""
+    ca: Path | None = Field(default=None, strict=False)
+    """PEM: the authorities of the URL's server; absent: those of the system."""
+    algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(_listed)] = Field(
+        default=("RS256", "ES256", "EdDSA"), strict=False, min_length=1
+    )
+    """Signatures that are taken."""
+    identity: str = Field(default="sub", min_length=1)
+    """The claim that names the caller."""
+    leeway: Duration = 30 * SECOND
+    """By how much clocks may differ."""
+    refresh: Duration = Field(default=5 * MINUTE, ge=10 * SECOND)
+    """How often the URL is asked; a token with an unknown key asks at once, at most every 10 s."""
+    max_stale: Duration = 24 * 60 * MINUTE
+    """How long the last keys count while the URL cannot be had."""
+
+    @property
+    def is_url(self) -> bool:
+        return "://" in self.jwks
+
+    @model_validator(mode="after")
+    def _ca_has_url(self) -> Self:
+        if self.ca is not None and not self.jwks.startswith("https://"):
+            raise UnitError("ca is set and jwks is no https URL", "Leave it out")
+        return self
+
+
+class Rule(Section):
+    """Some callers, and what they may. What no rule allows is refused; several that match add up."""
+
+    identity: str | None = Field(default=None, min_length=1)
+    """Whom it is for: a name, with * for any characters: spiffe://prod/*, team-a, *@example.com."""
+    anonymous: bool = False
+    """true, in place of identity: for callers without any credential."""
+    by: Annotated[tuple[Source, ...], BeforeValidator(_listed)] = Field(
+        default=("certificate", "jwt", "key"), strict=False, min_length=1
+    )
+    """How the identity must be proved."""
+    models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
+    """Names of models, with * for any characters."""
+    methods: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
+        default=DEFAULT_KINDS, strict=False, min_length=1
+    )
+    """infer: ModelInfer; stream: ModelStreamInfer; metadata: of server and models, their configuration, reflection;
+    statistics: ModelStatistics; repository: RepositoryIndex; passthrough: methods that are not known here."""
+
+    @model_validator(mode="after")
+    def _is_for_somebody(self) -> Self:
+        if (self.identity is None) != self.anonymous:
+            how = "Write identity: NAME or anonymous: true"
+            raise UnitError("a rule is for an identity or for anonymous callers", how)
+        return self
+
+    @model_validator(mode="after")
+    def _passthrough_is_for_all(self) -> Self:
+        if "passthrough" in self.methods and "*" not in self.models:
+            raise UnitError(
+                "passthrough cannot be for some models", "Such calls are not read: write models: ['*'], or leave it out"
+            )
+        return self
+
+
+class Access(Section):
+    """Absent: everybody may call everything. Once it is there, only what rules allow; health stays open."""
+
+    certificates: bool = False
+    """true: a client certificate's name is an identity: its one URI (SPIFFE), else its first DNS name, else its first
+    e-mail address. Needs tls.client_ca."""
+    jwt: Jwt | None = None
+    """Tokens in `authorization: Bearer`."""
+    keys: Path | None = Field(default=None, strict=False)
+    """API keys, as `modelward token` writes them, in `x-api-key` or `authorization: Bearer`; loaded again when the file
+    changes."""
+    rules: tuple[Rule, ...] = Field(default=(), strict=False, max_length=1024)
+    """Who may do what."""
+    forward_credentials: bool = False
+    """true: upstreams see the `authorization` of a token. API keys are never passed on."""
+
+    @model_validator(mode="after")
+    def _somebody_may_call(self) -> Self:
+        anonymous = any(rule.anonymous for rule in self.rules)
+        if not (self.certificates or self.jwt or self.keys or anonymous):
+            how = "Set certificates, jwt or keys, or write a rule with anonymous: true; or leave access out"
+            raise UnitError("nobody can be known", how)
+        return self

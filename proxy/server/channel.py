@@ -1,0 +1,113 @@
+"""Between the supervisor and a worker: what they tell each other, and the socket that carries it.
+
+Pickled, since both ends are this program, the one started by the other; nobody else has a descriptor of the socket.
+"""
+
+import asyncio
+import contextlib
+import pickle
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Self
+
+from proxy.config.schema import Config
+from proxy.problem import Problem
+from proxy.server.report import Report
+from proxy.telemetry.snapshot import Snapshot
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message: what to serve. listen.grpc is the address of the inherited socket."""
+
+    config: Config
+    log_level: str
+
+
+@dataclass(frozen=True)
+class Reload:
+    config: Config
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Finish what is under way within `seconds`, then end."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What the worker is busy with, or waits for, before it is ready."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    report: Report
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It cannot serve this, and ends."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """report: of what is served now; None where the old configuration stays, because of the problems."""
+
+    report: Report | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a worker counts elsewhere than in the region, since its start."""
+
+    snapshot: Snapshot
+
+
+Message = Start | Reload | Drain | Loading | Ready | Failed | Reloaded | Figures
+
+
+class Channel:
+    """One end. Iterate over what the other end says, until it has gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> Self:
+        """Takes the socket over."""
+        return cls(*await asyncio.open_unix_connection(sock=connected))
+
+    def send(self, message: Message) -> None:
+        """Does not wait; what is said to an end that has gone is lost."""
+        data = pickle.dumps(message)
+        self._writer.write(_LENGTH.pack(len(data)) + data)
+
+    async def receive(self) -> Message | None:
+        """The next message, None once the other end has gone."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            message: Message = pickle.loads(await self._reader.readexactly(length))
+            return message
+        return None
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while (message := await self.receive()) is not None:
+            yield message
+
+    async def close(self) -> None:
+        """Once everything that was said is with the other end, or that has gone."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

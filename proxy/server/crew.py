@@ -1,0 +1,239 @@
+"""The workers of a server: as many as configured, replaced when they die or hang, one after the other when told to."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from native import figures
+from native.region import Region
+from proxy.config.schema import Config
+from proxy.problem import Problem, ProblemsFound
+from proxy.server.channel import Failed, Figures, Loading, Ready, Start
+from proxy.server.process import WorkerProcess
+from proxy.server.report import Report
+from proxy.telemetry.merge import added, counters
+from proxy.telemetry.snapshot import Snapshot, WorkersSnapshot
+
+log = logging.getLogger("modelward.supervisor")
+
+# What workers may take to finish what is under way, and when those that are left are killed.
+DRAIN_SECONDS = 20.0
+KILL_SECONDS = 23.0
+# A worker without a sign of life for so long is killed; one that is starting parses models, which may hold its loop up.
+HUNG_SECONDS = 5.0
+HUNG_STARTING_SECONDS = 60.0
+WATCH_SECONDS = 0.5
+# Between the deaths of a worker that never gets ready, and its next start.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 10.0
+
+
+@dataclass(eq=False)
+class Place:
+    """One of the configured number of workers, whichever process it is at the moment."""
+
+    worker: WorkerProcess | None = None
+    failures: int = 0  # starts in a row that never got ready
+    problems: tuple[Problem, ...] = ()  # why the last one did not
+
+
+class Crew:
+    """grpc: the bound socket's descriptor. changed: called whenever a worker begins or ceases to be ready.
+
+    waiting: told in words what a worker that is not ready is busy with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        log_level: str,
+        grpc: int,
+        changed: Callable[[], None],
+        waiting: Callable[[str], None],
+    ) -> None:
+        self.config = config
+        # twice as many slots as workers: a replacement starts before the one that it replaces has ended
+        self.region = Region.shared(2 * config.workers)
+        self._log_level = log_level
+        self._grpc = grpc
+        self._changed = changed
+        self._waiting = waiting
+        self._places = [Place() for _ in range(config.workers)]
+        self._workers: set[WorkerProcess] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = Snapshot()  # what workers have counted that are no more
+        self._died = self._hung = self._rolled = 0
+        self._ending = False
+        self._moved = asyncio.Event()  # somebody has got ready, or has ended
+        self._rolling = asyncio.Lock()
+
+    @property
+    def ready(self) -> int:
+        """How many workers take requests."""
+        return sum(worker.ready for worker in self._workers)
+
+    @property
+    def report(self) -> Report:
+        """Of what is served; once a worker has been ready."""
+        return next(worker.report for worker in self._workers if worker.report is not None)
+
+    async def start(self) -> None:
+        """Returns when every worker is ready. Raises ProblemsFound."""
+        for place in self._places:
+            place.worker = await self._spawn(place)
+        self._run(self._watch())
+        while not all(place.worker and place.worker.ready for place in self._places):
+            await self._move()
+            if problems := [problem for place in self._places for problem in place.problems]:
+                raise ProblemsFound(dict.fromkeys(problems))
+
+    async def restart(self) -> None:
+        """Every worker is replaced, one after the other, each drained when its replacement is ready.
+
+        Raises ProblemsFound where a replacement cannot start; the workers that are left go on.
+        """
+        async with self._rolling:
+            for place in self._places:
+                await self._roll(place)
+
+    async def drain(self) -> None:
+        """Every worker finishes what is under way; those that have not after KILL_SECONDS are killed."""
+        self._ending = True
+        for worker in self._workers:
+            if worker.report is None:  # it has begun nothing
+                worker.kill()
+            else:
+                worker.drain(DRAIN_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_SECONDS):
+                while self._workers:
+                    await self._move()
+        for worker in self._workers:
+            log.error("worker %d (pid %d) did not end and is killed", worker.slot, worker.pid)
+
+    async def stop(self) -> None:
+        """Ends everything at once."""
+        self._ending = True
+        for worker in self._workers:
+            worker.kill()
+        while self._workers:
+            await self._move()
+        for task in self._tasks:
+            task.cancel()
+
+    def figures(self) -> Snapshot:
+        """What is counted elsewhere than in the region, by the workers that are and by those that were."""
+        total = self._gone
+        for worker in self._workers:
+            total = added(total, worker.figures)
+        restarts = {"died": self._died, "hung": self._hung, "asked": self._rolled}
+        return added(total, Snapshot(workers=WorkersSnapshot(self.ready, restarts)))
+
+    # ---- one worker
+
+    async def _spawn(self, place: Place) -> WorkerProcess:
+        """A process that is to have the place."""
+        taken = {worker.slot for worker in self._workers}
+        while len(taken) == self.region.slots:  # those that drain have not ended yet
+            await self._move()
+            taken = {worker.slot for worker in self._workers}
+        slot = min(slot for slot in range(self.region.slots) if slot not in taken)
+        self.region.open(slot)
+        worker = await WorkerProcess.start(slot, (self.region.fd, self._grpc))
+        self._workers.add(worker)
+        worker.tell(Start(self.config, self._log_level))
+        self._run(self._attend(place, worker))
+        return worker
+
+    async def _attend(self, place: Place, worker: WorkerProcess) -> None:
+        """Everything that one worker says, and its end."""
+        problems: tuple[Problem, ...] = ()
+        async for message in worker.channel:
+            match message:
+                case Loading(what):
+                    self._waiting(what)
+                case Ready(report):
+                    worker.report = report
+                    place.failures, place.problems = 0, ()
+                    self._note_move()
+                case Failed(found):
+                    problems = found
+                case Figures(snapshot):
+                    worker.figures = snapshot
+        code = await worker.ended()
+        self._workers.discard(worker)
+        figures.vacate(self.region, worker.slot)
+        self._gone = added(self._gone, counters(worker.figures))
+        if worker.report is None and not worker.draining:
+            place.failures += 1
+            place.problems = problems or (_died_at_start(code),)
+        self._note_move()
+        if place.worker is worker and not self._ending:
+            self._hung += worker.hung
+            self._died += not worker.hung
+            log.error("worker %d (pid %d) has ended with %s; starting another", worker.slot, worker.pid, _ending(code))
+            await self._replace(place)
+
+    async def _replace(self, place: Place) -> None:
+        """At once, unless it is a worker that does not get ready."""
+        place.worker = None
+        for problem in place.problems:
+            log.error("a worker cannot start: %s", problem)
+        if place.failures:
+            await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** (place.failures - 1), LONGEST_PAUSE_SECONDS))
+        if not self._ending:
+            place.worker = await self._spawn(place)
+
+    async def _roll(self, place: Place) -> None:
+        """The next worker of a place takes it over when it is ready; if it never is, nothing has changed."""
+        after = await self._spawn(place)
+        while after in self._workers and not after.ready:
+            await self._move()
+        if not after.ready:
+            raise ProblemsFound(place.problems)
+        before, place.worker = place.worker, after
+        self._rolled += 1
+        if before is not None:
+            before.drain(DRAIN_SECONDS)
+
+    async def _watch(self) -> None:
+        """Kills workers whose loop shows no sign of life."""
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            late, looked = time.monotonic() - looked > 2 * WATCH_SECONDS, time.monotonic()
+            if late:  # this process was held up, and so perhaps was everything
+                continue
+            for worker in self._workers:
+                patience = HUNG_SECONDS if worker.report is not None else HUNG_STARTING_SECONDS
+                silent = looked - max(self.region.last_beat(worker.slot) / 1e9, worker.started)
+                if not worker.hung and (silent > patience or looked > worker.over_at):
+                    log.error("worker %d (pid %d) hangs, and is killed", worker.slot, worker.pid)
+                    worker.hung = True
+                    worker.kill()
+
+    # ---- waiting
+
+    def _note_move(self) -> None:
+        self._moved.set()
+        self._changed()
+
+    async def _move(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
+
+    def _run(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _died_at_start(code: int) -> Problem:
+    how = "Look for its last words above; an exit by signal 9 is often a want of memory"
+    return Problem(f"a worker ended with {_ending(code)} before it was ready", "workers", how=how)

@@ -1,0 +1,61 @@
+"""What is served, in the words of the READY table: plain data, made where the models are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from native.served import Served
+    from proxy.server.app import Application
+
+COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models."""
+
+    rows: tuple[tuple[str, ...], ...]
+    guards: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def describe(application: Application) -> Report:
+    from proxy.access import examine as access  # noqa: PLC0415
+    from proxy.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
+    from proxy.server.tls import clients  # noqa: PLC0415
+
+    config, rows = application.config, []
+    connected = {endpoint.address for endpoint in application.upstreams if endpoint.connected}
+    for model in application.models:
+        states = guards(config, model.checked)
+        batching = f"batches of {model.checked.settings.batching.max}" if model.served.batchable else "one by one"
+        anomaly = model.checked.settings.anomaly
+        over = " over TLS" if config.upstream_tls_of(model.served.name) else ""
+        profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
+        where = [f"{text}{'' if text in connected else ', not connected yet'}" for text in model.upstreams]
+        rows.append(
+            (
+                model.served.name,
+                model.served.version or "any",
+                "\n".join(where) or "ONNX Runtime",
+                f"upstream{over}, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
+                profile,
+                states["deadline"] if states["deadline"] != OFF else "the client's",
+                states["fallback"] if states["fallback"] != OFF else "none",
+                states["limits"] if states["limits"] != OFF else "none",
+                ", ".join(off(states)) or "none",
+            )
+        )
+    at_the_door = []
+    if application.tls is not None and config.tls is not None:
+        at_the_door.append(("TLS", f"{application.tls.current.certificate}; {clients(config.tls)}"))
+    if config.access is not None:
+        at_the_door.append(("access", access.words(config)))
+    notes = tuple(f"{_name(m.served)}: {m.note}" for m in application.models if m.note)
+    return Report(tuple(rows), tuple(at_the_door), notes)
+
+
+def _name(served: Served) -> str:
+    return f"{served.name} version {served.version}" if served.version else served.name

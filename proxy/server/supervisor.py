@@ -1,0 +1,117 @@
+"""The process that owns the sockets, the shared memory and the workers, and answers for all of them over HTTP.
+
+It serves no request itself and opens no model, so that nothing it does can hold one up.
+"""
+
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+
+from proxy.config.schema import Config
+from proxy.models.catalog import Catalog
+from proxy.problem import ProblemsFound
+from proxy.server import http
+from proxy.server.bind import BoundSocket, cannot_listen
+from proxy.server.crew import Crew
+from proxy.server.readiness import Readiness
+from proxy.server.report import Report
+from proxy.telemetry import pour
+from proxy.telemetry.exposition import Exposition
+from proxy.telemetry.merge import added
+from proxy.telemetry.snapshot import Snapshot
+
+log = logging.getLogger("modelward.supervisor")
+
+Progress = Callable[[str], None]
+
+
+class Supervisor:
+    """Use `start`, wait for whatever is to end it, then `drain`; and `stop` in any case.
+
+    log_level: of the workers. progress: told what the first workers are busy with before they are ready.
+    """
+
+    def __init__(self, config: Config, log_level: str, progress: Progress = lambda what: None) -> None:
+        self.config = config
+        self.readiness = Readiness("loading models")
+        self._log_level = log_level
+        self._progress = progress
+        self._ending = False
+        self._bound: BoundSocket | None = None
+        self._http: web.ServerRunner | None = None
+        self._crew: Crew | None = None
+
+    @property
+    def report(self) -> Report:
+        """Of what is served; once it has started."""
+        assert self._crew is not None
+        return self._crew.report
+
+    async def start(self) -> None:
+        """Binds and starts everything, and returns when every worker is ready. Raises ProblemsFound."""
+        self._http = await self._start_http()
+        self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
+        addresses = {"grpc": self._bound.address, "http": http.bound_address(self._http)}
+        listen = self.config.listen.model_copy(update=addresses)
+        self.config = self.config.model_copy(update={"listen": listen})
+        self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
+        await self._crew.start()
+
+    async def restart(self) -> None:
+        """Replaces every worker, one after the other, without a request that fails."""
+        assert self._crew is not None
+        log.info("restarting workers")
+        try:
+            await self._crew.restart()
+        except ProblemsFound as found:
+            for problem in found.problems:
+                log.error("not restarted: %s", problem)
+        else:
+            log.info("workers restarted")
+
+    async def drain(self) -> None:
+        """Readiness off; what is under way is finished, within 23 s."""
+        self._end("draining")
+        if self._crew is not None:
+            await self._crew.drain()
+
+    async def stop(self) -> None:
+        """Ends everything at once."""
+        self._end("stopped")
+        if self._crew is not None:
+            await self._crew.stop()
+        if self._http is not None:
+            await http.stop(self._http)
+        if self._bound is not None:
+            self._bound.close()
+
+    def snapshot(self) -> Snapshot:
+        """All counters of all workers, whatever has become of them."""
+        if self._crew is None:
+            return Snapshot()
+        return added(pour.snapshot(self._crew.region), self._crew.figures())
+
+    # ---- readiness: while any worker is ready
+
+    def _judge(self) -> None:
+        assert self._crew is not None
+        ready = self._crew.ready > 0
+        if ready != self.readiness.ready and not self._ending:
+            self.readiness.set(ready, "no worker is ready")
+
+    def _wait_for(self, what: str) -> None:
+        self._progress(what)
+        if not self.readiness.ready and not self._ending:
+            self.readiness.set(False, what)
+
+    def _end(self, reason: str) -> None:
+        self._ending = True
+        self.readiness.set(False, reason)
+
+    async def _start_http(self) -> web.ServerRunner:
+        state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot))
+        try:
+            return await http.start(self.config.listen.http, state)
+        except OSError as error:
+            raise ProblemsFound([cannot_listen(self.config.listen.http, "listen.http", error)]) from error

@@ -1,0 +1,119 @@
+"""A worker: one process of the data plane, started by a supervisor with what it inherits.
+
+`python -m proxy.server.worker SLOT REGION GRPC CHANNEL`: a slot of the region, and three descriptors. It lives as long
+as the channel does: a supervisor that has gone takes its workers with it, once they have finished what is under way.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import uvloop
+
+from native.region import Region
+from proxy.problem import ProblemsFound
+from proxy.server.app import Application, Inherited, running
+from proxy.server.bind import InheritedSocket
+from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Start
+from proxy.server.report import describe
+from proxy.telemetry.snapshot import Snapshot
+
+BEAT_SECONDS = 0.25
+# to finish in where the supervisor has gone and cannot say
+ORPHAN_SECONDS = 10.0
+
+log = logging.getLogger("modelward.worker")
+
+
+class Worker:
+    def __init__(self, slot: int, region: Region, channel: Channel) -> None:
+        self._slot = slot
+        self._region = region
+        self._channel = channel
+        self._said = ""
+        self._figures = Snapshot()
+
+    async def serve(self, start: Start, grpc: int) -> int:
+        """Until it is told to drain; 0, or 1 if it never could."""
+        config, loop = start.config, asyncio.get_running_loop()
+
+        def progress(what: str) -> None:  # called in the thread that opens models
+            loop.call_soon_threadsafe(self._channel.send, Loading(what))
+
+        inherited = Inherited(self._region, InheritedSocket(grpc, config.listen.grpc))
+        beating = loop.create_task(self._beat())
+        try:
+            async with running(config, progress, inherited) as application:
+                beating.cancel()
+                beating = loop.create_task(self._beat(application))
+                self._channel.send(Ready(describe(application)))
+                await application.drain(await self._told_to_drain())
+                self._publish(application)
+        except ProblemsFound as found:
+            self._channel.send(Failed(found.problems))
+            return 1
+        finally:
+            beating.cancel()
+        return 0
+
+    async def _told_to_drain(self) -> float:
+        """Waits; the seconds that it may take."""
+        terminated = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        by_signal = asyncio.ensure_future(terminated.wait())
+        by_message = asyncio.ensure_future(self._listen())
+        done, _ = await asyncio.wait((by_signal, by_message), return_when=asyncio.FIRST_COMPLETED)
+        for task in (by_signal, by_message):
+            task.cancel()
+        return by_message.result() if by_message in done else ORPHAN_SECONDS
+
+    async def _listen(self) -> float:
+        async for message in self._channel:
+            match message:
+                case Drain(seconds):
+                    return seconds
+        return ORPHAN_SECONDS
+
+    async def _beat(self, application: Application | None = None) -> None:
+        while True:
+            self._region.beat(time.monotonic_ns())
+            if application is not None:
+                self._publish(application)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _publish(self, application: Application) -> None:
+        figures = application.cold()
+        if figures != self._figures:
+            self._figures = figures
+            self._channel.send(Figures(figures))
+
+
+async def work(slot: int, region: int, grpc: int, channel: int) -> int:
+    """The process, from its first message to its end."""
+    talk = await Channel.over(socket.socket(fileno=channel))
+    start = cast(Start, await talk.receive())
+    logging.basicConfig(
+        level=start.log_level.upper(),
+        format=f"%(asctime)s %(levelname)s %(name)s [worker {slot}] %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+    code = await Worker(slot, Region.joined(region, slot), talk).serve(start, grpc)
+    await talk.close()
+    return code
+
+
+def main(arguments: Sequence[str]) -> int:
+    # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    slot, region, grpc, channel = map(int, arguments)
+    return int(uvloop.run(work(slot, region, grpc, channel)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

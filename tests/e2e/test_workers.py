@@ -1,0 +1,154 @@
+"""A supervisor and its workers: one truth over all of them, also when they die, hang or are told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from tests import models
+from tests.e2e.messages import Stub, request
+from tests.support import ServerProcess, serve_process, wait_until
+
+ROW = request("add", {"x": np.ones((1, 4), np.float32)})
+RETRYING = {"grpc.enable_retries": 1, "grpc.service_config": """{"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": 5, "initialBackoff": "0.02s", "maxBackoff": "0.5s", "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return models.repository(
+        tmp_path_factory.mktemp("workers"), {"add": models.add_one(), "slow": models.slow_loop(20_000)}
+    )
+
+
+@pytest.fixture
+def two(repository: Path) -> Iterator[ServerProcess]:
+    with serve_process(repository, "--set", "workers=2") as running:
+        yield running
+
+
+def sockets(pid: int) -> int:
+    """Connections and listeners that a process holds."""
+    return sum(os.readlink(entry).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+class Load:
+    """Clients that ask one thing after the other, each on a connection of its own, until they are told to stop."""
+
+    def __init__(self, address: str, clients: int, **options: object) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(address, options)) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _ask(self, address: str, options: dict[str, object]) -> None:
+        with Stub(address, **options) as stub:
+            while not self._over.is_set():
+                try:
+                    stub.infer(ROW)
+                except grpc.RpcError as error:
+                    with self._lock:
+                        self.failures.append(f"{error.code()} {error.details()}")
+                else:
+                    with self._lock:
+                        self.answered += 1
+
+
+def test_figures_are_the_sum_over_workers_and_survive_them(two: ServerProcess) -> None:
+    with Stub(two.grpc) as one, Stub(two.grpc) as other:
+        for stub in (one, other, one, other):
+            stub.infer(ROW)
+    counted = two.metric("modelward_requests_total", model="add", code="OK")
+    assert counted == 4
+    for _ in range(6):
+        before = two.workers()
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda before=before: set(two.workers()) != set(before) and len(two.workers()) == 2, "another", 5)  # type: ignore[misc]
+        with Stub(two.grpc, **RETRYING) as stub:
+            stub.infer(ROW)
+            counted += 1
+            assert two.metric("modelward_requests_total", model="add", code="OK") == counted
+            assert stub.statistics("add").inference_stats.success.count == counted
+    assert two.terminate() == 0
+
+
+def test_a_client_that_retries_notices_nothing_of_a_worker_that_is_killed(two: ServerProcess) -> None:
+    with Load(two.grpc, 4, **RETRYING) as load:
+        wait_until(lambda: load.answered > 50, "load")
+        for _ in range(3):
+            killed, before = two.workers()[0], load.answered
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda killed=killed: killed not in two.workers() and len(two.workers()) == 2, "another", 5)  # type: ignore[misc]
+            wait_until(lambda before=before: load.answered > before + 100, "answers")  # type: ignore[misc]
+    assert load.failures == []
+
+
+def test_what_a_dead_worker_had_in_flight_is_not_in_flight_any_more(repository: Path) -> None:
+    slow = request("slow", {"x": np.ones((256, 4), np.float32)})
+    with serve_process(repository) as running, Stub(running.grpc) as stub:
+        futures = [stub.future(slow) for _ in range(20)]
+        wait_until(lambda: running.metric("modelward_inflight") == 20, "requests under way")
+        os.kill(running.workers()[0], signal.SIGKILL)
+        wait_until(lambda: running.metric("modelward_inflight") == 0, "nothing to be in flight")
+        assert {future.code() for future in futures} == {grpc.StatusCode.UNAVAILABLE}
+        assert running.metric("nv_inference_pending_request_count", model="slow") == 0
+        wait_until(lambda: running.page("/readyz")[0] == 200, "its replacement")
+        assert running.metric("modelward_connections") <= 1
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(two: ServerProcess) -> None:
+    hung = two.workers()[0]
+    os.kill(hung, signal.SIGSTOP)
+    wait_until(lambda: hung not in two.workers() and len(two.workers()) == 2, "another", 10)
+    assert any("hangs" in line for line in two.output)
+    assert two.page("/readyz")[0] == 200
+
+
+def test_a_limit_holds_over_all_workers_whatever_the_spread_of_connections(repository: Path) -> None:
+    seconds, rate, burst = 4.0, 300, 30
+    limit = f"limits.total={{rate: {rate}/s, burst: {burst}}}"
+    with serve_process(repository, "--set", "workers=2", "--set", limit) as running:
+        began = time.monotonic()
+        with Load(running.grpc, 6) as load:
+            threading.Event().wait(seconds)
+        took = time.monotonic() - began
+        assert {failure.split()[0] for failure in load.failures} == {"StatusCode.RESOURCE_EXHAUSTED"}
+        assert load.answered == pytest.approx(burst + rate * took, rel=0.03)
+        assert running.metric("modelward_requests_total", code="OK") == load.answered
+
+
+def test_workers_end_when_their_supervisor_has_gone(two: ServerProcess) -> None:
+    workers = two.workers()
+    two.process.kill()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "the workers to end")
+
+
+def test_a_model_that_cannot_be_opened_is_told_and_no_worker_is_left(tmp_path: Path) -> None:
+    root = models.repository(tmp_path, {"add": models.add_one()})
+    with serve_process(root) as running:
+        (root / "add" / "1" / "model.onnx").write_bytes(b"nothing that can be opened")
+        os.kill(running.workers()[0], signal.SIGKILL)
+        wait_until(lambda: any("cannot start" in line for line in running.output), "the reason in the log")
+        assert running.page("/readyz")[0] == 503
+        (root / "add" / "1" / "model.onnx").write_bytes(models.add_one())
+        wait_until(lambda: running.page("/readyz")[0] == 200, "a worker that starts")
