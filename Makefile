@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through attack clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -68,6 +68,9 @@ hedge: $(VENV)/.tested
 
 through: $(VENV)/.tested
 	$(PY) -m loadtests.through $(THROUGH)
+
+attack: $(VENV)/.tested
+	$(PY) -m loadtests.attack all $(ATTACK)
 
 slow: $(VENV)/.tested
 	$(PY) -m loadtests.slow $(SLOW)

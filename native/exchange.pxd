@@ -5,6 +5,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from native.client cimport mw_client
+from native.conduct cimport PARTINGS, mw_conduct
 from native.deadline cimport mw_timer
 from native.identity cimport Identity
 from native.nghttp2 cimport nghttp2_session
@@ -113,7 +114,9 @@ cdef struct Conn:
     int64_t opened
     int64_t active                # ns; last read
     int64_t stalled               # ns; since when paused
-    int64_t faults                # ns; when the resets that its errors have cost us are forgotten (GCRA)
+    int64_t progress              # ns; when a message last came whole, or an answer was taken whole
+    mw_conduct conduct            # what its client has cost us
+    uint8_t parting               # enum Parting: why it is being closed
     uint64_t peer                 # keys of the peer's budgets
     uint64_t identity             # anonymous clients are known by their address
     bint trusted                  # a proxy whose word on addresses counts
@@ -161,6 +164,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     uint32_t proxy_count
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
+    uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow
 
 cdef enum Phase:
     PHASE_NEW = 0

@@ -31,6 +31,7 @@ cdef extern from "zlib.h" nogil:
 
 cdef enum:
     GZIP_ONLY = 16 + 15           # windowBits: a gzip wrapper, no zlib one
+    GZIP_LEAST = 18               # bytes of header and trailer
     RATIO = 100                   # a message may not inflate to more than this times its size
     RATIO_FREE = 65536            # below this size the ratio does not matter
     DETAILS = 3 * VERDICT_TEXT
@@ -126,16 +127,23 @@ cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nog
 cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil:
     """Replaces a gzip message by its contents. 0 done, -1 not gzip, -2 over the limit or the ratio, -3 no memory.
 
-    Memory is taken as output appears, never more than the limit: a bomb costs what it is refused at.
+    The trailer says how long the contents are (RFC 1952, ISIZE): a bomb that is honest about it is refused before it costs
+    anything, one that is not where its contents get longer than it said. Memory is taken as output appears.
     """
     cdef z_stream z
     cdef Buffer out
     cdef int state = Z_OK
     cdef size_t allowed = limit
+    cdef uint32_t said            # little-endian, as every machine that this is compiled for
     if message.size * RATIO > RATIO_FREE:
         allowed = min(limit, message.size * RATIO)
     else:
         allowed = min(limit, <size_t>RATIO_FREE)
+    if message.size < GZIP_LEAST or message.data[0] != 0x1f or message.data[1] != 0x8b:
+        return -1
+    memcpy(&said, message.data + message.size - sizeof(said), sizeof(said))
+    if said > allowed:
+        return -2
     memset(&z, 0, sizeof(z))
     memset(&out, 0, sizeof(out))
     if inflateInit2(&z, GZIP_ONLY) != Z_OK:
@@ -144,10 +152,10 @@ cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil:
     z.avail_in = <unsigned int>message.size
     while state == Z_OK:
         if out.size == out.capacity:
-            if out.size > allowed:
+            if out.size > said:
                 break
-            # one byte over what is allowed tells "exactly full" from "too much"
-            if buffer_reserve(&out, min(max(4 * message.size, 2 * out.capacity, <size_t>1024), allowed + 1)) < 0:
+            # one byte over what is said tells "exactly full" from "too much"
+            if buffer_reserve(&out, min(max(4 * message.size, 2 * out.capacity, <size_t>1024), <size_t>said + 1)) < 0:
                 inflateEnd(&z)
                 buffer_free(&out)
                 return -3
@@ -160,9 +168,6 @@ cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil:
         elif state == Z_OK and z.avail_in == 0 and z.avail_out > 0:
             state = Z_BUF_ERROR       # the stream wants more than the message holds
     inflateEnd(&z)
-    if out.size > allowed:
-        buffer_free(&out)
-        return -2
     if state != Z_STREAM_END or z.avail_in != 0:
         buffer_free(&out)
         return -1

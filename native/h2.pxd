@@ -12,15 +12,19 @@ cdef class Listener:
     cdef readonly Limiter limiter
     cdef Region region
     cdef Limiter arrivals                 # new connections per peer; None for no limit
-    cdef readonly object connections      # set of Connection
-    cdef dict peers                       # key -> open connections
+    cdef Limiter resets                   # streams reset before their time, per peer
+    cdef readonly object connections      # OrderedDict of Connection, the next to be looked at for idleness first
+    cdef dict peers                       # key -> likewise, of one peer
+    cdef list last_peers                  # by enum Parting: the last peer that it happened to
     cdef public int max_connections
     cdef public int max_per_peer
     cdef bint trusts_unix                 # whoever reaches our Unix socket is a trusted proxy
     cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
     cdef object read_view                 # memoryview of read_buffer
     cdef uint8_t *write_buffer            # owned; shared likewise
-    cdef bint admit(self, Connection connection, bytes key) except -1
+    cdef int admit(self, Connection connection, bytes key) except -1
+    cdef bint make_room(self, object connections) except -1
+    cdef int note(self, Connection connection, int why) except -1
     cdef int forget(self, Connection connection) except -1
 
 cdef class Connection:
@@ -29,6 +33,8 @@ cdef class Connection:
     cdef object transport                 # None after connection_lost
     cdef bint arrived                     # counted in the listener's limits, which forget gives back
     cdef str peer_name
+    cdef public object handshake          # task of the TLS handshake under way; None for none
+    cdef int make_way(self) except -1
     cdef bytes peer_key                   # of the peer's budgets: its address, or its network where it has many
 
 cdef void flush_all(Wire *wire) noexcept

@@ -9,8 +9,14 @@ from libc.string cimport memcpy
 
 import asyncio
 import ipaddress
+from collections import OrderedDict
 
 from native.client cimport mw_client_done, mw_client_write
+from native.conduct cimport (
+    MW_RESET_BURST, MW_RESET_FAULT, PARTING_FRAMES, PARTING_FULL, PARTING_HANDSHAKE, PARTING_HEADERS,
+    PARTING_IDLE, PARTING_NONE, PARTING_PEER_FULL, PARTING_PEER_RATE, PARTING_PEER_RESETS, PARTING_PROTOCOL,
+    PARTING_RESETS, PARTING_ROOM, PARTING_SLOW, PARTING_STALLED, PARTINGS, PARTINGS_BEFORE, mw_conduct_init, mw_conduct_read,
+    mw_conduct_request, mw_conduct_reset, mw_conduct_resets, parting_name)
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
@@ -22,7 +28,7 @@ from native.nghttp2 cimport *
 from native.region cimport Region
 from native.stream cimport (
     STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
-from native.verdict cimport REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
+from native.verdict cimport REASON_HEADERS_TOO_LARGE, REASON_SLOW_REQUEST, REASON_UNSUPPORTED_ENCODING
 
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t send(int, const void *, size_t, int)
@@ -34,20 +40,47 @@ cdef extern from "clock.h" nogil:
     int64_t mw_now_ns()
 
 cdef enum:
-    ARRIVAL_KEYS = 65536          # peers whose new connections are counted
+    PEER_KEYS = 65536             # peers whose new connections and whose resets are counted
     READ_SIZE = 262144
     WRITE_SIZE = 262144
     QUEUE_CAP = 1048576           # bytes towards one slow client before it is read no more
     HEADER_BYTES = 16384          # decoded, names and values and 32 each, as HPACK counts
     HEADER_COUNT = 100
+    HEADER_PATIENCE = 4           # a request of so many times either is answered; a block that goes on ends its connection
     STREAM_WINDOW = 262144
     CONNECTION_WINDOW = 1048576
-    RESET_BURST = 1000            # client resets per connection, as nghttp2 limits them (CVE-2023-44487)
-    RESET_RATE = 33
-    FAULT_BURST = 100             # resets that a client's errors make us send, likewise (CVE-2025-8671)
+    PEER_RESET_RATE = 500         # over all connections of a peer; conduct.h has those of one
+    PEER_RESET_BURST = 5000
+    PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
+    IDLE_SAMPLE = 128             # connections looked at to find the oldest idle one
+    TOO_MANY_CONTINUATIONS = -905  # NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which releases before 1.61 do not name
 
 cdef int64_t SECOND = 1000000000
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
+cdef int64_t GOODBYE = 5 * SECOND  # until a client that does not take the last bytes is cut off
+
+
+# ---- connections that have to go -----------------------------------------------------------------------------
+
+cdef void part(Conn *c, int why, uint32_t error) noexcept:
+    """GOAWAY, and the end of the connection once that is written; the first reason counts."""
+    cdef Connection connection = <Connection>c.owner
+    if c.parting == PARTING_NONE:
+        c.parting = why
+        connection.listener.note(connection, why)
+    nghttp2_session_terminate_session(c.session, error)
+    mark(c)
+
+
+cdef void count_resets(Conn *c, int weight) noexcept:
+    """nghttp2 limits the resets that a client sends; those that it makes us send cost as much, and so do its others'."""
+    cdef Limiter resets = (<Connection>c.owner).listener.resets
+    cdef int64_t retry = 0, now = c.wire.now
+    if mw_conduct_reset(&c.conduct, weight, now):
+        part(c, PARTING_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
+    elif (resets.admit(c.peer, 0, NULL, weight, now, &retry) != MW_ADMITTED
+            and mw_conduct_resets(&c.conduct, now) > PEER_RESET_OWN):
+        part(c, PARTING_PEER_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
 
 
 # ---- callbacks of nghttp2: they return codes, never exceptions ------------------------------------------------
@@ -67,28 +100,46 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, 
     return 0
 
 
+cdef bint oversize(const Stream *s, uint32_t times) noexcept:
+    return s.headers > times * HEADER_COUNT or s.header_bytes > times * HEADER_BYTES
+
+
+cdef int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                           const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
+    """nghttp2 would leave the field out and go on: an authorization that is not there is worse than a request that is not."""
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+
+
 cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
                    const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
     cdef Conn *c = <Conn *>user
-    cdef Stream *s
-    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
-        return 0
-    s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
+    cdef Stream *s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
     if s == NULL:
         return 0
     s.headers += 1
     s.header_bytes += <uint32_t>(name_size + value_size + 32)
-    if s.headers > HEADER_COUNT or s.header_bytes > HEADER_BYTES:
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+    if oversize(s, 1):
+        # a table's entry costs one byte to name, and a block may go on: only so much of it is decoded
+        if oversize(s, HEADER_PATIENCE):
+            part(c, PARTING_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+            return NGHTTP2_ERR_CALLBACK_FAILURE
+        return 0
+    if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
+        return 0
     if read_header(s, name, name_size, value, value_size, c.wire.keep_metadata) < 0:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     return 0
 
 
-cdef void on_request_headers(Conn *c, Stream *s) noexcept:
+cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
     cdef nghttp2_nv nv[1]
     cdef Wire *wire = c.wire
     s.entered = wire.now
+    if oversize(s, 1):
+        count_resets(c, MW_RESET_FAULT)
+        refuse_for(s, REASON_HEADERS_TOO_LARGE, "the request's metadata is over 16384 bytes or 100 fields")
+        return
+    mw_conduct_request(&c.conduct, block)
     if not s.is_post or not s.content_type_seen:
         # not gRPC: plain HTTP status, as gRPC's own servers answer
         s.finished = True
@@ -116,11 +167,13 @@ cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *us
         if s == NULL:
             return 0
         if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
-            on_request_headers(c, s)
+            on_request_headers(c, s, frame.hd.length)
         if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
             end_request(s)
     elif frame.hd.type == NGHTTP2_SETTINGS and not frame.hd.flags & NGHTTP2_FLAG_ACK:
         c.handshaken = True
+    elif frame.hd.type == NGHTTP2_RST_STREAM and nghttp2_session_get_stream_user_data(session, frame.hd.stream_id) != NULL:
+        count_resets(c, 1)
     return 0
 
 
@@ -140,19 +193,13 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
     return 0
 
 
-cdef void count_fault(Conn *c) noexcept:
-    """nghttp2 limits the resets that a client sends; those that it makes us send cost as much."""
-    c.faults = max(c.faults, c.wire.now) + SECOND // RESET_RATE
-    if c.faults - c.wire.now > FAULT_BURST * (SECOND // RESET_RATE):
-        nghttp2_session_terminate_session(c.session, NGHTTP2_ENHANCE_YOUR_CALM)
-
-
 cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
     """An answer has ended before its request has: the rest of the request is not wanted.
 
     Only now: a reset that is submitted any earlier overtakes the status, for nghttp2 drops what a closing stream still
     has to send. Writing happens at the end of a tick, so a request that ends in the tick that refused it is spared.
     """
+    cdef Conn *c = <Conn *>user
     cdef Stream *s
     if frame.hd.type == NGHTTP2_HEADERS and frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
         s = <Stream *>nghttp2_session_get_stream_user_data(session, frame.hd.stream_id)
@@ -160,7 +207,9 @@ cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *use
             nghttp2_submit_rst_stream(session, 0, s.id, NGHTTP2_NO_ERROR)
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code not in (
             NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM):
-        count_fault(<Conn *>user)  # one stream too many is refused before it costs anything, and may be honest
+        count_resets(c, MW_RESET_FAULT)  # one stream too many is refused before it costs anything, and may be honest
+    elif frame.hd.type == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and c.parting == PARTING_NONE:
+        part(c, PARTING_PROTOCOL, frame.goaway.error_code)
     return 0
 
 
@@ -179,6 +228,7 @@ if nghttp2_session_callbacks_new(&CALLBACKS) != 0 or nghttp2_option_new(&OPTIONS
     raise MemoryError
 nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
 nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
+nghttp2_session_callbacks_set_on_invalid_header_callback(CALLBACKS, on_invalid_header)
 nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame)
 nghttp2_session_callbacks_set_on_data_chunk_recv_callback(CALLBACKS, on_chunk)
 nghttp2_session_callbacks_set_on_frame_send_callback(CALLBACKS, on_sent)
@@ -186,7 +236,8 @@ nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
 nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
 nghttp2_option_set_no_closed_streams(OPTIONS, 1)
 nghttp2_option_set_max_outbound_ack(OPTIONS, 256)
-nghttp2_option_set_stream_reset_rate_limit(OPTIONS, RESET_BURST, RESET_RATE)
+# its own limiter of resets, which answers INTERNAL_ERROR, stays behind ours
+nghttp2_option_set_stream_reset_rate_limit(OPTIONS, 2 * MW_RESET_BURST, 100)
 
 
 def nghttp2_release() -> str:
@@ -290,7 +341,7 @@ cdef void close_soon(Conn *c) noexcept:
     cdef Connection connection = <Connection>c.owner
     if not c.closing:
         c.closing = True
-        watch(c, c.wire.now + c.wire.stall_timeout)
+        watch(c, c.wire.now + min(c.wire.stall_timeout, GOODBYE))
         # closed with something unread, a socket takes back even what it had sent: the client would miss the GOAWAY
         if c.wire.draining and c.fd >= 0:
             connection.transport.write_eof()
@@ -307,16 +358,24 @@ cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
     return now - s.entered > wire.request_timeout
 
 
-cdef void check_streams(Conn *c, int64_t now) noexcept:
+cdef int check_streams(Conn *c, int64_t now) noexcept:
+    """Gives up streams that do not move; why the connection has to go, where nothing else moved on it meanwhile."""
     cdef Stream *s = c.streams
     cdef Stream *after
+    cdef int why = PARTING_NONE
     while s != NULL:
         after = s.next
-        if s.method == METHOD_REFUSED or s.finished:
+        if s.method == METHOD_REFUSED or s.finished or s.out.size > s.out_sent:
             # its answer is ready, and the client takes none of it
             if now - s.active > c.wire.stall_timeout:
+                if c.progress <= s.active:
+                    why = PARTING_STALLED
+                count_resets(c, MW_RESET_FAULT)
                 reset(s, NGHTTP2_CANCEL)
         elif overdue(s, c.wire, now):
+            if c.progress <= s.entered:
+                why = PARTING_SLOW
+            count_resets(c, MW_RESET_FAULT)
             if s.method == METHOD_NONE:
                 reset(s, NGHTTP2_CANCEL)
             else:
@@ -324,6 +383,7 @@ cdef void check_streams(Conn *c, int64_t now) noexcept:
         elif now - s.active > c.wire.idle_stream_timeout:
             reset(s, NGHTTP2_CANCEL)
         s = after
+    return why
 
 
 cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
@@ -331,17 +391,29 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
     cdef Conn *c = <Conn *>timer
     cdef Connection connection = <Connection>c.owner
     cdef Wire *wire = c.wire
+    cdef int why = PARTING_NONE
     if c.session == NULL:
         return
     wire.now = now
-    if c.closing or (not c.handshaken and now - c.opened >= wire.handshake_timeout) or (
-            c.paused and now - c.stalled >= wire.stall_timeout):
+    if not c.closing and not c.handshaken and now - c.opened >= wire.handshake_timeout:
+        why = PARTING_HANDSHAKE
+    elif not c.closing and c.paused and now - c.stalled >= wire.stall_timeout:
+        why = PARTING_STALLED
+    if c.closing or why != PARTING_NONE:
+        if why != PARTING_NONE and c.parting == PARTING_NONE:
+            c.parting = why
+            connection.listener.note(connection, why)
         connection.transport.abort()
         return
-    check_streams(c, now)
-    if c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
-        nghttp2_session_terminate_session(c.session, NGHTTP2_NO_ERROR)
-        mark(c)
+    why = check_streams(c, now)
+    if why != PARTING_NONE:
+        flush(c)                  # a session that is being terminated sends nothing but its GOAWAY
+        if c.session == NULL or c.closing:
+            return
+        part(c, why, NGHTTP2_ENHANCE_YOUR_CALM)
+        watch(c, now + SECOND)
+    elif c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
+        part(c, PARTING_IDLE, NGHTTP2_NO_ERROR)
         watch(c, now + SECOND)    # until it is written, and the connection closes
     elif not c.handshaken:
         watch(c, c.opened + wire.handshake_timeout)
@@ -375,6 +447,7 @@ cdef class Connection:
         """
         cdef Conn *c = &self.conn
         cdef bytes key, whole
+        cdef int why
         if isinstance(name, tuple):
             address = ipaddress.ip_address(name[0].partition("%")[0])
             address = getattr(address, "ipv4_mapped", None) or address
@@ -389,8 +462,13 @@ cdef class Connection:
             c.trusted = self.listener.trusts_unix
         self.peer_key = key
         c.wire.now = mw_now_ns()
-        self.arrived = self.listener.admit(self, key)
-        if self.arrived:
+        c.opened = c.wire.now
+        c.active = c.wire.now
+        why = self.listener.admit(self, key)
+        self.arrived = why == PARTING_NONE
+        if not self.arrived:
+            self.listener.note(self, why)
+        else:
             c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
             c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
         return self.arrived
@@ -408,8 +486,11 @@ cdef class Connection:
         if not self.arrived and not self.arrive(transport.get_extra_info("peername")):
             transport.abort()
             return
-        c.opened = wire.now
+        c.opened = wire.now       # anew: a TLS handshake had a time of its own
         c.active = wire.now
+        c.progress = wire.now
+        self.handshake = None
+        mw_conduct_init(&c.conduct, wire.now)
         if transport.get_extra_info("sslcontext") is None:
             socket = transport.get_extra_info("socket")
             c.fd = socket.fileno() if socket is not None else -1
@@ -437,13 +518,23 @@ cdef class Connection:
     def buffer_updated(self, Py_ssize_t size):
         cdef Conn *c = &self.conn
         cdef Wire *wire = c.wire
+        cdef ssize_t bad
         if c.session == NULL or c.closing:
             return
         wire.now = mw_now_ns()
         c.active = wire.now
         mark(c)
-        if nghttp2_session_mem_recv(c.session, self.listener.read_buffer, size) < 0:
-            nghttp2_session_terminate_session(c.session, NGHTTP2_PROTOCOL_ERROR)
+        if mw_conduct_read(&c.conduct, self.listener.read_buffer, size, wire.now):
+            bad = NGHTTP2_ERR_FLOODED
+        else:
+            bad = nghttp2_session_mem_recv(c.session, self.listener.read_buffer, size)
+        if bad < 0:
+            if bad == NGHTTP2_ERR_FLOODED:
+                part(c, PARTING_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM)
+            elif bad == TOO_MANY_CONTINUATIONS:
+                part(c, PARTING_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+            else:
+                part(c, PARTING_PROTOCOL, NGHTTP2_PROTOCOL_ERROR)
             flush_all(wire)
             if self.transport is not None:
                 close_soon(c)
@@ -507,6 +598,17 @@ cdef class Connection:
                                       NGHTTP2_NO_ERROR, NULL, 0)
             mark(&self.conn)
 
+    cdef int make_way(self) except -1:
+        """Idle, and another needs its place."""
+        if self.conn.session != NULL:
+            part(&self.conn, PARTING_ROOM, NGHTTP2_NO_ERROR)
+            flush(&self.conn)
+            return 0
+        self.listener.note(self, PARTING_ROOM)
+        if self.handshake is not None:
+            self.handshake.cancel()
+        return 0
+
     def abort(self):
         """Closes at once, whatever is under way."""
         if self.transport is not None:
@@ -536,8 +638,11 @@ cdef class Listener:
         if self.read_buffer == NULL or self.write_buffer == NULL:
             raise MemoryError
         self.read_view = PyMemoryView_FromMemory(<char *>self.read_buffer, READ_SIZE, PyBUF_WRITE)
-        self.connections = set()
+        self.connections = OrderedDict()
         self.peers = {}
+        self.last_peers = [""] * <int>PARTINGS
+        self.resets = Limiter(PEER_KEYS, region=self.region, name="resets")
+        self.resets.set_peer(PEER_RESET_RATE, PEER_RESET_BURST)
 
     def __dealloc__(self):
         free(self.wire.proxies)
@@ -555,7 +660,7 @@ cdef class Listener:
 
     def set_arrivals(self, double per_second):
         """New connections of one peer address: a rate, and a second's worth at once."""
-        self.arrivals = Limiter(ARRIVAL_KEYS, region=self.region, name="arrivals")
+        self.arrivals = Limiter(PEER_KEYS, region=self.region, name="arrivals")
         self.arrivals.set_peer(per_second, max(<int>per_second, 1))
 
     def set_proxies(self, list networks not None, bint unix):
@@ -574,31 +679,67 @@ cdef class Listener:
         self.wire.idle_connection_timeout = idle_connection
         self.wire.stall_timeout = stalled
 
-    cdef bint admit(self, Connection connection, bytes key) except -1:
-        cdef int of_peer = self.peers.get(key, 0)
+    def partings(self) -> dict:
+        """Connections refused and closed since the start, by why, and the last peer of each: {why: (count, peer)}."""
+        return {parting_name(i).decode(): (self.wire.partings[i], self.last_peers[i])
+                for i in range(1, <int>PARTINGS) if i != PARTINGS_BEFORE}
+
+    cdef int note(self, Connection connection, int why) except -1:
+        self.wire.partings[why] += 1
+        self.last_peers[why] = connection.peer_name
+        return 0
+
+    cdef int admit(self, Connection connection, bytes key) except -1:
+        """PARTING_NONE, or why there is no place for it."""
         cdef int64_t retry = 0
+        of_peer = self.peers.get(key, ())
         if self.arrivals is not None and self.arrivals.admit(
-                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now, &retry) != MW_ADMITTED:
-            return False
-        if self.wire.connections >= <uint32_t>self.max_connections or of_peer >= self.max_per_peer:
-            return False
-        self.peers[key] = of_peer + 1
-        self.connections.add(connection)
+                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now,
+                &retry) != MW_ADMITTED:
+            return PARTING_PEER_RATE
+        if len(of_peer) >= self.max_per_peer and not self.make_room(of_peer):
+            return PARTING_PEER_FULL
+        if self.wire.connections >= <uint32_t>self.max_connections and not self.make_room(self.connections):
+            return PARTING_FULL
+        self.peers.setdefault(key, OrderedDict())[connection] = None
+        self.connections[connection] = None
         self.wire.connections += 1
         self.region.own.connections = self.wire.connections
+        return PARTING_NONE
+
+    cdef bint make_room(self, object connections) except -1:
+        """Closes the oldest idle connection: first of those that never spoke, then of those that never asked for anything.
+
+        Of a sample that goes round, so that a full house costs newcomers no more than a small one.
+        """
+        cdef Connection connection, oldest = None
+        cdef int rank, lowest = 3
+        for _ in range(min(len(connections), <int>IDLE_SAMPLE)):
+            connection = next(iter(connections))
+            connections.move_to_end(connection)
+            if connection.conn.open_streams or connection.conn.closing:
+                continue
+            rank = 0
+            if connection.conn.handshaken:
+                rank = 2 if nghttp2_session_get_last_proc_stream_id(connection.conn.session) else 1
+            if rank < lowest or (rank == lowest and connection.conn.active < oldest.conn.active):
+                lowest = rank
+                oldest = connection
+        if oldest is None:
+            return False
+        self.forget(oldest)
+        oldest.make_way()
         return True
 
     cdef int forget(self, Connection connection) except -1:
-        cdef int of_peer
         if connection not in self.connections:
             return 0
-        self.connections.discard(connection)
+        del self.connections[connection]
         self.wire.connections -= 1
         self.region.own.connections = self.wire.connections
-        of_peer = self.peers[connection.peer_key] - 1
-        if of_peer:
-            self.peers[connection.peer_key] = of_peer
-        else:
+        of_peer = self.peers[connection.peer_key]
+        del of_peer[connection]
+        if not of_peer:
             del self.peers[connection.peer_key]
         return 0
 

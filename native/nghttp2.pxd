@@ -23,8 +23,12 @@ cdef extern from "nghttp2/nghttp2.h":
     ctypedef struct nghttp2_rst_stream:
         nghttp2_frame_hd hd
         uint32_t error_code
+    ctypedef struct nghttp2_goaway:
+        nghttp2_frame_hd hd
+        uint32_t error_code
     ctypedef union nghttp2_frame:
         nghttp2_frame_hd hd
+        nghttp2_goaway goaway
         nghttp2_rst_stream rst_stream
         nghttp2_headers headers
     ctypedef struct nghttp2_nv:
@@ -49,6 +53,7 @@ cdef extern from "nghttp2/nghttp2.h":
         NGHTTP2_HEADERS
         NGHTTP2_RST_STREAM
         NGHTTP2_SETTINGS
+        NGHTTP2_GOAWAY
         NGHTTP2_FLAG_NONE
         NGHTTP2_FLAG_END_STREAM
         NGHTTP2_FLAG_ACK
@@ -59,6 +64,7 @@ cdef extern from "nghttp2/nghttp2.h":
         NGHTTP2_ERR_DEFERRED
         NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
         NGHTTP2_ERR_CALLBACK_FAILURE
+        NGHTTP2_ERR_FLOODED
         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
         NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
         NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
@@ -84,6 +90,7 @@ cdef extern from "nghttp2/nghttp2.h":
     void nghttp2_session_callbacks_set_on_begin_headers_callback(
         nghttp2_session_callbacks *, nghttp2_on_begin_headers_callback)
     void nghttp2_session_callbacks_set_on_header_callback(nghttp2_session_callbacks *, nghttp2_on_header_callback)
+    void nghttp2_session_callbacks_set_on_invalid_header_callback(nghttp2_session_callbacks *, nghttp2_on_header_callback)
     void nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
         nghttp2_session_callbacks *, nghttp2_on_data_chunk_recv_callback)
     void nghttp2_session_callbacks_set_on_stream_close_callback(

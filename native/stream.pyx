@@ -5,6 +5,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
+from native.conduct cimport mw_conduct_message, mw_conduct_sent
 from native.exchange cimport (
     ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
 from native.grpc cimport buffer_free, buffer_reserve, deflate_message, ending_clear, ending_of, inflate_message
@@ -141,8 +142,11 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
         memcpy(to, s.out.data + s.out_sent, n)
         s.out_sent += n
         s.active = s.conn.wire.now
+        mw_conduct_sent(&s.conn.conduct, n)
     if s.out_sent < s.out.size:
         return n
+    if n:
+        s.conn.progress = s.conn.wire.now
     s.out.size = 0
     s.out_sent = 0
     if s.out.capacity > KEEP_BYTES:
@@ -221,6 +225,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         reset(s, NGHTTP2_INTERNAL_ERROR)
         return
     s.active = s.conn.wire.now
+    mw_conduct_message(&s.conn.conduct)
     if not s.answered:
         begin_answer(s, NULL)
     elif s.deferred:
@@ -351,12 +356,14 @@ cdef bint end_message(Stream *s) noexcept:
             return False
         if bad == -2:
             refuse_size(s, REASON_INFLATED_TOO_LARGE,
-                        "gzip message inflates beyond %zu bytes or to more than 100 times its size", limit)
+                        "gzip message says that it inflates beyond %zu bytes or to more than 100 times its size", limit)
             return False
         if bad == -3:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
             return False
     s.messages += 1
+    s.conn.progress = wire.now
+    mw_conduct_message(&s.conn.conduct)
     if s.method == METHOD_INFER:
         s.whole = True            # a unary request is complete with END_STREAM, not before
     else:

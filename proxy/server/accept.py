@@ -115,6 +115,7 @@ class TlsAcceptor:
                 accepted.close()
                 continue
             handshake = self._loop.create_task(self._shake_hands(accepted, connection))
+            connection.handshake = handshake
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 

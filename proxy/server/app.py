@@ -38,8 +38,9 @@ from proxy.server.tls import LiveMaterial
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
-from proxy.telemetry.pour import snapshot, statistics
-from proxy.telemetry.snapshot import Snapshot
+from proxy.telemetry.partings import PartingLog
+from proxy.telemetry.pour import partings, snapshot, statistics
+from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Application:
         self._wheel: Wheel | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.anomalies = AnomalyLog()
+        self.partings = PartingLog()
         self._remotes = Remotes(config, waiting=lambda reason: self.readiness.set(False, reason))
         self._keepers: list[Keeper] = []
 
@@ -196,9 +198,10 @@ class Application:
         return added(snapshot(self.region), self.cold())
 
     def cold(self) -> Snapshot:
-        """What is counted elsewhere than in the region: the figures of upstreams, TLS and access."""
+        """What is counted elsewhere than in the region: the figures of upstreams, connections, TLS and access."""
         return replace(
             self._remotes.figures(),
+            partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
             tls=self._listening.figures() if isinstance(self._listening, TlsAcceptor) else None,
             access=self.gate.figures() if self.gate is not None else None,
         )
@@ -256,6 +259,8 @@ class Application:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             self.collect_anomalies(profiles)
+            if self.server is not None:
+                self.partings.take(self.server.listener.partings())
 
     def collect_anomalies(self, profiles: dict[tuple[str, str], Profile | None] | None = None) -> None:
         """Fetches the data plane's anomaly events and logs them."""

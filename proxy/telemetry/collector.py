@@ -62,6 +62,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
+    yield from _partings(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
     yield from _per_version(snapshot)
@@ -78,6 +79,16 @@ def _workers(snapshot: Snapshot) -> Iterator[Family]:
         restarts.add((reason,), count)
     yield Family("modelward_workers", "gauge", "Workers that take requests", rows=[((), workers.ready)])
     yield restarts
+
+
+def _partings(snapshot: Snapshot) -> Iterator[Family]:
+    refused = Family("modelward_connections_refused", "counter", "Connections refused when they came", ("reason",))
+    closed = Family("modelward_connections_closed", "counter", "Connections closed by this server", ("reason",))
+    for why, count in snapshot.partings.refused.items():
+        refused.add((why,), count)
+    for why, count in snapshot.partings.closed.items():
+        closed.add((why,), count)
+    yield from (refused, closed)
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

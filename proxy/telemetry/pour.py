@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from native import figures
+from native.conduct import CLOSED, REFUSED
 from native.histogram import BOUNDS
 from native.region import Region
 from proxy.models.catalog import BatchStatistics, Statistics
@@ -16,11 +17,13 @@ from proxy.telemetry.snapshot import (
     EndpointSnapshot,
     Histogram,
     ModelSnapshot,
+    PartingSnapshot,
     Snapshot,
     VersionSnapshot,
 )
 
 if TYPE_CHECKING:  # the supervisor has neither
+    from native.h2 import Listener
     from native.pool import Endpoint
     from native.served import Served
 
@@ -97,6 +100,12 @@ def snapshot(region: Region) -> Snapshot:
         poured[name] = added(poured[name], model) if name in poured else model
     inflight, connections = region.gauges()
     return Snapshot(models=poured, inflight=inflight, connections=connections)
+
+
+def partings(listener: Listener) -> PartingSnapshot:
+    """Connections that this process has refused and closed."""
+    counts = {why: count for why, (count, _) in listener.partings().items()}
+    return PartingSnapshot({why: counts[why] for why in REFUSED}, {why: counts[why] for why in CLOSED})
 
 
 def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> ModelSnapshot:

@@ -132,11 +132,20 @@ class WorkersSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class PartingSnapshot:
+    """Connections of the gRPC listener that were refused or closed, by reason (native.conduct.REFUSED and CLOSED)."""
+
+    refused: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
+    partings: PartingSnapshot = field(default_factory=PartingSnapshot)
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured

@@ -96,11 +96,15 @@ def test_one_peer_has_so_many_connections_and_no_more(serve: Serve) -> None:
     server = serve({"add": models.add_one()}, limits__connections="{per_peer: 5}")
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(H2Client(server.grpc)) for _ in range(5)]
-        assert all(client.call(good()).code == 0 for client in clients)
+        for client in clients:
+            assert client.call(good()).code == 0
+            client.begin(STREAM_INFER)  # busy: it need not make room
+            client.call(good())
         assert is_closed(stack.enter_context(connect(server)))
         clients[0].socket.close()
         wait_until(lambda: server.metric("modelward_connections") == 4, "the closed connection to be forgotten")
         assert stack.enter_context(H2Client(server.grpc)).call(good()).code == 0
+    assert server.metric("modelward_connections_refused_total", reason="peer_full") == 1
 
 
 def test_all_peers_together_have_so_many_connections(serve: Serve) -> None:
@@ -108,7 +112,11 @@ def test_all_peers_together_have_so_many_connections(serve: Serve) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(H2Client(server.grpc)) for _ in range(3)]
         assert all(client.call(good()).code == 0 for client in clients)
-        assert is_closed(stack.enter_context(connect(server)))
+        newcomer = stack.enter_context(H2Client(server.grpc))
+        assert newcomer.call(good()).code == 0
+        assert clients[0].is_closed(), "the one that has been idle for longest makes room"
+        assert [client.call(good()).code for client in clients[1:]] == [0, 0]
+    assert server.metric("modelward_connections_closed_total", reason="room") == 1
 
 
 def test_connections_may_not_come_faster_than_their_rate(serve: Serve) -> None:

@@ -158,9 +158,9 @@ def test_a_client_that_does_not_take_the_last_bytes_is_cut_off(start: Start) -> 
     client.peer.send(frame(frames.DATA, 0, b"no stream"))  # a connection error: GOAWAY, then the end
     simulation.loop.tick(3)
     assert client.peer.transport.is_closing() and not client.peer.transport.lost
-    simulation.loop.advance(29)
+    simulation.loop.advance(4)
     assert not client.peer.transport.lost
-    simulation.loop.advance(3)
+    simulation.loop.advance(2)
     assert client.peer.transport.aborted and client.peer.transport.lost
     assert gauge(simulation, "connections") == 0
 
@@ -234,9 +234,96 @@ def test_messages_that_a_coroutine_has_not_read_count_as_in_flight(start: Start)
 def test_a_host_is_its_ipv6_network_when_its_connections_are_counted(start: Start) -> None:
     simulation = start()
     simulation.server.listener.max_per_peer = 3
-    peers = [simulation.connect((f"2001:db8::{host}", 50000)) for host in range(1, 6)]
-    assert [peer.open for peer in peers] == [True, True, True, False, False]
+    for host in range(1, 4):
+        Client(simulation, (f"2001:db8::{host}", 50000)).begin()  # busy: nobody need make room
+    assert not simulation.connect(("2001:db8::4", 50000)).open
     assert simulation.connect(("2001:db8:0:1::1", 50000)).open
+
+
+def partings(simulation: Simulation) -> dict[str, int]:
+    return {why: count for why, (count, _) in simulation.server.listener.partings().items() if count}
+
+
+def test_the_oldest_idle_connection_makes_room(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_connections = 4
+    busy, asked = Client(simulation), Client(simulation)
+    busy.begin()
+    asked.call(USUAL)
+    greeted = Client(simulation)
+    silent = simulation.connect()
+    for loser in (silent, greeted.peer, asked.peer):
+        assert loser.open
+        newcomer = Client(simulation)
+        newcomer.begin()
+        assert not loser.open
+        assert newcomer.peer.open
+    assert not simulation.connect().open, "all of them are busy now"
+    assert busy.peer.open
+    assert partings(simulation) == {"room": 3, "full": 1}
+    assert gauge(simulation, "connections") == 4
+
+
+def test_a_peer_makes_room_for_its_own_connections_only(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_per_peer = 2
+    other = simulation.connect(("127.0.0.9", 1))
+    first, second = simulation.connect(), simulation.connect()
+    assert simulation.connect().open
+    assert (first.open, second.open, other.open) == (False, True, True)
+
+
+def test_resets_of_a_peer_add_up_over_its_connections(start: Start) -> None:
+    simulation = start()
+    provoked = 0
+    while provoked < 20_000:
+        client = Client(simulation)
+        for _ in range(400):  # a connection may reset a thousand
+            if not client.peer.open:
+                break
+            client.h2.reset_stream(client.begin())
+            client.flush()
+            client.read()
+            provoked += 1
+        if client.terminated is not None:
+            break
+        client.peer.leave()
+    assert client.terminated == ENHANCE_YOUR_CALM
+    assert partings(simulation) == {"peer_resets": 1}
+    assert 5000 <= provoked < 6000
+    honest = Client(simulation)  # of the same peer, and a single cancellation of its own
+    honest.h2.reset_stream(honest.begin())
+    honest.flush()
+    assert honest.call(USUAL).code == 0
+    assert Client(simulation, ("127.0.0.9", 1)).call(USUAL).code == 0
+
+
+def test_a_connection_on_which_only_slow_requests_are_is_given_up_with_them(start: Start) -> None:
+    simulation = start()
+    slow, mixed = Client(simulation), Client(simulation)
+    for client in (slow, mixed):
+        stream = client.begin()
+        client.send(stream, framed(USUAL)[:10])
+    simulation.loop.advance(29)
+    assert mixed.call(USUAL).code == 0
+    simulation.loop.advance(3)
+    slow.read()
+    mixed.read()
+    assert slow.replies[1].reason == mixed.replies[1].reason == "SLOW_REQUEST"
+    assert (slow.peer.open, mixed.peer.open) == (False, True)
+    assert slow.terminated == ENHANCE_YOUR_CALM
+    assert partings(simulation) == {"slow": 1}
+
+
+def test_a_connection_that_takes_no_answer_is_given_up(start: Start) -> None:
+    simulation = start()
+    client = Client(simulation, window=0)
+    client.infer(USUAL)
+    simulation.settle()
+    simulation.loop.advance(32)
+    client.read()
+    assert not client.peer.open
+    assert partings(simulation) == {"stalled": 1}
 
 
 def test_resets_that_a_client_provokes_end_its_connection(start: Start) -> None:

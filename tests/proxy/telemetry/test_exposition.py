@@ -18,6 +18,7 @@ from proxy.telemetry.snapshot import (
     EndpointSnapshot,
     Histogram,
     ModelSnapshot,
+    PartingSnapshot,
     PoolSnapshot,
     Snapshot,
     TlsSnapshot,
@@ -46,6 +47,7 @@ SNAPSHOT = Snapshot(
     inflight=11,
     tls=TlsSnapshot(not_after=1.9e9, reloads=3, failed_reloads=1, failed_handshakes=8),
     connections=12,
+    partings=PartingSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     endpoints={
         "127.0.0.1:9001": EndpointSnapshot(
             requests=20, failures=3, ejections=1, seconds=SECONDS, inflight=2, connected=1, available=0
@@ -100,6 +102,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_hedges": {frozenset({"pool"})},
         "modelward_inflight": {frozenset()},
         "modelward_connections": {frozenset()},
+        "modelward_connections_refused": {frozenset({"reason"})},
+        "modelward_connections_closed": {frozenset({"reason"})},
         "modelward_tls_certificate_not_after_seconds": {frozenset()},
         "modelward_tls_reloads": {frozenset({"result"})},
         "modelward_tls_handshake_failures": {frozenset()},
@@ -128,6 +132,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_late_results_total", {"model": "fraud"}, 6),
         ("modelward_inflight", {}, 11),
         ("modelward_connections", {}, 12),
+        ("modelward_connections_refused_total", {"reason": "peer_rate"}, 13),
+        ("modelward_connections_closed_total", {"reason": "resets"}, 14),
     ],
 )
 def test_counters_and_gauges_show_the_snapshots_figures(name: str, labels: dict[str, str], expected: float) -> None:

@@ -1,0 +1,118 @@
+"""An honest client: a process with a channel of its own that asks at an even rate and notes how long each answer took.
+
+    python -m loadtests.attack.bystander PORT MODEL [CA_FILE]
+
+Prints "ready" once it has been answered, then a line of JSON for each call; ends when its stdin does.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from loadtests.tools import client
+
+PER_SECOND = 200
+PATIENCE_SECONDS = 10.0
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Call:
+    """at: when it began, on the machine's monotonic clock; error: the status it ended with, or ""."""
+
+    at: float
+    seconds: float
+    error: str
+
+
+def p99(calls: list[Call]) -> float:
+    """Seconds; 0 without calls."""
+    times = sorted(call.seconds for call in calls)
+    return times[min(len(times) - 1, len(times) * 99 // 100)] if times else 0.0
+
+
+class Bystander:
+    """The process, and what it has seen so far. A context manager."""
+
+    def __init__(self, port: int, model: str, authority: Path | None = None) -> None:
+        command = [sys.executable, "-m", "loadtests.attack.bystander", str(port), model]
+        self._popen = subprocess.Popen(
+            [*command, *([str(authority)] if authority else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._popen.stdout is not None
+        if self._popen.stdout.readline().strip() != READY:
+            self._popen.wait()
+            raise RuntimeError("the bystander was not answered; its error is above")
+        self.calls: list[Call] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            self.calls.append(Call(*json.loads(line)))
+
+    def between(self, began: float, ended: float) -> list[Call]:
+        """The calls that began in that time, on the machine's monotonic clock."""
+        return [call for call in list(self.calls) if began <= call.at <= ended]
+
+    def __enter__(self) -> Bystander:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Everything that it has seen is in `calls` afterwards."""
+        assert self._popen.stdin is not None and self._popen.stdout is not None
+        self._popen.stdin.close()
+        try:
+            self._popen.wait(2 * PATIENCE_SECONDS)
+        finally:
+            self._popen.kill()
+            self._reader.join()
+            self._popen.stdout.close()
+
+
+def _channel(port: int, authority: str | None) -> Any:
+    if authority is None:
+        return grpc.insecure_channel(f"127.0.0.1:{port}", options=client.OPTIONS)
+    trusted = grpc.ssl_channel_credentials(Path(authority).read_bytes())
+    return grpc.secure_channel(f"127.0.0.1:{port}", trusted, options=client.OPTIONS)
+
+
+def main(port: int, model: str, authority: str | None = None) -> None:
+    body = client.request(model, {"x": np.ones((1, 4), np.float32)}).SerializeToString()
+    with _channel(port, authority) as channel:
+        infer = channel.unary_unary(client.INFER)
+        infer(body, timeout=PATIENCE_SECONDS, wait_for_ready=True)
+        print(READY, flush=True)
+        due = time.monotonic()
+        while True:
+            due = max(due + 1 / PER_SECOND, time.monotonic())
+            if select.select([sys.stdin], [], [], max(due - time.monotonic(), 0))[0]:
+                break
+            began, error = time.monotonic(), ""
+            try:
+                infer(body, timeout=PATIENCE_SECONDS)
+            except grpc.RpcError as failed:
+                error = f"{failed.code().name}: {failed.details()}"
+            print(json.dumps([began, time.monotonic() - began, error]), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), *sys.argv[2:])

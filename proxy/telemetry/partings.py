@@ -1,0 +1,43 @@
+"""Connections refused and closed, told in the log: a line per reason and round, however many strangers ask for it."""
+
+import logging
+
+from native.conduct import REFUSED
+
+log = logging.getLogger("modelward.connections")
+
+# what happens to honest clients too, on an ordinary day
+QUIET = ("idle",)
+MEANING = {
+    "full": "limits.connections.total is reached and none of them is idle",
+    "peer_full": "limits.connections.per_peer is reached and none of them is idle",
+    "peer_rate": "they come faster than limits.connections.rate_per_peer",
+    "resets": "too many streams reset before their time",
+    "peer_resets": "too many streams reset over all connections of the peer",
+    "control_frames": "a flood of frames that carry nothing",
+    "headers": "header blocks without end",
+    "protocol": "not HTTP/2, or broken frames",
+    "stalled": "answers are not taken within limits.timeouts.stalled",
+    "slow": "requests do not arrive within limits.timeouts.request",
+    "handshake": "no HTTP/2 handshake within limits.timeouts.handshake",
+    "idle": "no stream within limits.timeouts.idle_connection",
+    "room": "idle, and limits.connections are reached",
+}
+
+
+class PartingLog:
+    """Remembers what it has told. The peer in a line is the last one, as the socket tells it: never a client's text."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}
+
+    def take(self, partings: dict[str, tuple[int, str]]) -> None:
+        """partings: as native.h2.Listener.partings gives them."""
+        for why, (count, peer) in partings.items():
+            new = count - self._told.get(why, 0)
+            if not new:
+                continue
+            self._told[why] = count
+            level = logging.DEBUG if why in QUIET else logging.WARNING
+            done = "refused" if why in REFUSED else "closed"
+            log.log(level, "%d connections %s, the last of %s: %s", new, done, peer, MEANING[why])
