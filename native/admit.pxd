@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 cdef extern from "concurrency.h" nogil:
     ctypedef struct mw_concurrency:
         double limit
+        double floor
+        double ceiling
         uint32_t inflight
         int64_t least
         int64_t least_before

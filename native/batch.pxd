@@ -1,9 +1,9 @@
 # Natural batching: what one tick brings for a model is one run, on the loop or in a lane.
 from libc.stdint cimport int64_t
 
+from native.engine cimport Engine
 from native.exchange cimport Buffer, Exchange, Wire
 from native.model cimport Model
-from native.served cimport Served
 from native.session cimport mw_run
 
 cdef struct Outcome:              # what the pipeline does with a run's results; set once
@@ -25,18 +25,18 @@ cdef class Scheduler:
     cdef void *server             # borrowed
     cdef object loop
     cdef object on_tick           # bound once
-    cdef list pending             # Served with a queue for this tick
-    cdef list busy                # Served whose lane is running
-    cdef list lanes               # Served that have a lane
+    cdef list pending             # Engine with a queue for this tick
+    cdef list busy                # Engine whose lane is running
+    cdef list lanes               # Engine that have a lane
     cdef bint scheduled
     cdef int eventfd
     cdef mw_watchdog *watchdog    # owned; NULL where no thread was to be had
     cdef int schedule(self) except -1
     cdef bint enqueue(self, Exchange *x, Model *m) noexcept
-    cdef int begin(self, Served served, int64_t now) except -1
-    cdef void on_loop(self, Served served, int64_t now) noexcept
-    cdef bint to_lane(self, Served served) except -1
-    cdef int again(self, Served served) except -1
+    cdef int begin(self, Engine engine, int64_t now) except -1
+    cdef void on_loop(self, Engine engine, int64_t now) noexcept
+    cdef bint to_lane(self, Engine engine) except -1
+    cdef int again(self, Engine engine) except -1
 
 # Takes an exchange out of its model's queue, or lets go of its place in a run.
 cdef void withdraw(Exchange *x) noexcept

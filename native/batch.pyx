@@ -8,9 +8,9 @@ import os
 from native.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Buffer, Exchange, exchange_unref
 from native.h2 cimport flush_all
 from native.histogram cimport mw_histogram_record_ns
-from native.model cimport STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Model, Rung
+from native.model cimport STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Counters, Model, Rung
 from native.reply cimport reply_from_run
-from native.served cimport Served, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
+from native.engine cimport Engine, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
 from native.session cimport *
 from native.tensor cimport MW_BYTES, mw_span, mw_view
 from native.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
@@ -26,59 +26,58 @@ cdef void execute(void *run) noexcept nogil:
 
 # ---- the queue ---------------------------------------------------------------------------------------------
 
-cdef void push_back(Model *m, Exchange *x) noexcept:
+cdef void push_back(Engine engine, Exchange *x) noexcept:
     x.next_queued = NULL
-    x.previous_queued = m.last
-    if m.last != NULL:
-        m.last.next_queued = x
+    x.previous_queued = engine.last
+    if engine.last != NULL:
+        engine.last.next_queued = x
     else:
-        m.first = x
-    m.last = x
-    m.queue_length += 1
-    m.counters.pending += 1
+        engine.first = x
+    engine.last = x
+    engine.queue_length += 1
+    engine.counters.pending += 1
 
 
-cdef void push_front(Model *m, Exchange *x) noexcept:
+cdef void push_front(Engine engine, Exchange *x) noexcept:
     x.previous_queued = NULL
-    x.next_queued = m.first
-    if m.first != NULL:
-        m.first.previous_queued = x
+    x.next_queued = engine.first
+    if engine.first != NULL:
+        engine.first.previous_queued = x
     else:
-        m.last = x
-    m.first = x
-    m.queue_length += 1
-    m.counters.pending += 1
+        engine.last = x
+    engine.first = x
+    engine.queue_length += 1
+    engine.counters.pending += 1
 
 
-cdef void unlink(Model *m, Exchange *x) noexcept:
+cdef void unlink(Engine engine, Exchange *x) noexcept:
     if x.previous_queued != NULL:
         x.previous_queued.next_queued = x.next_queued
     else:
-        m.first = x.next_queued
+        engine.first = x.next_queued
     if x.next_queued != NULL:
         x.next_queued.previous_queued = x.previous_queued
     else:
-        m.last = x.previous_queued
+        engine.last = x.previous_queued
     x.next_queued = NULL
     x.previous_queued = NULL
-    m.queue_length -= 1
-    m.counters.pending -= 1
+    engine.queue_length -= 1
+    engine.counters.pending -= 1
 
 
 cdef void withdraw(Exchange *x) noexcept:
-    cdef Model *m = <Model *>x.model
-    cdef Served served
+    cdef Engine engine
     if x.phase == PHASE_QUEUED:
-        unlink(m, x)
+        unlink(<Engine>(<Model *>x.model).engine, x)
         x.attempt += 1
         exchange_unref(x)
     elif x.phase == PHASE_RUNNING:
         x.attempt += 1
-        served = <Served>m.served
-        served.live -= 1
+        engine = <Engine>(<Model *>x.model).engine
+        engine.live -= 1
         # nobody waits for this run any more: a model that loops for ever must not keep its lane
-        if served.live == 0 and served.running:
-            mw_run_terminate(&served.run, 1)
+        if engine.live == 0 and engine.running:
+            mw_run_terminate(&engine.run, 1)
 
 
 cdef const uint32_t *order_of(const Exchange *x) noexcept:
@@ -102,57 +101,57 @@ cdef mw_view *view_of(Exchange *x, uint32_t i) noexcept:
     return &x.view[i if order == NULL else order[i]]
 
 
-cdef bint same_tail(const Exchange *a, const Exchange *b, const Model *m) noexcept:
+cdef bint same_tail(const Exchange *a, const Exchange *b, Engine engine) noexcept:
     """Equal dimensions but for the first of every input."""
     cdef uint32_t i
     cdef size_t at = 0
-    for i in range(m.input_count):
-        if memcmp(dims_of(a, i, at) + 1, dims_of(b, i, at) + 1, (m.inputs[i].rank - 1) * sizeof(int64_t)) != 0:
+    for i in range(engine.input_count):
+        if memcmp(dims_of(a, i, at) + 1, dims_of(b, i, at) + 1, (engine.input[i].rank - 1) * sizeof(int64_t)) != 0:
             return False
-        at += m.inputs[i].rank
+        at += engine.input[i].rank
     return True
 
 
-cdef bint joins(const Exchange *x, Served served) noexcept:
-    cdef Exchange *first = served.slots[0].exchange
-    return (served.model.batchable and not x.alone and not first.alone and
-            served.run_rows + x.rows <= served.model.max_rows and same_tail(first, x, &served.model))
+cdef bint joins(const Exchange *x, Engine engine) noexcept:
+    cdef Exchange *first = engine.slots[0].exchange
+    return (engine.batchable and not x.alone and not first.alone and
+            engine.run_rows + x.rows <= engine.max_rows and same_tail(first, x, engine))
 
 
-cdef bint collect(Scheduler scheduler, Served served, int64_t now) noexcept:
+cdef bint collect(Scheduler scheduler, Engine engine, int64_t now) noexcept:
     """Moves what fits from the queue into the slots; False if nothing is to be run."""
-    cdef Model *m = &served.model
+    cdef Counters *counters = engine.counters
     cdef Exchange *x
     cdef Slot *slots
     cdef uint32_t capacity
-    served.slot_count = 0
-    served.run_rows = 0
-    served.run_bytes = 0
-    while m.first != NULL:
-        x = m.first
+    engine.slot_count = 0
+    engine.run_rows = 0
+    engine.run_bytes = 0
+    while engine.first != NULL:
+        x = engine.first
         if x.due and x.due <= now:
             scheduler.outcome.expired(scheduler.server, x, now)
             continue
-        if served.slot_count and not joins(x, served):
+        if engine.slot_count and not joins(x, engine):
             break
-        if served.slot_count == served.slot_capacity:
-            capacity = max(2 * served.slot_capacity, <uint32_t>16)
-            slots = <Slot *>realloc(served.slots, capacity * sizeof(Slot))
+        if engine.slot_count == engine.slot_capacity:
+            capacity = max(2 * engine.slot_capacity, <uint32_t>16)
+            slots = <Slot *>realloc(engine.slots, capacity * sizeof(Slot))
             if slots == NULL:
                 break
-            served.slots = slots
-            served.slot_capacity = capacity
-        unlink(m, x)
+            engine.slots = slots
+            engine.slot_capacity = capacity
+        unlink(engine, x)
         x.phase = PHASE_RUNNING
-        served.slots[served.slot_count].exchange = x
-        served.slots[served.slot_count].attempt = x.attempt
-        served.slot_count += 1
-        served.run_rows += x.rows
-        m.counters.queued += 1
-        m.counters.queue_ns += now - x.queued_at
-        mw_histogram_record_ns(&m.counters.stage[<int>STAGE_QUEUE], now - x.queued_at)
-    served.live = served.slot_count
-    return served.slot_count > 0
+        engine.slots[engine.slot_count].exchange = x
+        engine.slots[engine.slot_count].attempt = x.attempt
+        engine.slot_count += 1
+        engine.run_rows += x.rows
+        counters.queued += 1
+        counters.queue_ns += now - x.queued_at
+        mw_histogram_record_ns(&counters.stage[<int>STAGE_QUEUE], now - x.queued_at)
+    engine.live = engine.slot_count
+    return engine.slot_count > 0
 
 
 # ---- tensors into the run --------------------------------------------------------------------------------------
@@ -170,130 +169,129 @@ cdef size_t list_elements(mw_span raw, mw_span *to) noexcept:
     return n
 
 
-cdef bint gather(Served served) noexcept:
-    cdef Model *m = &served.model
+cdef bint gather(Engine engine) noexcept:
     cdef uint32_t i, k
     cdef size_t size, elements, at = 0
     cdef mw_run_input *to
     cdef mw_view *view
-    for i in range(m.input_count):
+    for i in range(engine.input_count):
         size = 0
         elements = 0
-        for k in range(served.slot_count):
-            view = view_of(served.slots[k].exchange, i)
-            if m.inputs[i].dtype == MW_BYTES:
+        for k in range(engine.slot_count):
+            view = view_of(engine.slots[k].exchange, i)
+            if engine.input[i].dtype == MW_BYTES:
                 elements += view.elements
             else:
                 size += view.raw.size
-            served.run_bytes += view.raw.size
-        if mw_run_reserve(&served.run, i, size, elements) < 0:
+            engine.run_bytes += view.raw.size
+        if mw_run_reserve(&engine.run, i, size, elements) < 0:
             return False
-        to = &served.run.in_[i]
-        memcpy(to.shape, dims_of(served.slots[0].exchange, i, at), m.inputs[i].rank * sizeof(int64_t))
-        if m.has_batch_axis:
-            to.shape[0] = served.run_rows
+        to = &engine.run.in_[i]
+        memcpy(to.shape, dims_of(engine.slots[0].exchange, i, at), engine.input[i].rank * sizeof(int64_t))
+        if engine.has_batch_axis:
+            to.shape[0] = engine.run_rows
         size = 0
         elements = 0
-        for k in range(served.slot_count):
-            view = view_of(served.slots[k].exchange, i)
-            if m.inputs[i].dtype == MW_BYTES:
+        for k in range(engine.slot_count):
+            view = view_of(engine.slots[k].exchange, i)
+            if engine.input[i].dtype == MW_BYTES:
                 elements += list_elements(view.raw, to.element + elements)
             elif view.raw.size:   # a tensor of no elements may point nowhere
                 memcpy(to.data + size, view.raw.data, view.raw.size)
                 size += view.raw.size
-        at += m.inputs[i].rank
+        at += engine.input[i].rank
     return True
 
 
 # ---- results out of the run ------------------------------------------------------------------------------------
 
-cdef bint rows_kept(Served served) noexcept:
+cdef bint rows_kept(Engine engine) noexcept:
     """Every output of a shared run has the run's rows first."""
     cdef uint32_t i
-    for i in range(served.model.output_count):
-        if served.run.out[i].rank == 0 or served.run.out[i].shape[0] != served.run_rows:
+    for i in range(engine.output_count):
+        if engine.run.out[i].rank == 0 or engine.run.out[i].shape[0] != engine.run_rows:
             return False
     return True
 
 
-cdef void queue_again(Served served, bint alone) noexcept:
+cdef void queue_again(Engine engine, bint alone) noexcept:
     """Back to the head of the queue, in order. alone: each will run by itself."""
-    cdef uint32_t k = served.slot_count
+    cdef uint32_t k = engine.slot_count
     cdef Exchange *x
     while k:
         k -= 1
-        x = served.slots[k].exchange
-        if x.phase == PHASE_RUNNING and x.attempt == served.slots[k].attempt:
+        x = engine.slots[k].exchange
+        if x.phase == PHASE_RUNNING and x.attempt == engine.slots[k].attempt:
             x.alone = x.alone or alone
             x.phase = PHASE_QUEUED
-            push_front(&served.model, x)
+            push_front(engine, x)
         else:
-            served.model.counters.late += 1
+            engine.counters.late += 1
             exchange_unref(x)
-    served.slot_count = 0
+    engine.slot_count = 0
 
 
-cdef void deliver(Scheduler scheduler, Served served, int64_t now) noexcept:
-    cdef Model *m = &served.model
+cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
+    cdef Counters *counters = engine.counters
     cdef Exchange *x
     cdef Model *asked
     cdef const Rung *rung
     cdef Buffer reply
     cdef int64_t first_row = 0
     cdef uint32_t k
-    for k in range(served.slot_count):
-        x = served.slots[k].exchange
-        if x.phase != PHASE_RUNNING or x.attempt != served.slots[k].attempt:
-            m.counters.late += 1
-        elif served.run.failed:
+    for k in range(engine.slot_count):
+        x = engine.slots[k].exchange
+        if x.phase != PHASE_RUNNING or x.attempt != engine.slots[k].attempt:
+            counters.late += 1
+        elif engine.run.failed:
             scheduler.outcome.failed(scheduler.server, x, REASON_BACKEND_FAILED, now)
         else:
             asked = <Model *>x.asked
             rung = NULL
-            if m != asked:
+            if x.model != x.asked:
                 rung = &asked.rungs[x.rung - 1]
             memset(&reply, 0, sizeof(reply))
-            if reply_from_run(x, &served.run, first_row, served.run_rows, rung, &reply):
+            if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
                 scheduler.outcome.answered(scheduler.server, x, &reply, now)
             else:
                 scheduler.outcome.failed(scheduler.server, x, REASON_OUT_OF_MEMORY, now)
         first_row += x.rows
         exchange_unref(x)
-    served.slot_count = 0
+    engine.slot_count = 0
 
 
-cdef void complete(Scheduler scheduler, Served served, bint on_loop) noexcept:
-    cdef Model *m = &served.model
-    cdef mw_run *run = &served.run
+cdef void complete(Scheduler scheduler, Engine engine, bint on_loop) noexcept:
+    cdef Counters *counters = engine.counters
+    cdef mw_run *run = &engine.run
     cdef int64_t now = mw_now_ns(), ended
-    cdef int b = bucket(served.run_rows)
-    served.running = False
+    cdef int b = bucket(engine.run_rows)
+    engine.running = False
     if not on_loop:
         mw_run_terminate(run, 0)
-    mw_placement_learn(&served.place, served.run_bytes, run.took_ns, on_loop)
-    m.counters.runs += 1
-    m.counters.rows += served.run_rows
-    m.counters.compute_ns += run.took_ns
-    m.counters.last_ns = now
-    m.counters.batches[b].runs += 1
-    m.counters.batches[b].compute_ns += run.took_ns
-    mw_histogram_record_ns(&m.counters.stage[<int>STAGE_COMPUTE], run.took_ns)
-    if run.failed and served.live:
-        served.failures += 1
+    mw_placement_learn(&engine.place, engine.run_bytes, run.took_ns, on_loop)
+    counters.runs += 1
+    counters.rows += engine.run_rows
+    counters.compute_ns += run.took_ns
+    counters.last_ns = now
+    counters.batches[b].runs += 1
+    counters.batches[b].compute_ns += run.took_ns
+    mw_histogram_record_ns(&counters.stage[<int>STAGE_COMPUTE], run.took_ns)
+    if run.failed and engine.live:
+        engine.failures += 1
         try:
-            served.last_failure = run.error.decode("utf-8", "replace")
+            engine.last_failure = run.error.decode("utf-8", "replace")
         except MemoryError:
             pass                  # the count above still tells
     scheduler.wire.now = now
-    if served.slot_count > 1 and (run.failed or not rows_kept(served)):
+    if engine.slot_count > 1 and (run.failed or not rows_kept(engine)):
         if not run.failed:
-            m.batchable = False
-        queue_again(served, True)  # one request may be to blame
+            engine.batchable = False
+        queue_again(engine, True)  # one request may be to blame
     else:
-        deliver(scheduler, served, now)
+        deliver(scheduler, engine, now)
         ended = mw_now_ns()
-        m.counters.output_ns += ended - now
-        mw_histogram_record_ns(&m.counters.stage[<int>STAGE_REPLY], ended - now)
+        counters.output_ns += ended - now
+        mw_histogram_record_ns(&counters.stage[<int>STAGE_REPLY], ended - now)
     mw_run_release(run)
 
 
@@ -321,22 +319,27 @@ cdef class Scheduler:
 
     def stop(self):
         """Ends the lanes, delivers what they were running, leaves the loop."""
-        cdef Served served
+        cdef Engine engine
         if self.eventfd < 0:
             return
-        for served in self.lanes:
-            if served.running:
-                mw_run_terminate(&served.run, 1)
-            mw_lane_free(served.lane)
-            served.lane = NULL
-            if served.running:
-                complete(self, served, False)
+        for engine in self.lanes:
+            if engine.running:
+                mw_run_terminate(&engine.run, 1)
+            mw_lane_free(engine.lane)
+            engine.lane = NULL
+            if engine.running:
+                complete(self, engine, False)
         flush_all(self.wire)
         self.lanes = []
         self.busy = []
         self.loop.remove_reader(self.eventfd)
         os.close(self.eventfd)
         self.eventfd = -1
+
+    def forget(self, Engine engine):
+        """Before an idle engine is closed."""
+        if engine in self.lanes:
+            self.lanes.remove(engine)
 
     cdef int schedule(self) except -1:
         if not self.scheduled:
@@ -347,96 +350,96 @@ cdef class Scheduler:
 
     cdef bint enqueue(self, Exchange *x, Model *m) noexcept:
         """Takes one reference of its own; False if the queue is full."""
-        cdef Served served = <Served>m.served
-        if m.queue_length >= QUEUE_MAX:
+        cdef Engine engine = <Engine>m.engine
+        if engine.queue_length >= QUEUE_MAX:
             return False
         x.model = m
         x.references += 1
         x.attempt += 1
         x.phase = PHASE_QUEUED
         x.queued_at = self.wire.now
-        push_back(m, x)
-        if not served.pending and not served.running:
-            served.pending = True
-            self.pending.append(served)
+        push_back(engine, x)
+        if not engine.pending and not engine.running:
+            engine.pending = True
+            self.pending.append(engine)
             self.schedule()
         return True
 
     def tick(self):
         """One run for every model with a queue, then one write for every connection with answers."""
         cdef list pending = self.pending
-        cdef Served served
+        cdef Engine engine
         cdef int64_t now = mw_now_ns()
         self.pending = []
         self.scheduled = False
         self.wire.batch_pending = False
         self.wire.now = now
-        for served in pending:
-            served.pending = False
-            self.begin(served, now)
+        for engine in pending:
+            engine.pending = False
+            self.begin(engine, now)
             now = self.wire.now
         flush_all(self.wire)
 
-    cdef int begin(self, Served served, int64_t now) except -1:
+    cdef int begin(self, Engine engine, int64_t now) except -1:
         cdef int64_t gathered
-        if served.running or not collect(self, served, now):
+        if engine.running or not collect(self, engine, now):
             return 0
-        if not gather(served):
-            served.run.failed = 1
-            deliver(self, served, now)
-            return self.again(served)
+        if not gather(engine):
+            engine.run.failed = 1
+            deliver(self, engine, now)
+            return self.again(engine)
         gathered = mw_now_ns()
-        served.model.counters.input_ns += gathered - now
-        if mw_placement_predict(&served.place, served.run_bytes) <= MW_INLINE_NS or not self.to_lane(served):
-            self.on_loop(served, gathered)
-            self.again(served)
+        engine.counters.input_ns += gathered - now
+        if mw_placement_predict(&engine.place, engine.run_bytes) <= MW_INLINE_NS or not self.to_lane(engine):
+            self.on_loop(engine, gathered)
+            self.again(engine)
         return 0
 
-    cdef void on_loop(self, Served served, int64_t now) noexcept:
+    cdef void on_loop(self, Engine engine, int64_t now) noexcept:
         if self.watchdog == NULL:
-            mw_run_execute(&served.run)
+            mw_run_execute(&engine.run)
         else:
-            mw_watchdog_enter(self.watchdog, &served.run, now)
-            mw_run_execute(&served.run)
+            mw_watchdog_enter(self.watchdog, &engine.run, now)
+            mw_run_execute(&engine.run)
             if mw_watchdog_leave(self.watchdog):
                 # far from what was predicted: it starts anew in the lane, where it may take its time
-                mw_placement_strike(&served.place)
-                served.terminated += 1
-                mw_run_release(&served.run)
-                queue_again(served, False)
+                mw_placement_strike(&engine.place)
+                engine.terminated += 1
+                mw_run_release(&engine.run)
+                queue_again(engine, False)
                 return
-        complete(self, served, True)
+        complete(self, engine, True)
 
-    cdef bint to_lane(self, Served served) except -1:
-        if served.lane == NULL:
-            served.lane = mw_lane_new(self.eventfd)
-            if served.lane == NULL:
+    cdef bint to_lane(self, Engine engine) except -1:
+        if engine.lane == NULL:
+            engine.lane = mw_lane_new(self.eventfd)
+            if engine.lane == NULL:
                 return False      # no thread to be had: slow is better than not at all
-            self.lanes.append(served)
-        served.running = True
-        served.lane_runs += 1
-        self.busy.append(served)
-        mw_lane_start(served.lane, execute, &served.run)
+            self.lanes.append(engine)
+        engine.running = True
+        engine.lane_runs += 1
+        self.busy.append(engine)
+        mw_lane_start(engine.lane, execute, &engine.run)
         return True
 
-    cdef int again(self, Served served) except -1:
+    cdef int again(self, Engine engine) except -1:
         """What came meanwhile, or did not fit, is the next tick's: sockets and timers get their turn before."""
-        if served.model.first != NULL and not served.pending:
-            served.pending = True
-            self.pending.append(served)
+        if engine.first != NULL and not engine.pending:
+            engine.pending = True
+            self.pending.append(engine)
             self.schedule()
         return 0
 
     def on_lanes(self):
-        cdef Served served
+        cdef Engine engine
         try:
             os.eventfd_read(self.eventfd)
         except BlockingIOError:
             return
-        for served in list(self.busy):
-            if mw_lane_take_done(served.lane):
-                self.busy.remove(served)
-                complete(self, served, False)
-                self.again(served)
+        for engine in list(self.busy):
+            if mw_lane_take_done(engine.lane):
+                self.busy.remove(engine)
+                complete(self, engine, False)
+                self.again(engine)
         if not self.scheduled:
             flush_all(self.wire)

@@ -187,8 +187,8 @@ cdef struct Exchange:
     Exchange *next_queued         # the queue of its model
     uint32_t attempt              # counts the runs it was given to: an older run's result is late
     bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
-    void *model                   # borrowed: native.model.Model*, alive as long as the server's snapshot is
-    void *asked                   # borrowed: the model that the client asked for; `model` may be a rung of its ladder
+    void *asked                   # native.model.Model* that the client asked for; counted in its users (native.model.ask)
+    void *model                   # borrowed: the one that answers, `asked` or a rung of its ladder
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
     void *admitted                # borrowed: the native.model.Model* whose backend it has a place with; NULL for none

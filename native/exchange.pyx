@@ -5,6 +5,7 @@ from libc.string cimport memset
 from native.admit cimport MW_NOT_WAITING
 from native.exchange cimport Exchange, Wire
 from native.grpc cimport ending_clear
+from native.model cimport Model
 from native.oip cimport drop_tensors
 from native.stream cimport release
 
@@ -38,6 +39,8 @@ cdef void exchange_unref(Exchange *x) noexcept:
     if x.references > 0:
         return
     drop_tensors(x)
+    if x.asked != NULL:
+        (<Model *>x.asked).users -= 1
     release(x.wire, &x.body)
     release(x.wire, &x.converted)
     free(x.wanted)

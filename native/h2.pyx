@@ -660,7 +660,8 @@ cdef class Listener:
 
     def set_arrivals(self, double per_second):
         """New connections of one peer address: a rate, and a second's worth at once."""
-        self.arrivals = Limiter(PEER_KEYS, region=self.region, name="arrivals")
+        if self.arrivals is None:
+            self.arrivals = Limiter(PEER_KEYS, region=self.region, name="arrivals")
         self.arrivals.set_peer(per_second, max(<int>per_second, 1))
 
     def set_proxies(self, list networks not None, bint unix):

@@ -1,4 +1,5 @@
-# One served version of a model as the data plane sees it: signature, settings, ladder, queue, counters.
+# One version of a model under one configuration, as the data plane sees it: signature, settings, ladder. Nothing in it changes
+# while requests refer to it but `users`; what changes with every request is its engine's (engine.pxd).
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from native.admit cimport mw_concurrency, mw_waiting
@@ -10,7 +11,7 @@ from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from native.verdict cimport CODES, REASONS
 
 cdef struct Tensor:               # one input or output of the signature
-    mw_span name                  # owned by the Served that owns the model
+    mw_span name                  # owned by the Engine that owns the tensor
     mw_dtype dtype
     uint32_t rank
     int64_t shape[MW_MAX_RANK]    # -1: any
@@ -84,26 +85,26 @@ cdef struct Counters:
     uint64_t waiting              # gauge: before the gate
     uint64_t concurrency          # gauge: places with the backend
 
-cdef struct Gate:                 # before a model's backend
+cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
+    bint made                     # what follows has been set up: later settings change it and keep what it has learned
     bint ready                    # in State.ready
-    Model *next_ready
+    Gate *next_ready
     mw_concurrency concurrency
     mw_waiting waiting            # each holds one reference
 
-cdef struct Model:                # owned by a native.batch.Served
-    mw_span name
+cdef struct Model:                # owned by a native.served.Served
+    uint64_t users                # exchanges and relays that began with it: it stays until they have ended
+    mw_span name                  # this and the signature: borrowed from the Engine, which the Served holds
     mw_span version
-    Tensor *inputs                # owned
-    Tensor *outputs               # owned
+    const Tensor *inputs
+    const Tensor *outputs
     uint32_t input_count
     uint32_t output_count
     bint undecoded                # its signature is not known: requests are the upstream's to read, of which it has a pool
-    bint batchable                # rows of different requests may share a run
     bint has_batch_axis           # the first dimension of every input and output is dynamic
-    int64_t max_rows              # of one run; a single request with more runs alone
     int64_t deadline              # ns; 0 for none
-    mw_meter limit
+    mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
     uint8_t mode                  # enum Mode
     double false_positive_rate
     const mw_profile *profile     # borrowed from a native.score.Kernel that the Served holds; NULL for none
@@ -115,10 +116,15 @@ cdef struct Model:                # owned by a native.batch.Served
     Rung *rungs                   # owned
     uint32_t rung_count
     void *recall                  # borrowed: a native.recall.Recall that the Served holds; NULL where no rung asks for it
-    Gate gate
-    Exchange *first               # the queue; each holds one reference
-    Exchange *last
-    uint32_t queue_length
-    Counters *counters            # the Served's own, until it is attached to a region
-    void *pool                    # borrowed: native.pool.Pool, held by the Served; NULL for an embedded model
-    void *served                  # borrowed: the Served that owns this struct
+    Gate *gate                    # the Engine's
+    Counters *counters            # as the Engine's
+    void *pool                    # borrowed: native.pool.Pool, held by the Engine; NULL for an embedded model
+    void *engine                  # borrowed: native.engine.Engine, held by the Served
+
+
+cdef inline void ask(Exchange *x, Model *m) noexcept:
+    """The model that an exchange asks for: with its settings it ends, whatever is served by then."""
+    if x.asked != NULL:
+        (<Model *>x.asked).users -= 1
+    x.asked = m
+    m.users += 1

@@ -134,7 +134,7 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
 
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """To the model's backend, or to wait for a place with it; REASON_NONE, or why not."""
-    cdef Gate *gate = &m.gate
+    cdef Gate *gate = m.gate
     x.model = m
     if gate.on:
         if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
@@ -176,7 +176,7 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """For a place with the backend; or why it is not worth it."""
-    cdef Gate *gate = &m.gate
+    cdef Gate *gate = m.gate
     cdef uint64_t identity = x.stream.conn.identity
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
@@ -215,25 +215,25 @@ cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcep
     if m.gate.waiting.count and not m.gate.ready:
         m.gate.ready = True
         m.gate.next_ready = server.ready
-        server.ready = m
+        server.ready = m.gate
         x.wire.places = True
 
 
 cdef void on_places(void *context, int64_t now) noexcept:
     """Lets in whoever waits, as far as there are places."""
     cdef State server = <State>context
-    cdef Model *m
+    cdef Gate *gate
     cdef Exchange *x
     cdef int reason
     while server.ready != NULL:
-        m = server.ready
-        server.ready = m.gate.next_ready
-        m.gate.ready = False
-        while m.gate.waiting.count and mw_concurrency_free(&m.gate.concurrency):
-            x = <Exchange *>mw_waiting_pop(&m.gate.waiting)
+        gate = server.ready
+        server.ready = gate.next_ready
+        gate.ready = False
+        while gate.waiting.count and mw_concurrency_free(&gate.concurrency):
+            x = <Exchange *>mw_waiting_pop(&gate.waiting)
             x.references += 1
             stop_waiting(x)
-            reason = launch(server, x, m, now)
+            reason = launch(server, x, <Model *>x.model, now)
             if reason != REASON_NONE:
                 fail(server, x, reason, now)
             exchange_unref(x)

@@ -10,6 +10,6 @@ cdef class Server(State):
     cdef dict tasks               # of open cold calls -> key of their peer
     cdef dict cold_of_peer        # key -> open cold calls
     cdef object loop
-    cdef public Pool passthrough  # answers the methods that are not known here; None: they are refused
+    cdef readonly Pool passthrough  # answers the methods that are not known here; None: they are refused
     cdef void begin_cold(self, Stream *s) noexcept
     cdef int begin_relay(self, Stream *s, bytes path) except -1

@@ -26,7 +26,7 @@ from native.outcome cimport (
     abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, record, refuse_exchange,
     relayed, set_deadline, start, watch_deadline)
 from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
-from native.route cimport Entry
+from native.route cimport Directory, Entry
 from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.served cimport Served
 from native.session cimport mw_now_ns
@@ -134,7 +134,7 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
         return True
     entry = server.directory.find(name)
     if entry != NULL:
-        x.asked = entry.versions[entry.count - 1]
+        ask(x, entry.versions[entry.count - 1])
     return server.access is None or server.access.permit(x.stream, entry, infer_permit(x), v)
 
 
@@ -177,7 +177,7 @@ cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcep
     cdef mw_meter *meter = NULL
     cdef int64_t retry = 0
     cdef int level
-    # one meter for all versions: the limit is the model's
+    # one cell for all versions: the limit is the model's
     if x.asked != NULL and (<Model *>x.asked).limit.rate.interval_ns:
         meter = &(<Model *>x.asked).limit
     if meter == NULL and not server.limited:
@@ -219,7 +219,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
         if m == NULL:
             server.directory.unknown_version(entry, version, v)
             return False
-    x.asked = m
+    ask(x, m)
     if not hold(x, m, v):
         return False
     take_deadline(x)
@@ -386,7 +386,7 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
     cdef Model *m = <Model *>x.asked
     cdef Verdict v
     if s.relay == NULL and not relay_begin(
-            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m.counters, due_of(s)):
+            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s)):
         fail(server, x, REASON_NO_UPSTREAM, now)
         return
     if not relays_to(s, m.pool):
@@ -468,11 +468,11 @@ cdef void on_gone(Stream *s) noexcept:
 cdef class Server(State):
     """The data plane of one process: a listener, its models, their limits.
 
-    models: a list with, for each model, the list of its Served versions, ascending; the last answers requests that name
-    no version. region: what it has in common with other processes; absent: nothing.
+    directory: the first that `serve` is
+    given. region: what it has in common with other processes; absent: nothing.
     """
 
-    def __cinit__(self, Wheel wheel, Limiter limiter, list models, region=None):
+    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, region=None):
         self.scheduler.wire = &self.listener.wire
         self.scheduler.server = <void *>self
         self.scheduler.outcome.answered = on_answered
@@ -491,7 +491,7 @@ cdef class Server(State):
         self.listener.wire.hooks.places = on_places
         wheel.after = after_timers
         wheel.after_context = <void *>self
-        self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in self.directory.served)
+        self.serve(directory, None)
         self.tasks = {}
         self.cold_of_peer = {}
         self.methods = {}
@@ -504,6 +504,23 @@ cdef class Server(State):
         self.listener.wire.access = <void *>access
         self.listener.wire.hooks.credential = on_credential
         self.listener.wire.keep_credentials = access.forwards
+
+    def serve(self, Directory directory not None, Pool passthrough):
+        """What the next message meets, at the rates that the limiter has now; whatever is under way ends as it began.
+
+        passthrough: answers the methods that are not known here; None: they are refused.
+        """
+        cdef Limiter limiter = self.listener.limiter
+        for served in directory.served:
+            (<Served>served).attach(self.region)
+        if self.access is not None:
+            self.access.know(directory)
+            self.listener.wire.keep_credentials = self.access.forwards
+        directory.suggested = self.directory.suggested
+        self.directory = directory
+        self.passthrough = passthrough
+        self.limited = limiter.peer.interval_ns or limiter.identity.interval_ns or limiter.total.rate.interval_ns
+        self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in directory.served)
 
     def start(self, loop, dispatch, methods):
         """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.
@@ -594,7 +611,7 @@ cdef class Server(State):
         s.method = METHOD_RELAY
         if kept < 0:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
-        elif not relay_begin(self, s, self.passthrough, path, len(path), self.other, due_of(s)):
+        elif not relay_begin(self, s, self.passthrough, path, len(path), NULL, due_of(s)):
             refuse_for(s, REASON_NO_UPSTREAM, "no upstream server can be reached")
         return 0
 

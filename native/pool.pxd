@@ -29,7 +29,7 @@ cdef class Pool:
     cdef uint64_t random
     cdef double budget            # retries that may still be made
     cdef readonly uint64_t retries
-    cdef double hedge_share       # hedged requests per request; 0: off
+    cdef public double hedge_share    # hedged requests per request; 0: off
     cdef double hedge_budget      # that may still be made
     cdef readonly uint64_t hedges
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)

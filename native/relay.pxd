@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from native.client cimport mw_client_stream
 from native.deadline cimport mw_timer
 from native.exchange cimport Buffer, Stream
-from native.model cimport Counters
+from native.model cimport Counters, Model
 from native.state cimport State
 from native.pool cimport Pool
 
@@ -14,7 +14,8 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     void *upstream                # borrowed: the native.upstream.Upstream that it is on
     void *pool                    # borrowed from the model, or the server: a stream's later messages must be for the same
     Stream *down                  # borrowed; NULL once the client's call has its ending, or the client has gone
-    Counters *counters            # borrowed: of the model that the first message was for, or of what no model is charged with
+    Model *model                  # that the first message was for, counted in its users; NULL where no model is charged
+    Counters *counters            # borrowed: the model's, or the server's for what no model is charged with
     Buffer out                    # framed messages that the upstream has not taken; counts as in flight
     size_t out_sent               # of out, already on its way
     bint closing                  # the client has ended its side: END_STREAM follows what is queued
@@ -28,7 +29,7 @@ cdef struct Relay:                # owned by its upstream stream until that clos
 
 # Binds the stream to an upstream stream of its own; due: absolute, 0 for none. False where no endpoint can take it.
 cdef bint relay_begin(
-    State server, Stream *s, Pool pool, const char *path, size_t path_size, Counters *counters, int64_t due) noexcept
+    State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept
 cdef bint relays_to(const Stream *s, const void *pool) noexcept
 # Copies a message behind those that wait; False where there is no room.
 cdef bint relay_send(Stream *s, const Buffer *message) noexcept

@@ -13,7 +13,7 @@ from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
 from native.grpc cimport buffer_free, ending_with, write_prefix
 from native.headers cimport keep_header, passed_back
-from native.model cimport Counters
+from native.model cimport Model
 from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM
 from native.outgoing cimport FIELDS, Outgoing, request_fields
 from native.state cimport State
@@ -37,7 +37,7 @@ cdef enum:
 # ---- the life of a relay -------------------------------------------------------------------------------------
 
 cdef bint relay_begin(
-        State server, Stream *s, Pool pool, const char *path, size_t path_size, Counters *counters, int64_t due) noexcept:
+        State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept:
     cdef int64_t now = s.conn.wire.now
     cdef Endpoint endpoint = pool.choose(None, now)
     cdef Upstream upstream
@@ -57,7 +57,8 @@ cdef bint relay_begin(
     r.upstream = <void *>upstream
     r.pool = <void *>pool
     r.down = s
-    r.counters = counters
+    r.model = model
+    r.counters = server.other if model == NULL else model.counters
     outgoing.metadata = &s.metadata
     outgoing.due = due
     outgoing.who = s
@@ -67,6 +68,8 @@ cdef bint relay_begin(
             upstream.conn.client, &r.stream, path, path_size, fields, request_fields(&outgoing, now, fields)) < 0:
         free(r)
         return False
+    if model != NULL:
+        model.users += 1
     s.relay = r
     endpoint.inflight += 1
     endpoint.requests += 1
@@ -358,6 +361,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
         else:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
     upstream.endpoint.inflight -= 1
+    if r.model != NULL:
+        r.model.users -= 1
     buffer_free(&r.metadata)
     free(r.message)
     free(r.details)

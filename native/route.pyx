@@ -25,7 +25,8 @@ cdef int order(mw_span a, mw_span b) noexcept:
 
 
 cdef class Directory:
-    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending.
+    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending; the last answers
+    requests that name no version. Never changed: another takes its place (native.pipeline.Server.serve).
 
     explain: callable that makes an unknown name into a message with near names; None for a message without.
     """

@@ -7,20 +7,16 @@ from native.figures cimport counters_of
 from native.limit cimport Limiter
 from native.region cimport Region
 from native.route cimport Directory
-from native.served cimport Served
 
 
 cdef class State:
     """Set up by native.pipeline.Server, which is one."""
 
-    def __cinit__(self, Wheel wheel, Limiter limiter, list models, Region region=None):
+    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, Region region=None):
         self.region = Region() if region is None else region
         self.gauges = self.region.own
         self.other = counters_of(self.region, b"", b"")
         self.listener = Listener(wheel, limiter, self.region)
         self.scheduler = Scheduler()
-        self.directory = Directory(models)
-        for served in self.directory.served:
-            (<Served>served).attach(self.region)
+        self.directory = directory
         self.events = Events()
-        self.limited = limiter.peer.interval_ns or limiter.identity.interval_ns or limiter.total.rate.interval_ns

@@ -3,9 +3,10 @@
 import numpy as np
 from onnx import TensorProto, helper
 
+from native.engine import Engine, Remote
 from native.pool import Pool
 from native.recall import Recall
-from native.served import Remote, Served
+from native.served import Served
 from proxy.models.runtime import runtime
 from proxy.models.warmup import warm_up
 from proxy.score import Profile
@@ -36,7 +37,7 @@ def open_models() -> list[Served]:
     steep.set_ladder([second, third, [((1,), bytes(8), True)]])
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
-    plain = Served("plain", "", Remote((), (), Pool([])))
+    plain = Served(Engine("plain", "", Remote((), (), Pool([]))))
     plain.set_ladder([Recall(4, 1_000_000_000)])
     return [
         guarded, mlp, slow, steep, second, third,
@@ -69,6 +70,6 @@ def lookup(*inputs: str) -> bytes:
 
 
 def _open(name: str, content: bytes) -> Served:
-    served = Served(name, "1", content)
-    warm_up(served, 16)
-    return served
+    engine = Engine(name, "1", content)
+    warm_up(engine, 16)
+    return Served(engine)

@@ -16,6 +16,7 @@ from native.deadline import Wheel
 from native.h2 import Connection
 from native.limit import Limiter
 from native.pipeline import Server
+from native.route import Directory
 from native.served import Served
 from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.signature import TensorSpec
@@ -200,7 +201,8 @@ class Site:
         self.models = models
         readiness = Readiness()
         readiness.set(True)
-        self.dispatcher = methods.Dispatcher(methods.build(Catalog(map(_version, models)), readiness))
+        catalog = Catalog(map(_version, models))
+        self.dispatcher = methods.Dispatcher(methods.build(lambda: catalog, readiness))
 
 
 class Simulation:
@@ -211,7 +213,7 @@ class Simulation:
         self.loop = loop
         self.models = site.models
         self.wheel = Wheel(loop, loop.now_ns)
-        self.server = Server(self.wheel, limiter or Limiter(1024), [[model] for model in site.models])
+        self.server = Server(self.wheel, limiter or Limiter(1024), Directory([[model] for model in site.models]))
         self.peers: list[Peer] = []
         self.ended = False
         dispatcher = site.dispatcher
@@ -234,7 +236,7 @@ class Simulation:
     def settle(self) -> None:
         """Runs until nothing is under way that needs no further bytes or time from outside."""
         self.loop.tick(3)
-        self.loop.wait_until(lambda: not (self.server.busy or any(model.running for model in self.models)))
+        self.loop.wait_until(lambda: not (self.server.busy or any(model.engine.running for model in self.models)))
         self.loop.tick(3)
 
     def end(self) -> None:
@@ -260,10 +262,10 @@ def _version(served: Served) -> ServedVersion:
     return ServedVersion(
         name=served.name,
         version=served.version,
-        inputs=_specs(served.inputs),
-        outputs=_specs(served.outputs),
-        statistics=lambda: statistics(served),
-        batchable=served.batchable,
+        inputs=_specs(served.engine.inputs),
+        outputs=_specs(served.engine.outputs),
+        statistics=lambda: statistics(served.engine),
+        batchable=served.engine.batchable,
         max_batch=64,
         ready=True,
     )

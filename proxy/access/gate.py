@@ -22,8 +22,8 @@ from proxy.access.keys import KeyRing
 from proxy.access.rules import Rules
 from proxy.access.tokens import KeySet
 from proxy.config.access import Access
+from proxy.fingerprint import fingerprint
 from proxy.problem import ProblemsFound
-from proxy.server.tls import fingerprint
 from proxy.telemetry.snapshot import AccessSnapshot
 
 log = logging.getLogger("modelward.access")
@@ -55,9 +55,20 @@ class Gate:
                 self._remote = RemoteKeys(settings.jwt, self.native.clear)
             else:
                 self._key_set = load_file(settings.jwt)
-        self._files = [Path(settings.jwt.jwks)] if settings.jwt is not None and not settings.jwt.is_url else []
-        self._files += [settings.keys] if settings.keys is not None else []
+        self._files = _files(settings)
         self._loaded = self._seen = fingerprint(self._files)
+
+    def follow(self, settings: Access, ring: KeyRing | None) -> None:
+        """Other rules and keys, also for open streams. Whose tokens are taken (`jwt`) is fixed."""
+        if settings == self._settings:
+            return
+        self.native.replace_rules(Rules(settings.rules))
+        self.native.forwards = settings.forward_credentials
+        self._settings = settings
+        self._files = _files(settings)
+        self._loaded = self._seen = fingerprint(self._files)
+        self._take(ring or KeyRing(()))
+        self.native.clear()
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """What must run as long as the application does."""
@@ -177,11 +188,14 @@ class Gate:
         if self._settings.jwt is not None and self._remote is None:
             self._key_set = load_file(self._settings.jwt)
         if self._settings.keys is not None:
-            before, self._ring = self._ring, keys.load(self._settings.keys)
-            for key in set(before.keys) - set(self._ring.keys):
-                self.native.revoke(KEY, key.name)
+            self._take(keys.load(self._settings.keys))
             log.info("%d API keys loaded", len(self._ring.keys))
         self.native.clear()
+
+    def _take(self, ring: KeyRing) -> None:
+        before, self._ring = self._ring, ring
+        for key in set(before.keys) - set(ring.keys):
+            self.native.revoke(KEY, key.name)
 
     def figures(self) -> AccessSnapshot:
         """Counters, and gauges of now."""
@@ -196,6 +210,11 @@ class Gate:
             failed_reloads=self._failed_reloads,
             key_set=self._remote.figures() if self._remote is not None else None,
         )
+
+
+def _files(settings: Access) -> list[Path]:
+    files = [Path(settings.jwt.jwks)] if settings.jwt is not None and not settings.jwt.is_url else []
+    return [*files, settings.keys] if settings.keys is not None else files
 
 
 def _kind(attempt: Attempt) -> str:

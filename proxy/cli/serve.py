@@ -5,7 +5,8 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from proxy.cli.output import console, print_problems
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         config = from_arguments(arguments)
         raise_file_limit(config.limits.connections.total)
-        asyncio.run(serve(config, arguments.log_level))
+        asyncio.run(serve(config, arguments.log_level, partial(from_arguments, arguments)))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
@@ -54,8 +55,11 @@ def raise_file_limit(connections: int) -> None:
         logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
-async def serve(config: Config, log_level: str) -> None:
-    """Serves until a signal, then drains; a second signal ends at once. SIGUSR2 replaces the workers, one by one."""
+async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> None:
+    """Serves until a signal, then drains; a second signal ends at once.
+
+    SIGHUP serves what `load` gives then; SIGUSR2 replaces the workers, one by one.
+    """
     signalled = asyncio.Event()
     restarts: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
@@ -76,6 +80,7 @@ async def serve(config: Config, log_level: str) -> None:
         if not signalled.is_set():
             print_ready(supervisor.report, supervisor.config.listen.grpc, supervisor.config.listen.http, config.workers)
             loop.add_signal_handler(signal.SIGUSR2, lambda: restarts.append(loop.create_task(supervisor.restart())))
+            loop.add_signal_handler(signal.SIGHUP, lambda: restarts.append(loop.create_task(supervisor.reload(load))))
             await signalled.wait()
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())

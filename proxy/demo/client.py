@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
-from native.served import NUMPY
+from native.engine import NUMPY
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.protocol import INFERENCE_SERVICE, message_class
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from native.served import Served
+from native.engine import Engine
 from proxy.models.runtime import runtime
 
 OPSET = 17
@@ -27,7 +27,7 @@ def slow_model(features: int, seconds: float) -> tuple[bytes, float]:
     shortest of the probes counts, so that the model is too slow rather than too fast.
     """
     runtime()
-    probe = Served("probe", "1", build(features, PROBE_STEPS))
+    probe = Engine("probe", "1", build(features, PROBE_STEPS))
     row = {INPUT: np.zeros((1, features), np.float32)}
     probe.run_once(row)
     shortest = min(_run_seconds(probe, row) for _ in range(PROBES))
@@ -74,9 +74,9 @@ def build(features: int, steps: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _run_seconds(served: Served, row: dict[str, npt.NDArray[Any]]) -> float:
+def _run_seconds(engine: Engine, row: dict[str, npt.NDArray[Any]]) -> float:
     start = time.perf_counter()
-    served.run_once(row)
+    engine.run_once(row)
     return time.perf_counter() - start
 
 

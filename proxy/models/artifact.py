@@ -8,8 +8,9 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.cost import unpredictable
-from proxy.models.external import embed, too_large
+from proxy.models.external import beside, embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
 from proxy.models.operators import check_operators
 from proxy.models.signature import TensorSpec, read_signature
@@ -28,9 +29,9 @@ NEWEST_IR: int = onnx.IR_VERSION
 class Artifact:
     """data: the model with all its weights, for ONNX Runtime's session. sha256: of the file as it lies on disk.
 
-    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "".
-    Where weights lie in files beside the model, their locations and hashes are part of `sha256` too. opset: of ONNX's
-    own domain, 0 where the model uses only others.
+    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". files: what was
+    read, with their fingerprint from before. Where weights lie in files beside the model, their locations and hashes
+    are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
     """
 
     file: Path
@@ -40,28 +41,40 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int
     unpredictable: str = ""
+    files: tuple[Path, ...] = ()
+    fingerprint: Fingerprint = ()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Reading it again would give the same, as far as its files tell from outside."""
+        return bool(self.files) and fingerprint(self.files) == self.fingerprint
 
 
 def load_artifact(root: Path, file: Path) -> Artifact:
     """Reads `file`, which must lie in the folder `root`, once and checks it. Raises ProblemsFound with all problems."""
     where = str(file)
+    files = [file]
+    seen = fingerprint(files)
     data = read_inside(root, file, LARGEST_MODEL)
     model = _parse(data, where)
     problems = _check_versions(model, where) + check_operators(model, where)
     inputs, outputs = read_signature(model, where, problems)
-    beside: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     try:
         # external data belongs to the file that names it: to the folder where the model lies without links
-        beside = embed(model, canonical(file).parent)
+        folder = canonical(file).parent
+        files += [folder / location for location in beside(model)]
+        seen += fingerprint(files[1:])
+        hashes = embed(model, folder)
     except ProblemsFound as found:
         problems += found.problems
-    if beside and not problems:
-        digest, data = _join(data, beside, model, where)
+    if hashes and not problems:
+        digest, data = _join(data, hashes, model, where)
     else:
         digest = hashlib.sha256(data).hexdigest()
     if problems:
         raise ProblemsFound(problems)
-    return Artifact(file, data, digest, inputs, outputs, _opset(model), unpredictable(model))
+    return Artifact(file, data, digest, inputs, outputs, _opset(model), unpredictable(model), tuple(files), seen)
 
 
 def _parse(data: bytes, where: str) -> Any:
@@ -96,10 +109,10 @@ def _opset(model: Any) -> int:
     return max((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), default=0)
 
 
-def _join(data: bytes, beside: dict[str, str], model: Any, where: str) -> tuple[str, bytes]:
+def _join(data: bytes, hashes: dict[str, str], model: Any, where: str) -> tuple[str, bytes]:
     """Hash of the model's file and of its data files, and the bytes of all in one."""
     digest = hashlib.sha256(data)
-    for location, sha256 in sorted(beside.items()):
+    for location, sha256 in sorted(hashes.items()):
         digest.update(f"{location}\0{sha256}\n".encode())
     if model.ByteSize() > LARGEST_MODEL:
         raise ProblemsFound([too_large(where)])

@@ -15,6 +15,18 @@ from proxy.models.operators import tensors_of
 from proxy.problem import Problem, ProblemsFound
 
 
+def beside(model: Any) -> list[str]:
+    """Where the model says that its external data lies, as it says it."""
+    found = {
+        entry.value: None
+        for tensor in tensors_of(model)
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return list(found)
+
+
 def embed(model: Any, folder: Path) -> dict[str, str]:
     """Moves all external data into `model`; `folder` is the canonical folder that it may come from.
 

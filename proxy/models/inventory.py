@@ -3,11 +3,13 @@
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.config.schema import Config, LastGood, ModelSettings
 from proxy.fallback.value import FallbackValue
+from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.files import inside
 from proxy.models.repository import Version, scan
@@ -16,6 +18,13 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile, ProfileError
 
 CONFIGURATION = "configuration"
+
+# a profile, its file, and the file's fingerprint from before it was read
+_Found = tuple[Profile | None, Path | None, Fingerprint]
+NO_PROFILE: _Found = None, None, ()
+
+# the model's name, the version, and the folder that its files may not leave
+Load = Callable[[str, Version, Path], Artifact]
 
 # by model name, versions ascending; empty where every version has a problem
 Artifacts = dict[str, list[tuple[Version, Artifact]]]
@@ -45,6 +54,7 @@ class CheckedModel:
     profile_file: Path | None
     rungs: tuple[CheckedRung, ...]
     undecoded: Problem | None = None
+    profile_fingerprint: Fingerprint = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +66,16 @@ class Inventory:
     notes: tuple[Problem, ...]
 
 
-def take_inventory(config: Config) -> Inventory:
-    """Loads all that `config` names. A model whose file is refused is left out of `models` and told in `problems`.
+def load_unseen(name: str, version: Version, root: Path) -> Artifact:
+    """Reads the file. Raises ProblemsFound."""
+    return load_artifact(root, version.file)
 
-    Holds every model's bytes in memory: the caller drops them when its sessions exist.
+
+def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
+    """Loads all that `config` names, each model file through `load`.
+
+    A model whose file is refused is left out of `models` and told in `problems`. Holds every model's bytes in memory:
+    the caller drops them when its sessions exist.
     """
     if config.repository is None and (config.upstreams or any(s.upstreams for s in config.models.values())):
         return Inventory((), (), ())
@@ -73,7 +89,7 @@ def take_inventory(config: Config) -> Inventory:
         artifacts[folder.name] = []
         for version in folder.versions:
             try:
-                artifacts[folder.name].append((version, load_artifact(folder.root, version.file)))
+                artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
             except ProblemsFound as found:
                 problems += found.problems
     models = []
@@ -100,7 +116,7 @@ class _Checker:
         self.where = f"model {self.name} version {self.version.number}"
 
     def check(self, artifacts: Artifacts) -> CheckedModel:
-        profile, profile_file = self._profile()
+        profile, profile_file, seen = self._profile()
         rungs = []
         for i, rung in enumerate(self.settings.fallback):
             where = f"{self.where}, fallback[{i}]"
@@ -115,7 +131,15 @@ class _Checker:
                 self._check_rung_model(rung.model, artifacts, where)
                 rungs.append(CheckedRung(model=rung.model))
         return CheckedModel(
-            self.name, str(self.version.number), self.artifact, self.settings, profile, profile_file, tuple(rungs)
+            self.name,
+            str(self.version.number),
+            self.artifact,
+            self.settings,
+            profile,
+            profile_file,
+            tuple(rungs),
+            None,
+            seen,
         )
 
     def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
@@ -135,10 +159,10 @@ class _Checker:
                 how = "A rung takes the same inputs and gives the same outputs"
                 self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
 
-    def _profile(self) -> tuple[Profile | None, Path | None]:
+    def _profile(self) -> _Found:
         anomaly = self.settings.anomaly
         if anomaly.mode == "off":
-            return None, None
+            return NO_PROFILE
         file = self.version.default_profile
         if anomaly.profile is not None:
             file = self.version.file.parent / anomaly.profile
@@ -148,11 +172,12 @@ class _Checker:
                 self.problems.append(
                     Problem(f"anomaly.mode {anomaly.mode} needs a profile", str(file), "none is there", how)
                 )
-            return None, None
+            return NO_PROFILE
         return self._load_profile(file)
 
-    def _load_profile(self, file: Path) -> tuple[Profile | None, Path | None]:
+    def _load_profile(self, file: Path) -> _Found:
         how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
+        seen = fingerprint([file])
         try:
             if self.settings.anomaly.profile is None:
                 inside(self.root, file)  # a default that lies in the repository may not lead out of it
@@ -160,12 +185,12 @@ class _Checker:
         except (ProfileError, ProblemsFound) as error:
             found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
             self.problems += found
-            return None, None
+            return NO_PROFILE
         reason = profile.matches(row_signature(self.artifact.inputs))
         if reason is not None:
             self.problems.append(Problem(f"the profile {file} does not fit the model", self.where, reason, how))
-            return None, None
-        return profile, file
+            return NO_PROFILE
+        return profile, file, seen
 
 
 def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:

@@ -1,16 +1,20 @@
 """From a checked inventory to models that the data plane can run."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+from native.engine import Engine
 from native.recall import Recall
 from native.served import Served
 from proxy.config.schema import LARGEST_CONCURRENCY, Config
+from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.catalog import version_order
-from proxy.models.inventory import CheckedModel, Inventory
+from proxy.models.inventory import CheckedModel, Inventory, Load
+from proxy.models.repository import Version
 from proxy.models.runtime import runtime
 from proxy.models.warmup import warm_up
 from proxy.problem import Problem, ProblemsFound
@@ -18,6 +22,7 @@ from proxy.score import Profile
 
 log = logging.getLogger(__name__)
 
+Key = tuple[str, str]  # name and version
 Progress = Callable[[str], None]
 
 FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is next
@@ -28,7 +33,8 @@ class OpenModel:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
-    config: the ModelConfig that they have for it; None where ours is told.
+    config: the ModelConfig that they have for it; None where ours is told. recall: its last good answers, where its
+    ladder asks for them.
     """
 
     checked: CheckedModel
@@ -39,21 +45,38 @@ class OpenModel:
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None
+    recall: Recall | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.engine.name, self.engine.version
+
+    @property
+    def engine(self) -> Engine:
+        return self.served.engine
 
     @property
     def profile(self) -> Profile | None:
         return self.checked.profile
 
 
-def open_models(config: Config, inventory: Inventory, progress: Progress = lambda name: None) -> list[OpenModel]:
-    """Opens and warms every model of the repository. Raises ProblemsFound. Takes seconds; blocks.
+Opened = Mapping[Key, OpenModel]
 
-    progress is called with each model's name before it is opened.
+
+def open_models(inventory: Inventory, before: Opened, progress: Progress = lambda name: None) -> list[OpenModel]:
+    """Opens and warms every model of the repository that is not open. Raises ProblemsFound. Takes seconds; blocks.
+
+    before: what is open; a version whose file and batching are the same keeps its engine. progress is called with each
+    model's name before it is opened.
     """
     runtime()
     problems: list[Problem] = []
     opened: list[OpenModel] = []
     for checked in inventory.models:
+        kept = before.get((checked.name, checked.version))
+        if kept is not None and _runs_the_same(kept, checked):
+            opened.append(OpenModel(_without_data(checked), Served(kept.engine), kept.note))
+            continue
         progress(f"{checked.name} version {checked.version}")
         try:
             opened.append(_open(checked))
@@ -61,15 +84,60 @@ def open_models(config: Config, inventory: Inventory, progress: Progress = lambd
             how = "Export it for this runtime"
             problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
     if problems:
+        for model in opened:
+            if model.key not in before or model.engine is not before[model.key].engine:
+                model.engine.close()
         raise ProblemsFound(problems)
     return opened
 
 
-def tie_ladders(models: list[OpenModel]) -> None:
-    """Ties the fallback ladder of every model, once all of them are open. Raises ProblemsFound."""
-    latest = {model.checked.name: model.served for model in models}
-    for model in models:
-        _tie_ladder(model, latest)
+def load_changed(before: Opened, config: Config) -> Load:
+    """Reads what may differ from what is open; the artifact of a version that stays holds no data."""
+
+    def load(name: str, version: Version, root: Path) -> Artifact:
+        kept = before.get((name, str(version.number)))
+        if kept is not None and not kept.upstreams:
+            artifact = kept.checked.artifact
+            stays = kept.checked.settings.batching == config.settings(name).batching
+            if stays and artifact.file == version.file and artifact.is_unchanged:
+                return artifact
+        return load_artifact(root, version.file)
+
+    return load
+
+
+def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
+    """Whether a new engine would run as the old one does: of all settings only batching is the engine's."""
+    return (
+        not kept.upstreams
+        and kept.checked.artifact.sha256 == checked.artifact.sha256
+        and kept.checked.settings.batching == checked.settings.batching
+    )
+
+
+def _open(checked: CheckedModel) -> OpenModel:
+    engine = Engine(checked.name, checked.version, checked.artifact.data)
+    notes = []
+    if checked.artifact.unpredictable:
+        engine.keep_off_loop()
+        notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
+    notes.append(warm_up(engine, checked.settings.batching.max))
+    note = "; ".join(filter(None, notes))
+    log.info("model %s version %s loaded, sha256 %s", checked.name, checked.version, checked.artifact.sha256)
+    if note:
+        log.warning("model %s version %s: %s", checked.name, checked.version, note)
+    return OpenModel(_without_data(checked), Served(engine), note)
+
+
+def _without_data(checked: CheckedModel) -> CheckedModel:
+    """ONNX Runtime has its own copy: the file's bytes are not needed any more."""
+    return replace(checked, artifact=replace(checked.artifact, data=b""))
+
+
+def equip(models: list[OpenModel], before: Opened) -> list[OpenModel]:
+    """Gives every model its settings and its ladder, once all of them are open. Raises ProblemsFound."""
+    latest = {model.served.name: model.served for model in models}
+    return [_equip(model, latest, before.get(model.key)) for model in models]
 
 
 def by_name(models: list[OpenModel]) -> list[list[Served]]:
@@ -78,9 +146,8 @@ def by_name(models: list[OpenModel]) -> list[list[Served]]:
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
-def apply_settings(served: Served, checked: CheckedModel) -> None:
-    """Deadline, limit, admission and anomaly guard; the ladder is tied when all models are open."""
-    settings = checked.settings
+def _equip(model: OpenModel, latest: dict[str, Served], before: OpenModel | None) -> OpenModel:
+    checked, served, settings = model.checked, model.served, model.checked.settings
     served.set_admission(*_concurrency(settings.admission.concurrency), settings.admission.queue)
     served.set_deadline(settings.deadline or 0)
     if settings.limit is not None:
@@ -88,8 +155,29 @@ def apply_settings(served: Served, checked: CheckedModel) -> None:
     if checked.profile is not None:
         inputs = [spec.name for spec in checked.profile.layout.inputs]
         served.set_anomaly(
-            checked.profile.kernel, _named(inputs, served), settings.anomaly.mode, settings.anomaly.false_positive_rate
+            checked.profile.kernel,
+            _named(inputs, served.engine),
+            settings.anomaly.mode,
+            settings.anomaly.false_positive_rate,
         )
+    recall = _recall(model, before)
+    rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
+    for rung in checked.rungs:
+        if rung.value is not None:
+            rungs.append([(o.shape, o.raw, o.repeats) for o in rung.value.outputs])
+        elif rung.last_good is not None:
+            assert recall is not None
+            rungs.append(recall)
+        elif rung.model is not None:
+            rungs.append(latest[rung.model])
+    try:
+        served.set_ladder(rungs)
+    except ValueError as error:
+        where = f"model {checked.name} version {checked.version}, fallback"
+        raise ProblemsFound(
+            [Problem("a model cannot stand in for another", where, str(error), "Name another")]
+        ) from error
+    return replace(model, recall=recall)
 
 
 def _concurrency(concurrency: int | str) -> tuple[float, float]:
@@ -99,40 +187,18 @@ def _concurrency(concurrency: int | str) -> tuple[float, float]:
     return (FEWEST, LARGEST_CONCURRENCY) if concurrency == "adaptive" else (0, 0)
 
 
-def _open(checked: CheckedModel) -> OpenModel:
-    settings = checked.settings
-    served = Served(checked.name, checked.version, checked.artifact.data)
-    notes = []
-    if checked.artifact.unpredictable:
-        served.keep_off_loop()
-        notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
-    notes.append(warm_up(served, settings.batching.max))
-    apply_settings(served, checked)
-    note = "; ".join(filter(None, notes))
-    if note:
-        log.warning("model %s version %s: %s", checked.name, checked.version, note)
-    return OpenModel(checked, served, note)
+def _recall(model: OpenModel, before: OpenModel | None) -> Recall | None:
+    """The last good answers go on where model and rung are the same: another file's answers are none of this one's."""
+    wanted = next((rung.last_good for rung in model.checked.rungs if rung.last_good is not None), None)
+    if wanted is None:
+        return None
+    rungs = [rung.last_good for rung in before.checked.rungs] if before else []
+    if before is not None and before.engine is model.engine and before.recall is not None and wanted in rungs:
+        return before.recall
+    return Recall(wanted.entries, wanted.max_age)
 
 
-def _named(inputs: list[str], served: Served) -> list[str]:
+def _named(inputs: list[str], engine: Engine) -> list[str]:
     """The profile's inputs by the model's names: one fitted on a plain table has its own name for the only input."""
-    names = [name for name, _, _ in served.inputs]
+    names = [name for name, _, _ in engine.inputs]
     return inputs if all(name in names for name in inputs) else names
-
-
-def _tie_ladder(model: OpenModel, latest: dict[str, Served]) -> None:
-    rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
-    for rung in model.checked.rungs:
-        if rung.value is not None:
-            rungs.append([(o.shape, o.raw, o.repeats) for o in rung.value.outputs])
-        elif rung.last_good is not None:
-            rungs.append(Recall(rung.last_good.entries, rung.last_good.max_age))
-        elif rung.model is not None:
-            rungs.append(latest[rung.model])
-    try:
-        model.served.set_ladder(rungs)
-    except ValueError as error:
-        where = f"model {model.checked.name} version {model.checked.version}, fallback"
-        raise ProblemsFound(
-            [Problem("a model cannot stand in for another", where, str(error), "Name another")]
-        ) from error

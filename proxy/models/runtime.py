@@ -4,7 +4,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from native.served import load_runtime
+from native.engine import load_runtime
 from proxy.problem import Problem, ProblemsFound
 
 HOW = "Install the onnxruntime wheel (1.20 or later) into this environment"

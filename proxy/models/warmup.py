@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from native.served import NUMPY, Served
+from native.engine import NUMPY, Engine
 
 log = logging.getLogger(__name__)
 
@@ -22,52 +22,52 @@ WIDE_ROWS = 32  # a second point of the cost curve
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
 
 
-def warm_up(served: Served, max_rows: int) -> str:
+def warm_up(engine: Engine, max_rows: int) -> str:
     """Runs the model a few times and settles how it is batched; what there is to say about it, or "".
 
     max_rows: of a shared run, 1 where batching is off. Inputs are made up (small numbers, then zeros); a model that
     refuses both is served request by request and measured on its first real ones.
     """
-    rows = _accepted(served)
+    rows = _accepted(engine)
     if rows is None:
-        served.set_batching(False, 1)
+        engine.set_batching(False, 1)
         return "it refused made-up inputs: not warmed up, and run request by request"
     for _ in range(RUNS):
-        served.run_once(rows[0])
-        served.learn_from()
-    if not served.has_batch_axis or max_rows == 1:
-        served.set_batching(False, 1)
+        engine.run_once(rows[0])
+        engine.learn_from()
+    if not engine.has_batch_axis or max_rows == 1:
+        engine.set_batching(False, 1)
         return ""
-    if reason := _entangled(served, rows):
-        served.set_batching(False, 1)
+    if reason := _entangled(engine, rows):
+        engine.set_batching(False, 1)
         return f"{reason}: run request by request"
-    served.set_batching(True, max_rows)
-    served.run_once({name: np.concatenate([array] * min(WIDE_ROWS, max_rows)) for name, array in rows[0].items()})
-    served.learn_from()
-    served.run_once(rows[0])  # READY tells where a run of this size would happen
+    engine.set_batching(True, max_rows)
+    engine.run_once({name: np.concatenate([array] * min(WIDE_ROWS, max_rows)) for name, array in rows[0].items()})
+    engine.learn_from()
+    engine.run_once(rows[0])  # READY tells where a run of this size would happen
     return ""
 
 
-def _accepted(served: Served) -> list[Inputs] | None:
+def _accepted(engine: Engine) -> list[Inputs] | None:
     """Two one-row inputs that the model takes: unequal if it takes those, zeros otherwise."""
     rng = np.random.default_rng(0)
     refusal: ValueError | None = None
-    for made in ([_made_up(served, rng), _made_up(served, rng)], [_made_up(served, None)] * 2):
+    for made in ([_made_up(engine, rng), _made_up(engine, rng)], [_made_up(engine, None)] * 2):
         try:
             for row in made:
-                served.run_once(row)
+                engine.run_once(row)
         except ValueError as error:
             refusal = error
         else:
             return made
-    log.warning("model %s version %s refused its warm-up: %s", served.name, served.version, refusal)
+    log.warning("model %s version %s refused its warm-up: %s", engine.name, engine.version, refusal)
     return None
 
 
-def _made_up(served: Served, rng: np.random.Generator | None) -> Inputs:
+def _made_up(engine: Engine, rng: np.random.Generator | None) -> Inputs:
     """One row; zeros where rng is None. Dynamic axes get 1, which every model with a sequence axis takes."""
     inputs: Inputs = {}
-    for name, datatype, shape in served.inputs:
+    for name, datatype, shape in engine.inputs:
         sizes = [1 if size < 0 else size for size in shape]
         if datatype == "BYTES":
             inputs[name] = np.full(sizes, b"0" if rng is None else b"1", dtype=object)
@@ -82,14 +82,14 @@ def _made_up(served: Served, rng: np.random.Generator | None) -> Inputs:
     return inputs
 
 
-def _entangled(served: Served, rows: list[Inputs]) -> str:
+def _entangled(engine: Engine, rows: list[Inputs]) -> str:
     """Why two rows may not share a run, or ""."""
-    apart = [served.run_once(row) for row in rows]
+    apart = [engine.run_once(row) for row in rows]
     try:
-        together = served.run_once({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        together = engine.run_once({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
     except ValueError:
         return "it takes one row and not two"
-    for name, datatype, _ in served.outputs:
+    for name, datatype, _ in engine.outputs:
         if together[name].shape[:1] != (2,):
             return f"output '{name}' does not have a row for each row of the input"
         for i in range(2):

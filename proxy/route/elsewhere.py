@@ -30,12 +30,12 @@ class Elsewhere:
     """Asks the upstreams of one model in turn. Keeps a channel to each: many questions are not many connections."""
 
     def __init__(self, addresses: list[UpstreamAddress]) -> None:
-        self._addresses = addresses
+        self.addresses = addresses
         self._lines: dict[UpstreamAddress, _Line] = {}
 
     async def ask(self, name: str, request: Message, call: Call) -> Message:
         """The answer to the unary method `name`. RpcError: an upstream's own, or UNAVAILABLE for none."""
-        for address in self._addresses:
+        for address in self.addresses:
             try:
                 return await self._ask(address, name, request, call)
             except grpc.RpcError as error:

@@ -1,12 +1,12 @@
-"""Keeps a pool's endpoints: connected, checked, and as many as their names resolve to."""
+"""Keeps the endpoints behind one configured address: connected, checked, and as many as its name resolves to."""
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from native.h2 import Listener
-from native.pool import Pool
 from proxy.config.schema import Health
 from proxy.config.upstream import resolve
 from proxy.route.connector import Connector
@@ -33,29 +33,48 @@ class _Kept:
 
 
 class Keeper:
-    """Owns the tasks of one pool's endpoints; `close` ends them all."""
+    """Owns the tasks of one group's endpoints; `close` ends them all, `retire` when nothing is under way on them.
 
-    def __init__(self, listener: Listener, pool: Pool, groups: tuple[Group, ...], health: Health) -> None:
+    changed: called when other endpoints than before are behind the address.
+    """
+
+    def __init__(self, listener: Listener, group: Group, health: Health, changed: Callable[[], None]) -> None:
         self._listener = listener
-        self._pool = pool
-        self._groups = groups
+        self._group = group
         self._health = health
+        self._changed = changed
         self._kept: dict[Member, _Kept] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._resolved: list[asyncio.Event] = []
-        for group in groups:
-            for member in group.members:
-                self._keep(member)
-            if group.address.is_many:
-                self._resolved.append(asyncio.Event())
-                self._spawn(self._keep_resolved(group, self._resolved[-1]))
-        self._show()
+        self._resolved = asyncio.Event()
+        for member in group.members:
+            self._keep(member)
+        if group.address.is_many:
+            self._resolving = self._spawn(self._keep_resolved())
+        else:
+            self._resolved.set()
 
     async def tried(self) -> None:
         """Returns when every endpoint is connected or cannot be at the moment; those are tried until `close`."""
-        for resolved in self._resolved:
-            await resolved.wait()
+        await self._resolved.wait()
         await asyncio.gather(*(kept.connector.tried.wait() for kept in self._kept.values()))
+
+    def check_by(self, health: Health) -> None:
+        """Checks from now on by these settings."""
+        if health == self._health:
+            return
+        self._health = health
+        for member, kept in self._kept.items():
+            kept.check.close()
+            kept.check = HealthCheck(member.address, member.endpoint, health)
+
+    async def retire(self) -> None:
+        """Requests under way may finish; then as `close`."""
+        if self._group.address.is_many:
+            self._resolving.cancel()
+        try:
+            await _unused(self._kept)
+        finally:
+            self.close()
 
     def close(self) -> None:
         for task in self._tasks:
@@ -67,44 +86,47 @@ class Keeper:
         connector = Connector(self._listener, member.address, member.endpoint)
         self._kept[member] = _Kept(connector, HealthCheck(member.address, member.endpoint, self._health))
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    def _show(self) -> None:
-        """Requests go to the members of this moment."""
-        self._pool.replace([member.endpoint for group in self._groups for member in group.members])
-
-    async def _keep_resolved(self, group: Group, resolved: asyncio.Event) -> None:
+    async def _keep_resolved(self) -> None:
         said = False
+        group = self._group
         while True:
             try:
-                self._follow(group, await resolve(group.address))
+                self._follow(await resolve(group.address))
                 said = False
-                resolved.set()
+                self._resolved.set()
             except OSError as error:  # the endpoints stay as they are
                 if not said:
                     log.warning("upstream %s: its name cannot be resolved: %s; trying on", group.address.text, error)
                 said = True
             await asyncio.sleep(RESOLVE_SECONDS if group.members else FIRST_RESOLVE_SECONDS)
 
-    def _follow(self, group: Group, found: list[str]) -> None:
+    def _follow(self, found: list[str]) -> None:
         """Endpoints come and go with the addresses of the name."""
-        new, left = group.resolved(found)
+        new, left = self._group.resolved(found)
         for member in new:
             self._keep(member)
         for member in left:
-            self._spawn(self._retire(group, member))
+            self._spawn(self._retire(member))
         if new or left:
-            log.info("upstream %s is %s", group.address.text, ", ".join(found))
-            self._show()
+            log.info("upstream %s is %s", self._group.address.text, ", ".join(found))
+            self._changed()
 
-    async def _retire(self, group: Group, member: Member) -> None:
+    async def _retire(self, member: Member) -> None:
         """Requests under way may finish."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                while member.endpoint.inflight:
-                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+        await _unused([member])
         self._kept.pop(member).close()
-        group.forget(member)
+        self._group.forget(member)
+
+
+async def _unused(members: Iterable[Member]) -> None:
+    """Returns when nothing is under way on them, or has been for too long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while any(member.endpoint.inflight for member in members):
+                await asyncio.sleep(DRAIN_POLL_SECONDS)

@@ -3,20 +3,24 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from native.engine import Engine, Remote
 from native.pool import Pool
-from native.served import Remote, Served
+from native.served import Served
 from proxy.config.schema import Config, ModelSettings
 from proxy.config.tls import UpstreamTls
 from proxy.config.units import SECOND
 from proxy.config.upstream import UpstreamAddress, parse_upstream
 from proxy.fallback.value import FallbackValue
+from proxy.fingerprint import fingerprint
 from proxy.models.artifact import Artifact
 from proxy.models.inventory import CheckedModel, CheckedRung
-from proxy.models.opening import OpenModel, apply_settings
+from proxy.models.opening import OpenModel
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.asking import Unanswered, Waiting, ask
 from proxy.route.credentials import examine
@@ -27,9 +31,13 @@ from proxy.route.profile import is_on, load_profile
 from proxy.telemetry.merge import added
 from proxy.telemetry.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
 
+T = TypeVar("T")
 log = logging.getLogger("modelward.upstream")
 
 WATCH_SECONDS = 30.0
+
+Key = tuple[tuple[UpstreamAddress, ...], float]  # the addresses, and the share of requests that may be hedged
+PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,15 @@ class RemotePool:
 
     groups: tuple[Group, ...]
     pool: Pool
+    share: float
+
+    @classmethod
+    def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
+        """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
+        addresses, share = key
+        groups = {group.address: group for group in before.groups} if before else {}
+        pool = before.pool if before else Pool([], share)
+        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share)
 
     @property
     def name(self) -> str:
@@ -47,19 +64,31 @@ class RemotePool:
 class Remotes:
     """Opens every model that the configuration serves through upstreams.
 
-    patience: seconds to wait for upstreams that must be asked for signatures; None for the configuration's.
-    waiting: told in words what is waited for.
+    before: those of the configuration that this one follows. Pools and endpoints that stay are taken over, unchanged
+    until `Fleet.follow`, and what upstreams have told is believed where they cannot be asked now. patience: seconds to
+    wait for upstreams that must be asked for signatures; None for the configuration's. waiting: told in words what is
+    waited for.
     """
 
-    def __init__(self, config: Config, patience: float | None = None, waiting: Waiting = lambda reason: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        before: "Remotes | None" = None,
+        patience: float | None = None,
+        waiting: Waiting = lambda reason: None,
+    ) -> None:
         self._config = config
         self._patience = config.health.startup / SECOND if patience is None else patience
         self._waiting = waiting
-        self._pools: dict[tuple[tuple[UpstreamAddress, ...], float], RemotePool] = {}
+        self._pools: dict[Key, RemotePool] = {}
+        self._keys: dict[str, Key] = {}
+        # what upstreams have told: a model's description, and under PASSTHROUGH the names of all models
+        self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         # models whose signature may still be told
         self._silent: dict[str, list[UpstreamAddress]] = {}
         # who answers for the models that pass undecoded
         self.elsewhere: dict[str, Elsewhere] = {}
+        self._before = before
 
     @property
     def pools(self) -> list[RemotePool]:
@@ -73,11 +102,13 @@ class Remotes:
         wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
         if self._config.upstreams:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-            for name in await ask(models_of, addresses, "the list of its models", self._patience, self._waiting):
+            for name in await self._ask(PASSTHROUGH, models_of, addresses, "the list of its models"):
                 wanted.setdefault(name, addresses)
+        self._choose_pools(wanted)
         opened = await asyncio.gather(
             *(self._open(name, addresses) for name, addresses in wanted.items()), return_exceptions=True
         )
+        self._before = None
         problems: dict[Problem, None] = {}
         models: list[OpenModel] = []
         for result in opened:
@@ -91,12 +122,31 @@ class Remotes:
             raise ProblemsFound(list(problems))
         return models
 
+    def _choose_pools(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
+        """Models with the same upstreams share their connections, unless they hedge differently."""
+        for name, addresses in wanted.items():
+            hedging = self._config.settings(name).hedging
+            self._keys[name] = tuple(addresses), hedging.budget if hedging else 0.0
+        if self._config.passthrough:
+            self._keys[PASSTHROUGH] = tuple(_parsed(self._config.upstreams, self._config.upstream_tls)), 0.0
+        known, names = (self._before._pools, self._before._keys) if self._before else ({}, {})
+        left = known.keys() - self._keys.values()
+        for name, key in self._keys.items():
+            if key in self._pools:
+                continue
+            follows = names.get(name)
+            if key in known:
+                self._pools[key] = known[key]
+            elif follows in left:
+                left.discard(follows)
+                self._pools[key] = RemotePool.of(key, known[follows])
+            else:
+                self._pools[key] = RemotePool.of(key)
+
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""
-        if not self._config.passthrough:
-            return None
-        addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-        return self._pool(addresses, ModelSettings()).pool
+        key = self._keys.get(PASSTHROUGH)
+        return None if key is None else self._pools[key].pool
 
     async def _open(self, name: str, addresses: list[UpstreamAddress]) -> list[OpenModel]:
         """Its versions, ascending."""
@@ -113,9 +163,9 @@ class Remotes:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
+        seen = fingerprint([settings.anomaly.profile]) if settings.anomaly.profile else ()
         profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
-        pool = self._pool(addresses, settings).pool
-        served = Served(name, version, Remote(inputs, outputs, pool, described.optional))
+        remote = Remote(inputs, outputs, self._pools[self._keys[name]].pool, described.optional)
         artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedModel(
             name,
@@ -125,11 +175,11 @@ class Remotes:
             profile,
             profile_file,
             self._rungs(name, settings, described),
+            profile_fingerprint=seen,
         )
-        apply_settings(served, checked)
         return OpenModel(
             checked,
-            served,
+            Served(Engine(name, version, remote)),
             "",
             tuple(a.text for a in addresses),
             described.source,
@@ -146,14 +196,13 @@ class Remotes:
         if asked := _needing_a_signature(settings):
             what = "needs the model's signature, which is not known"
             raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
-        self.elsewhere[name] = Elsewhere(addresses)
-        served = Served(name, "", Remote((), (), self._pool(addresses, settings).pool))
+        self.elsewhere[name] = self._asked_before(name, addresses) or Elsewhere(addresses)
+        engine = Engine(name, "", Remote((), (), self._pools[self._keys[name]].pool))
         artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
         rungs = self._rungs(name, settings, described)
         checked = CheckedModel(name, "", artifact, settings, None, None, rungs, reason)
-        apply_settings(served, checked)
         note = f"{reason.what}: {reason.why}. {reason.how}"
-        return OpenModel(checked, served, note, tuple(a.text for a in addresses), described.source, backend="")
+        return OpenModel(checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend="")
 
     async def watch(self) -> None:
         """Says it once when an upstream that was silent at the start tells a signature. Requests pass undecoded all the
@@ -165,11 +214,20 @@ class Remotes:
                     told = await ask(partial(describe, model=name), addresses, "", 0, lambda reason: None)
                     del self._silent[name]
                     if told[-1].undecoded is None:
-                        log.warning("model %s: there is a %s now; the next start uses it", name, told[-1].source)
+                        log.warning(
+                            "model %s: there is a %s now; the next start or reload uses it", name, told[-1].source
+                        )
 
-    async def close(self) -> None:
+    def _asked_before(self, name: str, addresses: list[UpstreamAddress]) -> Elsewhere | None:
+        asked = self._before.elsewhere.get(name) if self._before else None
+        return asked if asked is not None and asked.addresses == addresses else None
+
+    async def close(self, after: "Remotes | None" = None) -> None:
+        """after: those that follow, which may have taken over some of what would be closed."""
+        kept = after.elsewhere.values() if after else ()
         for elsewhere in self.elsewhere.values():
-            await elsewhere.close()
+            if elsewhere not in kept:
+                await elsewhere.close()
 
     async def _described(
         self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]
@@ -178,21 +236,32 @@ class Remotes:
             return [declared(name, settings.signature)]
         what = f"the signature of model {name}"
         try:
-            return await ask(partial(describe, model=name), addresses, what, self._patience, self._waiting)
+            described = await self._ask(name, partial(describe, model=name), addresses, what)
         except Unanswered as silence:
             if not silence.final:
                 self._silent[name] = addresses
             why = "; ".join(f"{p.where}: {p.what}: {p.why}" for p in silence.problems)
-            return [undecoded(name, why, silence.problems[0].how)]
+            described = self._told[name, tuple(addresses)] = [undecoded(name, why, silence.problems[0].how)]
+        return described
 
-    def _pool(self, addresses: list[UpstreamAddress], settings: ModelSettings) -> RemotePool:
-        """Models with the same upstreams share their connections, unless they hedge differently."""
-        share = settings.hedging.budget if settings.hedging else 0.0
-        key = (tuple(addresses), share)
-        if key not in self._pools:
-            groups = tuple(Group(address) for address in dict.fromkeys(addresses))
-            self._pools[key] = RemotePool(groups, Pool([], share))
-        return self._pools[key]
+    async def _ask(
+        self,
+        name: str,
+        question: Callable[[UpstreamAddress], Awaitable[T]],
+        addresses: list[UpstreamAddress],
+        what: str,
+    ) -> T:
+        key = name, tuple(addresses)
+        told: T | None = self._before._told.get(key) if self._before else None
+        try:
+            answer = await ask(question, addresses, what, self._patience if told is None else 0.0, self._waiting)
+        except ProblemsFound as found:
+            if told is None:
+                raise
+            log.warning("%s; what it told before still counts", found)
+            answer = told
+        self._told[key] = answer
+        return answer
 
     def _rungs(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedRung, ...]:
         rungs = []

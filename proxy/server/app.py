@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aiohttp import web
 
@@ -14,32 +15,31 @@ from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
 from native.region import Region
-from proxy.access import examine as access
+from native.served import Served
 from proxy.access.gate import Gate
+from proxy.config.changes import followed
 from proxy.config.proxies import UNIX, networks
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Limits
 from proxy.config.units import SECOND
-from proxy.models.catalog import Catalog, ServedVersion
-from proxy.models.inventory import take_inventory
-from proxy.models.opening import OpenModel, by_name, open_models, tie_ladders
-from proxy.models.signature import TensorSpec
+from proxy.models.catalog import Catalog
+from proxy.models.opening import OpenModel, Progress
 from proxy.problem import ProblemsFound
-from proxy.route.connector import CONNECT_SECONDS
-from proxy.route.elsewhere import Elsewhere
-from proxy.route.keeper import Keeper
+from proxy.route.elsewhere import ANSWER_SECONDS
+from proxy.route.fleet import Fleet
 from proxy.route.remote import Remotes
-from proxy.score import Profile
 from proxy.server import http, methods
 from proxy.server.accept import TlsAcceptor
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
+from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
+from proxy.server.reloads import Reloads
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
-from proxy.telemetry.pour import partings, snapshot, statistics
+from proxy.telemetry.pour import partings, snapshot
 from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ DRAIN_POLL_SECONDS = 0.02
 NOTICE_SECONDS = 0.25
 GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
-
-Progress = Callable[[str], None]
+RELEASE_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Inherited:
 
 
 class Application:
-    """A server of one configuration on the running loop. Use `running`, which starts and ends it.
+    """A server on the running loop, of one configuration after another. Use `running`, which starts and ends it.
 
     inherited: what a worker has from its supervisor, which then answers over HTTP as well.
     """
@@ -72,50 +71,143 @@ class Application:
     def __init__(self, config: Config, inherited: Inherited | None = None) -> None:
         self.config = config
         self.region = Region() if inherited is None else inherited.region
-        self.models: list[OpenModel] = []
-        self.catalog = Catalog(())
         self.readiness = Readiness("loading models")
         self.server: Server | None = None
         self.grpc_address = config.listen.grpc
         self.http_address = config.listen.http
-        self._http: web.ServerRunner | None = None
         self.tls: LiveMaterial | None = None
         self.gate: Gate | None = None
+        self.anomalies = AnomalyLog()
+        self.reloads = Reloads()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._generation: Generation | None = None
+        self._fleet: Fleet | None = None
+        self._retired: list[Served] = []
+        self._reloading = asyncio.Lock()
+        self._http: web.ServerRunner | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._listening: asyncio.Server | TlsAcceptor | None = None
         self._wheel: Wheel | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self.anomalies = AnomalyLog()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._awaited: asyncio.Task[None] | None = None
         self.partings = PartingLog()
-        self._remotes = Remotes(config, waiting=lambda reason: self.readiness.set(False, reason))
-        self._keepers: list[Keeper] = []
+
+    @property
+    def models(self) -> tuple[OpenModel, ...]:
+        """Every version that is served."""
+        return self._generation.models if self._generation else ()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._generation.catalog if self._generation else Catalog(())
 
     async def start(self, progress: Progress = lambda name: None) -> None:
         """Answers probes at once and requests once every model is warm. Raises ProblemsFound."""
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         if self._bound is None:
             self._http = await self._start_http()
             self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         self.grpc_address = self._bound.address
-        if self.config.tls is not None:
-            self.tls = LiveMaterial(self.config.tls)
-        embedded = await loop.run_in_executor(None, self._load, progress)
-        self.models = [*embedded, *await self._remotes.open()]
-        tie_ladders(self.models)
-        for model in self.models:
-            if model.checked.undecoded is not None:
-                log.warning("%s", model.checked.undecoded)
-        self._build(loop)
-        await self._connect()
+
+        def waiting(reason: str) -> None:
+            self.readiness.set(False, reason)
+
+        first = await compile_generation(self.config, None, progress, waiting)
+        if first.material is not None and self.config.tls is not None:
+            self.tls = LiveMaterial(self.config.tls, first.material)
+        self._wheel = Wheel(loop)
+        self.server = Server(self._wheel, Limiter(region=self.region), first.directory, self.region)
+        if self.config.access is not None:
+            self.gate = Gate(self.config.access, self.server.listener)
+            self.server.guard(self.gate.native)
+        self._fleet = Fleet(self.server.listener)
+        self._serve(first)
+        dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness))
+        self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
+        await self._fleet.connect(first.remotes.pools, self.config.health)
         if self.gate is not None:
             await self.gate.prepare()
-            self._tasks += [loop.create_task(task) for task in self.gate.tasks()]
+            for task in self.gate.tasks():
+                self._spawn(task)
         self._listening = await self._listen(self._bound)
-        self._tasks += [loop.create_task(self._log_events()), loop.create_task(self._remotes.watch())]
+        self._spawn(self._log_events())
+        self._spawn(self._release_retired())
         if self.tls is not None:
-            changed = self.gate.native.dismiss if self.gate is not None else lambda: None
-            self._tasks.append(loop.create_task(self.tls.watch(changed)))
+            self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
         self.readiness.set(True)
+
+    async def reload(self, config: Config) -> list[str]:
+        """Serves another configuration, and the repository as it is now; returns in words what changed.
+
+        Models that are new or differ are opened and warmed first, then the next message meets the new generation;
+        whatever is under way ends as it began. What only a restart changes (listen, workers, TLS on or off) stays, and
+        is told. Raises ProblemsFound, and then everything is as it was.
+        """
+        async with self._reloading:
+            try:
+                before, after, restart = await self._compile_next(config)
+            except ProblemsFound as found:
+                self.reloads.refuse(found.problems)
+                raise
+            self._serve(after)
+            self._spawn(_close_later(before.remotes, after.remotes))
+            self._retired += [model.served for model in before.models]
+        changed = describe(before, after)
+        self.reloads.apply(changed, restart)
+        return [*changed, *(f"{key} needs a restart" for key in restart)]
+
+    async def _compile_next(self, config: Config) -> tuple[Generation, Generation, list[str]]:
+        """The present generation, the next, whose upstreams are connected, and the keys that need a restart."""
+        assert self._generation is not None and self._fleet is not None
+        wanted, restart = followed(self.config, config)
+        after = await compile_generation(wanted, self._generation)
+        await self._fleet.connect(after.remotes.pools, wanted.health)
+        return self._generation, after, restart
+
+    def _serve(self, generation: Generation) -> None:
+        """The swap: between two requests, and nothing in it can fail or wait."""
+        assert self.server is not None and self._fleet is not None
+        self.collect_anomalies()  # events name models of the generation before
+        config, server = generation.config, self.server
+        _apply_limits(config.limits, server)
+        server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
+        if self.gate is not None and config.access is not None:
+            self.gate.follow(config.access, generation.key_ring)
+        self._fleet.follow(generation.remotes.pools, config.health)
+        server.serve(generation.directory, generation.remotes.passthrough())
+        if self.tls is not None and config.tls is not None and generation.material is not None:
+            self.tls.replace(config.tls, generation.material)
+        if self._awaited is not None:
+            self._awaited.cancel()
+        self._awaited = self._spawn(generation.remotes.watch())
+        self.config = config
+        self._generation = generation
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _release_retired(self) -> None:
+        """Lets go of models that no request refers to any more."""
+        while True:
+            await asyncio.sleep(RELEASE_POLL_SECONDS)
+            if self._retired:
+                await self._release()
+
+    async def _release(self) -> None:
+        assert self._generation is not None and self.server is not None
+        used = in_use(self._generation, self._retired)
+        engines = {served.engine for served in used}
+        left = {s.engine for s in self._retired} - engines
+        waiting = {engine for engine in left if not engine.idle}  # for the end of its tick
+        self._retired = [s for s in self._retired if s in used or s.engine in waiting]
+        for engine in left - waiting:
+            self.server.scheduler.forget(engine)
+            if engine.pool is None:
+                log.info("model %s version %s unloaded", engine.name, engine.version)
+        await close_engines(left - waiting)
 
     async def _listen(self, bound: BoundSocket | InheritedSocket) -> asyncio.Server | TlsAcceptor:
         assert self.server is not None
@@ -130,15 +222,6 @@ class Application:
         if bound.address.is_unix:
             return await loop.create_unix_server(listener, sock=bound.socket, backlog=BACKLOG)
         return await loop.create_server(listener, sock=bound.socket, backlog=BACKLOG)
-
-    async def _connect(self) -> None:
-        """Connects every upstream; one that cannot be reached at once is tried on."""
-        assert self.server is not None
-        listener, health = self.server.listener, self.config.health
-        self._keepers = [Keeper(listener, p.pool, p.groups, health) for p in self._remotes.pools]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.gather(*(keeper.tried() for keeper in self._keepers))
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Readiness off, no new connections, clients told to go elsewhere, what is under way finished."""
@@ -170,17 +253,18 @@ class Application:
     async def stop(self) -> None:
         """Ends everything at once."""
         self.readiness.set(False, "stopped")
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         if self._listening is not None:
             self._listening.close()
         if isinstance(self._listening, TlsAcceptor):
             self._listening.abandon()
-        for keeper in self._keepers:
-            keeper.close()
+        if self._fleet is not None:
+            self._fleet.close()
         if self.server is not None:
             self.server.stop()
-        await self._remotes.close()
+        if self._generation is not None:
+            await self._generation.remotes.close()
         if self._wheel is not None:
             self._wheel.close()
         if self._http is not None:
@@ -191,59 +275,22 @@ class Application:
     @property
     def upstreams(self) -> list[Endpoint]:
         """Every endpoint of every pool."""
-        return [m.endpoint for p in self._remotes.pools for g in p.groups for m in g.members]
+        pools = self._generation.remotes.pools if self._generation else []
+        return [m.endpoint for p in pools for g in p.groups for m in g.members]
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
         return added(snapshot(self.region), self.cold())
 
     def cold(self) -> Snapshot:
-        """What is counted elsewhere than in the region: the figures of upstreams, connections, TLS and access."""
+        """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""
         return replace(
-            self._remotes.figures(),
+            self._generation.remotes.figures() if self._generation else Snapshot(),
             partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
+            reloads=self.reloads.figures(),
             tls=self._listening.figures() if isinstance(self._listening, TlsAcceptor) else None,
             access=self.gate.figures() if self.gate is not None else None,
         )
-
-    def _load(self, progress: Progress) -> list[OpenModel]:
-        inventory = take_inventory(self.config)
-        if inventory.problems:
-            raise ProblemsFound(inventory.problems)
-        for note in inventory.notes:
-            log.warning("%s", note)
-        return open_models(self.config, inventory, progress)
-
-    def _build(self, loop: asyncio.AbstractEventLoop) -> None:
-        limits = self.config.limits
-        limiter = Limiter(region=self.region)
-        for limit, set_rate in (
-            (limits.peer, limiter.set_peer),
-            (limits.identity, limiter.set_identity),
-            (limits.total, limiter.set_total),
-        ):
-            if limit is not None:
-                set_rate(limit.rate, limit.burst)
-        self._wheel = Wheel(loop)
-        self.server = Server(self._wheel, limiter, by_name(self.models), self.region)
-        self.server.passthrough = self._remotes.passthrough()
-        listener = self.server.listener
-        listener.set_proxies(networks(self.config.trusted_proxies), UNIX in self.config.trusted_proxies)
-        listener.max_connections = limits.connections.total
-        listener.max_per_peer = limits.connections.per_peer
-        listener.set_arrivals(limits.connections.rate_per_peer)
-        listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
-        times = limits.timeouts
-        listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
-        self.catalog = Catalog(_version(model, self._remotes.elsewhere) for model in self.models)
-        self.server.directory.explain = self.catalog.explain_unknown
-        dispatcher = methods.Dispatcher(methods.build(self.catalog, self.readiness))
-        if self.config.access is not None:
-            self.gate = Gate(self.config.access, listener)
-            for note in access.notes(self.config, [*self.catalog.names]):
-                log.warning("%s", note)
-            self.server.guard(self.gate.native)
-        self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
 
     async def _start_http(self) -> web.ServerRunner:
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))
@@ -255,21 +302,19 @@ class Application:
         return runner
 
     async def _log_events(self) -> None:
-        profiles = {(m.served.name, m.served.version): m.profile for m in self.models}
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
-            self.collect_anomalies(profiles)
+            self.collect_anomalies()
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())
 
-    def collect_anomalies(self, profiles: dict[tuple[str, str], Profile | None] | None = None) -> None:
+    def collect_anomalies(self) -> None:
         """Fetches the data plane's anomaly events and logs them."""
         if self.server is None:
             return
-        profiles = profiles or {(m.served.name, m.served.version): m.profile for m in self.models}
-        self.anomalies.take(self.server.events.fetch(), profiles)
+        self.anomalies.take(self.server.events.fetch(), {model.key: model.profile for model in self.models})
         for model in self.models:
-            self.anomalies.failures(model.served)
+            self.anomalies.failures(model.engine)
 
 
 @contextlib.asynccontextmanager
@@ -294,31 +339,29 @@ async def _within(seconds: float, lasts: Callable[[], bool]) -> bool:
     return not lasts()
 
 
-def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:
-    served, artifact = model.served, model.checked.artifact
-    asked = elsewhere.get(served.name)
-    return ServedVersion(
-        name=served.name,
-        version=served.version,
-        inputs=_specs(served.inputs, artifact.inputs),
-        outputs=_specs(served.outputs, artifact.outputs),
-        statistics=lambda: statistics(served),
-        batchable=served.batchable,
-        max_batch=model.checked.settings.batching.max,
-        ready=True,
-        platform=model.platform,
-        backend=model.backend,
-        config=model.config,
-        elsewhere=asked.ask if asked is not None else None,
-    )
+async def _close_later(before: Remotes, after: Remotes) -> None:
+    """Questions to upstreams that are under way may still be answered."""
+    try:
+        await asyncio.sleep(ANSWER_SECONDS)
+    finally:
+        await before.close(after)
 
 
-def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """What ONNX Runtime sees, with the axis names of the file."""
-    symbols = {spec.name: spec.symbols for spec in declared}
-    return tuple(
-        TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen
-    )
+def _apply_limits(limits: Limits, server: Server) -> None:
+    """Rates keep what is owed. Connections that are open keep their number of streams."""
+    limiter, listener = server.listener.limiter, server.listener
+    for limit, set_rate in (
+        (limits.peer, limiter.set_peer),
+        (limits.identity, limiter.set_identity),
+        (limits.total, limiter.set_total),
+    ):
+        set_rate(limit.rate, limit.burst) if limit is not None else set_rate(0, 1)
+    listener.max_connections = limits.connections.total
+    listener.max_per_peer = limits.connections.per_peer
+    listener.set_arrivals(limits.connections.rate_per_peer)
+    listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
+    times = limits.timeouts
+    listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
 
 
 def _cold(dispatcher: methods.Dispatcher) -> Callable[[Call], object]:

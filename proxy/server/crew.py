@@ -11,7 +11,7 @@ from native import figures
 from native.region import Region
 from proxy.config.schema import Config
 from proxy.problem import Problem, ProblemsFound
-from proxy.server.channel import Failed, Figures, Loading, Ready, Start
+from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Start
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters
@@ -98,6 +98,24 @@ class Crew:
             for place in self._places:
                 await self._roll(place)
 
+    async def reload(self, config: Config) -> None:
+        """Every worker serves another configuration from one request to the next; the first tries it for all.
+
+        Raises ProblemsFound, and then everything is as it was.
+        """
+        async with self._rolling:
+            for place in self._places:
+                worker = place.worker
+                if worker is None or not worker.ready:  # whoever takes the place begins with it
+                    continue
+                worker.reloaded = None
+                worker.tell(Reload(config))
+                while worker in self._workers and worker.reloaded is None:
+                    await self._move()
+                if worker.reloaded is not None and worker.reloaded.report is None:
+                    raise ProblemsFound(worker.reloaded.problems)
+                self.config = config
+
     async def drain(self) -> None:
         """Every worker finishes what is under way; those that have not after KILL_SECONDS are killed."""
         self._ending = True
@@ -157,6 +175,10 @@ class Crew:
                 case Ready(report):
                     worker.report = report
                     place.failures, place.problems = 0, ()
+                    self._note_move()
+                case Reloaded(report):
+                    worker.reloaded = message
+                    worker.report = report or worker.report
                     self._note_move()
                 case Failed(found):
                     problems = found

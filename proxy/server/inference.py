@@ -5,6 +5,7 @@ Answers follow Triton where servers of the protocol differ, because its clients 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ EXTENSIONS = ("model_configuration", "statistics")
 
 
 class Inference:
-    def __init__(self, catalog: Catalog, readiness: Readiness) -> None:
+    def __init__(self, catalog: Callable[[], Catalog], readiness: Readiness) -> None:
         self._catalog = catalog
         self._readiness = readiness
         self._version = distribution_version("modelward")
@@ -37,7 +38,7 @@ class Inference:
 
     async def model_ready(self, request: Message, call: Call) -> Message:
         """An unknown model is not ready, and that is no error: so Triton answers, and clients poll it so."""
-        if (ask := self._catalog.elsewhere(request.name)) is not None:
+        if (ask := self._catalog().elsewhere(request.name)) is not None:
             try:
                 return await ask("ModelReady", request, call)
             except RpcError as error:
@@ -45,7 +46,7 @@ class Inference:
                     raise
                 return _message("ModelReadyResponse", ready=False)
         try:
-            ready = self._catalog.lookup(request.name, request.version).ready
+            ready = self._catalog().lookup(request.name, request.version).ready
         except RpcError:
             ready = False
         return _message("ModelReadyResponse", ready=ready)
@@ -57,7 +58,7 @@ class Inference:
         served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
         if served.elsewhere is not None:
             return await served.elsewhere("ModelMetadata", request, call)
-        versions = [served.version] if request.version else [v.version for v in self._catalog.versions(request.name)]
+        versions = [served.version] if request.version else [v.version for v in self._catalog().versions(request.name)]
         response = _message("ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform)
         for tensors, described in ((served.inputs, response.inputs), (served.outputs, response.outputs)):
             for tensor in tensors:
@@ -74,12 +75,12 @@ class Inference:
         if not request.name:
             served = [
                 v
-                for v in self._catalog
+                for v in self._catalog()
                 if request.version in ("", v.version) and call.permits(PERMITS["statistics"], v.name)
             ]
         else:
             newest = self._permitted(request.name, request.version, call, PERMITS["statistics"])
-            served = [newest] if request.version else list(self._catalog.versions(request.name))
+            served = [newest] if request.version else list(self._catalog().versions(request.name))
         response = _message("ModelStatisticsResponse")
         for version in served:
             _fill_statistics(response.model_stats.add(name=version.name, version=version.version), version.statistics())
@@ -88,7 +89,7 @@ class Inference:
     async def repository_index(self, request: Message, call: Call) -> Message:
         """Lists the models of which the caller may call anything."""
         response = _message("RepositoryIndexResponse")
-        for served in self._catalog:
+        for served in self._catalog():
             if not call.permits(ANYTHING, served.name):
                 continue
             if served.ready:
@@ -103,7 +104,7 @@ class Inference:
         if not call.permits(kind, name):
             what = "this identity may not call this method of this model"
             raise RpcError(Code.PERMISSION_DENIED, what, "PERMISSION_DENIED")
-        return self._catalog.lookup(name, version)
+        return self._catalog().lookup(name, version)
 
 
 def _message(kind: str, /, **fields: object) -> Any:

@@ -41,8 +41,11 @@ log = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
 
 
-def build(catalog: Catalog, readiness: Readiness) -> dict[bytes, Method]:
-    """The method table by path, such as b"/inference.GRPCInferenceService/ServerLive"."""
+def build(catalog: Callable[[], Catalog], readiness: Readiness) -> dict[bytes, Method]:
+    """The method table by path, such as b"/inference.GRPCInferenceService/ServerLive".
+
+    catalog: called for every request, since a reload replaces it.
+    """
     inference = Inference(catalog, readiness)
     health = Health(readiness)
     table = _rows(

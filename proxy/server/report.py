@@ -30,7 +30,7 @@ def describe(application: Application) -> Report:
     connected = {endpoint.address for endpoint in application.upstreams if endpoint.connected}
     for model in application.models:
         states = guards(config, model.checked)
-        batching = f"batches of {model.checked.settings.batching.max}" if model.served.batchable else "one by one"
+        batching = f"batches of {model.checked.settings.batching.max}" if model.engine.batchable else "one by one"
         anomaly = model.checked.settings.anomaly
         over = " over TLS" if config.upstream_tls_of(model.served.name) else ""
         profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
@@ -40,7 +40,7 @@ def describe(application: Application) -> Report:
                 model.served.name,
                 model.served.version or "any",
                 "\n".join(where) or "ONNX Runtime",
-                f"upstream{over}, {model.source}" if model.upstreams else f"{model.served.placement()}, {batching}",
+                f"upstream{over}, {model.source}" if model.upstreams else f"{model.engine.placement()}, {batching}",
                 profile,
                 states["deadline"] if states["deadline"] != OFF else "the client's",
                 states["fallback"] if states["fallback"] != OFF else "none",

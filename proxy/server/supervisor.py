@@ -3,11 +3,13 @@
 It serves no request itself and opens no model, so that nothing it does can hold one up.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
 from aiohttp import web
 
+from proxy.config.changes import followed
 from proxy.config.schema import Config
 from proxy.models.catalog import Catalog
 from proxy.problem import ProblemsFound
@@ -34,6 +36,7 @@ class Supervisor:
 
     def __init__(self, config: Config, log_level: str, progress: Progress = lambda what: None) -> None:
         self.config = config
+        self._listen = config.listen  # as it was asked for, before ports were chosen
         self.readiness = Readiness("loading models")
         self._log_level = log_level
         self._progress = progress
@@ -69,6 +72,22 @@ class Supervisor:
                 log.error("not restarted: %s", problem)
         else:
             log.info("workers restarted")
+
+    async def reload(self, load: Callable[[], Config]) -> None:
+        """Serves what `load` gives, and the repository as it is now. Problems are logged, and change nothing."""
+        assert self._crew is not None
+        try:
+            wanted = await asyncio.get_running_loop().run_in_executor(None, load)
+            if wanted.listen == self._listen:
+                wanted = wanted.model_copy(update={"listen": self.config.listen})
+            await self._crew.reload(followed(self.config, wanted)[0])
+        except ProblemsFound as found:
+            for problem in found.problems:
+                log.error("not reloaded: %s", problem)
+            return
+        self.config, restart = followed(self.config, wanted)
+        if restart:
+            log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
 
     async def drain(self) -> None:
         """Readiness off; what is under way is finished, within 23 s."""

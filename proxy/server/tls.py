@@ -2,23 +2,21 @@
 
 import asyncio
 import logging
-import os
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.certificate import Certificate, harden, load_authorities, load_pair, utc_now
 from proxy.config.tls import Tls
+from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.problem import ProblemsFound
 
 log = logging.getLogger("modelward.tls")
 
 SECTION = "tls"
 POLL_SECONDS = 1.0
-
-# of each file (device, inode, size, mtime in ns); None where it is missing
-Fingerprint = tuple[tuple[int, int, int, int] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,15 @@ class Material:
 
     context: ssl.SSLContext
     certificate: Certificate
+    fingerprint: Fingerprint
+    """Of the files, from before they were read."""
     authorities: bytes = b""
     """Whose certificates clients may show."""
 
 
 def load_material(tls: Tls) -> Material:
     """Reads all files of the section. Raises ProblemsFound."""
+    before = fingerprint(_files(tls))
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     # gRPC's connections live for hours: tickets would spare few handshakes, and outlive a changed client_ca
     context.num_tickets = 0
@@ -41,7 +42,11 @@ def load_material(tls: Tls) -> Material:
     if tls.client_ca is not None:
         authorities = load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_OPTIONAL
-    return Material(context, certificate, authorities)
+    return Material(context, certificate, before, authorities)
+
+
+def _files(tls: Tls) -> list[Path]:
+    return [file for file in (tls.certificate, tls.key, tls.client_ca) if file is not None]
 
 
 def clients(tls: Tls) -> str:
@@ -58,41 +63,55 @@ class LiveMaterial:
     that does not match its certificate leaves the old pair whole.
     """
 
-    def __init__(self, tls: Tls) -> None:
-        """Raises ProblemsFound."""
-        self._tls = tls
-        self._files = [file for file in (tls.certificate, tls.key, tls.client_ca) if file is not None]
-        self._loaded = fingerprint(self._files)
-        self._seen = self._loaded
-        self.current = load_material(tls)
+    def __init__(self, tls: Tls, material: Material | None = None) -> None:
+        """material: of these files, None to load it. Raises ProblemsFound."""
         self.reloads = 0
         self.failures = 0
+        self._replacing = threading.Lock()
+        self._take(tls, material or load_material(tls))
+
+    def replace(self, tls: Tls, material: Material) -> None:
+        """Another configuration's files, loaded by whoever checked them."""
+        with self._replacing:
+            if tls != self._tls:
+                self._take(tls, material)
+
+    def _take(self, tls: Tls, material: Material) -> None:
+        self._tls = tls
+        self._loaded = self._seen = material.fingerprint
+        self.current = material
         self._say_notes()
 
     async def watch(self, on_authorities: Callable[[], None] = lambda: None) -> None:
         """Looks once a second, until it is cancelled. on_authorities: called after client_ca holds others."""
         loop = asyncio.get_running_loop()
+        before = self.current.authorities
         while True:
-            before = self.current.authorities
             await asyncio.sleep(POLL_SECONDS)
             await loop.run_in_executor(None, self.poll)
             if self.current.authorities != before:
+                before = self.current.authorities
                 on_authorities()
 
     def poll(self) -> None:
         """Loads files that differ from what was loaded, once they have been the same for two polls."""
-        seen = fingerprint(self._files)
+        tls = self._tls
+        seen = fingerprint(_files(tls))
         # a certificate and its key are written one after the other: between the two they do not match
         settled, self._seen = seen == self._seen, seen
         if not settled or seen == self._loaded:
             return
         self._loaded = seen
         try:
-            self.current = load_material(self._tls)
+            material = load_material(tls)
         except ProblemsFound as found:
             self.failures += 1
             log.error("the old certificate stays: %s", found)
             return
+        with self._replacing:
+            if self._tls is not tls:
+                return
+            self.current = material
         self.reloads += 1
         log.info("certificate reloaded: %s", self.current.certificate)
         self._say_notes()
@@ -100,16 +119,3 @@ class LiveMaterial:
     def _say_notes(self) -> None:
         for note in self.current.certificate.notes(utc_now()):
             log.warning("%s", note)
-
-
-def fingerprint(files: list[Path]) -> Fingerprint:
-    """What differs when a file was written, replaced, or when a link to it was turned."""
-    return tuple(_identity(file) for file in files)
-
-
-def _identity(file: Path) -> tuple[int, int, int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:  # gone for now: a state like any other, told when loading it fails
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -16,10 +16,11 @@ from typing import cast
 import uvloop
 
 from native.region import Region
+from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
-from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Start
+from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Reload, Reloaded, Start
 from proxy.server.report import describe
 from proxy.telemetry.snapshot import Snapshot
 
@@ -52,7 +53,7 @@ class Worker:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
-                await application.drain(await self._told_to_drain())
+                await application.drain(await self._told_to_drain(application))
                 self._publish(application)
         except ProblemsFound as found:
             self._channel.send(Failed(found.problems))
@@ -61,23 +62,36 @@ class Worker:
             beating.cancel()
         return 0
 
-    async def _told_to_drain(self) -> float:
+    async def _told_to_drain(self, application: Application) -> float:
         """Waits; the seconds that it may take."""
         terminated = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
         by_signal = asyncio.ensure_future(terminated.wait())
-        by_message = asyncio.ensure_future(self._listen())
+        by_message = asyncio.ensure_future(self._listen(application))
         done, _ = await asyncio.wait((by_signal, by_message), return_when=asyncio.FIRST_COMPLETED)
         for task in (by_signal, by_message):
             task.cancel()
         return by_message.result() if by_message in done else ORPHAN_SECONDS
 
-    async def _listen(self) -> float:
+    async def _listen(self, application: Application) -> float:
+        reloads: set[asyncio.Task[None]] = set()
         async for message in self._channel:
             match message:
+                case Reload(config):
+                    task = asyncio.get_running_loop().create_task(self._reload(application, config))
+                    reloads.add(task)
+                    task.add_done_callback(reloads.discard)
                 case Drain(seconds):
                     return seconds
         return ORPHAN_SECONDS
+
+    async def _reload(self, application: Application, config: Config) -> None:
+        try:
+            await application.reload(config)
+        except ProblemsFound as found:
+            self._channel.send(Reloaded(None, found.problems))
+        else:
+            self._channel.send(Reloaded(describe(application)))
 
     async def _beat(self, application: Application | None = None) -> None:
         while True:

@@ -63,6 +63,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
     yield from _partings(snapshot)
+    yield from _reloads(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
     yield from _per_version(snapshot)
@@ -89,6 +90,19 @@ def _partings(snapshot: Snapshot) -> Iterator[Family]:
     for why, count in snapshot.partings.closed.items():
         closed.add((why,), count)
     yield from (refused, closed)
+
+
+def _reloads(snapshot: Snapshot) -> Iterator[Family]:
+    if (figures := snapshot.reloads) is None:
+        return
+    reloads = Family("modelward_reloads", "counter", "Reloads of configuration and repository", ("result",))
+    in_order = Family(
+        "modelward_last_reload_successful", "gauge", "0 while the last reload was refused: the old one serves"
+    )
+    reloads.add(("applied",), figures.applied)
+    reloads.add(("refused",), figures.refused)
+    in_order.add((), 1 - figures.failing)
+    yield from (reloads, in_order)
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

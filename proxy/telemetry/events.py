@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from native.served import Served
+from native.engine import Engine
 from proxy.score import Profile
 
 log = logging.getLogger("modelward.anomaly")
@@ -67,10 +67,12 @@ class AnomalyLog:
         if left_out:
             log.warning("%d more anomalous requests are not shown", left_out)
 
-    def failures(self, served: Served) -> None:
+    def failures(self, engine: Engine) -> None:
         """Logs how often a model's runs have failed since the last call, with ONNX Runtime's last words."""
-        key = served.name, served.version
-        new = served.failures - self._failures.get(key, 0)
+        key = engine.name, engine.version
+        seen = self._failures.get(key, 0)
+        # an engine that a reload has put in its place begins at zero
+        new = engine.failures - seen if engine.failures >= seen else engine.failures
         if new:
-            self._failures[key] = served.failures
-            failures_log.error("model %s version %s: %d runs failed, the last with: %s", *key, new, served.last_failure)
+            self._failures[key] = engine.failures
+            failures_log.error("model %s version %s: %d runs failed, the last with: %s", *key, new, engine.last_failure)

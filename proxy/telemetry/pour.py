@@ -23,9 +23,9 @@ from proxy.telemetry.snapshot import (
 )
 
 if TYPE_CHECKING:  # the supervisor has neither
+    from native.engine import Engine
     from native.h2 import Listener
     from native.pool import Endpoint
-    from native.served import Served
 
 NS = 1e9
 SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
@@ -34,9 +34,9 @@ Totals = dict[str, Any]
 Folded = tuple[tuple[int, ...], tuple[int, ...], int]
 
 
-def statistics(served: Served) -> Statistics:
+def statistics(engine: Engine) -> Statistics:
     """Triton's totals of one version; it charges every request the whole time of the run it shared."""
-    return _statistics(served.totals())
+    return _statistics(engine.totals())
 
 
 def _statistics(t: Totals) -> Statistics:

@@ -140,12 +140,20 @@ class PartingSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadSnapshot:
+    applied: int = 0
+    refused: int = 0
+    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload was refused
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
     partings: PartingSnapshot = field(default_factory=PartingSnapshot)
+    reloads: ReloadSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured

@@ -39,10 +39,10 @@ def _ask(client: triton.InferenceServerClient, steps: int) -> tuple[dict[str, st
 
 def test_a_model_with_a_loop_runs_in_a_thread_from_its_first_request(tmp_path: Path) -> None:
     with in_thread(_config(tmp_path)) as application:
-        served = application.models[0].served
-        assert served.placement() == "thread"
+        engine = application.models[0].engine
+        assert engine.placement() == "thread"
         _ask(triton.InferenceServerClient(str(application.grpc_address)), 1)
-        assert served.lane_runs == 1
+        assert engine.lane_runs == 1
 
 
 def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_thread(
@@ -50,11 +50,11 @@ def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_threa
 ) -> None:
     monkeypatch.setattr(artifact, "unpredictable", lambda model: "")
     with in_thread(_config(tmp_path)) as application:
-        served = application.models[0].served
-        assert served.placement() == "loop"
+        engine = application.models[0].engine
+        assert engine.placement() == "loop"
         client = triton.InferenceServerClient(str(application.grpc_address))
         parameters, seconds = _ask(client, STEPS)
         assert parameters["modelward_fallback"] == "deadline"
         assert seconds < 1.0
-        assert (served.terminated, served.lane_runs, served.placement()) == (1, 1, "thread")
+        assert (engine.terminated, engine.lane_runs, engine.placement()) == (1, 1, "thread")
         assert _ask(client, 1)[0] == {}

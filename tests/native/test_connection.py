@@ -59,12 +59,12 @@ def test_a_request_may_arrive_in_pieces_of_any_size(start: Start, size: int) -> 
 def test_requests_of_one_read_are_one_run(start: Start, models: list[Served]) -> None:
     client = Client(start())
     (mlp,) = (m for m in models if m.name == "mlp")
-    before = mlp.totals()
+    before = mlp.engine.totals()
     streams = [client.infer(USUAL) for _ in range(8)]
     client.simulation.settle()
     client.read()
     assert [client.replies[s].code for s in streams] == [0] * 8
-    assert mlp.totals()["runs"] - before["runs"] == 1
+    assert mlp.engine.totals()["runs"] - before["runs"] == 1
 
 
 # ---- the ladder
@@ -91,11 +91,11 @@ def test_each_model_of_a_ladder_gets_its_own_inputs(
 
 def test_a_second_model_on_the_ladder_is_not_given_what_the_first_was(start: Start, models: list[Served]) -> None:
     (third,) = (m for m in models if m.name == "third")
-    before = third.failures
+    before = third.engine.failures
     Client(start()).call(steep([9], [7, 8, 9]))
     # the run of third fails for its own input, a, and not because another's lies in its place
-    assert third.failures == before + 1
-    assert "idx=9" in (third.last_failure or "")
+    assert third.engine.failures == before + 1
+    assert "idx=9" in (third.engine.last_failure or "")
 
 
 # ---- what a slow or silent client costs

@@ -55,7 +55,7 @@ def backend() -> Backend:
 
 @pytest.fixture
 def server(backend: Backend) -> Iterator[Served]:
-    methods = build(catalog(), Readiness())
+    methods = build(catalog, Readiness())
     methods[b"/inference.GRPCInferenceService/ModelInfer"] = Method(
         REQUEST, RESPONSE, False, False, backend.infer, OPEN
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from native.served import Served
+from native.engine import Engine
 from proxy.demo import make
 from proxy.demo.slow import slow_model
 from proxy.demo.table import MODEL_FILE, TABLE_FILE, load_table, model_bytes
@@ -29,16 +29,16 @@ def test_the_table_is_scikit_learns_as_float32() -> None:
 
 
 def test_the_model_knows_the_table_and_gives_probabilities() -> None:
-    table, served = load_table(), Served("m", "1", model_bytes())
-    assert (served.inputs, served.outputs) == SIGNATURE
-    answer = served.run_once({"input": table.rows})
+    table, engine = load_table(), Engine("m", "1", model_bytes())
+    assert (engine.inputs, engine.outputs) == SIGNATURE
+    answer = engine.run_once({"input": table.rows})
     assert np.mean(answer["label"] == table.truth) > 0.96
     assert np.allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-5)
 
 
 def test_the_script_makes_both_files_again(tmp_path: Path) -> None:
     assert make.make(tmp_path) > 0.93
-    again = Served("m", "1", (tmp_path / MODEL_FILE).read_bytes())
+    again = Engine("m", "1", (tmp_path / MODEL_FILE).read_bytes())
     assert (again.inputs, again.outputs) == SIGNATURE
     with np.load(tmp_path / TABLE_FILE) as arrays:
         assert np.array_equal(arrays["rows"], load_table().rows)
@@ -53,9 +53,9 @@ def test_a_changed_row_differs_in_the_named_features_only() -> None:
 
 def test_the_slow_model_is_as_slow_as_it_is_told_to_be() -> None:
     model, expected = slow_model(features=30, seconds=0.2)
-    served = Served("slow", "1", model)
+    engine = Engine("slow", "1", model)
     assert expected >= 0.19
-    assert (served.inputs, served.outputs) == ([("input", "FP32", (-1, 30))], [("probabilities", "FP32", (-1, 2))])
-    assert served.placement() == "thread"
-    one, other = (served.run_once({"input": np.full((1, 30), x, np.float32)})["probabilities"] for x in (0.1, 0.9))
+    assert (engine.inputs, engine.outputs) == ([("input", "FP32", (-1, 30))], [("probabilities", "FP32", (-1, 2))])
+    assert engine.placement() == "thread"
+    one, other = (engine.run_once({"input": np.full((1, 30), x, np.float32)})["probabilities"] for x in (0.1, 0.9))
     assert not np.array_equal(one, other)  # it computes something: no optimiser has folded the loop away

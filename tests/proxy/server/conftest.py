@@ -18,7 +18,7 @@ def readiness() -> Readiness:
 
 @pytest.fixture
 def server(readiness: Readiness) -> Iterator[Served]:
-    with served(Dispatcher(build(catalog(), readiness))) as running:
+    with served(Dispatcher(build(catalog, readiness))) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def refusal(dispatcher: Dispatcher, path: bytes, *messages: bytes) -> RpcError:
 
 
 def cold() -> Dispatcher:
-    return Dispatcher(build(catalog(), Readiness()))
+    return Dispatcher(build(catalog, Readiness()))
 
 
 def with_handler(handler: Callable[..., Any], *, streaming: bool = False) -> Dispatcher:
@@ -56,7 +56,7 @@ def with_handler(handler: Callable[..., Any], *, streaming: bool = False) -> Dis
 
 
 def test_the_table_holds_every_method_but_the_compiled_two() -> None:
-    names = sorted(path.decode().rpartition("/")[2] for path in build(catalog(), Readiness()))
+    names = sorted(path.decode().rpartition("/")[2] for path in build(catalog, Readiness()))
     assert names == [
         "Check", "ModelConfig", "ModelMetadata", "ModelReady", "ModelStatistics", "RepositoryIndex", "ServerLive",
         "ServerMetadata", "ServerReady", "ServerReflectionInfo", "ServerReflectionInfo", "Watch",
@@ -64,7 +64,7 @@ def test_the_table_holds_every_method_but_the_compiled_two() -> None:
 
 
 def test_streaming_comes_from_the_descriptors() -> None:
-    table = build(catalog(), Readiness())
+    table = build(catalog, Readiness())
     reflection = table[b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"]
     assert (table[WATCH].request_streaming, table[WATCH].response_streaming) == (False, True)
     assert (reflection.request_streaming, reflection.response_streaming) == (True, True)
@@ -187,7 +187,7 @@ def test_the_next_answer_is_made_only_after_the_last_was_sent() -> None:
     assert order == ["made 0", "sent", "made 1", "sent", "made 2", "sent"]
 
 
-UNARY = sorted(path for path, method in build(catalog(), Readiness()).items() if not method.response_streaming)
+UNARY = sorted(path for path, method in build(catalog, Readiness()).items() if not method.response_streaming)
 
 
 @given(path=st.sampled_from(UNARY), garbage=st.binary(max_size=200))

@@ -1,0 +1,68 @@
+# What runs one version of a model: its session, its queue, and where its next run may happen. One configuration after
+# another may use it.
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from native.exchange cimport Exchange
+from native.model cimport Counters, Gate, Tensor
+from native.region cimport Region
+from native.session cimport mw_lane, mw_run, mw_session
+from native.tensor cimport mw_span
+
+cdef extern from "placement.h" nogil:
+    enum:
+        MW_INLINE_NS
+    ctypedef struct mw_placement:
+        int64_t exile
+        int strikes
+        int banned
+        int quadratic
+    int64_t mw_placement_predict(const mw_placement *, uint64_t bytes)
+    void mw_placement_learn(mw_placement *, uint64_t bytes, int64_t took_ns, int on_loop)
+    void mw_placement_strike(mw_placement *)
+
+cdef struct Slot:                 # an exchange's place in a run
+    Exchange *exchange            # one reference
+    uint32_t attempt              # a mismatch with the exchange's: its result is late
+
+cdef class Engine:
+    cdef readonly str name
+    cdef readonly str version
+    cdef Counters uncounted       # until it is attached to a region
+    cdef Counters *counters       # the region's then
+    cdef Region region            # holds them; None until then
+    cdef readonly object pool     # native.pool.Pool that answers in place of a session; None for an embedded model
+    cdef mw_span name_span
+    cdef mw_span version_span
+    cdef Tensor *input            # owned
+    cdef Tensor *output           # owned
+    cdef uint32_t input_count
+    cdef uint32_t output_count
+    cdef readonly bint has_batch_axis   # the first dimension of every input and output is dynamic
+    cdef readonly bint batchable  # rows of different requests may share a run
+    cdef int64_t max_rows         # of one run; a single request with more runs alone
+    cdef Gate gate
+    cdef Exchange *first          # the queue; each holds one reference
+    cdef Exchange *last
+    cdef readonly uint32_t queue_length
+    cdef mw_session *session      # owned; NULL where there is a pool, or after close
+    cdef mw_run run               # owned; lent to the lane while running
+    cdef mw_lane *lane            # owned; NULL until a run was too long for the loop
+    cdef Slot *slots              # owned; the exchanges of the run under way
+    cdef uint32_t slot_count
+    cdef uint32_t slot_capacity
+    cdef uint32_t live            # slots whose exchange still waits for the result
+    cdef int64_t run_rows
+    cdef readonly bint running    # in the lane
+    cdef bint pending             # in scheduler.pending
+    cdef uint64_t run_bytes       # of its inputs
+    cdef mw_placement place
+    cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended
+    cdef readonly uint64_t lane_runs
+    cdef readonly uint64_t failures
+    cdef readonly str last_failure  # ONNX Runtime's words about the last failed run: for the log
+    cdef list keep                # bytes that spans point into
+    cdef void end(self) noexcept
+    cdef int attach(self, Region region) except -1
+    cdef void admit(self, double floor, double ceiling, uint32_t queue) noexcept
+
+cdef int bucket(int64_t rows) noexcept nogil

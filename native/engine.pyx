@@ -1,0 +1,320 @@
+"""What runs one version of a model: ONNX Runtime over its file, or a pool of upstreams."""
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
+from native.figures cimport counters_of, figures_of, summed
+from native.model cimport BATCH_BUCKETS, Counters, Gate, Tensor
+from native.region cimport Region
+from native.session cimport *
+from native.tensor cimport *
+
+cdef double INITIAL_CONCURRENCY = 100
+
+
+cdef int bucket(int64_t rows) noexcept nogil:
+    """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
+    cdef int b = 0
+    while (<int64_t>1 << b) < rows and b < BATCH_BUCKETS - 1:
+        b += 1
+    return b
+
+
+# ---- the signature -------------------------------------------------------------------------------------------
+
+cdef int declare_tensors(Engine engine, mw_declared *declared, uint32_t count, Tensor **out) except -1:
+    cdef Tensor *tensors = <Tensor *>calloc(count + 1, sizeof(Tensor))
+    cdef uint32_t i
+    if tensors == NULL:
+        raise MemoryError
+    out[0] = tensors
+    for i in range(count):
+        tensors[i].name.data = <const uint8_t *>declared[i].name    # the session's
+        tensors[i].name.size = len(declared[i].name)
+        tensors[i].dtype = declared[i].dtype
+        tensors[i].rank = declared[i].rank
+        memcpy(tensors[i].shape, declared[i].shape, sizeof(tensors[i].shape))
+        if declared[i].onnx_type != ORT_TYPE_TENSOR or declared[i].dtype == MW_INVALID:
+            raise ValueError(f"'{declared[i].name.decode()}' is not a tensor of a datatype that the protocol has")
+    return 0
+
+
+cdef int declare_specs(Engine engine, specs, Tensor **out) except -1:
+    """From (name, datatype, shape) of each."""
+    cdef Tensor *tensors = <Tensor *>calloc(len(specs) + 1, sizeof(Tensor))
+    cdef uint32_t i, k
+    cdef bytes datatype
+    if tensors == NULL:
+        raise MemoryError
+    out[0] = tensors
+    for i, (name, text, shape) in enumerate(specs):
+        datatype = text.encode()
+        tensors[i].name = keep_text(engine, name)
+        tensors[i].dtype = mw_dtype_of(mw_span(<const uint8_t *>PyBytes_AS_STRING(datatype), len(datatype)))
+        if tensors[i].dtype == MW_INVALID or len(shape) > MW_MAX_RANK:
+            raise ValueError(f"'{name}' has datatype {text} and {len(shape)} dimensions, which the protocol does not")
+        tensors[i].rank = <uint32_t>len(shape)
+        for k in range(tensors[i].rank):
+            tensors[i].shape[k] = shape[k]
+    return 0
+
+
+cdef bint has_batch_axis(Engine engine) noexcept:
+    cdef uint32_t i
+    for i in range(engine.input_count):
+        if engine.input[i].rank == 0 or engine.input[i].shape[0] >= 0:
+            return False
+    for i in range(engine.output_count):
+        if engine.output[i].rank == 0 or engine.output[i].shape[0] >= 0:
+            return False
+    return engine.input_count > 0
+
+
+cdef bint grows_within_rows(Engine engine) noexcept:
+    """A dimension other than the first is dynamic."""
+    cdef uint32_t i, k
+    for i in range(engine.input_count):
+        for k in range(1, engine.input[i].rank):
+            if engine.input[i].shape[k] < 0:
+                return True
+    return False
+
+
+cdef mw_span keep_text(Engine engine, str text) except *:
+    cdef bytes data = text.encode()
+    cdef mw_span s
+    engine.keep.append(data)
+    s.data = <const uint8_t *>PyBytes_AS_STRING(data)
+    s.size = len(data)
+    return s
+
+
+cdef extern from "ort.h":
+    enum:
+        ORT_TYPE_TENSOR
+
+
+cdef list specs_of(const Tensor *tensors, uint32_t count):
+    """(name, datatype, shape) of each; -1 for a dynamic dimension."""
+    return [(tensors[i].name.data[:tensors[i].name.size].decode(), mw_dtype_name(tensors[i].dtype).decode(),
+             tuple(tensors[i].shape[k] for k in range(tensors[i].rank))) for i in range(count)]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints.
+
+    optional: names of inputs that a request may leave out. Without inputs and outputs nobody has told its signature: requests
+    pass undecoded.
+    """
+
+    inputs: tuple
+    outputs: tuple
+    pool: object
+    optional: frozenset = frozenset()
+
+
+cdef class Engine:
+    """One version of a model, open in ONNX Runtime or run by upstreams.
+
+    model: bytes of the ONNX file, a path of it, or a Remote. threads: of one run. Raises ValueError with ONNX Runtime's
+    words where it cannot be opened.
+    """
+
+    def __cinit__(self, str name, str version, object model, int threads=1):
+        cdef char error[MW_ERROR_TEXT]
+        cdef bytes content = model if isinstance(model, bytes) else b""
+        cdef bytes path = os.fsencode(model) if isinstance(model, str) else b""
+        self.keep = []
+        self.name = name
+        self.version = version
+        self.counters = &self.uncounted
+        self.name_span = keep_text(self, name)
+        self.version_span = keep_text(self, version)
+        self.max_rows = 1
+        if isinstance(model, Remote):
+            self.input_count = <uint32_t>len(model.inputs)
+            self.output_count = <uint32_t>len(model.outputs)
+            declare_specs(self, model.inputs, &self.input)
+            declare_specs(self, model.outputs, &self.output)
+            for i, (name, _, _) in enumerate(model.inputs):
+                self.input[<uint32_t>i].optional = name in model.optional
+            self.has_batch_axis = has_batch_axis(self)
+            self.pool = model.pool
+            return
+        cdef const char *data = <const char *>content if content else NULL
+        cdef const char *file = path
+        cdef size_t size = len(content)
+        with nogil:
+            self.session = mw_session_open(data, size, file, threads, error)
+        if self.session == NULL:
+            raise ValueError(error.decode("utf-8", "replace"))
+        if mw_run_init(&self.run, self.session) < 0:
+            raise MemoryError
+        self.input_count = self.session.inputs
+        self.output_count = self.session.outputs
+        declare_tensors(self, self.session.input, self.session.inputs, &self.input)
+        declare_tensors(self, self.session.output, self.session.outputs, &self.output)
+        self.has_batch_axis = has_batch_axis(self)
+        self.place.quadratic = grows_within_rows(self)
+
+    def __dealloc__(self):
+        self.end()
+        mw_waiting_free(&self.gate.waiting)
+        free(self.slots)
+        free(self.input)
+        free(self.output)
+
+    cdef void end(self) noexcept:
+        cdef mw_lane *lane = self.lane
+        cdef mw_session *session = self.session
+        self.lane = NULL
+        self.session = NULL
+        with nogil:               # an idle lane ends at once; a session gives its weights and threads back, which takes longer
+            mw_lane_free(lane)
+            if session != NULL:
+                mw_run_destroy(&self.run)
+                mw_session_close(session)
+
+    def close(self):
+        """Ends the session, from whichever thread: no request may refer to the engine, and none ever again."""
+        if not self.idle:
+            raise RuntimeError(f"{self.name} is running a request")
+        self.end()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, is queued or running."""
+        return not (self.running or self.pending or self.first != NULL or self.gate.ready or self.gate.waiting.count)
+
+    @property
+    def inputs(self) -> list:
+        return specs_of(self.input, self.input_count)
+
+    @property
+    def outputs(self) -> list:
+        return specs_of(self.output, self.output_count)
+
+    def set_batching(self, bint shared, int64_t max_rows):
+        """shared: rows of different requests may be one run of at most max_rows."""
+        self.batchable = shared and self.has_batch_axis and max_rows > 1
+        self.max_rows = max_rows if self.batchable else 1
+
+    # ---- runs outside of any request
+
+    def run_once(self, inputs: dict) -> dict:
+        """Runs the model on numpy arrays by input name: warm-up, probes, tests.
+
+        BYTES inputs are arrays of bytes objects. Returns arrays by output name. Raises ValueError with ONNX Runtime's
+        words where the run fails, RuntimeError while a request is being run.
+        """
+        cdef mw_run_input *to
+        cdef uint32_t i
+        cdef bytes raw
+        held = []
+        self.run_bytes = 0
+        if self.running:
+            raise RuntimeError(f"{self.name} is running a request")
+        for i, (name, datatype, _) in enumerate(self.inputs):
+            array = np.asarray(inputs[name])
+            if array.ndim != self.input[i].rank:
+                raise ValueError(f"input '{name}' has {array.ndim} dimensions, not {self.input[i].rank}")
+            items = [bytes(v) for v in array.ravel().tolist()] if datatype == "BYTES" else []
+            raw = b"" if datatype == "BYTES" else np.ascontiguousarray(array).tobytes()
+            if datatype != "BYTES" and len(raw) != array.size * mw_dtype_size(self.input[i].dtype):
+                raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
+            held.append(items)
+            self.run_bytes += len(raw) + sum(4 + len(item) for item in items)
+            if mw_run_reserve(&self.run, i, len(raw), len(items)) < 0:
+                raise MemoryError
+            to = &self.run.in_[i]
+            memcpy(to.data, PyBytes_AS_STRING(raw), len(raw))
+            for k, item in enumerate(items):
+                to.element[k].data = <const uint8_t *>PyBytes_AS_STRING(item)
+                to.element[k].size = len(item)
+            for k, size in enumerate(array.shape):
+                to.shape[k] = size
+        with nogil:
+            mw_run_execute(&self.run)
+        try:
+            if self.run.failed:
+                raise ValueError(self.run.error.decode("utf-8", "replace"))
+            return {name: output_array(&self.run.out[i], datatype)
+                    for i, (name, datatype, _) in enumerate(self.outputs)}
+        finally:
+            mw_run_release(&self.run)
+
+    def learn_from(self):
+        """Counts the last run_once as a measurement."""
+        mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)
+
+    def keep_off_loop(self):
+        """For a model whose time depends on the values of its inputs: every run is the lane's."""
+        self.place.banned = True
+
+    def placement(self) -> str:
+        """Where a run of the size of the last run_once would happen now: "loop" or "thread"."""
+        return "loop" if mw_placement_predict(&self.place, self.run_bytes) <= MW_INLINE_NS else "thread"
+
+    def totals(self) -> dict:
+        """All counters as native.figures gives them, over all processes, and what only this one knows."""
+        cdef Counters total = self.uncounted
+        if self.region is not None:
+            total = summed(self.region, self.counters)
+        return {**figures_of(&total), "lane_runs": self.lane_runs, "terminated": self.terminated}
+
+    cdef void admit(self, double floor, double ceiling, uint32_t queue) noexcept:
+        """See Served.set_admission. What the gate has learned, and who waits before it, stays."""
+        cdef Gate *gate = &self.gate
+        gate.on = ceiling > 0
+        # two full runs: one under way, one gathering
+        if self.batchable and floor < ceiling:
+            floor = max(floor, min(2.0 * self.max_rows, ceiling))
+        if not gate.made:
+            mw_concurrency_init(&gate.concurrency, INITIAL_CONCURRENCY, floor, ceiling)
+            mw_waiting_init(&gate.waiting, queue)
+            gate.made = True
+            return
+        gate.concurrency.floor = floor
+        gate.concurrency.ceiling = ceiling
+        gate.concurrency.limit = min(max(gate.concurrency.limit, floor), ceiling)
+        gate.waiting.capacity = max(queue, gate.waiting.count)
+
+    cdef int attach(self, Region region) except -1:
+        """From now on it counts where the processes of `region` count this version."""
+        if self.region is not region:
+            self.counters = counters_of(region, self.name.encode(), self.version.encode())
+            self.region = region
+        return 0
+
+
+cdef object output_array(const mw_run_output *out, str datatype):
+    shape = tuple(out.shape[k] for k in range(out.rank))
+    if datatype == "BYTES":
+        items = np.empty(out.elements, dtype=object)
+        for k in range(out.elements):
+            items[k] = out.text[out.offset[k]:out.offset[k + 1]]
+        return items.reshape(shape)
+    dtype = NUMPY[datatype]
+    return np.frombuffer(out.data[:out.size] if out.size else b"", dtype=dtype).reshape(shape)
+
+
+# BF16 has no numpy type: its bits
+NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
+         "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "BF16": np.uint16, "FP32": np.float32,
+         "FP64": np.float64}
+
+
+def load_runtime(path: str) -> str:
+    """Loads libonnxruntime once per process; its release. Raises ImportError with the reason."""
+    cdef const char *error = mw_ort_load(os.fsencode(path))
+    if error != NULL:
+        raise ImportError(f"{path}: {error.decode('utf-8', 'replace')}")
+    return mw_ort_version().decode()

@@ -1,0 +1,39 @@
+"""What differs between two configurations, and what of it a running server cannot follow."""
+
+from collections.abc import Iterator, Mapping
+
+from proxy.config.explain import dotted
+from proxy.config.schema import Config
+
+# sockets are bound, and processes started, once
+FIXED = ("listen", "workers")
+
+
+def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
+    """As much of `wanted` as a server that runs with `now` can follow, and the keys that need a restart."""
+    stays: dict[str, object] = {key: getattr(now, key) for key in FIXED}
+    for key in ("tls", "access"):  # every open connection began with or without it
+        if (getattr(now, key) is None) != (getattr(wanted, key) is None):
+            stays[key] = getattr(now, key)
+    if now.access is not None and wanted.access is not None:
+        stays["access"] = wanted.access.model_copy(update={"jwt": now.access.jwt})
+    config = wanted.model_copy(update=stays)
+    return config, differences(config, wanted)
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """Every key whose value differs, with dots, in the order of the schema: `limits.peer.rate`."""
+    # a model that is not mentioned has the defaults
+    names = dict.fromkeys([*a.models, *b.models])
+    before, after = (
+        c.model_dump() | {"models": {name: c.settings(name).model_dump() for name in names}} for c in (a, b)
+    )
+    return list(_differences(before, after, ()))
+
+
+def _differences(a: object, b: object, path: tuple[str | int, ...]) -> Iterator[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in [*a, *(key for key in b if key not in a)]:
+            yield from _differences(a.get(key), b.get(key), (*path, key))
+    elif a != b:
+        yield dotted(path)

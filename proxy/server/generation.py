@@ -1,0 +1,151 @@
+"""One configuration, compiled: everything that a request meets. A reload makes the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from native.engine import Engine
+from native.route import Directory
+from native.served import Served
+from proxy.access import examine as access
+from proxy.access import keys
+from proxy.access.keys import KeyRing
+from proxy.config.changes import differences
+from proxy.config.schema import Config
+from proxy.models.catalog import Catalog, ServedVersion
+from proxy.models.inventory import take_inventory
+from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
+from proxy.models.signature import TensorSpec
+from proxy.problem import Problem, ProblemsFound
+from proxy.route.elsewhere import Elsewhere
+from proxy.route.remote import Remotes
+from proxy.server.tls import Material, load_material
+from proxy.telemetry.pour import statistics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """models: open and warm. directory: the same, as the data plane looks them up. material: None for plain text.
+
+    key_ring: the API keys of callers, None where there are none. notes: what is worth telling and no hindrance.
+    """
+
+    config: Config
+    models: tuple[OpenModel, ...]
+    remotes: Remotes
+    directory: Directory
+    catalog: Catalog
+    material: Material | None
+    key_ring: KeyRing | None
+    notes: tuple[Problem, ...]
+
+    @property
+    def opened(self) -> Opened:
+        return {model.key: model for model in self.models}
+
+
+async def compile_generation(
+    config: Config,
+    before: Generation | None = None,
+    progress: Progress = lambda name: None,
+    waiting: Callable[[str], None] = lambda reason: None,
+) -> Generation:
+    """Reads, checks, opens and warms whatever `before` does not have open already. Raises ProblemsFound.
+
+    What blocks is done in a thread, and nothing of `before` is changed. waiting: told which upstream is waited for.
+    """
+    loop = asyncio.get_running_loop()
+    opened = before.opened if before else {}
+    material = await loop.run_in_executor(None, load_material, config.tls) if config.tls else None
+    if problems := await loop.run_in_executor(None, access.problems, config):
+        raise ProblemsFound(problems)
+    ring = keys.load(config.access.keys) if config.access and config.access.keys else None
+    embedded, notes = await loop.run_in_executor(None, _open_embedded, config, opened, progress)
+    remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
+    try:
+        models = equip([*embedded, *await remotes.open()], opened)
+        directory = Directory(by_name(models))
+    except BaseException:
+        await close_engines({model.engine for model in embedded} - {model.engine for model in opened.values()})
+        raise
+    catalog = Catalog(_version(model, remotes.elsewhere) for model in models)
+    directory.explain = catalog.explain_unknown
+    notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
+    notes += access.notes(config, [*catalog.names])
+    for note in notes:
+        if before is None or note not in before.notes:
+            log.warning("%s", note)
+    return Generation(config, tuple(models), remotes, directory, catalog, material, ring, tuple(notes))
+
+
+def describe(before: Generation, after: Generation) -> list[str]:
+    """What differs, in words: versions first, then the keys of the configuration."""
+    old, new = before.opened, after.opened
+    words = [f"model {name} version {version} is gone" for name, version in old if (name, version) not in new]
+    for key, model in new.items():
+        name, version = key
+        if key not in old:
+            words.append(f"model {name} version {version} is new")
+        elif old[key].checked.artifact.sha256 != model.checked.artifact.sha256:
+            words.append(f"model {name} version {version} has another file")
+        elif old[key].checked.profile_fingerprint != model.checked.profile_fingerprint:
+            words.append(f"model {name} version {version} has another profile")
+    return words + differences(before.config, after.config)
+
+
+async def close_engines(engines: set[Engine]) -> None:
+    """Gives their memory back, which takes a while: in a thread."""
+    loop = asyncio.get_running_loop()
+    for engine in engines:
+        await loop.run_in_executor(None, engine.close)
+
+
+def _open_embedded(config: Config, opened: Opened, progress: Progress) -> tuple[list[OpenModel], list[Problem]]:
+    inventory = take_inventory(config, load_changed(opened, config))
+    if inventory.problems:
+        raise ProblemsFound(inventory.problems)
+    return open_models(inventory, opened, progress), [*inventory.notes]
+
+
+def in_use(current: Generation, retired: list[Served]) -> set[Served]:
+    """Of all these, and of the models on their ladders, those that a request may still reach."""
+    found: set[Served] = set()
+    left = [*(model.served for model in current.models), *(served for served in retired if served.users)]
+    while left:
+        served = left.pop()
+        if served not in found:
+            found.add(served)
+            left += served.rungs
+    return found
+
+
+def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:
+    engine, artifact = model.engine, model.checked.artifact
+    asked = elsewhere.get(engine.name)
+    return ServedVersion(
+        name=engine.name,
+        version=engine.version,
+        inputs=_specs(engine.inputs, artifact.inputs),
+        outputs=_specs(engine.outputs, artifact.outputs),
+        statistics=lambda: statistics(engine),
+        batchable=engine.batchable,
+        max_batch=model.checked.settings.batching.max,
+        ready=True,
+        platform=model.platform,
+        backend=model.backend,
+        config=model.config,
+        elsewhere=asked.ask if asked is not None else None,
+    )
+
+
+def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """What ONNX Runtime sees, with the axis names of the file."""
+    symbols = {spec.name: spec.symbols for spec in declared}
+    return tuple(
+        TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen
+    )

@@ -1,0 +1,39 @@
+"""What has become of reloads: told in the log, counted for /metrics."""
+
+import logging
+from collections.abc import Sequence
+
+from proxy.problem import Problem
+from proxy.telemetry.snapshot import ReloadSnapshot
+
+log = logging.getLogger("modelward.reload")
+
+
+class Reloads:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.refused = 0
+        self._told: Sequence[Problem] = ()
+
+    def apply(self, changed: Sequence[str], restart: Sequence[str]) -> None:
+        """changed: in words. restart: keys that differ and stay as they are."""
+        self.applied += 1
+        self._told = ()
+        log.info("reloaded: %s", ", ".join(changed) or "nothing changed")
+        if restart:
+            log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
+
+    def refuse(self, problems: Sequence[Problem]) -> None:
+        """Everything stays as it was. One line for each problem, and one for all that were told the last time."""
+        self.refused += 1
+        if list(problems) == list(self._told):
+            log.error("not reloaded, for the same %d problems as before", len(problems))
+        else:
+            for problem in problems:
+                log.error("not reloaded: %s", problem)
+        self._told = problems
+
+    def figures(self) -> ReloadSnapshot:
+        return ReloadSnapshot(self.applied, self.refused, int(bool(self._told)))
