@@ -9,6 +9,7 @@ cdef extern from "concurrency.h" nogil:
         uint32_t inflight
         int64_t least
         int64_t least_before
+        int64_t latency
         int probing
         double interval
     void mw_concurrency_init(mw_concurrency *, double initial, double floor, double ceiling)

@@ -180,7 +180,7 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     cdef uint64_t identity = x.stream.conn.identity
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
-    if x.due and now + <int64_t>turn >= x.due:
+    if hopeless(x, gate, now + <int64_t>turn):
         return REASON_INFEASIBLE
     # the suspicious go behind everybody of the same priority
     if not mw_waiting_push(&gate.waiting, 2 * x.priority + x.flagged, identity, 1.0, x, &x.waiting, &shed):
@@ -192,6 +192,11 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
         stop_waiting(<Exchange *>shed)
         fail(server, <Exchange *>shed, REASON_SHED, now)
     return REASON_NONE
+
+
+cdef bint hopeless(const Exchange *x, const Gate *gate, int64_t begun) noexcept:
+    """With the backend from then on, it would not be answered in time."""
+    return x.due != 0 and begun + gate.concurrency.latency >= x.due
 
 
 cdef void stop_waiting(Exchange *x) noexcept:
@@ -233,7 +238,7 @@ cdef void on_places(void *context, int64_t now) noexcept:
             x = <Exchange *>mw_waiting_pop(&gate.waiting)
             x.references += 1
             stop_waiting(x)
-            reason = launch(server, x, <Model *>x.model, now)
+            reason = REASON_INFEASIBLE if hopeless(x, gate, now) else launch(server, x, <Model *>x.model, now)
             if reason != REASON_NONE:
                 fail(server, x, reason, now)
             exchange_unref(x)

@@ -44,6 +44,7 @@ typedef struct {
     int64_t probed;                    /* ns: latency of the probe before */
     uint32_t stale;                    /* requests in flight that began before the limit was last halved */
     int crowded;                       /* every window of this epoch had the limit reached */
+    int64_t latency;                   /* ns: median of the last window; 0: not known */
     double interval;                   /* ns between two completions while the limit is reached; 0: not known */
 } mw_concurrency;
 
@@ -87,6 +88,7 @@ static inline void mw_concurrency_probe(mw_concurrency *c, int64_t latency) {
 static inline void mw_concurrency_adapt(mw_concurrency *c, int64_t now_ns) {
     uint32_t kept = c->samples < MW_WINDOW_SAMPLES ? (uint32_t)c->samples : MW_WINDOW_SAMPLES;
     int64_t latency = mw_median(c->sample, kept);
+    c->latency = latency;
     int reached = c->most >= mw_concurrency_limit(c);
     if (c->probing) {
         mw_concurrency_probe(c, latency);
