@@ -139,7 +139,7 @@ cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
     if gate.on:
         if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
             return wait(server, x, m, now)
-        mw_waiting_pass(&gate.waiting, x.stream.conn.identity, 1.0)
+        mw_waiting_pass(&gate.waiting, x.stream.budget, 1.0)
     return launch(server, x, m, now)
 
 
@@ -177,7 +177,7 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """For a place with the backend; or why it is not worth it."""
     cdef Gate *gate = m.gate
-    cdef uint64_t identity = x.stream.conn.identity
+    cdef uint64_t identity = x.stream.budget
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
     if hopeless(x, gate, now + <int64_t>turn):
