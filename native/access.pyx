@@ -2,18 +2,18 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 import os
 
 from native.exchange cimport METHOD_REFUSED, Conn, Stream
 from native.h2 cimport Connection, Listener, flush_all
-from native.identity cimport (
-    PERMIT_INFER, PERMIT_METADATA, PERMIT_PASSTHROUGH, PERMIT_REPOSITORY, PERMIT_STATISTICS, PERMIT_STREAM, Identity, may)
-from native.limit cimport MW_LEVEL_IDENTITY, Limiter
-from native.route cimport Directory, Entry
+from native.identities cimport Identities
+from native.identity cimport Identity, may
+from native.limit cimport Limiter
+from native.route cimport Entry
 from native.stream cimport grow, proceed, refuse, refuse_for, release
+from native.tokens cimport Tokens, mw_token
 from native.verdict cimport (
     REASON_ACCESS_BUSY, REASON_ACCESS_UNAVAILABLE, REASON_CREDENTIALS_LIMIT, REASON_PERMISSION_DENIED,
     REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict, over_limit)
@@ -21,23 +21,15 @@ from native.verdict cimport (
 cdef extern from "clock.h" nogil:
     int64_t mw_now_ns()
 
-PERMITS = {
-    "infer": PERMIT_INFER, "stream": PERMIT_STREAM, "metadata": PERMIT_METADATA, "statistics": PERMIT_STATISTICS,
-    "repository": PERMIT_REPOSITORY, "passthrough": PERMIT_PASSTHROUGH,
-}
-
 cdef enum:
     KIND_TOKEN = 0
     KIND_KEY = 1
     CREDENTIAL_BYTES = 8192       # of one credential: tokens with many claims have 2 KiB
-    MODEL_NUMBERS = 65536
     BAD_TOKENS = 4096
     FAILING_PEERS = 65536
     ATTEMPTS = 512                # credentials being checked at a time: each costs about 0.2 ms
     ATTEMPTS_OF_PEER = 64         # below FAILURES_AT_ONCE
     WAITING_STREAMS = 2048        # each holds a window of its request at most
-    SEARCHED_SLOTS = 256
-    NOBODY = 0xFFFFFFFF
 
 cdef enum Credential:             # what became of a stream's credential at the headers
     CREDENTIAL_NONE = 0
@@ -97,14 +89,14 @@ cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) 
         s.credential_state = CREDENTIAL_TOO_LARGE
         return
     s.credential_is_key = key
-    mw_tokens_hash(&access.good, KIND_KEY if key else KIND_TOKEN, value, size, s.credential_hash)
-    token = mw_tokens_find(&access.good, s.credential_hash, now)
-    if token != NULL and access.identities[token.owner].stamp == token.stamp:
+    access.good.hash(KIND_KEY if key else KIND_TOKEN, value, size, s.credential_hash)
+    token = access.good.find(s.credential_hash, now)
+    if token != NULL and access.identities.slot[token.owner].stamp == token.stamp:
         access.hits += 1
         s.credential_state = CREDENTIAL_KNOWN
-        take(s, &access.identities[token.owner])
+        take(s, &access.identities.slot[token.owner])
         return
-    token = mw_tokens_find(&access.bad, s.credential_hash, now)
+    token = access.bad.find(s.credential_hash, now)
     if token != NULL:
         access.known_bad += 1
         s.credential_state = token.owner
@@ -191,9 +183,9 @@ cdef class Attempt:
         cdef int64_t now, until = INT64_MAX if expires_ns is None else expires_ns
         self.settle()
         now = access.listener.wire.now
-        identity = access.identity_of(source, name)
+        identity = access.identities.of(source, name)
         if identity != NULL:
-            mw_tokens_put(&access.good, self.hash, <uint32_t>(identity - access.identities), identity.stamp, until, now)
+            access.good.put(self.hash, <uint32_t>(identity - access.identities.slot), identity.stamp, until, now)
         while self.first != NULL:
             s = self.first
             self.unlink(s)
@@ -216,7 +208,7 @@ cdef class Attempt:
         now = access.listener.wire.now
         access.refused += 1
         access.failures.admit(self.peer, 0, NULL, 1, now, &retry)
-        mw_tokens_put(&access.bad, self.hash, state, 0, now + BAD_SECONDS, now)
+        access.bad.put(self.hash, state, 0, now + BAD_SECONDS, now)
         while self.first != NULL:
             s = self.first
             self.unlink(s)
@@ -242,58 +234,24 @@ cdef class Attempt:
             flush_all(&self.access.listener.wire)
 
 
-# ---- identities ----------------------------------------------------------------------------------------------
-
-cdef class Granted:
-
-    def __dealloc__(self):
-        free(self.grant.of_model)
-
-
 cdef class Access:
-    """Identities of one process and what they may. Hand it to native.pipeline.Server.guard.
+    """Who calls one server, and may they. Hand it to native.pipeline.Server.guard.
 
-    rules: matching(source, name) -> tuple of numbers, matching_anonymous() -> tuple or None,
-    permits(numbers, model or None) -> Permit bits. identities, tokens: capacities. key: 16 bytes for SipHash, random
+    rules: as native.identity.Identities takes them. identities, tokens: capacities. key: 16 bytes for SipHash, random
     unless a test fixes them.
     """
 
     def __cinit__(self, Listener listener not None, rules, uint32_t identities=65536, uint32_t tokens=65536, bytes key=None):
-        cdef uint64_t[2] sip_key
-        cdef const char *secret
         if key is None:
             key = os.urandom(16)
-        if len(key) != 16:
-            raise ValueError("the hash key has 16 bytes")
-        secret = key
-        memcpy(sip_key, secret, 16)
         self.listener = listener
-        self.rules = rules
-        self.capacity = max(identities, <uint32_t>1)
-        self.identities = <Identity *>calloc(self.capacity, sizeof(Identity))
-        if self.identities == NULL:
-            raise MemoryError
-        make_table(&self.good, tokens, sip_key)
-        make_table(&self.bad, BAD_TOKENS, sip_key)
+        self.identities = Identities(listener.limiter, rules, identities)
+        self.good = Tokens(tokens, key)
+        self.bad = Tokens(BAD_TOKENS, key)
         self.failures = Limiter(FAILING_PEERS, region=listener.region, name="failures")
         self.failures.set_peer(FAILURES_PER_SECOND, FAILURES_AT_ONCE)
-        self.slots = {}
-        self.names = []
-        self.grants = {}
-        self.models = {}
         self.attempts = {}
         self.of_peer = {}
-        self.stamps = 1
-        self.anonymous.stamp = 1
-        self.grant_anonymous()
-
-    def __dealloc__(self):
-        cdef uint32_t i
-        for i in range(self.taken):
-            free(self.identities[i].name)
-        free(self.identities)
-        free(self.good.token)
-        free(self.bad.token)
 
     # ---- the hot path
 
@@ -325,8 +283,8 @@ cdef class Access:
                 (<Connection>c.owner).drain()
                 return deny(s, TEXT_CERTIFICATE)
             take(s, c.caller)
-        elif self.anonymous.grant != NULL:
-            take(s, &self.anonymous)
+        elif self.identities.anonymous.grant != NULL:
+            take(s, &self.identities.anonymous)
         else:
             return deny(s, TEXT_NONE)
         return IDENTIFIED
@@ -401,66 +359,14 @@ cdef class Access:
 
     def clear(self):
         """What was verified or refused must be verified anew: keys have changed. Open streams go on."""
-        mw_tokens_clear(&self.good)
-        mw_tokens_clear(&self.bad)
+        self.good.clear()
+        self.bad.clear()
 
-    # ---- identities and what they may
-
-    cdef uint32_t free_slot(self) noexcept:
-        """A slot never used, or that of an identity that nothing refers to and that was not seen lately; NOBODY if none."""
-        cdef Identity *identity
-        cdef uint32_t slot
-        cdef int _
-        if self.taken < self.capacity:
-            self.taken += 1
-            return self.taken - 1
-        for _ in range(SEARCHED_SLOTS):
-            slot = self.hand
-            self.hand = (self.hand + 1) % self.capacity
-            identity = &self.identities[slot]
-            if identity.references == 0 and not identity.used:
-                return slot
-            identity.used = False
-        return NOBODY
-
-    cdef Identity *identity_of(self, str source, str name) except? NULL:
-        cdef Identity *identity
-        cdef bytes text
-        cdef uint32_t number
-        slot = self.slots.get((source, name))
-        if slot is not None:
-            return &self.identities[<uint32_t>slot]
-        granted = self.granted(self.rules.matching(source, name))
-        number = self.free_slot()
-        if number == NOBODY:
-            return NULL
-        identity = &self.identities[number]
-        if number < len(self.names):
-            del self.slots[self.names[number]]
-            self.names[number] = source, name
-        else:
-            self.names.append((source, name))
-        self.slots[source, name] = number
-        text = header_text(name)
-        free(identity.name)
-        identity.name_size = 0
-        identity.name = <char *>malloc(max(len(text), 1))
-        if identity.name != NULL:
-            identity.name_size = len(text)
-            memcpy(identity.name, <const char *>text, len(text))
-        # longer than any address, whose budgets are of the same level
-        text = b"identity " + name.encode()
-        identity.budget = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
-        identity.grant = &(<Granted>granted).grant
-        identity.references = 0
-        identity.used = True
-        self.stamps += 1
-        identity.stamp = self.stamps
-        return identity
+    # ---- certificates
 
     def introduce(self, Connection connection not None, str source not None, str name not None, int64_t until_ns):
         """The connection's certificate is of `name`, until a moment of the monotonic clock. False: no room for it."""
-        cdef Identity *identity = self.identity_of(source, name)
+        cdef Identity *identity = self.identities.of(source, name)
         if identity == NULL:
             return False
         identity.references += 1
@@ -478,95 +384,10 @@ cdef class Access:
                 connection.drain()
         flush_all(&self.listener.wire)
 
-    def revoke(self, str source not None, str name not None):
-        """What proved this identity does no longer: cached credentials and open streams end at their next message."""
-        slot = self.slots.get((source, name))
-        if slot is not None:
-            self.stamps += 1
-            self.identities[<uint32_t>slot].stamp = self.stamps
-
-    def know(self, Directory directory not None):
-        """Numbers the models of a directory, and grants what rules say about those that are new."""
-        cdef uint32_t i
-        cdef Entry *entry
-        before = len(self.models)
-        for i in range(directory.count):
-            entry = &directory.entries[i]
-            name = entry.name.data[:entry.name.size].decode()
-            if name not in self.models and len(self.models) < MODEL_NUMBERS:
-                self.models[name] = len(self.models)
-            entry.number = self.models.get(name, MODEL_NUMBERS)
-        if len(self.models) != before:
-            for granted in self.grants.values():
-                self.compile(granted)
-
-    def replace_rules(self, rules):
-        """Every identity is granted what these rules say, from the next message on, also of open streams."""
-        cdef uint32_t i
-        old_rules, old_grants = self.rules, self.grants
-        self.rules = rules
-        self.grants = {}
-        try:
-            granted = [self.granted(rules.matching(source, name)) for source, name in self.names]
-            self.grant_anonymous()
-        except BaseException:
-            self.rules, self.grants = old_rules, old_grants
-            raise
-        for i in range(self.taken):
-            self.identities[i].grant = &(<Granted>granted[<Py_ssize_t>i]).grant
-        # the old grants may go: nothing points into them any more
-
-    def grant_anonymous(self):
-        """Anonymous callers have what rules for them say; without one there are none."""
-        numbers = self.rules.matching_anonymous()
-        self.anonymous.grant = NULL if numbers is None else &self.granted(numbers).grant
-
-    cdef Granted granted(self, object rules):
-        cdef Granted granted = self.grants.get(rules)
-        if granted is None:
-            granted = Granted()
-            granted.rules = rules
-            self.compile(granted)
-            self.grants[rules] = granted
-        return granted
-
-    cdef int compile(self, Granted granted) except -1:
-        cdef uint32_t count = <uint32_t>len(self.models)
-        cdef uint8_t permits
-        cdef uint8_t *of_model = <uint8_t *>realloc(granted.grant.of_model, max(count, <uint32_t>1))
-        if of_model == NULL:
-            raise MemoryError
-        granted.grant.of_model = of_model
-        granted.grant.of_others = self.rules.permits(granted.rules, None)
-        granted.grant.of_any = granted.grant.of_others
-        for name, number in self.models.items():
-            permits = self.rules.permits(granted.rules, name)
-            of_model[<uint32_t>number] = permits
-            granted.grant.of_any |= permits
-        granted.grant.models = count
-        return 0
-
     def totals(self) -> dict:
         """Counters, and gauges of now."""
         cdef int64_t now = mw_now_ns()
         return {
             "hits": self.hits, "misses": self.misses, "refused": self.refused, "known_bad": self.known_bad,
-            "cached": mw_tokens_count(&self.good, now), "waiting": self.waiting, "identities": len(self.slots),
+            "cached": self.good.count(now), "waiting": self.waiting, "identities": len(self.identities.slots),
         }
-
-
-cdef int make_table(mw_tokens *table, uint32_t tokens, const uint64_t *sip_key) except -1:
-    cdef size_t size = mw_tokens_size(tokens)
-    cdef void *memory
-    if size == 0:
-        raise ValueError("a table has room for 1 to 2**24 tokens")
-    memory = calloc(1, size)
-    if memory == NULL:
-        raise MemoryError
-    mw_tokens_init(table, memory, size, sip_key)
-    return 0
-
-
-cdef bytes header_text(str name):
-    """As a header may carry it: everything but printable ASCII, and % itself, percent-encoded."""
-    return b"".join(bytes((b,)) if 32 < b < 127 and b != 37 else b"%%%02X" % b for b in name.encode())

@@ -102,7 +102,7 @@ cdef class Call:
             return False
         if model is None:
             return caller.grant.of_any & kind == kind
-        number = self.access.models.get(model)
+        number = self.access.identities.models.get(model)
         permits = caller.grant.of_others if number is None else (
             caller.grant.of_model[<uint32_t>number] if <uint32_t>number < caller.grant.models else 0)
         return permits & kind == kind if kind else permits != 0

@@ -1,5 +1,5 @@
-# Who calls, and what they may: what a stream and a connection keep of it. native.access owns all of it.
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+# Callers by name, and what they may: what a stream and a connection keep of it. native.identities owns all of it.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum Permit:                 # kinds of methods, as bits; what is open to everybody needs none
     PERMIT_INFER = 1
@@ -15,9 +15,9 @@ cdef struct Grant:                # what callers whom the same rules match may d
     uint8_t of_others             # of names that are not served: only rules for all models count
     uint8_t of_any                # what is allowed for at least one model: for methods that name none
 
-cdef struct Identity:             # a verified caller; lives in a slot of Access, which another may take when nobody refers to it
+cdef struct Identity:             # a verified caller, in a slot that another may take when nobody refers to it
     uint64_t budget               # key of its rate limit: the name's, however it was proved
-    Grant *grant                  # borrowed from Access; never NULL where the slot is taken
+    Grant *grant                  # borrowed from Identities; never NULL where the slot is taken
     char *name                    # owned; as an upstream is told it; NULL for anonymous callers
     size_t name_size
     uint32_t stamp                # another one each time that the slot is given away or what proved it is revoked

@@ -499,7 +499,7 @@ cdef class Server(State):
     def guard(self, Access access not None):
         """From now on every call but those for health must be of an identity that may make it."""
         access.entered = on_identified
-        access.know(self.directory)
+        access.identities.know(self.directory)
         self.access = access
         self.listener.wire.access = <void *>access
         self.listener.wire.hooks.credential = on_credential
@@ -514,7 +514,7 @@ cdef class Server(State):
         for served in directory.served:
             (<Served>served).attach(self.region)
         if self.access is not None:
-            self.access.know(directory)
+            self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards
         directory.suggested = self.directory.suggested
         self.directory = directory

@@ -62,7 +62,7 @@ class Gate:
         """Other rules and keys, also for open streams. Whose tokens are taken (`jwt`) is fixed."""
         if settings == self._settings:
             return
-        self.native.replace_rules(Rules(settings.rules))
+        self.native.identities.replace_rules(Rules(settings.rules))
         self.native.forwards = settings.forward_credentials
         self._settings = settings
         self._files = _files(settings)
@@ -195,7 +195,7 @@ class Gate:
     def _take(self, ring: KeyRing) -> None:
         before, self._ring = self._ring, ring
         for key in set(before.keys) - set(ring.keys):
-            self.native.revoke(KEY, key.name)
+            self.native.identities.revoke(KEY, key.name)
 
     def figures(self) -> AccessSnapshot:
         """Counters, and gauges of now."""

@@ -2,7 +2,7 @@
 
 import re
 
-from native.access import PERMITS
+from native.identities import PERMITS
 from proxy.config.access import Rule
 
 

@@ -44,4 +44,4 @@ class Method:
     response_streaming: bool
     handler: UnaryHandler | StreamHandler
     kind: int
-    """What callers must be permitted, a bit of native.access.PERMITS; 0: open to everybody."""
+    """What callers must be permitted, a bit of native.identities.PERMITS; 0: open to everybody."""

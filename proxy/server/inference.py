@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
-from native.access import PERMITS
+from native.identities import PERMITS
 from proxy.models.catalog import Catalog, ServedVersion, Statistics
 from proxy.server.call import Call
 from proxy.server.protocol import Code, Message, RpcError, message_class

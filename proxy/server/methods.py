@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from typing import cast
 
-from native.access import PERMITS
+from native.identities import PERMITS
 from proxy.models.catalog import Catalog
 from proxy.server.call import Call, Method, Requests, StreamHandler, UnaryHandler
 from proxy.server.health import Health

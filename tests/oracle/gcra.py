@@ -14,10 +14,17 @@ M64 = (1 << 64) - 1
 
 def siphash(key: bytes, message: bytes, c: int = 1, d: int = 3) -> int:
     """SipHash-c-d of Aumasson and Bernstein, 2012, section 2. key: 16 bytes."""
+    return siphash_words(key, message, c, d, wide=False)[0]
 
+
+def siphash_words(key: bytes, message: bytes, c: int, d: int, *, wide: bool) -> list[int]:
+    """wide: the 128-bit variant of the authors' reference, as two words."""
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
     v0, v1 = k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D
     v2, v3 = k0 ^ 0x6C7967656E657261, k1 ^ 0x7465646279746573
+
+    if wide:
+        v1 ^= 0xEE
 
     def rotl(x: int, by: int) -> int:
         return ((x << by) | (x >> (64 - by))) & M64
@@ -40,10 +47,14 @@ def siphash(key: bytes, message: bytes, c: int = 1, d: int = 3) -> int:
         for _ in range(c):
             sipround()
         v0 ^= word
-    v2 ^= 0xFF
-    for _ in range(d):
-        sipround()
-    return v0 ^ v1 ^ v2 ^ v3
+    v2 ^= 0xEE if wide else 0xFF
+    words = []
+    for last in (0, 0xDD)[: 1 + wide]:
+        v1 ^= last
+        for _ in range(d):
+            sipround()
+        words.append(v0 ^ v1 ^ v2 ^ v3)
+    return words
 
 
 @dataclass(frozen=True)

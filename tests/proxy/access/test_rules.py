@@ -2,7 +2,7 @@
 
 import pytest
 
-from native.access import PERMITS
+from native.identities import PERMITS
 from proxy.access.rules import Rules, pattern
 from proxy.config.access import Rule
 

@@ -87,3 +87,51 @@ def test_names_cannot_speak_to_the_terminal(tmp_path: Path, capsys: pytest.Captu
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", err)
     assert r"\x1b]0;owned\x07" in err
     assert "[red]" in err
+
+
+def _check_access(folder: Path, access: str, more: str = "") -> int:
+    (folder / "c.yaml").write_text(f"repository: models\n{more}\naccess:\n{access}")
+    return main(["check", "--config", str(folder / "c.yaml")])
+
+
+def test_files_of_access_that_cannot_be_used_are_problems(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = repository.parent
+    (folder / "open.json").write_text('{"keys": []}')
+    (folder / "open.json").chmod(0o666)
+    (folder / "none.json").write_text("{}")
+    jwt = "{issuer: i, audience: a, jwks: none.json}"
+    rules = "  rules: [{identity: a, models: ['*']}]\n"
+    assert _check_access(folder, f"  keys: missing.json\n{rules}") == 1
+    assert f"access.keys cannot be read\n  where: {folder}/missing.json" in capsys.readouterr().err
+    assert _check_access(folder, f"  keys: open.json\n  jwt: {jwt}\n{rules}") == 1
+    err = capsys.readouterr().err
+    assert "access.keys can be written by others (mode 666)" in err
+    assert "access.jwt.jwks holds no key set" in err
+    assert _check_access(folder, f"  certificates: true\n{rules}") == 1
+    assert "no client certificate is ever asked for" in capsys.readouterr().err
+
+
+def test_rules_of_access_that_do_nothing_are_noted(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = repository.parent
+    keys_file = folder / "keys.json"
+    assert main(["token", "add", "a", "--file", str(keys_file)]) == 0
+    keys_file.chmod(0o644)
+    rules = (
+        "  rules:\n"
+        "    - {identity: a, models: [fraud, lyte]}\n"
+        "    - {identity: b, by: jwt, models: ['*']}\n"
+        "    - {identity: c, models: ['l*']}\n"
+    )
+    capsys.readouterr()
+    assert _check_access(folder, f"  keys: keys.json\n{rules}", "listen: {grpc: '0.0.0.0:8001'}") == 0
+    err = capsys.readouterr().err
+    for told in (
+        "access.keys can be read by others (mode 644)",
+        "no model is called 'lyte'\n  where: access.rules[0]\n  mend: Did you mean lite?",
+        "nobody can be 'b'\n  where: access.rules[1]\n  why: access has no jwt to prove it by",
+        "0.0.0.0:8001 has no TLS",
+    ):
+        assert told in err
+    assert "'l*'" not in err
+    assert _check_access(folder, "  keys: keys.json\n") == 0
+    assert "no rule: nobody may call anything" in capsys.readouterr().err
