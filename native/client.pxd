@@ -14,6 +14,10 @@ cdef extern from "client.h" nogil:
         void (*data)(mw_client_stream *, const uint8_t *, size_t) noexcept
         void (*frame)(mw_client_stream *, bint headers, bint end) noexcept
         void (*closed)(mw_client_stream *, uint32_t error) noexcept
+    ctypedef struct mw_client_hooks:
+        void (*greeted)(void *) noexcept
+        void (*pong)(void *) noexcept
+        void (*goaway)(void *) noexcept
     ctypedef struct mw_client_stream:
         const mw_client_calls *calls
         void *owner
@@ -24,8 +28,8 @@ cdef extern from "client.h" nogil:
 
 
 cdef extern from "client.h":      # with the GIL: they call back
-    mw_client *mw_client_new(void (*on_goaway)(void *) noexcept, void *context, const char *authority, size_t authority_size,
-                             bint secure, uint32_t stream_window, uint32_t window)
+    mw_client *mw_client_new(const mw_client_hooks *, void *context, const char *authority, size_t authority_size, bint secure,
+                             uint32_t stream_window, uint32_t window)
     void mw_client_lose(mw_client *)
     void mw_client_free(mw_client *)
     int mw_client_submit(mw_client *, mw_client_stream *, const char *path, size_t path_size, const uint8_t *fields, size_t size)
@@ -36,4 +40,5 @@ cdef extern from "client.h":      # with the GIL: they call back
     int mw_client_receive(mw_client *, const uint8_t *data, size_t size)
     size_t mw_client_write(mw_client *, uint8_t *to, size_t room)
     bint mw_client_busy(const mw_client *)
+    mw_client_stream *mw_client_next(const mw_client *, const mw_client_stream *)
     bint mw_client_done(const mw_client *)

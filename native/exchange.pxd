@@ -198,6 +198,7 @@ cdef struct Exchange:
     void *call                    # borrowed: native.upstream.Upcall* while PHASE_UPSTREAM
     void *hedge                   # borrowed: a second Upcall for the same answer; the first of the two wins
     uint8_t retries               # upstream endpoints tried again
+    bint sequence                 # one of several requests that a stateful model takes in order: asked once
     uint8_t rung                  # next rung of the fallback ladder
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse

@@ -48,6 +48,10 @@ cdef unsigned long long scanned_priority() noexcept:
     return SCAN.priority
 
 
+cdef bint scanned_sequence() noexcept:
+    return SCAN.sequence
+
+
 # ---- errors ------------------------------------------------------------------------------------------------
 
 cdef int shown(mw_span s) noexcept:

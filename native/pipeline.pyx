@@ -21,7 +21,8 @@ from native.identity cimport PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, mw_meter
 from native.model cimport *
 from native.oip cimport (
-    hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_timeout_us, scanned_version)
+    hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_timeout_us,
+    scanned_version)
 from native.outcome cimport (
     abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, record, refuse_exchange,
     relayed, set_deadline, start, watch_deadline)
@@ -204,6 +205,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
             x.id = scanned_id()
         return False
     x.id = scanned_id()
+    x.sequence = scanned_sequence()
     name = scanned_model()
     version = scanned_version()
     entry = server.directory.find(name)
@@ -233,6 +235,7 @@ cdef bint pass_undecoded(Exchange *x, mw_span message, Verdict *v) noexcept:
     if not outline(message, v):
         return False
     x.id = scanned_id()
+    x.sequence = scanned_sequence()
     x.rows = 1                    # one request: how many rows it has is not known
     take_deadline(x)
     return True

@@ -1,35 +1,48 @@
 # The endpoints of a model, and which of them the next request goes to.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from native.breaker cimport Policy, mw_breaker, mw_outcome
+from native.h2 cimport Connection
 from native.histogram cimport Histogram
 
 cdef class Endpoint:
     cdef readonly str address
     cdef bytes authority
-    cdef object upstream          # the native.upstream.Upstream; None while not connected
-    cdef public object on_lost    # called when the connection has gone
+    cdef Policy rules             # of its breaker
+    cdef Connection upstream      # the native.upstream.Upstream; None while not connected
+    cdef public object on_ready   # called when a connection has become usable
+    cdef public object on_lost    # called when a connection has gone, usable or not
     cdef bint in_order            # by active checks; endpoints start so
-    cdef int64_t restored         # ns: when it came back, or will; from then on it starts slowly
+    cdef mw_breaker breaker
+    cdef int64_t suspected        # ns; when its silence was noticed: until its connection has read a byte
+    cdef int64_t restored         # ns; when it came back; from then on it starts slowly
     cdef readonly Histogram answers   # ns each
     cdef readonly uint32_t inflight
     cdef double latency           # ns; exponentially weighted
     cdef int64_t answered         # ns; when latency was last measured
-    cdef double p95               # ns; estimated
-    cdef uint32_t failures_in_row
-    cdef int64_t ejected_until    # ns
+    cdef double p95               # ns; of answers, estimated
+    cdef double pause             # ns; p95 of the time in which nothing comes while something is in flight, estimated
     cdef readonly uint64_t requests
     cdef readonly uint64_t failures
     cdef readonly uint64_t ejections
-    cdef bint available(self, int64_t now) noexcept
-    cdef void judge(self, bint good, int64_t took, int64_t now) noexcept
+    cdef readonly uint64_t silences   # times that requests waited on it and nothing came
+    cdef readonly uint64_t retries    # requests that it failed and another was asked
+    cdef readonly uint64_t hedges     # requests that it was slow with and another was asked too
+    cdef bint silent(self) noexcept
+    cdef bint available(self) noexcept
+    cdef bint take(self, int64_t now) noexcept      # a request goes to it; True: it is the trial of its breaker
+    cdef void give_back(self) noexcept              # and is no longer under way
+    cdef void judge(self, bint trial, mw_outcome outcome, int64_t now) noexcept   # once for every take
+    cdef void measure(self, int64_t took, int64_t now) noexcept
     cdef void outlast(self, int64_t took, int64_t now) noexcept
+    cdef void paused(self, int64_t span) noexcept
+    cdef int64_t patience(self) noexcept
 
 cdef class Pool:
     cdef list endpoints
     cdef uint64_t random
+    cdef public bint resends      # also requests that an endpoint may have begun
     cdef double budget            # retries that may still be made
-    cdef readonly uint64_t retries
     cdef public double hedge_share    # hedged requests per request; 0: off
     cdef double hedge_budget      # that may still be made
-    cdef readonly uint64_t hedges
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)

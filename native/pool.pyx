@@ -3,33 +3,47 @@ from libc.stdint cimport int64_t, uint32_t
 
 import os
 
+from native.breaker cimport (
+    MW_BREAKER_OPEN, MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker_begin,
+    mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
 from native.histogram cimport Histogram, mw_histogram_record_ns
 from native.session cimport mw_now_ns
 
-cdef enum:
-    EJECT_AFTER = 5               # failures in a row
-    MOST_INFLIGHT = 1024          # requests on one endpoint; more wait nowhere, they fall down the ladder
+from native.breaker import STATES
 
 cdef int64_t SECOND = 1000000000
-cdef int64_t EJECTION = 10 * SECOND
 cdef int64_t SLOW_START = 10 * SECOND
 cdef double SLOWEST = 10.0        # times the cost of an endpoint that has just come back
 cdef double MEMORY = 1e9          # ns; a latency this old counts half
 cdef double BUDGET_FLOOR = 10.0   # and always so many
+cdef double SILENCE = 4.0         # times its usual pause, and an endpoint is asked whether it is there
+cdef double SILENCE_SHORTEST = 1e7   # ns; a busy machine keeps anybody waiting so long
+cdef double SILENCE_LONGEST = 1e9
 
 
 cdef class Endpoint:
     """One address of a pool. Its connection is kept by whoever made it (proxy.route)."""
 
-    def __cinit__(self, str address, str authority):
+    def __cinit__(self, str address, str authority, Policy policy=None):
         self.address = address
         self.authority = authority.encode()
+        self.rules = Policy() if policy is None else policy
         self.in_order = True
         self.answers = Histogram()
 
     @property
     def connected(self) -> bool:
         return self.upstream is not None
+
+    @property
+    def policy(self) -> Policy:
+        """Of its breaker. Another one begins with an empty window, since windows differ; an ejection lasts as it was begun."""
+        return self.rules
+
+    @policy.setter
+    def policy(self, Policy policy not None):
+        self.rules = policy
+        mw_breaker_recount(&self.breaker)
 
     @property
     def healthy(self) -> bool:
@@ -43,38 +57,58 @@ cdef class Endpoint:
         self.in_order = healthy
 
     @property
-    def ejected(self) -> bool:
-        return self.ejected_until > mw_now_ns()
+    def state(self) -> str:
+        """One of native.breaker.STATES. One that has fallen silent counts as open."""
+        return STATES[<int>(MW_BREAKER_OPEN if self.silent() else mw_breaker_state_at(&self.breaker, mw_now_ns()))]
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests are sent to it as long as not everybody is out."""
+        return self.available()
 
     @property
     def latency_seconds(self) -> float:
         return self.latency / 1e9
 
-    cdef bint available(self, int64_t now) noexcept:
-        return self.upstream is not None and self.in_order and self.ejected_until <= now
+    def begin(self, int64_t now):
+        """As a request does: for tests. Whether it is the trial."""
+        return self.take(now)
 
-    cdef void judge(self, bint good, int64_t took, int64_t now) noexcept:
-        """Passive health: failures in a row eject; an answer is a measurement."""
-        if good:
-            self.failures_in_row = 0
-            self.answered = now
-            self.latency += (took - self.latency) * 0.1 if self.latency else took
-            mw_histogram_record_ns(&self.answers.histogram, took)
-            # Robbins and Monro 1951, in steps of a twentieth of the estimate
-            if self.p95 == 0:
-                self.p95 = took
-            elif took > self.p95:
-                self.p95 *= 1 + 0.05 * 0.95
-            else:
-                self.p95 *= 1 - 0.05 * 0.05
-            return
-        self.failures += 1
-        self.failures_in_row += 1
-        if self.failures_in_row >= EJECT_AFTER:
-            self.failures_in_row = 0
+    def end(self, bint trial, good, int64_t now):
+        """Ends what `begin` has begun; good: None where that says nothing."""
+        self.give_back()
+        self.judge(trial, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD, now)
+
+    cdef bint silent(self) noexcept:
+        """Requests waited, and not a byte has come since that was noticed."""
+        return self.upstream is not None and self.upstream.conn.active < self.suspected
+
+    cdef bint available(self) noexcept:
+        return self.upstream is not None and self.in_order and not self.breaker.open and not self.silent()
+
+    cdef bint take(self, int64_t now) noexcept:
+        self.inflight += 1
+        self.requests += 1
+        return mw_breaker_begin(&self.breaker, now)
+
+    cdef void give_back(self) noexcept:
+        self.inflight -= 1
+
+    cdef void judge(self, bint trial, mw_outcome outcome, int64_t now) noexcept:
+        """Passive health: outcomes open the breaker and close it again."""
+        cdef bint was_open = self.breaker.open
+        self.failures += outcome == MW_OUTCOME_BAD
+        if mw_breaker_end(&self.breaker, &self.rules.policy, trial, outcome, now):
             self.ejections += 1
-            self.ejected_until = now + EJECTION
-            self.restored = self.ejected_until
+        elif was_open and not self.breaker.open:
+            self.restored = now
+
+    cdef void measure(self, int64_t took, int64_t now) noexcept:
+        """An answer."""
+        self.answered = now
+        self.latency += (took - self.latency) * 0.1 if self.latency else took
+        mw_histogram_record_ns(&self.answers.histogram, took)
+        self.p95 = estimated(self.p95, took)
 
     cdef void outlast(self, int64_t took, int64_t now) noexcept:
         """An answer that was waited for so long and no longer: its latency is at least that."""
@@ -82,16 +116,35 @@ cdef class Endpoint:
             self.answered = now
             self.latency += (took - self.latency) * 0.1
 
+    cdef void paused(self, int64_t span) noexcept:
+        """Requests were in flight, and for so long nothing came."""
+        self.pause = estimated(self.pause, span)
+
+    cdef int64_t patience(self) noexcept:
+        """ns without a byte, while requests wait, that make an endpoint suspect."""
+        if self.pause == 0:
+            return <int64_t>SILENCE_LONGEST
+        return <int64_t>min(max(SILENCE * self.pause, SILENCE_SHORTEST), SILENCE_LONGEST)
+
+
+cdef double estimated(double p95, double value) noexcept:
+    """The estimate of a 95th percentile after one more value: Robbins and Monro 1951, in steps of a twentieth of it."""
+    if p95 == 0:
+        return value
+    return p95 * (1 + 0.05 * 0.95) if value > p95 else p95 * (1 - 0.05 * 0.05)
+
 
 cdef class Pool:
     """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
 
-    hedge_share: requests that may be sent to a second endpoint too, per request; 0 for none.
+    hedge_share: requests that may be sent to a second endpoint too, per request; 0 for none. resends: whether a request
+    goes to a second endpoint where the first died or fell silent and may have begun it.
     """
 
-    def __cinit__(self, list endpoints, double hedge_share=0):
+    def __cinit__(self, list endpoints, double hedge_share=0, bint resends=False):
         self.endpoints = endpoints
         self.hedge_share = hedge_share
+        self.resends = resends
         self.random = int.from_bytes(os.urandom(8), "little") | 1
         self.budget = BUDGET_FLOOR
 
@@ -105,16 +158,28 @@ cdef class Pool:
 
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
-        cdef uint32_t n = 0, usable = 0, connected = 0, pick
-        cdef uint32_t count = <uint32_t>len(self.endpoints)
+        cdef uint32_t n = 0, usable = 0, heard = 0, connected = 0, pick
+        cdef bint panic
+        if len(self.endpoints) == 1:
+            avoid = None          # there is no other
         for e in self.endpoints:
-            connected += e.upstream is not None and e is not avoid
-            usable += e.available(now) and e is not avoid
-        # with fewer than half of them in order, the checks may be what is wrong: everybody connected is tried again
-        panic = usable * 2 < connected
-        n = 0
+            if e.upstream is None or e is avoid:
+                continue
+            connected += 1
+            usable += e.available()
+            if e.silent():
+                continue
+            heard += 1
+            # a first send only: what is sent again has had its share of trouble
+            if avoid is None and e.in_order and mw_breaker_due(&e.breaker, now):
+                return e
+        # with fewer than half of them in order, the checks may be what is wrong: all are tried again, but for those that are
+        # silent, as long as any is not
+        panic = usable * 2 < (heard if heard else connected)
         for e in self.endpoints:
-            if e.upstream is None or e.inflight >= MOST_INFLIGHT or (e is avoid and count > 1) or not (panic or e.available(now)):
+            if e.upstream is None or e is avoid or e.inflight >= e.rules.max_inflight:
+                continue
+            if not ((not heard or not e.silent()) if panic else e.available()):
                 continue
             n += 1
             # reservoir of two: every pair is equally likely

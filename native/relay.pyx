@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
@@ -20,7 +21,7 @@ from native.state cimport State
 from native.stream cimport (
     UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
 from native.pool cimport Endpoint, Pool
-from native.upstream cimport Upstream, blameless, copied
+from native.upstream cimport Upstream, blameless, copied, hear
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
@@ -71,8 +72,7 @@ cdef bint relay_begin(
     if model != NULL:
         model.users += 1
     s.relay = r
-    endpoint.inflight += 1
-    endpoint.requests += 1
+    r.trial = endpoint.take(now)
     server.gauges.inflight += 1
     if due:
         timer_add(server.listener.wheel, &r.timer, due)
@@ -287,6 +287,7 @@ cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_siz
 
 cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
     cdef Relay *r = <Relay *>stream.owner
+    hear(<Upstream>r.upstream)
     if r.down == NULL:
         return
     if end:
@@ -296,6 +297,8 @@ cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
     elif headers:
         if stream.http_status == 200:
             begin_answer(r.down, &r.metadata)
+            if r.trial:
+                judge(r, MW_OUTCOME_GOOD)
         r.metadata.size = 0       # an interim response's is nobody's
 
 
@@ -312,20 +315,20 @@ cdef int code_of_http(int status) noexcept:
     return CODE_UNAVAILABLE if status in (429, 502, 503, 504) else CODE_UNKNOWN
 
 
-cdef void judge(Relay *r, bint good) noexcept:
-    """A stream's length is no latency: only its outcome tells something about the endpoint."""
+cdef void judge(Relay *r, mw_outcome outcome) noexcept:
+    """A stream's length is no latency: only its outcome tells something about the endpoint. Once per relay: a stream that has
+    begun well may last for days, and its endpoint's breaker does not wait for its end."""
     cdef Upstream upstream = <Upstream>r.upstream
-    if good:
-        upstream.endpoint.failures_in_row = 0
-    else:
-        upstream.endpoint.judge(False, 0, upstream.conn.wire.now)
+    if not r.judged:
+        r.judged = True
+        upstream.endpoint.judge(r.trial, outcome, upstream.conn.wire.now)
 
 
 cdef void conclude_upstream(Relay *r) noexcept:
     """END_STREAM has come: the upstream's own status, or what stands for it."""
     cdef Ending ending
     cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
-    judge(r, http_status == 200 and status >= 0 and blameless(status))
+    judge(r, MW_OUTCOME_GOOD if http_status == 200 and status >= 0 and blameless(status) else MW_OUTCOME_BAD)
     if status < 0:
         give_up(r, CODE_UNKNOWN if http_status == 200 else code_of_http(http_status), REASON_BACKEND_FAILED,
                 "the upstream ended the call without a gRPC status")
@@ -351,7 +354,7 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     cdef Relay *r = <Relay *>stream.owner
     cdef Upstream upstream = <Upstream>r.upstream
     if r.down != NULL:
-        judge(r, error == NGHTTP2_REFUSED_STREAM)
+        judge(r, MW_OUTCOME_NONE if error == NGHTTP2_REFUSED_STREAM else MW_OUTCOME_BAD)
         if error == MW_CLIENT_LOST or error == NGHTTP2_REFUSED_STREAM:
             give_up(r, CODE_UNAVAILABLE, REASON_NO_UPSTREAM, "the connection to the upstream was lost; open the stream again")
         elif error == NGHTTP2_CANCEL:
@@ -360,7 +363,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
             give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_BACKEND_FAILED, "the upstream asks for fewer calls")
         else:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
-    upstream.endpoint.inflight -= 1
+    judge(r, MW_OUTCOME_NONE)
+    upstream.endpoint.give_back()
     if r.model != NULL:
         r.model.users -= 1
     buffer_free(&r.metadata)

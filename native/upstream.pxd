@@ -27,11 +27,19 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     char *message                 # owned; grpc-message as it came
     char *details                 # owned; grpc-status-details-bin as it came
     int64_t started               # ns
+    bint trial                    # of its endpoint's breaker
+    bint judged                   # the endpoint has been told its outcome
 
 cdef class Upstream(Connection):
     cdef readonly Endpoint endpoint
+    cdef uint32_t calls           # Upcalls under way
+    cdef int64_t began            # ns; when a request was sent while none was under way
+    cdef int64_t heard            # ns; when an answer's bytes last came
     cdef int64_t pinged           # ns; when the PING that is not answered yet was sent; 0 for none
     cdef int pings                # answered ones since anything else came: each doubles the pause
+    cdef bint doubted             # silent for too long, and what the socket holds is still to be read
+    cdef int64_t resent           # ns; in this silence: when it was last seen to what waits, or the PING was sent
+    cdef void join(self) noexcept
     cdef void leave(self) noexcept
 
 # False where no endpoint can take the request now.
@@ -41,4 +49,5 @@ cdef void cancel_call(Exchange *x) noexcept
 
 # for native.relay
 cdef bint blameless(int status) noexcept
+cdef void hear(Upstream upstream) noexcept                        # a frame of an answer has come
 cdef char *copied(const uint8_t *value, size_t size) noexcept      # a C string that the caller owns; NULL for want of memory

@@ -5,8 +5,9 @@ from libc.string cimport memcpy, memset
 
 import asyncio
 
+from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from native.client cimport *
-from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
+from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref
 from native.grpc cimport write_prefix
 from native.h2 cimport Connection, Listener, close_soon, flush_all
@@ -24,9 +25,11 @@ cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
     CONNECTION_WINDOW = 16777216
     SATURATED = 32                # requests in flight on an endpoint that takes no hedge any more
-    PINGS = 5                     # doublings of KEEPALIVE: 320 s
+    PINGS = 3                     # answered ones, with nothing between them, after which the next comes no sooner than in:
+    LONGEST_DOUBLING = 5          # doublings of KEEPALIVE, 320 s
     RETRIES = 2                   # of one request, within the pool's budget
     SPARE_CALLS = 4096
+    PING_SHARE = 2                # a PING is waited for half as long as an answer: it costs its server nothing
 
 cdef int64_t SECOND = 1000000000
 cdef int64_t KEEPALIVE = 10 * SECOND
@@ -129,8 +132,11 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
         call_free(call)
         return NULL
     x.references += 1
-    endpoint.inflight += 1
-    endpoint.requests += 1
+    if upstream.calls == 0:
+        upstream.began = now
+    upstream.calls += 1
+    call.trial = endpoint.take(now)
+    listen_for(upstream, now)
     mark(&upstream.conn)
     return call
 
@@ -149,7 +155,7 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
     x.call = call
     pool.budget = min(pool.budget + BUDGET_SHARE, BUDGET_FLOOR * 10)
     (<Model *>x.model).counters.queued += 1
-    if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1:
+    if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1 and not x.sequence:
         pool.hedge_budget = min(pool.hedge_budget + pool.hedge_share, BUDGET_FLOOR)
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
         if pool.hedge_budget >= 1 and (x.due == 0 or due < x.due):
@@ -162,19 +168,20 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
     cdef Upcall *call = <Upcall *>timer
     cdef Exchange *x = call.exchange
     cdef Pool pool
-    cdef Endpoint other
+    cdef Endpoint slow, other
     if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL:
         return
     x.wire.now = now
     pool = <Pool>(<Model *>x.model).pool
-    other = pool.choose((<Upstream>call.upstream).endpoint, now)
+    slow = (<Upstream>call.upstream).endpoint
+    other = pool.choose(slow, now)
     # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
-    if other is None or other is (<Upstream>call.upstream).endpoint or other.inflight >= SATURATED or pool.hedge_budget < 1:
+    if other is None or other is slow or other.inflight >= SATURATED or pool.hedge_budget < 1:
         return
     x.hedge = send_call(x, other, now)
     if x.hedge != NULL:
         pool.hedge_budget -= 1
-        pool.hedges += 1
+        slow.hedges += 1
 
 
 cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexcept:
@@ -187,12 +194,19 @@ cdef void reset_call(Upcall *call) noexcept:
     mark(&upstream.conn)
 
 
-cdef void judge_overdue(const Upcall *call, int64_t now) noexcept:
+cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now) noexcept:
+    """Once per call: what is known first counts."""
+    if not call.judged:
+        call.judged = True
+        (<Upstream>call.upstream).endpoint.judge(call.trial, outcome, now)
+
+
+cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
     """A deadline that the endpoint usually keeps has passed: that is how a frozen one shows. No client can have an endpoint
     ejected by asking for the impossible."""
     cdef Endpoint endpoint = (<Upstream>call.upstream).endpoint
     if now - call.started > 2 * endpoint.latency:
-        endpoint.judge(False, 0, now)
+        judge_call(call, MW_OUTCOME_BAD, now)
         endpoint.outlast(now - call.started, now)
 
 
@@ -218,7 +232,7 @@ cdef bint complete(const Upcall *call) noexcept:
 
 
 cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcept:
-    """Another endpoint, for a request that the first has not begun; within the budget and before the deadline."""
+    """Another endpoint, within the budget and before the deadline."""
     cdef Model *m = <Model *>x.model
     cdef Pool pool = <Pool>m.pool
     if x.retries >= RETRIES or pool.budget < 1 or (x.due and x.due <= now):
@@ -227,13 +241,18 @@ cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcep
     if not forward(server, x, pool, failed, now):
         return False
     pool.budget -= 1
-    pool.retries += 1
+    failed.retries += 1
     return True
 
 
 cdef bint unprocessed(const Upcall *call, uint32_t error) noexcept:
     """The upstream says so, or has not been sent a byte of the message."""
     return error == NGHTTP2_REFUSED_STREAM or call.sent == 0
+
+
+cdef bint resendable(const Exchange *x) noexcept:
+    """Whether an upstream may be asked what another may have done already. Requests of a sequence change what comes after."""
+    return (<Pool>(<Model *>x.model).pool).resends and not x.sequence
 
 
 cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint endpoint, int64_t now) noexcept:
@@ -257,7 +276,8 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
         forwarded(server, x, &call.answer, now)
-    elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE) and retry(server, x, endpoint, now):
+    elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE or (
+            error == MW_CLIENT_LOST and resendable(x))) and retry(server, x, endpoint, now):
         pass
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
@@ -280,11 +300,16 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     cdef bint good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
         stream.grpc_status > 0 or complete(call))
     timer_cancel(server.listener.wheel, &call.timer)
-    endpoint.inflight -= 1
-    upstream.pings = 0
+    upstream.calls -= 1
+    endpoint.give_back()
     # what a GOAWAY sends back says nothing of the next connection, an answer that we had no room for nothing of the server
-    if good or (waiting and not call.too_large and not (unprocessed(call, error) and endpoint.upstream is not upstream)):
-        endpoint.judge(good, now - call.started, now)
+    if good:
+        judge_call(call, MW_OUTCOME_GOOD, now)
+        endpoint.measure(now - call.started, now)
+    elif waiting and not call.too_large and not (unprocessed(call, error) and endpoint.upstream is not upstream):
+        judge_call(call, MW_OUTCOME_BAD, now)
+    else:
+        judge_call(call, MW_OUTCOME_NONE, now)
     if waiting:
         conclude_call(server, call, error, endpoint, now)
     elif call.answer.size:
@@ -339,8 +364,32 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
     call.answer.size += size
 
 
+cdef void hear(Upstream upstream) noexcept:
+    """A pause ends with the first frame of an answer that a read event brings."""
+    cdef int64_t now = upstream.conn.active
+    if upstream.heard == now:
+        return
+    if upstream.calls:
+        upstream.endpoint.paused(now - max(upstream.heard, upstream.began))
+    upstream.heard = now
+    upstream.pings = 0
+
+
 cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
-    pass
+    hear(<Upstream>(<Upcall *>stream.owner).upstream)
+
+
+cdef void on_greeted(void *context) noexcept:
+    cdef Upstream upstream = <Upstream>context
+    upstream.conn.handshaken = True
+    upstream.join()
+
+
+cdef void on_pong(void *context) noexcept:
+    cdef Upstream upstream = <Upstream>context
+    if upstream.heard < upstream.pinged:
+        upstream.pings = min(upstream.pings + 1, PINGS)
+    upstream.pinged = 0
 
 
 cdef void on_goaway(void *context) noexcept:
@@ -354,6 +403,11 @@ CALLS.field = on_field
 CALLS.data = on_data
 CALLS.frame = on_frame
 CALLS.closed = end_call
+
+cdef mw_client_hooks HOOKS
+HOOKS.greeted = on_greeted
+HOOKS.pong = on_pong
+HOOKS.goaway = on_goaway
 
 
 # ---- the connection ------------------------------------------------------------------------------------------
@@ -373,19 +427,15 @@ cdef class Upstream(Connection):
         self.transport = transport
         self.conn.opened = mw_now_ns()
         self.conn.active = self.conn.opened
-        self.conn.handshaken = True
         secure = transport.get_extra_info("sslcontext") is not None
         if not secure:
             socket = transport.get_extra_info("socket")
             self.conn.fd = socket.fileno() if socket is not None else -1
         self.conn.client = mw_client_new(
-            on_goaway, <void *>self, authority, len(authority), secure, RECEIVE_WINDOW, CONNECTION_WINDOW)
+            &HOOKS, <void *>self, authority, len(authority), secure, RECEIVE_WINDOW, CONNECTION_WINDOW)
         if self.conn.client == NULL:
             transport.abort()
             return
-        self.endpoint.upstream = self
-        self.endpoint.restored = max(self.endpoint.restored, self.conn.opened)
-        self.endpoint.failures_in_row = 0
         timer_add(self.listener.wheel, &self.conn.timer, self.conn.opened + KEEPALIVE)
         mark(&self.conn)
         if not self.conn.wire.batch_pending:
@@ -413,11 +463,20 @@ cdef class Upstream(Connection):
         self.conn.paused = True
         self.conn.stalled = self.conn.wire.now
 
+    cdef void join(self) noexcept:
+        """The server has spoken. The kernel accepts connections for one that is frozen, too."""
+        self.endpoint.upstream = self
+        self.endpoint.restored = max(self.endpoint.restored, self.conn.active)
+        if self.endpoint.on_ready is not None:
+            self.endpoint.on_ready()
+
     cdef void leave(self) noexcept:
         if self.endpoint.upstream is self:
             self.endpoint.upstream = None
-            if self.endpoint.on_lost is not None:
-                self.endpoint.on_lost()
+        elif self.conn.handshaken:
+            return                # it has left before
+        if self.endpoint.on_lost is not None:
+            self.endpoint.on_lost()
 
     def connection_lost(self, exc):
         self.leave()
@@ -431,31 +490,104 @@ cdef class Upstream(Connection):
             flush_all(&self.listener.wire)
 
 
-cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
-    """A server that is silent while requests wait is asked for a sign of life; one that gives none is gone.
+cdef int64_t given_up(Upstream upstream) noexcept:
+    """When a connection whose PING is not answered ends. A server may be too busy: that it was asked early does not shorten its
+    time."""
+    return max(upstream.pinged, max(upstream.conn.active, upstream.began) + KEEPALIVE) + PING_TIMEOUT
 
-    gRPC servers count pings between which they sent nothing, and close after three in five minutes (gRFC A8): after each one
-    that was all that came, the next waits twice as long.
+
+cdef int64_t next_check(Upstream upstream, int64_t now) noexcept:
+    """When its silence is next to be looked into, if it lasts.
+
+    gRPC servers count pings between which they sent nothing, and close after three in five minutes but the first (gRFC A8):
+    only the first comes early, and each that was all that came makes the next wait twice as long.
     """
+    cdef int64_t since = max(upstream.conn.active, upstream.began)
+    if upstream.pinged:
+        return min(upstream.resent + upstream.endpoint.patience() // PING_SHARE, given_up(upstream))
+    if upstream.calls and upstream.pings == 0:
+        return since + upstream.endpoint.patience()
+    if mw_client_busy(upstream.conn.client):
+        return since + (KEEPALIVE << (upstream.pings if upstream.pings < PINGS else LONGEST_DOUBLING))
+    return now + KEEPALIVE
+
+
+cdef void listen_for(Upstream upstream, int64_t now) noexcept:
+    """A request is on its way: whether anything comes is looked at in time. Touches the wheel once per patience at most."""
+    cdef int64_t due = next_check(upstream, now)
+    if mw_timer_due_ns(&upstream.conn.timer) > due + 2 * MW_TICK_NS:
+        timer_cancel(upstream.listener.wheel, &upstream.conn.timer)
+        timer_add(upstream.listener.wheel, &upstream.conn.timer, due)
+
+
+cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
+    """Silence while requests wait. First the endpoint is asked for a sign of life and gets no requests until it gives one, then
+    what it has is sent elsewhere where that is wanted, and in the end its connection is given up."""
     cdef Conn *c = <Conn *>timer
     cdef Upstream upstream = <Upstream>c.owner
-    cdef int64_t due = now + KEEPALIVE
+    cdef int64_t due
     if c.client == NULL:
         return
     c.wire.now = now
-    if (c.paused and now - c.stalled >= c.wire.stall_timeout) or (upstream.pinged and c.active < upstream.pinged):
+    if c.paused and now - c.stalled >= c.wire.stall_timeout:
         upstream.transport.abort()
         return
-    if upstream.pinged:
-        upstream.pinged = 0
-        upstream.pings = min(upstream.pings + 1, PINGS)
-        due = now + (KEEPALIVE << upstream.pings)
-    elif mw_client_busy(c.client) and now - c.active >= KEEPALIVE:
+    if upstream.pinged and c.active >= upstream.pinged:
+        upstream.pinged = 0       # not the answer, but a sign of life
+    due = next_check(upstream, now)
+    if now < due:
+        upstream.doubted = False
+        timer_add(upstream.listener.wheel, timer, due)
+        return
+    if not upstream.doubted:
+        # timers come before sockets: after a pause of our own the bytes may be there and not read yet
+        upstream.doubted = True
+        timer_add(upstream.listener.wheel, timer, now + MW_TICK_NS)
+        return
+    upstream.doubted = False
+    if not upstream.pinged:
         mw_client_ping(c.client)
         upstream.pinged = now
-        due = now + PING_TIMEOUT
+        upstream.resent = now
+        upstream.endpoint.suspected = now
+        upstream.endpoint.silences += 1
         mark(c)
-    timer_add(upstream.listener.wheel, timer, due)
+    elif now < given_up(upstream):
+        upstream.resent = now
+        resend_all(upstream, now)
+    else:
+        upstream.transport.abort()
+        return
+    timer_add(upstream.listener.wheel, timer, next_check(upstream, now))
+
+
+cdef void resend_all(Upstream upstream, int64_t now) noexcept:
+    """Everything that waits for an endpoint that does not even answer a PING is asked of another one too, once there is one."""
+    cdef mw_client *client = upstream.conn.client
+    cdef mw_client_stream *stream = mw_client_next(client, NULL)
+    while stream != NULL:
+        if stream.calls == &CALLS:
+            resend(<Upcall *>stream.owner, now)    # on another connection: no stream of this one is opened or closed
+        stream = mw_client_next(client, stream)
+
+
+cdef void resend(Upcall *call, int64_t now) noexcept:
+    cdef Exchange *x = call.exchange
+    cdef Endpoint stuck = (<Upstream>call.upstream).endpoint, other
+    cdef Pool pool
+    if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL or not resendable(x):
+        return
+    pool = <Pool>(<Model *>x.model).pool
+    if x.retries >= RETRIES or pool.budget < 1:
+        return
+    other = pool.choose(stuck, now)
+    if other is None or other is stuck or other.silent():
+        return
+    x.hedge = send_call(x, other, now)
+    if x.hedge != NULL:
+        x.retries += 1
+        pool.budget -= 1
+        stuck.retries += 1
 
 
 class BufferedUpstream(Upstream, asyncio.BufferedProtocol):

@@ -30,11 +30,12 @@ RAW, TICK = 0, 11
 
 
 class Recorder:
-    """Passes one connection on to a server and keeps what the client says."""
+    """Passes one connection on to a server and keeps what both say."""
 
     def __init__(self, server: str) -> None:
         host, port = server.rsplit(":", 1)
-        self.said = bytearray()
+        self.said = bytearray()  # by the client
+        self.answered = bytearray()  # by the server
         self.backend = (host, int(port))
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listening.getsockname()[1]}"
@@ -44,7 +45,7 @@ class Recorder:
     def run(self) -> None:
         client, _ = self.listening.accept()
         with client, socket.create_connection(self.backend) as server:
-            back = threading.Thread(target=pass_on, args=(server, client, bytearray()), daemon=True)
+            back = threading.Thread(target=pass_on, args=(server, client, self.answered), daemon=True)
             back.start()
             pass_on(client, server, self.said)
             back.join()

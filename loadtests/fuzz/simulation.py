@@ -161,13 +161,13 @@ class SimulatedTransport(asyncio.Transport):
 
 
 class Peer:
-    """The client's end: bytes in, bytes out."""
+    """The other end of one connection, a client's or an upstream's: bytes in, bytes out."""
 
-    def __init__(self, simulation: Simulation, address: tuple[str, int] | None) -> None:
+    def __init__(self, simulation: Simulation, protocol: Connection, address: tuple[str, int] | None) -> None:
         self.simulation = simulation
-        self.protocol = simulation.server.listener()
+        self.protocol = protocol
         self.transport = SimulatedTransport(simulation.loop, self.protocol, address)
-        self.waiting = bytearray()  # sent by the client, not read by the server yet
+        self.waiting = bytearray()  # sent by the peer, not read by the server yet
         self.protocol.connection_made(self.transport)
 
     @property
@@ -190,7 +190,7 @@ class Peer:
             self.protocol.buffer_updated(size)
 
     def leave(self) -> None:
-        """The client closes, whatever is under way."""
+        """The peer closes, whatever is under way."""
         self.transport.lose(None)
 
 
@@ -213,7 +213,8 @@ class Simulation:
         self.loop = loop
         self.models = site.models
         self.wheel = Wheel(loop, loop.now_ns)
-        self.server = Server(self.wheel, limiter or Limiter(1024), Directory([[model] for model in site.models]))
+        self.directory = Directory([[model] for model in site.models])
+        self.server = Server(self.wheel, limiter or Limiter(1024), self.directory)
         self.peers: list[Peer] = []
         self.ended = False
         dispatcher = site.dispatcher
@@ -229,7 +230,11 @@ class Simulation:
         self.server.start(loop, answer, dispatcher.kinds)
 
     def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
-        peer = Peer(self, address)
+        return self.attach(self.server.listener(), address)
+
+    def attach(self, protocol: Connection, address: tuple[str, int] | None = None) -> Peer:
+        """A connection that is not the listener's: an upstream's."""
+        peer = Peer(self, protocol, address)
         self.peers.append(peer)
         return peer
 

@@ -24,6 +24,7 @@ static mw_client *client;
 static request requests[STREAMS];
 static uint8_t *written;
 static size_t written_size;
+static bool met;
 
 static request *of(mw_client_stream *s) {
     request *r = s->owner;
@@ -85,9 +86,17 @@ static void closed(mw_client_stream *s, uint32_t error) {
     if (error == NGHTTP2_REFUSED_STREAM) submit((unsigned)(r - requests));     /* as a retry would */
 }
 
+static void pong(void *context) { REQUIRE(context == requests); }
+
+static void greeted(void *context) {
+    REQUIRE(context == requests && !met);
+    met = true;
+}
+
 static void goaway(void *context) { REQUIRE(context == requests); }
 
 static const mw_client_calls CALLS = {body, field, data, frame, closed};
+static const mw_client_hooks HOOKS = {greeted, pong, goaway};
 
 static void submit(unsigned which) {
     request *r = &requests[which % STREAMS];
@@ -170,10 +179,20 @@ static void check_written(void) {
     nghttp2_hd_inflate_del(inflater);
 }
 
+static void check_streams(void) {
+    uint32_t with_id = 0, all = 0;
+    for (mw_client_stream *s = NULL; (s = mw_client_next(client, s));) {
+        REQUIRE(of(s) && ++all <= STREAMS);
+        with_id += s->id != 0;
+    }
+    REQUIRE(with_id == client->open);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size) {
     written_size = 0;
+    met = false;
     memset(requests, 0, sizeof requests);
-    client = mw_client_new(goaway, requests, "upstream:1", 10, size & 1, WINDOW, CONNECTION_WINDOW);
+    client = mw_client_new(&HOOKS, requests, "upstream:1", 10, size & 1, WINDOW, CONNECTION_WINDOW);
     if (size & 2) client->next_id = 0x7ffffff9;       /* four streams before there are no more ids */
     bool ended = false;
     for (size_t at = 0; at + 2 <= size && !ended;) {
@@ -201,6 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size) {
         }
         }
         REQUIRE(client->received <= CONNECTION_WINDOW && client->open <= STREAMS);
+        check_streams();
     }
     for (int i = 0; i < 64 && write_some(65536); i++) {}
     check_written();

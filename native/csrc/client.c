@@ -116,9 +116,9 @@ static void enlist(mw_client *c, mw_client_stream *s, int list) {
     s->list = (uint8_t)list;
 }
 
-static mw_client_stream **bucket_of(mw_client *c, int32_t id) {
-    return &c->bucket[((uint32_t)id >> 1) % MW_CLIENT_BUCKETS];
-}
+static uint32_t bucket_number(int32_t id) { return ((uint32_t)id >> 1) % MW_CLIENT_BUCKETS; }
+
+static mw_client_stream **bucket_of(mw_client *c, int32_t id) { return &c->bucket[bucket_number(id)]; }
 
 static mw_client_stream *find(mw_client *c, int32_t id) {
     mw_client_stream *s = *bucket_of(c, id);
@@ -218,7 +218,7 @@ static bool open_stream(mw_client *c, mw_client_stream *s, const char *path, siz
     enlist(c, s, READY);
     if (c->next_id <= LARGEST_ID) return true;
     /* the last id, after three hours at 100,000 requests a second: what comes next goes over another connection */
-    c->on_goaway(c->context);
+    c->hooks->goaway(c->context);
     refuse_waiting(c, NGHTTP2_REFUSED_STREAM);
     return true;
 }
@@ -475,9 +475,18 @@ static int acknowledge(mw_client *c, uint8_t type, const uint8_t *payload, size_
     return 0;
 }
 
+static int on_ping(mw_client *c, uint8_t flags, const uint8_t *payload, size_t size) {
+    if (!(flags & ACK)) return acknowledge(c, PING, payload, size);
+    c->hooks->pong(c->context);
+    return 0;
+}
+
 static int on_settings(mw_client *c, uint8_t flags, const uint8_t *p, size_t size) {
     if (flags & ACK) return size ? fail(c, NGHTTP2_FRAME_SIZE_ERROR) : 0;
     if (size % 6) return fail(c, NGHTTP2_FRAME_SIZE_ERROR);
+    bool first = !c->greeted;
+    if (first) c->max_streams = UINT32_MAX;      /* unless these say otherwise */
+    c->greeted = true;
     for (const uint8_t *end = p + size; p < end; p += 6) {
         uint32_t value = get32(p + 2);
         switch (p[0] << 8 | p[1]) {
@@ -501,7 +510,9 @@ static int on_settings(mw_client *c, uint8_t flags, const uint8_t *p, size_t siz
             break;                /* larger frames than everybody takes are not sent */
         }
     }
-    return acknowledge(c, SETTINGS, NULL, 0);
+    if (acknowledge(c, SETTINGS, NULL, 0) < 0) return -1;
+    if (first) c->hooks->greeted(c->context);
+    return 0;
 }
 
 static int on_window_update(mw_client *c, int32_t id, const uint8_t *p) {
@@ -538,7 +549,7 @@ static void close_beyond(mw_client *c, int64_t last, uint32_t error) {
 /* What the peer has not taken, others may: its owner is told first, so that no call comes back here. */
 static int on_goaway(mw_client *c, int64_t last) {
     c->goaway = true;
-    c->on_goaway(c->context);
+    c->hooks->goaway(c->context);
     close_beyond(c, last, NGHTTP2_REFUSED_STREAM);
     return 0;
 }
@@ -574,8 +585,6 @@ static int take_frame(mw_client *c, const uint8_t *head, size_t size) {
     uint8_t type = head[3], flags = head[4];
     int32_t id = (int32_t)(get32(head + 5) & LARGEST_ID);
     if (!c->greeted && (type != SETTINGS || flags & ACK)) return fail(c, NGHTTP2_PROTOCOL_ERROR);
-    if (!c->greeted) c->max_streams = UINT32_MAX;          /* unless these SETTINGS say otherwise */
-    c->greeted = true;
     if ((c->continued != 0) != (type == CONTINUATION) || (c->continued && c->continued != id) || misplaced(type, id))
         return fail(c, NGHTTP2_PROTOCOL_ERROR);
     if (missized(type, size)) return fail(c, NGHTTP2_FRAME_SIZE_ERROR);
@@ -585,7 +594,7 @@ static int take_frame(mw_client *c, const uint8_t *head, size_t size) {
     case RST_STREAM: return on_reset(c, id, get32(payload));
     case SETTINGS: return on_settings(c, flags, payload, size);
     case PUSH_PROMISE: return fail(c, NGHTTP2_PROTOCOL_ERROR);     /* SETTINGS_ENABLE_PUSH is 0 */
-    case PING: return flags & ACK ? 0 : acknowledge(c, PING, payload, size);
+    case PING: return on_ping(c, flags, payload, size);
     case GOAWAY: return on_goaway(c, get32(payload) & LARGEST_ID);
     case WINDOW_UPDATE: return on_window_update(c, id, payload);
     case CONTINUATION: return on_continuation(c, flags, payload, size);
@@ -673,13 +682,21 @@ void mw_client_lose(mw_client *c) {
 
 bool mw_client_busy(const mw_client *c) { return c->open || c->waiting.first; }
 
+mw_client_stream *mw_client_next(const mw_client *c, const mw_client_stream *s) {
+    if (s && !s->id) return s->next;
+    if (s && s->bucket_next) return s->bucket_next;
+    for (uint32_t i = s ? bucket_number(s->id) + 1 : 0; i < MW_CLIENT_BUCKETS; i++)
+        if (c->bucket[i]) return c->bucket[i];
+    return c->waiting.first;
+}
+
 bool mw_client_done(const mw_client *c) {
     return c->out.size == 0 && (c->failed || (c->goaway && !mw_client_busy(c)));
 }
 
 /* ---- the connection ---- */
 
-mw_client *mw_client_new(void (*on_goaway)(void *), void *context, const char *authority, size_t authority_size, bool secure,
+mw_client *mw_client_new(const mw_client_hooks *hooks, void *context, const char *authority, size_t authority_size, bool secure,
                          uint32_t stream_window, uint32_t window) {
     mw_client *c = calloc(1, sizeof *c);
     if (!c) return NULL;
@@ -687,7 +704,7 @@ mw_client *mw_client_new(void (*on_goaway)(void *), void *context, const char *a
         free(c);
         return NULL;
     }
-    c->on_goaway = on_goaway;
+    c->hooks = hooks;
     c->context = context;
     c->authority = authority;
     c->authority_size = authority_size;

@@ -64,6 +64,12 @@ struct mw_client_stream {         /* zeroed by its owner before mw_client_submit
     bool remote_ended;
 };
 
+typedef struct {                  /* what the connection's owner does. The same rule */
+    void (*greeted)(void *context);   /* the peer's first SETTINGS have come: somebody is there */
+    void (*pong)(void *context);      /* the answer to a PING, or what looks like one */
+    void (*goaway)(void *context);    /* no stream is opened here any more, by the peer's wish or for want of ids */
+} mw_client_hooks;
+
 typedef struct {
     mw_client_stream *first, *last;
 } mw_client_list;
@@ -80,7 +86,7 @@ typedef struct {                  /* what a block of indexed fields has said, as
 } mw_client_block;
 
 struct mw_client {
-    void (*on_goaway)(void *context);   /* no stream is opened here any more, by the peer's wish or for want of ids */
+    const mw_client_hooks *hooks; /* static */
     void *context;                /* borrowed */
     nghttp2_hd_inflater *inflater;
     mw_client_buffer out;         /* frames but DATA, in the order of the wire */
@@ -118,7 +124,7 @@ struct mw_client {
 };
 
 /* stream_window, window: what the peer may send unread, in bytes. NULL for want of memory. */
-mw_client *mw_client_new(void (*on_goaway)(void *), void *context, const char *authority, size_t authority_size, bool secure,
+mw_client *mw_client_new(const mw_client_hooks *, void *context, const char *authority, size_t authority_size, bool secure,
                          uint32_t stream_window, uint32_t window);
 void mw_client_lose(mw_client *);   /* closes every stream with MW_CLIENT_LOST; nothing is to follow but mw_client_free */
 void mw_client_free(mw_client *);   /* NULL is fine */
@@ -133,6 +139,8 @@ void mw_client_ping(mw_client *);
 int mw_client_receive(mw_client *, const uint8_t *data, size_t size);   /* -1: the connection is to end, once all is written */
 size_t mw_client_write(mw_client *, uint8_t *to, size_t room);          /* 0: nothing more now */
 bool mw_client_busy(const mw_client *);                                 /* somebody waits for an answer */
+/* Each stream once, from NULL to NULL, as long as none is opened or closed meanwhile: those with an id, then those that wait. */
+mw_client_stream *mw_client_next(const mw_client *, const mw_client_stream *);
 bool mw_client_done(const mw_client *);                                 /* after a GOAWAY, with nothing left open */
 
 #endif

@@ -254,6 +254,40 @@ class Health(Section):
     undecoded."""
 
 
+class Breaker(Section):
+    """What takes an endpoint out although it is connected and its checks succeed, and what brings it back."""
+
+    consecutive_failures: int = Field(default=5, ge=0, le=LARGEST_BURST)
+    """Failures in a row that take it out; 0: any number."""
+    success_rate: float = Field(default=0.5, ge=0, le=1)
+    """Share of the outcomes within the window that must be good; 0: none."""
+    min_requests: int = Field(default=20, ge=1, le=LARGEST_BURST)
+    """Outcomes within the window before their share counts."""
+    window: Duration = Field(default=10 * SECOND, ge=SECOND // 10)
+    """Over which success_rate is taken."""
+    ejection: Duration = Field(default=10 * SECOND, ge=SECOND // 1000)
+    """How long it is out the first time; each further time so much longer, unless it was in order for as long between
+    them. Then one request tries it: its success brings it back."""
+    max_ejection: Duration = 5 * MINUTE
+    """The longest that it is out."""
+    max_inflight: int = Field(default=1024, ge=1, le=LARGEST_BURST)
+    """Requests that it has at most; more go elsewhere, or are refused."""
+
+    @model_validator(mode="after")
+    def _ejections_grow(self) -> Self:
+        if self.max_ejection < self.ejection:
+            raise UnitError("max_ejection is shorter than ejection", "Raise max_ejection or lower ejection")
+        return self
+
+
+class Retries(Section):
+    """Requests that an upstream has surely not begun go to another one in any case."""
+
+    unanswered: bool = False
+    """Also those that it may have begun: where it dies or falls silent before it answers, another one is asked as well.
+    For models whose runs change nothing; requests with a sequence_id are never asked twice."""
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
@@ -263,6 +297,8 @@ class ModelSettings(Section):
     """TLS towards this model's upstreams; absent: plain text."""
     hedging: Hedging | None = None
     """Ask a second upstream where the first is slower than in 95 of 100 cases; absent: never."""
+    retries: Retries | None = None
+    """Which requests a second upstream is asked; absent: those that the first has surely not begun."""
     signature: Signature | None = None
     """Inputs and outputs of a model whose upstreams do not tell them; they are not asked then. Where nobody tells them,
     requests pass undecoded and unscored."""
@@ -312,6 +348,8 @@ class Config(Section):
     """Networks of proxies whose x-forwarded-for counts: the right-most address in it that is not theirs is the peer."""
     health: Health = Health()
     """Of every upstream."""
+    breaker: Breaker = Breaker()
+    """Of every endpoint of every upstream."""
     passthrough: bool = False
     """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
@@ -326,12 +364,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _hedging_has_upstreams(self) -> Self:
+    def _second_asking_has_upstreams(self) -> Self:
         for name, settings in self.models.items():
-            if settings.hedging is not None and not (settings.upstreams or self.upstreams):
-                raise UnitError(
-                    f"models.{name}.hedging is set and there are no upstreams", "Set upstreams, or leave it out"
-                )
+            for key, value in (("hedging", settings.hedging), ("retries", settings.retries)):
+                if value is not None and not (settings.upstreams or self.upstreams):
+                    raise UnitError(
+                        f"models.{name}.{key} is set and there are no upstreams", "Set upstreams, or leave it out"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -45,8 +45,19 @@ class Connector:
         self._listener = listener
         self._lost = asyncio.Event()
         self._upstream: BufferedUpstream | None = None
-        self.endpoint.on_lost = self._lost.set
+        self._usable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.endpoint.on_ready = self._ready
+        self.endpoint.on_lost = self._gone
         self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    def _ready(self) -> None:
+        if not self._usable.done():
+            self._usable.set_result(True)
+
+    def _gone(self) -> None:
+        self._lost.set()
+        if not self._usable.done():
+            self._usable.set_result(False)
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -54,12 +65,15 @@ class Connector:
         said = False
         while True:
             self._lost.clear()
+            self._usable = loop.create_future()
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._connect()
             except (OSError, TimeoutError, ProblemsFound) as error:
+                self._abort()
                 if not said:
-                    log.warning("upstream %s cannot be reached: %s; trying on", self.address.text, error)
+                    why = str(error) or f"it has not answered within {CONNECT_SECONDS:.0f} s"
+                    log.warning("upstream %s cannot be reached: %s; trying on", self.address.text, why)
                     said = True
                 self.tried.set()
                 pause = await _rest(pause)
@@ -96,10 +110,16 @@ class Connector:
             transport, self._upstream = await loop.create_connection(protocol, host, self.address.port, **secure)
         if tls is not None and not is_http2(transport.get_extra_info("ssl_object")):
             raise ConnectionError("it does not speak HTTP/2 over TLS (no ALPN h2)")
+        # connected is what the kernel says: the server itself may be frozen, or no HTTP/2 server at all
+        if not await self._usable:
+            raise ConnectionError("it closed the connection before it said anything of HTTP/2")
 
     def close(self) -> None:
         self._task.cancel()
-        self.endpoint.on_lost = None
+        self.endpoint.on_ready = self.endpoint.on_lost = None
+        self._abort()
+
+    def _abort(self) -> None:
         if self._upstream is not None:
             self._upstream.abort()
 

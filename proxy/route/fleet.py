@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from native.h2 import Listener
-from proxy.config.schema import Health
+from proxy.config.schema import Breaker, Health
 from proxy.route.connector import CONNECT_SECONDS
 from proxy.route.group import Group
 from proxy.route.keeper import Keeper
@@ -29,7 +29,7 @@ class Fleet:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await asyncio.gather(*(keeper.tried() for keeper in self._keepers.values()))
 
-    def follow(self, pools: list[RemotePool], health: Health) -> None:
+    def follow(self, pools: list[RemotePool], health: Health, breaker: Breaker) -> None:
         """Requests go to these pools from now on; endpoints that are in none of them finish what they have."""
         self._pools = pools
         wanted = _groups(pools)
@@ -39,8 +39,11 @@ class Fleet:
             retiring.add_done_callback(self._retiring.discard)
         for keeper in self._keepers.values():
             keeper.check_by(health)
+        for group in wanted:
+            group.judge_by(breaker)
         for pool in pools:
             pool.pool.hedge_share = pool.share
+            pool.pool.resends = pool.resends
         self._show()
 
     def close(self) -> None:

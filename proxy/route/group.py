@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from native.breaker import Policy
 from native.pool import Endpoint
+from proxy.config.schema import Breaker
 from proxy.config.upstream import UpstreamAddress
 from proxy.telemetry import pour
 from proxy.telemetry.merge import added, counters
@@ -23,6 +25,7 @@ class Group:
 
     def __init__(self, address: UpstreamAddress) -> None:
         self.address = address
+        self._breaker = Breaker()
         self._members: dict[str, Member] = {}
         # counters never fall: what endpoints have counted that are gone
         self._gone = EndpointSnapshot()
@@ -56,5 +59,25 @@ class Group:
             total = added(total, pour.endpoint(member.endpoint))
         return total
 
+    def judge_by(self, breaker: Breaker) -> None:
+        """What takes an endpoint out from now on; those that are out stay so for as long as they were told."""
+        if breaker == self._breaker:
+            return
+        self._breaker = breaker
+        for member in [*self._members.values(), *self._leaving]:
+            member.endpoint.policy = _policy(breaker)
+
     def _member(self, address: UpstreamAddress) -> Member:
-        return Member(address, Endpoint(address.text, address.authority))
+        return Member(address, Endpoint(address.text, address.authority, _policy(self._breaker)))
+
+
+def _policy(breaker: Breaker) -> Policy:
+    return Policy(
+        breaker.consecutive_failures,
+        breaker.success_rate,
+        breaker.min_requests,
+        breaker.window,
+        breaker.ejection,
+        breaker.max_ejection,
+        breaker.max_inflight,
+    )

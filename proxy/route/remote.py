@@ -29,14 +29,15 @@ from proxy.route.group import Group
 from proxy.route.metadata import RemoteModel, declared, describe, models_of, undecoded
 from proxy.route.profile import is_on, load_profile
 from proxy.telemetry.merge import added
-from proxy.telemetry.snapshot import ModelSnapshot, PoolSnapshot, Snapshot
+from proxy.telemetry.snapshot import ModelSnapshot, Snapshot
 
 T = TypeVar("T")
 log = logging.getLogger("modelward.upstream")
 
 WATCH_SECONDS = 30.0
 
-Key = tuple[tuple[UpstreamAddress, ...], float]  # the addresses, and the share of requests that may be hedged
+# the addresses, the share of requests that may be hedged, and whether those that were begun may be sent again
+Key = tuple[tuple[UpstreamAddress, ...], float, bool]
 PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
 
 
@@ -47,18 +48,15 @@ class RemotePool:
     groups: tuple[Group, ...]
     pool: Pool
     share: float
+    resends: bool
 
     @classmethod
     def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
-        addresses, share = key
+        addresses, share, resends = key
         groups = {group.address: group for group in before.groups} if before else {}
-        pool = before.pool if before else Pool([], share)
-        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share)
-
-    @property
-    def name(self) -> str:
-        return ",".join(group.address.text for group in self.groups)
+        pool = before.pool if before else Pool([], share, resends)
+        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends)
 
 
 class Remotes:
@@ -123,12 +121,14 @@ class Remotes:
         return models
 
     def _choose_pools(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
-        """Models with the same upstreams share their connections, unless they hedge differently."""
+        """Models with the same upstreams share their connections, unless they ask a second one differently."""
         for name, addresses in wanted.items():
-            hedging = self._config.settings(name).hedging
-            self._keys[name] = tuple(addresses), hedging.budget if hedging else 0.0
+            settings = self._config.settings(name)
+            share = settings.hedging.budget if settings.hedging else 0.0
+            self._keys[name] = tuple(addresses), share, settings.retries is not None and settings.retries.unanswered
         if self._config.passthrough:
-            self._keys[PASSTHROUGH] = tuple(_parsed(self._config.upstreams, self._config.upstream_tls)), 0.0
+            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+            self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False
         known, names = (self._before._pools, self._before._keys) if self._before else ({}, {})
         left = known.keys() - self._keys.values()
         for name, key in self._keys.items():
@@ -274,12 +274,11 @@ class Remotes:
         return tuple(rungs)
 
     def figures(self) -> Snapshot:
-        """Per configured address and per pool; pools with the same addresses count together."""
+        """Per configured address; pools with the same addresses count together."""
         total = Snapshot(models={name: ModelSnapshot(undecoded=1) for name in self.elsewhere})
         for pool in self.pools:
             for group in pool.groups:
                 total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))
-            total = added(total, Snapshot(pools={pool.name: PoolSnapshot(pool.pool.retries, pool.pool.hedges)}))
         return total
 
 

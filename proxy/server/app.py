@@ -173,7 +173,7 @@ class Application:
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.gate is not None and config.access is not None:
             self.gate.follow(config.access, generation.key_ring)
-        self._fleet.follow(generation.remotes.pools, config.health)
+        self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.remotes.passthrough())
         if self.tls is not None and config.tls is not None and generation.material is not None:
             self.tls.replace(config.tls, generation.material)

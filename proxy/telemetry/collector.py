@@ -199,11 +199,15 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
     seconds = Family("modelward_upstream_seconds", "histogram", "Time of an upstream's answers", labels)
     inflight = Family("modelward_upstream_inflight", "gauge", "Requests on their way through an upstream", labels)
     connected = Family("modelward_upstream_connected", "gauge", "Endpoints with a connection", labels)
-    available = Family(
-        "modelward_upstream_available", "gauge", "Connected endpoints, neither ejected nor failing checks", labels
+    available = Family("modelward_upstream_available", "gauge", "Connected endpoints that are sent requests", labels)
+    breaker = Family(
+        "modelward_upstream_breaker_state", "gauge", "Endpoints by the state of their breaker", ("endpoint", "state")
     )
-    retries = Family("modelward_upstream_retries", "counter", "Requests sent again to another upstream", ("pool",))
-    hedges = Family("modelward_upstream_hedges", "counter", "Requests also sent to a second upstream", ("pool",))
+    silences = Family("modelward_upstream_silences", "counter", "Times that requests waited and nothing came", labels)
+    retries = Family("modelward_upstream_retries", "counter", "Requests it failed that went to another", labels)
+    hedges = Family(
+        "modelward_upstream_hedges", "counter", "Requests it was slow with that went to another too", labels
+    )
     for address, endpoint in snapshot.endpoints.items():
         requests.add((address,), endpoint.requests)
         failures.add((address,), endpoint.failures)
@@ -212,10 +216,13 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         inflight.add((address,), endpoint.inflight)
         connected.add((address,), endpoint.connected)
         available.add((address,), endpoint.available)
-    for addresses, pool in snapshot.pools.items():
-        retries.add((addresses,), pool.retries)
-        hedges.add((addresses,), pool.hedges)
-    yield from (requests, failures, ejections, seconds, inflight, connected, available, retries, hedges)
+        for state, count in endpoint.breaker.items():
+            breaker.add((address, state), count)
+        silences.add((address,), endpoint.silences)
+        retries.add((address,), endpoint.retries)
+        hedges.add((address,), endpoint.hedges)
+    yield from (requests, failures, ejections, seconds, inflight, connected, available, breaker)
+    yield from (silences, retries, hedges)
 
 
 def _triton(snapshot: Snapshot) -> Iterator[Family]:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from native import figures
+from native.breaker import STATES
 from native.conduct import CLOSED, REFUSED
 from native.histogram import BOUNDS
 from native.region import Region
@@ -75,7 +76,11 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
         seconds=_seconds((BOUNDS, (*answers.fold(BOUNDS), answers.count), answers.sum)),
         inflight=native.inflight,
         connected=int(native.connected),
-        available=int(native.connected and native.healthy and not native.ejected),
+        available=int(native.usable),
+        breaker={state: int(state == native.state) for state in STATES},
+        silences=native.silences,
+        retries=native.retries,
+        hedges=native.hedges,
     )
 
 

@@ -21,6 +21,7 @@ OTHER_MODEL = "_other"
 # For proxy.telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts, of
 # two flags the one that is up.
 GAUGE = {"gauge": 0}
+GAUGES: dict[str, Mapping[str, int]] = {"gauge": {}}
 END = {"gauge": inf, "merge": min}
 FLAG = {"gauge": 0, "merge": max}
 
@@ -82,11 +83,9 @@ class EndpointSnapshot:
     seconds: Histogram | None = None  # of answers
     inflight: int = field(default=0, metadata=GAUGE)
     connected: int = field(default=0, metadata=GAUGE)  # endpoints with a connection
-    available: int = field(default=0, metadata=GAUGE)  # of these, neither ejected nor failing their health checks
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSnapshot:
+    available: int = field(default=0, metadata=GAUGE)  # of these, those that are sent requests
+    breaker: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # endpoints by their breaker's state
+    silences: int = 0
     retries: int = 0
     hedges: int = 0
 
@@ -157,4 +156,3 @@ class Snapshot:
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
-    pools: Mapping[str, PoolSnapshot] = field(default_factory=dict)  # by addresses as configured, with commas

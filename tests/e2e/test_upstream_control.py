@@ -73,7 +73,10 @@ def test_each_endpoint_has_its_figures(upstream: ServerProcess) -> None:
         assert server.metric("modelward_upstream_available", endpoint=upstream.grpc) == 1
         assert server.metric("modelward_upstream_connected", endpoint=NOBODY) == 0
         page = server.page("/metrics")[1]
-        assert f'modelward_upstream_retries_total{{pool="{upstream.grpc},{NOBODY}"}} 0' in page
+        for name in ("retries_total", "hedges_total", "silences_total", "ejections_total"):
+            assert f'modelward_upstream_{name}{{endpoint="{upstream.grpc}"}} 0' in page
+        for state, count in (("closed", 1), ("half-open", 0), ("open", 0)):
+            assert f'modelward_upstream_breaker_state{{endpoint="{upstream.grpc}",state="{state}"}} {count}' in page
 
 
 # ---- ids

@@ -33,12 +33,12 @@ def behind(
 
 
 @contextlib.contextmanager
-def beside_a_sound_one(behave: Behaviour) -> Iterator[EmbeddedServer]:
+def beside_a_sound_one(behave: Behaviour, **settings: Any) -> Iterator[EmbeddedServer]:
     """A server in front of a pool of two: the first behaves so, the second answers."""
     with (
         raw_upstream(behave) as upstream,
         raw_upstream(Request.answer) as sound,
-        in_front([upstream.address, sound.address]) as server,
+        in_front([upstream.address, sound.address], **settings) as server,
     ):
         yield server
         nothing_is_left(server)

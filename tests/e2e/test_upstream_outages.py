@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import signal
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,16 +13,22 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.e2e.messages import Stub, request
-from tests.e2e.test_upstream_faults import nothing_is_left
-from tests.e2e.test_upstreams import ROW, in_front
+from tests.e2e.messages import INFER, request
+from tests.e2e.test_upstreams import ROW, infer
 from tests.models import add_one, repository
-from tests.support import EmbeddedServer, ServerProcess, serve_process, wait_until
+from tests.support import ServerProcess, serve_process, wait_until
 
-CLIENTS = 8
-DEADLINE_SECONDS = 0.4
+CLIENTS = 64
 RECOVERY_SECONDS = 2.0
-EJECTING_FAILURES = 5  # in a row
+WINDOW = 1_000  # requests that a p99 is taken of
+# In usual p99s: so patient is each client.
+DEADLINE = 20
+# And no less: a busy machine may keep a process from running for a tenth of it.
+DEADLINE_SECONDS = 0.5
+# Clients and servers share the machine's cores: its scheduler alone moves the p99 of a few milliseconds by as much.
+NOISE_SECONDS = 0.02
+# After this no request is sent to a frozen server: four of its usual pauses, and what a busy machine takes to run us.
+NOTICED_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,39 +46,35 @@ class Outcome:
 
 @dataclass
 class Load:
-    """Clients that each send one request after the other."""
+    """Clients that each send one request after the other, all on one thread."""
 
     address: str
     outcomes: list[Outcome] = field(default_factory=list)
-    ending: threading.Event = field(default_factory=threading.Event)
+    timeout: float = 5.0
+    ending: bool = False
 
-    def run(self) -> None:
-        message = request("add", {"x": ROW})
-        with Stub(self.address) as stub:
-            while not self.ending.is_set():
-                began, code = time.monotonic(), grpc.StatusCode.OK
-                try:
-                    stub.infer(message, timeout=5.0)
-                except grpc.RpcError as error:
-                    code = error.code()
-                self.outcomes.append(Outcome(began, time.monotonic(), code))
+    async def run(self) -> None:
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            infer = channel.unary_unary(INFER)
+            await asyncio.gather(*(self._client(infer) for _ in range(CLIENTS)))
 
-    def between(self, start: float, end: float) -> list[Outcome]:
-        return [o for o in self.outcomes if o.began >= start and o.ended <= end]
+    async def _client(self, infer: grpc.aio.UnaryUnaryMultiCallable) -> None:
+        message = request("add", {"x": ROW}).SerializeToString()
+        while not self.ending:
+            began, code = time.monotonic(), grpc.StatusCode.OK
+            try:
+                await infer(message, timeout=self.timeout)
+            except grpc.RpcError as error:
+                code = error.code()
+            self.outcomes.append(Outcome(began, time.monotonic(), code))
 
-
-@contextlib.contextmanager
-def load(server: EmbeddedServer) -> Iterator[Load]:
-    running = Load(server.grpc)
-    threads = [threading.Thread(target=running.run) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield running
-    finally:
-        running.ending.set()
-        for thread in threads:
-            thread.join()
+    async def more(self, count: int) -> list[Outcome]:
+        """The next `count` outcomes."""
+        start = len(self.outcomes)
+        async with asyncio.timeout(60):
+            while len(self.outcomes) < start + count:
+                await asyncio.sleep(0.01)
+        return self.outcomes[start:]
 
 
 def p99(outcomes: list[Outcome]) -> float:
@@ -87,32 +88,53 @@ def three(tmp_path: Path) -> Iterator[list[ServerProcess]]:
         yield [first, second, third]
 
 
-@pytest.mark.parametrize("hedging", [False, True], ids=["alone", "hedged"])
-def test_of_three_upstreams_one_is_killed_and_one_frozen(three: list[ServerProcess], hedging: bool) -> None:
-    settings = {"models__add__deadline": f"{DEADLINE_SECONDS * 1e3:.0f}ms"}
-    if hedging:
-        settings["models__add__hedging"] = "{budget: 0.1}"
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"hedging": "{budget: 0.1}"}, {"retries": "{unanswered: true}"}],
+    ids=["alone", "hedged", "unanswered"],
+)
+def test_of_three_upstreams_one_is_killed_and_one_frozen(three: list[ServerProcess], settings: dict[str, str]) -> None:
     killed, frozen, _ = three
-    with in_front([s.grpc for s in three], **settings) as server:
-        with load(server) as clients:
-            wait_until(lambda: len(clients.outcomes) >= 2_000, "the usual latencies")
+    sets = [f"models.add.upstreams=[{', '.join(s.grpc for s in three)}]", "breaker.ejection=1s"]
+    sets += [f"models.add.{key}={value}" for key, value in settings.items()]
+    with serve_process(*(part for text in sets for part in ("--set", text))) as server:
+
+        async def outage() -> tuple[list[Outcome], float, list[Outcome], list[Outcome]]:
+            clients = Load(server.grpc)
+            running = asyncio.get_running_loop().create_task(clients.run())
+            await clients.more(1_000)
+            before = await clients.more(4_000)
+            clients.timeout = max(DEADLINE * p99(before), DEADLINE_SECONDS)
+            await clients.more(CLIENTS)
             struck = time.monotonic()
             killed.signal_all(signal.SIGKILL)
             frozen.signal_all(signal.SIGSTOP)
-            wait_until(lambda: time.monotonic() > struck + RECOVERY_SECONDS, "the end of the time to recover in")
-            recovered, so_far = time.monotonic(), len(clients.outcomes)
-            wait_until(lambda: len(clients.outcomes) >= so_far + 1_000, "the latencies afterwards")
-            end = time.monotonic()
+            await asyncio.sleep(RECOVERY_SECONDS)
+            after = await clients.more(8 * WINDOW)
+            clients.ending = True
+            await running
+            return before, struck, after, clients.outcomes
+
+        before, struck, after, outcomes = asyncio.run(outage())
+        assert server.metric("modelward_upstream_available", endpoint=frozen.grpc) == 0
         frozen.signal_all(signal.SIGCONT)
-        nothing_is_left(server)
-    before, after = clients.between(0, struck), clients.between(recovered, end)
-    failed = [o for o in clients.outcomes if o.code is not grpc.StatusCode.OK]
+        for name in ("inflight", "upstream_inflight"):
+            wait_until(lambda name=name: not server.metric(f"modelward_{name}"), f"an end of modelward_{name}")
+
+        def is_back() -> bool:
+            infer(server.grpc)
+            return server.metric("modelward_upstream_available", endpoint=frozen.grpc) == 1
+
+        wait_until(is_back, "requests for the one that was frozen")
+    failed = [o for o in outcomes if o.code is not grpc.StatusCode.OK]
     dead = [o for o in failed if o.code is grpc.StatusCode.INTERNAL]
     stuck = [o for o in failed if o.code is grpc.StatusCode.DEADLINE_EXCEEDED]
     assert len(failed) == len(dead) + len(stuck)
-    # what was on the dead connection, one request of each client at most; what the frozen one took until found out
+    if "retries" in settings:
+        assert not failed
+    # what was under way: one request of each client at most
     assert len(dead) <= CLIENTS
-    assert len(stuck) <= (CLIENTS if hedging else CLIENTS + EJECTING_FAILURES)
-    assert all(o.began < struck + DEADLINE_SECONDS + 0.1 for o in failed)
-    # twice the usual, or what cannot be told from a busy machine: far from a deadline in any case
-    assert p99(after) < max(2 * p99(before), DEADLINE_SECONDS / 4)
+    assert len(stuck) <= CLIENTS
+    assert all(o.began < struck + NOTICED_SECONDS for o in failed)
+    # what else the machine does comes in bursts; harm that lasts is in every window
+    assert min(p99(after[at : at + WINDOW]) for at in range(0, 8 * WINDOW, WINDOW)) < 2 * p99(before) + NOISE_SECONDS

@@ -1,4 +1,4 @@
-"""Which endpoint a request goes to, among endpoints with connections to a server that says nothing."""
+"""Which endpoint a request goes to, among endpoints connected to a server that says no more than its settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from loadtests.fuzz.frames import settings
+from native.breaker import Policy
 from native.deadline import Wheel
 from native.h2 import Listener
 from native.limit import Limiter
@@ -20,7 +22,7 @@ def with_two(examine: Callable[[Pool, Endpoint, Endpoint, int], None]) -> None:
 
     async def connected() -> None:
         loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        server = await asyncio.start_server(lambda reader, writer: writer.write(settings()), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         wheel = Wheel(loop)
         listener = Listener(wheel, Limiter())
@@ -31,6 +33,8 @@ def with_two(examine: Callable[[Pool, Endpoint, Endpoint, int], None]) -> None:
                 lambda endpoint=endpoint: BufferedUpstream(listener, endpoint), "127.0.0.1", port
             )
             protocols.append(protocol)
+            while not endpoint.connected:
+                await asyncio.sleep(0.001)
         examine(Pool(endpoints), *endpoints, time.monotonic_ns())
         for protocol in protocols:
             protocol.abort()
@@ -74,5 +78,67 @@ def test_endpoints_that_are_replaced_get_no_more_requests() -> None:
         assert pool.next(now) is second
         pool.replace([])
         assert pool.next(now) is None
+
+    with_two(examine)
+
+
+def eject(endpoint: Endpoint, now: int) -> None:
+    for _ in range(5):
+        endpoint.end(endpoint.begin(now), False, now)
+    assert endpoint.ejections == 1
+
+
+def test_a_half_open_endpoint_is_sent_one_trial_at_a_time() -> None:
+    def examine(pool: Pool, first: Endpoint, second: Endpoint, now: int) -> None:
+        eject(first, now)
+        assert {pool.next(now) for _ in range(20)} == {second}
+        now += 10 * SECOND
+        assert pool.next(now) is first
+        trial = first.begin(now)
+        assert trial
+        assert {pool.next(now) for _ in range(20)} == {second}
+        first.end(trial, False, now)
+        assert {pool.next(now + 19 * SECOND) for _ in range(20)} == {second}
+        now += 20 * SECOND
+        first.end(first.begin(now), True, now)
+        assert first.usable
+
+    with_two(examine)
+
+
+def test_an_endpoint_has_no_more_in_flight_than_its_breaker_allows() -> None:
+    def examine(pool: Pool, first: Endpoint, second: Endpoint, now: int) -> None:
+        for endpoint in (first, second):
+            for _ in range(1024):
+                endpoint.begin(now)
+        assert pool.next(now) is None
+        second.end(False, True, now)
+        assert pool.next(now) is second
+
+    with_two(examine)
+
+
+def test_another_policy_counts_anew_in_its_own_window() -> None:
+    endpoint = Endpoint("a", "a", Policy(failures=0, volume=4, window=SECOND))
+
+    def fail(times: int, now: int) -> None:
+        for _ in range(times):
+            endpoint.end(endpoint.begin(now), False, now)
+
+    fail(3, 1_000 * SECOND)
+    endpoint.policy = Policy(failures=0, volume=4, window=100 * SECOND)
+    fail(3, 1_000 * SECOND)
+    fail(3, 1_200 * SECOND)
+    assert endpoint.ejections == 0
+    fail(1, 1_200 * SECOND)
+    assert endpoint.ejections == 1
+
+
+def test_when_all_are_ejected_none_is() -> None:
+    def examine(pool: Pool, first: Endpoint, second: Endpoint, now: int) -> None:
+        eject(first, now)
+        eject(second, now)
+        assert {pool.next(now + i) for i in range(50)} <= {first, second}
+        assert pool.next(now) is not None
 
     with_two(examine)

@@ -1,5 +1,8 @@
 """The endpoints behind a name come and go; their counters stay."""
 
+from dataclasses import replace
+
+from proxy.config.schema import Breaker
 from proxy.config.upstream import parse_upstream
 from proxy.route.group import Group
 
@@ -27,6 +30,14 @@ def test_an_address_that_stays_keeps_its_endpoint() -> None:
     assert [m.address.ip for m in new] == ["192.0.2.3"]
 
 
+def test_every_endpoint_is_judged_by_the_settings_that_came_last() -> None:
+    group = Group(parse_upstream("dns:///model.example:9001"))
+    group.resolved(["192.0.2.1"])
+    group.judge_by(Breaker(max_inflight=7))
+    group.resolved(["192.0.2.1", "192.0.2.2"])
+    assert [m.endpoint.policy.max_inflight for m in group.members] == [7, 7]
+
+
 def test_an_address_that_is_found_twice_is_one_endpoint() -> None:
     group = Group(parse_upstream("dns:///model.example:9001"))
     assert len(group.resolved(["192.0.2.1", "192.0.2.1"])[0]) == 1
@@ -36,8 +47,10 @@ def test_what_an_endpoint_that_has_left_counted_is_still_counted() -> None:
     group = Group(parse_upstream("dns:///model.example:9001"))
     group.resolved(["192.0.2.1", "192.0.2.2"])
     before = group.snapshot()
+    assert sum(before.breaker.values()) == 2
     _, (left,) = group.resolved(["192.0.2.2"])
     assert group.snapshot() == before
     group.forget(left)
-    assert group.snapshot() == before
+    assert replace(group.snapshot(), breaker=before.breaker) == before
+    assert sum(group.snapshot().breaker.values()) == 1
     assert group.members[0].address.ip == "192.0.2.2"

@@ -19,7 +19,6 @@ from proxy.telemetry.snapshot import (
     Histogram,
     ModelSnapshot,
     PartingSnapshot,
-    PoolSnapshot,
     Snapshot,
     TlsSnapshot,
     VersionSnapshot,
@@ -50,10 +49,19 @@ SNAPSHOT = Snapshot(
     partings=PartingSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     endpoints={
         "127.0.0.1:9001": EndpointSnapshot(
-            requests=20, failures=3, ejections=1, seconds=SECONDS, inflight=2, connected=1, available=0
+            requests=20,
+            failures=3,
+            ejections=1,
+            seconds=SECONDS,
+            inflight=2,
+            connected=1,
+            available=0,
+            breaker={"closed": 0, "half-open": 1, "open": 0},
+            silences=6,
+            retries=4,
+            hedges=5,
         )
     },
-    pools={"127.0.0.1:9001,unix:/run/b.sock": PoolSnapshot(retries=4, hedges=5)},
 )
 LABELS = {"model": "fraud", "version": "2"}
 
@@ -98,8 +106,10 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_inflight": {frozenset({"endpoint"})},
         "modelward_upstream_connected": {frozenset({"endpoint"})},
         "modelward_upstream_available": {frozenset({"endpoint"})},
-        "modelward_upstream_retries": {frozenset({"pool"})},
-        "modelward_upstream_hedges": {frozenset({"pool"})},
+        "modelward_upstream_breaker_state": {frozenset({"endpoint", "state"})},
+        "modelward_upstream_silences": {frozenset({"endpoint"})},
+        "modelward_upstream_retries": {frozenset({"endpoint"})},
+        "modelward_upstream_hedges": {frozenset({"endpoint"})},
         "modelward_inflight": {frozenset()},
         "modelward_connections": {frozenset()},
         "modelward_connections_refused": {frozenset({"reason"})},

@@ -1,4 +1,4 @@
-"""Fuzzes whole connections: python -m loadtests.fuzz.connection_fuzzer [libFuzzer arguments] FOLDER
+"""Fuzzes whole connections, clients' or our own to upstreams: python -m loadtests.fuzz.fuzzer TARGET [ARGUMENTS] FOLDER
 
 Coverage guided with the compiled driver beside it (scripts/fuzz builds it), else it plays the files named as arguments.
 """
@@ -8,9 +8,12 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from loadtests.fuzz.simulation import SimulatedLoop, Site
+
+Play = Callable[[bytes], None]
 
 
 def unraisable(hook: "sys.UnraisableHookArgs") -> None:
@@ -20,31 +23,47 @@ def unraisable(hook: "sys.UnraisableHookArgs") -> None:
     os.abort()
 
 
+def connection(loop: SimulatedLoop) -> Play:
+    from loadtests.fuzz.models import open_models  # noqa: PLC0415 - under the driver, what is compiled comes after it
+    from loadtests.fuzz.script import play  # noqa: PLC0415
+
+    site = Site(open_models())
+    return lambda data: play(data, loop, site)
+
+
+def outgoing(loop: SimulatedLoop) -> Play:
+    from loadtests.fuzz.outgoing_script import RemoteSite, play  # noqa: PLC0415
+
+    site = RemoteSite()
+    return lambda data: play(data, loop, site)
+
+
+TARGETS = {"connection": connection, "outgoing": outgoing}
+
+
 def main() -> None:
+    target, *arguments = sys.argv[1:]
     driver = None
     if "MODELWARD_FUZZ_DRIVER" in os.environ:
         sys.path.insert(0, os.environ["MODELWARD_FUZZ_DRIVER"])
         import fuzz_driver as driver  # noqa: PLC0415
-    from loadtests.fuzz.models import open_models  # noqa: PLC0415
-    from loadtests.fuzz.script import play  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = unraisable
-    loop = SimulatedLoop()
-    site = Site(open_models())
+    play = TARGETS[target](SimulatedLoop())
     gc.freeze()
     played = 0
 
     def one(data: bytes) -> None:
         nonlocal played
         played += 1
-        play(data, loop, site)
+        play(data)
         if played % 256 == 0:
             gc.collect()  # now, so that what finalizers find is found near the input that left it
 
     if driver is not None:
-        driver.run(["connection_fuzzer", *sys.argv[1:]], one)
-    for name in sys.argv[1:]:
+        driver.run([f"{target}_fuzzer", *arguments], one)
+    for name in arguments:
         one(Path(name).read_bytes())
 
 
