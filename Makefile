@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through attack clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts attack clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -71,6 +71,9 @@ through: $(VENV)/.tested
 
 attack: $(VENV)/.tested
 	$(PY) -m loadtests.attack all $(ATTACK)
+
+restarts: $(VENV)/.tested
+	$(PY) -m loadtests.restarts $(RESTARTS)
 
 slow: $(VENV)/.tested
 	$(PY) -m loadtests.slow $(SLOW)

@@ -61,13 +61,15 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> N
     SIGHUP serves what `load` gives then; SIGUSR2 replaces the workers, one by one.
     """
     signalled = asyncio.Event()
-    restarts: list[asyncio.Task[None]] = []
+    asked: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
     with out.status("loading models") as status:
         supervisor = Supervisor(config, log_level, lambda what: status.update(f"loading {what}"))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(supervisor.restart())))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(supervisor.reload(load))))
         try:
             starting = loop.create_task(supervisor.start())
             await _first(starting, signalled.wait())
@@ -79,8 +81,6 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> N
     try:
         if not signalled.is_set():
             print_ready(supervisor.report, supervisor.config.listen.grpc, supervisor.config.listen.http, config.workers)
-            loop.add_signal_handler(signal.SIGUSR2, lambda: restarts.append(loop.create_task(supervisor.restart())))
-            loop.add_signal_handler(signal.SIGHUP, lambda: restarts.append(loop.create_task(supervisor.reload(load))))
             await signalled.wait()
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())

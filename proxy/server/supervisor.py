@@ -40,7 +40,7 @@ class Supervisor:
         self.readiness = Readiness("loading models")
         self._log_level = log_level
         self._progress = progress
-        self._ending = False
+        self._started = self._ending = False
         self._bound: BoundSocket | None = None
         self._http: web.ServerRunner | None = None
         self._crew: Crew | None = None
@@ -60,10 +60,13 @@ class Supervisor:
         self.config = self.config.model_copy(update={"listen": listen})
         self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
         await self._crew.start()
+        self._started = True
 
     async def restart(self) -> None:
-        """Replaces every worker, one after the other, without a request that fails."""
-        assert self._crew is not None
+        """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log."""
+        if self._crew is None or not self._started:
+            log.warning("not restarted: still starting")
+            return
         log.info("restarting workers")
         try:
             await self._crew.restart()
