@@ -28,6 +28,7 @@ cdef struct Gauges:                # what a slot begins with: one worker's gauge
     int64_t beat                  # ns, monotonic: its loop's last sign of life
     uint64_t inflight             # exchanges between message and outcome
     uint64_t connections
+    uint64_t accepting            # 1: takes new ones
     uint64_t reserved             # bytes of limits.inflight_bytes that are spoken for
 
 cdef class Region:

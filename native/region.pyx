@@ -160,6 +160,20 @@ cdef class Region:
         """This process's loop is alive, at `now` (ns, monotonic)."""
         self.own.beat = now
 
+    def accept(self, bint accepting):
+        """Whether this process takes new connections."""
+        self.own.accepting = accepting
+
+    def has_less_busy(self) -> bool:
+        """Another process takes new connections and has fewer."""
+        cdef Gauges *other
+        cdef uint32_t i
+        for i in range(self.header.opened):
+            other = self.slot_at(i)
+            if other.accepting and other.connections < self.own.connections:
+                return True
+        return False
+
     def last_beat(self, int slot) -> int:
         """ns, monotonic; 0 before the first."""
         self.check(slot)

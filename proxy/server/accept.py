@@ -1,12 +1,14 @@
-"""Accepts connections that begin with TLS, each counted against its peer's limits before a handshake costs anything."""
+"""Accepts connections, each counted against its peer's limits before anything is spent on it, TLS above all."""
 
 import asyncio
 import errno
 import logging
 import socket
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from native.h2 import BufferedConnection, Listener
+from native.region import Region
 from proxy.access.gate import Gate
 from proxy.certificate import is_http2
 from proxy.server.tls import LiveMaterial
@@ -15,6 +17,8 @@ from proxy.telemetry.snapshot import TlsSnapshot
 log = logging.getLogger("modelward.tls")
 
 AT_ONCE = 64
+# to a process with fewer connections, which is awake as well if it can
+LEAVE_SECONDS = 0.002
 # of waiting for descriptors or memory, where the system has none left
 PAUSE_SECONDS = 1.0
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -41,31 +45,39 @@ class SecureConnection(BufferedConnection):
             self._gate.meet(self, tls)
 
 
-class TlsAcceptor:
-    """Owns a listening socket and the handshakes under way on it. `close` ends the first, `abandon` the others."""
+@dataclass(frozen=True)
+class Handshakes:
+    """Of connections that begin with TLS. seconds: that one may take. gate: told whose certificates clients show."""
+
+    material: LiveMaterial
+    seconds: float
+    gate: Gate | None = None
+
+
+class Acceptor:
+    """Owns a listening socket, which other processes may listen on too, and the handshakes under way.
+
+    `close` ends the first, `abandon` the others. A process that has more connections than another leaves the next one
+    to it for a moment, so that few connections are spread evenly over many processes.
+    """
 
     def __init__(
-        self,
-        listener: Listener,
-        bound: socket.socket,
-        material: LiveMaterial,
-        handshake: float,
-        gate: Gate | None = None,
+        self, listener: Listener, bound: socket.socket, region: Region, handshakes: Handshakes | None = None
     ) -> None:
-        """handshake: seconds. gate: told whose certificates clients show."""
+        """handshakes: None for plain text."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._socket = bound
-        self._material = material
-        self._gate = gate
-        self._handshake_seconds = handshake
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._region = region
+        self._handshakes = handshakes
+        self._met: set[asyncio.Task[None]] = set()  # connections that are being set up
         self._resume: asyncio.TimerHandle | None = None
         self.failures = 0
 
     def start(self, backlog: int) -> None:
         """Listens; the socket must be bound and non-blocking."""
         self._socket.listen(backlog)
+        self._region.accept(True)
         self._loop.add_reader(self._socket.fileno(), self._accept)
 
     def close(self) -> None:
@@ -74,66 +86,89 @@ class TlsAcceptor:
             return
         if self._resume is not None:
             self._resume.cancel()
+        self._region.accept(False)
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
     @property
     def shaking_hands(self) -> bool:
-        return bool(self._handshakes)
+        return bool(self._met)
 
     def abandon(self) -> None:
         """Gives up those that are still shaking hands."""
-        for handshake in self._handshakes:
-            handshake.cancel()
+        for meeting in self._met:
+            meeting.cancel()
 
-    def figures(self) -> TlsSnapshot:
-        """What there is to count, and until when the certificate is good."""
-        material = self._material
+    def figures(self) -> TlsSnapshot | None:
+        """What there is to count, and until when the certificate is good; None for plain text."""
+        if self._handshakes is None:
+            return None
+        material = self._handshakes.material
         end = material.current.certificate.not_after.timestamp()
         return TlsSnapshot(end, material.reloads, material.failures, self.failures)
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
-            try:
-                accepted, address = self._socket.accept()
-            except (BlockingIOError, InterruptedError):
+            if self._region.has_less_busy():
+                self._pause(LEAVE_SECONDS)
                 return
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                if error.errno not in OUT_OF_RESOURCES:
-                    raise
-                log.error("no more connections for %.0f s: %s", PAUSE_SECONDS, error.strerror)
-                self._loop.remove_reader(self._socket.fileno())
-                self._resume = self._loop.call_later(
-                    PAUSE_SECONDS, self._loop.add_reader, self._socket.fileno(), self._accept
-                )
+            if not self._accept_one():
                 return
-            accepted.setblocking(False)
-            connection = SecureConnection(self._listener, self._gate)
-            if not connection.arrive(address):
-                accepted.close()
-                continue
-            handshake = self._loop.create_task(self._shake_hands(accepted, connection))
-            connection.handshake = handshake
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
 
-    async def _shake_hands(self, accepted: socket.socket, connection: SecureConnection) -> None:
-        shaken = False
+    def _accept_one(self) -> bool:
+        """False if there is nobody left to accept, or nothing to do it with."""
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._material.current.context,
-                ssl_handshake_timeout=self._handshake_seconds,
-                ssl_shutdown_timeout=GOODBYE_SECONDS,
-            )
-            shaken = True
+            accepted, address = self._socket.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            if error.errno not in OUT_OF_RESOURCES:
+                raise
+            log.error("no more connections for %.0f s: %s", PAUSE_SECONDS, error.strerror)
+            self._pause(PAUSE_SECONDS)
+            return False
+        accepted.setblocking(False)
+        connection = BufferedConnection(self._listener)
+        if self._handshakes is not None:
+            connection = SecureConnection(self._listener, self._handshakes.gate)
+        if not connection.arrive(address):
+            accepted.close()
+            return True
+        meeting = self._loop.create_task(self._meet(accepted, connection))
+        connection.handshake = meeting
+        self._met.add(meeting)
+        meeting.add_done_callback(self._met.discard)
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._resume = self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        """Somebody may be waiting whom nobody else has taken: one is taken in any case."""
+        self._loop.add_reader(self._socket.fileno(), self._accept)
+        self._accept_one()
+
+    async def _meet(self, accepted: socket.socket, connection: BufferedConnection) -> None:
+        met = False
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
+            met = True
         except OSError as error:
             # ssl.SSLError and the timeout are OSErrors too; strangers decide how often: no line of its own for each
             self.failures += 1
             log.debug("TLS handshake with %s failed: %s", connection.peer, error)
         finally:
-            if not shaken:
+            if not met:
                 connection.depart()
+
+    def _tls(self) -> dict[str, Any]:
+        if self._handshakes is None:
+            return {}
+        return {
+            "ssl": self._handshakes.material.current.context,
+            "ssl_handshake_timeout": self._handshakes.seconds,
+            "ssl_shutdown_timeout": GOODBYE_SECONDS,
+        }

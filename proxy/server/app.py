@@ -28,7 +28,7 @@ from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
 from proxy.route.remote import Remotes
 from proxy.server import http, methods
-from proxy.server.accept import TlsAcceptor
+from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use
 from proxy.server.protocol import RpcError
@@ -86,7 +86,7 @@ class Application:
         self._reloading = asyncio.Lock()
         self._http: web.ServerRunner | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
-        self._listening: asyncio.Server | TlsAcceptor | None = None
+        self._listening: Acceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: asyncio.Task[None] | None = None
@@ -129,7 +129,7 @@ class Application:
             await self.gate.prepare()
             for task in self.gate.tasks():
                 self._spawn(task)
-        self._listening = await self._listen(self._bound)
+        self._listening = self._listen(self._bound)
         self._spawn(self._log_events())
         self._spawn(self._release_retired())
         if self.tls is not None:
@@ -209,19 +209,14 @@ class Application:
                 log.info("model %s version %s unloaded", engine.name, engine.version)
         await close_engines(left - waiting)
 
-    async def _listen(self, bound: BoundSocket | InheritedSocket) -> asyncio.Server | TlsAcceptor:
+    def _listen(self, bound: BoundSocket | InheritedSocket) -> Acceptor:
         assert self.server is not None
-        loop = asyncio.get_running_loop()
-        listener = self.server.listener
+        handshakes = None
         if self.tls is not None:
-            acceptor = TlsAcceptor(
-                listener, bound.socket, self.tls, self.config.limits.timeouts.handshake / SECOND, self.gate
-            )
-            acceptor.start(BACKLOG)
-            return acceptor
-        if bound.address.is_unix:
-            return await loop.create_unix_server(listener, sock=bound.socket, backlog=BACKLOG)
-        return await loop.create_server(listener, sock=bound.socket, backlog=BACKLOG)
+            handshakes = Handshakes(self.tls, self.config.limits.timeouts.handshake / SECOND, self.gate)
+        acceptor = Acceptor(self.server.listener, bound.socket, self.region, handshakes)
+        acceptor.start(BACKLOG)
+        return acceptor
 
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
         """Readiness off, no new connections, clients told to go elsewhere, what is under way finished."""
@@ -248,7 +243,7 @@ class Application:
         return self.server is not None and bool(self.server.listener.connections)
 
     def _shaking_hands(self) -> bool:
-        return isinstance(self._listening, TlsAcceptor) and self._listening.shaking_hands
+        return self._listening is not None and self._listening.shaking_hands
 
     async def stop(self) -> None:
         """Ends everything at once."""
@@ -257,7 +252,6 @@ class Application:
             task.cancel()
         if self._listening is not None:
             self._listening.close()
-        if isinstance(self._listening, TlsAcceptor):
             self._listening.abandon()
         if self._fleet is not None:
             self._fleet.close()
@@ -288,7 +282,7 @@ class Application:
             self._generation.remotes.figures() if self._generation else Snapshot(),
             partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
             reloads=self.reloads.figures(),
-            tls=self._listening.figures() if isinstance(self._listening, TlsAcceptor) else None,
+            tls=self._listening.figures() if self._listening is not None else None,
             access=self.gate.figures() if self.gate is not None else None,
         )
 

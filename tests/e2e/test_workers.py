@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import Stub, request
 from tests.support import ServerProcess, serve_process, wait_until
 
@@ -36,9 +38,10 @@ def two(repository: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def sockets(pid: int) -> int:
-    """Connections and listeners that a process holds."""
-    return sum(os.readlink(entry).startswith("socket:") for entry in Path(f"/proc/{pid}/fd").iterdir())
+def sockets(server: ServerProcess) -> list[int]:
+    """Connections, and what else of sockets each worker holds."""
+    held = [[os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()] for pid in server.workers()]
+    return [sum(name.startswith("socket:") for name in names) for names in held]
 
 
 class Load:
@@ -135,6 +138,43 @@ def test_a_limit_holds_over_all_workers_whatever_the_spread_of_connections(repos
         assert {failure.split()[0] for failure in load.failures} == {"StatusCode.RESOURCE_EXHAUSTED"}
         assert load.answered == pytest.approx(burst + rate * took, rel=0.03)
         assert running.metric("modelward_requests_total", code="OK") == load.answered
+
+
+def test_few_connections_are_spread_evenly(two: ServerProcess) -> None:
+    before = sockets(two)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(H2Client(two.grpc)) for _ in range(8)]
+        for client in clients:
+            client.call(framed(ROW.SerializeToString()))
+        assert [now - then for now, then in zip(sockets(two), before, strict=True)] == [4, 4]
+
+
+def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository: Path) -> None:
+    arrivals = "limits.connections.rate_per_peer=100000/s"
+    with serve_process(repository, "--set", "workers=2", "--set", arrivals) as running:
+        before = running.workers()
+        with Load(running.grpc, 2, **{"grpc.enable_retries": 0}) as load:
+            wait_until(lambda: load.answered > 50, "load")
+            running.process.send_signal(signal.SIGUSR2)
+            fresh = 0
+            while running.metric("modelward_worker_restarts_total", reason="asked") < 2 or fresh < 200:
+                with H2Client(running.grpc) as client:
+                    assert client.call(framed(ROW.SerializeToString())).code == 0
+                fresh += 1
+            wait_until(lambda: not set(before) & set(running.workers()), "the old workers to end", 25)
+        assert load.failures == []
+        assert running.metric("modelward_workers") == 2
+
+
+def test_a_replacement_that_cannot_start_leaves_the_old_worker_in_its_place(tmp_path: Path) -> None:
+    root = models.repository(tmp_path, {"add": models.add_one()})
+    with serve_process(root) as running, Stub(running.grpc) as stub:
+        before = running.workers()
+        (root / "add" / "1" / "model.onnx").write_bytes(b"nothing that can be opened")
+        running.process.send_signal(signal.SIGUSR2)
+        wait_until(lambda: any("not restarted" in line for line in running.output), "the reason in the log")
+        assert running.workers() == before
+        stub.infer(ROW)
 
 
 def test_workers_end_when_their_supervisor_has_gone(two: ServerProcess) -> None:
