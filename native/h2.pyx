@@ -700,7 +700,7 @@ cdef class Listener:
             return PARTING_PEER_RATE
         if len(of_peer) >= self.max_per_peer and not self.make_room(of_peer):
             return PARTING_PEER_FULL
-        if self.wire.connections >= <uint32_t>self.max_connections and not self.make_room(self.connections):
+        if self.region.connections() >= <uint64_t>self.max_connections and not self.make_room(self.connections):
             return PARTING_FULL
         self.peers.setdefault(key, OrderedDict())[connection] = None
         self.connections[connection] = None

@@ -29,7 +29,6 @@ cdef struct Gauges:                # what a slot begins with: one worker's gauge
     uint64_t inflight             # exchanges between message and outcome
     uint64_t connections
     uint64_t accepting            # 1: takes new ones
-    uint64_t reserved             # bytes of limits.inflight_bytes that are spoken for
 
 cdef class Region:
     cdef uint8_t *base            # mapped by this object, unmapped with it
@@ -46,6 +45,7 @@ cdef class Region:
     cdef Named *name_block(self, bytes name, size_t size, bint common) except NULL
     cdef Named *named(self, bytes name, size_t size, bint common) except NULL
     cdef int check(self, int slot) except -1
+    cdef uint64_t connections(self) noexcept    # of all processes
     cdef Gauges *slot_at(self, int slot) noexcept
     # The blocks that stand at the same place as `own`, this process's block, one per slot.
     cdef const void *same_in(self, const void *own, int slot) noexcept

@@ -179,14 +179,20 @@ cdef class Region:
         self.check(slot)
         return self.slot_at(slot).beat
 
+    cdef uint64_t connections(self) noexcept:
+        cdef uint64_t connections = 0
+        cdef uint32_t i
+        for i in range(self.header.opened):
+            connections += self.slot_at(i).connections
+        return connections
+
     def gauges(self) -> tuple:
         """Requests in flight and open connections, over all slots."""
-        cdef uint64_t inflight = 0, connections = 0
+        cdef uint64_t inflight = 0
         cdef uint32_t i
         for i in range(self.header.opened):
             inflight += self.slot_at(i).inflight
-            connections += self.slot_at(i).connections
-        return inflight, connections
+        return inflight, self.connections()
 
     def vacate(self, int slot):
         """The process of this slot has gone: nothing is in flight there any more. What it has counted stays."""
