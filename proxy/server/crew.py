@@ -62,6 +62,7 @@ class Crew:
         self._waiting = waiting
         self._places = [Place() for _ in range(config.workers)]
         self._workers: set[WorkerProcess] = set()
+        self._taken: set[int] = set()  # slots that have a process, or are about to
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = Snapshot()  # what workers have counted that are no more
         self._died = self._hung = self._rolled = 0
@@ -153,14 +154,15 @@ class Crew:
 
     async def _spawn(self, place: Place) -> WorkerProcess:
         """A process that is to have the place."""
-        taken = {worker.slot for worker in self._workers}
-        while len(taken) == self.region.slots:  # those that drain have not ended yet
+        while len(self._taken) == self.region.slots:  # those that drain have not ended yet
             await self._move()
-            taken = {worker.slot for worker in self._workers}
-        slot = min(slot for slot in range(self.region.slots) if slot not in taken)
+        slot = min(slot for slot in range(self.region.slots) if slot not in self._taken)
+        self._taken.add(slot)  # before anything is waited for: a slot has one writer
         self.region.open(slot)
         worker = await WorkerProcess.start(slot, (self.region.fd, self._grpc))
         self._workers.add(worker)
+        if self._ending:
+            worker.kill()
         worker.tell(Start(self.config, self._log_level))
         self._run(self._attend(place, worker))
         return worker
@@ -187,6 +189,7 @@ class Crew:
         code = await worker.ended()
         self._workers.discard(worker)
         figures.vacate(self.region, worker.slot)
+        self._taken.discard(worker.slot)
         self._gone = added(self._gone, counters(worker.figures))
         if worker.report is None and not worker.draining:
             place.failures += 1

@@ -78,7 +78,9 @@ class Supervisor:
 
     async def reload(self, load: Callable[[], Config]) -> None:
         """Serves what `load` gives, and the repository as it is now. Problems are logged, and change nothing."""
-        assert self._crew is not None
+        if self._crew is None or not self._started:
+            log.warning("not reloaded: still starting")
+            return
         try:
             wanted = await asyncio.get_running_loop().run_in_executor(None, load)
             if wanted.listen == self._listen:
