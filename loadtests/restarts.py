@@ -98,7 +98,10 @@ def serving(settings: dict[str, Any]) -> Iterator[Server]:
         command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
         with started("modelward", command) as process:
             client.wait_until_answered(port, message(), process)
-            yield Server(process, port, http)
+            server = Server(process, port, http)
+            while not re.search(rf"^modelward_workers {WORKERS}$", server.page("/metrics"), re.M):
+                process.check(0.1)
+            yield server
 
 
 def message() -> bytes:
