@@ -125,7 +125,7 @@ cdef Outcome deny(Stream *s, const char *text) noexcept:
 cdef Outcome deny_for_now(Stream *s, int reason, int64_t retry_ns) noexcept:
     cdef Verdict v
     if reason == REASON_CREDENTIALS_LIMIT:
-        over_limit(&v, reason, retry_ns)
+        over_limit(&v, reason, "", retry_ns)
     else:
         v.reason = reason
         v.retry_ns = retry_ns
@@ -207,7 +207,7 @@ cdef class Attempt:
         self.settle()
         now = access.listener.wire.now
         access.refused += 1
-        access.failures.admit(self.peer, 0, NULL, 1, now, &retry)
+        access.failures.admit_peer(self.peer, 1, now, &retry)
         access.bad.put(self.hash, state, 0, now + BAD_SECONDS, now)
         while self.first != NULL:
             s = self.first
@@ -346,10 +346,10 @@ cdef class Access:
 
     cdef int64_t wait_of(self, uint64_t peer, int under_way, int64_t now) noexcept:
         """0, or ns until the peer may have one more credential checked: those under way may all turn out to be bad."""
-        cdef int64_t tolerance = self.failures.peer.tolerance_ns, wait
-        self.failures.peer.tolerance_ns -= under_way * self.failures.peer.interval_ns
-        wait = self.failures.peek_peer(peer, now)
-        self.failures.peer.tolerance_ns = tolerance
+        cdef int64_t tolerance = self.failures.peer.rate.tolerance_ns, wait
+        self.failures.peer.rate.tolerance_ns -= under_way * self.failures.peer.rate.interval_ns
+        wait = self.failures.peek_peer(peer, 0, now)
+        self.failures.peer.rate.tolerance_ns = tolerance
         return wait
 
     @property

@@ -5,9 +5,10 @@ from libc.string cimport memcmp, memcpy, memset
 
 import os
 
-from native.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Buffer, Exchange, exchange_unref
+from native.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Buffer, Exchange, exchange_unref, settle
 from native.h2 cimport flush_all
 from native.histogram cimport mw_histogram_record_ns
+from native.limit cimport mw_cost_learn
 from native.model cimport STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Counters, Model, Rung
 from native.reply cimport reply_from_run
 from native.engine cimport Engine, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
@@ -227,8 +228,24 @@ cdef void queue_again(Engine engine, bint alone) noexcept:
             push_front(engine, x)
         else:
             engine.counters.late += 1
+            settle(x, x.predicted)
             exchange_unref(x)
     engine.slot_count = 0
+
+
+cdef void charge(Engine engine) noexcept:
+    """A run's time is shared by its rows."""
+    cdef Exchange *x
+    cdef int64_t share
+    cdef uint32_t k
+    for k in range(engine.slot_count):
+        x = engine.slots[k].exchange
+        share = engine.run.took_ns
+        if engine.slot_count > 1:
+            share = share * x.rows // max(engine.run_rows, <int64_t>1)
+        if not engine.run.failed:
+            mw_cost_learn(&engine.costs, x.body.size, share)
+        settle(x, share)
 
 
 cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
@@ -288,6 +305,7 @@ cdef void complete(Scheduler scheduler, Engine engine, bint on_loop) noexcept:
             engine.batchable = False
         queue_again(engine, True)  # one request may be to blame
     else:
+        charge(engine)
         deliver(scheduler, engine, now)
         ended = mw_now_ns()
         counters.output_ns += ended - now

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.exchange cimport Exchange
+from native.limit cimport mw_costs
 from native.model cimport Counters, Gate, Tensor
 from native.region cimport Region
 from native.session cimport mw_lane, mw_run, mw_session
@@ -56,6 +57,7 @@ cdef class Engine:
     cdef bint pending             # in scheduler.pending
     cdef uint64_t run_bytes       # of its inputs
     cdef mw_placement place
+    cdef mw_costs costs           # of its requests, as they were lately
     cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended
     cdef readonly uint64_t lane_runs
     cdef readonly uint64_t failures

@@ -11,10 +11,14 @@ import numpy as np
 
 from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from native.figures cimport counters_of, figures_of, summed
+from native.limit cimport mw_cost_learn
 from native.model cimport BATCH_BUCKETS, Counters, Gate, Tensor
 from native.region cimport Region
 from native.session cimport *
 from native.tensor cimport *
+
+cdef enum:
+    ENVELOPE = 96                 # bytes of a small message that are not tensors: names, id, dimensions
 
 cdef double INITIAL_CONCURRENCY = 100
 
@@ -254,6 +258,7 @@ cdef class Engine:
     def learn_from(self):
         """Counts the last run_once as a measurement."""
         mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)
+        mw_cost_learn(&self.costs, self.run_bytes + ENVELOPE, self.run.took_ns)
 
     def keep_off_loop(self):
         """For a model whose time depends on the values of its inputs: every run is the lane's."""

@@ -8,6 +8,7 @@ from native.client cimport mw_client
 from native.conduct cimport PARTINGS, mw_conduct
 from native.deadline cimport mw_timer
 from native.identity cimport Identity
+from native.limit cimport Payers
 from native.nghttp2 cimport nghttp2_session
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
 from native.verdict cimport Verdict
@@ -87,6 +88,7 @@ cdef struct Stream:
     size_t outward                # bytes of messages that the upstream has not taken yet
     uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
     uint64_t budget
+    uint32_t peer_limit           # its own, or 0: native.limit.Payers
     Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
     uint32_t caller_stamp         # the caller's when it was verified
     uint8_t credentials           # headers that hold one
@@ -118,6 +120,8 @@ cdef struct Conn:
     mw_conduct conduct            # what its client has cost us
     uint8_t parting               # enum Parting: why it is being closed
     uint64_t peer                 # keys of the peer's budgets
+    uint8_t address[16]           # its; IPv4 as ::ffff:a.b.c.d; zeros on a Unix socket
+    uint32_t peer_limit           # its own, or 0
     uint64_t identity             # anonymous clients are known by their address
     bint trusted                  # a proxy whose word on addresses counts
     Identity *caller              # borrowed with one reference: of the client's certificate; NULL for none
@@ -143,6 +147,7 @@ cdef extern from "forwarded.h" nogil:
 cdef struct Wire:                 # one listener's view of its connections; owned by native.h2.Listener
     Hooks hooks
     void *server                  # borrowed: the native.pipeline.Server the hooks work for
+    void *limiter                 # borrowed: the listener's native.limit.Limiter
     size_t message_size           # bytes; before and after decompression
     size_t inflight_limit         # bytes of messages held over all connections
     size_t inflight_bytes         # of requests, and of answers until they are on their way
@@ -159,9 +164,10 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     bint keep_metadata            # some model is served by an upstream
     bint keep_credentials         # and it sees the `authorization` that was checked here
     void *access                  # borrowed: native.access.Access; NULL where nobody asks who calls
-    void *limiter                 # borrowed: the listener's native.limit.Limiter
     mw_network *proxies           # owned: whose x-forwarded-for counts
     uint32_t proxy_count
+    mw_network *limited           # owned: whose peers have limits of their own, the most specific first; numbered from 1
+    uint32_t limited_count
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
     uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow
@@ -205,6 +211,10 @@ cdef struct Exchange:
     bint flagged
     bint reply_ready              # waits for its turn in a stream
     double score
+    Payers payers                 # of what it costs; the model's meter is borrowed
+    int64_t predicted             # ns of its backend's time
+    double share                  # the same by the weight of who pays: what counts between those who wait for a backend
+    bint unsettled                # it was charged with that, and what it takes may be another
     int64_t entered               # ns
     int64_t due                   # ns; absolute; 0 for none
     int64_t client_due            # ns; the client's own, less a margin; 0 for none
@@ -226,3 +236,6 @@ cdef struct Exchange:
 # Pooled; zeroed but for what the pool keeps. NULL for want of memory. One reference, the caller's.
 cdef Exchange *exchange_new(Wire *wire) noexcept
 cdef void exchange_unref(Exchange *x) noexcept
+# It has taken so much of its backend's time, or will not take any more: budgets that count time are charged with that in
+# place of what was predicted. Later calls do nothing; one whose last holder lets go before has never run.
+cdef void settle(Exchange *x, int64_t took_ns) noexcept

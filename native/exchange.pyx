@@ -1,10 +1,12 @@
 """The life of an exchange: taken from a pool, counted by its holders, returned by the last of them."""
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from native.admit cimport MW_NOT_WAITING
 from native.exchange cimport Exchange, Wire
 from native.grpc cimport ending_clear
+from native.limit cimport Limiter
 from native.model cimport Model
 from native.oip cimport drop_tensors
 from native.stream cimport release
@@ -38,6 +40,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
     x.references -= 1
     if x.references > 0:
         return
+    settle(x, 0)
     drop_tensors(x)
     if x.asked != NULL:
         (<Model *>x.asked).users -= 1
@@ -52,3 +55,9 @@ cdef void exchange_unref(Exchange *x) noexcept:
         SPARES += 1
     else:
         free(x)
+
+
+cdef void settle(Exchange *x, int64_t took_ns) noexcept:
+    if x.unsettled:
+        x.unsettled = False
+        (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)

@@ -1,9 +1,9 @@
 """Peers behind trusted proxies: x-forwarded-for read in place."""
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
-from native.exchange cimport Stream, mw_network
+from native.exchange cimport Stream, Wire, mw_network
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
@@ -25,9 +25,19 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
         key = budget_bytes(address, &length)
         s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
         s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
+        s.peer_limit = limit_of(s.conn.wire, address)
     elif found < 0:
         s.peer = s.conn.peer
         s.budget = s.conn.identity
+        s.peer_limit = s.conn.peer_limit
+
+
+cdef uint32_t limit_of(const Wire *wire, const uint8_t *address) noexcept:
+    cdef uint32_t i
+    for i in range(wire.limited_count):
+        if mw_address_within(address, &wire.limited[i], 1):
+            return i + 1
+    return 0
 
 
 cdef mw_network *networks_of(list networks) except? NULL:

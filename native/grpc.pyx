@@ -1,9 +1,10 @@
 """gRPC over HTTP/2: timeouts, message compression, status and its details."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strdup, strlen
+from libc.string cimport memcmp, memcpy, memset, strcmp, strdup, strlen, strncpy
 
 from native.exchange cimport Buffer, Ending
+from native.limit cimport LIMIT_TEXT
 from native.verdict cimport REASON_NONE, VERDICT_TEXT, Verdict, code_of, describe, name_of
 
 cdef extern from "zlib.h" nogil:
@@ -313,6 +314,7 @@ cdef char *details_of(int code, const char *text, const char *reason, int64_t re
 cdef struct Kept:                 # a refusal by a rate limit, ready to be sent again
     int reason
     int64_t retry_ns
+    char limit[LIMIT_TEXT]
     char *message                 # owned, like details: copied for each answer, which frees its own
     char *details
 
@@ -321,7 +323,7 @@ cdef Kept KEPT[<int>KEPT_ENDINGS]
 
 cdef bint find_kept(Ending *ending, const Verdict *verdict) noexcept:
     cdef Kept *kept = &KEPT[(verdict.reason + verdict.retry_ns // 1000000 * 5) % KEPT_ENDINGS]
-    if kept.reason != verdict.reason or kept.retry_ns != verdict.retry_ns:
+    if kept.reason != verdict.reason or kept.retry_ns != verdict.retry_ns or strcmp(kept.limit, verdict.limit) != 0:
         return False
     ending.message = strdup(kept.message)
     ending.details = strdup(kept.details)
@@ -338,6 +340,7 @@ cdef void keep(const Ending *ending, const Verdict *verdict) noexcept:
     if kept.message != NULL and kept.details != NULL:
         kept.reason = verdict.reason
         kept.retry_ns = verdict.retry_ns
+        strncpy(kept.limit, verdict.limit, LIMIT_TEXT - 1)
 
 
 cdef void ending_of(Ending *ending, Verdict *verdict) noexcept:

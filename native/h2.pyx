@@ -21,7 +21,7 @@ from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, ti
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
     Stream, Wire)
-from native.forwarded cimport mw_address_within, networks_of
+from native.forwarded cimport limit_of, mw_address_within, networks_of
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
@@ -78,7 +78,7 @@ cdef void count_resets(Conn *c, int weight) noexcept:
     cdef int64_t retry = 0, now = c.wire.now
     if mw_conduct_reset(&c.conduct, weight, now):
         part(c, PARTING_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
-    elif (resets.admit(c.peer, 0, NULL, weight, now, &retry) != MW_ADMITTED
+    elif (resets.admit_peer(c.peer, weight, now, &retry) != MW_ADMITTED
             and mw_conduct_resets(&c.conduct, now) > PEER_RESET_OWN):
         part(c, PARTING_PEER_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
 
@@ -455,6 +455,8 @@ cdef class Connection:
             key = address.packed[:8] if address.version == 6 else address.packed
             whole = address.packed if address.version == 6 else MAPPED + address.packed
             c.trusted = mw_address_within(<const uint8_t *><const char *>whole, c.wire.proxies, c.wire.proxy_count)
+            memcpy(c.address, <const char *>whole, 16)
+            c.peer_limit = limit_of(c.wire, c.address)
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
         else:
             key = b"unix:"     # not four bytes, as an address would be
@@ -646,6 +648,7 @@ cdef class Listener:
 
     def __dealloc__(self):
         free(self.wire.proxies)
+        free(self.wire.limited)
         free(self.read_buffer)
         free(self.write_buffer)
 
@@ -672,6 +675,24 @@ cdef class Listener:
         self.wire.proxy_count = <uint32_t>len(networks)
         self.trusts_unix = unix
 
+    def set_limited(self, list networks not None):
+        """Whose peers the limiter's overrides 1, 2, ... are for; the most specific come first."""
+        cdef Connection connection
+        cdef Conn *c
+        cdef Stream *s
+        limited = networks_of(networks)
+        free(self.wire.limited)
+        self.wire.limited = limited
+        self.wire.limited_count = <uint32_t>len(networks)
+        for connection in self.connections:
+            c = &connection.conn
+            c.peer_limit = limit_of(&self.wire, c.address)
+            s = c.streams
+            while s != NULL:
+                # of one whose peer a proxy has told, the address is not known any more
+                s.peer_limit = c.peer_limit if s.peer == c.peer else 0
+                s = s.next
+
     def set_timeouts(self, int64_t handshake, int64_t request, int64_t idle_stream, int64_t idle_connection, int64_t stalled):
         """All in ns."""
         self.wire.handshake_timeout = handshake
@@ -694,9 +715,8 @@ cdef class Listener:
         """PARTING_NONE, or why there is no place for it."""
         cdef int64_t retry = 0
         of_peer = self.peers.get(key, ())
-        if self.arrivals is not None and self.arrivals.admit(
-                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 0, NULL, 1, self.wire.now,
-                &retry) != MW_ADMITTED:
+        if self.arrivals is not None and self.arrivals.admit_peer(
+                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 1, self.wire.now, &retry) != MW_ADMITTED:
             return PARTING_PEER_RATE
         if len(of_peer) >= self.max_per_peer and not self.make_room(of_peer):
             return PARTING_PEER_FULL

@@ -45,6 +45,7 @@ cdef class Identities:
         self.models = {}
         self.stamps = 1
         self.anonymous.stamp = 1
+        self.anonymous.weight = 1
         self.grant_anonymous()
 
     def __dealloc__(self):
@@ -99,11 +100,26 @@ cdef class Identities:
         text = b"identity " + name.encode()
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
         identity.grant = &(<Granted>granted).grant
+        self.share(number)
         identity.references = 0
         identity.used = True
         self.stamps += 1
         identity.stamp = self.stamps
         return identity
+
+    cdef int share(self, uint32_t number) except -1:
+        cdef Identity *identity = &self.slot[number]
+        identity.limit, identity.weight, identity.priority = 0, 1, 0
+        if self.shares is not None:
+            identity.limit, identity.weight, identity.priority = self.shares(*self.names[number])
+        return 0
+
+    def set_shares(self, shares not None):
+        """What identities have that differs: (source, name) -> number of the limiter's override, weight, priority."""
+        cdef uint32_t i
+        self.shares = shares
+        for i in range(<uint32_t>len(self.names)):
+            self.share(i)
 
     def revoke(self, str source not None, str name not None):
         """What proved this identity does no longer: cached credentials and open streams end at their next message."""

@@ -23,9 +23,9 @@ cdef struct Identity:             # a verified caller, in a slot that another ma
     uint32_t stamp                # another one each time that the slot is given away or what proved it is revoked
     uint32_t references           # streams that are open, and connections whose certificate it is
     bint used                     # since the table last looked for a slot to give away
-    uint8_t priority              # what follows is for the limits of identities
-    uint8_t weight
-    uint32_t limit
+    uint8_t priority              # 1 goes first; 0: not said
+    uint8_t weight                # of its share of a backend
+    uint32_t limit                # its own, or 0: native.limit.Payers
 
 
 cdef inline bint may(const Identity *i, uint32_t model, uint8_t permits) noexcept:

@@ -1,5 +1,5 @@
 """GCRA limits of four levels: peer and identity in one table, model and total in cells of their own."""
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.region cimport Region
 
@@ -21,6 +21,7 @@ cdef extern from "gcra.h" nogil:
     ctypedef struct mw_rate:
         int64_t interval_ns
         int64_t tolerance_ns
+        bint timed
 
     ctypedef struct mw_meter:
         mw_rate rate
@@ -37,17 +38,42 @@ cdef extern from "gcra.h" nogil:
         mw_rate rate
         uint64_t hash
         mw_meter *meter
+        int64_t cost
         mw_level level
 
     int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out)
+    int mw_rate_make_timed(double share, int64_t burst_ns, mw_rate *out)
     size_t mw_gcra_size(uint64_t keys)
     void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t size, const uint64_t *sip_key)
     uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size)
     int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns)
-    int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns,
-                      int64_t *retry_ns)
+    int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns)
+    void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns)
     void mw_gcra_prefetch(const mw_gcra *table, uint64_t hash)
 
+
+cdef extern from "cost.h" nogil:
+    const int64_t MW_COST_LEAST_NS
+
+    ctypedef struct mw_costs:
+        pass
+
+    int64_t mw_cost_predict(const mw_costs *c, uint64_t bytes)
+    void mw_cost_learn(mw_costs *c, uint64_t bytes, int64_t took_ns)
+
+cdef enum:
+    LIMIT_TEXT = 48
+
+cdef struct Limit:                # one limit as it was set
+    mw_rate rate                  # interval 0 (the start): unlimited
+    char text[LIMIT_TEXT]         # for clients: "1000 requests/s"
+
+cdef struct Payers:               # whose budgets pay for a request
+    uint64_t peer                 # hashes of keys
+    uint64_t identity             # 0: nobody is known, the level is skipped
+    mw_meter *model               # the model's own meter; NULL: the level is skipped
+    uint32_t peer_limit           # numbers of overrides; 0: the level's own limit holds
+    uint32_t identity_limit
 
 cdef class Limiter:
     # The kernel is linked into limit alone: other modules reach it through these methods (one indirect call, ~1 ns).
@@ -55,21 +81,34 @@ cdef class Limiter:
     cdef void *mapped          # by this object, unmapped with it; NULL where the memory is the region's
     cdef Region region         # keeps the memory alive; None where it is ours
     cdef size_t size           # bytes of the buckets
-    cdef mw_rate peer          # interval 0 (the start): unlimited
-    cdef mw_rate identity
-    cdef mw_meter total
+    cdef Limit peer
+    cdef Limit identity
+    cdef Limit total
+    cdef mw_meter total_meter
+    cdef Limit *overrides      # owned: of peers and identities that have limits of their own
+    cdef uint32_t override_count
+    cdef bint limiting         # there is any of these limits
+    cdef bint timed            # some of them are of backend time
 
     # key: for PEER the address bytes (one IPv6 peer owns a whole /64: pass 8 bytes), for IDENTITY its name.
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil
 
     # Rooms 2 and 4 of the pipeline. 0, or nanoseconds until this peer's next request conforms.
-    cdef int64_t peek_peer(self, uint64_t peer, int64_t now_ns) noexcept nogil
+    cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil
 
-    # Charges all four levels or none. model: the model's own meter, NULL for none. identity 0: nobody is known, the
-    # level is skipped. Returns MW_ADMITTED or the mw_level that refuses, with its wait in retry_ns.
-    cdef int admit(self, uint64_t peer, uint64_t identity, mw_meter *model, int64_t cost, int64_t now_ns,
+    # Charges all four levels or none: a request, or the backend time that it will take, whichever a level counts.
+    # Returns MW_ADMITTED or the mw_level that refuses, with its wait in retry_ns.
+    cdef int admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
                    int64_t *retry_ns) noexcept nogil
+    # The same of one peer, who alone pays.
+    cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil
+    # What was charged as so much backend time has taken another.
+    cdef void settle(self, const Payers *payers, int64_t charged_ns, int64_t took_ns, int64_t now_ns) noexcept nogil
+    cdef int claims_of(self, const Payers *payers, int64_t requests, int64_t backend_ns, bint timed_only,
+                       mw_claim *claims) noexcept nogil
+    cdef const Limit *limit_of(self, mw_level level, uint32_t number) noexcept nogil
+    cdef int note(self) except -1
 
-
-# Fills a rate from configuration; ValueError says what is wrong.
-cdef int make_rate(double requests_per_second, int64_t burst, mw_rate *out) except -1
+# Fills a limit from configuration: requests per second and requests at once, or where `timed` backend seconds per second
+# and ns at once. A rate of 0: none. ValueError says what is wrong.
+cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except -1

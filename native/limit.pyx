@@ -1,27 +1,33 @@
 """GCRA limits of a server: the memory, the key and the rates around the kernel in csrc/gcra.c."""
 import os
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 LEVELS = ("peer", "identity", "model", "total")  # by mw_level
 
 
-cdef int make_rate(double requests_per_second, int64_t burst, mw_rate *out) except -1:
-    if mw_rate_make(requests_per_second, burst, out) != 0:
-        raise ValueError(
-            f"a rate of {requests_per_second}/s with a burst of {burst} cannot be held: "
-            "the rate is a finite number above 0 and at least one request in 2.28 years, the burst at least 1")
-    return 0
-
-
-cdef int set_rate(mw_rate *rate, double requests_per_second, int64_t burst) except -1:
-    if requests_per_second == 0:
-        rate.interval_ns = rate.tolerance_ns = 0
+cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except -1:
+    cdef int made
+    if rate == 0:
+        memset(limit, 0, sizeof(Limit))
         return 0
-    return make_rate(requests_per_second, burst, rate)
+    made = mw_rate_make_timed(rate, burst, &limit.rate) if timed else mw_rate_make(rate, burst, &limit.rate)
+    if made != 0:
+        raise ValueError(
+            f"{rate} s of backend time per second with a burst of {burst} ns cannot be held: "
+            "it is 1 us/s to 2**20 s/s, the burst more than nothing" if timed else
+            f"a rate of {rate}/s with a burst of {burst} cannot be held: "
+            "the rate is a finite number above 0 and at least one request in 2.28 years, the burst at least 1")
+    if timed:
+        snprintf(limit.text, LIMIT_TEXT, "%.6g ms of backend time/s", rate * 1e3)
+    else:
+        snprintf(limit.text, LIMIT_TEXT, "%.6g requests/s", rate)
+    return 0
 
 
 cdef class Meter:
@@ -30,9 +36,19 @@ cdef class Meter:
     cdef mw_meter meter
     cdef int64_t tat_ns
 
-    def __init__(self, double requests_per_second, int64_t burst):
+    def __init__(self, double rate, int64_t burst, bint timed=False):
+        cdef Limit limit
+        make_limit(&limit, rate, burst, timed)
         self.meter.tat_ns = &self.tat_ns
-        make_rate(requests_per_second, burst, &self.meter.rate)
+        self.meter.rate = limit.rate
+
+
+cdef int name_payers(Limiter limiter, Payers *payers, peer, identity, Meter model) except -1:
+    payers.peer = limiter.key("peer", peer)
+    payers.identity = 0 if identity is None else limiter.key("identity", identity)
+    payers.model = NULL if model is None else &model.meter
+    payers.peer_limit = payers.identity_limit = 0
+    return 0
 
 
 cdef class Limiter:
@@ -66,55 +82,115 @@ cdef class Limiter:
                 raise MemoryError(f"a limit table of {self.size} bytes")
             self.mapped = memory
         mw_gcra_init(&self.table, <mw_gcra_shared *>memory, <char *>memory + sizeof(mw_gcra_shared), self.size, sip_key)
-        self.total.tat_ns = &self.table.shared.total_tat_ns
+        self.total_meter.tat_ns = &self.table.shared.total_tat_ns
 
     def __dealloc__(self):
+        free(self.overrides)
         if self.mapped != NULL:
             munmap(self.mapped, sizeof(mw_gcra_shared) + self.size)
 
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil:
         return mw_gcra_hash(&self.table, level, key, size)
 
-    cdef int64_t peek_peer(self, uint64_t peer, int64_t now_ns) noexcept nogil:
-        return mw_gcra_peek(&self.table, self.peer, peer, MW_LEVEL_PEER, now_ns)
+    cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil:
+        return mw_gcra_peek(&self.table, self.limit_of(MW_LEVEL_PEER, limit).rate, peer, MW_LEVEL_PEER, now_ns)
 
-    cdef int admit(self, uint64_t peer, uint64_t identity, mw_meter *model, int64_t cost, int64_t now_ns,
+    cdef int claims_of(self, const Payers *payers, int64_t requests, int64_t backend_ns, bint timed_only,
+                       mw_claim *claims) noexcept nogil:
+        cdef int count = 0
+        cdef const Limit *peer = self.limit_of(MW_LEVEL_PEER, payers.peer_limit)
+        cdef const Limit *identity = self.limit_of(MW_LEVEL_IDENTITY, payers.identity_limit)
+        if peer.rate.interval_ns != 0 and peer.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_PEER, NULL
+            claims[count].rate, claims[count].hash = peer.rate, payers.peer
+            claims[count].cost = backend_ns if peer.rate.timed else requests
+            count += 1
+        if identity.rate.interval_ns != 0 and payers.identity != 0 and identity.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
+            claims[count].rate, claims[count].hash = identity.rate, payers.identity
+            claims[count].cost = backend_ns if identity.rate.timed else requests
+            count += 1
+        if payers.model != NULL and payers.model.rate.interval_ns != 0 and payers.model.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_MODEL, payers.model
+            claims[count].cost = backend_ns if payers.model.rate.timed else requests
+            count += 1
+        if self.total_meter.rate.interval_ns != 0 and self.total_meter.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_TOTAL, &self.total_meter
+            claims[count].cost = backend_ns if self.total_meter.rate.timed else requests
+            count += 1
+        return count
+
+    cdef int admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
                    int64_t *retry_ns) noexcept nogil:
         cdef mw_claim[4] claims
-        cdef int count = 0, refused_by
-        if self.peer.interval_ns != 0:
-            claims[count].level, claims[count].meter = MW_LEVEL_PEER, NULL
-            claims[count].rate, claims[count].hash = self.peer, peer
-            count += 1
-        if self.identity.interval_ns != 0 and identity != 0:
-            claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
-            claims[count].rate, claims[count].hash = self.identity, identity
-            count += 1
-        if model != NULL and model.rate.interval_ns != 0:
-            claims[count].level, claims[count].meter = MW_LEVEL_MODEL, model
-            count += 1
-        if self.total.rate.interval_ns != 0:
-            claims[count].level, claims[count].meter = MW_LEVEL_TOTAL, &self.total
-            count += 1
+        cdef int count = self.claims_of(payers, requests, backend_ns, False, claims), refused_by
         if count == 0:
             return MW_ADMITTED
-        refused_by = mw_gcra_admit(&self.table, claims, count, cost, now_ns, retry_ns)
+        refused_by = mw_gcra_admit(&self.table, claims, count, now_ns, retry_ns)
         return refused_by if refused_by == MW_ADMITTED else claims[refused_by].level
 
-    def set_peer(self, double requests_per_second, int64_t burst):
+    cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil:
+        cdef Payers payers
+        payers.peer, payers.identity, payers.model = peer, 0, NULL
+        payers.peer_limit = payers.identity_limit = 0
+        return self.admit(&payers, requests, MW_COST_LEAST_NS, now_ns, retry_ns)
+
+    cdef void settle(self, const Payers *payers, int64_t charged_ns, int64_t took_ns, int64_t now_ns) noexcept nogil:
+        cdef mw_claim[4] claims
+        cdef int count = self.claims_of(payers, 0, charged_ns, True, claims), i
+        for i in range(count):
+            mw_gcra_settle(&self.table, &claims[i], max(took_ns, MW_COST_LEAST_NS), now_ns)
+
+    def set_peer(self, double rate, int64_t burst, bint timed=False):
         """Every peer's own limit from now on; debts run up before are kept, cut to what the new rate allows.
 
-        burst: requests that may come at once. 0 requests per second: no limit. ValueError if it cannot be held.
+        rate: requests per second, 0 for no limit; burst: requests that may come at once. Where timed, backend seconds per
+        second, and nanoseconds of it at once. ValueError if it cannot be held.
         """
-        set_rate(&self.peer, requests_per_second, burst)
+        make_limit(&self.peer, rate, burst, timed)
+        self.note()
 
-    def set_identity(self, double requests_per_second, int64_t burst):
+    def set_identity(self, double rate, int64_t burst, bint timed=False):
         """Every identity's own limit; as set_peer."""
-        set_rate(&self.identity, requests_per_second, burst)
+        make_limit(&self.identity, rate, burst, timed)
+        self.note()
 
-    def set_total(self, double requests_per_second, int64_t burst):
+    def set_total(self, double rate, int64_t burst, bint timed=False):
         """The limit of all requests together; as set_peer."""
-        set_rate(&self.total.rate, requests_per_second, burst)
+        make_limit(&self.total, rate, burst, timed)
+        self.total_meter.rate = self.total.rate
+        self.note()
+
+    def set_overrides(self, list limits not None):
+        """Limits of peers and identities that the level's own does not hold for: (rate, burst, timed) each, numbered from 1."""
+        cdef Limit *overrides = <Limit *>calloc(max(len(limits), 1), sizeof(Limit))
+        cdef uint32_t i
+        if overrides == NULL:
+            raise MemoryError
+        try:
+            for i, (rate, burst, timed) in enumerate(limits):
+                make_limit(&overrides[i], rate, burst, timed)
+        except BaseException:
+            free(overrides)
+            raise
+        free(self.overrides)
+        self.overrides = overrides
+        self.override_count = <uint32_t>len(limits)
+        self.note()
+
+    cdef int note(self) except -1:
+        cdef uint32_t i
+        self.timed = self.peer.rate.timed or self.identity.rate.timed or self.total.rate.timed
+        self.limiting = (self.override_count or self.peer.rate.interval_ns or self.identity.rate.interval_ns or
+                         self.total.rate.interval_ns)
+        for i in range(self.override_count):
+            self.timed = self.timed or self.overrides[i].rate.timed
+        return 0
+
+    cdef const Limit *limit_of(self, mw_level level, uint32_t number) noexcept nogil:
+        if 0 < number <= self.override_count:
+            return &self.overrides[number - 1]
+        return &self.peer if level == MW_LEVEL_PEER else &self.identity if level == MW_LEVEL_IDENTITY else &self.total
 
     def key(self, level, bytes name not None):
         """The hash of a peer's or an identity's name: level is "peer" or "identity"."""
@@ -123,23 +199,28 @@ cdef class Limiter:
 
     def check(self, peer, int64_t now_ns):
         """Nanoseconds until this peer (bytes) may send one request; 0 if it may now. Charges nothing."""
-        return self.peek_peer(self.key("peer", peer), now_ns)
+        return self.peek_peer(self.key("peer", peer), 0, now_ns)
 
-    def request(self, now_ns, peer, identity=None, Meter model=None, int64_t cost=1):
-        """One request of a peer (bytes) and an identity (bytes), if known.
+    def request(self, now_ns, peer, identity=None, Meter model=None, int64_t cost=1, int64_t backend_ns=1):
+        """One request of a peer (bytes) and an identity (bytes), if known; backend_ns: what it will take.
 
         None if it is admitted and charged; else (level, ns until a retry may succeed, or None if cost is above the burst).
         """
         cdef int64_t retry_ns = 0
-        cdef uint64_t peer_hash = self.key("peer", peer)
-        cdef uint64_t identity_hash = 0 if identity is None else self.key("identity", identity)
-        cdef mw_meter *meter = NULL if model is None else &model.meter
-        if cost < 1:
+        cdef Payers payers
+        name_payers(self, &payers, peer, identity, model)
+        if cost < 1 or backend_ns < 1:
             raise ValueError("a request costs at least 1")
-        cdef int level = self.admit(peer_hash, identity_hash, meter, cost, now_ns, &retry_ns)
+        cdef int level = self.admit(&payers, cost, backend_ns, now_ns, &retry_ns)
         if level == MW_ADMITTED:
             return None
         return LEVELS[level], None if retry_ns == MW_RETRY_NEVER else retry_ns
+
+    def correct(self, now_ns, int64_t charged_ns, int64_t took_ns, peer, identity=None, Meter model=None):
+        """A request that was charged as taking charged_ns of backend time took another."""
+        cdef Payers payers
+        name_payers(self, &payers, peer, identity, model)
+        self.settle(&payers, charged_ns, took_ns, now_ns)
 
     @property
     def bytes(self):
@@ -164,31 +245,34 @@ def request_many(Limiter limiter not None, uint64_t first, uint64_t count, int64
     cdef int64_t retry_ns
     with nogil:
         for name in range(first, first + count):
-            passed += limiter.admit(limiter.hash(MW_LEVEL_PEER, &name, 8), 0, NULL, 1, now_ns, &retry_ns) == MW_ADMITTED
+            passed += limiter.admit_peer(limiter.hash(MW_LEVEL_PEER, &name, 8), 1, now_ns, &retry_ns) == MW_ADMITTED
     return passed
 
 
-def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers, int64_t rounds, int64_t step_ns):
+def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers, int64_t rounds, int64_t step_ns,
+                  int64_t backend_ns=1):
     """Nanoseconds per admit of one peer and identity after the other among `peers`, time going on by step_ns a request.
 
     Returns (ns per request, share admitted). Hashes are made before, as they are once per connection.
     """
     cdef int64_t _round, retry_ns, start, now_ns = 1000000000, passed = 0
     cdef uint64_t peer
-    cdef uint64_t[4096] peer_hash, identity_hash
+    cdef Payers[4096] payers
     if not 1 <= peers <= 4096:
         raise ValueError("1 to 4096 peers")
     for peer in range(peers):
-        peer_hash[peer] = limiter.hash(MW_LEVEL_PEER, &peer, 8)
-        identity_hash[peer] = limiter.hash(MW_LEVEL_IDENTITY, &peer, 8)
+        payers[peer].peer = limiter.hash(MW_LEVEL_PEER, &peer, 8)
+        payers[peer].identity = limiter.hash(MW_LEVEL_IDENTITY, &peer, 8)
+        payers[peer].model = &model.meter
+        payers[peer].peer_limit = payers[peer].identity_limit = 0
     for peer in range(peers):  # what is measured is a warm table: its pages mapped, every key in its slot
-        limiter.admit(peer_hash[peer], identity_hash[peer], &model.meter, 1, now_ns, &retry_ns)
+        limiter.admit(&payers[peer], 1, backend_ns, now_ns, &retry_ns)
     start = clock_ns()
     with nogil:
         peer = 0
         for _round in range(rounds):
             now_ns += step_ns
-            passed += limiter.admit(peer_hash[peer], identity_hash[peer], &model.meter, 1, now_ns, &retry_ns) == MW_ADMITTED
+            passed += limiter.admit(&payers[peer], 1, backend_ns, now_ns, &retry_ns) == MW_ADMITTED
             peer = peer + 1 if peer + 1 < peers else 0
     return (clock_ns() - start) / <double>rounds, passed / <double>rounds
 

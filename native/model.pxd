@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from native.admit cimport mw_concurrency, mw_waiting
 from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
-from native.limit cimport mw_meter
+from native.limit cimport LIMIT_TEXT, mw_costs, mw_meter
 from native.score cimport mw_profile
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from native.verdict cimport CODES, REASONS
@@ -105,6 +105,8 @@ cdef struct Model:                # owned by a native.served.Served
     bint has_batch_axis           # the first dimension of every input and output is dynamic
     int64_t deadline              # ns; 0 for none
     mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
+    char limit_text[LIMIT_TEXT]   # for clients
+    mw_costs *costs               # the Engine's
     uint8_t mode                  # enum Mode
     double false_positive_rate
     const mw_profile *profile     # borrowed from a native.score.Kernel that the Served holds; NULL for none

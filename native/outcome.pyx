@@ -13,7 +13,8 @@ from native.admit cimport (
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Ending, Exchange, Stream, exchange_unref)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Ending, Exchange, Stream, exchange_unref,
+    settle)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
@@ -139,7 +140,7 @@ cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
     if gate.on:
         if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
             return wait(server, x, m, now)
-        mw_waiting_pass(&gate.waiting, x.stream.budget, 1.0)
+        mw_waiting_pass(&gate.waiting, x.payers.identity, x.share)
     return launch(server, x, m, now)
 
 
@@ -177,13 +178,13 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """For a place with the backend; or why it is not worth it."""
     cdef Gate *gate = m.gate
-    cdef uint64_t identity = x.stream.budget
+    cdef uint64_t identity = x.payers.identity
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
     if hopeless(x, gate, now + <int64_t>turn):
         return REASON_INFEASIBLE
     # the suspicious go behind everybody of the same priority
-    if not mw_waiting_push(&gate.waiting, 2 * x.priority + x.flagged, identity, 1.0, x, &x.waiting, &shed):
+    if not mw_waiting_push(&gate.waiting, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting, &shed):
         return REASON_QUEUE_FULL
     x.phase = PHASE_WAITING
     x.references += 1
@@ -331,6 +332,7 @@ cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) no
 cdef void relayed(State server, Exchange *x) noexcept:
     """Nobody knows which answers will be this message's, or how many: it counts as served, and its time is not measured."""
     cdef Counters *c = (<Model *>x.asked).counters
+    settle(x, x.predicted)
     c.codes[<int>CODE_OK] += 1
     c.success += 1
     c.queued += 1

@@ -18,7 +18,9 @@ from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
 from native.identity cimport PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
-from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, mw_meter
+from native.limit cimport (
+    MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
+    mw_meter)
 from native.model cimport *
 from native.oip cimport (
     hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_timeout_us,
@@ -48,6 +50,7 @@ cdef enum:
 
 cdef int64_t MILLISECOND = 1000000
 cdef int64_t ROOM_RETRY = 100 * MILLISECOND
+cdef int64_t UNREAD_NS = 100000           # of backend time: what a cold call or an unread message counts as
 cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
@@ -82,9 +85,9 @@ cdef void on_headers(Stream *s, int64_t now) noexcept:
         on_identified(s, now)
         return
     if server.limited:
-        retry = server.listener.limiter.peek_peer(s.peer, now)
+        retry = server.listener.limiter.peek_peer(s.peer, s.peer_limit, now)
         if retry > 0:
-            refuse_limit(s, MW_LEVEL_PEER, retry)
+            refuse_limit(server, s, MW_LEVEL_PEER, retry)
             return
     if server.access is None or server.access.identify(s, now) == IDENTIFIED:
         on_identified(s, now)
@@ -143,20 +146,43 @@ cdef inline uint8_t infer_permit(const Exchange *x) noexcept:
     return PERMIT_STREAM if x.streaming else PERMIT_INFER
 
 
-cdef void limit_verdict(Verdict *v, int level, int64_t retry) noexcept:
+cdef inline void pays(Payers *payers, const Stream *s, mw_meter *model) noexcept:
+    payers.peer = s.peer
+    payers.peer_limit = s.peer_limit
+    payers.identity = s.budget
+    payers.identity_limit = 0 if s.caller == NULL else s.caller.limit
+    payers.model = model
+
+
+cdef void limit_verdict(State server, Verdict *v, int level, const Stream *s, const Model *m, int64_t retry) noexcept:
+    """m: the model asked for, where it may be its limit."""
+    cdef Limiter limiter = server.listener.limiter
     if level == MW_LEVEL_PEER:
-        over_limit(v, REASON_PEER_LIMIT, retry)
+        over_limit(v, REASON_PEER_LIMIT, limiter.limit_of(MW_LEVEL_PEER, s.peer_limit).text, retry)
     elif level == MW_LEVEL_IDENTITY:
-        over_limit(v, REASON_IDENTITY_LIMIT, retry)
+        over_limit(v, REASON_IDENTITY_LIMIT,
+                   limiter.limit_of(MW_LEVEL_IDENTITY, 0 if s.caller == NULL else s.caller.limit).text, retry)
     elif level == MW_LEVEL_MODEL:
-        over_limit(v, REASON_MODEL_LIMIT, retry)
+        over_limit(v, REASON_MODEL_LIMIT, m.limit_text, retry)
     else:
-        over_limit(v, REASON_TOTAL_LIMIT, retry)
+        over_limit(v, REASON_TOTAL_LIMIT, limiter.total.text, retry)
 
 
-cdef void refuse_limit(Stream *s, int level, int64_t retry) noexcept:
+cdef bint pay(State server, Stream *s) noexcept:
+    """For a call or a message of which no model runs here. False: refused."""
+    cdef Payers payers
+    cdef int64_t retry = 0
+    cdef int level
+    pays(&payers, s, NULL)
+    level = server.listener.limiter.admit(&payers, 1, UNREAD_NS, s.conn.wire.now, &retry)
+    if level != MW_ADMITTED:
+        refuse_limit(server, s, level, retry)
+    return level == MW_ADMITTED
+
+
+cdef void refuse_limit(State server, Stream *s, int level, int64_t retry) noexcept:
     cdef Verdict v
-    limit_verdict(&v, level, retry)
+    limit_verdict(server, &v, level, s, NULL, retry)
     on_refused(s, &v)
     refuse(s, &v)
 
@@ -175,18 +201,21 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
 
 cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     """All levels are checked before any is charged."""
-    cdef mw_meter *meter = NULL
+    cdef Limiter limiter = server.listener.limiter
+    cdef Model *m = <Model *>x.asked
     cdef int64_t retry = 0
     cdef int level
+    x.predicted = MW_COST_LEAST_NS if m == NULL else mw_cost_predict(m.costs, x.body.size)
+    x.share = x.predicted / (1.0 if x.stream.caller == NULL else <double>x.stream.caller.weight)
     # one cell for all versions: the limit is the model's
-    if x.asked != NULL and (<Model *>x.asked).limit.rate.interval_ns:
-        meter = &(<Model *>x.asked).limit
-    if meter == NULL and not server.limited:
+    pays(&x.payers, x.stream, &m.limit if m != NULL and m.limit.rate.interval_ns else NULL)
+    if x.payers.model == NULL and not server.limited:
         return True
-    level = server.listener.limiter.admit(x.stream.peer, x.stream.budget, meter, 1, now, &retry)
+    level = limiter.admit(&x.payers, 1, x.predicted, now, &retry)
     if level == MW_ADMITTED:
+        x.unsettled = limiter.timed or (x.payers.model != NULL and x.payers.model.rate.timed)
         return True
-    limit_verdict(v, level, retry)
+    limit_verdict(server, v, level, x.stream, m, retry)
     return False
 
 
@@ -222,10 +251,12 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
             server.directory.unknown_version(entry, version, v)
             return False
     ask(x, m)
+    if x.payers.model != NULL:
+        x.payers.model = &m.limit  # the same cell, and one that stays as long as the exchange
     if not hold(x, m, v):
         return False
     take_deadline(x)
-    if scanned_priority():
+    if scanned_priority() and (x.stream.caller == NULL or x.stream.caller.priority == 0):
         x.priority = <uint8_t>min(scanned_priority(), LAST)
     return True
 
@@ -311,7 +342,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     x.body = message[0]
     memset(message, 0, sizeof(Buffer))
     x.streaming = s.method == METHOD_STREAM_INFER
-    x.priority = ORDINARY
+    x.priority = s.caller.priority if s.caller != NULL and s.caller.priority else <uint8_t>ORDINARY
     x.entered = now if x.streaming else s.entered
     if s.last != NULL:
         s.last.next_in_stream = x
@@ -408,16 +439,13 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
 
 cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) noexcept:
     """A message of a method that is not known here. The first is paid for with the headers, every other one by itself."""
-    cdef int64_t retry = 0
-    cdef int level = MW_ADMITTED
     cdef Verdict v
-    if server.limited and s.messages > 1:
-        level = server.listener.limiter.admit(s.peer, s.budget, NULL, 1, now, &retry)
-    if s.caller != NULL and not server.access.permit_method(s, PERMIT_PASSTHROUGH, &v):
+    cdef bint paid = s.messages <= 1 or not server.limited or pay(server, s)
+    if not paid:
+        pass
+    elif s.caller != NULL and not server.access.permit_method(s, PERMIT_PASSTHROUGH, &v):
         on_refused(s, &v)
         refuse(s, &v)
-    elif level != MW_ADMITTED:
-        refuse_limit(s, level, retry)
     elif not relay_send(s, message):
         refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
     release(s.conn.wire, message)
@@ -522,7 +550,7 @@ cdef class Server(State):
         directory.suggested = self.directory.suggested
         self.directory = directory
         self.passthrough = passthrough
-        self.limited = limiter.peer.interval_ns or limiter.identity.interval_ns or limiter.total.rate.interval_ns
+        self.limited = limiter.limiting
         self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in directory.served)
 
     def start(self, loop, dispatch, methods):
@@ -566,17 +594,11 @@ cdef class Server(State):
     cdef void begin_cold(self, Stream *s) noexcept:
         cdef Call call
         cdef Verdict v
-        cdef int64_t retry = 0
-        cdef int level
         try:
             path = (<list><object>s.call)[0][1]
             # an orchestrator's health check comes from the address of the application that it looks after
-            if self.limited and not path.startswith(HEALTH):
-                level = self.listener.limiter.admit(
-                    s.peer, s.budget, NULL, 1, self.listener.wire.now, &retry)
-                if level != MW_ADMITTED:
-                    refuse_limit(s, level, retry)
-                    return
+            if self.limited and not path.startswith(HEALTH) and not pay(self, s):
+                return
             if path not in self.methods:
                 if self.passthrough is not None:
                     self.begin_relay(s, path)

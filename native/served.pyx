@@ -2,10 +2,10 @@
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport strdup
+from libc.string cimport memcpy, strdup
 
 from native.engine cimport Engine
-from native.limit cimport make_rate
+from native.limit cimport LIMIT_TEXT, Limit, make_limit
 from native.model cimport *
 from native.recall cimport Recall
 from native.region cimport Region
@@ -43,6 +43,7 @@ cdef class Served:
         m.undecoded = engine.pool is not None and not m.input_count and not m.output_count
         m.has_batch_axis = engine.has_batch_axis
         m.gate = &engine.gate
+        m.costs = &engine.costs
         m.counters = engine.counters
         m.limit.tat_ns = &self.limit_tat
         m.pool = NULL if engine.pool is None else <void *>engine.pool
@@ -80,8 +81,12 @@ cdef class Served:
         """The model's own deadline from entry; 0 for none."""
         self.model.deadline = ns
 
-    def set_limit(self, double per_second, int64_t burst):
-        make_rate(per_second, burst, &self.model.limit.rate)
+    def set_limit(self, double rate, int64_t burst, bint timed=False):
+        """Of all requests for the model; as Limiter.set_peer."""
+        cdef Limit limit
+        make_limit(&limit, rate, burst, timed)
+        self.model.limit.rate = limit.rate
+        memcpy(self.model.limit_text, limit.text, LIMIT_TEXT)
 
     def set_anomaly(self, Kernel kernel, list inputs, str mode, double false_positive_rate):
         """kernel scores the named inputs, in its order; mode: off, observe, tag, fallback, reject."""

@@ -45,6 +45,7 @@ cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept:
     s.entered = c.wire.now
     s.active = c.wire.now
     s.peer = c.peer
+    s.peer_limit = c.peer_limit
     s.budget = c.identity
     s.next = c.streams
     if s.next != NULL:

@@ -29,6 +29,7 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     int64_t started               # ns
     bint trial                    # of its endpoint's breaker
     bint judged                   # the endpoint has been told its outcome
+    uint32_t beside               # others on its endpoint then
 
 cdef class Upstream(Connection):
     cdef readonly Endpoint endpoint

@@ -8,9 +8,10 @@ import asyncio
 from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from native.client cimport *
 from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
-from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref
+from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
 from native.grpc cimport write_prefix
 from native.h2 cimport Connection, Listener, close_soon, flush_all
+from native.limit cimport mw_cost_learn
 from native.model cimport Model
 from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM
 from native.outcome cimport fail, forwarded, refused_upstream
@@ -118,6 +119,7 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     call.attempt = x.attempt
     call.upstream = <void *>upstream
     call.started = now
+    call.beside = endpoint.inflight
     if x.model != x.asked:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
@@ -194,6 +196,15 @@ cdef void reset_call(Upcall *call) noexcept:
     mark(&upstream.conn)
 
 
+cdef int64_t share_of(const Upcall *call, uint32_t beside, int64_t now) noexcept:
+    """What of its endpoint's time a call has taken: its time there, shared with those who were there too.
+
+    In a queue of equals that comes to what one of them takes, however long it was: waiting costs nothing. How many they were is
+    the mean of those at its beginning and those now, `beside` it.
+    """
+    return 2 * (now - call.started) // (<int64_t>call.beside + beside + 2)
+
+
 cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now) noexcept:
     """Once per call: what is known first counts."""
     if not call.judged:
@@ -215,6 +226,9 @@ cdef void cancel_call(Exchange *x) noexcept:
     cdef Upcall *hedge = <Upcall *>x.hedge
     x.call = NULL
     x.hedge = NULL
+    # nobody knows whether the endpoint has stopped: giving up is no way to a refund
+    if call != NULL:
+        settle(x, max(x.predicted, share_of(call, (<Upstream>call.upstream).endpoint.inflight - 1, x.wire.now)))
     if call != NULL and x.due and x.wire.now >= x.due:
         judge_overdue(call, x.wire.now)
     if call != NULL:
@@ -261,6 +275,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     cdef Model *m = <Model *>x.model
     cdef Upcall *overtaken
     cdef bint answered = call.stream.http_status == 200 and call.stream.grpc_status == 0 and complete(call)
+    cdef int64_t share = share_of(call, endpoint.inflight, now)
     if x.call == <void *>call:
         x.call = NULL
     else:
@@ -270,15 +285,20 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
             return                # the other one may still answer
         overtaken = <Upcall *>(x.call if x.call != NULL else x.hedge)
         (<Upstream>overtaken.upstream).endpoint.outlast(now - overtaken.started, now)
+        settle(x, share)
         cancel_call(x)
     if answered:
+        mw_cost_learn(m.costs, x.body.size, share)
         m.counters.runs += 1
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
-        forwarded(server, x, &call.answer, now)
     elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE or (
             error == MW_CLIENT_LOST and resendable(x))) and retry(server, x, endpoint, now):
-        pass
+        return
+    if answered or not unprocessed(call, error):
+        settle(x, share)
+    if answered:
+        forwarded(server, x, &call.answer, now)
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
     elif call.stream.grpc_status > 0:

@@ -59,6 +59,7 @@ cdef enum:
 cdef struct Verdict:
     int reason                    # enum Reason
     int64_t retry_ns              # 0: a retry is pointless or the moment unknown; -1: do not retry (shedding)
+    const char *limit             # borrowed; of a refusal by a limit whose text is not written yet: the limit as it was set
     char text[VERDICT_TEXT]       # for the client: cause, limit, when to retry; from a closed list, never an internal
 
 cdef int code_of(int reason) noexcept nogil
@@ -68,5 +69,5 @@ cdef bint may_fall_back(int reason) noexcept nogil
 # A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer
 # hurts nobody, and so few answers differ that they are kept ready (grpc.pyx) and found again by HPACK. The text is left empty
 # until `describe` is called.
-cdef void over_limit(Verdict *v, int reason, int64_t retry_ns) noexcept nogil
+cdef void over_limit(Verdict *v, int reason, const char *limit, int64_t retry_ns) noexcept nogil
 cdef void describe(Verdict *v) noexcept nogil

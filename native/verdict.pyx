@@ -70,9 +70,10 @@ cdef bint may_fall_back(int reason) noexcept nogil:
 cdef int64_t MILLISECOND = 1000000
 
 
-cdef void over_limit(Verdict *v, int reason, int64_t retry_ns) noexcept nogil:
+cdef void over_limit(Verdict *v, int reason, const char *limit, int64_t retry_ns) noexcept nogil:
     cdef int64_t ms = min(retry_ns // MILLISECOND + (retry_ns % MILLISECOND != 0), <int64_t>86400000), step = 1
     v.reason = reason
+    v.limit = limit
     while ms // step >= 100:
         step *= 10
     v.retry_ns = max((ms + step - 1) // step * step, <int64_t>1) * MILLISECOND
@@ -92,7 +93,7 @@ cdef void describe(Verdict *v) noexcept nogil:
     elif v.reason == REASON_CREDENTIALS_LIMIT:
         snprintf(v.text, VERDICT_TEXT, "too many credentials from this peer were refused; retry in %.3f s", v.retry_ns / 1e9)
         return
-    snprintf(v.text, VERDICT_TEXT, "over %s rate limit; retry in %.3f s", whose, v.retry_ns / 1e9)
+    snprintf(v.text, VERDICT_TEXT, "over %s limit of %s; retry in %.3f s", whose, v.limit, v.retry_ns / 1e9)
 
 
 def reasons() -> dict[str, int]:

@@ -19,7 +19,15 @@ int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out) {
     int64_t interval_ns = interval < 1 ? 1 : (int64_t)(interval + 0.5), tolerance_ns;
     if (__builtin_mul_overflow(burst - 1, interval_ns, &tolerance_ns) || tolerance_ns > MW_GCRA_LONGEST_NS)
         tolerance_ns = MW_GCRA_LONGEST_NS;
-    *out = (mw_rate){interval_ns, tolerance_ns};
+    *out = (mw_rate){interval_ns, tolerance_ns, tolerance_ns + interval_ns, 0};
+    return 0;
+}
+
+int mw_rate_make_timed(double share, int64_t burst_ns, mw_rate *out) {
+    if (!(share >= 1e-6 && share <= (double)(1 << MW_TIME_SHIFT)) || burst_ns < 1) return -1;
+    double burst = (double)burst_ns / share, most = burst + (double)MW_OVERDRAFT_NS / share, longest = (double)MW_GCRA_LONGEST_NS;
+    *out = (mw_rate){(int64_t)((double)(1 << MW_TIME_SHIFT) / share + 0.5), (int64_t)(burst < longest ? burst : longest),
+                     (int64_t)(most < longest ? most : longest), 1};
     return 0;
 }
 
@@ -108,18 +116,29 @@ static int64_t move_time(mw_gcra *table, int64_t now_ns) {
 /* The TAT in a cell, or `now` if that is later. One further ahead than this rate can push it was run up under a slower
  * rate (before a reload): it is cut to that, for good, so that such debt does not outlive its rate. */
 static inline int64_t debt(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t now) {
-    int64_t tat = seen(cell), ahead = rate.tolerance_ns + rate.interval_ns;
-    if (tat <= now + ahead) return tat > now ? tat : now;
-    int64_t most = latest(table, now) + ahead;  /* read after the TAT, so it covers whoever charged it */
+    int64_t tat = seen(cell);
+    if (tat <= now + rate.most_ns) return tat > now ? tat : now;
+    int64_t most = latest(table, now) + rate.most_ns;  /* read after the TAT, so it covers whoever charged it */
     if (tat > most && replaced(cell, tat, most)) return most;
     return tat < most ? tat : most;
 }
 
-/* 0 if `cost` requests conform now. They do if the last of them, one interval after another, is within the
- * tolerance. */
-static inline int64_t wait_for(int64_t owed_until, mw_rate rate, int64_t cost, int64_t now) {
-    int64_t ahead;
-    if (__builtin_mul_overflow(cost - 1, rate.interval_ns, &ahead) || ahead > rate.tolerance_ns) return MW_RETRY_NEVER;
+/* How far a cost pushes the TAT: at most as far as it may lie ahead, or INT64_MAX for more requests than the burst. */
+static inline int64_t charge_of(mw_rate rate, int64_t cost) {
+    if (rate.timed) {
+        __int128 charge = (__int128)cost * rate.interval_ns >> MW_TIME_SHIFT;
+        return charge < rate.most_ns ? (int64_t)charge : rate.most_ns;
+    }
+    int64_t charge;
+    if (__builtin_mul_overflow(cost, rate.interval_ns, &charge) || charge - rate.interval_ns > rate.tolerance_ns) return INT64_MAX;
+    return charge;
+}
+
+/* 0 if a charge conforms now. Requests do if the last of them, one interval after another, is within the tolerance;
+ * backend time does if what is then owed is within the burst, or nothing is owed yet. */
+static inline int64_t wait_for(int64_t owed_until, mw_rate rate, int64_t charge, int64_t now) {
+    if (charge == INT64_MAX) return MW_RETRY_NEVER;
+    int64_t ahead = rate.timed ? (charge < rate.tolerance_ns ? charge : rate.tolerance_ns) : charge - rate.interval_ns;
     int64_t wait = owed_until - now + ahead - rate.tolerance_ns;
     return wait > 0 ? wait : 0;
 }
@@ -199,17 +218,25 @@ static inline int64_t debt_of(mw_gcra *table, uint64_t hash, mw_level level, mw_
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns) {
     if (rate.interval_ns == 0) return 0;
     int64_t now = move_time(table, now_ns);
-    return wait_for(debt_of(table, hash, level, rate, now), rate, 1, now);
+    return wait_for(debt_of(table, hash, level, rate, now), rate, charge_of(rate, 1), now);
 }
 
 /* ---- charging ---- */
 
-/* 0 if charged, else how long to wait. */
-static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t cost, int64_t now) {
+static inline mw_rate rate_of(const mw_claim *claim) { return claim->meter ? claim->meter->rate : claim->rate; }
+
+/* The TAT after a charge that is made whatever the limit says of it. */
+static inline int64_t overdrawn(int64_t owed_until, mw_rate rate, int64_t charge, int64_t now) {
+    int64_t tat = owed_until + charge;
+    return tat < now + rate.most_ns ? tat : now + rate.most_ns;
+}
+
+/* 0 if charged, else how long to wait; forced: charged in any case. */
+static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int forced, int64_t now) {
     for (;;) {
-        int64_t before = seen(cell), owed = debt(table, cell, rate, now), wait = wait_for(owed, rate, cost, now);
+        int64_t before = seen(cell), owed = debt(table, cell, rate, now), wait = forced ? 0 : wait_for(owed, rate, charge, now);
         if (wait) return wait;
-        if (replaced(cell, before, owed + cost * rate.interval_ns)) return 0;
+        if (replaced(cell, before, forced ? overdrawn(owed, rate, charge, now) : owed + charge)) return 0;
     }
 }
 
@@ -226,7 +253,7 @@ static void move(const mw_gcra *table, mw_gcra_slot *from, int64_t now) {
 }
 
 /* The cell that was charged in *cell; NULL where it was a slot. */
-static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now, int64_t **cell) {
+static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge, int forced, int64_t now, int64_t **cell) {
     mw_rate rate = claim->rate;
     *cell = NULL;
     for (;;) {
@@ -238,7 +265,7 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t cost, i
             if (slot == NULL) {
                 __atomic_fetch_add(&table->shared->overflowed, 1, __ATOMIC_RELAXED);
                 *cell = &table->shared->overflow_tat_ns[claim->level];
-                return charge_cell(table, *cell, rate, cost, now);
+                return charge_cell(table, *cell, rate, charge, forced, now);
             }
             if (taken) {
                 move(table, slot, now);
@@ -251,16 +278,14 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t cost, i
             if (before.tag != claim->hash) continue;
             owed = debt(table, &slot->tat_ns, rate, now);
         }
-        wait = wait_for(owed, rate, cost, now);
+        wait = forced ? 0 : wait_for(owed, rate, charge, now);
         if (wait) return wait;
-        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, owed + cost * rate.interval_ns})) return 0;
+        int64_t tat = forced ? overdrawn(owed, rate, charge, now) : owed + charge;
+        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, tat})) return 0;
     }
 }
 
-static inline mw_rate rate_of(const mw_claim *claim) { return claim->meter ? claim->meter->rate : claim->rate; }
-
-static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int64_t cost) {
-    int64_t charged = cost * rate_of(claim).interval_ns;
+static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int64_t charged) {
     if (cell) {
         __atomic_fetch_sub(cell, charged, __ATOMIC_SEQ_CST);
         return;
@@ -274,10 +299,10 @@ static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int6
     }
 }
 
-int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns, int64_t *retry_ns) {
+int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns) {
     int64_t now = move_time(table, now_ns), longest = 0;
     int refused_by = MW_ADMITTED;
-    int64_t *charged[MW_GCRA_MAX_CLAIMS];
+    int64_t *charged[MW_GCRA_MAX_CLAIMS], charge[MW_GCRA_MAX_CLAIMS];
 
     for (int i = 0; i < count; i++)
         if (claims[i].meter == NULL && claims[i].rate.interval_ns != 0) mw_gcra_prefetch(table, claims[i].hash);
@@ -288,7 +313,8 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
         if (rate.interval_ns == 0) continue;
         int64_t owed = claim->meter ? debt(table, claim->meter->tat_ns, rate, now)
                                     : debt_of(table, claim->hash, claim->level, rate, now);
-        int64_t wait = wait_for(owed, rate, cost, now);
+        charge[i] = charge_of(rate, claim->cost);
+        int64_t wait = wait_for(owed, rate, charge[i], now);
         if (wait > longest) {
             longest = wait;
             refused_by = i;
@@ -298,14 +324,23 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cos
         const mw_claim *claim = &claims[i];
         charged[i] = claim->meter ? claim->meter->tat_ns : NULL;
         if (rate_of(claim).interval_ns == 0) continue;
-        longest = claim->meter ? charge_cell(table, charged[i], claim->meter->rate, cost, now)
-                               : charge_key(table, claim, cost, now, &charged[i]);
+        longest = claim->meter ? charge_cell(table, charged[i], claim->meter->rate, charge[i], 0, now)
+                               : charge_key(table, claim, charge[i], 0, now, &charged[i]);
         if (longest == 0) continue;
         refused_by = i;
         while (i-- > 0)
-            if (rate_of(&claims[i]).interval_ns != 0) give_back(table, &claims[i], charged[i], cost);
+            if (rate_of(&claims[i]).interval_ns != 0) give_back(table, &claims[i], charged[i], charge[i]);
         break;
     }
     if (refused_by != MW_ADMITTED) *retry_ns = longest;
     return refused_by;
+}
+
+void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns) {
+    mw_rate rate = rate_of(claim);
+    if (rate.interval_ns == 0) return;
+    int64_t now = move_time(table, now_ns), more = charge_of(rate, cost) - charge_of(rate, claim->cost), *cell;
+    if (more > 0 && claim->meter) charge_cell(table, claim->meter->tat_ns, rate, more, 1, now);
+    else if (more > 0) charge_key(table, claim, more, 1, now, &cell);
+    else if (more < 0) give_back(table, claim, claim->meter ? claim->meter->tat_ns : NULL, -more);
 }

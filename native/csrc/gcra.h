@@ -4,6 +4,11 @@
  * theoretical arrival time (TAT): a request conforms unless it comes more than `tolerance` before its TAT, and then
  * pushes the TAT one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
  *
+ * A rate is of requests, or of backend time. Of the latter a request costs what it is predicted to take, before it runs,
+ * and what is wrong with that is settled when it has run. Prediction may err and one request may be dearer than a whole
+ * burst, so such a limit can be overdrawn: by a request that finds nothing owed, and by settling. It is then paid off
+ * before the next one passes, MW_OVERDRAFT_NS of it at most.
+ *
  * The table is open to strangers (any peer address makes a key), so its hash is keyed (SipHash-1-3 of Aumasson and
  * Bernstein, a random key per server) and its memory is two blocks that the caller provides and owns. A slot whose
  * TAT lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
@@ -35,10 +40,15 @@ enum {
 #define MW_GCRA_LONGEST_NS (INT64_C(1) << 56)  /* 2.28 years: bounds interval, tolerance and one step of time */
 #define MW_GCRA_HOLD_NS INT64_C(1000000000)    /* a step back of at most 1 s is waited out, see mw_gcra_admit */
 
-/* interval 0: unlimited. tolerance = (burst - 1) x interval, at most MW_GCRA_LONGEST_NS. */
+#define MW_OVERDRAFT_NS INT64_C(10000000000)   /* of backend time, beyond the burst */
+#define MW_TIME_SHIFT 20                       /* backend time is counted in units of 2^20 ns, so that rates up to 2^20 hold */
+
+/* interval 0: unlimited. */
 typedef struct {
-    int64_t interval_ns;
-    int64_t tolerance_ns;
+    int64_t interval_ns;           /* of one request, or of 2^MW_TIME_SHIFT ns of backend time */
+    int64_t tolerance_ns;          /* (burst - 1) x interval; of a whole burst where it is of time; at most MW_GCRA_LONGEST_NS */
+    int64_t most_ns;               /* that a TAT may lie ahead: the burst, and of backend time what may be overdrawn */
+    int timed;
 } mw_rate;
 
 /* A limit with a cell of its own (one model, the total). The rate is the holder's, the cell may be shared; it starts
@@ -79,6 +89,7 @@ typedef struct {
     mw_rate rate;
     uint64_t hash;
     mw_meter *meter;
+    int64_t cost;                  /* requests, or ns of backend time; >= 1 */
     mw_level level;
 } mw_claim;
 
@@ -86,6 +97,10 @@ typedef struct {
  * differs from the one asked for by at most requests_per_second / 2e9 of it (0.0025 % at 50000/s), and at most 1e9/s
  * is held. Returns 0, or -1 (out untouched) for anything else and for an interval above MW_GCRA_LONGEST_NS. */
 int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out);
+
+/* A rate of backend time: seconds per second, 1e-6 to 2^20 (several backends have more than one a second), held to 1 in
+ * 2^20 / rate; burst_ns >= 1. Returns 0, or -1 (out untouched). */
+int mw_rate_make_timed(double share, int64_t burst_ns, mw_rate *out);
 
 /* Bytes for a table in which `keys` keys may owe at the same time: two 16-byte slots each, rounded up to a power of two
  * of 64-byte buckets. 1 M (2^20) keys: 32 MiB. 0 if keys is 0 or above 2^32. */
@@ -102,13 +117,17 @@ uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, siz
 /* Nanoseconds until one request under this key would conform; 0 if it does now. Charges nothing. */
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns);
 
-/* Charges `cost` requests to every claim, or nothing to any: all claims are checked before one is charged, and what was
+/* Charges every claim its cost, or nothing to any: all claims are checked before one is charged, and what was
  * charged is given back where another process has meanwhile used up a later one. Returns
- * MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if cost is above
- * its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; cost >= 1; keys of one call differ. A step back of the
+ * MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if it is of requests, and
+ * more of them than its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; keys of one call differ. A step back of the
  * clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns nobody
  * budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
-int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t cost, int64_t now_ns, int64_t *retry_ns);
+int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns);
+
+/* What was charged to a claim as its cost turns out to have been `cost`: the difference is charged, whatever it says of
+ * the limit, or given back as far as it is still owed. */
+void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);
 
 /* Starts the loads of a key's two buckets; worth it a few hundred nanoseconds ahead of a check (a cold bucket costs
  * ~80). */

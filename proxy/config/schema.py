@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 
 from proxy.config.access import Access
 from proxy.config.address import Address, ListenAddress
+from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
@@ -21,26 +22,7 @@ KiB, MiB = 2**10, 2**20
 MINUTE = 60 * SECOND
 # protobuf's own bound for one message
 LARGEST_MESSAGE = 2**31 - 1
-LARGEST_BURST = 2**31 - 1
 LARGEST_CONCURRENCY = 8192
-
-
-def default_burst(rate: float) -> int:
-    """A tenth of a second's worth, at least one: absorbs a client's bundle of calls, hides no lasting excess."""
-    return max(1, round(rate / 10))
-
-
-class Limit(Section):
-    """A rate that holds over time and the burst that may come at once (GCRA)."""
-
-    rate: Rate
-    """Requests per second, minute or hour: 1000/s, 60/m."""
-    burst: int = Field(
-        default_factory=lambda known: default_burst(known["rate"]),
-        ge=1,
-        le=LARGEST_BURST,
-    )
-    """Requests that may come at once; absent: a tenth of a second's worth, at least 1."""
 
 
 class Listen(Section):
@@ -82,9 +64,9 @@ class Timeouts(Section):
 
 
 class Limits(Section):
-    peer: Limit | None = None
+    peer: PeerLimit | None = None
     """Of each peer address; absent: no limit."""
-    identity: Limit | None = None
+    identity: IdentityLimit | None = None
     """Of each identity; the peer address stands for it until a request has one. Absent: no limit."""
     total: Limit | None = None
     """Of all requests together; absent: no limit."""
@@ -387,6 +369,14 @@ class Config(Section):
         if self.passthrough and not self.upstreams:
             raise UnitError(
                 "passthrough is true and there are no upstreams", "Add upstreams: [HOST:PORT], or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _identities_are_known(self) -> Self:
+        if self.limits.identity is not None and self.limits.identity.overrides and self.access is None:
+            raise UnitError(
+                "limits.identity.overrides is set and nobody is known", "Set access, or write limits.peer.overrides"
             )
         return self
 

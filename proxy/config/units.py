@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 _NUMBER = r"(\d+(?:\.\d+)?)"
 DURATION_PATTERN = rf"^{_NUMBER}(ns|us|ms|s|m|h)$"
 RATE_PATTERN = rf"^{_NUMBER}/(s|m|h)$"
+BACKEND_TIME_PATTERN = rf"^{_NUMBER}(us|ms|s|m|h)/(s|m|h)$"
 SIZE_PATTERN = rf"^{_NUMBER} ?(B|KB|MB|GB|KiB|MiB|GiB)$"
 
 SECOND = 10**9
@@ -59,6 +60,17 @@ def parse_rate(value: object) -> float:
     return rate
 
 
+def parse_backend_time(value: object) -> float:
+    """`500ms/s`, `2s/s` -> seconds per second, 1e-6 to 2**20. Raises UnitError."""
+    found = _match(
+        BACKEND_TIME_PATTERN, value, "backend time", "Write a duration per s, m or h: 500ms/s, or 2s/s for two backends"
+    )
+    share = float(Fraction(found[1]) * NANOSECONDS[found[2]] / SECOND / PERIODS[found[3]])
+    if not 1e-6 <= share <= 2**20:
+        raise UnitError(f"{value!r} is out of range", "Backend time is 1us/s to 1048576s/s")
+    return share
+
+
 def parse_size(value: object) -> int:
     """`16MiB`, `64KB`, `1GiB` or a plain integer -> bytes, more than 0. Raises UnitError."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -87,6 +99,11 @@ def format_rate(per_second: float) -> str:
     return f"{per_second:.12g}/s" if per_second >= 1e-4 else f"{per_second:.15f}/s"
 
 
+def format_backend_time(share: float) -> str:
+    """Per second: `500ms/s`."""
+    return f"{share:.12g}s/s" if share == int(share) else f"{share * 1e3:.12g}ms/s"
+
+
 def format_size(size: int) -> str:
     """The largest binary unit that gives a whole number: `16MiB`, `65000B`."""
     unit = next(u for u in ("GiB", "MiB", "KiB", "B") if size % BYTES[u] == 0)
@@ -105,6 +122,12 @@ Duration = Annotated[
     int, BeforeValidator(parse_duration), _serializer(format_duration), _schema(DURATION_PATTERN, "50ms")
 ]
 Rate = Annotated[float, BeforeValidator(parse_rate), _serializer(format_rate), _schema(RATE_PATTERN, "1000/s")]
+BackendTime = Annotated[
+    float,
+    BeforeValidator(parse_backend_time),
+    _serializer(format_backend_time),
+    _schema(BACKEND_TIME_PATTERN, "500ms/s"),
+]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -151,7 +151,7 @@ def _equip(model: OpenModel, latest: dict[str, Served], before: OpenModel | None
     served.set_admission(*_concurrency(settings.admission.concurrency), settings.admission.queue)
     served.set_deadline(settings.deadline or 0)
     if settings.limit is not None:
-        served.set_limit(settings.limit.rate, settings.limit.burst)
+        served.set_limit(*settings.limit.native)
     if checked.profile is not None:
         inputs = [spec.name for spec in checked.profile.layout.inputs]
         served.set_anomaly(

@@ -21,6 +21,7 @@ from proxy.config.changes import followed
 from proxy.config.proxies import UNIX, networks
 from proxy.config.schema import Config, Limits
 from proxy.config.units import SECOND
+from proxy.limit.overrides import Overrides
 from proxy.models.catalog import Catalog
 from proxy.models.opening import OpenModel, Progress
 from proxy.problem import ProblemsFound
@@ -169,10 +170,12 @@ class Application:
         assert self.server is not None and self._fleet is not None
         self.collect_anomalies()  # events name models of the generation before
         config, server = generation.config, self.server
-        _apply_limits(config.limits, server)
+        overrides = Overrides(config.limits)
+        _apply_limits(config.limits, overrides, server)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.gate is not None and config.access is not None:
             self.gate.follow(config.access, generation.key_ring)
+            self.gate.native.identities.set_shares(overrides.share)
         self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.remotes.passthrough())
         if self.tls is not None and config.tls is not None and generation.material is not None:
@@ -341,7 +344,7 @@ async def _close_later(before: Remotes, after: Remotes) -> None:
         await before.close(after)
 
 
-def _apply_limits(limits: Limits, server: Server) -> None:
+def _apply_limits(limits: Limits, overrides: Overrides, server: Server) -> None:
     """Rates keep what is owed. Connections that are open keep their number of streams."""
     limiter, listener = server.listener.limiter, server.listener
     for limit, set_rate in (
@@ -349,7 +352,9 @@ def _apply_limits(limits: Limits, server: Server) -> None:
         (limits.identity, limiter.set_identity),
         (limits.total, limiter.set_total),
     ):
-        set_rate(limit.rate, limit.burst) if limit is not None else set_rate(0, 1)
+        set_rate(*limit.native) if limit is not None else set_rate(0, 1)
+    limiter.set_overrides(overrides.native)
+    listener.set_limited(overrides.networks)
     listener.max_connections = limits.connections.total
     listener.max_per_peer = limits.connections.per_peer
     listener.set_arrivals(limits.connections.rate_per_peer)

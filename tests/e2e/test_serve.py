@@ -99,7 +99,7 @@ def test_a_configuration_file_may_name_everything(tmp_path: Path) -> None:
     config.write_text("repository: models\nlimits:\n  total: {rate: 36/h, burst: 1}\n")
     with serve_process("--config", config) as running, Stub(running.grpc) as stub:
         stub.infer(request("add", {"x": ROW}))
-        with pytest.raises(grpc.RpcError, match="the server's rate limit"):
+        with pytest.raises(grpc.RpcError, match="over the server's limit of"):
             stub.infer(request("add", {"x": ROW}))
 
 

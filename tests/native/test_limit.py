@@ -21,6 +21,14 @@ rates = st.one_of(
     st.none(),
     st.tuples(st.floats(0.001, 1e9), st.one_of(st.integers(1, 20), st.integers(1, 2**31))),
 )
+limits = st.one_of(rates, st.tuples(st.floats(1e-6, 2**20), st.integers(1, 10**12), st.just(True)))
+costs = st.one_of(st.integers(1, 2**40), st.integers(1, 10**7))
+
+
+def oracle_rate(limit):
+    return gcra.Rate.make_timed(*limit[:2]) if len(limit) == 3 else gcra.Rate.make(*limit)
+
+
 steps = st.one_of(
     st.integers(0, 2 * SECOND),
     st.integers(-SECOND, 0),
@@ -32,18 +40,18 @@ steps = st.one_of(
 class LimiterAgainstOracle(RuleBasedStateMachine):
     """A few peers and identities, any rates, rates that change, clocks that leap both ways."""
 
-    @initialize(model=rates)
+    @initialize(model=limits)
     def start(self, model):
         self.limiter, self.oracle = Limiter(keys=64, key=KEY), gcra.Oracle()
         self.now = START
         self.meter = Meter(*model) if model else None
-        self.held = {"model": gcra.Rate.make(*model)} if model else {}
+        self.held = {"model": oracle_rate(model)} if model else {}
 
-    @rule(level=st.sampled_from(["peer", "identity", "total"]), limit=rates)
+    @rule(level=st.sampled_from(["peer", "identity", "total"]), limit=limits)
     def reload(self, level, limit):
         getattr(self.limiter, f"set_{level}")(*(limit or (0, 0)))
         if limit:
-            self.held[level] = gcra.Rate.make(*limit)
+            self.held[level] = oracle_rate(limit)
         else:
             self.held.pop(level, None)
 
@@ -54,8 +62,10 @@ class LimiterAgainstOracle(RuleBasedStateMachine):
         cost=st.integers(1, 30),
         repeats=st.integers(1, 5),
         asks=st.booleans(),
+        backend_ns=costs,
+        took_ns=st.one_of(st.none(), costs),
     )
-    def request(self, *, step, peer, identity, cost, repeats, asks):
+    def request(self, *, step, peer, identity, cost, repeats, asks, backend_ns, took_ns):
         self.now = max(0, min(self.now + step, 2**62))
         names = {"peer": peer, "identity": identity, "model": "m", "total": "t"}
         claims = [(level, names[level], self.held[level]) for level in LEVELS if level in self.held]
@@ -67,8 +77,11 @@ class LimiterAgainstOracle(RuleBasedStateMachine):
             wait = self.oracle.wait(("peer", peer), self.held["peer"])
             assert self.limiter.check(peer_bytes, self.now) == wait
         for _ in range(repeats):
-            decided = self.limiter.request(self.now, peer_bytes, identity_bytes, self.meter, cost)
-            assert decided == self.oracle.admit(claims, cost)
+            decided = self.limiter.request(self.now, peer_bytes, identity_bytes, self.meter, cost, backend_ns)
+            assert decided == self.oracle.admit(claims, cost, backend_ns)
+        if took_ns is not None and decided is None:
+            self.limiter.correct(self.now, backend_ns, took_ns, peer_bytes, identity_bytes, self.meter)
+            self.oracle.correct(claims, backend_ns, took_ns)
 
     @invariant()
     def every_key_has_its_own_slot(self):
@@ -77,6 +90,66 @@ class LimiterAgainstOracle(RuleBasedStateMachine):
 
 TestLimiterAgainstOracle = LimiterAgainstOracle.TestCase
 TestLimiterAgainstOracle.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_backend_time_is_charged_as_predicted_and_settled_as_it_was():
+    limiter = Limiter(keys=8)
+    limiter.set_peer(0.5, 50_000_000, True)  # 500 ms/s, 50 ms at once
+    assert [limiter.request(START, b"a", backend_ns=10_000_000) for _ in range(5)] == [None] * 5
+    assert limiter.request(START, b"a", backend_ns=10_000_000) == ("peer", pytest.approx(20_000_000, rel=1e-4))
+    limiter.correct(START, 10_000_000, 2_000_000, b"a")  # 8 ms were not used
+    assert limiter.request(START, b"a", backend_ns=7_900_000) is None
+    limiter.correct(START, 7_900_000, 60_000_000, b"a")
+    wait = limiter.request(START, b"a", backend_ns=50_000)
+    assert wait == ("peer", pytest.approx(104_200_000, rel=1e-2))
+
+
+def test_a_request_dearer_than_a_whole_burst_passes_where_nothing_is_owed_and_is_paid_off_before_the_next():
+    limiter = Limiter(keys=8)
+    limiter.set_total(1, 1_000_000, True)
+    assert limiter.request(START, b"a", backend_ns=SECOND) is None
+    refused = limiter.request(START, b"a", backend_ns=SECOND)
+    assert refused == ("total", pytest.approx(SECOND, rel=1e-4))
+    assert limiter.request(START + refused[1], b"a", backend_ns=SECOND) is None
+
+
+def test_what_is_overdrawn_is_bounded_and_what_is_given_back_is_at_most_what_is_owed():
+    limiter = Limiter(keys=8)
+    limiter.set_peer(1, SECOND, True)
+    assert limiter.request(START, b"a", backend_ns=1) is None
+    limiter.correct(START, 1, 2**40, b"a")
+    assert limiter.check(b"a", START) == pytest.approx(10 * SECOND)
+    limiter.correct(START, 2**40, 5000, b"b")  # nothing is owed
+    assert limiter.request(START, b"b", backend_ns=SECOND) is None
+    assert limiter.request(START, b"b", backend_ns=SECOND) == ("peer", pytest.approx(SECOND, rel=1e-4))
+
+
+def test_requests_and_backend_time_are_counted_side_by_side():
+    limiter, model = Limiter(keys=8), Meter(1, 10_000_000, True)
+    limiter.set_peer(10, 3)
+    assert [limiter.request(START, b"a", model=model, backend_ns=3_000_000) for _ in range(3)] == [None] * 3
+    assert limiter.request(START, b"a", model=model, backend_ns=1) == ("peer", SECOND // 10)
+    assert limiter.request(START, b"b", model=model, backend_ns=3_000_000)[0] == "model"
+    assert limiter.request(START, b"b", model=model, backend_ns=900_000) is None
+
+
+@pytest.mark.parametrize("spends", [True, False])
+def test_a_million_rotating_keys_change_an_honest_keys_admission_by_nothing(spends):
+    """One that is at its limit, and one that is not: asked every millisecond between a thousand new keys each time."""
+
+    def admitted(flood):
+        limiter = Limiter(keys=1 << 20, key=KEY)
+        limiter.set_peer(100, 10)
+        told = []
+        for ms in range(1024):
+            now = START + ms * 1_000_000
+            if flood:
+                request_many(limiter, ms << 10, 1 << 10, now)
+            if spends or ms % 20 == 0:
+                told.append(limiter.request(now, b"honest"))
+        return told
+
+    assert admitted(flood=True) == admitted(flood=False)
 
 
 def test_a_burst_passes_and_the_next_request_waits_one_interval():

@@ -59,15 +59,31 @@ def siphash_words(key: bytes, message: bytes, c: int, d: int, *, wide: bool) -> 
 
 @dataclass(frozen=True)
 class Rate:
-    """One limit: `interval` ns per request, `tolerance` ns that requests may come early in a row."""
+    """One limit: `interval` ns per request, `tolerance` ns that requests may come early in a row.
+
+    Where timed, `interval` is of 2**20 ns of backend time, and `most` what may be owed of it.
+    """
 
     interval: int
     tolerance: int
+    timed: bool = False
+    most: int = 0
 
     @classmethod
     def make(cls, per_second: float, burst: int) -> "Rate":
         interval = max(1, int(1e9 / per_second + 0.5))
-        return cls(interval, min((burst - 1) * interval, LONGEST_NS))
+        tolerance = min((burst - 1) * interval, LONGEST_NS)
+        return cls(interval, tolerance, False, tolerance + interval)
+
+    @classmethod
+    def make_timed(cls, share: float, burst_ns: int) -> "Rate":
+        burst = burst_ns / share
+        return cls(
+            int(2**20 / share + 0.5), min(int(burst), LONGEST_NS), True, min(int(burst + 1e10 / share), LONGEST_NS)
+        )
+
+    def charge(self, cost: int) -> int:
+        return min(cost * self.interval >> 20, self.most) if self.timed else cost * self.interval
 
 
 @dataclass
@@ -97,18 +113,31 @@ class Oracle:
         bucket = self.buckets.setdefault(key, Bucket(0, self.now))
         bucket.level = max(0, bucket.level - (self.now - bucket.drained))
         bucket.drained = self.now
-        bucket.level = min(bucket.level, rate.tolerance + rate.interval)
+        bucket.level = min(bucket.level, rate.most)
+        if rate.timed:
+            return max(0, bucket.level + min(rate.charge(cost), rate.tolerance) - rate.tolerance)
         before_last = (cost - 1) * rate.interval
         if before_last > rate.tolerance:
             return None
         return max(0, bucket.level + before_last - rate.tolerance)
 
-    def admit(self, claims: Sequence[tuple[str, Hashable, Rate]], cost: int = 1) -> tuple[str, int | None] | None:
+    def admit(
+        self, claims: Sequence[tuple[str, Hashable, Rate]], cost: int = 1, backend_ns: int = 1
+    ) -> tuple[str, int | None] | None:
         """(level, key, rate) each; None and all charged, or the first of the longest waiting levels and its wait."""
-        waits = [(name, self.wait((name, key), rate, cost)) for name, key, rate in claims]
+        waits = [(name, self.wait((name, key), rate, backend_ns if rate.timed else cost)) for name, key, rate in claims]
         refused = [w for w in waits if w[1] != 0]
         if refused:
             return max(refused, key=lambda w: float("inf") if w[1] is None else w[1])
         for name, key, rate in claims:
-            self.buckets[name, key].level += cost * rate.interval
+            self.buckets[name, key].level += rate.charge(backend_ns if rate.timed else cost)
         return None
+
+    def correct(self, claims: Sequence[tuple[str, Hashable, Rate]], charged_ns: int, took_ns: int) -> None:
+        """What was charged of backend time took another: the difference, as far as it may be owed or is owed still."""
+        for name, key, rate in claims:
+            if rate.timed:
+                self.wait((name, key), rate)  # drained up to now
+                bucket = self.buckets[name, key]
+                more = rate.charge(max(took_ns, 5000)) - rate.charge(charged_ns)
+                bucket.level = max(0, min(bucket.level + more, rate.most))

@@ -170,8 +170,7 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
         "Write host:port (127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001) or unix:/path/of.sock",
         "modelward.yaml:1: listen.htp: unknown key. Did you mean http?",
         "modelward.yaml:3: limits.peer.rate: 'fast' is not a rate. Write a number per s, m or h: 1000/s, 60/m",
-        "--set limits.total.burst: limits.total.rate: this is missing. "
-        "Requests per second, minute or hour: 1000/s, 60/m",
+        "--set limits.total.burst: limits.total: burst without rate or time. Write rate: 1000/s, or time: 500ms/s",
         "modelward.yaml:4: limits.streams: 'many': input should be a valid integer. "
         "Concurrent streams of one connection",
         "modelward.yaml:7: models.fraud.deadline: 50 is not a duration. "
@@ -212,7 +211,7 @@ def test_workers_are_a_number_or_one_per_core(tmp_path: Path) -> None:
         ("limits.message_size=2GiB", "less than or equal to 2147483647"),
         ("limits.streams=0", "greater than or equal to 1"),
         ("limits.streams=true", "valid integer"),
-        ("limits.total={rate: 1/s, burst: 0}", "greater than or equal to 1"),
+        ("limits.total={rate: 1/s, burst: 0}", "Write a whole number from 1"),
         ("models.m.anomaly.false_positive_rate=0", "greater than 0"),
         ("models.m.anomaly.false_positive_rate=.nan", "less than 1"),
         ("models.m.batching.max=0", "greater than or equal to 1"),

@@ -1,0 +1,137 @@
+"""Limits: how much may come over time and at once, of requests or of backend time, and for whom it differs."""
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_serializer, field_validator, model_validator
+
+from proxy.config.section import Section
+from proxy.config.units import (
+    DURATION_PATTERN,
+    SECOND,
+    BackendTime,
+    Rate,
+    UnitError,
+    format_duration,
+    parse_duration,
+)
+
+LARGEST_BURST = 2**31 - 1
+MOST_OVERRIDES = 1024
+HOW = "Write rate: 1000/s, or time: 500ms/s"
+
+
+def default_burst(rate: float | None, time: float | None) -> int:
+    """A tenth of a second's worth, at least one: absorbs a client's bundle of calls, hides no lasting excess."""
+    return max(1, round(time * SECOND / 10)) if time is not None else max(1, round((rate or 0) / 10))
+
+
+class Allowance(Section):
+    """A rate that holds over time and the burst that may come at once (GCRA)."""
+
+    rate: Rate | None = None
+    """Requests per second, minute or hour: 1000/s, 60/m."""
+    time: BackendTime | None = None
+    """In place of rate: backend time per second, 500ms/s, more than 1s/s where models have several backends or cores. A
+    request costs what requests of its size for its model took lately; when it has run, what it took."""
+    burst: Annotated[
+        int,
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": DURATION_PATTERN}]}),
+    ] = Field(default_factory=lambda known: default_burst(known["rate"], known["time"]))
+    """What may come at once: requests, or with time a duration. Absent: a tenth of a second's worth, at least 1."""
+
+    @field_validator("burst", mode="before")
+    @classmethod
+    def _in_the_unit_of_the_rate(cls, burst: object, info: ValidationInfo) -> int:
+        if info.data.get("time") is not None:
+            return parse_duration(burst)
+        if not isinstance(burst, int) or isinstance(burst, bool) or not 1 <= burst <= LARGEST_BURST:
+            raise UnitError(f"{burst!r} is no number of requests", f"Write a whole number from 1 to {LARGEST_BURST}")
+        return burst
+
+    @field_serializer("burst", when_used="json")
+    def _as_written(self, burst: int) -> int | str:
+        return format_duration(burst) if self.timed else burst
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.rate is not None and self.time is not None:
+            raise UnitError("rate and time are both set", "Keep the one that is to count")
+        if not self.limits and "burst" in self.model_fields_set:
+            raise UnitError("burst without rate or time", HOW)
+        return self
+
+    @property
+    def limits(self) -> bool:
+        """It says how much."""
+        return self.rate is not None or self.time is not None
+
+    @property
+    def timed(self) -> bool:
+        return self.time is not None
+
+    @property
+    def native(self) -> tuple[float, int, bool]:
+        """As the data plane takes it: per second, at once, whether of backend time (seconds, ns) or of requests."""
+        return (self.time if self.time is not None else self.rate or 0.0), self.burst, self.timed
+
+
+class Limit(Allowance):
+    """How much may come."""
+
+    @model_validator(mode="after")
+    def _says_how_much(self) -> Self:
+        if not self.limits:
+            raise UnitError("neither rate nor time is set", HOW)
+        return self
+
+
+def _are_networks(overrides: Iterable[str]) -> None:
+    for text in overrides:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise UnitError(f"{text!r} is no network: {error}", "Write 10.0.0.0/8, fd00::/8 or an address") from None
+
+
+class PeerLimit(Allowance):
+    """Of each peer address; an IPv6 peer is a /64."""
+
+    overrides: Mapping[str, Limit] = Field(default_factory=dict, max_length=MOST_OVERRIDES)
+    """By network, of each address in it: "10.0.0.0/8": {rate: 5000/s}. The longest prefix counts."""
+
+    @field_validator("overrides")
+    @classmethod
+    def _by_network(cls, overrides: Mapping[str, Limit]) -> Mapping[str, Limit]:
+        _are_networks(overrides)
+        return overrides
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.limits and not self.overrides:
+            raise UnitError("neither rate nor time is set", HOW)
+        return self
+
+
+class Share(Allowance):
+    """What some identities have. Without rate and time the limit of all identities holds for them."""
+
+    weight: int = Field(default=1, ge=1, le=100)
+    """Their share of a backend that many wait for, against the shares of others."""
+    priority: int | None = Field(default=None, ge=1, le=100)
+    """1 goes first; absent: what the request says."""
+
+
+class IdentityLimit(Allowance):
+    """Of each identity; callers who are not known share the budget of their peer address."""
+
+    overrides: Mapping[str, Share] = Field(default_factory=dict, max_length=MOST_OVERRIDES)
+    """By name, * for any characters, of each identity it fits: "spiffe://prod/*": {rate: 5000/s, weight: 4}. A name
+    without * counts before all patterns, of those the one with the most other characters."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.limits and not self.overrides:
+            raise UnitError("neither rate nor time is set", HOW)
+        return self

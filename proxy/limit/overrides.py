@@ -1,0 +1,41 @@
+"""For whom limits differ: the overrides of the configuration, numbered as the data plane knows them."""
+
+import ipaddress
+
+from proxy.access.rules import pattern
+from proxy.config.limit import Share
+from proxy.config.proxies import networks
+from proxy.config.schema import Limits
+
+NOTHING = Share()
+
+
+class Overrides:
+    """`native` is for the limiter: first the limits of peers, then those of identities.
+
+    `networks`, for the listener, says whose the first ones are, the longest prefix before others; `share`, for access,
+    whose the others are.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        peers = limits.peer.overrides if limits.peer is not None else {}
+        identities = limits.identity.overrides if limits.identity is not None else {}
+        ordered = sorted(peers, key=lambda text: -_prefix(text))
+        self.networks = networks(tuple(ordered))
+        self.native = [peers[text].native for text in ordered]
+        self._shares = []
+        for name in sorted(identities, key=lambda name: ("*" in name, -len(name.replace("*", "")))):
+            share, number = identities[name], 0
+            if share.limits:
+                self.native.append(share.native)
+                number = len(self.native)
+            self._shares.append((pattern(name), (number, share.weight, share.priority or 0)))
+
+    def share(self, source: str, name: str) -> tuple[int, int, int]:
+        """Of an identity: number of its limit (0: that of all), weight, priority (0: what the request says)."""
+        return next((values for fits, values in self._shares if fits.fullmatch(name)), (0, NOTHING.weight, 0))
+
+
+def _prefix(text: str) -> int:
+    network = ipaddress.ip_network(text)
+    return network.prefixlen + (96 if network.version == 4 else 0)
