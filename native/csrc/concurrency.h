@@ -37,7 +37,9 @@ typedef struct {
     int64_t window;                    /* ns: when it began; 0 before the first */
     uint64_t samples;                  /* of this window, kept or not */
     int64_t sample[MW_WINDOW_SAMPLES];
-    uint64_t completions;              /* of this window */
+    int64_t filled;                    /* ns: the last completion, if at least half of the limit was in flight; else 0 */
+    int64_t busy;                      /* ns: between such completions, in this window */
+    uint64_t completions;              /* that many */
     int64_t least, least_before;       /* ns: of this epoch and of the one before; INT64_MAX: none */
     int64_t epoch;                     /* ns: when it began */
     int probing;                       /* the limit is halved so many times, to measure the least latency */
@@ -45,7 +47,7 @@ typedef struct {
     uint32_t stale;                    /* requests in flight that began before the limit was last halved */
     int crowded;                       /* every window of this epoch had the limit reached */
     int64_t latency;                   /* ns: median of the last window; 0: not known */
-    double interval;                   /* ns between two completions while the limit is reached; 0: not known */
+    double interval;                   /* ns between two completions while the backend is busy; 0: not known */
 } mw_concurrency;
 
 static inline void mw_concurrency_init(mw_concurrency *c, double initial, double floor, double ceiling) {
@@ -98,7 +100,7 @@ static inline void mw_concurrency_adapt(mw_concurrency *c, int64_t now_ns) {
         double gradient = (MW_TOLERANCE * (double)least + (double)MW_SLACK_NS) / (double)(latency > 0 ? latency : 1);
         gradient = gradient < 0.5 ? 0.5 : gradient > 1 ? 1 : gradient;
         if (reached) {
-            c->interval = (double)(now_ns - c->window) / (double)(c->completions ? c->completions : 1);
+            if (c->completions >= MW_WINDOW_FEWEST) c->interval = (double)c->busy / (double)c->completions;
             double next = gradient * c->limit + sqrt(c->limit);
             /* down slowly: a window may have been unlucky */
             c->limit = next > c->limit ? next : 0.8 * c->limit + 0.2 * next;
@@ -119,11 +121,19 @@ static inline void mw_concurrency_adapt(mw_concurrency *c, int64_t now_ns) {
     }
     c->window = now_ns;
     c->samples = c->completions = 0;
+    c->busy = 0;
     c->most = c->inflight;
 }
 
 /* One request has left after latency_ns with the backend; negative where that says nothing (its client went away). */
 static inline void mw_concurrency_leave(mw_concurrency *c, int64_t latency_ns, int64_t now_ns) {
+    /* half, since all who leave in one tick leave before others are let in */
+    int full = 2 * c->inflight >= mw_concurrency_limit(c);
+    if (full && c->filled) {
+        c->busy += now_ns - c->filled;
+        c->completions++;
+    }
+    c->filled = full ? now_ns : 0;
     c->inflight--;
     if (c->window == 0) {
         c->window = now_ns;
@@ -131,7 +141,6 @@ static inline void mw_concurrency_leave(mw_concurrency *c, int64_t latency_ns, i
         c->crowded = 1;
     }
     if (latency_ns < 0 && c->stale == 0) return;
-    c->completions++;
     if (c->stale > 0) {
         c->stale--;
         return;

@@ -214,6 +214,18 @@ def test_nothing_grows_where_the_limit_is_not_reached() -> None:
     assert limit.limit == 20
 
 
+def test_a_pause_is_not_taken_for_the_time_of_a_turn() -> None:
+    limit, backend = Concurrency(100, 2, 1024), Backend(4, MILLISECOND)
+    limit.enter()
+    limit.leave(MILLISECOND, SECOND)
+    saturate(limit, backend, 10 * SECOND, 2)
+    assert limit.interval == pytest.approx(MILLISECOND / 4, rel=0.2)
+    limit.enter()
+    limit.leave(MILLISECOND, 60 * SECOND)
+    saturate(limit, backend, 100 * SECOND, 0.2)
+    assert limit.interval == pytest.approx(MILLISECOND / 4, rel=0.2)
+
+
 def test_one_that_goes_away_leaves_its_place_and_no_latency() -> None:
     limit = Concurrency(2, 2, 2)
     limit.enter()
