@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts attack clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts attack idle overload clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -30,6 +30,10 @@ $(VENV)/.tested: $(VENV)/.built
 
 $(VENV)/.linted: $(VENV)/.tested
 	@scripts/extras lint
+	@touch $@
+
+$(VENV)/.sieged: $(VENV)/.tested
+	@scripts/extras load
 	@touch $@
 
 # Bounds checks, asserts and AddressSanitizer in every compiled module, in a tree and environment of its own.
@@ -81,9 +85,17 @@ slow: $(VENV)/.tested
 soak: $(VENV)/.tested
 	$(PY) -m loadtests.soak $(SOAK)
 
-load: $(VENV)/.tested
-	$(PY) -m loadtests.idle $(LOAD)
+idle: $(VENV)/.tested
+	$(PY) -m loadtests.idle $(IDLE)
+
+# make load PEER=envoy besieges Envoy in Modelward's place
+PEER ?= modelward
+load: $(VENV)/.sieged
+	$(PY) -m loadtests.siege --peer $(PEER) $(LOAD)
+
+overload: $(VENV)/.sieged
+	$(PY) -m loadtests.siege.overload $(OVERLOAD)
 
 clean:
-	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted
+	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged
 	find native -maxdepth 1 -name '*.c' -delete

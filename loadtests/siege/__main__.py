@@ -25,7 +25,7 @@ from loadtests.race.contestant import Absent
 from loadtests.siege import figures, plan, report
 from loadtests.siege.figures import Call, Memory, Span
 from loadtests.siege.peers import PEERS, RATE, Peer
-from loadtests.siege.plan import PHASES, Attacker, Phase
+from loadtests.siege.plan import PHASES, Phase
 from loadtests.siege.tenants import Keys
 from loadtests.tools import client, machine, results
 from loadtests.tools.process import Process, free_ports, started
@@ -69,22 +69,16 @@ class Siege:
         """Lets the phase's attackers at it for so long. Raises Ended if the peer falls."""
         begun = time.time()
         end = begun + seconds
-        busy = {a: self.begin(a.command(self.port, max(1, seconds - RESPITE_SECONDS))) for a in phase.attackers}
+        busy = [self.begin(a.command(self.port, max(1, seconds - RESPITE_SECONDS))) for a in phase.attackers]
         try:
             while time.time() < end:
                 self.process.check(min(0.2, max(0.0, end - time.time())))
-                self._again(busy)
         finally:
-            for attacker in busy.values():
+            for attacker in busy:
                 attacker.terminate()
-            for attacker in busy.values():
+            for attacker in busy:
                 attacker.wait()
         return Span(phase.name, begun, time.time())
-
-    def _again(self, busy: dict[Attacker, subprocess.Popen[bytes]]) -> None:
-        for attacker, process in busy.items():
-            if attacker.raw and process.poll() is not None:
-                busy[attacker] = self.begin(attacker.command(self.port, 0))
 
     @contextmanager
     def watched(self) -> Iterator[None]:

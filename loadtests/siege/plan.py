@@ -16,11 +16,12 @@ class Attacker:
 
     name: str
     arguments: tuple[str, ...]
-    raw: bool = False  # of loadtests.attack: ends when it has done its work, is begun again until the phase is over
+    raw: bool = False  # of loadtests.attack
 
     def command(self, port: int, seconds: int) -> list[str]:
         if self.raw:
-            return [sys.executable, "-m", "loadtests.attack", *self.arguments, "--target", f"127.0.0.1:{port}"]
+            target = ["--target", f"127.0.0.1:{port}", "--for", str(seconds)]
+            return [sys.executable, "-m", "loadtests.attack", *self.arguments, *target]
         return locust(port, seconds, self.arguments)
 
 
@@ -59,13 +60,13 @@ PHASES = (
     Phase("dear model", 3, (DEAR,)),
     Phase("bad inputs", 2, (BAD,)),
     Phase("keys rotated", 2, (ROTATION,)),
-    Phase("slow clients", 2, (SLOW, raw("slowloris"))),
+    Phase("slow clients", 2, (SLOW, raw("slow-body"))),
     Phase("streams reset", 2, (raw("rapid-reset"),)),
-    Phase("frames without end", 2, (raw("settings-flood"), raw("ping-flood"))),
-    Phase("headers without end", 2, (raw("continuation"), raw("hpack-bomb"))),
-    Phase("windows never opened", 2, (raw("zero-window"),)),
+    Phase("frames without end", 2, (raw("flood-settings"), raw("flood-ping"))),
+    Phase("headers without end", 2, (raw("continuation-full"), raw("hpack-bomb"))),
+    Phase("windows never opened", 2, (raw("window-shut"),)),
     Phase("connections", 2, (raw("churn"),)),
-    Phase("all at once", 4, (FLOOD, DEAR, BAD, ROTATION, raw("rapid-reset"), raw("slowloris"))),
+    Phase("all at once", 4, (FLOOD, DEAR, BAD, ROTATION, raw("rapid-reset"), raw("slow-body"))),
     Phase(CALM_AGAIN, 3),
 )
 
