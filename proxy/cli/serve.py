@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from proxy.cli.output import console, print_problems
@@ -16,6 +17,7 @@ from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.server.supervisor import Supervisor
+from proxy.server.watch import watch
 
 # models, logs, the HTTP listener's connections, the loop's own
 FILES_BESIDE = 256
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         config = from_arguments(arguments)
         raise_file_limit(config.limits.connections.total)
-        asyncio.run(serve(config, arguments.log_level, partial(from_arguments, arguments)))
+        asyncio.run(serve(config, arguments.log_level, partial(from_arguments, arguments), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
@@ -55,10 +57,11 @@ def raise_file_limit(connections: int) -> None:
         logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
-async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> None:
+async def serve(config: Config, log_level: str, load: Callable[[], Config], file: Path | None = None) -> None:
     """Serves until a signal, then drains; a second signal ends at once.
 
-    SIGHUP serves what `load` gives then; SIGUSR2 replaces the workers, one by one.
+    SIGHUP, or a change of what is watched, serves what `load` gives then; SIGUSR2 replaces the workers, one by one.
+    file: that the configuration is read from.
     """
     signalled = asyncio.Event()
     asked: list[asyncio.Task[None]] = []
@@ -70,11 +73,20 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> N
         supervisor = Supervisor(config, log_level, lambda what: status.update(f"loading {what}"))
         loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(supervisor.restart())))
         loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(supervisor.reload(load))))
+        started = asyncio.Event()
+
+        async def follow() -> None:
+            await started.wait()  # what changes while the first workers load is served when they are ready
+            await supervisor.reload(load)
+
+        if config.watch:
+            asked.append(loop.create_task(watch(file, config.repository, follow)))
         try:
             starting = loop.create_task(supervisor.start())
             await _first(starting, signalled.wait())
             if starting.done():
                 await starting
+                started.set()
         except BaseException:
             await supervisor.stop()
             raise
@@ -85,6 +97,8 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config]) -> N
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())
     finally:
+        for task in asked:
+            task.cancel()
         await supervisor.stop()
 
 

@@ -318,6 +318,8 @@ class Config(Section):
     """Processes of the data plane, with one listener, one set of limits and of figures; auto: one per core."""
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
+    watch: bool = True
+    """Serve what the configuration file and the repository hold now, whenever they change; else on SIGHUP only."""
     upstreams: Upstreams = ()
     """Servers whose every model is served through, besides the repository's."""
     upstream_tls: UpstreamTls | None = None

@@ -83,10 +83,10 @@ class Reply:
 class H2Client:
     """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once.
 
-    source: the address to come from.
+    source: the address to come from. patient: goes on reading behind a GOAWAY without error, as h2 by itself does not.
     """
 
-    def __init__(self, address: str, *, window: int | None = None, source: str = "") -> None:
+    def __init__(self, address: str, *, window: int | None = None, source: str = "", patient: bool = False) -> None:
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
         config = h2.config.H2Configuration(
@@ -102,6 +102,8 @@ class H2Client:
                 client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
             )
         self.acknowledge = window is None
+        self.patient = patient
+        self._unread = b""
         self.replies: dict[int, Reply] = {}
         self.events: list[h2.events.Event] = []
         self.closed = False
@@ -158,9 +160,19 @@ class H2Client:
         if not data:
             self.closed = True
             return
-        for event in self.h2.receive_data(data):
-            self._take(event)
+        for piece in self._frames(data) if self.patient else (data,):
+            for event in self.h2.receive_data(piece):
+                self._take(event)
+                if self.patient and isinstance(event, h2.events.ConnectionTerminated) and event.error_code == 0:
+                    self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         self.flush()
+
+    def _frames(self, data: bytes) -> Iterable[bytes]:
+        """One whole frame after the other."""
+        self._unread += data
+        while len(self._unread) >= 9 and len(self._unread) >= (size := 9 + int.from_bytes(self._unread[:3], "big")):
+            frame, self._unread = self._unread[:size], self._unread[size:]
+            yield frame
 
     def _take(self, event: h2.events.Event) -> None:
         self.events.append(event)

@@ -257,7 +257,7 @@ def test_what_needs_a_restart_is_said_and_stays(tmp_path: Path) -> None:
 
 def test_sighup_reloads_every_worker_of_a_real_server(tmp_path: Path) -> None:
     root = repository(tmp_path / "models", {"add": add_one()})
-    with serve_process(root, "--set", "workers=2") as server:
+    with serve_process(root, "--set", "workers=2", "--set", "watch=false") as server:
         with under_load(server, infer_add) as clients:
             for version in (2, 3):
                 put(root, "add", version, identity())

@@ -160,7 +160,7 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
             running.process.send_signal(signal.SIGUSR2)
             fresh = 0
             while running.metric("modelward_worker_restarts_total", reason="asked") < 2 or fresh < 200:
-                with H2Client(running.grpc) as client:
+                with H2Client(running.grpc, patient=True) as client:
                     assert client.call(framed(ROW.SerializeToString())).code == 0
                 fresh += 1
             wait_until(lambda: not set(before) & set(running.workers()), "the old workers to end", 25)

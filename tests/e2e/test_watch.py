@@ -1,0 +1,76 @@
+"""What is served follows the files: new versions, an edited configuration, another repository in its place."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.messages import Stub, request
+from tests.e2e.test_upstreams import ROW
+from tests.models import add_one, identity, repository
+from tests.support import ServerProcess, serve_process, wait_until
+
+
+def version_of(server: ServerProcess) -> str:
+    with Stub(server.grpc) as stub:
+        return str(stub.infer(request("add", {"x": ROW})).model_version)
+
+
+def put(root: Path, version: int, model: bytes) -> None:
+    """As a deployment does: written elsewhere, then moved into place."""
+    beside = root.parent / "incoming"
+    beside.mkdir()
+    (beside / "model.onnx").write_bytes(model)
+    os.replace(beside, root / "add" / str(version))
+
+
+def test_a_new_version_is_served_without_being_asked_for(tmp_path: Path) -> None:
+    root = repository(tmp_path / "models", {"add": add_one()})
+    with serve_process(root) as server:
+        put(root, 2, identity())
+        wait_until(lambda: version_of(server) == "2", "the new version", 20)
+        shutil.rmtree(root / "add" / "2")
+        wait_until(lambda: version_of(server) == "1", "the old version", 20)
+
+
+def test_a_version_that_is_half_written_takes_nothing_down_and_is_served_once_it_is_whole(tmp_path: Path) -> None:
+    root = repository(tmp_path / "models", {"add": add_one()})
+    model = identity()
+    with serve_process(root) as server:
+        (root / "add" / "2").mkdir()
+        (root / "add" / "2" / "model.onnx").write_bytes(model[: len(model) // 2])
+        wait_until(lambda: server.metric("modelward_reloads_total", result="refused") >= 1, "the refusal", 20)
+        assert version_of(server) == "1"
+        (root / "add" / "2" / "model.onnx").write_bytes(model)
+        wait_until(lambda: version_of(server) == "2", "the whole file", 20)
+
+
+def test_a_repository_that_is_a_link_may_be_turned_to_another(tmp_path: Path) -> None:
+    first = repository(tmp_path / "first", {"add": add_one()})
+    second = repository(tmp_path / "second", {"add": identity()})
+    (second / "add" / "1").rename(second / "add" / "7")
+    link, beside = tmp_path / "models", tmp_path / "next"
+    link.symlink_to(first)
+    with serve_process(link) as server:
+        beside.symlink_to(second)
+        os.replace(beside, link)
+        wait_until(lambda: version_of(server) == "7", "the other repository", 20)
+
+
+@pytest.mark.parametrize("how", ["written in place", "renamed over"])
+def test_an_edited_configuration_is_followed(tmp_path: Path, how: str) -> None:
+    root = repository(tmp_path / "models", {"add": add_one()})
+    (root / "add" / "2").mkdir()
+    (root / "add" / "2" / "model.onnx").write_bytes(identity())
+    file = tmp_path / "modelward.yaml"
+    file.write_text(yaml.safe_dump({"repository": str(root)}))
+    with serve_process("--config", file) as server:
+        text = yaml.safe_dump({"repository": str(root), "limits": {"peer": {"rate": "1/h", "burst": 1}}})
+        if how == "written in place":
+            file.write_text(text)
+        else:
+            (tmp_path / "edited").write_text(text)
+            os.replace(tmp_path / "edited", file)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the new limit", 20)
