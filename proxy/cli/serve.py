@@ -81,6 +81,7 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config], file
 
         if config.watch:
             asked.append(loop.create_task(watch(file, config.repository, follow)))
+            asked[-1].add_done_callback(_told)
         try:
             starting = loop.create_task(supervisor.start())
             await _first(starting, signalled.wait())
@@ -100,6 +101,12 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config], file
         for task in asked:
             task.cancel()
         await supervisor.stop()
+
+
+def _told(watching: asyncio.Task[None]) -> None:
+    """Nobody waits for the watch: should it fail, this is where it shows."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        logging.error("files are no longer watched, only SIGHUP reloads: %s", error, exc_info=error)
 
 
 async def _first(*work: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:

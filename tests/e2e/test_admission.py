@@ -19,6 +19,7 @@ from loadtests.tools import client
 from proxy.config.schema import Config
 from proxy.server.embedded import in_thread
 from proxy.server.protocol import INFERENCE_SERVICE, message_class
+from tests.support import wait_until
 
 MODEL = "m"
 
@@ -92,13 +93,6 @@ def message(name: str, priority: int = 0) -> bytes:
     return encoded
 
 
-def eventually(true: Any, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.005)
-
-
 class Caller:
     def __init__(self, port: int) -> None:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
@@ -116,7 +110,7 @@ def backend() -> Backend:
 def test_no_more_than_its_places_reach_the_backend_and_all_are_answered(backend: Backend) -> None:
     with guarded(backend, admission={"concurrency": 3}) as port:
         calls = [Caller(port).begin(str(i)) for i in range(20)]
-        eventually(lambda: backend.now == 3)
+        wait_until(lambda: backend.now == 3, "the backend to have them")
         backend.gate.set()
         assert [len(call.result()) > 0 for call in calls] == [True] * 20
     assert backend.most == 3
@@ -126,7 +120,7 @@ def test_a_higher_priority_goes_first_and_equals_in_turn(backend: Backend) -> No
     with guarded(backend, admission={"concurrency": 1}) as port:
         caller = Caller(port)
         first = caller.begin("first")
-        eventually(lambda: backend.now == 1)
+        wait_until(lambda: backend.now == 1, "the backend to have them")
         names = ["low", "ordinary", "high"]
         calls = []
         for name, priority in zip(names, (9, 0, 1), strict=True):
@@ -143,7 +137,7 @@ def test_a_full_queue_refuses_at_once_and_says_not_to_come_back(backend: Backend
     with guarded(backend, admission={"concurrency": 1, "queue": 2}) as port:
         caller = Caller(port)
         calls = [caller.begin("0")]
-        eventually(lambda: backend.now == 1)
+        wait_until(lambda: backend.now == 1, "the backend to have them")
         calls += [caller.begin(str(i)) for i in (1, 2)]
         with pytest.raises(grpc.RpcError) as refused:
             caller.begin("3").result()
@@ -169,7 +163,7 @@ def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
             call.result()
         backend.gate.clear()
         calls = [caller.begin(str(i)) for i in range(12)]
-        eventually(lambda: backend.now == 1)
+        wait_until(lambda: backend.now == 1, "the backend to have them")
         before = time.monotonic()
         with pytest.raises(grpc.RpcError) as refused:
             caller.begin("hopeless", timeout=0.3).result()
@@ -187,7 +181,7 @@ def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend)
     with guarded(backend, admission={"concurrency": 1, "queue": 0}, fallback=[rung]) as port:
         caller = Caller(port)
         first = caller.begin("first")
-        eventually(lambda: backend.now == 1)
+        wait_until(lambda: backend.now == 1, "the backend to have them")
         answer: Any = message_class("inference.ModelInferResponse").FromString(caller.begin("second").result())
         assert answer.parameters["modelward_fallback"].string_param == "overload"
         backend.gate.set()
@@ -198,7 +192,7 @@ def test_who_waits_and_goes_away_leaves_the_queue(backend: Backend) -> None:
     with guarded(backend, admission={"concurrency": 1, "queue": 1}) as port:
         caller = Caller(port)
         first = caller.begin("first")
-        eventually(lambda: backend.now == 1)
+        wait_until(lambda: backend.now == 1, "the backend to have them")
         gone = caller.begin("gone")
         assert gone.cancel()
         second = caller.begin("second")
@@ -215,11 +209,11 @@ def test_places_of_who_was_cancelled_with_the_backend_are_given_on(backend: Back
     with guarded(backend, admission={"concurrency": 2}) as port:
         caller = Caller(port)
         stuck = [caller.begin(f"stuck{i}") for i in range(2)]
-        eventually(lambda: backend.now == 2)
+        wait_until(lambda: backend.now == 2, "the backend to have them")
         patient = caller.begin("patient")
         for call in stuck:
             call.cancel()
-        eventually(lambda: "patient" in backend.ids)
+        wait_until(lambda: "patient" in backend.ids, "the backend to have them")
         backend.gate.set()
         patient.result()
 
@@ -227,6 +221,6 @@ def test_places_of_who_was_cancelled_with_the_backend_are_given_on(backend: Back
 def test_off_lets_all_through(backend: Backend) -> None:
     with guarded(backend, admission={"concurrency": "off"}) as port:
         calls = [Caller(port).begin(str(i)) for i in range(10)]
-        eventually(lambda: backend.now == 10)
+        wait_until(lambda: backend.now == 10, "the backend to have them")
         backend.gate.set()
         assert Counter(len(call.result()) > 0 for call in calls) == {True: 10}
