@@ -24,7 +24,7 @@ from loadtests.hop import proxies
 from loadtests.race.contestant import Absent
 from loadtests.siege import figures, plan, report
 from loadtests.siege.figures import Call, Memory, Span
-from loadtests.siege.peers import PEERS, RATE, Peer
+from loadtests.siege.peers import PEERS, Peer
 from loadtests.siege.plan import PHASES, Phase
 from loadtests.siege.tenants import Keys
 from loadtests.tools import client, machine, results
@@ -99,11 +99,11 @@ class Siege:
 
 
 @contextmanager
-def besieged(peer: Peer, folder: Path, rate: int = RATE) -> Iterator[Siege]:
+def besieged(peer: Peer, folder: Path, limited: bool = True) -> Iterator[Siege]:
     """The model server and the peer in front of it, ready. Raises Absent."""
     behind, port = free_ports(2)
     with ExitStack() as stack:
-        start, keys = peer.prepare(folder, behind, rate)
+        start, keys = peer.prepare(folder, behind, limited)
         stack.enter_context(started("model server", [sys.executable, "-m", "loadtests.siege.backend", str(behind)]))
         process = stack.enter_context(start(port))
         client.wait_until_answered(port, b"", process)

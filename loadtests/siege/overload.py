@@ -24,7 +24,6 @@ from loadtests.tools.h2load import Load, Shape
 from loadtests.tools.results import Bar, table
 
 TIMES = 10
-UNLIMITED = 1_000_000
 DEADLINE = "grpc-timeout: 500m"
 FITTING, FLOODING = Shape(8, 2), Shape(16, 100)
 KEPT = 95.0
@@ -56,7 +55,7 @@ def measure(peer: Peer, seconds: float) -> Goodput:
     message = client.request("light", {"x": np.ones((1, FEATURES), np.float32)}).SerializeToString()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-overload-")))
-        siege = stack.enter_context(besieged(peer, folder, UNLIMITED))
+        siege = stack.enter_context(besieged(peer, folder, limited=False))
         body = folder / "body"
         body.write_bytes(client.framed(message))
         bearer = f"Bearer {siege.keys.honest[0]}"

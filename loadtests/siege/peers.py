@@ -19,18 +19,22 @@ from loadtests.tools.process import Process, started
 Start = Callable[[int], AbstractContextManager[Process]]
 
 RATE = 200  # requests per second of one identity; the honest send 50 at most; the burst is half a second's worth
+UNLIMITED = 1_000_000
+# Of the one server's second per second, what each of five tenants may have: a quarter. Honest ones need an eighth, 25
+# requests of 5 ms. At once: two dear requests, which leaves half of the server's slots to the others.
+BUDGET = {"time": "250ms/s", "burst": "200ms"}
 
 
 @dataclass(frozen=True)
 class Peer:
-    """prepare(folder, port of the backend, rate) makes what it needs and tells the tenants' keys; it may raise Absent.
+    """prepare(folder, backend's port, limited) makes what it needs and tells the tenants' keys; it may raise Absent.
 
-    rate: requests per second of one identity.
+    limited: whether there is a limit of each identity.
     """
 
     name: str
     about: str
-    prepare: Callable[[Path, int, int], tuple[Start, Keys]]
+    prepare: Callable[[Path, int, bool], tuple[Start, Keys]]
 
 
 # https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge, with a limit per key and a circuit
@@ -147,13 +151,13 @@ backend upstream
 """
 
 
-def modelward(folder: Path, upstream: int, rate: int) -> tuple[Start, Keys]:
+def modelward(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     keys_file = folder / "keys"
     made = {name: _token(keys_file, name) for name in (*tenants.HONEST, tenants.GREEDY)}
     model = {"upstreams": [f"127.0.0.1:{upstream}"]}
     settings: Mapping[str, Any] = {
         "access": {"keys": str(keys_file), "rules": [{"identity": "*", "models": ["*"]}]},
-        "limits": {"identity": {"rate": f"{rate}/s", "burst": rate // 2}},
+        "limits": {"identity": BUDGET} if limited else {},
         "models": {"light": model, "dear": model},
     }
     keys = Keys([made[name] for name in tenants.HONEST], made[tenants.GREEDY])
@@ -165,8 +169,9 @@ def _token(file: Path, name: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
-def envoy(folder: Path, upstream: int, rate: int) -> tuple[Start, Keys]:
+def envoy(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     binary, config = installed_envoy(), folder / "envoy.yaml"
+    rate = RATE if limited else UNLIMITED
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "--config-path", str(config)]
 
     def start(port: int) -> AbstractContextManager[Process]:
@@ -184,8 +189,9 @@ def envoy(folder: Path, upstream: int, rate: int) -> tuple[Start, Keys]:
     return start, tenants.keys()
 
 
-def haproxy(folder: Path, upstream: int, rate: int) -> tuple[Start, Keys]:
+def haproxy(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     binary, config = system("haproxy"), folder / "haproxy.cfg"
+    rate = RATE if limited else UNLIMITED
 
     def start(port: int) -> AbstractContextManager[Process]:
         config.write_text(HAPROXY.format(port=port, upstream=upstream, rate=rate))
@@ -195,7 +201,7 @@ def haproxy(folder: Path, upstream: int, rate: int) -> tuple[Start, Keys]:
 
 
 PEERS = {
-    "modelward": Peer("Modelward", "API keys, a limit per identity; everything else as it ships", modelward),
+    "modelward": Peer("Modelward", "API keys, a budget of backend time per identity; else as it ships", modelward),
     "envoy": Peer(f"Envoy ({ENVOY_WHEEL})", "edge profile, local_ratelimit per key, circuit breaker", envoy),
     "haproxy": Peer("HAProxy", "stick table per key, timeouts, HTTP/2 limits, maxconn and a queue per server", haproxy),
 }
