@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import signal
 import sys
 import tempfile
-import threading
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,11 +19,11 @@ import grpc
 import h2.config
 import h2.connection
 import h2.events
-import yaml
 
 from loadtests.tools import client, h2load, machine, models, results
-from loadtests.tools.process import Process, free_ports, started, tree
 from loadtests.tools.results import Bar, table
+from loadtests.tools.server import Server, serving
+from tests.models import repository
 
 WORKERS = 2
 CLIENTS = 8
@@ -62,45 +59,11 @@ class Outcome:
         return 100 * self.answered / max(self.answered + self.failed.total(), 1)
 
 
-class Server:
-    """A supervisor and its workers, as a process of its own."""
-
-    def __init__(self, process: Process, grpc: int, http: int) -> None:
-        self.process = process
-        self.grpc = grpc
-        self.http = http
-
-    def workers(self) -> list[int]:
-        return tree(self.process.pid)[1:]
-
-    def page(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as response:
-            text: str = response.read().decode()
-            return text
-
-    def counted(self, name: str, label: str = "") -> float:
-        """The sum of all samples of a metric, or of those with a label."""
-        samples: list[str] = re.findall(rf"^{name}\{{[^}}]*{label}[^}}]*\}} (\S+)$", self.page("/metrics"), re.M)
-        return sum(map(float, samples))
-
-
 @contextmanager
-def serving(settings: dict[str, Any]) -> Iterator[Server]:
+def small(settings: dict[str, Any]) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
-        version = Path(folder) / "models" / models.MLP / "1"
-        version.mkdir(parents=True)
-        (version / "model.onnx").write_bytes(models.mlp())
-        port, http = free_ports(2)
-        config = Path(folder) / "config.yaml"
-        listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}"}
-        repository = str(Path(folder) / "models")
-        config.write_text(yaml.safe_dump({"listen": listen, "repository": repository, "workers": WORKERS, **settings}))
-        command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
-        with started("modelward", command) as process:
-            client.wait_until_answered(port, message(), process)
-            server = Server(process, port, http)
-            while not re.search(rf"^modelward_workers {WORKERS}$", server.page("/metrics"), re.M):
-                process.check(0.1)
+        root = repository(Path(folder) / "models", {models.MLP: models.mlp()})
+        with serving(Path(folder), {"repository": str(root), **settings}, WORKERS) as server:
             yield server
 
 
@@ -180,7 +143,7 @@ async def fresh(port: int, sent: bytes) -> str:
 async def killed(kills: int, said: Callable[[str], None]) -> Outcome:
     """A worker is killed every second, another one each time."""
     outcome, last = Outcome(), 0.0
-    with serving({}) as server:
+    with small({}) as server:
         async with load(server.grpc, outcome, RETRYING):
             for i in range(kills):
                 await asyncio.sleep(KILL_EVERY_SECONDS)
@@ -197,7 +160,7 @@ async def killed(kills: int, said: Callable[[str], None]) -> Outcome:
 async def restarted(restarts: int, connections: int, said: Callable[[str], None]) -> tuple[Outcome, Outcome]:
     """All workers are replaced again and again while old clients go on and new ones come."""
     old, new, sent = Outcome(), Outcome(), fresh_request()
-    with serving({"limits": {"connections": {"rate_per_peer": "100000/s"}}}) as server:
+    with small({"limits": {"connections": {"rate_per_peer": "100000/s"}}}) as server:
         done = 0
 
         async def restart() -> None:
@@ -226,10 +189,9 @@ async def restarted(restarts: int, connections: int, said: Callable[[str], None]
 def limited(shape: h2load.Shape) -> float:
     """Requests per second beyond the burst that a limit of the whole server let through."""
     limit = {"rate": f"{LIMIT}/s", "burst": LIMIT_BURST}
-    with serving({"limits": {"total": limit}}) as server, tempfile.TemporaryDirectory() as folder:
+    with small({"limits": {"total": limit}}) as server, tempfile.TemporaryDirectory() as folder:
         body = Path(folder) / "body"
         body.write_bytes(client.framed(message()))
-        threading.Event().wait(2 * LIMIT_BURST / LIMIT)  # what waiting for the server has used of the burst
         before = server.counted("modelward_requests_total", 'code="OK"')
         load = h2load.offered(server.grpc, body, shape, (), per_second=OFFERED, seconds=LIMIT_SECONDS)
         passed = server.counted("modelward_requests_total", 'code="OK"') - before

@@ -46,6 +46,18 @@ def mlp() -> bytes:
     return encoded
 
 
+def tiled(columns: int) -> bytes:
+    """x FP32 [batch, 4] -> y FP32 [batch, columns], x again and again: an answer much larger than its request."""
+    repeats = numpy_helper.from_array(np.array([1, columns // 4], np.int64), "repeats")
+    encoded: bytes = model(
+        [helper.make_node("Tile", ["x", "repeats"], ["y"])],
+        [tensor("x", TensorProto.FLOAT, [BATCH, 4])],
+        [tensor("y", TensorProto.FLOAT, [BATCH, columns])],
+        [repeats],
+    ).SerializeToString()
+    return encoded
+
+
 def training_rows() -> Floats:
     """Ordinary rows of the MLP, correlated as measurements are."""
     rng = np.random.default_rng(1)

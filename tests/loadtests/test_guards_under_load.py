@@ -3,11 +3,11 @@
 import asyncio
 import os
 
+import numpy as np
 import pytest
 
-from loadtests import idle, slow, soak, traffic
-from loadtests.soak import Checkpoint
-from loadtests.tools import h2load
+from loadtests import callers, idle, slow, soak, traffic
+from loadtests.soak import Sample
 
 sanitized = pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer changes what memory and time are needed"
@@ -30,24 +30,31 @@ def test_idle_connections_are_opened_handshaken_and_served() -> None:
     assert growth.answered_kib < 32
 
 
-@pytest.mark.skipif(not h2load.installed(), reason=h2load.ABSENT)
-def test_a_short_soak_sends_every_kind_and_every_answer_is_as_it_should_be() -> None:
-    sent: dict[str, int] = {}
-
-    def count(kind: str, requests: int) -> None:
-        sent[kind] = sent.get(kind, 0) + requests
-
-    checkpoints = soak.soak(5_000, count, cycles=2)
-    assert set(sent) == {kind.name for kind in traffic.kinds()} | {talk.name for talk in traffic.TALKS}
-    assert checkpoints[-1].requests == sum(sent.values())
-    assert all(checkpoint.resident_bytes > 0 for checkpoint in checkpoints)
+@sanitized
+def test_a_short_soak_gives_up_half_of_its_calls_and_leaves_nothing_over() -> None:
+    outcome = soak.soak(seconds=5.0, per_second=500.0)
+    assert outcome.tally.wrong.total() == 0, outcome.tally.wrong
+    assert set(outcome.tally.given_up) >= set(callers.MOMENTS)
+    assert outcome.tally.given_up.total() >= 0.4 * outcome.tally.calls > 500
+    assert outcome.before is not None and outcome.after is not None
+    assert outcome.after.inflight == 0
+    assert outcome.after.descriptors <= outcome.before.descriptors
+    assert all(sample.server > 0 and sample.upstreams > 0 for sample in outcome.samples)
 
 
 def test_the_shares_of_the_soak_are_the_whole() -> None:
-    shares = [kind.share for kind in traffic.kinds()] + [talk.share for talk in traffic.TALKS]
-    assert sum(shares) == pytest.approx(1.0)
+    assert sum(kind.share for kind in traffic.kinds()) == pytest.approx(1.0)
 
 
-def test_growth_is_counted_from_when_the_server_has_settled() -> None:
-    sizes = [50, 80, 90, 95, 100] + [101] * (soak.CYCLES - 6) + [104]
-    assert soak.growth_percent([Checkpoint(i, size) for i, size in enumerate(sizes)]) == pytest.approx(4.0)
+def test_growth_is_judged_from_when_the_server_has_settled() -> None:
+    settled = soak.settled([50.0, 80, 90, 95, 99, *np.linspace(100, 104, 25)])
+    assert settled[0] == 100
+    assert soak.growth_percent(settled) == pytest.approx(4.0)
+    assert soak.range_percent(settled) == pytest.approx(4.0)
+
+
+def test_a_median_of_the_soak_does_not_see_one_spike() -> None:
+    sizes = [100] * 300
+    sizes[150] = 900
+    samples = [Sample(float(i), i, size, size) for i, size in enumerate(sizes)]
+    assert soak.range_percent(soak.medians(samples, lambda sample: sample.server)) == 0

@@ -1,5 +1,8 @@
 """ONNX Runtime's own opinion of a model, asked before serving."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,15 @@ def test_a_graph_that_contradicts_its_declared_outputs_is_told(tmp_path: Path) -
         [models.tensor("y", TensorProto.FLOAT, ["batch"])],
     )
     assert probe(artifact(tmp_path, lying.SerializeToString())) != []
+
+
+def test_onnx_runtime_keeps_no_record_of_what_it_does() -> None:
+    # it opens a database of events for its makers, in the folder of the user who runs it, unless it is told not to
+    script = (
+        "import os; from proxy.models import probe; from tests.models import add_one;"
+        "import onnxruntime; session = onnxruntime.InferenceSession(add_one());"
+        "print([os.readlink(entry.path) for entry in os.scandir('/proc/self/fd') if os.path.exists(entry.path)])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert "onnxruntime.db" not in done.stdout
