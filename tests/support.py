@@ -6,13 +6,14 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,14 +126,23 @@ class ServerProcess(Server):
 
 
 @contextlib.contextmanager
-def serve_process(*arguments: str | Path, environment: dict[str, str] | None = None) -> Iterator[ServerProcess]:
-    """Starts `modelward serve ARGUMENTS` on free ports and waits for its READY table; ends it on leaving."""
-    command = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0", *map(str, arguments)]
+def serve_process(
+    *arguments: str | Path,
+    environment: dict[str, str] | None = None,
+    launcher: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
+) -> Iterator[ServerProcess]:
+    """Starts `modelward serve ARGUMENTS` on free ports and waits for its READY table; ends it on leaving.
+
+    launcher: a command that turns itself into the one that follows it. descriptors: that it inherits.
+    """
+    serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0", *map(str, arguments)]
     process = subprocess.Popen(
-        command,
+        [*launcher, *serve],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        pass_fds=descriptors,
         env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(environment or {})},
     )
     server = ServerProcess("", "", process)
@@ -163,3 +173,40 @@ def _addresses(server: ServerProcess) -> bool:
         elif found := _HTTP_LINE.match(line.strip()):
             server.http = found[1]
     return bool(server.grpc and server.http)
+
+
+class Manager:
+    """A service manager's end of NOTIFY_SOCKET. heard: the variables of each message, in the order they came."""
+
+    def __init__(self, address: str) -> None:
+        """address: as NOTIFY_SOCKET has it, a path or an abstract address."""
+        self.address = address
+        self.heard: list[dict[str, str]] = []
+        self._waited = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0"))
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def wait_for(self, variable: str) -> dict[str, str]:
+        """The first message with this variable after the one that was waited for last."""
+
+        def found() -> dict[str, str] | None:
+            for i, message in enumerate(self.heard[self._waited :], self._waited + 1):
+                if variable in message:
+                    self._waited = i
+                    return message
+            return None
+
+        message = wait_until(found, f"{variable} after {self.heard[: self._waited]}", START_SECONDS)
+        assert message is not None
+        return message
+
+    def close(self) -> None:
+        self._socket.sendto(b"", self.address.replace("@", "\0"))
+        self._thread.join()
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(4096):
+            self.heard.append(dict(line.split("=", 1) for line in message.decode().splitlines()))

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from proxy.cli.output import console, print_problems
 from proxy.cli.ready import print_ready
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
-from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
+from proxy.server.activation import inherited_sockets
+from proxy.server.notify import Notifier
 from proxy.server.supervisor import Supervisor
 from proxy.server.watch import watch
 
@@ -37,9 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
     try:
+        sockets, notifier = inherited_sockets(), Notifier()
         config = from_arguments(arguments)
         raise_file_limit(config.limits.connections.total)
-        asyncio.run(serve(config, arguments.log_level, partial(from_arguments, arguments), arguments.config))
+        load = partial(from_arguments, arguments)
+        asyncio.run(serve(Supervisor(config, arguments.log_level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
@@ -57,12 +60,13 @@ def raise_file_limit(connections: int) -> None:
         logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
-async def serve(config: Config, log_level: str, load: Callable[[], Config], file: Path | None = None) -> None:
+async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
     """Serves until a signal, then drains; a second signal ends at once.
 
-    SIGHUP, or a change of what is watched, serves what `load` gives then; SIGUSR2 replaces the workers, one by one.
+    SIGHUP, or a change of what is watched, reloads; SIGUSR2 replaces the workers, one by one.
     file: that the configuration is read from.
     """
+    config = supervisor.config
     signalled = asyncio.Event()
     asked: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
@@ -70,20 +74,19 @@ async def serve(config: Config, log_level: str, load: Callable[[], Config], file
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
     with out.status("loading models") as status:
-        supervisor = Supervisor(config, log_level, lambda what: status.update(f"loading {what}"))
         loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(supervisor.restart())))
-        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(supervisor.reload(load))))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(supervisor.reload())))
         started = asyncio.Event()
 
         async def follow() -> None:
             await started.wait()  # what changes while the first workers load is served when they are ready
-            await supervisor.reload(load)
+            await supervisor.reload()
 
         if config.watch:
             asked.append(loop.create_task(watch(file, config.repository, follow)))
             asked[-1].add_done_callback(_told)
         try:
-            starting = loop.create_task(supervisor.start())
+            starting = loop.create_task(supervisor.start(lambda what: status.update(f"loading {what}")))
             await _first(starting, signalled.wait())
             if starting.done():
                 await starting

@@ -41,10 +41,10 @@ class BoundSocket:
 
 
 class InheritedSocket:
-    """Bound, and perhaps listened on, by a supervisor, which also owns the file of a Unix socket."""
+    """Bound, and perhaps listened on, by whoever started this process, which also owns the file of a Unix socket."""
 
-    def __init__(self, descriptor: int, address: Address) -> None:
-        self.socket = socket.socket(fileno=descriptor)
+    def __init__(self, inherited: socket.socket, address: Address) -> None:
+        self.socket = inherited
         self.socket.setblocking(False)
         self.address = address
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,14 +43,20 @@ class AppState:
     exposition: Exposition
 
 
-async def start(address: Address, state: AppState) -> web.ServerRunner:
-    """Listens on the running loop until the runner's `cleanup`. Raises OSError where the address cannot be bound.
+async def start(address: Address, state: AppState, inherited: socket.socket | None = None) -> web.ServerRunner:
+    """Listens on the running loop until `stop`. Raises OSError where the address cannot be bound.
 
-    Port 0 lets the kernel choose: `bound_address` tells.
+    Port 0 lets the kernel choose: `bound_address` tells. inherited: listens already, and stands for the address.
     """
     runner = web.ServerRunner(_BoundedServer(_Endpoints(state).handle))
     await runner.setup()
-    site = web.UnixSite(runner, address.path) if address.is_unix else web.TCPSite(runner, address.host, address.port)
+    site: web.BaseSite
+    if inherited is not None:
+        site = web.SockSite(runner, inherited)
+    elif address.is_unix:
+        site = web.UnixSite(runner, address.path)
+    else:
+        site = web.TCPSite(runner, address.host, address.port)
     try:
         await site.start()
     except BaseException:
@@ -65,10 +72,10 @@ def bound_address(runner: web.ServerRunner) -> Address:
 
 
 async def stop(runner: web.ServerRunner) -> None:
-    """Closes the listener and its connections, and removes the Unix socket's file."""
-    address = bound_address(runner)
+    """Closes the listener and its connections, and removes the file of a Unix socket that `start` has bound."""
+    address, ours = bound_address(runner), not any(isinstance(site, web.SockSite) for site in runner.sites)
     await runner.cleanup()
-    if address.is_unix:
+    if address.is_unix and ours:
         Path(address.path).unlink(missing_ok=True)
 
 

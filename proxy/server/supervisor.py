@@ -14,8 +14,10 @@ from proxy.config.schema import Config
 from proxy.models.catalog import Catalog
 from proxy.problem import ProblemsFound
 from proxy.server import http
-from proxy.server.bind import BoundSocket, cannot_listen
+from proxy.server.activation import Sockets
+from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.crew import Crew
+from proxy.server.notify import Notifier
 from proxy.server.readiness import Readiness
 from proxy.server.report import Report
 from proxy.telemetry import pour
@@ -31,17 +33,24 @@ Progress = Callable[[str], None]
 class Supervisor:
     """Use `start`, wait for whatever is to end it, then `drain`; and `stop` in any case.
 
-    log_level: of the workers. progress: told what the first workers are busy with before they are ready.
+    log_level: of the workers. load: reads the configuration again. sockets: that listen already, in the place of those
+    that would be bound. notifier: to the service manager.
     """
 
-    def __init__(self, config: Config, log_level: str, progress: Progress = lambda what: None) -> None:
+    def __init__(
+        self, config: Config, log_level: str, load: Callable[[], Config], sockets: Sockets, notifier: Notifier
+    ) -> None:
         self.config = config
+        self._load = load
         self._listen = config.listen  # as it was asked for, before ports were chosen
         self.readiness = Readiness("loading models")
         self._log_level = log_level
-        self._progress = progress
+        self._sockets = sockets
+        self._notifier = notifier
+        self._progress: Progress = lambda what: None
         self._started = self._ending = False
-        self._bound: BoundSocket | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._bound: BoundSocket | InheritedSocket | None = None
         self._http: web.ServerRunner | None = None
         self._crew: Crew | None = None
 
@@ -51,16 +60,22 @@ class Supervisor:
         assert self._crew is not None
         return self._crew.report
 
-    async def start(self) -> None:
-        """Binds and starts everything, and returns when every worker is ready. Raises ProblemsFound."""
+    async def start(self, progress: Progress) -> None:
+        """Binds and starts everything, and returns when every worker is ready. Raises ProblemsFound.
+
+        progress: told what the first workers are busy with before they are ready.
+        """
+        self._progress = progress
+        self._beating = asyncio.get_running_loop().create_task(self._notifier.beat())
         self._http = await self._start_http()
-        self._bound = BoundSocket(self.config.listen.grpc, self.config.listen.mode)
+        self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         addresses = {"grpc": self._bound.address, "http": http.bound_address(self._http)}
         listen = self.config.listen.model_copy(update=addresses)
         self.config = self.config.model_copy(update={"listen": listen})
         self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
         await self._crew.start()
         self._started = True
+        self._notifier.ready(self._words())
 
     async def restart(self) -> None:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log."""
@@ -76,20 +91,28 @@ class Supervisor:
         else:
             log.info("workers restarted")
 
-    async def reload(self, load: Callable[[], Config]) -> None:
-        """Serves what `load` gives, and the repository as it is now. Problems are logged, and change nothing."""
+    async def reload(self) -> None:
+        """Serves what configuration and repository hold now. Problems are logged, and change nothing."""
         if self._crew is None or not self._started:
             log.warning("not reloaded: still starting")
             return
+        self._notifier.reloading()
+        said = ""
         try:
-            wanted = await asyncio.get_running_loop().run_in_executor(None, load)
-            if wanted.listen == self._listen:
-                wanted = wanted.model_copy(update={"listen": self.config.listen})
-            await self._crew.reload(followed(self.config, wanted)[0])
+            await self._follow(self._crew)
         except ProblemsFound as found:
             for problem in found.problems:
                 log.error("not reloaded: %s", problem)
-            return
+            said = "; the last reload was refused, the log says why"
+        finally:
+            if not self._ending:
+                self._notifier.ready(self._words() + said)
+
+    async def _follow(self, crew: Crew) -> None:
+        wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        if wanted.listen == self._listen:
+            wanted = wanted.model_copy(update={"listen": self.config.listen})
+        await crew.reload(followed(self.config, wanted)[0])
         self.config, restart = followed(self.config, wanted)
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
@@ -97,6 +120,7 @@ class Supervisor:
     async def drain(self) -> None:
         """Readiness off; what is under way is finished, within 23 s."""
         self._end("draining")
+        self._notifier.stopping("draining")
         if self._crew is not None:
             await self._crew.drain()
 
@@ -109,6 +133,8 @@ class Supervisor:
             await http.stop(self._http)
         if self._bound is not None:
             self._bound.close()
+        if self._beating is not None:
+            self._beating.cancel()
 
     def snapshot(self) -> Snapshot:
         """All counters of all workers, whatever has become of them."""
@@ -123,9 +149,17 @@ class Supervisor:
         ready = self._crew.ready > 0
         if ready != self.readiness.ready and not self._ending:
             self.readiness.set(ready, "no worker is ready")
+        if self._started and not self._ending:
+            self._notifier.status(self._words())
+
+    def _words(self) -> str:
+        assert self._crew is not None
+        return f"{self._crew.ready} of {self.config.workers} workers ready"
 
     def _wait_for(self, what: str) -> None:
         self._progress(what)
+        if not self._started:
+            self._notifier.status(f"loading {what}")
         if not self.readiness.ready and not self._ending:
             self.readiness.set(False, what)
 
@@ -136,6 +170,7 @@ class Supervisor:
     async def _start_http(self) -> web.ServerRunner:
         state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot))
         try:
-            return await http.start(self.config.listen.http, state)
+            inherited = self._sockets.get("http")
+            return await http.start(self.config.listen.http, state, inherited.socket if inherited else None)
         except OSError as error:
             raise ProblemsFound([cannot_listen(self.config.listen.http, "listen.http", error)]) from error

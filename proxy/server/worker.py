@@ -46,7 +46,7 @@ class Worker:
         def progress(what: str) -> None:  # called in the thread that opens models
             loop.call_soon_threadsafe(self._channel.send, Loading(what))
 
-        inherited = Inherited(self._region, InheritedSocket(grpc, config.listen.grpc))
+        inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
         beating = loop.create_task(self._beat())
         try:
             async with running(config, progress, inherited) as application:
