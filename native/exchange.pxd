@@ -89,6 +89,7 @@ cdef struct Stream:
     uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
     uint64_t budget
     uint32_t peer_limit           # its own, or 0: native.limit.Payers
+    uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
     Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
     uint32_t caller_stamp         # the caller's when it was verified
     uint8_t credentials           # headers that hold one
@@ -162,6 +163,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     bint batch_pending            # a batch will run later in this tick and flush then
     bint draining
     bint keep_metadata            # some model is served by an upstream
+    mw_span sticky_header         # borrowed from the native.route.Directory; empty for none
     bint keep_credentials         # and it sees the `authorization` that was checked here
     void *access                  # borrowed: native.access.Access; NULL where nobody asks who calls
     mw_network *proxies           # owned: whose x-forwarded-for counts

@@ -1,12 +1,15 @@
 """What the headers of a request say: the method, its encoding and deadline, and what is kept for others."""
 from cpython.ref cimport Py_INCREF, PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
 from native.forwarded cimport read_forwarded
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
+
+cdef extern from "sticky.h" nogil:
+    uint64_t mw_sticky(const void *data, size_t size)
 
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
 cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -138,5 +141,7 @@ cdef int read_header(
     else:
         if s.conn.trusted and same(name, name_size, "x-forwarded-for", 15):
             read_forwarded(s, value, value_size)
+        if same(name, name_size, <const char *>s.conn.wire.sticky_header.data, s.conn.wire.sticky_header.size):
+            s.sticky = mw_sticky(value, value_size)
         return keep(s, name, name_size, value, value_size, keep_metadata)
     return 0

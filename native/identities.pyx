@@ -1,5 +1,5 @@
 """Callers by name, and what rules allow them: one slot each in a fixed table, one grant for all whom the same rules match."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
@@ -7,6 +7,9 @@ from native.identity cimport (
     PERMIT_INFER, PERMIT_METADATA, PERMIT_PASSTHROUGH, PERMIT_REPOSITORY, PERMIT_STATISTICS, PERMIT_STREAM, Identity)
 from native.limit cimport MW_LEVEL_IDENTITY, Limiter
 from native.route cimport Directory, Entry
+
+cdef extern from "sticky.h" nogil:
+    uint64_t mw_sticky(const void *data, size_t size)
 
 PERMITS = {
     "infer": PERMIT_INFER, "stream": PERMIT_STREAM, "metadata": PERMIT_METADATA, "statistics": PERMIT_STATISTICS,
@@ -99,6 +102,7 @@ cdef class Identities:
         # longer than any address, whose budgets are of the same level
         text = b"identity " + name.encode()
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
+        identity.sticky = mw_sticky(<const char *>text, len(text))
         identity.grant = &(<Granted>granted).grant
         self.share(number)
         identity.references = 0

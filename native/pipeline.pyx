@@ -4,9 +4,9 @@ wire (h2, stream, grpc) hands over headers and whole messages; each room passes 
 outcome.pyx says what becomes of it then.
 """
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from native.access cimport IDENTIFIED, Access, leave, on_credential
 from native.call cimport Call, call_begin, call_of
@@ -138,8 +138,12 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
         return True
     entry = server.directory.find(name)
     if entry != NULL:
-        ask(x, entry.versions[entry.count - 1])
+        ask(x, server.directory.choose(entry, sticky_of(x.stream)))
     return server.access is None or server.access.permit(x.stream, entry, infer_permit(x), v)
+
+
+cdef inline uint64_t sticky_of(const Stream *s) noexcept:
+    return s.sticky if s.sticky or s.caller == NULL else s.caller.sticky
 
 
 cdef inline uint8_t infer_permit(const Exchange *x) noexcept:
@@ -244,13 +248,15 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if entry == NULL:
         server.directory.unknown_model(name, now, v)
         return False
-    m = entry.versions[entry.count - 1]
     if version.size:
         m = server.directory.version(entry, version)
         if m == NULL:
             server.directory.unknown_version(entry, version, v)
             return False
-    ask(x, m)
+        ask(x, m)
+    elif x.asked == NULL or not is_named((<Model *>x.asked), name):
+        ask(x, server.directory.choose(entry, sticky_of(x.stream)))
+    m = <Model *>x.asked
     if x.payers.model != NULL:
         x.payers.model = &m.limit  # the same cell, and one that stays as long as the exchange
     if not hold(x, m, v):
@@ -259,6 +265,10 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if scanned_priority() and (x.stream.caller == NULL or x.stream.caller.priority == 0):
         x.priority = <uint8_t>min(scanned_priority(), LAST)
     return True
+
+
+cdef inline bint is_named(const Model *m, mw_span name) noexcept:
+    return m.name.size == name.size and memcmp(m.name.data, name.data, name.size) == 0
 
 
 cdef bint pass_undecoded(Exchange *x, mw_span message, Verdict *v) noexcept:
@@ -548,6 +558,8 @@ cdef class Server(State):
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards
         directory.suggested = self.directory.suggested
+        self.listener.wire.sticky_header = mw_span(
+            <const uint8_t *><const char *>directory.sticky_header, len(directory.sticky_header))
         self.directory = directory
         self.passthrough = passthrough
         self.limited = limiter.limiting

@@ -1,5 +1,5 @@
 # Which model answers: names and versions.
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.model cimport Model
 from native.tensor cimport mw_span
@@ -7,17 +7,25 @@ from native.verdict cimport Verdict
 
 cdef struct Entry:                # a model's name and its versions
     mw_span name                  # borrowed from the first version
-    Model **versions              # owned array, ascending; the last answers where no version is asked for
+    Model **versions              # owned array, ascending
     uint32_t count
+    uint32_t *weight              # owned: of each version, where no version is asked for; sum at least 1
+    uint32_t total                # their sum
+    uint64_t salt                 # hash of the name
+    uint32_t primary              # the version of most weight, of several the newest
     uint32_t number               # of the name in native.access.Access
 
 cdef class Directory:
     cdef Entry *entries           # owned; sorted by name
     cdef uint32_t count
     cdef readonly list served     # Served objects that the entries point into
+    cdef bytes sticky_header
     cdef public object explain
     cdef int64_t suggested        # when it was last called
+    cdef uint64_t requests        # without a key
     cdef Entry *find(self, mw_span name) noexcept
+    # Where no version is asked for. sticky: the caller's key, 0 for none: then every request is one by itself.
+    cdef Model *choose(self, const Entry *entry, uint64_t sticky) noexcept
     cdef Model *version(self, Entry *entry, mw_span version) noexcept
     # The verdicts of names that are not there.
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept

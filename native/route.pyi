@@ -4,6 +4,11 @@ from native.served import Served
 
 class Directory:
     explain: Callable[[str], str] | None
-    def __init__(self, models: list[list[Served]]) -> None: ...
+    def __init__(
+        self,
+        models: list[list[Served]],
+        weights: dict[str, dict[str, int]] | None = None,
+        sticky_header: bytes = b"",
+    ) -> None: ...
     @property
     def served(self) -> list[Served]: ...

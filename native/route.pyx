@@ -1,5 +1,5 @@
-"""Which model answers: names looked up in a sorted table, versions by their text."""
-from libc.stdint cimport int64_t, uint32_t
+"""Which model answers: names looked up in a sorted table, versions by their text or by their weights."""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
@@ -9,6 +9,10 @@ from native.oip cimport shown
 from native.served cimport Served
 from native.tensor cimport mw_span
 from native.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict
+
+cdef extern from "sticky.h" nogil:
+    uint64_t mw_sticky(const void *data, size_t size)
+    uint32_t mw_sticky_choose(uint64_t key, uint64_t salt, const uint32_t *weight, uint32_t count, uint32_t total)
 
 cdef enum:
     SHOWN = 65                    # bytes of an unknown name that are looked at: one more than the longest that is near
@@ -24,17 +28,36 @@ cdef int order(mw_span a, mw_span b) noexcept:
     return (a.size > b.size) - (a.size < b.size)
 
 
-cdef class Directory:
-    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending; the last answers
-    requests that name no version. Never changed: another takes its place (native.pipeline.Server.serve).
+cdef int weigh(Entry *entry, list versions, weights) except -1:
+    """weights: version -> share, None: all for the newest."""
+    cdef uint32_t i
+    if weights is None:
+        weights = {versions[len(versions) - 1].version: 1}    # no negative indices in compiled code
+    for i, version in enumerate(versions):
+        entry.weight[i] = weights.get(version.version, 0)
+        entry.total += entry.weight[i]
+        if entry.weight[i] >= entry.weight[entry.primary]:
+            entry.primary = i
+    if entry.total == 0:
+        raise ValueError(f"no version of {versions[0].name} has any weight")
+    return 0
 
-    explain: callable that makes an unknown name into a message with near names; None for a message without.
+
+cdef class Directory:
+    """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending. Never changed:
+    another takes its place (native.pipeline.Server.serve).
+
+    weights: model -> version -> share of the requests that name no version; a version that is not there has none, and for a
+    model that is not there the newest version has all. sticky_header: name, in lower case, of the header whose value says
+    which requests are to get the same version; where it does not come, identity does. explain: callable that makes an
+    unknown name into a message with near names; None for a message without.
     """
 
-    def __cinit__(self, list models):
+    def __cinit__(self, list models, dict weights=None, bytes sticky_header=b""):
         cdef Entry *entry
         cdef uint32_t i
         self.served = []
+        self.sticky_header = sticky_header
         self.entries = <Entry *>calloc(max(len(models), 1), sizeof(Entry))
         if self.entries == NULL:
             raise MemoryError
@@ -44,16 +67,22 @@ cdef class Directory:
             if entry.versions == NULL:
                 raise MemoryError
             self.count += 1
+            entry.weight = <uint32_t *>calloc(len(versions), sizeof(uint32_t))
+            if entry.weight == NULL:
+                raise MemoryError
             for i, version in enumerate(versions):
                 entry.versions[i] = &(<Served>version).model
                 self.served.append(version)
             entry.count = len(versions)
             entry.name = entry.versions[0].name
+            entry.salt = mw_sticky(entry.name.data, entry.name.size)
+            weigh(entry, versions, (weights or {}).get(versions[0].name))
 
     def __dealloc__(self):
         cdef uint32_t i
         for i in range(self.count):
             free(self.entries[i].versions)
+            free(self.entries[i].weight)
         free(self.entries)
 
     cdef Entry *find(self, mw_span name) noexcept:
@@ -69,6 +98,14 @@ cdef class Directory:
             else:
                 low = middle + 1
         return NULL
+
+    cdef Model *choose(self, const Entry *entry, uint64_t sticky) noexcept:
+        if entry.weight[entry.primary] == entry.total:
+            return entry.versions[entry.primary]
+        if sticky == 0:
+            self.requests += 1
+            sticky = self.requests
+        return entry.versions[mw_sticky_choose(sticky, entry.salt, entry.weight, entry.count, entry.total)]
 
     cdef Model *version(self, Entry *entry, mw_span version) noexcept:
         cdef uint32_t i

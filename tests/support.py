@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 ANYWHERE = {"listen.grpc": "127.0.0.1:0", "listen.http": "127.0.0.1:0"}
 START_SECONDS = 60.0
+RELOAD_SECONDS = 60.0
 _GRPC_LINE = re.compile(r"^gRPC\s+(\S+)$")
 _HTTP_LINE = re.compile(r"^metrics\s+http://(\S+)/metrics ")
 
@@ -90,6 +92,30 @@ def serving(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings:
 def _sets(root: Path, settings: dict[str, Any]) -> list[str]:
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
     return [f"{key}={value}" for key, value in ({"repository": root} | ANYWHERE | dotted).items()]
+
+
+@dataclass
+class Reloadable(EmbeddedServer):
+    """A server and the settings it was started with, which `reload` changes."""
+
+    sets: dict[str, Any]
+
+    def reload(self, **settings: Any) -> list[str]:
+        """Changes settings (None takes one away), and returns what the server says that changed."""
+        self.sets |= {key.replace("__", "."): value for key, value in settings.items()}
+        config = load(sets=[f"{key}={value}" for key, value in self.sets.items() if value is not None], environ={})
+        assert self.application.loop is not None
+        return asyncio.run_coroutine_threadsafe(self.application.reload(config), self.application.loop).result(
+            RELOAD_SECONDS
+        )
+
+
+@contextlib.contextmanager
+def reloadable(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[Reloadable]:
+    sets = {"repository": repository(root, models)} | ANYWHERE
+    sets |= {key.replace("__", "."): value for key, value in settings.items()}
+    with in_thread(load(sets=[f"{key}={value}" for key, value in sets.items()], environ={})) as application:
+        yield Reloadable(str(application.grpc_address), str(application.http_address), application, sets)
 
 
 @dataclass

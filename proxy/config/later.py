@@ -3,7 +3,6 @@
 ANY = "*"
 LATER: dict[tuple[str, ...], str] = {
     ("listen", "admin"): "Metrics and health are on listen.http",
-    ("models", ANY, "versions"): "Clients choose a version by its number; without one the highest answers",
     ("models", ANY, "shadow"): "Leave it out",
 }
 

@@ -270,6 +270,14 @@ class Retries(Section):
     For models whose runs change nothing; requests with a sequence_id are never asked twice."""
 
 
+def _by_number(weights: object) -> object:
+    """YAML reads a version's number as a number."""
+    return {str(version): weight for version, weight in weights.items()} if isinstance(weights, Mapping) else weights
+
+
+Weight = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
@@ -295,6 +303,17 @@ class ModelSettings(Section):
     )
     """Rungs, tried in order when the deadline passes, the model fails or the anomaly mode says so."""
     anomaly: Anomaly = Anomaly()
+    versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
+    """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
+    Absent: the newest version has all."""
+
+    @model_validator(mode="after")
+    def _some_version_has_weight(self) -> Self:
+        if self.versions is not None and self.upstreams:
+            raise UnitError("versions is set and the model has upstreams", "Upstreams choose the version: leave it out")
+        if self.versions is not None and not any(self.versions.values()):
+            raise UnitError("no version has any weight", "Give the one that is to answer a weight of 1")
+        return self
 
     @model_validator(mode="after")
     def _signature_is_of_upstreams(self) -> Self:
@@ -337,6 +356,9 @@ class Config(Section):
     passthrough: bool = False
     """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
+    sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
+    """Requests with the same value of this header get the same version of a model whose versions have weights; where it
+    does not come, requests of the same identity do."""
     models: Annotated[Mapping[str, ModelSettings], BeforeValidator(lambda models: {} if models is None else models)] = (
         Field(default_factory=dict)
     )

@@ -6,12 +6,13 @@ and its statistics, and both are read, never kept, by whoever answers for them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from proxy.models.suggest import did_you_mean
+from proxy.models.weights import primary
 from proxy.status import Code, RpcError, clip
 
 if TYPE_CHECKING:
@@ -91,10 +92,14 @@ def version_order(version: str) -> tuple[int, str]:
 
 
 class Catalog:
-    """Served versions by model name; iterates over all of them, models in the order given, versions ascending."""
+    """Served versions by model name; iterates over all of them, models in the order given, versions ascending.
 
-    def __init__(self, served: Iterable[ServedVersion]) -> None:
+    weights: of the versions of a model, where they have any (proxy.models.weights).
+    """
+
+    def __init__(self, served: Iterable[ServedVersion], weights: Mapping[str, Mapping[str, int]] | None = None) -> None:
         self._models: dict[str, dict[str, ServedVersion]] = {}
+        self._weights = weights or {}
         for version in served:
             versions = self._models.setdefault(version.name, {})
             if version.version in versions:
@@ -122,10 +127,12 @@ class Catalog:
             raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "UNKNOWN_MODEL") from None
 
     def lookup(self, name: str, version: str = "") -> ServedVersion:
-        """The version asked for, or the highest if none is. Raises RpcError NOT_FOUND."""
+        """The version asked for; if none is, the one of most weight, or the highest. Raises RpcError NOT_FOUND."""
         versions = self.versions(name)
-        if not version or versions[-1].elsewhere is not None:
+        if versions[-1].elsewhere is not None:
             return versions[-1]
+        if not version:
+            version = primary(list(self._models[name]), self._weights.get(name))
         try:
             return self._models[name][version]
         except KeyError:

@@ -14,6 +14,7 @@ from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.files import inside
 from proxy.models.repository import Version, scan
 from proxy.models.signature import TensorSpec, row_signature
+from proxy.models.weights import Weights, primary, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile, ProfileError
 
@@ -92,13 +93,21 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
                 artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
             except ProblemsFound as found:
                 problems += found.problems
-    models = []
+        problems += _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
+    models, weights = [], weights_of(config)
     for folder in repository.models:
         for version, artifact in artifacts[folder.name]:
-            checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name))
+            checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name), weights)
             models.append(checker.check(artifacts))
             problems += checker.problems
     return Inventory(tuple(models), tuple(problems), repository.notes)
+
+
+def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:
+    """Versions that are to answer and are not there."""
+    wanted = [version for version, weight in (settings.versions or {}).items() if weight and version not in versions]
+    where, how = f"models.{name}.versions", "Put it there, or give its weight to another"
+    return [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in wanted]
 
 
 @dataclass
@@ -110,6 +119,7 @@ class _Checker:
     version: Version
     artifact: Artifact
     settings: ModelSettings
+    weights: Weights
 
     def __post_init__(self) -> None:
         self.problems: list[Problem] = []
@@ -148,7 +158,8 @@ class _Checker:
             return
         if not artifacts[rung]:  # its own problem is told
             return
-        _, stand_in = artifacts[rung][-1]
+        versions = {str(version.number): artifact for version, artifact in artifacts[rung]}
+        stand_in = versions[primary(list(versions), self.weights.get(rung))]
         for kind, ours, theirs in (
             ("input", self.artifact.inputs, stand_in.inputs),
             ("output", self.artifact.outputs, stand_in.outputs),

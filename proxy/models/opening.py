@@ -17,6 +17,7 @@ from proxy.models.inventory import CheckedModel, Inventory, Load
 from proxy.models.repository import Version
 from proxy.models.runtime import runtime
 from proxy.models.warmup import warm_up
+from proxy.models.weights import Weights, primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile
 
@@ -134,10 +135,14 @@ def _without_data(checked: CheckedModel) -> CheckedModel:
     return replace(checked, artifact=replace(checked.artifact, data=b""))
 
 
-def equip(models: list[OpenModel], before: Opened) -> list[OpenModel]:
+def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[OpenModel]:
     """Gives every model its settings and its ladder, once all of them are open. Raises ProblemsFound."""
-    latest = {model.served.name: model.served for model in models}
-    return [_equip(model, latest, before.get(model.key)) for model in models]
+    standing = {}
+    for versions in by_name(models):
+        name = versions[0].name
+        first = primary([served.version for served in versions], weights.get(name))
+        standing[name] = next(served for served in versions if served.version == first)
+    return [_equip(model, standing, before.get(model.key)) for model in models]
 
 
 def by_name(models: list[OpenModel]) -> list[list[Served]]:
@@ -146,7 +151,7 @@ def by_name(models: list[OpenModel]) -> list[list[Served]]:
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
-def _equip(model: OpenModel, latest: dict[str, Served], before: OpenModel | None) -> OpenModel:
+def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | None) -> OpenModel:
     checked, served, settings = model.checked, model.served, model.checked.settings
     served.set_admission(*_concurrency(settings.admission.concurrency), settings.admission.queue)
     served.set_deadline(settings.deadline or 0)
@@ -169,7 +174,7 @@ def _equip(model: OpenModel, latest: dict[str, Served], before: OpenModel | None
             assert recall is not None
             rungs.append(recall)
         elif rung.model is not None:
-            rungs.append(latest[rung.model])
+            rungs.append(standing[rung.model])
     try:
         served.set_ladder(rungs)
     except ValueError as error:

@@ -19,6 +19,7 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
 from proxy.models.signature import TensorSpec
+from proxy.models.weights import weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.remote import Remotes
@@ -68,12 +69,12 @@ async def compile_generation(
     embedded, notes = await loop.run_in_executor(None, _open_embedded, config, opened, progress)
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
-        models = equip([*embedded, *await remotes.open()], opened)
-        directory = Directory(by_name(models))
+        models = equip([*embedded, *await remotes.open()], opened, weights_of(config))
+        directory = _directory(models, config)
     except BaseException:
         await close_engines({model.engine for model in embedded} - {model.engine for model in opened.values()})
         raise
-    catalog = Catalog(_version(model, remotes.elsewhere) for model in models)
+    catalog = Catalog((_version(model, remotes.elsewhere) for model in models), weights_of(config))
     directory.explain = catalog.explain_unknown
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
@@ -141,6 +142,11 @@ def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion
         config=model.config,
         elsewhere=asked.ask if asked is not None else None,
     )
+
+
+def _directory(models: list[OpenModel], config: Config) -> Directory:
+    header = (config.sticky_header or "").encode()
+    return Directory(by_name(models), weights_of(config), header)
 
 
 def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

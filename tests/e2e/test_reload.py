@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import signal
@@ -10,48 +9,20 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 from onnx import TensorProto
 
-from proxy.config.load import load
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application
-from proxy.server.embedded import in_thread
 from tests.e2e.messages import Stub, arrays, parameters, request
 from tests.models import add_one, identity, repository, slow_loop
-from tests.support import ANYWHERE, EmbeddedServer, Server, serve_process, wait_until
+from tests.support import Server, reloadable, serve_process, wait_until
 
 ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
 CLIENTS = 4
-RELOAD_SECONDS = 60.0
-
-
-@dataclass
-class Reloadable(EmbeddedServer):
-    """A server and the settings it was started with, which `reload` changes."""
-
-    sets: dict[str, Any]
-
-    def reload(self, **settings: Any) -> list[str]:
-        """Changes settings (None takes one away), and returns what the server says that changed."""
-        self.sets |= {key.replace("__", "."): value for key, value in settings.items()}
-        config = load(sets=[f"{key}={value}" for key, value in self.sets.items() if value is not None], environ={})
-        assert self.application.loop is not None
-        return asyncio.run_coroutine_threadsafe(self.application.reload(config), self.application.loop).result(
-            RELOAD_SECONDS
-        )
-
-
-@contextlib.contextmanager
-def reloadable(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[Reloadable]:
-    sets = {"repository": repository(root, models)} | ANYWHERE
-    sets |= {key.replace("__", "."): value for key, value in settings.items()}
-    with in_thread(load(sets=[f"{key}={value}" for key, value in sets.items()], environ={})) as application:
-        yield Reloadable(str(application.grpc_address), str(application.http_address), application, sets)
 
 
 @dataclass

@@ -1,0 +1,17 @@
+"""Which versions of a model answer requests that name none."""
+
+from collections.abc import Mapping, Sequence
+
+from proxy.config.schema import Config
+
+Weights = dict[str, dict[str, int]]
+
+
+def weights_of(config: Config) -> Weights:
+    """Model -> version -> share, of the models that have shares; the newest version of every other has all."""
+    return {name: dict(settings.versions) for name, settings in config.models.items() if settings.versions is not None}
+
+
+def primary(versions: Sequence[str], weights: Mapping[str, int] | None) -> str:
+    """The one that stands for the model: of most weight, of several the newest. versions: ascending."""
+    return max(versions, key=lambda v: (weights.get(v, 0), versions.index(v))) if weights else versions[-1]

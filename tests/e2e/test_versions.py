@@ -1,0 +1,104 @@
+"""Versions of a model that share the requests which name none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proxy.access import keys
+from proxy.problem import ProblemsFound
+from tests.conftest import Serve
+from tests.e2e.messages import Stub, arrays, request
+from tests.models import add_one, identity
+from tests.support import reloadable
+
+ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
+BOTH = {"add": {1: add_one(), 2: add_one()}}
+REQUESTS = 1000
+
+Header = tuple[tuple[str, str], ...]
+
+
+def version_of(stub: Stub, metadata: Header = (), version: str = "") -> str:
+    """The version that answers."""
+    answer = stub.infer(request("add", {"x": ROW}, version=version), metadata=metadata)
+    return str(answer.model_version)
+
+
+def user(number: int) -> Header:
+    return (("x-user", f"user-{number}"),)
+
+
+def test_versions_get_their_shares_and_any_can_be_asked_for(serve: Serve) -> None:
+    server = serve(BOTH, models__add__versions={"1": 75, "2": 25})
+    with Stub(server.grpc) as stub:
+        got = Counter(version_of(stub) for _ in range(REQUESTS))
+        assert 200 <= got["2"] <= 300
+        assert got["1"] == REQUESTS - got["2"]
+        assert {version_of(stub, version="2") for _ in range(10)} == {"2"}
+    assert server.metric("modelward_requests_total", model="add", version="2") == got["2"] + 10
+
+
+def test_a_version_without_weight_answers_only_who_asks_for_it(serve: Serve) -> None:
+    server = serve(BOTH, models__add__versions={"1": 1})
+    with Stub(server.grpc) as stub:
+        assert {version_of(stub) for _ in range(50)} == {"1"}
+        assert version_of(stub, version="2") == "2"
+
+
+def test_a_header_keeps_its_users_with_their_version_and_a_growing_share_takes_nobody_back(tmp_path: Path) -> None:
+    with (
+        reloadable(tmp_path, BOTH, models__add__versions={"1": 90, "2": 10}, sticky_header="x-user") as server,
+        Stub(server.grpc) as stub,
+    ):
+        first = [version_of(stub, user(n)) for n in range(REQUESTS)]
+        assert [version_of(stub, user(n)) for n in range(REQUESTS)] == first
+        assert 60 <= first.count("2") <= 140
+        assert server.reload(models__add__versions={"1": 50, "2": 50}) == [
+            "models.add.versions.1",
+            "models.add.versions.2",
+        ]
+        second = [version_of(stub, user(n)) for n in range(REQUESTS)]
+        assert 430 <= second.count("2") <= 570
+        assert all(after == "2" for before, after in zip(first, second, strict=True) if before == "2")
+
+
+def test_an_identity_keeps_its_version_whatever_connection_it_comes_on(serve: Serve, tmp_path: Path) -> None:
+    texts = []
+    with keys.editing(tmp_path / "keys.json") as kept:
+        for n in range(40):
+            key, text = keys.make(f"tenant-{n}")
+            kept[key.id] = key
+            texts.append(text)
+    access = {"keys": str(tmp_path / "keys.json"), "rules": [{"identity": "*", "models": "*"}]}
+    server = serve(BOTH, models__add__versions={"1": 1, "2": 1}, access=access)
+    seen = []
+    for text in texts:
+        versions = set()
+        for _ in range(2):
+            with Stub(server.grpc) as stub:
+                versions |= {version_of(stub, (("x-api-key", text),)) for _ in range(3)}
+        assert len(versions) == 1
+        seen += versions
+    assert set(seen) == {"1", "2"}
+
+
+def test_the_version_of_most_weight_stands_for_the_model(serve: Serve) -> None:
+    models: dict[str, bytes | dict[int, bytes]] = {"add": {1: add_one(), 2: identity()}, "front": add_one()}
+    server = serve(
+        models,
+        models__add__versions={"1": 1},
+        models__front={"fallback": [{"model": "add"}], "deadline": "1ms", "limit": {"rate": "1/h"}},
+    )
+    assert server.application.catalog.lookup("add").version == "1"
+
+
+def test_a_version_that_is_to_answer_and_is_not_there_changes_nothing(tmp_path: Path) -> None:
+    with reloadable(tmp_path, BOTH, models__add__versions={"1": 1}) as server, Stub(server.grpc) as stub:
+        with pytest.raises(ProblemsFound, match="the repository has no version 3 of model add"):
+            server.reload(models__add__versions={"1": 9, "3": 1})
+        assert version_of(stub) == "1"
+        assert np.array_equal(arrays(stub.infer(request("add", {"x": ROW})))["y"], ROW + 1)
