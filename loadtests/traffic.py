@@ -64,7 +64,7 @@ def configuration(folder: Path, upstreams: Sequence[int]) -> dict[str, Any]:
         folder / "models",
         {
             models.MLP: mlp, "guarded": mlp, "limited": mlp, "slow": slow_loop(SLOW_STEPS),
-            "sleepy": slow_loop(5_000), "strings": strings(), "pair": two_inputs(),
+            "sleepy": slow_loop(50_000), "strings": strings(), "pair": two_inputs(),
             "large": models.tiled(LARGE_COLUMNS),
         },
     )  # fmt: skip

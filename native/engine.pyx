@@ -170,6 +170,8 @@ cdef class Engine:
         self.place.quadratic = grows_within_rows(self)
 
     def __dealloc__(self):
+        if self.region is not None:
+            self.counters.served -= 1
         self.end()
         mw_waiting_free(&self.gate.waiting)
         free(self.slots)

@@ -3,7 +3,7 @@ from native.model cimport Counters
 from native.region cimport Region
 
 # This process's counters of a version of a model; no name: those that no served model is charged with, which is also
-# where one is counted for whose name the region has no room.
+# where one is counted for whose name the region has no room. They are the caller's until `served` is one less again.
 cdef Counters *counters_of(Region region, bytes model, bytes version) except NULL
 # Over all slots; own: this process's.
 cdef Counters summed(Region region, const Counters *own)

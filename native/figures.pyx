@@ -7,15 +7,99 @@ from native.model cimport *
 from native.region cimport Named, Region
 from native.verdict cimport CODES, REASONS, name_of
 
+cdef enum:
+    KEPT = 16                     # versions that have figures of their own although nobody serves them any more
+
 cdef bytes PREFIX = b"model\0"
+cdef bytes OTHER = b"model\0\0"
+cdef bytes REMOVED = b"\0(removed)"    # a version's place in a name: what removed versions of a model have counted
+cdef bytes FREE = b""               # a block that is waiting for a name
 
 
 cdef Counters *counters_of(Region region, bytes model, bytes version) except NULL:
+    cdef Counters *own
+    name = PREFIX + model + b"\0" + version
+    region.hold()
     try:
-        return <Counters *>region.block(PREFIX + model + b"\0" + version, sizeof(Counters))
-    except MemoryError:
-        return <Counters *>region.block(PREFIX + b"\0", sizeof(Counters))
+        try:
+            if region.find(name) == NULL:
+                retire(region)
+            own = <Counters *>(<char *>region.own + block(region, name).offset)
+        except MemoryError:
+            own = <Counters *>(<char *>region.own + block(region, OTHER).offset)
+        own.served += 1
+    finally:
+        region.let_go()
+    return own
 
+
+# ---- versions that are served no longer
+
+cdef Named *block(Region region, bytes name) except NULL:
+    """Under the lock: that which has this name, or one that is free, or another one."""
+    cdef Named *entry = region.find(name)
+    if entry == NULL:
+        entry = region.find(FREE)
+        if entry != NULL:
+            region.rename(entry, name)
+        else:
+            entry = region.named(name, sizeof(Counters), False)
+    return entry
+
+
+cdef int retire(Region region) except -1:
+    """Under the lock: of the versions that nobody serves all but the last KEPT give their blocks away.
+
+    A model's sums stay, and when the model has gone as well, those of all models: no counter that is still told of goes back.
+    """
+    cdef Named *entry
+    served, gone = set(), []
+    for name in region.names():
+        if not name.startswith(PREFIX) or name == OTHER:
+            continue
+        model = name.split(b"\0")[1]
+        entry = region.find(name)
+        if is_served(region, entry):
+            served.add(model)
+        elif not name.endswith(REMOVED):
+            gone.append((entry.order, name, model))
+    gone.sort()
+    while len(gone) > KEPT:
+        _, name, model = gone.pop(0)
+        if model in served:
+            fold(region, name, PREFIX + model + REMOVED)
+            continue
+        # with the model goes what its other versions have counted, but for what belongs to all models
+        for name in region.names():
+            if name.startswith(PREFIX + model + b"\0"):
+                fold(region, name, PREFIX + REMOVED)
+        gone = [one for one in gone if one[2] != model]
+    return 0
+
+
+cdef bint is_served(Region region, const Named *entry) noexcept:
+    cdef int slot
+    for slot in range(<int>region.header.opened):
+        if (<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).served:
+            return True
+    return False
+
+
+cdef int fold(Region region, bytes name, bytes into) except -1:
+    """One name's counters become part of another's, slot by slot, and its block is free."""
+    cdef Named *from_entry = region.find(name)
+    cdef Named *to_entry = block(region, into)  # nobody counts there, so it has no other writer than who holds the lock
+    cdef Counters *c
+    cdef int slot
+    for slot in range(<int>region.header.opened):
+        c = <Counters *>(<char *>region.slot_at(slot) + from_entry.offset)
+        add(<Counters *>(<char *>region.slot_at(slot) + to_entry.offset), c)
+        memset(c, 0, sizeof(Counters))
+    region.rename(from_entry, FREE)
+    return 0
+
+
+# ---- what has been counted
 
 cdef void add(Counters *total, const Counters *c) noexcept:
     cdef uint64_t *to = <uint64_t *>total
@@ -37,24 +121,28 @@ cdef Counters summed(Region region, const Counters *own):
 
 
 def models(Region region not None) -> dict:
-    """The figures of every version of every model that has ever been served, by (name, version).
+    """The figures of every version that is served or was lately, by (name, version).
 
-    Under ("", "") stands what no served model can be charged with. Counters only ever grow, whatever becomes of the
-    processes.
+    Under (name, "(removed)") stands what others of the model have counted, under ("", "(removed)") what models that are gone
+    have, and under ("", "") what no served model can be charged with. Counters only ever grow, whatever becomes of the processes.
     """
     cdef Counters total
     cdef Named *entry
     cdef int slot
     found = {}
-    for name in region.names():
-        if not name.startswith(PREFIX):
-            continue
-        entry = region.find(name)
-        memset(&total, 0, sizeof(total))
-        for slot in range(<int>region.header.opened):
-            add(&total, <const Counters *>(<const char *>region.slot_at(slot) + entry.offset))
-        _, model, version = name.decode().split("\0")
-        found[model, version] = figures_of(&total)
+    region.hold()
+    try:
+        for name in region.names():
+            if not name.startswith(PREFIX):
+                continue
+            entry = region.find(name)
+            memset(&total, 0, sizeof(total))
+            for slot in range(<int>region.header.opened):
+                add(&total, <const Counters *>(<const char *>region.slot_at(slot) + entry.offset))
+            _, model, version = name.decode().split("\0")
+            found[model, version] = figures_of(&total)
+    finally:
+        region.let_go()
     return found
 
 
@@ -63,11 +151,15 @@ def vacate(Region region not None, int slot) -> None:
     cdef Named *entry
     cdef Counters *c
     region.vacate(slot)
-    for name in region.names():
-        if name.startswith(PREFIX):
-            entry = region.find(name)
-            c = <Counters *>(<char *>region.slot_at(slot) + entry.offset)
-            c.pending = c.waiting = c.concurrency = 0
+    region.hold()
+    try:
+        for name in region.names():
+            if name.startswith(PREFIX):
+                entry = region.find(name)
+                c = <Counters *>(<char *>region.slot_at(slot) + entry.offset)
+                c.pending = c.waiting = c.concurrency = c.served = 0
+    finally:
+        region.let_go()
 
 
 cdef dict figures_of(const Counters *c):

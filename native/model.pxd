@@ -55,7 +55,7 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
     int64_t compute_ns
 
-# What one process has counted, in its slot of the region; nobody else writes it. But for the last three fields it only
+# What one process has counted, in its slot of the region; nobody else writes it. But for the last four fields it only
 # ever grows, also when another process takes the slot over. All fields are 64 bits wide: native.figures adds them up.
 cdef struct Counters:
     uint64_t codes[<int>CODES]
@@ -84,6 +84,7 @@ cdef struct Counters:
     uint64_t pending              # gauge: in the queue
     uint64_t waiting              # gauge: before the gate
     uint64_t concurrency          # gauge: places with the backend
+    uint64_t served               # gauge: engines that count here
 
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on

@@ -11,6 +11,7 @@ cdef enum:
 cdef struct Named:                # one entry of the directory
     uint64_t offset               # of the block, within a slot or within the common area
     uint64_t size
+    uint64_t order                # of names, by when they were given
     uint32_t common
     uint32_t name_size
     char name[NAME_BYTES]
@@ -22,6 +23,7 @@ cdef struct Header:
     uint32_t count                # entries; written last, so whoever reads it sees whole entries
     uint64_t slot_used            # bytes
     uint64_t common_used
+    uint64_t names                # that were ever given
     uint8_t sip_key[16]           # of every hash that processes must agree on
 
 cdef struct Gauges:                # what a slot begins with: one worker's gauges, zeroed when it has gone
@@ -37,6 +39,7 @@ cdef class Region:
     cdef readonly int slot        # of this process; -1: it only reads (the supervisor)
     cdef Header *header
     cdef Gauges *own                # NULL without a slot
+    cdef int holds                # how often `hold` was called
     # This process's own block, or the one that all share: zeroed when it is first asked for. ValueError where another size
     # was, MemoryError where there is no room. They live as long as the region.
     cdef void *block(self, bytes name, size_t size) except NULL
@@ -44,6 +47,10 @@ cdef class Region:
     cdef Named *find(self, bytes name)
     cdef Named *name_block(self, bytes name, size_t size, bint common) except NULL
     cdef Named *named(self, bytes name, size_t size, bint common) except NULL
+    # The lock under which names are given, and blocks that get another one; it may be held several times over.
+    cdef int hold(self) except -1
+    cdef int let_go(self) except -1
+    cdef void rename(self, Named *entry, bytes name) noexcept    # under the lock; what the block holds is the caller's
     cdef int check(self, int slot) except -1
     cdef uint64_t connections(self) noexcept    # of all processes
     cdef Gauges *slot_at(self, int slot) noexcept

@@ -110,21 +110,36 @@ cdef class Region:
         entry.offset = used[0]
         entry.size = size
         entry.common = common
-        entry.name_size = <uint32_t>min(<size_t>len(name), <size_t>NAME_BYTES)
-        memcpy(entry.name, <const char *>name, entry.name_size)
+        self.rename(entry, name)
         used[0] += room
         mw_count_write(&self.header.count, self.header.count + 1)
         return entry
 
     cdef Named *named(self, bytes name, size_t size, bint common) except NULL:
-        # a lock that a dying process lets go of; within a process the GIL is held
-        if self.fd < 0:
-            return self.name_block(name, size, common)
-        fcntl.lockf(self.fd, fcntl.LOCK_EX)
+        self.hold()
         try:
             return self.name_block(name, size, common)
         finally:
+            self.let_go()
+
+    cdef int hold(self) except -1:
+        # a lock that a dying process lets go of; within a process the GIL is held
+        if self.fd >= 0 and self.holds == 0:
+            fcntl.lockf(self.fd, fcntl.LOCK_EX)
+        self.holds += 1
+        return 0
+
+    cdef int let_go(self) except -1:
+        self.holds -= 1
+        if self.fd >= 0 and self.holds == 0:
             fcntl.lockf(self.fd, fcntl.LOCK_UN)
+        return 0
+
+    cdef void rename(self, Named *entry, bytes name) noexcept:
+        entry.name_size = <uint32_t>min(<size_t>len(name), <size_t>NAME_BYTES)
+        memcpy(entry.name, <const char *>name, entry.name_size)
+        self.header.names += 1
+        entry.order = self.header.names
 
     cdef void *block(self, bytes name, size_t size) except NULL:
         if self.own == NULL:

@@ -21,9 +21,9 @@ TRAINING_ROWS = 4_000
 Floats = npt.NDArray[np.float32]
 
 
-def mlp() -> bytes:
+def mlp(seed: int = 0) -> bytes:
     """X FP32 [batch, 30] -> label INT64 [batch] and probabilities FP32 [batch, 2]; layers 64 and 32, random weights."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     nodes, weights, below = [], [], "X"
     for i, (inputs, outputs) in enumerate(itertools.pairwise(LAYERS)):
         scale = np.sqrt(2 / inputs)

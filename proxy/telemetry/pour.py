@@ -89,9 +89,8 @@ def snapshot(region: Region) -> Snapshot:
     poured: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
     for (name, number), t in figures.models(region).items():
         if not name:
-            poured[OTHER_MODEL] = ModelSnapshot(
-                versions={"": VersionSnapshot(requests=_codes(t["codes"]))}, refusals=t["refusals"]
-            )
+            other = ModelSnapshot({number: VersionSnapshot(requests=_codes(t["codes"]))}, refusals=t["refusals"])
+            poured[OTHER_MODEL] = added(poured[OTHER_MODEL], other)
             continue
         version = VersionSnapshot(
             requests=_codes(t["codes"]),

@@ -17,6 +17,7 @@ from onnx import TensorProto
 
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application
+from proxy.telemetry.snapshot import OTHER_MODEL
 from tests.e2e.messages import Stub, arrays, parameters, request
 from tests.models import add_one, identity, repository, slow_loop
 from tests.support import Server, reloadable, serve_process, wait_until
@@ -103,6 +104,33 @@ def test_twenty_swaps_of_a_version_under_load_fail_no_request(tmp_path: Path) ->
                 assert stub.infer(request("add", {"x": ROW})).model_version == str(version)
         wait_until(lambda: unloaded(server.application), "old versions to be unloaded")
     assert clients.answers >= 20 * 2 * CLIENTS
+
+
+def test_what_is_gone_keeps_its_sums_and_not_its_figures(tmp_path: Path) -> None:
+    root, steps = tmp_path / "models", 40
+
+    def requests(**labels: str) -> float:
+        return server.metric("modelward_requests_total", code="OK", **labels)
+
+    def series() -> int:
+        return sum(line.startswith("modelward_requests_total{") for line in server.page("/metrics")[1].splitlines())
+
+    with reloadable(root, {"add": add_one()}) as server, Stub(server.grpc) as stub:
+        for step in range(1, steps + 1):  # a version that stays behind, and a model that does
+            infer_add(stub)
+            stub.infer(request("add", {"x": ROW}))
+            put(root, "add", step + 1, add_one())
+            put(root, f"model-{step}", 1, add_one())
+            shutil.rmtree(root / "add" / str(step))
+            shutil.rmtree(root / f"model-{step - 1}", ignore_errors=True)
+            server.reload()
+            stub.infer(request(f"model-{step}", {"x": ROW}))
+            assert requests() == 3 * step
+            assert requests(model="add") == 2 * step
+        assert requests(model="add", version=str(steps)) == 2
+        assert requests(model="add", version="(removed)") > steps
+        assert requests(model=OTHER_MODEL, version="(removed)") > steps / 2
+        assert series() < 25
 
 
 def test_what_does_not_change_keeps_its_session_and_its_counters(tmp_path: Path) -> None:
