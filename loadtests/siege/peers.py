@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from loadtests.race.ours import serve
 from loadtests.siege import tenants
 from loadtests.siege.tenants import Keys
 from loadtests.tools.process import Process, started
+from loadtests.tools.server import api_key
 
 Start = Callable[[int], AbstractContextManager[Process]]
 
@@ -153,7 +152,7 @@ backend upstream
 
 def modelward(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     keys_file = folder / "keys"
-    made = {name: _token(keys_file, name) for name in (*tenants.HONEST, tenants.GREEDY)}
+    made = {name: api_key(keys_file, name) for name in (*tenants.HONEST, tenants.GREEDY)}
     model = {"upstreams": [f"127.0.0.1:{upstream}"]}
     settings: Mapping[str, Any] = {
         "access": {"keys": str(keys_file), "rules": [{"identity": "*", "models": ["*"]}]},
@@ -162,11 +161,6 @@ def modelward(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     }
     keys = Keys([made[name] for name in tenants.HONEST], made[tenants.GREEDY])
     return lambda port: serve(folder / "config.yaml", settings, port), keys
-
-
-def _token(file: Path, name: str) -> str:
-    command = [sys.executable, "-m", "proxy", "token", "add", name, "--file", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 def envoy(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:

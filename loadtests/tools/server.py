@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -69,3 +70,9 @@ def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1) -> Iter
         server = Server(process, config, port, http)
         server.wait_until_counted("modelward_workers", workers)
         yield server
+
+
+def api_key(file: Path, identity: str) -> str:
+    """A new key of this identity, whose hash is added to `file`."""
+    command = [sys.executable, "-m", "proxy", "token", "add", identity, "--file", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
