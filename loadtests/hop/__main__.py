@@ -21,7 +21,7 @@ from loadtests.tools import certificate, client, h2load, machine, results
 from loadtests.tools.h2load import Shape
 from loadtests.tools.process import free_ports
 
-SPEAKING_TLS = (contestants.modelward, proxies.haproxy, proxies.nginx, proxies.envoy)
+SPEAKING_TLS = (contestants.modelward, contestants.identities, proxies.haproxy, proxies.nginx, proxies.envoy)
 SHAPES = (report.BUSY, report.MANY_CONNECTIONS, report.ALONE)
 ONE_STREAM_SHARE = 0.1  # of the requests, where each waits for the one before
 TITLE = "One proxied hop: CPU per request, against general proxies"
@@ -53,7 +53,7 @@ def race(options: argparse.Namespace) -> list[rounds.Lane]:
             shown = certificate.make(Path(folder)) if options.tls else None
             chosen = [make(port, shown) for make in SPEAKING_TLS]
             if not options.tls:
-                chosen.insert(1, contestants.transport_spike(port))
+                chosen.insert(2, contestants.transport_spike(port))
             chosen = [c for c in chosen if c.name == report.OURS or not options.only or c.name in options.only]
             with rounds.lined_up(chosen, trust=shown.trust if shown else None) as lanes:
                 rounds.run(lanes, _requests(options), options.rounds, status.update)

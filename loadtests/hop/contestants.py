@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from loadtests.race import spike
 from loadtests.race.contestant import Contestant
-from loadtests.race.ours import AMPLE, Start, serve
+from loadtests.race.ours import AMPLE, EVERYTHING, Start, guarded, identified, key_of_caller, serve
 from loadtests.tools import models
 from loadtests.tools.certificate import Certificate
 from loadtests.tools.process import Process, started
@@ -19,21 +20,24 @@ GUARDS = "four limits, scan against the upstream's signature, score, deadline, f
 
 def modelward(behind: int, certificate: Certificate | None = None) -> Contestant:
     def prepare(folder: Path) -> Start:
-        models.save_profile(folder / "profile.npz")
-        settings = {
-            "upstreams": [f"127.0.0.1:{behind}"],
-            "deadline": "1s",
-            "limit": AMPLE,
-            "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
-            "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
-        }
         limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
-        config: dict[str, Any] = {"limits": limits, "models": {models.MLP: settings}}
-        if certificate:
-            config["tls"] = {"certificate": str(certificate.certificate), "key": str(certificate.key)}
-        return lambda port: serve(folder / "config.yaml", config, port)
+        return _serving(folder, behind, certificate, {"limits": limits})
 
     return Contestant("modelward", f"every guard on: {GUARDS}", prepare)
+
+
+def identities(behind: int, certificate: Certificate | None = None) -> Contestant:
+    def prepare(folder: Path) -> Start:
+        return _serving(folder, behind, certificate, identified(folder))
+
+    return Contestant(EVERYTHING.name, EVERYTHING.about, prepare, metadata=key_of_caller)
+
+
+def _serving(folder: Path, behind: int, certificate: Certificate | None, settings: Mapping[str, Any]) -> Start:
+    config = {**settings, "models": {models.MLP: {"upstreams": [f"127.0.0.1:{behind}"], **guarded(folder)}}}
+    if certificate:
+        config["tls"] = {"certificate": str(certificate.certificate), "key": str(certificate.key)}
+    return lambda port: serve(folder / "config.yaml", config, port)
 
 
 def transport_spike(behind: int) -> Contestant:

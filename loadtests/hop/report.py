@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadtests.race.ours import EVERYTHING
 from loadtests.race.rounds import Lane
 from loadtests.tools.h2load import Shape
 from loadtests.tools.results import Bar
@@ -37,6 +38,8 @@ def bars(lanes: Sequence[Lane], *, tls: bool = False) -> list[Bar]:
         ours = medians[OURS]
         if shape == BUSY and not tls:
             found.append(Bar(f"{shape}, every guard on", ours, HOP_US, "us/request"))
+            if EVERYTHING.name in medians:
+                found.append(Bar(f"{shape}, identities and budgets", medians[EVERYTHING.name], HOP_US, "us/request"))
         others = {name: medians[name] for name in proxies if name in medians}
         if others:
             best = min(others, key=lambda name: others[name])
@@ -44,4 +47,9 @@ def bars(lanes: Sequence[Lane], *, tls: bool = False) -> list[Bar]:
             found.append(
                 Bar(f"{shape}, less than the best ({best})", others[best] / ours, bound, "times", at_most=False)
             )
+            if shape == BUSY and not tls and EVERYTHING.name in medians:
+                times = others[best] / medians[EVERYTHING.name]
+                found.append(
+                    Bar(f"{shape}, identities and budgets, less than the best", times, bound, "times", at_most=False)
+                )
     return found

@@ -29,20 +29,22 @@ class Running:
     """A started contestant.
 
     answer_bytes: framed size of each answer, 0 where every request is refused. trust: PEM of its certificate's
-    authority; None where it speaks plain text.
+    authority; None where it speaks plain text. metadata: of every request.
     """
 
     process: Process
     port: int
     answer_bytes: int
     trust: bytes | None = None
+    metadata: client.Metadata = ()
 
 
 @dataclass(frozen=True)
 class Contestant:
     """prepare(folder) makes what it needs (folder is its own) and returns the command for a port; it may raise Absent.
 
-    share: of the requests that the quick ones get, so that a slow one does not take the evening.
+    share: of the requests that the quick ones get, so that a slow one does not take the evening. metadata(folder): what
+    every request has to bring, once prepared.
     """
 
     name: str
@@ -50,18 +52,19 @@ class Contestant:
     prepare: Callable[[Path], Callable[[int], AbstractContextManager[Process]]]
     share: float = 1.0
     status: str = "OK"
+    metadata: Callable[[Path], client.Metadata] = lambda _folder: ()
 
 
-def check(contestant: Contestant, port: int, trust: bytes | None = None) -> int:
+def check(contestant: Contestant, port: int, trust: bytes | None = None, metadata: client.Metadata = ()) -> int:
     """Asks once with a real client; the framed size of the answer, 0 for a refusal. Raises WrongAnswer."""
     message = request()
     with client.channel(port, trust) as opened:
-        got = client.status(opened, message)
+        got = client.status(opened, message, metadata)
         if got != contestant.status:
             raise WrongAnswer(f"{contestant.name}: status {got} instead of {contestant.status}")
         if got != "OK":
             return 0
-        answer = client.infer(opened, message)
+        answer = client.infer(opened, message, metadata=metadata)
     expected = expected_probabilities()
     try:
         found = client.output(answer, "probabilities")

@@ -11,26 +11,51 @@ from typing import Any
 import yaml
 
 from loadtests.race.contestant import REFUSED, Contestant
-from loadtests.tools import models
+from loadtests.tools import client, models
 from loadtests.tools.process import Process, free_ports, started
+from loadtests.tools.server import api_key
 
 # far above any load: every level is looked up and charged, none refuses
 AMPLE = {"rate": "10000000/s", "burst": 1_000_000}
+AMPLE_TIME = {"time": "1000s/s", "burst": "1000s"}
 STARVED = {"rate": "1/h", "burst": 1}
 
 Start = Callable[[int], AbstractContextManager[Process]]
 
 
 def all_guards(folder: Path) -> Start:
+    limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
+    return _serving(folder, {"limits": limits, "models": {models.MLP: guarded(folder)}})
+
+
+def identified(folder: Path) -> dict[str, Any]:
+    """Settings with which every call must bring a key of `caller`, and pays at two levels with backend time."""
+    keys = folder / "keys"
+    (folder / "key").write_text(api_key(keys, "caller"))
+    return {
+        "access": {"keys": str(keys), "rules": [{"identity": "caller", "models": ["*"]}]},
+        "limits": {"peer": AMPLE, "identity": AMPLE_TIME, "total": AMPLE_TIME},
+    }
+
+
+def key_of_caller(folder: Path) -> client.Metadata:
+    return [("x-api-key", (folder / "key").read_text())]
+
+
+def everything(folder: Path) -> Start:
+    return _serving(folder, {"models": {models.MLP: guarded(folder)}, **identified(folder)})
+
+
+def guarded(folder: Path) -> dict[str, Any]:
+    """Settings of the model with every guard that it can have."""
     models.save_profile(folder / "profile.npz")
-    settings = {
+    return {
         "deadline": "1s",
         "limit": AMPLE,
+        "admission": {"concurrency": "adaptive"},
         "fallback": [{"value": {"label": [0], "probabilities": [[0.5, 0.5]]}}],
         "anomaly": {"profile": str(folder / "profile.npz"), "mode": "observe", "false_positive_rate": 0.001},
     }
-    limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
-    return _serving(folder, {"limits": limits, "models": {models.MLP: settings}})
 
 
 def no_guards(folder: Path) -> Start:
@@ -59,5 +84,11 @@ def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractConte
 
 
 OURS = Contestant("modelward", "every guard on: four limits, scan, score, deadline, fallback, metrics", all_guards)
+EVERYTHING = Contestant(
+    "modelward, identities and budgets",
+    "every guard on, an API key on every call, limits of identity and total in backend time, adaptive admission",
+    everything,
+    metadata=key_of_caller,
+)
 BARE = Contestant("modelward, no guards", "no limit, no profile, no deadline", no_guards)
 REFUSING = Contestant("modelward, refusing", "peer limit used up", refusing, status=REFUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from loadtests.race.ours import OURS, REFUSING
+from loadtests.race.ours import EVERYTHING, OURS, REFUSING
 from loadtests.race.rounds import Lane
 from loadtests.race.spike import SPIKE
 from loadtests.race.triton import TRITON
@@ -64,13 +64,20 @@ def bars(lanes: Sequence[Lane]) -> list[Bar]:
     """The promises that this race can judge: of those whose contestants and shapes of load were in it."""
     medians = {(lane.contestant.name, shape): lane.median(shape).cpu_us for lane in lanes for shape in lane.samples}
     ours, alone = medians.get((OURS.name, BUSY)), medians.get((OURS.name, ALONE))
-    refusal = medians.get((REFUSING.name, BUSY))
+    refusal, everything = medians.get((REFUSING.name, BUSY)), medians.get((EVERYTHING.name, BUSY))
     triton, spike = medians.get((TRITON.name, BUSY)), medians.get((SPIKE.name, ALONE))
     found = []
     if ours is not None:
         found.append(Bar(f"{BUSY}, every guard on", ours, OURS_US, "us/request"))
     if ours is not None and triton is not None:
         found.append(Bar(f"{BUSY}, less than Triton", triton / ours, TRITON_TIMES, "times", at_most=False))
+    if everything is not None:
+        found.append(Bar(f"{BUSY}, identities and budgets", everything, OURS_US, "us/request"))
+    if everything is not None and triton is not None:
+        times = triton / everything
+        found.append(
+            Bar(f"{BUSY}, identities and budgets, less than Triton", times, TRITON_TIMES, "times", at_most=False)
+        )
     if alone is not None and spike is not None:
         found.append(Bar(f"{ALONE}, against the spike", alone / spike, SPIKE_TIMES, "times"))
     if refusal is not None:

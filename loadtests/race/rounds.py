@@ -72,7 +72,9 @@ def lined_up(contestants: Sequence[Contestant], trust: bytes | None = None) -> I
             port = free_ports(1)[0]
             process = stack.enter_context(start(port))
             client.wait_until_answered(port, request(), process, trust=trust)
-            lanes.append(Lane(contestant, Running(process, port, check(contestant, port, trust), trust)))
+            metadata = contestant.metadata(folder)
+            size = check(contestant, port, trust, metadata)
+            lanes.append(Lane(contestant, Running(process, port, size, trust, metadata)))
         yield lanes
 
 
@@ -91,14 +93,15 @@ def run(lanes: Sequence[Lane], requests: dict[Shape, int], rounds: int, progress
                     if number >= WARM_UP_ROUNDS:
                         lane.samples.setdefault(shape, []).append(sample)
     for lane in lanes:
-        check(lane.contestant, lane.running.port, lane.running.trust)
+        check(lane.contestant, lane.running.port, lane.running.trust, lane.running.metadata)
 
 
 def _sample(lane: Lane, body: Path, shape: Shape, count: int) -> Sample:
     running = lane.running
     requests = max(FEWEST_REQUESTS, round(count * lane.contestant.share))
+    headers = [f"{name}: {value}" for name, value in running.metadata]
     before = running.process.cpu_ns()
-    load = h2load.run(running.port, body, requests, shape, secure=running.trust is not None)
+    load = h2load.run(running.port, body, requests, shape, headers, secure=running.trust is not None)
     spent = running.process.cpu_ns() - before
     if load.data_bytes != requests * running.answer_bytes:
         raise WrongAnswer(

@@ -59,10 +59,10 @@ def infer(opened: Any, message: bytes, timeout: float = 10.0, metadata: Metadata
     return answer
 
 
-def status(opened: Any, message: bytes) -> str:
+def status(opened: Any, message: bytes, metadata: Metadata = ()) -> str:
     """The name of the status that the request ends with."""
     try:
-        infer(opened, message)
+        infer(opened, message, metadata=metadata)
     except grpc.RpcError as error:
         return str(error.code().name)
     return "OK"
