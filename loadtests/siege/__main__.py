@@ -22,7 +22,7 @@ from rich.console import Console
 
 from loadtests.hop import proxies
 from loadtests.race.contestant import Absent
-from loadtests.siege import figures, plan, report
+from loadtests.siege import criteria, figures, plan, report
 from loadtests.siege.figures import Call, Memory, Span
 from loadtests.siege.peers import PEERS, Peer
 from loadtests.siege.plan import PHASES, Phase
@@ -138,22 +138,15 @@ def hold(
         return spans, figures.read(siege.logs), siege.memory
 
 
-def others(name: str) -> dict[str, float]:
-    """p99 of the honest in the last siege of each other peer."""
-    found = {}
-    for other, peer in PEERS.items():
-        path = results.FOLDER / f"siege-{other}.json"
-        if other != name and path.exists():
-            found[peer.name] = float(json.loads(path.read_text())["whole"]["p99"])
-    return found
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.siege", description=__doc__)
     parser.add_argument("--peer", choices=PEERS, default="modelward", help="who is besieged (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=plan.SECONDS, help="of all phases (default: %(default)s)")
     parser.add_argument(
-        "--phase", action="append", choices=[p.name for p in PHASES], help="only these, and the quiet one"
+        "--only",
+        action="append",
+        choices=[p.name for p in PHASES],
+        help="this phase, after the quiet one; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
@@ -163,7 +156,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     peer, console = PEERS[options.peer], Console(stderr=True)
-    phases = [p for p in PHASES if not options.phase or p.name in (plan.QUIET, *options.phase)]
+    phases = [p for p in PHASES if not options.only or p.name in (plan.QUIET, *options.only)]
     try:
         if options.peer == "envoy":
             proxies.install_envoy()
@@ -175,20 +168,24 @@ def main() -> int:
     of_phases = [figures.of_phase(span, calls, memory) for span in spans]
     whole = figures.of_phase(Span("whole", spans[0].begun, spans[-1].ended), calls, memory)
     seconds = figures.per_second(calls, spans[0].begun, spans[-1].ended)
-    judged = report.bars(whole, of_phases, others(options.peer) if options.peer == "modelward" else {})
+    names = {name: other.name for name, other in PEERS.items() if name != options.peer}
+    others = criteria.past(names) if options.peer == "modelward" else []
+    judged = criteria.bars(whole, of_phases, others)
     text = "\n".join([
         report.phases_table([*of_phases, whole]), "",
+        *([criteria.comparison(whole, of_phases, others), ""] if others else []),
         f"honest p99  {report.sparkline([s.p99 for s in seconds])}",
         f"goodput     {report.sparkline([s.goodput for s in seconds])}",
         f"refused     {report.sparkline([s.refused for s in seconds])}",
         f"memory      {report.sparkline([float(m.resident) for m in memory])}",
-        "", *(f"- {bar}" for bar in judged),
+        "", *(f"- {line}" for line in criteria.verdict(judged)),
     ])  # fmt: skip
     data = {**machine.facts(), "whole": asdict(whole), "phases": [asdict(f) for f in of_phases]}
     BUILD.mkdir(parents=True, exist_ok=True)
     written = BUILD / f"{options.peer}.html"
     title = f"Siege of {peer.name}"
-    written.write_text(report.page(title, text, report.draw(seconds, memory, spans)))
+    light, dark = (report.draw(seconds, memory, spans, others, dark=dark) for dark in (False, True))
+    written.write_text(report.page(title, text, light, dark))
     print(json.dumps(data, indent=1) if options.json else text)
     print(f"report with plots: {written.relative_to(Path.cwd())}", file=sys.stderr)
     if options.write:

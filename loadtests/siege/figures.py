@@ -9,6 +9,7 @@ from pathlib import Path
 
 HONEST_USER = "HonestTenant"
 REFUSED = ("RESOURCE_EXHAUSTED", "UNAVAILABLE")
+MIB = 2**20
 
 
 @dataclass(frozen=True)
