@@ -61,3 +61,6 @@ cdef void settle(Exchange *x, int64_t took_ns) noexcept:
     if x.unsettled:
         x.unsettled = False
         (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)
+        if took_ns > 0 and x.asked != NULL:
+            (<Model *>x.asked).counters.predicted_ns += x.predicted
+            (<Model *>x.asked).counters.taken_ns += took_ns

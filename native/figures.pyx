@@ -171,6 +171,7 @@ cdef dict figures_of(const Counters *c):
         "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
         "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
         "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
+        "predicted_ns": c.predicted_ns, "taken_ns": c.taken_ns,
         "pending": c.pending, "waiting": c.waiting, "concurrency": c.concurrency,
         "request": folded(&c.request),
         "score": folded(&c.score) if c.profiled else None,

@@ -15,6 +15,7 @@ cdef extern from "gcra.h" nogil:
     enum:
         MW_ADMITTED
         MW_GCRA_MAX_CLAIMS
+        MW_GCRA_WAYS
 
     const int64_t MW_RETRY_NEVER
 
@@ -31,8 +32,12 @@ cdef extern from "gcra.h" nogil:
         int64_t total_tat_ns
         uint64_t overflowed
 
+    ctypedef struct mw_gcra_bucket:
+        pass
+
     ctypedef struct mw_gcra:
         mw_gcra_shared *shared
+        mw_gcra_bucket *bucket
 
     ctypedef struct mw_claim:
         mw_rate rate
@@ -49,6 +54,7 @@ cdef extern from "gcra.h" nogil:
     int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns)
     int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns)
     void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns)
+    uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns)
     void mw_gcra_prefetch(const mw_gcra *table, uint64_t hash)
 
 

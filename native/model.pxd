@@ -74,6 +74,8 @@ cdef struct Counters:
     int64_t output_ns             # writing answers
     uint64_t rows
     uint64_t runs
+    int64_t predicted_ns          # of backend time, where it was charged and its request ran
+    int64_t taken_ns              # by the same requests
     uint64_t scored_part          # requests with more rows than are scored
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]

@@ -344,3 +344,10 @@ void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t
     else if (more > 0) charge_key(table, claim, more, 1, now, &cell);
     else if (more < 0) give_back(table, claim, claim->meter ? claim->meter->tat_ns : NULL, -more);
 }
+
+uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns) {
+    uint64_t owing = 0;
+    for (const mw_gcra_bucket *bucket = table->bucket + first; bucket < table->bucket + first + count; bucket++)
+        for (int way = 0; way < MW_GCRA_WAYS; way++) owing += seen(&bucket->slot[way].tat_ns) > now_ns;
+    return owing;
+}

@@ -129,6 +129,9 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now
  * the limit, or given back as far as it is still owed. */
 void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);
 
+/* How many keys owe at `now_ns`, among those in `count` buckets from the first one on. */
+uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns);
+
 /* Starts the loads of a key's two buckets; worth it a few hundred nanoseconds ahead of a check (a cold bucket costs
  * ~80). */
 static inline void mw_gcra_prefetch(const mw_gcra *table, uint64_t hash) {

@@ -62,6 +62,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
+    yield from _limits(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
     yield from _tls(snapshot)
@@ -80,6 +81,17 @@ def _workers(snapshot: Snapshot) -> Iterator[Family]:
         restarts.add((reason,), count)
     yield Family("modelward_workers", "gauge", "Workers that take requests", rows=[((), workers.ready)])
     yield restarts
+
+
+def _limits(snapshot: Snapshot) -> Iterator[Family]:
+    if (limits := snapshot.limits) is None:
+        return
+    yield Family(
+        "modelward_limit_cells", "gauge", "Peers and identities that owe their limits", rows=[((), limits.cells)]
+    )
+    capacity = Family("modelward_limit_cells_capacity", "gauge", "As many can, before newcomers are limited together")
+    capacity.add((), limits.capacity)
+    yield capacity
 
 
 def _partings(snapshot: Snapshot) -> Iterator[Family]:
@@ -174,6 +186,10 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     fallbacks = Family("modelward_fallbacks", "counter", "Answers given by a fallback", ("model", "reason"))
     rows = Family("modelward_batch_rows", "histogram", "Rows per execution", ("model",))
     late = Family("modelward_late_results", "counter", "Results that came after their answer was given", ("model",))
+    predicted = Family(
+        "modelward_backend_time_predicted_seconds", "counter", "What requests were charged of a time limit", ("model",)
+    )
+    taken = Family("modelward_backend_time_taken_seconds", "counter", "What the same requests took", ("model",))
     undecoded = Family("modelward_undecoded", "gauge", "Whether requests pass undecoded and unscored", ("model",))
     for name, model in snapshot.models.items():
         for reason, count in model.refusals.items():
@@ -187,8 +203,10 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
             late.add((name,), model.late_results)
+            predicted.add((name,), model.predicted_seconds)
+            taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late, undecoded)
+    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late, predicted, taken, undecoded)
 
 
 def _upstreams(snapshot: Snapshot) -> Iterator[Family]:

@@ -9,6 +9,7 @@ from native import figures
 from native.breaker import STATES
 from native.conduct import CLOSED, REFUSED
 from native.histogram import BOUNDS
+from native.limit import Limiter
 from native.region import Region
 from proxy.models.catalog import BatchStatistics, Statistics
 from proxy.status import Code
@@ -17,6 +18,7 @@ from proxy.telemetry.snapshot import (
     OTHER_MODEL,
     EndpointSnapshot,
     Histogram,
+    LimitsSnapshot,
     ModelSnapshot,
     PartingSnapshot,
     Snapshot,
@@ -103,7 +105,9 @@ def snapshot(region: Region) -> Snapshot:
         model = _model(number, version, t)
         poured[name] = added(poured[name], model) if name in poured else model
     inflight, connections = region.gauges()
-    return Snapshot(models=poured, inflight=inflight, connections=connections)
+    limiter = Limiter(region=region)
+    limits = LimitsSnapshot(limiter.owing(time.monotonic_ns()), limiter.capacity)
+    return Snapshot(models=poured, inflight=inflight, connections=connections, limits=limits)
 
 
 def partings(listener: Listener) -> PartingSnapshot:
@@ -123,6 +127,8 @@ def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> Mode
         fallbacks=t["fallbacks"],
         batch_rows=_rows(t),
         late_results=t["late"],
+        predicted_seconds=t["predicted_ns"] / NS,
+        taken_seconds=t["taken_ns"] / NS,
     )
 
 

@@ -70,6 +70,8 @@ class ModelSnapshot:
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
     batch_rows: Histogram | None = None
     late_results: int = 0
+    predicted_seconds: float = 0  # of backend time, by requests that were charged it and ran
+    taken_seconds: float = 0  # by the same
     undecoded: int = field(default=0, metadata=FLAG)  # 1 where requests pass undecoded and unscored
 
 
@@ -146,11 +148,20 @@ class ReloadSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsSnapshot:
+    """The table of what peers and identities owe."""
+
+    cells: int = field(default=0, metadata=GAUGE)  # that owe
+    capacity: int = field(default=0, metadata=GAUGE)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
+    limits: LimitsSnapshot | None = None
     partings: PartingSnapshot = field(default_factory=PartingSnapshot)
     reloads: ReloadSnapshot | None = None
     tls: TlsSnapshot | None = None

@@ -66,6 +66,20 @@ def test_a_dear_and_a_cheap_model_have_the_same_backend_time_and_not_the_same_nu
         assert insist(stub, cheap()) > 2 * many
 
 
+def test_what_was_predicted_and_what_it_took_are_told_beside_each_other(serve: Serve) -> None:
+    server = serve(
+        {"dear": dear_model()}, limits__total="{time: 10s/s, burst: 10s}", limits__peer="{rate: 1/h, burst: 9}"
+    )
+    with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
+        for _ in range(3):
+            stub.infer(dear())
+    taken = server.metric("modelward_backend_time_taken_seconds_total", model="dear")
+    assert taken == pytest.approx(backend_seconds(server, "dear"), rel=1e-3)
+    assert server.metric("modelward_backend_time_predicted_seconds_total", model="dear") > 0
+    assert server.metric("modelward_limit_cells") == 1
+    assert server.metric("modelward_limit_cells_capacity") == 1 << 20
+
+
 def test_a_budget_of_time_says_so_and_when_there_is_some_again(serve: Serve) -> None:
     server = serve({"dear": dear_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from native.limit import LEVELS, Limiter, Meter, request_many
+from native.region import Region
 from tests.oracle import gcra
 
 SECOND = 1_000_000_000
@@ -360,6 +361,16 @@ def test_memory_that_no_key_has_touched_is_not_resident():
     limiter = Limiter(keys=1 << 24)
     assert limiter.bytes == 512 << 20
     assert (resident_pages() - before) * resource.getpagesize() < 4 << 20
+
+
+@pytest.mark.parametrize("region", [None, Region(), Region.shared(1)], ids=["alone", "private", "shared"])
+def test_the_keys_that_owe_are_counted_until_they_do_not(region):
+    limiter = Limiter(keys=1 << 16, region=region)
+    limiter.set_peer(1, 5)
+    assert (limiter.owing(START), limiter.capacity) == (0, 1 << 16)
+    assert request_many(limiter, 0, 3000, START) == 3000
+    assert limiter.owing(START) == 3000
+    assert limiter.owing(START + SECOND) == 0
 
 
 def test_the_hash_twin_gives_the_papers_vector_and_pythons_own_hash():
