@@ -35,6 +35,7 @@ SPAWN_SECONDS = 5
 RESPITE_SECONDS = 3  # Locust's own time to end, after the time it was given
 WATCH_SECONDS = 0.5
 BUILD = Path(__file__).parents[2] / "build" / "siege"
+README = Path(__file__).parents[1] / "README.md"
 
 METHOD = """\
 Locust (grpcio under gevent) and raw sockets against one proxy in front of one model server, which has 4 slots of 5 ms
@@ -150,7 +151,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write stores a whole siege; leave out --only")
+    return options
 
 
 def main() -> int:
@@ -197,6 +201,10 @@ def _write(name: str, peer: Peer, text: str, data: Mapping[str, object]) -> None
     facts = {**machine.facts(), "besieged": f"{peer.name}: {peer.about}"}
     document = results.document(f"Siege of {peer.name}", METHOD, facts, machine.command("loadtests.siege"), text)
     results.write(f"siege-{name}", document, data)
+    if name == "modelward":
+        README.write_text(
+            report.told(README.read_text(), f"Last held on {facts['date']}, {facts['machine']}:\n\n{text}")
+        )
 
 
 if __name__ == "__main__":

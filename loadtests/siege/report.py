@@ -19,6 +19,8 @@ from loadtests.tools.results import table
 
 matplotlib.use("agg")
 
+BEGIN, END = "<!-- siege: begin -->", "<!-- siege: end -->"
+
 
 def phases_table(phases: Sequence[Figures]) -> str:
     columns = ("phase", "honest", "succeeded %", "p50 ms", "p99 ms", "goodput/s", "refused/s", "memory MiB")
@@ -88,6 +90,13 @@ def _mark(axes: Sequence[Axes], spans: Sequence[Span]) -> None:
     for span in spans:
         middle = (span.begun + span.ended) / 2 - begun
         axes[0].text(middle, 1.02, span.name, transform=axes[0].get_xaxis_transform(), rotation=30, fontsize=8)
+
+
+def told(readme: str, text: str) -> str:
+    """The README with `text` as its last siege."""
+    before, _, rest = readme.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
 def sparkline(values: Sequence[float], width: int = 72) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.siege import criteria, figures, plan, report, tenants
+from loadtests.siege import __main__, criteria, figures, plan, report, tenants
 from loadtests.siege.criteria import Past
 from loadtests.siege.figures import MIB, Call, Figures, Memory, Span
 from loadtests.siege.tenants import Keys
@@ -123,3 +123,15 @@ def test_the_page_holds_its_plots_and_escapes_its_text() -> None:
     assert page.count("data:image/svg+xml;base64,") == 2
     assert "prefers-color-scheme: dark" in page
     assert "http" not in page
+
+
+def test_the_last_siege_takes_the_place_of_the_one_before_in_the_readme() -> None:
+    readme = f"# Load\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    assert report.told(readme, "new") == f"# Load\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
+    kept = __main__.README.read_text()
+    assert kept.count(report.BEGIN) == kept.count(report.END) == 1
+
+
+def test_every_phase_with_attackers_is_told_in_the_readme() -> None:
+    told = __main__.README.read_text()
+    assert all(f"| {phase.name} |" in told for phase in plan.PHASES if phase.attackers)
