@@ -58,6 +58,7 @@ cdef enum:
 cdef int64_t SECOND = 1000000000
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
 cdef int64_t GOODBYE = 5 * SECOND  # until a client that does not take the last bytes is cut off
+cdef int64_t HOLD = SECOND        # from the GOAWAY to the end, for who was cut off for what he did
 
 
 # ---- connections that have to go -----------------------------------------------------------------------------
@@ -336,10 +337,22 @@ cdef void watch(Conn *c, int64_t due) noexcept:
     timer_add(connection.listener.wheel, &c.timer, due)
 
 
+cdef bint at_fault(const Conn *c) noexcept:
+    return c.parting in (PARTING_RESETS, PARTING_PEER_RESETS, PARTING_FRAMES, PARTING_HEADERS)
+
+
 cdef void close_soon(Conn *c) noexcept:
-    """The transport writes what it holds and closes; a client that does not take it is cut off in time."""
+    """The transport writes what it holds and closes; a client that does not take it is cut off in time.
+
+    Who was cut off for what he did is held first, unread: one who would come back at once, to do it again, cost more by
+    coming than by what he does.
+    """
     cdef Connection connection = <Connection>c.owner
-    if not c.closing:
+    if not c.closing and at_fault(c) and not c.wire.draining:
+        c.closing = True
+        connection.transport.pause_reading()
+        watch(c, c.wire.now + HOLD)
+    elif not c.closing:
         c.closing = True
         watch(c, c.wire.now + min(c.wire.stall_timeout, GOODBYE))
         # closed with something unread, a socket takes back even what it had sent: the client would miss the GOAWAY
@@ -560,7 +573,7 @@ cdef class Connection:
     def resume_writing(self):
         cdef Conn *c = &self.conn
         c.paused = False
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is not None and not self.transport.is_closing() and not c.closing:
             self.transport.resume_reading()
             mark(c)
             if not c.wire.batch_pending:

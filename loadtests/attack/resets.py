@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
-from loadtests.attack.attack import Outcome, attack, several
+from loadtests.attack.attack import PATIENCE_SECONDS, Outcome, attack, several
 from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import good, opening, streams
 from loadtests.fuzz.frames import DATA, END_STREAM, PRIORITY, RST_STREAM, WINDOW_UPDATE, Header, frame
@@ -34,7 +35,20 @@ def rapid_reset(target: Target, scale: float) -> Outcome:
 
 @attack("rapid-reset-200", f"{CONNECTIONS} connections that open and reset")
 def rapid_reset_200(target: Target, scale: float) -> Outcome:
-    return several(target, round(CONNECTIONS * scale), lambda raw: _reset(raw, PAIRS // 10))
+    outcome, done = Outcome(), []
+    with ExitStack() as stack:
+        for _ in range(round(CONNECTIONS * scale)):
+            try:
+                raw = stack.enter_context(target.connect())
+            except OSError:
+                outcome.refused()
+                continue
+            outcome.sent += _reset(raw, PAIRS // 10)
+            done.append(raw)
+        for raw in done:
+            raw.read_until_closed(PATIENCE_SECONDS)
+            outcome.note(raw)
+    return outcome
 
 
 @attack("reset-after-request", "whole requests, each reset before its answer")

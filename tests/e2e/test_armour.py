@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from loadtests.attack.raw import Target
+from loadtests.fuzz.frames import PING, frame
 from tests import models
 from tests.conftest import Serve
 from tests.e2e.h2client import H2Client, framed
@@ -22,6 +24,7 @@ from tests.support import EmbeddedServer, ServerProcess, serve_process, wait_unt
 
 MiB = 2**20
 ROW = np.ones((1, 4), np.float32)
+ENHANCE_YOUR_CALM = 11  # RFC 9113, section 7
 COLUMNS = 65_536  # of an answer: 256 KiB for a request of 60 bytes
 
 resident = pytest.mark.skipif(
@@ -174,6 +177,29 @@ def test_a_client_that_opens_and_resets_without_end_is_cut_off(serve: Serve) -> 
         assert client.is_closed()
     with H2Client(server.grpc) as client:
         assert client.call(good()).code == 0
+
+
+def test_who_is_cut_off_is_told_why_and_held_for_a_second_in_which_nobody_reads_him(serve: Serve) -> None:
+    server = serve({"add": models.add_one()})
+    host, port = server.grpc.rsplit(":", 1)
+    with Target(host, int(port)).connect() as raw:
+        raw.greet()
+        raw.send_all(frame(PING, 0, b"pingpong") for _ in range(100_000))
+        assert raw.read_until_closed()
+        assert raw.goaway == ENHANCE_YOUR_CALM
+        assert raw.closed_at is not None and raw.closed_at - raw.began >= 1.0
+        assert raw.frames[PING] < 10_000  # answers: what came after was not read
+    wait_until(lambda: server.metric("modelward_connections") == 0, "the connection to be forgotten")
+
+
+def test_a_server_stops_while_it_holds_somebody(tmp_path: Path) -> None:
+    (tmp_path / "add.onnx").write_bytes(models.add_one())
+    with serve_process(str(tmp_path / "add.onnx")) as server:
+        host, port = server.grpc.rsplit(":", 1)
+        with Target(host, int(port)).connect() as raw:
+            raw.greet()
+            raw.send_all(frame(PING, 0, b"pingpong") for _ in range(100_000))
+            assert server.terminate() == 0
 
 
 def test_requests_in_flight_hold_only_so_many_bytes(serve: Serve) -> None:
