@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loadtests.tools import machine, results
 from loadtests.tools.results import table
-from tests.bench import bench_kernels, bench_oip, bench_score
+from tests.bench import bench_compare, bench_kernels, bench_oip, bench_score
 
 # Histograms that each request records into: queue, score, whole. The rooms are sampled; counters are plain additions.
 RECORDS_PER_REQUEST = 3
@@ -23,6 +23,7 @@ BUDGETS = {
     "score: 30 features": 400.0,
     "deadline: add + cancel": 30.0,
     "metrics:": 50.0,
+    "compare, 16 scores": 1000.0,
 }
 METHOD = """\
 One operation of each stage in a compiled loop, in one thread with warm caches: medians of rounds after a warm-up."""
@@ -45,7 +46,7 @@ class Stage:
 
 def measure() -> list[Stage]:
     """Every stage, those with a budget first. Raises LookupError where a budget's benchmark is gone."""
-    figures = {**bench_oip.measure(), **bench_kernels.measure(), **bench_score.measure()}
+    figures = {**bench_oip.measure(), **bench_kernels.measure(), **bench_score.measure(), **bench_compare.measure()}
     figures[f"metrics: {RECORDS_PER_REQUEST} histogram records"] = RECORDS_PER_REQUEST * figures["histogram: record"]
     return judge(figures)
 

@@ -327,6 +327,48 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out) {
     return MW_SCAN_OK;
 }
 
+/* One field of an answer, its tag read. */
+static mw_scan_status scan_answer_field(uint32_t tag, mw_cursor *c, mw_scan *out) {
+    mw_span field;
+    parameter p;
+    switch (tag) {
+        case MW_TAG(1, MW_WIRE_LEN): return read_string(c, &out->model_name) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+        case MW_TAG(2, MW_WIRE_LEN): return read_string(c, &out->model_version) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+        case MW_TAG(3, MW_WIRE_LEN): return read_string(c, &out->id) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+        case MW_TAG(4, MW_WIRE_LEN):
+            return mw_read_bytes(c, &field) && scan_parameter(field, DEPTH_REQUEST + 1, &p) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+        case MW_TAG(5, MW_WIRE_LEN):
+            if (!mw_read_bytes(c, &field)) return MW_SCAN_MALFORMED;
+            if (out->inputs == MW_MAX_TENSORS) return MW_SCAN_TOO_MANY_OUTPUTS;
+            return scan_input(field, &out->input[out->inputs++]);
+        default: return mw_skip(c, tag, DEPTH_REQUEST) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+    }
+}
+
+mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out) {
+    mw_cursor c = mw_cursor_over(message);
+    start_request(out);
+    while (c.at < c.end) {
+        uint32_t tag;
+        const uint8_t *start = c.at;
+        if (!mw_read_tag(&c, &tag)) return MW_SCAN_MALFORMED;
+        if (tag == MW_TAG(6, MW_WIRE_LEN)) {
+            if (out->raws == MW_MAX_TENSORS) return MW_SCAN_TOO_MANY_OUTPUTS;
+            if (!mw_read_bytes(&c, &out->raw[out->raws++])) return MW_SCAN_MALFORMED;
+            continue;
+        }
+        mw_cursor clipped = c;
+        if (mw_left(&c) > most) clipped.end = c.at + most;
+        mw_scan_status status = scan_answer_field(tag, &clipped, out);
+        size_t spent = (size_t)(clipped.at - start);
+        if (spent > most || (status == MW_SCAN_MALFORMED && clipped.end != c.end)) return MW_SCAN_TOO_LARGE;
+        if (status != MW_SCAN_OK) return status;
+        most -= spent;
+        c.at = clipped.at;
+    }
+    return MW_SCAN_OK;
+}
+
 int mw_oip_outline(mw_span message, mw_scan *out) {
     mw_cursor c = mw_cursor_over(message);
     start_request(out);

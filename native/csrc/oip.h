@@ -1,4 +1,4 @@
-/* inference.ModelInferRequest scanned in place, ModelInferResponse written.
+/* inference.ModelInferRequest and ModelInferResponse scanned in place, ModelInferResponse written.
  *
  * The scanner accepts exactly what protobuf's own parser (upb) accepts (unknown fields, packed and unpacked repeats,
  * last-one-wins scalars, wrong wire types as unknown fields, groups, UTF-8 in string fields) and copies nothing:
@@ -18,6 +18,7 @@ typedef enum {
     MW_SCAN_TOO_MANY_INPUTS,   /* more than MW_MAX_TENSORS inputs or raw contents */
     MW_SCAN_TOO_MANY_OUTPUTS,  /* more than MW_MAX_TENSORS requested outputs */
     MW_SCAN_RANK,              /* more than MW_MAX_RANK dimensions */
+    MW_SCAN_TOO_LARGE,         /* an answer whose fields other than raw contents are larger than the reader said */
 } mw_scan_status;
 
 /* Fields of InferTensorContents, by field number. */
@@ -61,6 +62,11 @@ typedef struct {
  * MW_SCAN_OK is anything in out worth reading; entries past the counts are never initialised. */
 mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
 
+/* The same of a ModelInferResponse. Its outputs have an input's fields, number for number, and stand in out->input; its raw
+ * contents in out->raw; of its parameters nothing is kept. Whatever the message's size, no more than `most` bytes (and one
+ * tag) outside of raw contents are read, each once: an answer that would take more is MW_SCAN_TOO_LARGE. */
+mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
+
 /* Only name, version, id and parameters, for requests that are passed on undecoded: walks the outermost fields and leaves
  * out's tensors at none. A parameter that is malformed is passed over: it is its receiver's to refuse. Returns 0 if the
  * outermost fields, or one of the three strings, are malformed. */
@@ -79,7 +85,6 @@ int mw_oip_model_name(mw_span message, mw_span *name);
 int mw_oip_contents_kind(mw_dtype dtype);
 size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype);
 int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);
-
 /* Checks a raw BYTES tensor: exactly `elements` length-prefixed strings fill it. Returns 1 if so. */
 int mw_oip_bytes_valid(mw_span raw, int64_t elements);
 

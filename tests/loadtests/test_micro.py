@@ -10,13 +10,14 @@ FIGURES = {
     "score: 30 features": 400.0,
     "deadline: add + cancel": 5.0,
     "metrics: 3 histogram records": 15.0,
+    "compare, 16 scores": 300.0,
     "reply, one output": 45.0,
 }
 
 
 def test_budgets_come_first_and_are_judged() -> None:
     stages = micro.judge(FIGURES)
-    assert [stage.verdict for stage in stages] == ["within", "over", "within", "within", "within", ""]
+    assert [stage.verdict for stage in stages] == ["within", "over", "within", "within", "within", "within", ""]
     assert stages[-1].name == "reply, one output"
 
 

@@ -23,6 +23,7 @@ CONTENTS = {
 }
 INPUT = {1: str, 2: str, 3: [VARINT], 4: ENTRY, 5: CONTENTS}
 OUTPUT = {1: str, 2: ENTRY}
+ANSWER = {1: str, 2: str, 3: str, 4: ENTRY, 5: INPUT, 6: bytes}
 REQUEST = {1: str, 2: str, 3: str, 4: ENTRY, 5: INPUT, 6: OUTPUT, 7: bytes}
 
 TEXTS = [
@@ -178,8 +179,15 @@ class Writer:
                 out.append(self.unknown(self.random.choice([9, 15, 16, 2047, 2**29 - 1])))
         return b"".join(out)
 
+    def answer(self) -> bytes:
+        """A ModelInferResponse, whose outputs have the fields of a request's inputs."""
+        return self.whole_or_broken(ANSWER)
+
     def request(self) -> bytes:
-        message = self.message(REQUEST)
+        return self.whole_or_broken(REQUEST)
+
+    def whole_or_broken(self, kind: dict[int, Any]) -> bytes:
+        message = self.message(kind)
         if not self.damage or self.chance(2):
             return message
         return self.broken(message)
