@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.exchange cimport Exchange
 from native.limit cimport mw_costs
 from native.model cimport Counters, Gate, Tensor
+from native.parking cimport mw_answers
 from native.region cimport Region
 from native.session cimport mw_lane, mw_run, mw_session
 from native.tensor cimport mw_span
@@ -56,8 +57,10 @@ cdef class Engine:
     cdef readonly bint running    # in the lane
     cdef bint pending             # in scheduler.pending
     cdef uint64_t run_bytes       # of its inputs
+    cdef uint64_t answer_bytes    # of the last run_once
     cdef mw_placement place
     cdef mw_costs costs           # of its requests, as they were lately
+    cdef mw_answers answers       # likewise
     cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended
     cdef readonly uint64_t lane_runs
     cdef readonly uint64_t failures

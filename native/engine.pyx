@@ -1,6 +1,6 @@
 """What runs one version of a model: ONNX Runtime over its file, or a pool of upstreams."""
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -13,6 +13,7 @@ from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
 from native.model cimport BATCH_BUCKETS, Counters, Gate, Tensor
+from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
 from native.tensor cimport *
@@ -225,9 +226,10 @@ cdef class Engine:
         cdef uint32_t i
         cdef bytes raw
         held = []
-        self.run_bytes = 0
         if self.running:
             raise RuntimeError(f"{self.name} is running a request")
+        self.run_bytes = 0
+        self.run_rows = 1
         for i, (name, datatype, _) in enumerate(self.inputs):
             array = np.asarray(inputs[name])
             if array.ndim != self.input[i].rank:
@@ -247,11 +249,14 @@ cdef class Engine:
                 to.element[k].size = len(item)
             for k, size in enumerate(array.shape):
                 to.shape[k] = size
+            if self.has_batch_axis:
+                self.run_rows = array.shape[0]
         with nogil:
             mw_run_execute(&self.run)
         try:
             if self.run.failed:
                 raise ValueError(self.run.error.decode("utf-8", "replace"))
+            self.answer_bytes = ENVELOPE + output_bytes(self)
             return {name: output_array(&self.run.out[i], datatype)
                     for i, (name, datatype, _) in enumerate(self.outputs)}
         finally:
@@ -261,6 +266,7 @@ cdef class Engine:
         """Counts the last run_once as a measurement."""
         mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)
         mw_cost_learn(&self.costs, self.run_bytes + ENVELOPE, self.run.took_ns)
+        mw_answer_learn(&self.answers, self.answer_bytes, self.run_rows)
 
     def keep_off_loop(self):
         """For a model whose time depends on the values of its inputs: every run is the lane's."""
@@ -300,6 +306,17 @@ cdef class Engine:
             self.counters = counters_of(region, self.name.encode(), self.version.encode())
             self.region = region
         return 0
+
+
+cdef uint64_t output_bytes(Engine engine) noexcept:
+    """Of a run's outputs as an answer has them."""
+    cdef mw_run_output *out
+    cdef uint64_t total = 0
+    cdef uint32_t i
+    for i in range(engine.output_count):
+        out = &engine.run.out[i]
+        total += out.offset[out.elements] + 4 * out.elements if engine.output[i].dtype == MW_BYTES else out.size
+    return total
 
 
 cdef object output_array(const mw_run_output *out, str datatype):

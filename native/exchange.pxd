@@ -108,6 +108,10 @@ cdef struct Conn:
     void *owner                   # borrowed: the native.h2.Connection that owns this struct
     Stream *streams
     uint32_t open_streams
+    size_t unsent                 # bytes of answers that wait in its streams to be taken
+    size_t promised               # bytes of answers under way: as they are predicted, then as they are
+    Exchange *parked_first        # borrowed: their streams' references keep them; begun in this order when it owes less
+    Exchange *parked_last
     Conn *next_dirty
     bint dirty                    # in wire.dirty: something may be written
     bint handshaken               # SETTINGS has come
@@ -139,6 +143,7 @@ cdef struct Hooks:                # what the pipeline does with what the wire br
     void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
     void (*credential)(Stream *, bint key, const uint8_t *value, size_t size) noexcept   # NULL where nobody asks who calls
     void (*places)(void *server, int64_t now) noexcept          # the tick ends, and `Wire.places` is set
+    void (*room)(Conn *, int64_t now) noexcept                  # has been written, and something is parked
 
 cdef extern from "forwarded.h" nogil:
     ctypedef struct mw_network:
@@ -176,6 +181,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
 
 cdef enum Phase:
     PHASE_NEW = 0
+    PHASE_PARKED                  # until its connection has taken answers
     PHASE_WAITING                 # for its backend to have a place
     PHASE_QUEUED                  # in its model's queue
     PHASE_RUNNING                 # in a batch
@@ -192,7 +198,8 @@ cdef struct Exchange:
     Wire *wire                    # borrowed: outlives every exchange
     Exchange *next_in_stream
     Exchange *previous_queued
-    Exchange *next_queued         # the queue of its model
+    Exchange *next_queued         # the queue of its model, or its connection's parked
+    size_t promised               # bytes of its answer, in the connection's count of them
     uint32_t attempt              # counts the runs it was given to: an older run's result is late
     bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
     void *asked                   # native.model.Model* that the client asked for; counted in its users (native.model.ask)

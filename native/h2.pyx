@@ -300,6 +300,8 @@ cdef void flush(Conn *c) noexcept:
         connection.transport.abort()
     elif not c.paused and not nghttp2_session_want_read(c.session) and not nghttp2_session_want_write(c.session):
         close_soon(c)
+    elif c.parked_first != NULL:
+        c.wire.hooks.room(c, c.wire.now)
 
 
 cdef void flush_upstream(Conn *c) noexcept:

@@ -6,6 +6,7 @@ from native.admit cimport mw_concurrency, mw_waiting
 from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
 from native.limit cimport LIMIT_TEXT, mw_costs, mw_meter
+from native.parking cimport mw_answers
 from native.score cimport mw_profile
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from native.verdict cimport CODES, REASONS
@@ -110,6 +111,7 @@ cdef struct Model:                # owned by a native.served.Served
     mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
     char limit_text[LIMIT_TEXT]   # for clients
     mw_costs *costs               # the Engine's
+    mw_answers *answers           # the Engine's
     uint8_t mode                  # enum Mode
     double false_positive_rate
     const mw_profile *profile     # borrowed from a native.score.Kernel that the Served holds; NULL for none

@@ -1,7 +1,7 @@
 # What becomes of an exchange. None of these raises.
 from libc.stdint cimport int64_t
 
-from native.exchange cimport Buffer, Exchange, Stream
+from native.exchange cimport Buffer, Conn, Exchange, Stream
 from native.model cimport Model
 from native.state cimport State
 from native.verdict cimport Verdict
@@ -13,7 +13,8 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
-# REASON_NONE, or why it is not started: the queue is full, the deadline too near, no upstream can be had
+# Begun, or parked until its connection has taken more: REASON_NONE. Or why not: the queue is full, the deadline too near, no
+# upstream can be had
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
 # latency: how long the backend took, ns; negative where that is not known
 cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept
@@ -26,6 +27,7 @@ cdef void end_stream(Stream *s) noexcept
 
 # for Hooks
 cdef void on_places(void *context, int64_t now) noexcept
+cdef void on_room(Conn *c, int64_t now) noexcept
 
 # for batch.Outcome
 cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept

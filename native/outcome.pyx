@@ -13,11 +13,12 @@ from native.admit cimport (
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Ending, Exchange, Stream, exchange_unref,
-    settle)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending, Exchange,
+    Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
+from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
@@ -134,9 +135,36 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
 
 
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    x.model = m
+    if not x.promised:            # on a further rung it has its room already
+        if must_park(x.stream.conn):
+            park(x)
+            return REASON_NONE
+        promise(x, mw_answer_predict(m.answers, x.rows))
+    return admit(server, x, m, now)
+
+
+cdef void on_room(Conn *c, int64_t now) noexcept:
+    """Begins what is parked, as far as the connection has taken what is before it."""
+    cdef State server = <State>c.wire.server
+    cdef Exchange *x
+    cdef Model *m
+    cdef int reason
+    while c.parked_first != NULL and owed(c) < OWED_CAP:
+        x = c.parked_first
+        x.references += 1
+        unpark(x)
+        m = <Model *>x.model
+        promise(x, mw_answer_predict(m.answers, x.rows))
+        reason = admit(server, x, m, now)
+        if reason != REASON_NONE:
+            fail(server, x, reason, now)
+        exchange_unref(x)
+
+
+cdef int admit(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """To the model's backend, or to wait for a place with it; REASON_NONE, or why not."""
     cdef Gate *gate = m.gate
-    x.model = m
     if gate.on:
         if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
             return wait(server, x, m, now)
@@ -163,7 +191,9 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept:
     """Nobody waits for what was started. latency: how long the backend took, negative where that is not known."""
-    if x.phase == PHASE_WAITING:
+    if x.phase == PHASE_PARKED:
+        unpark(x)
+    elif x.phase == PHASE_WAITING:
         stop_waiting(x)
     elif x.phase == PHASE_UPSTREAM:
         x.attempt += 1
@@ -250,6 +280,7 @@ cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept
 
 
 cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept:
+    mw_answer_learn((<Model *>x.model).answers, reply.size, x.rows)
     answer(<State>server, x, reply, now)
 
 
@@ -278,6 +309,7 @@ cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noex
     cdef const Rung *rung = NULL
     if <Model *>x.model != asked:
         rung = &asked.rungs[x.rung - 1]
+    mw_answer_learn((<Model *>x.model).answers, framed.size, x.rows)
     if reply_from_upstream(x, rung, framed):
         answer(server, x, framed, now)
     else:
@@ -357,6 +389,7 @@ cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     clear_deadline(server, x)
     leave(server, x, now - x.launched if code == CODE_OK else -1, now)
     if x.stream != NULL:
+        promise(x, x.reply.size)
         send_ready(x.stream)
 
 
@@ -370,6 +403,7 @@ cdef void send_ready(Stream *s) noexcept:
         if s.first == NULL:
             s.last = NULL
         s.inflight -= 1
+        promise(x, 0)
         x.stream = NULL
         if x.reply.size:
             send_message(s, &x.reply)

@@ -26,8 +26,9 @@ from native.oip cimport (
     hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_timeout_us,
     scanned_version)
 from native.outcome cimport (
-    abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, record, refuse_exchange,
-    relayed, set_deadline, start, watch_deadline)
+    abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
+    refuse_exchange, relayed, set_deadline, start, watch_deadline)
+from native.parking cimport promise
 from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
 from native.route cimport Directory, Entry
 from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
@@ -488,12 +489,13 @@ cdef void on_gone(Stream *s) noexcept:
     while s.first != NULL:
         x = s.first
         s.first = x.next_in_stream
-        x.stream = NULL
         if x.phase != PHASE_DONE:
             abandon(server, x, -1, s.conn.wire.now)
             record(server, x, CODE_CANCELLED, s.conn.wire.now)
             x.phase = PHASE_DONE
             clear_deadline(server, x)
+        promise(x, 0)
+        x.stream = NULL
         exchange_unref(x)
     s.last = NULL
     s.inflight = 0
@@ -530,6 +532,7 @@ cdef class Server(State):
         self.listener.wire.hooks.drained = on_drained
         self.listener.wire.hooks.refused = on_refused
         self.listener.wire.hooks.places = on_places
+        self.listener.wire.hooks.room = on_room
         wheel.after = after_timers
         wheel.after_context = <void *>self
         self.serve(directory, None)

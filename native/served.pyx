@@ -44,6 +44,7 @@ cdef class Served:
         m.has_batch_axis = engine.has_batch_axis
         m.gate = &engine.gate
         m.costs = &engine.costs
+        m.answers = &engine.answers
         m.counters = engine.counters
         m.limit.tat_ns = &self.limit_tat
         m.pool = NULL if engine.pool is None else <void *>engine.pool

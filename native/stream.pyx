@@ -67,6 +67,7 @@ cdef void stream_free(Stream *s) noexcept:
     if s.next != NULL:
         s.next.previous = s.previous
     c.open_streams -= 1
+    c.unsent -= s.out.size - s.out_sent
     if s.withheld and c.session != NULL:
         nghttp2_session_consume_connection(c.session, s.withheld)
     release(c.wire, &s.message)
@@ -142,6 +143,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     if n:
         memcpy(to, s.out.data + s.out_sent, n)
         s.out_sent += n
+        s.conn.unsent -= n
         s.active = s.conn.wire.now
         mw_conduct_sent(&s.conn.conduct, n)
     if s.out_sent < s.out.size:
@@ -214,6 +216,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         wire.inflight_bytes -= framed.capacity
         deflate_message(framed)
         wire.inflight_bytes += framed.capacity
+    s.conn.unsent += framed.size
     if s.out.size == 0:
         release(wire, &s.out)
         s.out = framed[0]
@@ -222,6 +225,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         s.out.size += framed.size
         release(wire, framed)
     else:
+        s.conn.unsent -= framed.size
         release(wire, framed)
         reset(s, NGHTTP2_INTERNAL_ERROR)
         return

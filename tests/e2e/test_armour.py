@@ -311,8 +311,8 @@ def test_answers_that_nobody_reads_are_bounded_over_all_connections(process: Ser
             client = stack.enter_context(H2Client(process.grpc, window=0))
             for _ in range(128):
                 client.send(client.begin(), amplified(), end=True)
-        wait_until(lambda: process.metric("modelward_inflight") == 0, "all requests to be answered")
-        assert grown(process) < 150
+        wait_until(lambda: process.metric("modelward_inflight") == 10 * (128 - 8), "each to have what it may owe")
+        assert grown(process) < 64
 
 
 def test_a_socket_that_nobody_reads_is_written_no_further(process: ServerProcess) -> None:

@@ -33,9 +33,6 @@ SCALES = {
     "error-text": 0.3, "gzip-bomb": 0.5, "gzip-liar": 0.5,
 }  # fmt: skip
 
-# answers that nobody takes pile up to limits.inflight_bytes, and a run's outputs beside them
-NOT_YET = ("window-shut", "window-shut-stream", "socket-shut")
-
 pytestmark = pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""),
     reason="AddressSanitizer keeps freed memory for a while: it counts as resident",
@@ -72,7 +69,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene
 
 @pytest.mark.parametrize(
     ("listener", "name"),
-    [(listener, name) for listener in ("plain", "TLS") for name in rows(listener) if name not in NOT_YET],
+    [(listener, name) for listener in ("plain", "TLS") for name in rows(listener)],
 )
 def test_an_attack_ends_and_harms_nobody_else(scenes: dict[str, Scene], listener: str, name: str) -> None:
     scene = scenes[listener]
