@@ -14,8 +14,7 @@ from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
 from proxy.config.tls import Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
-from proxy.config.upstream import HOW as UPSTREAM_HOW
-from proxy.config.upstream import parse_upstream
+from proxy.config.upstream import Upstreams
 from proxy.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
 
 KiB, MiB = 2**10, 2**20
@@ -159,16 +158,6 @@ class Anomaly(Section):
     """observe: measured only; tag: told to the client; fallback: answered by the ladder; reject: refused."""
     false_positive_rate: float = Field(default=0.001, gt=0, lt=1)
     """Share of normal rows that may be called anomalous."""
-
-
-def _upstream(text: object) -> str:
-    if not isinstance(text, str):
-        raise UnitError(f"{text!r} is not an upstream address", UPSTREAM_HOW)
-    parse_upstream(text)
-    return text
-
-
-Upstreams = Annotated[tuple[Annotated[str, BeforeValidator(_upstream)], ...], Field(strict=False)]
 
 
 class Hedging(Section):

@@ -3,6 +3,9 @@
 import asyncio
 import socket
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from proxy.config.tls import UpstreamTls
 from proxy.config.units import UnitError
@@ -62,6 +65,16 @@ def parse_upstream(text: str, tls: UpstreamTls | None = None) -> UpstreamAddress
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UnitError(f"{text!r} is not an upstream address", HOW)
     return UpstreamAddress(text, host=host, port=int(port), tls=tls)
+
+
+def _written(text: object) -> str:
+    if not isinstance(text, str):
+        raise UnitError(f"{text!r} is not an upstream address", HOW)
+    parse_upstream(text)
+    return text
+
+
+Upstreams = Annotated[tuple[Annotated[str, BeforeValidator(_written)], ...], Field(strict=False)]
 
 
 async def resolve(address: UpstreamAddress) -> list[str]:

@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from native.histogram import EDGES
+from proxy.config.shadow import Bounds
 from proxy.shadow.quantile import estimate, quantile_interval, ratio
 from proxy.shadow.sequence import Interval, difference_interval, mean_interval
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from native.compare import Sums
 
 LEVEL = 0.05
-LATENCY_QUANTILE = 0.95
+LATENCY_QUANTILE = 0.95  # bounds.latency is the ratio of both sides'
 MOST_PAIRS = 1e12  # beyond, it is said that these rates will never decide: 3 years of 10,000 a second
 UPPER_EDGES = (*(float(edge) for edge in EDGES[:-1]), inf)
 
@@ -33,24 +34,6 @@ class Verdict(StrEnum):
     EQUIVALENT = "equivalent"
     WORSE = "worse"
     UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How much worse than its primary a shadow may be; None: not judged by it.
-
-    disagreement: the mean share of labels (or numbers) that differ, 0 to 1, above what the primary disagrees with
-    itself. errors: the share of pairs that only the shadow failed minus that which only the primary failed. latency:
-    the ratio of both sides' quantiles of LATENCY_QUANTILE. Raises ValueError where none is set.
-    """
-
-    disagreement: float | None = 0.01
-    errors: float | None = 0.001
-    latency: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.disagreement is None and self.errors is None and self.latency is None:
-            raise ValueError("a shadow is judged by at least one bound")
 
 
 @dataclass(frozen=True)

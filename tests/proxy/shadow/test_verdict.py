@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from native.compare import Figures
+from proxy.config.shadow import Bounds
 from proxy.shadow.sequence import mean_evidence, mean_interval
-from proxy.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Bounds, Judgement, Verdict, judge, pairs
+from proxy.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, Verdict, judge, pairs
 
 if TYPE_CHECKING:
     from native.compare import Sums
@@ -105,11 +106,6 @@ def test_a_noisy_model_against_itself_and_a_twin_above_its_noise_floor_are_equiv
 
 def test_pairs_are_all_that_ended() -> None:
     assert pairs(sums(compared=1, primary_failed=2, shadow_failed=3, both_failed=4)) == 10
-
-
-def test_no_bound_at_all_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one bound"):
-        Bounds(disagreement=None, errors=None, latency=None)
 
 
 # ---- watched at every request ----
