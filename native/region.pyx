@@ -209,6 +209,11 @@ cdef class Region:
             inflight += self.slot_at(i).inflight
         return inflight, self.connections()
 
+    def gauges_of(self, int slot) -> tuple:
+        """Requests in flight and open connections of the process of one slot."""
+        self.check(slot)
+        return self.slot_at(slot).inflight, self.slot_at(slot).connections
+
     def vacate(self, int slot):
         """The process of this slot has gone: nothing is in flight there any more. What it has counted stays."""
         self.check(slot)

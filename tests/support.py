@@ -32,6 +32,7 @@ ANYWHERE = {"listen.grpc": "127.0.0.1:0", "listen.http": "127.0.0.1:0"}
 START_SECONDS = 60.0
 RELOAD_SECONDS = 60.0
 _GRPC_LINE = re.compile(r"^gRPC\s+(\S+)$")
+_ADMIN_LINE = re.compile(r"^admin\s+(\S+)$")
 _HTTP_LINE = re.compile(r"^metrics\s+http://(\S+)/metrics ")
 
 
@@ -120,11 +121,12 @@ def reloadable(root: Path, models: dict[str, bytes | dict[int, bytes]], **settin
 
 @dataclass
 class ServerProcess(Server):
-    """A real `modelward serve`. output: its lines so far; baseline: resident bytes, for tests to note."""
+    """A `modelward serve`. output: its lines so far; baseline: resident bytes, for tests to note; admin: address."""
 
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
     baseline: int = 0
+    admin: str = ""
 
     def workers(self) -> list[int]:
         """Their process ids."""
@@ -162,7 +164,8 @@ def serve_process(
 
     launcher: a command that turns itself into the one that follows it. descriptors: that it inherits.
     """
-    serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0", *map(str, arguments)]
+    serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
+             "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]  # fmt: skip
     process = subprocess.Popen(
         [*launcher, *serve],
         stdout=subprocess.PIPE,
@@ -198,6 +201,8 @@ def _addresses(server: ServerProcess) -> bool:
             server.grpc = found[1]
         elif found := _HTTP_LINE.match(line.strip()):
             server.http = found[1]
+        elif found := _ADMIN_LINE.match(line.strip()):
+            server.admin = found[1]
     return bool(server.grpc and server.http)
 
 

@@ -77,7 +77,7 @@ def _serving(folder: Path, settings: Mapping[str, Any]) -> Start:
 def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractContextManager[Process]:
     """`modelward serve` with these settings, written to `config`, on 127.0.0.1:port."""
     http = free_ports(1)[0]
-    listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}"}
+    listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": "off"}
     config.write_text(yaml.safe_dump({"listen": listen, **settings}))
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
     return started("modelward", command)

@@ -14,6 +14,9 @@ from proxy.problem import ProblemsFound
 COMMANDS = {
     "demo": "show every guard at work on a bundled model, on loopback",
     "serve": "serve a model, a repository or a configuration",
+    "status": "show what a running server is, has and does",
+    "reload": "let a running server serve what its configuration and repository hold now",
+    "restart": "replace the workers of a running server, without a request that fails",
     "check": "validate everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
     "token": "add, list and revoke API keys",

@@ -114,7 +114,7 @@ class Demo:
 
     def _introduce(self, application: Application, code: str) -> None:
         self.out.print()
-        print_ready(describe(application), application.grpc_address, application.http_address)
+        print_ready(describe(application), application.listen)
         self.out.print()
         self.out.print('Paste into a Python with "tritonclient[grpc]":', style="bold")
         self.out.print()

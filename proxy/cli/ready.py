@@ -1,18 +1,20 @@
 """The READY table: what is served, how, and which guards are off."""
 
 from proxy.cli.output import console, plain, print_table
-from proxy.config.address import Address
+from proxy.config.schema import Listen
 from proxy.server.report import COLUMNS, Report
 
 
-def print_ready(report: Report, grpc: Address, http: Address, workers: int = 1) -> None:
-    """Prints the table, the addresses, and what there is to say about single models."""
+def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:
+    """Prints the table, the addresses, and what there is to say about single models. listen: with real ports."""
     print_table("READY", COLUMNS, report.rows)
     out = console()
-    out.print(f"gRPC     {grpc}")
+    out.print(f"gRPC     {listen.grpc}")
     for label, text in report.guards:
         out.print(f"{label:<8} {plain(text)}", soft_wrap=True)
-    base = f"http://{http}" if not http.is_unix else str(http)
+    if listen.admin is not None:
+        out.print(f"admin    {listen.admin}")
+    base = f"http://{listen.http}" if not listen.http.is_unix else str(listen.http)
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
     if workers > 1:
         out.print(f"workers  {workers}")

@@ -5,11 +5,12 @@ import asyncio
 import logging
 import resource
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from proxy.admin.operator import NotNow
 from proxy.cli.output import console, print_problems
 from proxy.cli.ready import print_ready
 from proxy.config.arguments import add_arguments as add_configuration_arguments
@@ -69,18 +70,25 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
     config = supervisor.config
     signalled = asyncio.Event()
     asked: list[asyncio.Task[None]] = []
+
+    async def ask(what: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        try:
+            await what()
+        except NotNow as why:
+            logging.warning("%s", why)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
     with out.status("loading models") as status:
-        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(supervisor.restart())))
-        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(supervisor.reload())))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(supervisor.restart))))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(supervisor.reload))))
         started = asyncio.Event()
 
         async def follow() -> None:
             await started.wait()  # what changes while the first workers load is served when they are ready
-            await supervisor.reload()
+            await ask(supervisor.reload)
 
         if config.watch:
             asked.append(loop.create_task(watch(file, config.repository, follow)))
@@ -96,7 +104,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             raise
     try:
         if not signalled.is_set():
-            print_ready(supervisor.report, supervisor.config.listen.grpc, supervisor.config.listen.http, config.workers)
+            print_ready(supervisor.report, supervisor.config.listen, config.workers)
             await signalled.wait()
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())

@@ -10,6 +10,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from proxy.config.units import UnitError
 
 HOW = "Write host:port (127.0.0.1:8001, [::1]:8001, 0.0.0.0:8001) or unix:/path/of.sock"
+OFF = "off"
 # sockaddr_un.sun_path holds 108 bytes, the last of them a zero.
 LONGEST_SOCKET_PATH = 107
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*", re.ASCII)
@@ -26,6 +27,14 @@ class Address:
     @property
     def is_unix(self) -> bool:
         return bool(self.path)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody can connect from another machine: a Unix socket, localhost or an address of loopback."""
+        try:
+            return self.is_unix or self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # another host name
+            return False
 
     def with_port(self, port: int) -> "Address":
         """The same host with another port. Raises UnitError for a Unix socket or a port out of range."""
@@ -77,4 +86,17 @@ ListenAddress = Annotated[
     PlainValidator(parse_address),
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8001", "[::1]:8001", "unix:/run/modelward.sock"]}),
+]
+
+
+def parse_address_or_off(value: object) -> Address | None:
+    """As `parse_address`; None for "off". Raises UnitError."""
+    return None if value == OFF else parse_address(value)
+
+
+AddressOrOff = Annotated[
+    Address | None,
+    PlainValidator(parse_address_or_off),
+    PlainSerializer(lambda address: str(address or OFF), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8003", "unix:/run/modelward/admin.sock", OFF]}),
 ]

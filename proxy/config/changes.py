@@ -6,7 +6,7 @@ from proxy.config.explain import dotted
 from proxy.config.schema import Config
 
 # sockets are bound, and processes started, once
-FIXED = ("listen", "workers")
+FIXED = ("listen", "admin_tls", "workers")
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:

@@ -1,6 +1,7 @@
 """Checks of the configuration as a whole that no single key can make: ladders that end, models that exist."""
 
 import graphlib
+from itertools import combinations
 
 from proxy.config.explain import dotted, place
 from proxy.config.layer import Layer, Path
@@ -42,11 +43,17 @@ def _unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Prob
 
 
 def _listeners(config: Config, layer: Layer) -> list[Problem]:
-    grpc, http = config.listen.grpc, config.listen.http
-    if grpc == http and (grpc.is_unix or grpc.port):
-        what = f"listen.grpc and listen.http are both {grpc}"
-        return [Problem(what, place(layer, ("listen", "http")), how="Give one of them another port")]
-    return []
+    listen = config.listen
+    taken = {"grpc": listen.grpc, "http": listen.http, "admin": listen.admin}
+    return [
+        Problem(
+            f"listen.{a} and listen.{b} are both {first}",
+            place(layer, ("listen", b)),
+            how="Give one of them another port",
+        )
+        for (a, first), (b, second) in combinations(taken.items(), 2)
+        if first is not None and first == second and (first.is_unix or first.port)
+    ]
 
 
 def _unreachable_rungs(config: Config, layer: Layer) -> list[Problem]:

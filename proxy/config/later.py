@@ -2,7 +2,6 @@
 
 ANY = "*"
 LATER: dict[tuple[str, ...], str] = {
-    ("listen", "admin"): "Metrics and health are on listen.http",
     ("models", ANY, "shadow"): "Leave it out",
 }
 

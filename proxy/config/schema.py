@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from proxy.config.access import Access
-from proxy.config.address import Address, ListenAddress
+from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
-from proxy.config.tls import Tls, UpstreamTls
+from proxy.config.tls import AdminTls, Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import Upstreams
 from proxy.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
@@ -33,6 +33,9 @@ class Listen(Section):
     """Who may connect to the Unix socket of listen.grpc, as chmod writes it, in quotes."""
     http: ListenAddress = Address(host="127.0.0.1", port=8002)
     """/metrics, /healthz and /readyz."""
+    admin: AddressOrOff = Address(host="127.0.0.1", port=8003)
+    """The admin API, of which whoever can connect may use everything; off: none. A Unix socket lets this user in alone;
+    an address that other machines reach needs admin_tls."""
 
 
 def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> None:
@@ -327,13 +330,16 @@ class Config(Section):
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
     watch: bool = True
-    """Serve what the configuration file and the repository hold now, whenever they change; else on SIGHUP only."""
+    """Serve what the configuration file and the repository hold now, whenever they change; else only on SIGHUP and
+    `modelward reload`."""
     upstreams: Upstreams = ()
     """Servers whose every model is served through, besides the repository's."""
     upstream_tls: UpstreamTls | None = None
     """TLS towards the servers of the key above; models with upstreams of their own have their own."""
     tls: Tls | None = None
     """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
+    admin_tls: AdminTls | None = None
+    """mTLS on listen.admin; absent: plain text."""
     access: Access | None = None
     """Who may call what; absent: everybody everything."""
     trusted_proxies: TrustedProxies = ()
@@ -374,6 +380,20 @@ class Config(Section):
             raise UnitError(
                 "access.certificates is true and no client certificate is ever asked for",
                 "Set tls.client_ca to the authority of the clients' certificates",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _admin_lets_no_strangers_in(self) -> Self:
+        admin = self.listen.admin
+        if self.admin_tls is None and admin is not None and not admin.is_local:
+            raise UnitError(
+                f"listen.admin is {admin}, which other machines reach, and there is no admin_tls",
+                "Set admin_tls: {certificate, key, client_ca}, or listen on 127.0.0.1:8003 or unix:/path/of.sock",
+            )
+        if self.admin_tls is not None and (admin is None or admin.is_unix):
+            raise UnitError(
+                f"admin_tls is set and listen.admin is {admin or OFF}", "Leave it out, or listen on an address"
             )
         return self
 

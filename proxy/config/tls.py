@@ -31,6 +31,18 @@ class Tls(Section):
         return self
 
 
+class AdminTls(Section):
+    """mTLS on listen.admin: no connection without a certificate of client_ca, whose holder may do everything. The files
+    are loaded again when they change."""
+
+    certificate: Path = Field(strict=False)
+    """PEM: the server's certificate first, then its chain; relative to the configuration file."""
+    key: Path = Field(strict=False)
+    """PEM, not encrypted; relative to the configuration file."""
+    client_ca: Path = Field(strict=False)
+    """PEM: the authorities of operators' certificates; relative to the configuration file."""
+
+
 class UpstreamTls(Section):
     """TLS towards upstreams, whose certificates must be of `ca` and for the name they were configured by."""
 

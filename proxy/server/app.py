@@ -19,7 +19,7 @@ from native.served import Served
 from proxy.access.gate import Gate
 from proxy.config.changes import followed
 from proxy.config.proxies import UNIX, networks
-from proxy.config.schema import Config, Limits
+from proxy.config.schema import Config, Limits, Listen
 from proxy.config.units import SECOND
 from proxy.limit.overrides import Overrides
 from proxy.models.catalog import Catalog
@@ -92,6 +92,11 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: asyncio.Task[None] | None = None
         self.partings = PartingLog()
+
+    @property
+    def listen(self) -> Listen:
+        """Where it listens, with real ports; once it has started. The admin API is a supervisor's."""
+        return Listen(grpc=self.grpc_address, http=self.http_address, admin=None)
 
     @property
     def models(self) -> tuple[OpenModel, ...]:

@@ -17,12 +17,13 @@ BOUND_SOCKETS = Path("/proc/net/unix")
 class BoundSocket:
     """Bound, not listening: nobody connects before the models are loaded. Owns the file of a Unix socket."""
 
-    def __init__(self, configured: Address, mode: int) -> None:
-        """mode: permission bits of a Unix socket's file. Raises ProblemsFound."""
+    def __init__(self, configured: Address, mode: int, key: str = KEY, how: str = "") -> None:
+        """mode: permission bits of a Unix socket's file. key: of the configuration. how: to mend it where the address
+        cannot be had. Raises ProblemsFound."""
         try:
             self.socket = _bind_unix(configured.path, mode) if configured.is_unix else _bind_tcp(configured)
         except OSError as error:
-            raise ProblemsFound([cannot_listen(configured, KEY, error)]) from error
+            raise ProblemsFound([cannot_listen(configured, key, error, how)]) from error
         self.socket.setblocking(False)
         self.address = configured
         self._file: tuple[int, int] | None = None
@@ -53,9 +54,9 @@ class InheritedSocket:
         self.socket.close()
 
 
-def cannot_listen(address: Address, key: str, error: OSError) -> Problem:
+def cannot_listen(address: Address, key: str, error: OSError, how: str = "") -> Problem:
     """The problem of an address that cannot be had."""
-    how = f"Stop what listens there, or set {key} to another address"
+    how = how or f"Stop what listens there, or set {key} to another address"
     return Problem(f"cannot listen on {address}", key, error.strerror or str(error), how)
 
 

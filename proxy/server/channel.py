@@ -61,10 +61,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Reloaded:
-    """report: of what is served now; None where the old configuration stays, because of the problems."""
+    """report: of what is served now; None where the old configuration stays, because of the problems.
+
+    changed: in words.
+    """
 
     report: Report | None
     problems: tuple[Problem, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

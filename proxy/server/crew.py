@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from native import figures
 from native.region import Region
+from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Start
@@ -76,9 +77,19 @@ class Crew:
         return sum(worker.ready for worker in self._workers)
 
     @property
-    def report(self) -> Report:
-        """Of what is served; once a worker has been ready."""
-        return next(worker.report for worker in self._workers if worker.report is not None)
+    def report(self) -> Report | None:
+        """Of what is served; None where no worker is or was ready."""
+        reports = [worker.report for worker in self._workers if worker.report is not None]
+        return reports[0] if reports else None
+
+    def workers(self) -> list[WorkerStatus]:
+        """All processes, those that drain too, in the order of their numbers."""
+        now = time.monotonic()
+        return [
+            WorkerStatus(worker.slot, worker.pid, worker.state, now - worker.started, connections, inflight)
+            for worker in sorted(self._workers, key=lambda worker: worker.slot)
+            for inflight, connections in (self.region.gauges_of(worker.slot),)
+        ]
 
     async def start(self) -> None:
         """Returns when every worker is ready. Raises ProblemsFound."""
@@ -90,20 +101,21 @@ class Crew:
             if problems := [problem for place in self._places for problem in place.problems]:
                 raise ProblemsFound(dict.fromkeys(problems))
 
-    async def restart(self) -> None:
+    async def restart(self, replaced: Callable[[Replaced], None]) -> None:
         """Every worker is replaced, one after the other, each drained when its replacement is ready.
 
-        Raises ProblemsFound where a replacement cannot start; the workers that are left go on.
+        replaced: told of each. Raises ProblemsFound where a replacement cannot start; the workers that are left go on.
         """
         async with self._rolling:
             for place in self._places:
-                await self._roll(place)
+                replaced(await self._roll(place))
 
-    async def reload(self, config: Config) -> None:
+    async def reload(self, config: Config) -> tuple[str, ...]:
         """Every worker serves another configuration from one request to the next; the first tries it for all.
 
-        Raises ProblemsFound, and then everything is as it was.
+        Returns in words what changed. Raises ProblemsFound, and then everything is as it was.
         """
+        changed: dict[str, None] = {}
         async with self._rolling:
             for place in self._places:
                 worker = place.worker
@@ -115,7 +127,10 @@ class Crew:
                     await self._move()
                 if worker.reloaded is not None and worker.reloaded.report is None:
                     raise ProblemsFound(worker.reloaded.problems)
+                if worker.reloaded is not None:
+                    changed |= dict.fromkeys(worker.reloaded.changed)
                 self.config = config
+        return tuple(changed)
 
     async def drain(self) -> None:
         """Every worker finishes what is under way; those that have not after KILL_SECONDS are killed."""
@@ -178,7 +193,7 @@ class Crew:
                     worker.report = report
                     place.failures, place.problems = 0, ()
                     self._note_move()
-                case Reloaded(report):
+                case Reloaded(report=report):
                     worker.reloaded = message
                     worker.report = report or worker.report
                     self._note_move()
@@ -211,7 +226,7 @@ class Crew:
         if not self._ending:
             place.worker = await self._spawn(place)
 
-    async def _roll(self, place: Place) -> None:
+    async def _roll(self, place: Place) -> Replaced:
         """The next worker of a place takes it over when it is ready; if it never is, nothing has changed."""
         after = await self._spawn(place)
         while after in self._workers and not after.ready:
@@ -222,6 +237,7 @@ class Crew:
         self._rolled += 1
         if before is not None:
             before.drain(DRAIN_SECONDS)
+        return Replaced(after.slot, after.pid, before.pid if before is not None else 0)
 
     async def _watch(self) -> None:
         """Kills workers whose loop shows no sign of life."""

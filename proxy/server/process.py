@@ -56,6 +56,13 @@ class WorkerProcess:
     def ready(self) -> bool:
         return self.report is not None and not self.draining
 
+    @property
+    def state(self) -> str:
+        """In one word."""
+        if self.hung or self.draining:
+            return "hung" if self.hung else "draining"
+        return "ready" if self.report is not None else "starting"
+
     def tell(self, message: Message) -> None:
         self.channel.send(message)
 

@@ -1,16 +1,19 @@
-"""The process that owns the sockets, the shared memory and the workers, and answers for all of them over HTTP.
+"""The process that owns the sockets, the shared memory and the workers, and answers for all of them: HTTP, admin API.
 
 It serves no request itself and opens no model, so that nothing it does can hold one up.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 from aiohttp import web
 
+from proxy.admin.operator import NotNow, Outcome, Replaced, Status
+from proxy.admin.server import AdminServer
 from proxy.config.changes import followed
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Listen
 from proxy.models.catalog import Catalog
 from proxy.problem import ProblemsFound
 from proxy.server import http
@@ -52,12 +55,16 @@ class Supervisor:
         self._beating: asyncio.Task[None] | None = None
         self._bound: BoundSocket | InheritedSocket | None = None
         self._http: web.ServerRunner | None = None
+        self._admin: AdminServer | None = None
         self._crew: Crew | None = None
+        self._began = time.monotonic()
+        self._generation = 1
+        self._reloading = asyncio.Lock()
 
     @property
     def report(self) -> Report:
         """Of what is served; once it has started."""
-        assert self._crew is not None
+        assert self._crew is not None and self._crew.report is not None
         return self._crew.report
 
     async def start(self, progress: Progress) -> None:
@@ -70,6 +77,9 @@ class Supervisor:
         self._http = await self._start_http()
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         addresses = {"grpc": self._bound.address, "http": http.bound_address(self._http)}
+        if self.config.listen.admin is not None:
+            self._admin = await AdminServer.start(self.config.listen.admin, self.config.admin_tls, self)
+            addresses["admin"] = self._admin.address
         listen = self.config.listen.model_copy(update=addresses)
         self.config = self.config.model_copy(update={"listen": listen})
         self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
@@ -77,45 +87,78 @@ class Supervisor:
         self._started = True
         self._notifier.ready(self._words())
 
-    async def restart(self) -> None:
-        """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log."""
-        if self._crew is None or not self._started:
-            log.warning("not restarted: still starting")
-            return
+    async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None) -> Outcome:
+        """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
+
+        replaced: told of each. Raises NotNow.
+        """
+        crew = self._at_work()
         log.info("restarting workers")
         try:
-            await self._crew.restart()
+            await crew.restart(replaced)
         except ProblemsFound as found:
             for problem in found.problems:
                 log.error("not restarted: %s", problem)
-        else:
-            log.info("workers restarted")
+            return Outcome(found.problems)
+        log.info("workers restarted")
+        return Outcome()
 
-    async def reload(self) -> None:
-        """Serves what configuration and repository hold now. Problems are logged, and change nothing."""
-        if self._crew is None or not self._started:
-            log.warning("not reloaded: still starting")
-            return
-        self._notifier.reloading()
-        said = ""
-        try:
-            await self._follow(self._crew)
-        except ProblemsFound as found:
-            for problem in found.problems:
-                log.error("not reloaded: %s", problem)
-            said = "; the last reload was refused, the log says why"
-        finally:
-            if not self._ending:
-                self._notifier.ready(self._words() + said)
+    async def reload(self) -> Outcome:
+        """Serves what configuration and repository hold now, once the reload before has ended. Problems are logged, and
+        change nothing. Raises NotNow.
+        """
+        async with self._reloading:
+            crew = self._at_work()
+            self._notifier.reloading()
+            said = ""
+            try:
+                return await self._follow(crew)
+            except ProblemsFound as found:
+                for problem in found.problems:
+                    log.error("not reloaded: %s", problem)
+                said = "; the last reload was refused, the log says why"
+                return Outcome(found.problems)
+            finally:
+                if not self._ending:
+                    self._notifier.ready(self._words() + said)
 
-    async def _follow(self, crew: Crew) -> None:
+    async def _follow(self, crew: Crew) -> Outcome:
         wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
-        if wanted.listen == self._listen:
-            wanted = wanted.model_copy(update={"listen": self.config.listen})
-        await crew.reload(followed(self.config, wanted)[0])
+        wanted = wanted.model_copy(update={"listen": self._with_ports(wanted.listen)})
+        changed = await crew.reload(followed(self.config, wanted)[0])
         self.config, restart = followed(self.config, wanted)
+        self._generation += 1
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
+        return Outcome((), changed, tuple(restart))
+
+    def _with_ports(self, wanted: Listen) -> Listen:
+        """With the addresses that were bound in place of those that were asked for the first time too."""
+        same = [key for key in Listen.model_fields if getattr(wanted, key) == getattr(self._listen, key)]
+        return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
+
+    def _at_work(self) -> Crew:
+        """The workers, if they are all there and are to stay. Raises NotNow."""
+        if self._crew is None or not self._started:
+            raise NotNow("the server is still starting; ask again when it is ready")
+        if self._ending:
+            raise NotNow("the server is draining; ask the next one")
+        return self._crew
+
+    def status(self) -> Status:
+        """At this moment, from the start on."""
+        crew = self._crew
+        return Status(
+            state="ready" if self.readiness.ready else self.readiness.reason,
+            uptime_seconds=time.monotonic() - self._began,
+            generation=self._generation,
+            config=self.config,
+            grpc=self.config.listen.grpc,
+            http=self.config.listen.http,
+            workers=crew.workers() if crew is not None else (),
+            report=crew.report if crew is not None else None,
+            figures=crew.figures() if crew is not None else Snapshot(),
+        )
 
     async def drain(self) -> None:
         """Readiness off; what is under way is finished, within 23 s."""
@@ -127,6 +170,8 @@ class Supervisor:
     async def stop(self) -> None:
         """Ends everything at once."""
         self._end("stopped")
+        if self._admin is not None:
+            await self._admin.stop()
         if self._crew is not None:
             await self._crew.stop()
         if self._http is not None:

@@ -87,11 +87,11 @@ class Worker:
 
     async def _reload(self, application: Application, config: Config) -> None:
         try:
-            await application.reload(config)
+            changed = await application.reload(config)
         except ProblemsFound as found:
             self._channel.send(Reloaded(None, found.problems))
         else:
-            self._channel.send(Reloaded(describe(application)))
+            self._channel.send(Reloaded(describe(application), changed=tuple(changed)))
 
     async def _beat(self, application: Application | None = None) -> None:
         while True:

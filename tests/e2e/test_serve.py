@@ -47,7 +47,8 @@ def process(repository: Path) -> Iterator[ServerProcess]:
 
 def refused_to_start(*arguments: str | Path) -> str:
     """What `modelward serve` prints before it gives up; its exit code must be 1."""
-    command = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0", *map(str, arguments)]
+    command = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
+               "--set", "listen.admin=off", *map(str, arguments)]  # fmt: skip
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended
     assert "Traceback" not in ended.stderr
@@ -106,7 +107,7 @@ def test_a_configuration_file_may_name_everything(tmp_path: Path) -> None:
 def test_it_listens_on_a_unix_socket_and_removes_it(tmp_path: Path, repository: Path) -> None:
     path = tmp_path / "grpc.sock"
     command = [sys.executable, "-m", "proxy", "serve", str(repository), "--http-port", "0",
-               "--set", f"listen.grpc=unix:{path}"]  # fmt: skip
+               "--set", f"listen.grpc=unix:{path}", "--set", "listen.admin=off"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             wait_until(path.exists, "the socket", 60)

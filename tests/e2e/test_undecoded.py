@@ -438,7 +438,7 @@ def test_ready_says_that_requests_pass_and_how_to_mend_it(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     with guarded(Plain()) as (server, _):
-        print_ready(describe(server.application), server.application.grpc_address, server.application.http_address)
+        print_ready(describe(server.application), server.application.listen)
     out = " ".join(capsys.readouterr().out.split())
     assert "undecoded, unscored" in out
     assert "decode, limits, deadline, anomaly, fallback" in out

@@ -36,6 +36,7 @@ def test_units_are_text_with_a_pattern_and_defaults_are_in_units(schema: dict[st
         "grpc": "127.0.0.1:8001",
         "mode": "0600",
         "http": "127.0.0.1:8002",
+        "admin": "127.0.0.1:8003",
     }
 
 

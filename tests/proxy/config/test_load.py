@@ -184,7 +184,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
 @pytest.mark.parametrize(
     "assignment",
     [
-        "listen.admin=127.0.0.1:8003",
         "models.fraud.shadow={version: '3'}",
     ],
 )

@@ -1,0 +1,1 @@
+"""The admin API: what an operator asks of a running server, over gRPC."""

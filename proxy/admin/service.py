@@ -1,0 +1,189 @@
+"""The methods of modelward.admin.v1.Admin: an operator's answers as messages, errors from a closed list."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import wraps
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import grpc
+
+from proxy.admin.operator import NotNow, Operator, Outcome, Replaced, Status
+from proxy.models.weights import weights_of
+from proxy.problem import Problem
+from proxy.server.protocol import Message, message_class, pool
+from proxy.server.report import COLUMNS, Report
+
+SERVICE = "modelward.admin.v1.Admin"
+LIMITS_STORE = "shared memory"
+INTERNAL = "internal error; the server's log says more"
+
+log = logging.getLogger("modelward.admin")
+
+Context = Any  # grpc.aio.ServicerContext
+T = TypeVar("T")
+Unary = Callable[[Message, Context], Awaitable[Message]]
+Streaming = Callable[[Message, Context], AsyncIterator[Message]]
+
+
+def message(kind: str, /, **fields: Any) -> Message:
+    """A message of the admin API by its short name."""
+    return message_class(f"modelward.admin.v1.{kind}")(**fields)
+
+
+class Service:
+    """Whatever a call has begun is finished without its caller too: `stop` alone ends it."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._version = version("modelward")
+        self._begun: set[asyncio.Task[Any]] = set()
+
+    def handler(self) -> Any:
+        """For grpc.aio.Server.add_generic_rpc_handlers."""
+        unary: dict[str, Unary] = {"Status": self._status, "Reload": self._reload}
+        streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(_answered(method), **_codec(name))
+            for name, method in unary.items()
+        }
+        handlers |= {
+            name: grpc.unary_stream_rpc_method_handler(_streamed(method), **_codec(name))
+            for name, method in streaming.items()
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    def stop(self) -> None:
+        for task in self._begun:
+            task.cancel()
+
+    async def _status(self, request: Message, context: Context) -> Message:
+        return _status_message(self._operator.status(), self._version)
+
+    async def _reload(self, request: Message, context: Context) -> Message:
+        outcome = await asyncio.shield(self._begin(self._operator.reload()))
+        return message(
+            "ReloadResponse",
+            problems=_problems(outcome.problems),
+            generation=self._operator.status().generation,
+            changed=outcome.changed,
+            needs_restart=outcome.needs_restart,
+        )
+
+    async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
+        steps: asyncio.Queue[Replaced | None] = asyncio.Queue()  # one per worker, and the end
+        task: asyncio.Task[Outcome] = self._begin(self._operator.restart(steps.put_nowait))
+        task.add_done_callback(lambda _: steps.put_nowait(None))
+        while (step := await steps.get()) is not None:
+            replaced = {"worker": step.number, "pid": step.pid, "before": step.before}
+            yield message("RollingRestartResponse", replaced=replaced)
+        yield message("RollingRestartResponse", done={"problems": _problems(task.result().problems)})
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return task
+
+
+def _codec(method: str) -> dict[str, Any]:
+    described = pool().FindServiceByName(SERVICE).methods_by_name[method]
+    return {
+        "request_deserializer": message_class(described.input_type.full_name).FromString,
+        "response_serializer": message_class(described.output_type.full_name).SerializeToString,
+    }
+
+
+def _answered(method: Unary) -> Unary:
+    @wraps(method)
+    async def answer(request: Message, context: Context) -> Message:
+        try:
+            return await method(request, context)
+        except Exception as error:  # noqa: BLE001 - grpc would tell the client what it was
+            ending = _ending(error)
+        return await context.abort(*ending)
+
+    return answer
+
+
+def _streamed(method: Streaming) -> Streaming:
+    @wraps(method)
+    async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
+        try:
+            async for each in method(request, context):
+                yield each
+            return
+        except Exception as error:  # noqa: BLE001 - grpc would tell the client what it was
+            ending = _ending(error)
+        await context.abort(*ending)
+
+    return answer
+
+
+def _ending(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """Status and text of a call that has failed."""
+    if isinstance(error, NotNow):
+        return grpc.StatusCode.FAILED_PRECONDITION, str(error)
+    log.error("an admin call failed", exc_info=error)
+    return grpc.StatusCode.INTERNAL, INTERNAL
+
+
+def _problems(problems: Iterable[Problem]) -> list[Message]:
+    return [message("Problem", **problem.as_json()) for problem in problems]
+
+
+def _status_message(status: Status, version_of_modelward: str) -> Message:
+    return message(
+        "StatusResponse",
+        version=version_of_modelward,
+        pid=os.getpid(),
+        uptime_seconds=status.uptime_seconds,
+        state=status.state,
+        generation=status.generation,
+        grpc=str(status.grpc),
+        http=str(status.http),
+        limits_store=LIMITS_STORE,
+        workers=[
+            message(
+                "Worker",
+                worker=each.number,
+                pid=each.pid,
+                state=each.state,
+                age_seconds=each.age_seconds,
+                connections=each.connections,
+                inflight=each.inflight,
+            )
+            for each in status.workers
+        ],
+        models=_models(status.report, weights_of(status.config)) if status.report else [],
+        upstreams=[
+            message(
+                "Upstream",
+                address=address,
+                connected=each.connected,
+                available=each.available,
+                inflight=each.inflight,
+                breakers=each.breaker,
+            )
+            for address, each in sorted(status.figures.endpoints.items())
+        ],
+    )
+
+
+def _models(report: Report, weights: dict[str, dict[str, int]]) -> list[Message]:
+    """One per row. Versions of a model stand in ascending order there."""
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
+    versions: dict[str, list[str]] = {}
+    for row in rows:
+        versions.setdefault(row["model"], []).append(row["version"])
+    models = []
+    for row in rows:
+        name, number = row.pop("model"), row.pop("version")
+        served = versions[name]
+        shares = {v: weights[name].get(v, 0) for v in served} if name in weights else {served[-1]: 1}
+        share = shares.get(number, 0) / (sum(shares.values()) or 1)
+        words = {column.replace(" ", "_"): text for column, text in row.items()}
+        models.append(message("Model", name=name, version=number, share=share, **words))
+    return models

@@ -1,0 +1,33 @@
+"""`modelward reload`: lets a running server serve what its configuration and repository hold now."""
+
+import argparse
+from typing import Any
+
+from proxy.cli import admin
+from proxy.cli.admin import add_arguments, as_json, problems_of
+from proxy.cli.output import console, plain, print_json, print_problems
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when every worker serves it, 1 with what is wrong with it, 2 where there is no server."""
+    return admin.run(arguments, lambda client: _reload(client, json=arguments.json))
+
+
+def _reload(client: admin.Client, *, json: bool) -> int:
+    with console(error=True).status("reloading"):
+        answer: Any = client.call("Reload")
+    problems = problems_of(answer)
+    if json:
+        print_json(as_json(answer))
+    elif problems:
+        print_problems(problems)
+    else:
+        out = console()
+        out.print(f"reloaded: generation {answer.generation}")
+        for words in answer.changed or ["nothing changed"]:
+            out.print(f"  {plain(words)}", soft_wrap=True)
+        for key in answer.needs_restart:
+            out.print(f"  {plain(key)} differs and stays until the server is started anew", soft_wrap=True)
+    return admin.REFUSED if problems else admin.DONE

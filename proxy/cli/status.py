@@ -1,0 +1,63 @@
+"""`modelward status`: what a running server is, has and does."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.cli import admin
+from proxy.cli.admin import add_arguments, as_json
+from proxy.cli.output import console, plain, print_json, print_table
+
+__all__ = ["add_arguments", "run"]
+
+WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
+MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0, 1 where the server does not tell, 2 where there is none."""
+    return admin.run(arguments, lambda client: _show(client, json=arguments.json))
+
+
+def _show(client: admin.Client, *, json: bool) -> int:
+    status: Any = client.call("Status", admin.ANSWER_SECONDS)
+    if json:
+        print_json(as_json(status))
+        return admin.DONE
+    out = console()
+    out.print(
+        f"modelward {plain(status.version)}, pid {status.pid}: {plain(status.state)}, "
+        f"up {span(status.uptime_seconds)}, generation {status.generation}, limits in {plain(status.limits_store)}",
+        soft_wrap=True,
+    )
+    out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
+    print_table("workers", WORKERS, [
+        (each.worker, each.pid, each.state, span(each.age_seconds), each.connections, each.inflight)
+        for each in status.workers
+    ])  # fmt: skip
+    if status.models:
+        print_table("models", MODELS, [
+            (each.name, each.version, f"{each.share:.3g}", each.backend, each.runs_on, each.profile, each.deadline,
+             each.fallback, each.limits, each.guards_off)
+            for each in status.models
+        ])  # fmt: skip
+    if status.upstreams:
+        print_table("upstreams, over all workers", UPSTREAMS, [
+            (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))
+            for each in status.upstreams
+        ])  # fmt: skip
+    return admin.DONE
+
+
+def span(seconds: float) -> str:
+    """In the largest unit of which there is one: 90 s is 1 min."""
+    for size, unit in UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return "0 s"
+
+
+def _counted(breakers: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(breakers.items()) if count)

@@ -1,0 +1,183 @@
+"""The admin API of a real server, asked by the real commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests import models
+from tests.certificates import authority_file, write_pair
+from tests.e2e.test_workers import Load
+from tests.support import ServerProcess, serve_process, wait_until
+
+SECONDS = 120.0
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+
+
+def modelward(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end; it must not fail by a bug."""
+    command = [sys.executable, "-m", "proxy", *map(str, arguments)]
+    ended = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1", **environment},
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended
+
+
+def told(server: ServerProcess, command: str) -> Any:
+    ended = modelward(command, "--admin", server.admin, "--json")
+    assert ended.stderr == ""
+    return json.loads(ended.stdout)
+
+
+def test_ready_shows_where_it_is_and_status_shows_workers_and_models(root: Path) -> None:
+    shares = '{"1": 3, "2": 1}'
+    with serve_process(root, "--set", "workers=2", "--set", f"models.add.versions={shares}") as server:
+        with Load(server.grpc, 2) as load:
+            wait_until(lambda: load.answered > 10, "load")
+            status = told(server, "status")
+        assert load.failures == []
+        assert (status["pid"], status["state"], status["generation"]) == (server.process.pid, "ready", 1)
+        assert (status["grpc"], status["http"]) == (server.grpc, server.http)
+        assert sorted(worker["pid"] for worker in status["workers"]) == sorted(server.workers())
+        assert {worker["state"] for worker in status["workers"]} == {"ready"}
+        assert sum(worker["connections"] for worker in status["workers"]) == 2
+        served = [(model["name"], model["version"], model["share"]) for model in status["models"]]
+        assert served == [("add", "1", 0.75), ("add", "2", 0.25)]
+        assert "anomaly" in status["models"][0]["guards_off"]
+        shown = modelward("status", "--admin", server.admin, COLUMNS="300")
+        assert shown.returncode == 0
+        assert f"pid {server.process.pid}: ready" in shown.stdout
+        rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
+        assert {row[1] for row in rows if len(row) == 6} == {str(pid) for pid in server.workers()}
+        assert [row[:3] for row in rows if len(row) > 6] == [["add", "1", "0.75"], ["add", "2", "0.25"]]
+        assert "\x1b" not in shown.stdout
+
+
+def test_a_reload_says_what_changed_or_what_is_wrong_and_waits_for_it(root: Path, tmp_path: Path) -> None:
+    config = tmp_path / "modelward.yaml"
+    written = f"repository: {root}\nwatch: false\nlisten: {{admin: 'unix:{tmp_path}/admin.sock'}}\n"
+    config.write_text(written)
+    asked = ("--set", f"listen.admin=unix:{tmp_path}/admin.sock", "--set", "workers=2")
+    with serve_process("--config", config, *asked) as server:
+        assert stat.S_IMODE((tmp_path / "admin.sock").stat().st_mode) == 0o600
+        config.write_text(written + "limits: {streams: many}\n")
+        refused = modelward("reload", "--config", config)
+        assert refused.returncode == 1
+        assert "limits.streams: 'many': input should be a valid integer" in refused.stderr
+        assert f"where: {config}:4" in refused.stderr
+        assert told(server, "status")["generation"] == 1
+        config.write_text(written + "limits: {streams: 64}\nhealth: {interval: 1s}\n")
+        models.repository(root, {"new": models.add_one()})
+        applied = modelward("reload", "--config", config)
+        assert (applied.returncode, applied.stderr) == (0, "")
+        assert "reloaded: generation 2" in applied.stdout
+        assert "model new version 1 is new" in applied.stdout
+        assert "limits.streams" in applied.stdout
+        assert [model["name"] for model in told(server, "status")["models"]] == ["add", "add", "new"]
+        config.write_text(written.replace("listen: {", "listen: {mode: '0666', ") + "limits: {streams: 64}\n")
+        answer = told(server, "reload")
+        assert (answer["changed"], answer["needs_restart"]) == (["health.interval"], ["listen.mode"])
+        assert server.terminate() == 0
+    assert not (tmp_path / "admin.sock").exists()
+
+
+def test_a_restart_replaces_every_worker_and_loses_no_request(root: Path) -> None:
+    with serve_process(root, "--set", "workers=2") as server:
+        before = set(server.workers())
+        with Load(server.grpc, 4) as load:
+            wait_until(lambda: load.answered > 50, "load")
+            restarted = modelward("restart", "--admin", server.admin)
+            answered = load.answered
+            wait_until(lambda: load.answered > answered + 50, "answers of the new workers")
+        assert load.failures == []
+        assert (restarted.returncode, restarted.stderr) == (0, "")
+        replaced = re.findall(r"worker \d+ \(pid (\d+)\) is in the place of pid (\d+)", restarted.stdout)
+        assert {int(pid) for _, pid in replaced} == before
+        wait_until(lambda: not before & set(server.workers()), "the old ones to end")
+        assert {int(pid) for pid, _ in replaced} == set(server.workers())
+
+
+def test_a_restart_that_cannot_be_is_refused_with_the_reason(root: Path) -> None:
+    with serve_process(root, "--set", "watch=false") as server:
+        (root / "add/1/model.onnx").write_bytes(b"no model")
+        before = server.workers()
+        refused = modelward("restart", "--admin", server.admin)
+        assert refused.returncode == 1
+        assert "this is no ONNX model" in refused.stderr
+        assert set(before) <= set(server.workers())
+        answer = told(server, "restart")
+        assert answer["replaced"] == []
+        assert "this is no ONNX model" in answer["problems"][0]["what"]
+
+
+def test_where_nobody_is_the_commands_say_so_and_exit_with_2(root: Path, tmp_path: Path) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        for command in ("status", "reload", "restart"):
+            ended = modelward(command, "--admin", address)
+            assert ended.returncode == 2
+            assert f"no server answers at {address}" in ended.stderr
+            assert "mend: Check that the server runs" in ended.stderr
+    with serve_process(root, "--set", "listen.admin=off") as server:
+        assert not any(line.startswith("admin") for line in server.output)
+        ended = modelward("status", "--admin", server.grpc)
+        assert (ended.returncode, f"{server.grpc} is no admin API" in ended.stderr) == (2, True)
+    off = tmp_path / "off.yaml"
+    off.write_text("listen: {admin: off}\n")
+    ended = modelward("status", "--config", off)
+    assert (ended.returncode, "the admin API is off" in ended.stderr) == (2, True)
+    chosen = modelward("status", MODELWARD__LISTEN__ADMIN="127.0.0.1:0")
+    assert (chosen.returncode, "the kernel has chosen the port" in chosen.stderr) == (2, True)
+    wrong = modelward("status", "--admin", "nowhere")
+    assert (wrong.returncode, "'nowhere' has no port" in wrong.stderr) == (1, True)
+
+
+def test_a_taken_port_and_an_open_one_are_refused_at_the_start(root: Path) -> None:
+    arguments = ("serve", root, "--grpc-port", "0", "--http-port", "0", "--set")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = modelward(*arguments, f"listen.admin=127.0.0.1:{taken.getsockname()[1]}")
+    assert ended.returncode == 1
+    assert "--set listen.admin=off" in ended.stderr
+    ended = modelward(*arguments, "listen.admin=0.0.0.0:0")
+    assert ended.returncode == 1
+    assert "which other machines reach, and there is no admin_tls" in ended.stderr
+
+
+def test_other_machines_are_let_in_with_certificates(root: Path, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca = authority_file(authority, tmp_path / "ca.pem")
+    ours = write_pair(authority.issue_cert("localhost"), tmp_path, "server")
+    theirs = write_pair(authority.issue_cert("operator"), tmp_path, "operator")
+    tls = f"admin_tls={{certificate: {ours.certificate}, key: {ours.key}, client_ca: {ca}}}"
+    with serve_process(root, "--set", "listen.admin=0.0.0.0:0", "--set", tls) as server:
+        address = f"localhost:{server.admin.rpartition(':')[2]}"
+        files = ("--ca", ca, "--certificate", theirs.certificate, "--key", theirs.key)
+        assert modelward("status", "--admin", address, *files).returncode == 0
+        by_number = ("--admin", address.replace("localhost", "127.0.0.1"), *files)
+        assert modelward("status", *by_number).returncode == 2
+        assert modelward("status", *by_number, "--server-name", "localhost").returncode == 0
+        plain = modelward("status", "--admin", address)
+        assert (plain.returncode, "With admin_tls it needs --ca" in plain.stderr) == (2, True)
+        half = modelward("status", "--admin", address, "--ca", ca)
+        assert (half.returncode, "mTLS needs all three of its files" in half.stderr) == (1, True)

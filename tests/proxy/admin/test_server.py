@@ -1,0 +1,284 @@
+"""The admin API in front of an operator that the test plays: who can connect, what is told, what goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from proxy.admin.operator import NotNow, Outcome, Replaced, Status, WorkerStatus
+from proxy.admin.server import MOST_CALLS, AdminServer
+from proxy.admin.service import SERVICE
+from proxy.config.address import Address
+from proxy.config.schema import Config
+from proxy.problem import Problem, ProblemsFound
+from proxy.server.protocol import message_class, pool
+from proxy.server.report import Report
+from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
+
+TIMEOUT = 20.0
+ANYWHERE = Address(host="127.0.0.1", port=0)
+BROKEN = Problem("this is no model", "models/broken", "it is empty", "Write one")
+CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anomaly")
+
+
+class Played:
+    """An operator of two workers and three versions. Its reloads wait for `go`."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.reloading = asyncio.Event()
+        self.reloads = 0
+        self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
+        self.error: Exception | None = None
+        self.address = ""  # of the server that asks it
+
+    def status(self) -> Status:
+        if self.error is not None:
+            raise self.error
+        return Status(
+            state="ready",
+            uptime_seconds=1.5,
+            generation=3,
+            config=Config.model_validate({"models": {"a": {"versions": {"1": 30, "2": 10}}}}),
+            grpc=Address(host="127.0.0.1", port=1),
+            http=Address(path="/run/http.sock"),
+            workers=[WorkerStatus(0, 11, "ready", 1.0, 2, 3), WorkerStatus(3, 12, "draining", 9.0, 1, 0)],
+            report=Report((("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS)), (), ()),
+            figures=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
+        )
+
+    async def reload(self) -> Outcome:
+        self.reloading.set()
+        await self.go.wait()
+        self.reloads += 1
+        return self.outcome
+
+    async def restart(self, replaced: Callable[[Replaced], None]) -> Outcome:
+        replaced(Replaced(2, 21, 11))
+        await self.go.wait()
+        replaced(Replaced(1, 22, 0))
+        return Outcome((BROKEN,))
+
+
+def method(channel: grpc.aio.Channel, name: str) -> Any:
+    described = pool().FindServiceByName(SERVICE).methods_by_name[name]
+    kind = channel.unary_stream if described.server_streaming else channel.unary_unary
+    request, response = (message_class(each.full_name) for each in (described.input_type, described.output_type))
+    call = kind(
+        f"/{SERVICE}/{name}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=response.FromString,
+    )
+    return lambda: call(request(), timeout=TIMEOUT)
+
+
+def talk(test: Callable[[Played, grpc.aio.Channel], Awaitable[None]], address: Address = ANYWHERE) -> None:
+    """Runs `test` with a started server's operator and a channel to it."""
+
+    async def main() -> None:
+        operator = Played()
+        server = await AdminServer.start(address, None, operator)
+        operator.address = str(server.address)
+        try:
+            async with grpc.aio.insecure_channel(operator.address) as channel:
+                await test(operator, channel)
+        finally:
+            await server.stop()
+
+    asyncio.run(main())
+
+
+def refusal(address: Address) -> str:
+    with pytest.raises(ProblemsFound) as found:
+        asyncio.run(AdminServer.start(address, None, Played()))
+    return str(found.value)
+
+
+async def code_of(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value.code(), refused.value.details() or ""
+
+
+# ---- what is told ----------------------------------------------------------------------------------------------
+
+
+def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        told = await method(channel, "Status")()
+        assert (told.pid, told.state, told.generation) == (os.getpid(), "ready", 3)
+        assert (told.grpc, told.http) == ("127.0.0.1:1", "unix:/run/http.sock")
+        assert [(w.worker, w.pid, w.state, w.connections, w.inflight) for w in told.workers] == [
+            (0, 11, "ready", 2, 3),
+            (3, 12, "draining", 1, 0),
+        ]
+        assert [(m.name, m.version, m.share) for m in told.models] == [
+            ("a", "1", 0.75),
+            ("a", "2", 0.25),
+            ("b", "1", 0),
+            ("b", "7", 1),
+        ]
+        assert (told.models[0].deadline, told.models[0].guards_off) == ("50ms", "limits, anomaly")
+        (upstream,) = told.upstreams
+        assert (upstream.address, upstream.connected, upstream.inflight) == ("up:1", 2, 4)
+        assert dict(upstream.breakers) == {"open": 1}
+
+    talk(test)
+
+
+def test_a_reload_answers_with_what_came_of_it() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        operator.go.set()
+        applied = await method(channel, "Reload")()
+        assert (applied.generation, list(applied.changed), list(applied.needs_restart), list(applied.problems)) == (
+            3,
+            ["limits.streams"],
+            ["workers"],
+            [],
+        )
+        operator.outcome = Outcome((BROKEN,))
+        (problem,) = (await method(channel, "Reload")()).problems
+        assert (problem.what, problem.where, problem.why, problem.how) == (
+            BROKEN.what,
+            BROKEN.where,
+            BROKEN.why,
+            BROKEN.how,
+        )
+
+    talk(test)
+
+
+def test_a_restart_tells_of_each_worker_as_it_is_replaced() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        steps = method(channel, "RollingRestart")()
+        first = await steps.read()
+        assert (first.replaced.worker, first.replaced.pid, first.replaced.before) == (2, 21, 11)
+        operator.go.set()
+        second, last = await steps.read(), await steps.read()
+        assert (second.replaced.worker, second.replaced.before) == (1, 0)
+        assert [problem.what for problem in last.done.problems] == [BROKEN.what]
+        assert await steps.read() is grpc.aio.EOF
+
+    talk(test)
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_done_now_is_told_as_such() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        operator.error = NotNow("the server is draining")
+        told = await code_of(method(channel, "Status")())
+        assert told == (grpc.StatusCode.FAILED_PRECONDITION, "the server is draining")
+
+    talk(test)
+
+
+def test_a_bug_tells_the_client_nothing_of_itself() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        operator.error = ValueError("/etc/secret")
+        code, words = await code_of(method(channel, "Status")())
+        assert (code, words) == (grpc.StatusCode.INTERNAL, "internal error; the server's log says more")
+
+    talk(test)
+
+
+def test_unknown_methods_and_large_messages_are_refused() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        unknown, known = (channel.unary_unary(f"/{SERVICE}/{name}") for name in ("Destroy", "Status"))
+        assert (await code_of(unknown(b"")))[0] is grpc.StatusCode.UNIMPLEMENTED
+        assert (await code_of(known(b"\x12" * 100_000)))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    talk(test)
+
+
+def test_more_calls_than_it_takes_at_a_time_are_refused_and_the_others_answered() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        waiting = [asyncio.ensure_future(method(channel, "Reload")().code()) for _ in range(MOST_CALLS)]
+        await asyncio.wait_for(operator.reloading.wait(), TIMEOUT)
+        # another connection: one alone has no more streams than this
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(operator.address, options=options) as another:
+            code = grpc.StatusCode.OK
+            while code is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # until the last of them is there
+                code = await method(another, "Status")().code()
+            operator.go.set()
+            assert {await asyncio.wait_for(each, TIMEOUT) for each in waiting} == {grpc.StatusCode.OK}
+            assert (await method(another, "Status")()).generation == 3
+
+    talk(test)
+
+
+def test_a_reload_goes_on_without_the_client_that_asked_for_it() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        call = method(channel, "Reload")()
+        asking = asyncio.ensure_future(call.code())
+        await asyncio.wait_for(operator.reloading.wait(), TIMEOUT)
+        call.cancel()
+        assert await asking is grpc.StatusCode.CANCELLED
+        operator.go.set()
+        assert (await method(channel, "Reload")()).generation == 3
+        assert operator.reloads == 2
+
+    talk(test)
+
+
+# ---- who can connect -------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_told_with_how_to_mend_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = refusal(Address(host="127.0.0.1", port=taken.getsockname()[1]))
+    assert "listen.admin: cannot listen on 127.0.0.1:" in told
+    assert "--set listen.admin=off" in told
+
+
+def test_two_servers_never_share_a_port() -> None:
+    async def main() -> None:
+        server = await AdminServer.start(ANYWHERE, None, Played())
+        try:
+            with pytest.raises(ProblemsFound, match="Address already in use"):
+                await AdminServer.start(server.address, None, Played())
+        finally:
+            await server.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_a_unix_socket_is_for_this_user_alone_and_goes_with_the_server(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "admin.sock"
+
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert (await method(channel, "Status")()).generation == 3
+
+    before = os.umask(umask)
+    try:
+        talk(test, Address(path=str(path)))
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert not path.exists()
+
+
+def test_the_socket_of_a_live_process_is_left_alone_and_that_of_a_dead_one_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(path))
+        alive.listen()
+        assert "cannot listen on unix:" in refusal(Address(path=str(path)))
+        assert path.exists()
+
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        assert (await method(channel, "Status")()).generation == 3
+
+    talk(test, Address(path=str(path)))
