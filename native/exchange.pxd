@@ -88,6 +88,7 @@ cdef struct Stream:
     size_t outward                # bytes of messages that the upstream has not taken yet
     uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
     uint64_t budget
+    uint64_t fleet                # the same in the whole fleet: native.limit.Payers
     uint32_t peer_limit           # its own, or 0: native.limit.Payers
     uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
     Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
@@ -128,6 +129,7 @@ cdef struct Conn:
     uint8_t address[16]           # its; IPv4 as ::ffff:a.b.c.d; zeros on a Unix socket
     uint32_t peer_limit           # its own, or 0
     uint64_t identity             # anonymous clients are known by their address
+    uint64_t fleet
     bint trusted                  # a proxy whose word on addresses counts
     Identity *caller              # borrowed with one reference: of the client's certificate; NULL for none
     uint32_t caller_stamp

@@ -25,10 +25,12 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
         key = budget_bytes(address, &length)
         s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
         s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
+        s.fleet = limiter.fleet(key, length)
         s.peer_limit = limit_of(s.conn.wire, address)
     elif found < 0:
         s.peer = s.conn.peer
         s.budget = s.conn.identity
+        s.fleet = s.conn.fleet
         s.peer_limit = s.conn.peer_limit
 
 

@@ -488,6 +488,7 @@ cdef class Connection:
         else:
             c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
             c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
+            c.fleet = self.listener.limiter.fleet(<const char *>key, len(key))
         return self.arrived
 
     def depart(self):

@@ -1,4 +1,6 @@
 """Callers by name, and what rules allow them: one slot each in a fixed table, one grant for all whom the same rules match."""
+from hashlib import blake2b
+
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
@@ -76,7 +78,7 @@ cdef class Identities:
 
     cdef Identity *of(self, str source, str name) except? NULL:
         cdef Identity *identity
-        cdef bytes text
+        cdef bytes text, digest
         cdef uint32_t number
         slot = self.slots.get((source, name))
         if slot is not None:
@@ -102,6 +104,9 @@ cdef class Identities:
         # longer than any address, whose budgets are of the same level
         text = b"identity " + name.encode()
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
+        # known by a digest, so that nobody finds a name that pays from another's budget
+        digest = blake2b(text, digest_size=16).digest()
+        identity.fleet = self.limiter.fleet(<const char *>digest, len(digest))
         identity.sticky = mw_sticky(<const char *>text, len(text))
         identity.grant = &(<Granted>granted).grant
         self.share(number)

@@ -8,6 +8,8 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+cdef bytes CELL = b"limit\0"
+
 LEVELS = ("peer", "identity", "model", "total")  # by mw_level
 
 
@@ -46,6 +48,7 @@ cdef class Meter:
 cdef int name_payers(Limiter limiter, Payers *payers, peer, identity, Meter model) except -1:
     payers.peer = limiter.key("peer", peer)
     payers.identity = 0 if identity is None else limiter.key("identity", identity)
+    payers.fleet = 0 if identity is None else limiter.fleet(<const char *>(<bytes>identity), len(<bytes>identity))
     payers.model = NULL if model is None else &model.meter
     payers.peer_limit = payers.identity_limit = 0
     return 0
@@ -90,7 +93,24 @@ cdef class Limiter:
             munmap(self.mapped, sizeof(mw_gcra_shared) + self.size)
 
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil:
-        return mw_gcra_hash(&self.table, level, key, size)
+        return mw_gcra_hash(self.table.sip_key, level, key, size)
+
+    cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil:
+        return 0 if self.ledger == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)
+
+    cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept:
+        mw_gcra_follow(&self.table, account, tat_ns, ahead_ns, at_ns, now_ns)
+
+    def share(self, bytes key not None):
+        """Limits of identities, models and in total are a fleet's from now on: before the first request, never undone.
+
+        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is a native.ledger.Ledger's to pass on.
+        """
+        if self.region is None or len(key) != 16:
+            raise ValueError("a limiter over a region and a key of 16 bytes")
+        memcpy(self.fleet_key, <const char *>key, 16)
+        self.ledger = <mw_ledger *>self.region.common(b"ledger", sizeof(mw_ledger))
+        self.total_meter.account = &self.ledger.total
 
     cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil:
         return mw_gcra_peek(&self.table, self.limit_of(MW_LEVEL_PEER, limit).rate, peer, MW_LEVEL_PEER, now_ns)
@@ -101,21 +121,26 @@ cdef class Limiter:
         cdef const Limit *peer = self.limit_of(MW_LEVEL_PEER, payers.peer_limit)
         cdef const Limit *identity = self.limit_of(MW_LEVEL_IDENTITY, payers.identity_limit)
         if peer.rate.interval_ns != 0 and peer.rate.timed >= timed_only:
-            claims[count].level, claims[count].meter = MW_LEVEL_PEER, NULL
+            claims[count].level, claims[count].meter, claims[count].account = MW_LEVEL_PEER, NULL, NULL
             claims[count].rate, claims[count].hash = peer.rate, payers.peer
             claims[count].cost = backend_ns if peer.rate.timed else requests
             count += 1
         if identity.rate.interval_ns != 0 and payers.identity != 0 and identity.rate.timed >= timed_only:
             claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
             claims[count].rate, claims[count].hash = identity.rate, payers.identity
+            claims[count].account = NULL
+            if self.ledger != NULL and payers.fleet:
+                claims[count].account = mw_ledger_account(self.ledger, payers.fleet, payers.identity)
             claims[count].cost = backend_ns if identity.rate.timed else requests
             count += 1
         if payers.model != NULL and payers.model.rate.interval_ns != 0 and payers.model.rate.timed >= timed_only:
             claims[count].level, claims[count].meter = MW_LEVEL_MODEL, payers.model
+            claims[count].account = payers.model.account
             claims[count].cost = backend_ns if payers.model.rate.timed else requests
             count += 1
         if self.total_meter.rate.interval_ns != 0 and self.total_meter.rate.timed >= timed_only:
             claims[count].level, claims[count].meter = MW_LEVEL_TOTAL, &self.total_meter
+            claims[count].account = self.total_meter.account
             claims[count].cost = backend_ns if self.total_meter.rate.timed else requests
             count += 1
         return count
@@ -131,7 +156,7 @@ cdef class Limiter:
 
     cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil:
         cdef Payers payers
-        payers.peer, payers.identity, payers.model = peer, 0, NULL
+        payers.peer, payers.identity, payers.fleet, payers.model = peer, 0, 0, NULL
         payers.peer_limit = payers.identity_limit = 0
         return self.admit(&payers, requests, MW_COST_LEAST_NS, now_ns, retry_ns)
 
@@ -285,6 +310,7 @@ def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers
     for peer in range(peers):
         payers[peer].peer = limiter.hash(MW_LEVEL_PEER, &peer, 8)
         payers[peer].identity = limiter.hash(MW_LEVEL_IDENTITY, &peer, 8)
+        payers[peer].fleet = limiter.fleet(&peer, 8)
         payers[peer].model = &model.meter
         payers[peer].peer_limit = payers[peer].identity_limit = 0
     for peer in range(peers):  # what is measured is a warm table: its pages mapped, every key in its slot

@@ -108,6 +108,7 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
     if s.caller != NULL:
         if s.caller.budget:
             s.budget = s.caller.budget
+            s.fleet = s.caller.fleet
         if not server.access.permit_method(s, kind_of(server, s), &v):
             on_refused(s, &v)
             refuse(s, &v)
@@ -155,6 +156,7 @@ cdef inline void pays(Payers *payers, const Stream *s, mw_meter *model) noexcept
     payers.peer = s.peer
     payers.peer_limit = s.peer_limit
     payers.identity = s.budget
+    payers.fleet = s.fleet
     payers.identity_limit = 0 if s.caller == NULL else s.caller.limit
     payers.model = model
 
@@ -556,7 +558,7 @@ cdef class Server(State):
         """
         cdef Limiter limiter = self.listener.limiter
         for served in directory.served:
-            (<Served>served).attach(self.region)
+            (<Served>served).attach(self.region, limiter.ledger != NULL)
         if self.access is not None:
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards

@@ -14,4 +14,4 @@ cdef class Served:
     cdef uint32_t queue           # requests that may wait
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
-    cdef int attach(self, Region region) except -1
+    cdef int attach(self, Region region, bint shared) except -1

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
 from native.engine cimport Engine
-from native.limit cimport LIMIT_TEXT, Limit, make_limit
+from native.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from native.model cimport *
 from native.recall cimport Recall
 from native.region cimport Region
@@ -154,17 +154,23 @@ cdef class Served:
                 rung.constants[i].raw.size = len(raw)
                 rung.constants[i].repeats = repeats
 
-    cdef int attach(self, Region region) except -1:
-        """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one."""
+    cdef int attach(self, Region region, bint shared) except -1:
+        """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one.
+
+        shared: with a fleet, too.
+        """
+        cdef mw_cell *cell
         self.engine.attach(region)
         self.engine.admit(self.floor, self.ceiling, self.queue)
         self.model.counters = self.engine.counters
         self.model.counters.profiled = self.model.profile != NULL
         if self.model.limit.rate.interval_ns:
             try:
-                self.model.limit.tat_ns = <int64_t *>region.common(b"limit\0" + self.name.encode(), sizeof(int64_t))
+                cell = <mw_cell *>region.common(CELL + self.name.encode(), sizeof(mw_cell))
+                self.model.limit.tat_ns = &cell.tat_ns
+                self.model.limit.account = &cell.account if shared else NULL
             except MemoryError:
-                pass              # a name too many: its limit holds in each process by itself
+                pass              # a name too many: its limit holds in each process by itself, and in no fleet
         return 0
 
 

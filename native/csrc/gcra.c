@@ -49,10 +49,10 @@ void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t 
 
 /* ---- SipHash-1-3 (sip.h) ---- */
 
-uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size) {
+uint64_t mw_gcra_hash(const uint64_t sip_key[2], mw_level level, const void *key, size_t size) {
     uint64_t v[4], word = 0;
     const uint8_t *at = key;
-    mw_sip_begin(v, table->sip_key);
+    mw_sip_begin(v, sip_key);
     mw_sip_word(v, (uint64_t)level, 1);
     for (size_t left = size; left >= 8; left -= 8, at += 8) {
         memcpy(&word, at, 8);
@@ -223,20 +223,29 @@ int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level
 
 /* ---- charging ---- */
 
-static inline mw_rate rate_of(const mw_claim *claim) { return claim->meter ? claim->meter->rate : claim->rate; }
+static inline mw_rate rate_of(const mw_claim *claim) {
+    mw_rate rate = claim->meter ? claim->meter->rate : claim->rate;
+    if (claim->account) rate.most_ns = rate.most_ns * MW_FLEET_BURSTS + MW_FLEET_DEBT_NS;  /* < 2^61 */
+    return rate;
+}
 
-/* The TAT after a charge that is made whatever the limit says of it. */
+/* How far a charge moves the TAT: further where others spend of the same limit. */
+static inline int64_t push_of(const mw_claim *claim, int64_t charge) {
+    return claim->account ? mw_account_pushed(claim->account, charge) : charge;
+}
+
+/* The TAT after a charge, whatever the limit says of it. */
 static inline int64_t overdrawn(int64_t owed_until, mw_rate rate, int64_t charge, int64_t now) {
     int64_t tat = owed_until + charge;
     return tat < now + rate.most_ns ? tat : now + rate.most_ns;
 }
 
-/* 0 if charged, else how long to wait; forced: charged in any case. */
-static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int forced, int64_t now) {
+/* 0 if the TAT was pushed, else how long to wait until the charge conforms; forced: it does in any case. */
+static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int64_t push, int forced, int64_t now) {
     for (;;) {
         int64_t before = seen(cell), owed = debt(table, cell, rate, now), wait = forced ? 0 : wait_for(owed, rate, charge, now);
         if (wait) return wait;
-        if (replaced(cell, before, forced ? overdrawn(owed, rate, charge, now) : owed + charge)) return 0;
+        if (replaced(cell, before, overdrawn(owed, rate, push, now))) return 0;
     }
 }
 
@@ -253,8 +262,9 @@ static void move(const mw_gcra *table, mw_gcra_slot *from, int64_t now) {
 }
 
 /* The cell that was charged in *cell; NULL where it was a slot. */
-static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge, int forced, int64_t now, int64_t **cell) {
-    mw_rate rate = claim->rate;
+static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge, int64_t push, int forced, int64_t now,
+                          int64_t **cell) {
+    mw_rate rate = rate_of(claim);
     *cell = NULL;
     for (;;) {
         mw_gcra_slot *slot = find(table, claim->hash), before;
@@ -265,7 +275,7 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge,
             if (slot == NULL) {
                 __atomic_fetch_add(&table->shared->overflowed, 1, __ATOMIC_RELAXED);
                 *cell = &table->shared->overflow_tat_ns[claim->level];
-                return charge_cell(table, *cell, rate, charge, forced, now);
+                return charge_cell(table, *cell, rate, charge, push, forced, now);
             }
             if (taken) {
                 move(table, slot, now);
@@ -280,8 +290,7 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge,
         }
         wait = forced ? 0 : wait_for(owed, rate, charge, now);
         if (wait) return wait;
-        int64_t tat = forced ? overdrawn(owed, rate, charge, now) : owed + charge;
-        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, tat})) return 0;
+        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, overdrawn(owed, rate, push, now)})) return 0;
     }
 }
 
@@ -299,10 +308,22 @@ static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int6
     }
 }
 
+/* What became of a request, where others have to know. */
+static void book(const mw_claim *claims, int count, const int64_t *charge, int refused_by) {
+    if (refused_by != MW_ADMITTED) {
+        const mw_claim *claim = &claims[refused_by];
+        if (claim->account && charge[refused_by] != INT64_MAX)
+            mw_account_want(claim->account, charge[refused_by], rate_of(claim).most_ns);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        if (claims[i].account) mw_account_spend(claims[i].account, charge[i], rate_of(&claims[i]).most_ns);
+}
+
 int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns) {
     int64_t now = move_time(table, now_ns), longest = 0;
     int refused_by = MW_ADMITTED;
-    int64_t *charged[MW_GCRA_MAX_CLAIMS], charge[MW_GCRA_MAX_CLAIMS];
+    int64_t *charged[MW_GCRA_MAX_CLAIMS], charge[MW_GCRA_MAX_CLAIMS] = {0}, push[MW_GCRA_MAX_CLAIMS];
 
     for (int i = 0; i < count; i++)
         if (claims[i].meter == NULL && claims[i].rate.interval_ns != 0) mw_gcra_prefetch(table, claims[i].hash);
@@ -322,16 +343,19 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now
     }
     for (int i = 0; i < count && refused_by == MW_ADMITTED; i++) {
         const mw_claim *claim = &claims[i];
+        mw_rate rate = rate_of(claim);
         charged[i] = claim->meter ? claim->meter->tat_ns : NULL;
-        if (rate_of(claim).interval_ns == 0) continue;
-        longest = claim->meter ? charge_cell(table, charged[i], claim->meter->rate, charge[i], 0, now)
-                               : charge_key(table, claim, charge[i], 0, now, &charged[i]);
+        if (rate.interval_ns == 0) continue;
+        push[i] = push_of(claim, charge[i]);
+        longest = claim->meter ? charge_cell(table, charged[i], rate, charge[i], push[i], 0, now)
+                               : charge_key(table, claim, charge[i], push[i], 0, now, &charged[i]);
         if (longest == 0) continue;
         refused_by = i;
         while (i-- > 0)
-            if (rate_of(&claims[i]).interval_ns != 0) give_back(table, &claims[i], charged[i], charge[i]);
+            if (rate_of(&claims[i]).interval_ns != 0) give_back(table, &claims[i], charged[i], push[i]);
         break;
     }
+    book(claims, count, charge, refused_by);
     if (refused_by != MW_ADMITTED) *retry_ns = longest;
     return refused_by;
 }
@@ -340,9 +364,38 @@ void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t
     mw_rate rate = rate_of(claim);
     if (rate.interval_ns == 0) return;
     int64_t now = move_time(table, now_ns), more = charge_of(rate, cost) - charge_of(rate, claim->cost), *cell;
-    if (more > 0 && claim->meter) charge_cell(table, claim->meter->tat_ns, rate, more, 1, now);
-    else if (more > 0) charge_key(table, claim, more, 1, now, &cell);
-    else if (more < 0) give_back(table, claim, claim->meter ? claim->meter->tat_ns : NULL, -more);
+    int64_t push = push_of(claim, more);
+    if (more > 0 && claim->meter) charge_cell(table, claim->meter->tat_ns, rate, more, push, 1, now);
+    else if (more > 0) charge_key(table, claim, more, push, 1, now, &cell);
+    else if (more < 0) give_back(table, claim, claim->meter ? claim->meter->tat_ns : NULL, -push);
+    if (claim->account) mw_account_spend(claim->account, more, rate.most_ns);
+}
+
+/* ---- a fleet ---- */
+
+void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) {
+    int64_t now = move_time(table, now_ns), most = now + __atomic_load_n(&account->most_ns, __ATOMIC_RELAXED), tat, before;
+    int taken;
+    for (;;) {
+        mw_gcra_slot *slot = NULL, owing;
+        if (tat_ns) before = seen(tat_ns);
+        else if ((slot = find(table, account->hash)) != NULL) owing = slot_seen(slot);
+        /* after the TAT: a request that pushes it in between is found out below, one before is booked or about to be */
+        tat = at_ns + ahead_ns + mw_account_pushed(account, __atomic_load_n(&account->spent_ns, __ATOMIC_ACQUIRE));
+        if (tat > most) tat = most;
+        if (tat_ns) {
+            if (replaced(tat_ns, before, tat)) return;
+            continue;
+        }
+        if (slot == NULL) {
+            if (tat <= now || (slot = room(table, account->hash, now, &taken)) == NULL || taken) return;
+            owing = slot_seen(slot);
+            if (owing.tat_ns > now) continue;
+        } else if (owing.tag != account->hash) {
+            continue;
+        }
+        if (slot_replaced(slot, owing, (mw_gcra_slot){account->hash, tat})) return;
+    }
 }
 
 uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns) {

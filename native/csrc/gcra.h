@@ -16,6 +16,9 @@
  * movable to its own other bucket, shares one overflow cell with all such keys of its level: a full table limits
  * newcomers together and opens nobody's limit.
  *
+ * A limit that a fleet holds together (ledger.h) may be overdrawn as well: its servers learn late of each other, and what they have
+ * spent too much is paid off, MW_FLEET_BURSTS bursts of it at most.
+ *
  * The memory may be shared: any number of processes, each with an mw_gcra of its own over it and one thread in it. There
  * is no lock. A slot changes as a whole (its tag and TAT in one 16-byte compare and swap), a cell by itself; a charge
  * that finds that another process was quicker judges anew. Every single step leaves a table that is right, so a
@@ -27,6 +30,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "ledger.h"
 
 typedef enum { MW_LEVEL_PEER = 0, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_TOTAL, MW_LEVELS } mw_level;
 
@@ -56,6 +61,7 @@ typedef struct {
 typedef struct {
     mw_rate rate;
     int64_t *tat_ns;
+    mw_account *account;           /* NULL: the limit is this server's alone */
 } mw_meter;
 
 typedef struct {
@@ -89,6 +95,7 @@ typedef struct {
     mw_rate rate;
     uint64_t hash;
     mw_meter *meter;
+    mw_account *account;           /* the meter's where there is one; NULL: not shared with a fleet */
     int64_t cost;                  /* requests, or ns of backend time; >= 1 */
     mw_level level;
 } mw_claim;
@@ -112,7 +119,7 @@ void mw_gcra_init(mw_gcra *table, mw_gcra_shared *shared, void *buckets, size_t 
 
 /* SipHash-1-3 of the level (8 bytes, little-endian) and the key; never 0. About 15 ns for an address: once a
  * connection. */
-uint64_t mw_gcra_hash(const mw_gcra *table, mw_level level, const void *key, size_t size);
+uint64_t mw_gcra_hash(const uint64_t sip_key[2], mw_level level, const void *key, size_t size);
 
 /* Nanoseconds until one request under this key would conform; 0 if it does now. Charges nothing. */
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns);
@@ -128,6 +135,10 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now
 /* What was charged to a claim as its cost turns out to have been `cost`: the difference is charged, whatever it says of
  * the limit, or given back as far as it is still owed. */
 void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);
+
+/* Sets what a shared limit owes, from now on, to what its fleet owes: its TAT lies `ahead_ns` ahead of `at_ns`, and what was booked
+ * since that was asked comes on top. tat_ns: the cell; NULL for a key of the table. */
+void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns);
 
 /* How many keys owe at `now_ns`, among those in `count` buckets from the first one on. */
 uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns);

@@ -11,6 +11,7 @@ from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
 from proxy.config.upstream import parse_upstream
+from proxy.limit import shared
 from proxy.models.guards import OFF, guards, off
 from proxy.models.inventory import CheckedModel, Inventory, take_inventory
 from proxy.models.opening import OpenModel
@@ -49,6 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
     problems += upstream_problems
     notes += upstream_notes
+    store_problem, store_note = _store(config)
+    problems += store_problem
+    notes += store_note
     if config is not None:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
         notes += tuple(access.notes(config, names))
@@ -64,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, rows)
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
+    if config.limits.shared is not None and not store_note:
+        console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0
 
 
@@ -87,6 +93,16 @@ async def _ask_upstreams(
     silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
     notes = [model.checked.undecoded for model in undecoded if model.checked.undecoded is not None]
     return models, problems, (*notes, *await unreachable(silent))
+
+
+def _store(config: Config | None) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Of limits.shared: what prevents serving, and what does not."""
+    if config is None or config.limits.shared is None:
+        return (), ()
+    if (problem := shared.missing()) is not None:
+        return (problem,), ()
+    note = asyncio.run(shared.unreachable(config.limits.shared))
+    return (), (note,) if note is not None else ()
 
 
 def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:

@@ -2,7 +2,9 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_serializer, field_validator, model_validator
 
@@ -11,6 +13,7 @@ from proxy.config.units import (
     DURATION_PATTERN,
     SECOND,
     BackendTime,
+    Duration,
     Rate,
     UnitError,
     format_duration,
@@ -135,3 +138,59 @@ class IdentityLimit(Allowance):
         if not self.limits and not self.overrides:
             raise UnitError("neither rate nor time is set", HOW)
         return self
+
+
+STORES = ("redis", "rediss", "unix")
+HOW_STORE = "Write redis://[:password@]host:port/db, rediss:// for TLS, or unix:///path/of/socket?db=0"
+
+
+class Shared(Section):
+    """A Redis or Valkey through which servers hold one `identity`, `model` and `total` limit between them."""
+
+    url: str
+    """redis://[:password@]host:port/db, rediss:// for TLS, unix:///path/of/socket?db=0."""
+    password_file: Path | None = Field(default=None, strict=False)
+    """The store's password, in the place of one in the URL; read anew whenever it is connected to."""
+    interval: Duration = Field(default=SECOND // 10, ge=SECOND // 50, le=SECOND)
+    """How often servers tell each other, through the store, what they have let pass."""
+    prefix: str = Field(default="modelward", min_length=1, max_length=64)
+    """What its keys begin with: servers of one prefix are one fleet, and have the same limits configured."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_alone(cls, data: object) -> object:
+        return {"url": data} if isinstance(data, str) else data
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_store(cls, url: str) -> str:
+        # without the text itself, which may hold a password
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in STORES and (parts.port or 1) > 0
+        except ValueError:
+            raise UnitError("this is no URL", HOW_STORE) from None
+        if not known or not (parts.path if parts.scheme == "unix" else parts.hostname):
+            raise UnitError("this is no URL of a Redis or Valkey", HOW_STORE)
+        return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password_file is not None and urlsplit(self.url).password:
+            raise UnitError("password_file is set and the URL holds a password", "Keep the file")
+        return self
+
+    @field_serializer("url", when_used="json")
+    def _without_password(self, url: str) -> str:
+        return self.where
+
+    @property
+    def where(self) -> str:
+        """The URL as it may be shown: without user, password and options."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def password(self) -> str | None:
+        """That of the file, None where the URL says all; raises OSError."""
+        return self.password_file.read_text().strip() if self.password_file is not None else None

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 
 from proxy.config.access import Access
 from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
-from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit
+from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
@@ -72,6 +72,9 @@ class Limits(Section):
     """Of each identity; the peer address stands for it until a request has one. Absent: no limit."""
     total: Limit | None = None
     """Of all requests together; absent: no limit."""
+    shared: Shared | None = None
+    """Hold identity, model and total limits together with other servers; absent: each server has its own. That of peers
+    is each server's own in any case."""
     message_size: Size = Field(default=16 * MiB, ge=KiB, le=LARGEST_MESSAGE)
     """Of one message, before and after decompression."""
     inflight_bytes: Size = Field(default=256 * MiB, ge=KiB)

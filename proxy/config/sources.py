@@ -25,6 +25,7 @@ FILES = (
     ("upstream_tls", "certificate"),
     ("upstream_tls", "key"),
     ("access", "keys"),
+    ("limits", "shared", "password_file"),
     ("access", "jwt", "jwks"),
     ("access", "jwt", "ca"),
 )

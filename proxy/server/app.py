@@ -22,6 +22,7 @@ from proxy.config.proxies import UNIX, networks
 from proxy.config.schema import Config, Limits, Listen
 from proxy.config.units import SECOND
 from proxy.limit.overrides import Overrides
+from proxy.limit.shared import SharedLimits, fleet_key
 from proxy.models.catalog import Catalog
 from proxy.models.opening import OpenModel, Progress
 from proxy.problem import ProblemsFound
@@ -87,6 +88,7 @@ class Application:
         self._reloading = asyncio.Lock()
         self._http: web.ServerRunner | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
+        self._shared: SharedLimits | None = None
         self._listening: Acceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,7 +124,13 @@ class Application:
         if first.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, first.material)
         self._wheel = Wheel(loop)
-        self.server = Server(self._wheel, Limiter(region=self.region), first.directory, self.region)
+        limiter, shared = Limiter(region=self.region), self.config.limits.shared
+        if shared is not None:
+            limiter.share(fleet_key(shared))
+            if self._http is not None:  # else it is the supervisor's
+                self._shared = SharedLimits(shared, self.region)
+                await self._shared.start()
+        self.server = Server(self._wheel, limiter, first.directory, self.region)
         if self.config.access is not None:
             self.gate = Gate(self.config.access, self.server.listener)
             self.server.guard(self.gate.native)
@@ -269,6 +277,8 @@ class Application:
             await self._generation.remotes.close()
         if self._wheel is not None:
             self._wheel.close()
+        if self._shared is not None:
+            await self._shared.stop()
         if self._http is not None:
             await http.stop(self._http)
         if self._bound is not None:
@@ -292,6 +302,7 @@ class Application:
             reloads=self.reloads.figures(),
             tls=self._listening.figures() if self._listening is not None else None,
             access=self.gate.figures() if self.gate is not None else None,
+            shared=self._shared.figures() if self._shared is not None else None,
         )
 
     async def _start_http(self) -> web.ServerRunner:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ class Report:
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    def with_guard(self, label: str, words: str) -> Report:
+        return replace(self, guards=(*self.guards, (label, words)))
 
 
 def describe(application: Application) -> Report:

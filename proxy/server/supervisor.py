@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from proxy.admin.operator import NotNow, Outcome, Replaced, Status
 from proxy.admin.server import AdminServer
 from proxy.config.changes import followed
 from proxy.config.schema import Config, Listen
+from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
 from proxy.problem import ProblemsFound
 from proxy.server import http
@@ -60,12 +62,14 @@ class Supervisor:
         self._began = time.monotonic()
         self._generation = 1
         self._reloading = asyncio.Lock()
+        self._shared: SharedLimits | None = None
 
     @property
     def report(self) -> Report:
         """Of what is served; once it has started."""
         assert self._crew is not None and self._crew.report is not None
-        return self._crew.report
+        report = self._crew.report
+        return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
         """Binds and starts everything, and returns when every worker is ready. Raises ProblemsFound.
@@ -83,6 +87,9 @@ class Supervisor:
         listen = self.config.listen.model_copy(update=addresses)
         self.config = self.config.model_copy(update={"listen": listen})
         self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
+        if self.config.limits.shared is not None:
+            self._shared = SharedLimits(self.config.limits.shared, self._crew.region)
+            await self._shared.start()
         await self._crew.start()
         self._started = True
         self._notifier.ready(self._words())
@@ -174,6 +181,8 @@ class Supervisor:
             await self._admin.stop()
         if self._crew is not None:
             await self._crew.stop()
+        if self._shared is not None:
+            await self._shared.stop()
         if self._http is not None:
             await http.stop(self._http)
         if self._bound is not None:
@@ -185,7 +194,8 @@ class Supervisor:
         """All counters of all workers, whatever has become of them."""
         if self._crew is None:
             return Snapshot()
-        return added(pour.snapshot(self._crew.region), self._crew.figures())
+        shared = self._shared.figures() if self._shared is not None else None
+        return added(pour.snapshot(self._crew.region), replace(self._crew.figures(), shared=shared))
 
     # ---- readiness: while any worker is ready
 

@@ -63,6 +63,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
     yield from _limits(snapshot)
+    yield from _shared(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
     yield from _tls(snapshot)
@@ -92,6 +93,21 @@ def _limits(snapshot: Snapshot) -> Iterator[Family]:
     capacity = Family("modelward_limit_cells_capacity", "gauge", "As many can, before newcomers are limited together")
     capacity.add((), limits.capacity)
     yield capacity
+
+
+def _shared(snapshot: Snapshot) -> Iterator[Family]:
+    if (shared := snapshot.shared) is None:
+        return
+    syncs = Family("modelward_shared_limits_syncs", "counter", "Rounds of exchange with the store", ("result",))
+    trips = Family("modelward_shared_limits_round_trip_seconds", "histogram", "Time of such an exchange")
+    unbooked = Family("modelward_shared_limits_unbooked", "counter", "Requests of identities held here alone: too many")
+    yield Family("modelward_shared_limits_up", "gauge", "1 while the store answers", rows=[((), shared.up)])
+    for result, count in shared.syncs.items():
+        syncs.add((result,), count)
+    trips.add((), shared.seconds)
+    unbooked.add((), shared.unbooked)
+    yield from (syncs, trips, unbooked)
+    yield Family("modelward_shared_limits_cells", "gauge", "Limits in the last exchange", rows=[((), shared.cells)])
 
 
 def _partings(snapshot: Snapshot) -> Iterator[Family]:

@@ -68,7 +68,7 @@ def _lines(family: Family, is_openmetrics: bool) -> Iterator[str]:
 
 
 def _histogram(name: str, labels: str, figure: Histogram) -> str:
-    head = f'{name}_bucket{{{labels},le="'
+    head, braced = f'{name}_bucket{{{labels + "," if labels else ""}le="', f"{{{labels}}}" if labels else ""
     lines = [f'{head}{le}"}} {count}\n' for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True)]
-    lines.append(f"{name}_count{{{labels}}} {figure.cumulative[-1]}\n{name}_sum{{{labels}}} {figure.sum}\n")
+    lines.append(f"{name}_count{braced} {figure.cumulative[-1]}\n{name}_sum{braced} {figure.sum}\n")
     return "".join(lines)

@@ -156,12 +156,24 @@ class LimitsSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedSnapshot:
+    """Limits that a fleet holds together through a store."""
+
+    up: int = field(default=0, metadata=GAUGE)  # 1 while the store answers
+    syncs: Mapping[str, int] = field(default_factory=dict)  # by result
+    seconds: Histogram | None = None  # of round trips
+    cells: int = field(default=0, metadata=GAUGE)  # of the last round
+    unbooked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
     limits: LimitsSnapshot | None = None
+    shared: SharedSnapshot | None = None
     partings: PartingSnapshot = field(default_factory=PartingSnapshot)
     reloads: ReloadSnapshot | None = None
     tls: TlsSnapshot | None = None
