@@ -97,12 +97,11 @@ def test_the_script_says_what_its_twin_says(store: stores.Store) -> None:
         began = time.monotonic()
         for spent, changed, most in reports:
             elapsed = SECOND // 2
-            arguments = [repr(elapsed / 1000), repr(spent / 1000), repr(changed), repr(most / 1000)]
-            ahead, demand = await reached.exchange(["a cell"], arguments)
+            ((ahead, demand),) = await reached.exchange(elapsed, {"a cell": (spent, changed, most)})
             expected = twin.exchange("a cell", (spent, changed, most), elapsed, time.monotonic_ns())
             took = time.monotonic() - began
             assert ahead == pytest.approx(expected[0], abs=took * SECOND)
-            assert demand / 1e6 == pytest.approx(expected[1], abs=2 * took + 1e-6)
+            assert demand == pytest.approx(expected[1], abs=2 * took + 1e-6)
         await reached.close()
 
     asyncio.run(converse())
@@ -116,7 +115,7 @@ def test_a_clock_that_goes_back_leaves_debts_as_long_as_they_were(store: stores.
         seconds, microseconds = await client.time()
         later = (seconds + 86_400) * 1e6 + microseconds
         await client.set("cell", struct.pack("<ddd", later + 2e6, 1.0, later))
-        ahead, _ = await reached.exchange(["cell"], ["100000", "0", "0", "1e12"])
+        ((ahead, _),) = await reached.exchange(SECOND // 10, {"cell": (0, 0.0, 1000 * SECOND)})
         assert 0 < ahead <= 2 * SECOND
         assert 10_000 < await client.pttl("cell") <= 12_000
         await reached.close()
@@ -125,13 +124,33 @@ def test_a_clock_that_goes_back_leaves_debts_as_long_as_they_were(store: stores.
     asyncio.run(converse())
 
 
+def test_what_a_stranger_wrote_into_a_cell_is_bounded_or_no_cell(store: stores.Store) -> None:
+    async def converse() -> None:
+        reached = Store(Shared(url=store.url))
+        async with Redis.from_url(store.url) as client:
+            for written in (
+                b"",
+                b"nonsense",
+                b"\xff" * 24,
+                struct.pack("<ddd", 1e300, 1e300, 0),
+                struct.pack("<ddd", -1e300, -5, 9e18),
+            ):
+                await client.set("cell", written)
+                ((ahead, demand),) = await reached.exchange(0, {"cell": (5 * SECOND, 1.0, 10 * SECOND)})
+                assert -(2**61) <= ahead <= 10 * SECOND
+                assert not demand < 0
+        await reached.close()
+
+    asyncio.run(converse())
+
+
 def test_a_store_that_is_flushed_is_told_the_script_again(store: stores.Store) -> None:
     async def converse() -> None:
         reached = Store(Shared(url=store.url))
-        assert await reached.exchange([], ["0"]) == []
+        assert await reached.exchange(0, {}) == []
         async with Redis.from_url(store.url) as client:
             await client.script_flush()
-        assert await reached.exchange([], ["0"]) == []
+        assert await reached.exchange(0, {}) == []
         await reached.close()
 
     asyncio.run(converse())
@@ -206,7 +225,7 @@ def test_a_server_that_is_no_store_is_said() -> None:
             port = server.sockets[0].getsockname()[1]
             reached = Store(Shared(url=f"redis://127.0.0.1:{port}"))
             with pytest.raises(StoreError, match="none of this program's script"):
-                await reached.exchange(["a"], ["0", "0", "0", "0"])
+                await reached.exchange(0, {"a": (0, 0.0, 0)})
 
     asyncio.run(ask())
 
