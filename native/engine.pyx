@@ -21,7 +21,8 @@ from native.tensor cimport *
 cdef enum:
     ENVELOPE = 96                 # bytes of a small message that are not tensors: names, id, dimensions
 
-cdef double INITIAL_CONCURRENCY = 100
+# as in concurrency-limits; it grows by its root in every busy window of 50 ms, so that 100 is a second away
+cdef double INITIAL_CONCURRENCY = 20
 
 
 cdef int bucket(int64_t rows) noexcept nogil:

@@ -9,8 +9,8 @@
  * load, when every window has a queue in it. Envoy lets three requests in until it has measured; here the limit is halved,
  * and halved again as long as that makes the latency fall, so that the queue runs dry and the backend hardly does.
  *
- * The limit grows only where it was reached, since a latency says nothing about a concurrency that never was. Arithmetic
- * only: time is an argument. */
+ * The limit grows only where it was reached, and for longer than a burst takes to come, since a latency says nothing about a
+ * concurrency that never was. Arithmetic only: time is an argument. */
 #ifndef MODELWARD_CONCURRENCY_H
 #define MODELWARD_CONCURRENCY_H
 
@@ -43,6 +43,7 @@ typedef struct {
     int64_t least, least_before;       /* ns: of this epoch and of the one before; INT64_MAX: none */
     int64_t epoch;                     /* ns: when it began */
     int probing;                       /* the limit is halved so many times, to measure the least latency */
+    int reached;                       /* the limit was reached in the window before */
     int64_t probed;                    /* ns: latency of the probe before */
     uint32_t stale;                    /* requests in flight that began before the limit was last halved */
     int crowded;                       /* every window of this epoch had the limit reached */
@@ -102,13 +103,16 @@ static inline void mw_concurrency_adapt(mw_concurrency *c, int64_t now_ns) {
         if (reached) {
             if (c->completions >= MW_WINDOW_FEWEST) c->interval = (double)c->busy / (double)c->completions;
             double next = gradient * c->limit + sqrt(c->limit);
-            /* down slowly: a window may have been unlucky */
-            c->limit = next > c->limit ? next : 0.8 * c->limit + 0.2 * next;
+            /* up in the second window: the first answers to a burst are quick, whatever its last ones will be; down
+             * slowly: a window may have been unlucky */
+            if (next <= c->limit) c->limit = 0.8 * c->limit + 0.2 * next;
+            else if (c->reached) c->limit = next;
         }
         if (c->limit < c->floor) c->limit = c->floor;
         if (c->limit > c->ceiling) c->limit = c->ceiling;
         if (!reached) c->crowded = 0;
     }
+    c->reached = reached;
     if (!c->probing && now_ns - c->epoch >= MW_EPOCH_NS) {
         c->least_before = c->least;
         c->least = INT64_MAX;

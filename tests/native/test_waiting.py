@@ -182,6 +182,42 @@ def test_the_limit_settles_near_what_the_backend_can_do_at_once(slots: int, serv
     assert limit.interval == pytest.approx(SECOND / peak, rel=0.2)
 
 
+def test_bursts_of_one_are_not_let_in_as_a_whole_before_the_others() -> None:
+    """Every second 45 at once, and 100 a second of others at an even rate, before a backend of 4 slots and 5 ms."""
+    limit, queue, backend = Concurrency(20, 2, 1024), Waiting(1024), Backend(4, 5 * MILLISECOND)
+    others = [(SECOND + i * 10 * MILLISECOND, 1 + i % 4) for i in range(3000)]
+    bursts = [((2 + i) * SECOND, 0) for i in range(29) for _ in range(45)]
+    arrivals = sorted(others + bursts)
+    came, latencies, running = dict(enumerate(arrivals)), [], list[tuple[int, int, int]]()
+    number = 0
+
+    def launch(now: int, n: int) -> None:
+        limit.enter()
+        heapq.heappush(running, (backend.ends(now), now, n))
+
+    while number < len(arrivals) or running:
+        if number < len(arrivals) and (not running or arrivals[number][0] < running[0][0]):
+            now, key = arrivals[number]
+            if limit.free and not len(queue):
+                queue.pass_by(key)
+                launch(now, number)
+            else:
+                queue.push(number, 10, key)
+            number += 1
+            continue
+        now, began, n = heapq.heappop(running)
+        limit.leave(now - began, now)
+        if came[n][1] != 0:
+            latencies.append(now - came[n][0])
+        while limit.free and (following := queue.pop()) is not None:
+            launch(now, following)
+    latencies.sort()
+    assert len(latencies) == len(others)
+    # all at once would be 56 ms of the backend
+    assert latencies[len(latencies) * 99 // 100] <= 20 * MILLISECOND
+    assert limit.limit <= 14
+
+
 def test_a_backend_that_gets_slower_is_given_less_and_recovers() -> None:
     limit, backend = Concurrency(20, 2, 1024), Backend(16, 10 * MILLISECOND)
     saturate(limit, backend, SECOND, 20)
@@ -198,7 +234,7 @@ def test_a_backend_that_gets_slower_is_given_less_and_recovers() -> None:
 
 def test_a_fast_backend_with_jitter_is_not_throttled() -> None:
     limit, rng, now = Concurrency(20, 4, 1024), random.Random(3), SECOND
-    for _ in range(200_000):
+    for _ in range(250_000):
         while limit.free:
             limit.enter()
         now += 10_000
