@@ -19,6 +19,7 @@ COMMANDS = {
     "restart": "replace the workers of a running server, without a request that fails",
     "check": "validate everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
+    "canary": "record what a model must answer before it is served",
     "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
     "schema": "print the JSON schema of the configuration",

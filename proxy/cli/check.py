@@ -14,7 +14,7 @@ from proxy.config.upstream import parse_upstream
 from proxy.limit import shared
 from proxy.models.guards import OFF, guards, off
 from proxy.models.inventory import CheckedModel, Inventory, take_inventory
-from proxy.models.opening import OpenModel
+from proxy.models.opening import OpenModel, try_canary
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem, ProblemsFound
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     certificate, tls_problems = _certificate(config)
     shown, bad_files = examine(config) if config else ([], [])
     problems = [*inventory.problems, *tls_problems, *bad_files, *(access.problems(config) if config else [])]
-    problems += [p for model in inventory.models for p in probe(model.artifact)]
+    for model in inventory.models:
+        problems += probe(model.artifact) or try_canary(model)
     certificates = [*([certificate] if certificate else []), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again

@@ -11,6 +11,8 @@ from proxy.config.schema import Config, LastGood, ModelSettings
 from proxy.fallback.value import FallbackValue
 from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.artifact import Artifact, load_artifact
+from proxy.models.canary import Canary, canary_file
+from proxy.models.canary import load as load_canary
 from proxy.models.files import inside
 from proxy.models.repository import Version, scan
 from proxy.models.signature import TensorSpec, row_signature
@@ -45,6 +47,7 @@ class CheckedModel:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
+    canary: what it must answer before it is served, None where there is none.
     """
 
     name: str
@@ -56,6 +59,7 @@ class CheckedModel:
     rungs: tuple[CheckedRung, ...]
     undecoded: Problem | None = None
     profile_fingerprint: Fingerprint = ()
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,18 @@ class _Checker:
             tuple(rungs),
             None,
             seen,
+            self._canary(),
         )
+
+    def _canary(self) -> Canary | None:
+        file = canary_file(self.version.file)
+        if not file.exists() and not file.is_symlink():
+            return None
+        try:
+            return load_canary(self.root, file, self.artifact.inputs, self.artifact.outputs)
+        except ProblemsFound as found:
+            self.problems += found.problems
+            return None
 
     def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
         if rung not in artifacts:

@@ -12,6 +12,7 @@ from native.recall import Recall
 from native.served import Served
 from proxy.config.schema import LARGEST_CONCURRENCY, Config
 from proxy.models.artifact import Artifact, load_artifact
+from proxy.models.canary import failure
 from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory, Load
 from proxy.models.repository import Version
@@ -84,6 +85,8 @@ def open_models(inventory: Inventory, before: Opened, progress: Progress = lambd
         except ValueError as error:
             how = "Export it for this runtime"
             problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
+        except ProblemsFound as found:
+            problems += found.problems
     if problems:
         for model in opened:
             if model.key not in before or model.engine is not before[model.key].engine:
@@ -123,6 +126,11 @@ def _open(checked: CheckedModel) -> OpenModel:
         engine.keep_off_loop()
         notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
     notes.append(warm_up(engine, checked.settings.batching.max))
+    if checked.canary is not None:
+        if failed := failure(checked.canary, engine):
+            engine.close()
+            raise ProblemsFound([failed])
+        log.info("model %s version %s gives what its canary expects", checked.name, checked.version)
     note = "; ".join(filter(None, notes))
     log.info("model %s version %s loaded, sha256 %s", checked.name, checked.version, checked.artifact.sha256)
     if note:
@@ -131,8 +139,21 @@ def _open(checked: CheckedModel) -> OpenModel:
 
 
 def _without_data(checked: CheckedModel) -> CheckedModel:
-    """ONNX Runtime has its own copy: the file's bytes are not needed any more."""
-    return replace(checked, artifact=replace(checked.artifact, data=b""))
+    """ONNX Runtime has its own copy, and the canary has been answered: their bytes are not needed any more."""
+    return replace(checked, artifact=replace(checked.artifact, data=b""), canary=None)
+
+
+def try_canary(checked: CheckedModel) -> list[Problem]:
+    """What `open_models` would say of the version's canary. Raises ValueError where the model cannot be loaded."""
+    if checked.canary is None:
+        return []
+    runtime()
+    engine = Engine(checked.name, checked.version, checked.artifact.data)
+    try:
+        failed = failure(checked.canary, engine)
+    finally:
+        engine.close()
+    return [failed] if failed else []
 
 
 def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[OpenModel]:
