@@ -38,7 +38,9 @@ TIMEOUT_SECONDS = 0.25
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
 SILENCE_NS = SECOND
 # Rounds further apart were held up: what they report counts as of now.
-LONGEST_ROUND_NS = SECOND
+LONGEST_ROUND_NS = 2 * SECOND
+# So many attempts in a row without an answer, and the store is gone: this process may have been held up once.
+PATIENCE = 2
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 # More than the furthest that a TAT may lie ahead (native/csrc/gcra.h), and far from where an integer of 64 bits ends.
 LONGEST_NS = 1 << 61
@@ -178,6 +180,7 @@ class SharedLimits:
         self._store = Store(settings)
         self._task: asyncio.Task[None] | None = None
         self._up: bool | None = None  # before the first attempt
+        self._unanswered = 0  # attempts in a row
         self._last = self._heard = 0  # ns, monotonic: the last round; the last answer
         self._results = {"ok": 0, "failed": 0}
         self._counts = [0] * (len(BOUNDS) + 1)
@@ -229,6 +232,9 @@ class SharedLimits:
             await self._round()
         except StoreError as error:
             self._results["failed"] += 1
+            self._unanswered += 1
+            if self._up and self._unanswered < PATIENCE:  # what it was told is lost: one round
+                return
             if self._up is not False:
                 log.error("%s cannot be reached: %s; %s hold in each server alone", self._settings.where, error, WHAT)
             self._up = False
@@ -237,6 +243,7 @@ class SharedLimits:
             if self._up is False:
                 log.info("%s is back: %s are held together again", self._settings.where, WHAT)
             self._up = True
+            self._unanswered = 0
 
     async def _round(self) -> None:
         now = time.monotonic_ns()

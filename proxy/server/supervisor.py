@@ -163,7 +163,7 @@ class Supervisor:
             grpc=self.config.listen.grpc,
             http=self.config.listen.http,
             workers=crew.workers() if crew is not None else (),
-            report=crew.report if crew is not None else None,
+            report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
         )
 

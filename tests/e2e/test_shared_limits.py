@@ -23,7 +23,10 @@ from tests.support import ServerProcess, serve_process, wait_until
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
 DEAR = request("slow", {"x": np.ones((1, 4), np.float32)})
-RATE, SECONDS = 200, 10.0
+RATE, SECONDS = 100, 10.0
+# of what a limit allows in that time: what two servers may be off, and what a lost exchange adds (one of them by itself
+# for the time until the next)
+OFF, LOST = 0.05, 0.035
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +70,10 @@ class Client:
             while not self._over.is_set():
                 if not self._wanted.wait(0.05):
                     continue
-                codes = [call.code() for call in [stub.future(self._message) for _ in range(4)]]
+                codes = [call.code() for call in [stub.future(self._message) for _ in range(8)]]
                 assert set(codes) <= {grpc.StatusCode.OK, EXHAUSTED}
                 self.answered += codes.count(grpc.StatusCode.OK)
-                self._over.wait(0.002)
+                self._over.wait(0.005)
 
     def go(self, wanted: bool) -> None:
         self._wanted.set() if wanted else self._wanted.clear()
@@ -103,13 +106,17 @@ def spend(servers: tuple[ServerProcess, ServerProcess], message: object, spread:
     return sum(client.answered for client in clients), time.monotonic() - began
 
 
+def lost(*servers: ServerProcess) -> int:
+    return int(sum(server.metric("modelward_shared_limits_syncs_total", result="failed") for server in servers))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", SPREADS)
 def test_two_servers_let_as_many_requests_pass_as_one_would(repository: Path, store: stores.Store, spread: str) -> None:
     total = f"limits.total={{rate: {RATE}/s}}"
     with serving(repository, store, total) as one, serving(repository, store, total) as other:
         answered, took = spend((one, other), ROW, spread)
-        assert answered == pytest.approx(RATE * took, rel=0.05)
+        assert answered == pytest.approx(RATE * took, rel=OFF + LOST * lost(one, other))
 
 
 @pytest.mark.slow
@@ -118,7 +125,8 @@ def test_two_servers_let_as_much_backend_time_pass_as_one_would(repository: Path
     with serving(repository, store, limit) as one, serving(repository, store, limit) as other:
         _, took = spend((one, other), DEAR, "even")
         spent = sum(s.metric("modelward_backend_time_taken_seconds_total", model="slow") for s in (one, other))
-        assert spent == pytest.approx(0.1 * took, rel=0.1)  # a single run may take several times what was predicted
+        # the last runs may take several times what was predicted
+        assert spent == pytest.approx(0.1 * took, rel=3 * OFF + LOST * lost(one, other))
 
 
 def test_what_one_has_spent_of_an_identity_a_model_or_the_total_the_other_knows(
