@@ -64,7 +64,7 @@ cdef class Call:
 
     cdef void hold(self, Py_ssize_t more) noexcept:
         self.held += more
-        self.stream.conn.wire.inflight_bytes += more
+        self.stream.conn.wire.gauges.bytes += more
 
     cdef int gone(self) except -1:
         self.hold(-<Py_ssize_t>self.held)
@@ -137,7 +137,7 @@ cdef class Call:
         memset(&framed, 0, sizeof(framed))
         if buffer_reserve(&framed, 5 + len(message)) < 0:
             raise MemoryError
-        self.stream.conn.wire.inflight_bytes += framed.capacity
+        self.stream.conn.wire.gauges.bytes += framed.capacity
         write_prefix(framed.data, False, <uint32_t>len(message))
         memcpy(framed.data + 5, <const char *>message, len(message))
         framed.size = 5 + len(message)

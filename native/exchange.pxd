@@ -10,6 +10,7 @@ from native.deadline cimport mw_timer
 from native.identity cimport Identity
 from native.limit cimport Payers
 from native.nghttp2 cimport nghttp2_session
+from native.region cimport Gauges, Header, bytes_held
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
 from native.verdict cimport Verdict
 
@@ -157,8 +158,9 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     void *server                  # borrowed: the native.pipeline.Server the hooks work for
     void *limiter                 # borrowed: the listener's native.limit.Limiter
     size_t message_size           # bytes; before and after decompression
-    size_t inflight_limit         # bytes of messages held over all connections
-    size_t inflight_bytes         # of requests, and of answers until they are on their way
+    size_t inflight_limit         # bytes of messages held over all connections, of all processes
+    Gauges *gauges                # borrowed, like the next: this process's, in the region
+    const Header *slots           # and everybody's
     int64_t handshake_timeout     # all ns
     int64_t request_timeout
     int64_t idle_stream_timeout
@@ -180,6 +182,10 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
     uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow
+
+# Whether so many bytes more keep within the budget of all processes; at the same instant each may take one message too many.
+cdef inline bint may_hold(const Wire *wire, size_t more) noexcept:
+    return bytes_held(wire.slots) + more <= wire.inflight_limit
 
 cdef enum Phase:
     PHASE_NEW = 0

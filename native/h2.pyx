@@ -638,6 +638,7 @@ cdef class Listener:
 
     def __cinit__(self, Wheel wheel, Limiter limiter, Region region=None):
         self.region = Region() if region is None else region
+        self.wire.gauges, self.wire.slots = self.region.own, self.region.header
         self.wheel = wheel
         self.limiter = limiter
         self.wire.limiter = <void *>limiter
@@ -672,7 +673,7 @@ cdef class Listener:
         return BufferedConnection(self)
 
     def set_sizes(self, size_t message_size, size_t inflight_bytes, uint32_t streams):
-        """Largest message, messages held over all connections (both bytes), streams per connection."""
+        """Largest message, messages held over all connections of all processes (both bytes), streams per connection."""
         self.wire.message_size = message_size
         self.wire.inflight_limit = inflight_bytes
         self.wire.max_streams = streams

@@ -4,7 +4,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, Exchange
+from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, Exchange, may_hold
 from native.grpc cimport buffer_reserve
 from native.message cimport *
 from native.model cimport Model, Tensor
@@ -234,7 +234,7 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
     """Writes typed contents in raw form; they count as bytes in flight like the message they came in."""
     cdef size_t at = 0
     cdef uint32_t i
-    if x.wire.inflight_bytes + total > x.wire.inflight_limit:
+    if not may_hold(x.wire, total):
         snprintf(v.text, VERDICT_TEXT, "requests in flight hold %zu bytes already; retry shortly", x.wire.inflight_limit)
         wrong(v, REASON_INFLIGHT_BYTES)
         v.retry_ns = 100000000
@@ -242,7 +242,7 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
     if buffer_reserve(&x.converted, max(total, <size_t>1)) < 0:
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
-    x.wire.inflight_bytes += x.converted.capacity
+    x.wire.gauges.bytes += x.converted.capacity
     for i in range(m.input_count):
         if not seen[i]:
             continue

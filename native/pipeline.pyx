@@ -668,7 +668,7 @@ cdef class Server(State):
         """This process's gauges."""
         return {
             "inflight": self.gauges.inflight, "connections": self.listener.wire.connections,
-            "inflight_bytes": self.listener.wire.inflight_bytes,
+            "inflight_bytes": self.gauges.bytes,
         }
 
 

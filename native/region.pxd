@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 cdef enum:
     NAME_BYTES = 1000
+    SLOT_BYTES = 64 << 20         # counters of one model are 17 KiB
 
 cdef struct Named:                # one entry of the directory
     uint64_t offset               # of the block, within a slot or within the common area
@@ -24,6 +25,7 @@ cdef struct Header:
     uint64_t slot_used            # bytes
     uint64_t common_used
     uint64_t names                # that were ever given
+    uint64_t first_slot           # bytes from here to slot 0; the others follow, SLOT_BYTES apart
     uint8_t sip_key[16]           # of every hash that processes must agree on
 
 cdef struct Gauges:                # what a slot begins with: one worker's gauges, zeroed when it has gone
@@ -31,6 +33,18 @@ cdef struct Gauges:                # what a slot begins with: one worker's gauge
     uint64_t inflight             # exchanges between message and outcome
     uint64_t connections
     uint64_t accepting            # 1: takes new ones
+    uint64_t bytes                # of requests, and of answers until they are on their way
+
+cdef inline Gauges *slot_of(const Header *header, uint32_t slot) noexcept nogil:
+    return <Gauges *>(<uint8_t *>header + header.first_slot + slot * <size_t>SLOT_BYTES)
+
+# Bytes in flight over all processes. One load for each that there ever was: nothing is to be put right when one dies.
+cdef inline uint64_t bytes_held(const Header *header) noexcept nogil:
+    cdef uint64_t held = 0
+    cdef uint32_t i
+    for i in range(header.opened):
+        held += slot_of(header, i).bytes
+    return held
 
 cdef class Region:
     cdef uint8_t *base            # mapped by this object, unmapped with it

@@ -18,7 +18,6 @@ cdef extern from *:
 cdef enum:
     ENTRIES = 4096                # names
     COMMON_BYTES = 64 << 20       # a limit table of a million keys is 32 MiB
-    SLOT_BYTES = 64 << 20         # counters of one model are 17 KiB
     ALIGNMENT = 64
 
 MOST_SLOTS = 256
@@ -55,6 +54,7 @@ cdef class Region:
         self.header = <Header *>base
         if self.header.layout == 0:
             self.header.slots = slots
+            self.header.first_slot = DIRECTORY_BYTES + COMMON_BYTES
             self.header.slot_used = ALIGNMENT * ((sizeof(Gauges) + ALIGNMENT - 1) // ALIGNMENT)
             key = os.urandom(16)
             memcpy(self.header.sip_key, <const char *>key, 16)
@@ -150,7 +150,7 @@ cdef class Region:
         return self.base + DIRECTORY_BYTES + self.named(name, size, True).offset
 
     cdef Gauges *slot_at(self, int slot) noexcept:
-        return <Gauges *>(self.base + DIRECTORY_BYTES + COMMON_BYTES + <size_t>slot * SLOT_BYTES)
+        return slot_of(self.header, slot)
 
     cdef const void *same_in(self, const void *own, int slot) noexcept:
         return <const uint8_t *>self.slot_at(slot) + (<const uint8_t *>own - <const uint8_t *>self.own)
@@ -202,12 +202,12 @@ cdef class Region:
         return connections
 
     def gauges(self) -> tuple:
-        """Requests in flight and open connections, over all slots."""
+        """Requests in flight, their bytes and those of answers not taken yet, and open connections, over all slots."""
         cdef uint64_t inflight = 0
         cdef uint32_t i
         for i in range(self.header.opened):
             inflight += self.slot_at(i).inflight
-        return inflight, self.connections()
+        return inflight, bytes_held(self.header), self.connections()
 
     def gauges_of(self, int slot) -> tuple:
         """Requests in flight and open connections of the process of one slot."""

@@ -249,7 +249,7 @@ cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcep
     text = strlen(verdict.text)
     if buffer_reserve(out, FRAME + text + x.id.size + 40) < 0:
         return False
-    x.wire.inflight_bytes += out.capacity
+    x.wire.gauges.bytes += out.capacity
     n += put_length(out.data + n, 1, text)
     memcpy(out.data + n, verdict.text, text)
     n += text

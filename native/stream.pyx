@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memset, strlen
 
 from native.conduct cimport mw_conduct_message, mw_conduct_sent
 from native.exchange cimport (
-    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
+    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire,
+    may_hold)
 from native.grpc cimport buffer_free, buffer_reserve, deflate_message, ending_clear, ending_of, inflate_message
 from native.nghttp2 cimport *
 from native.verdict cimport (
@@ -90,16 +91,16 @@ cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept:
     cdef size_t before = b.capacity
     if capacity <= before:
         return 0
-    if wire.inflight_bytes + (capacity - before) > wire.inflight_limit:
+    if not may_hold(wire, capacity - before):
         return -1
     if buffer_reserve(b, capacity) < 0:
         return -2
-    wire.inflight_bytes += capacity - before
+    wire.gauges.bytes += capacity - before
     return 0
 
 
 cdef void release(Wire *wire, Buffer *b) noexcept:
-    wire.inflight_bytes -= b.capacity
+    wire.gauges.bytes -= b.capacity
     buffer_free(b)
 
 
@@ -214,9 +215,9 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         release(wire, framed)
         return
     if s.gzip_reply and framed.size <= GZIP_CAP:
-        wire.inflight_bytes -= framed.capacity
+        wire.gauges.bytes -= framed.capacity
         deflate_message(framed)
-        wire.inflight_bytes += framed.capacity
+        wire.gauges.bytes += framed.capacity
     s.conn.unsent += framed.size
     if s.out.size == 0:
         release(wire, &s.out)
@@ -356,7 +357,7 @@ cdef bint end_message(Stream *s) noexcept:
         if s.method == METHOD_COLD:
             limit = min(limit, <size_t>COLD_BYTES)
         bad = inflate_message(&s.message, limit)
-        wire.inflight_bytes += s.message.capacity - before
+        wire.gauges.bytes += s.message.capacity - before
         if bad == -1:
             refuse_for(s, REASON_MALFORMED_FRAMING, "a message is marked as gzip and is not")
             return False

@@ -16,6 +16,7 @@ from native.deadline import Wheel
 from native.h2 import Connection
 from native.limit import Limiter
 from native.pipeline import Server
+from native.region import Region
 from native.route import Directory
 from native.served import Served
 from proxy.models.catalog import Catalog, ServedVersion
@@ -209,12 +210,14 @@ class Simulation:
     """One server on one simulated loop. Models are Served objects, which one simulation after another may use, not two
     at a time: a lane tells the scheduler that began it."""
 
-    def __init__(self, loop: SimulatedLoop, site: Site, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, site: Site, limiter: Limiter | None = None, region: Region | None = None
+    ) -> None:
         self.loop = loop
         self.models = site.models
         self.wheel = Wheel(loop, loop.now_ns)
         self.directory = Directory([[model] for model in site.models])
-        self.server = Server(self.wheel, limiter or Limiter(1024), self.directory)
+        self.server = Server(self.wheel, limiter or Limiter(1024), self.directory, region)
         self.peers: list[Peer] = []
         self.ended = False
         dispatcher = site.dispatcher

@@ -60,6 +60,8 @@ CREDENTIAL_RESULTS = {
 
 def families(snapshot: Snapshot) -> Iterator[Family]:
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
+    held = "Bytes of requests being worked on, and of answers not taken yet"
+    yield Family("modelward_inflight_bytes", "gauge", held, rows=[((), snapshot.inflight_bytes)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
     yield from _limits(snapshot)

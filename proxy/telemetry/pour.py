@@ -104,10 +104,12 @@ def snapshot(region: Region) -> Snapshot:
         )
         model = _model(number, version, t)
         poured[name] = added(poured[name], model) if name in poured else model
-    inflight, connections = region.gauges()
+    inflight, held, connections = region.gauges()
     limiter = Limiter(region=region)
     limits = LimitsSnapshot(limiter.owing(time.monotonic_ns()), limiter.capacity)
-    return Snapshot(models=poured, inflight=inflight, connections=connections, limits=limits)
+    return Snapshot(
+        models=poured, inflight=inflight, inflight_bytes=held, connections=connections, limits=limits
+    )
 
 
 def partings(listener: Listener) -> PartingSnapshot:

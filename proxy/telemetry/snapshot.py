@@ -170,6 +170,7 @@ class SharedSnapshot:
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
+    inflight_bytes: int = field(default=0, metadata=GAUGE)
     connections: int = field(default=0, metadata=GAUGE)
     workers: WorkersSnapshot | None = None
     limits: LimitsSnapshot | None = None

@@ -119,6 +119,29 @@ def test_what_a_dead_worker_had_in_flight_is_not_in_flight_any_more(repository: 
         assert running.metric("modelward_connections") <= 1
 
 
+def test_bytes_in_flight_are_limited_over_all_workers_and_a_dead_ones_are_free_again(repository: Path) -> None:
+    limits = ("--set", "limits.inflight_bytes=450KiB", "--set", "limits.message_size=200KiB")
+    body = framed(request("add", {"x": np.ones((12_000, 4), np.float32)}).SerializeToString())
+    with serve_process(repository, "--set", "workers=2", *limits) as running, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(H2Client(running.grpc)) for _ in range(4)]
+        wait_until(lambda: running.metric("modelward_connections") == 4, "the connections")
+        holding = []
+        for client in clients:
+            stream = client.begin()
+            client.send(stream, body[:-1])
+            holding.append((client, stream))
+            if len(holding) == 2:
+                wait_until(lambda: running.metric("modelward_inflight_bytes") > 380_000, "two messages")
+        for client, stream in holding[2:]:
+            reply = client.reply(stream)
+            assert (reply.code, reply.reason) == (8, "INFLIGHT_BYTES")
+        for pid in running.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: running.metric("modelward_inflight_bytes") == 0, "the bytes to be free")
+        wait_until(lambda: running.page("/readyz")[0] == 200, "other workers")
+        assert stack.enter_context(H2Client(running.grpc)).call(body).code == 0
+
+
 def test_a_worker_that_hangs_is_killed_and_replaced(two: ServerProcess) -> None:
     hung = two.workers()[0]
     os.kill(hung, signal.SIGSTOP)

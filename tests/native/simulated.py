@@ -15,6 +15,7 @@ from h2.settings import SettingCodes, Settings
 from loadtests.fuzz.models import open_models
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from native.limit import Limiter
+from native.region import Region
 from native.served import Served
 from tests.e2e.h2client import Reply, framed
 
@@ -39,9 +40,9 @@ def start(models: list[Served]) -> Iterator[Start]:
     unheard: list[object] = []
     before, sys.unraisablehook = sys.unraisablehook, unheard.append
 
-    def simulation(limiter: Limiter | None = None) -> Simulation:
+    def simulation(limiter: Limiter | None = None, region: Region | None = None) -> Simulation:
         running[:] = [each for each in running if not each.ended]
-        running.append(Simulation(loop, site, limiter))
+        running.append(Simulation(loop, site, limiter, region))
         return running[-1]
 
     yield simulation
