@@ -1,5 +1,5 @@
 # One HTTP/2 connection, server side, over libnghttp2.
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint64_t, uint8_t
 
 from native.deadline cimport Wheel
 from native.exchange cimport Conn, Wire
@@ -17,12 +17,14 @@ cdef class Listener:
     cdef dict peers                       # key -> likewise, of one peer
     cdef list last_peers                  # by enum Parting: the last peer that it happened to
     cdef public int max_connections
-    cdef public int max_per_peer
+    cdef public int max_per_peer          # over all processes, as is max_connections
     cdef bint trusts_unix                 # whoever reaches our Unix socket is a trusted proxy
     cdef uint8_t *read_buffer             # owned; shared by all connections: filled and consumed within one callback
     cdef object read_view                 # memoryview of read_buffer
     cdef uint8_t *write_buffer            # owned; shared likewise
     cdef int admit(self, Connection connection, bytes key) except -1
+    cdef uint64_t hash_of(self, bytes key) noexcept
+    cdef bint has_place(self, uint64_t peer, int own) noexcept
     cdef bint make_room(self, object connections) except -1
     cdef int note(self, Connection connection, int why) except -1
     cdef int forget(self, Connection connection) except -1

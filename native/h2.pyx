@@ -731,19 +731,35 @@ cdef class Listener:
     cdef int admit(self, Connection connection, bytes key) except -1:
         """PARTING_NONE, or why there is no place for it."""
         cdef int64_t retry = 0
+        cdef uint64_t peer = self.hash_of(key)
         of_peer = self.peers.get(key, ())
-        if self.arrivals is not None and self.arrivals.admit_peer(
-                self.arrivals.hash(MW_LEVEL_PEER, <const char *>key, len(key)), 1, self.wire.now, &retry) != MW_ADMITTED:
+        if self.arrivals is not None and self.arrivals.admit_peer(peer, 1, self.wire.now, &retry) != MW_ADMITTED:
             return PARTING_PEER_RATE
-        if len(of_peer) >= self.max_per_peer and not self.make_room(of_peer):
+        if not self.has_place(peer, len(of_peer)) and not self.make_room(of_peer):
             return PARTING_PEER_FULL
         if self.region.connections() >= <uint64_t>self.max_connections and not self.make_room(self.connections):
             return PARTING_FULL
-        self.peers.setdefault(key, OrderedDict())[connection] = None
+        of_peer = self.peers.setdefault(key, OrderedDict())
+        of_peer[connection] = None
+        self.region.count_peer(peer, len(of_peer))
         self.connections[connection] = None
         self.wire.connections += 1
         self.region.own.connections = self.wire.connections
         return PARTING_NONE
+
+    cdef uint64_t hash_of(self, bytes key) noexcept:
+        """The region's hash: the same in every process."""
+        return self.resets.hash(MW_LEVEL_PEER, <const char *>key, len(key))
+
+    cdef bint has_place(self, uint64_t peer, int own) noexcept:
+        """Whether a peer with `own` connections here may have one more, over all processes.
+
+        One whom no table has room for has an equal share of the limit with each: whoever fills a table gains nothing by it.
+        """
+        cdef int most = self.max_per_peer
+        if not self.region.sees_peer(peer):
+            most = max(most // <int>self.region.header.opened, 1)
+        return own + <int64_t>self.region.peer_elsewhere(peer) < most
 
     cdef bint make_room(self, object connections) except -1:
         """Closes the oldest idle connection: first of those that never spoke, then of those that never asked for anything.
@@ -777,6 +793,7 @@ cdef class Listener:
         self.region.own.connections = self.wire.connections
         of_peer = self.peers[connection.peer_key]
         del of_peer[connection]
+        self.region.count_peer(self.hash_of(connection.peer_key), len(of_peer))
         if not of_peer:
             del self.peers[connection.peer_key]
         return 0

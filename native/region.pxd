@@ -35,6 +35,19 @@ cdef struct Gauges:                # what a slot begins with: one worker's gauge
     uint64_t accepting            # 1: takes new ones
     uint64_t bytes                # of requests, and of answers until they are on their way
 
+cdef extern from "peers.h" nogil:
+    ctypedef struct mw_peers:
+        pass
+    uint32_t mw_peers_count(const mw_peers *, uint64_t)
+    int mw_peers_has_room(const mw_peers *, uint64_t)
+    void mw_peers_set(mw_peers *, uint64_t, uint32_t)
+
+cdef enum:
+    PEERS_AT = 4096               # in a slot, behind its gauges: its connections by peer, pages of their own
+
+cdef inline mw_peers *peers_of(Gauges *slot) noexcept nogil:
+    return <mw_peers *>(<uint8_t *>slot + PEERS_AT)
+
 cdef inline Gauges *slot_of(const Header *header, uint32_t slot) noexcept nogil:
     return <Gauges *>(<uint8_t *>header + header.first_slot + slot * <size_t>SLOT_BYTES)
 
@@ -67,6 +80,10 @@ cdef class Region:
     cdef void rename(self, Named *entry, bytes name) noexcept    # under the lock; what the block holds is the caller's
     cdef int check(self, int slot) except -1
     cdef uint64_t connections(self) noexcept    # of all processes
+    # Connections by peer, by a hash under `sip_key`.
+    cpdef uint32_t peer_elsewhere(self, uint64_t peer) noexcept
+    cpdef bint sees_peer(self, uint64_t peer) noexcept
+    cpdef int count_peer(self, uint64_t peer, uint32_t count) except -1
     cdef Gauges *slot_at(self, int slot) noexcept
     # The blocks that stand at the same place as `own`, this process's block, one per slot.
     cdef const void *same_in(self, const void *own, int slot) noexcept

@@ -15,6 +15,11 @@ cdef extern from *:
     uint32_t mw_count_read(const uint32_t *)
     void mw_count_write(uint32_t *, uint32_t)
 
+cdef extern from "<sys/mman.h>" nogil:
+    enum:
+        MADV_REMOVE
+    int madvise(void *, size_t, int)
+
 cdef enum:
     ENTRIES = 4096                # names
     COMMON_BYTES = 64 << 20       # a limit table of a million keys is 32 MiB
@@ -22,7 +27,8 @@ cdef enum:
 
 MOST_SLOTS = 256
 
-cdef uint64_t LAYOUT = 0x6d7772656730 ^ (<uint64_t>sizeof(Named) << 40) ^ (<uint64_t>sizeof(Gauges) << 8)
+cdef uint64_t LAYOUT = (0x6d7772656730 ^ (<uint64_t>sizeof(Named) << 40) ^ (<uint64_t>sizeof(mw_peers) << 16)
+                        ^ (<uint64_t>sizeof(Gauges) << 8))
 cdef size_t DIRECTORY_BYTES = (sizeof(Header) + ENTRIES * sizeof(Named) + 4095) // 4096 * 4096
 
 
@@ -55,7 +61,7 @@ cdef class Region:
         if self.header.layout == 0:
             self.header.slots = slots
             self.header.first_slot = DIRECTORY_BYTES + COMMON_BYTES
-            self.header.slot_used = ALIGNMENT * ((sizeof(Gauges) + ALIGNMENT - 1) // ALIGNMENT)
+            self.header.slot_used = PEERS_AT + sizeof(mw_peers)
             key = os.urandom(16)
             memcpy(self.header.sip_key, <const char *>key, 16)
             self.header.opened = slot + 1
@@ -189,6 +195,25 @@ cdef class Region:
                 return True
         return False
 
+    cpdef uint32_t peer_elsewhere(self, uint64_t peer) noexcept:
+        """A peer's connections with the other processes that take new ones: those of one that drains are on their way out."""
+        cdef Gauges *other
+        cdef uint32_t i, count = 0
+        for i in range(self.header.opened):
+            other = self.slot_at(i)
+            if other != self.own and other.accepting:
+                count += mw_peers_count(peers_of(other), peer)
+        return count
+
+    cpdef bint sees_peer(self, uint64_t peer) noexcept:
+        """Whether others see, or would see, this process's connections of a peer: the table has a place for it."""
+        return mw_peers_has_room(peers_of(self.own), peer)
+
+    cpdef int count_peer(self, uint64_t peer, uint32_t count) except -1:
+        """A peer has so many connections with this process now."""
+        mw_peers_set(peers_of(self.own), peer, count)
+        return 0
+
     def last_beat(self, int slot) -> int:
         """ns, monotonic; 0 before the first."""
         self.check(slot)
@@ -215,9 +240,14 @@ cdef class Region:
         return self.slot_at(slot).inflight, self.slot_at(slot).connections
 
     def vacate(self, int slot):
-        """The process of this slot has gone: nothing is in flight there any more. What it has counted stays."""
+        """The process of this slot has gone: nothing is in flight there, nobody connected. What it has counted stays."""
+        cdef mw_peers *peers
         self.check(slot)
         memset(self.slot_at(slot), 0, sizeof(Gauges))
+        peers = peers_of(self.slot_at(slot))
+        # pages that are given back read as zeros, and need not be had to be cleared
+        if madvise(peers, sizeof(mw_peers), MADV_REMOVE) != 0:
+            memset(peers, 0, sizeof(mw_peers))
 
     cdef int check(self, int slot) except -1:
         if not 0 <= slot < <int>self.header.slots:

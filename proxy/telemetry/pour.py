@@ -107,9 +107,7 @@ def snapshot(region: Region) -> Snapshot:
     inflight, held, connections = region.gauges()
     limiter = Limiter(region=region)
     limits = LimitsSnapshot(limiter.owing(time.monotonic_ns()), limiter.capacity)
-    return Snapshot(
-        models=poured, inflight=inflight, inflight_bytes=held, connections=connections, limits=limits
-    )
+    return Snapshot(models=poured, inflight=inflight, inflight_bytes=held, connections=connections, limits=limits)
 
 
 def partings(listener: Listener) -> PartingSnapshot:

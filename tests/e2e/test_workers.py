@@ -16,7 +16,7 @@ import pytest
 
 from tests import models
 from tests.e2e.h2client import H2Client, framed
-from tests.e2e.messages import Stub, request
+from tests.e2e.messages import STREAM_INFER, Stub, request
 from tests.support import ServerProcess, serve_process, wait_until
 
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
@@ -140,6 +140,34 @@ def test_bytes_in_flight_are_limited_over_all_workers_and_a_dead_ones_are_free_a
         wait_until(lambda: running.metric("modelward_inflight_bytes") == 0, "the bytes to be free")
         wait_until(lambda: running.page("/readyz")[0] == 200, "other workers")
         assert stack.enter_context(H2Client(running.grpc)).call(body).code == 0
+
+
+def test_a_peer_has_so_many_connections_over_all_workers_and_those_of_a_dead_one_are_free_again(
+    repository: Path,
+) -> None:
+    def busy(count: int) -> list[H2Client]:
+        """Those that are taken, of so many that have a request under way: nobody makes room."""
+        taken = []
+        for _ in range(count):
+            client = stack.enter_context(H2Client(running.grpc))
+            with contextlib.suppress(AssertionError, ConnectionError):
+                client.begin(STREAM_INFER)
+                assert client.call(framed(ROW.SerializeToString())).code == 0
+                taken.append(client)
+        return taken
+
+    with (
+        serve_process(repository, "--set", "workers=2", "--set", "limits.connections={per_peer: 4}") as running,
+        contextlib.ExitStack() as stack,
+    ):
+        assert len(busy(8)) == 4
+        refused = "modelward_connections_refused_total"
+        wait_until(lambda: running.metric(refused, reason="peer_full") == 4, "the others to be counted")
+        for pid in running.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: running.metric("modelward_connections") == 0, "the connections to be forgotten")
+        wait_until(lambda: running.metric("modelward_workers") == 2, "other workers")
+        assert len(busy(8)) == 4
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(two: ServerProcess) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
 
 import pytest
 
 from loadtests.fuzz.script import TEMPLATES
 from loadtests.fuzz.simulation import Simulation
+from native import figures
 from native.region import Region
 from tests.native.simulated import WATCH, Client, Start, models, start
 
@@ -23,11 +25,12 @@ class Pair:
 
     def __init__(self, start: Start) -> None:
         self.region = Region.shared(2)
-        self.workers = [self.worker(start, slot) for slot in (0, 1)]
+        self.regions = [self.worker_region(slot) for slot in (0, 1)]
+        self.workers = [start(region=region) for region in self.regions]
 
-    def worker(self, start: Start, slot: int) -> Simulation:
+    def worker_region(self, slot: int) -> Region:
         self.region.open(slot)
-        return start(region=Region.joined(os.dup(self.region.fd), slot))
+        return Region.joined(os.dup(self.region.fd), slot)
 
 
 @pytest.fixture
@@ -83,3 +86,106 @@ def test_messages_that_a_coroutine_has_not_read_count_for_all_workers(pair: Pair
     assert pair.region.gauges()[1] >= 1000
     client.peer.leave()
     assert pair.region.gauges()[1] == 0
+
+
+# ---- connections of a peer
+
+
+def connect(worker: Simulation, host: str = "127.0.0.1") -> bool:
+    """One that is busy, so that it need make room for nobody; whether there was a place for it."""
+    client = Client(worker, (host, 50000))
+    client.begin()
+    return client.peer.open
+
+
+def accepting(pair: Pair) -> Pair:
+    for region in pair.regions:
+        region.accept(True)
+    return pair
+
+
+def test_a_peer_has_so_many_connections_over_all_workers(pair: Pair) -> None:
+    one, other = accepting(pair).workers
+    for worker in pair.workers:
+        worker.server.listener.max_per_peer = 4
+    assert [connect(worker) for worker in (one, one, one, other, other, one)] == [True] * 4 + [False] * 2
+    assert connect(one, "127.0.0.9")
+    assert connect(other, "127.0.0.9")
+    one.peers[0].leave()
+    assert connect(other)
+    assert not connect(one)
+
+
+def test_an_ipv6_network_is_one_peer_over_all_workers(pair: Pair) -> None:
+    one, other = accepting(pair).workers
+    for worker in pair.workers:
+        worker.server.listener.max_per_peer = 2
+    assert connect(one, "2001:db8::1")
+    assert connect(other, "2001:db8::2")
+    assert not connect(one, "2001:db8::3")
+    assert connect(one, "2001:db8:0:1::1")
+
+
+def test_connections_of_a_worker_that_drains_leave_room_for_those_that_come_in_their_place(pair: Pair) -> None:
+    one, other = accepting(pair).workers
+    for worker in pair.workers:
+        worker.server.listener.max_per_peer = 2
+    assert [connect(one), connect(one), connect(other)] == [True, True, False]
+    pair.regions[0].accept(False)
+    assert [connect(other), connect(other), connect(other)] == [True, True, False]
+
+
+def test_new_connections_of_a_peer_have_one_rate_over_all_workers(pair: Pair) -> None:
+    for worker in pair.workers:
+        worker.server.listener.set_arrivals(0.01)
+    one, other = pair.workers
+    assert [connect(one), connect(other), connect(one)] == [True, False, False]
+    assert connect(other, "127.0.0.9")
+
+
+def hashes(count: int) -> list[int]:
+    drawn = random.Random(7)
+    return [drawn.getrandbits(64) for _ in range(count)]
+
+
+def test_what_a_dead_worker_had_of_a_peer_is_nobodys_and_costs_no_memory(pair: Pair) -> None:
+    one, other = accepting(pair).regions
+    peers = hashes(1000)
+    for peer in peers:
+        one.count_peer(peer, 3)
+    assert {other.peer_elsewhere(peer) for peer in peers} == {3}
+    assert {one.peer_elsewhere(peer) for peer in peers} == {0}
+    held = os.fstat(pair.region.fd).st_blocks
+    figures.vacate(pair.region, 0)
+    assert os.fstat(pair.region.fd).st_blocks < held - 1024  # of 512 bytes: half of a table
+    pair.worker_region(0).accept(True)
+    assert {other.peer_elsewhere(peer) for peer in peers} == {0}
+
+
+def test_every_peer_of_a_full_house_has_its_count_and_takes_nobodys_place(pair: Pair) -> None:
+    one, other = accepting(pair).regions
+    peers = hashes(80_000)  # of 131,072 cells
+    for i, peer in enumerate(peers):
+        assert one.sees_peer(peer)
+        one.count_peer(peer, i % 1000 + 1)
+    assert all(other.peer_elsewhere(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
+    strangers = hashes(400_000)[len(peers) :]
+    for peer in strangers:
+        one.count_peer(peer, 1)
+    assert all(other.peer_elsewhere(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
+    for peer in strangers:
+        one.count_peer(peer, 0)
+    for peer in peers:
+        one.count_peer(peer, 0)
+    assert not any(other.peer_elsewhere(peer) for peer in peers + strangers)
+
+
+def test_a_peer_that_a_full_table_has_no_place_for_keeps_its_share_of_the_limit(pair: Pair) -> None:
+    one, other = accepting(pair).workers
+    for worker in pair.workers:
+        worker.server.listener.max_per_peer = 4
+    for region in pair.regions:
+        for peer in hashes(400_000):
+            region.count_peer(peer, 1)
+    places = [connect(worker) for worker in (one, other) for _ in range(4)]
+    assert places == [True, True, False, False] * 2
