@@ -25,7 +25,9 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """report: of the models, None before a worker was ready. figures: what workers count outside of shared memory."""
+    """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
+    ready. figures: what workers count outside of shared memory.
+    """
 
     state: str
     uptime_seconds: float
@@ -33,6 +35,7 @@ class Status:
     config: Config
     grpc: Address
     http: Address
+    limits_store: str
     workers: Sequence[WorkerStatus]
     report: Report | None
     figures: Snapshot
@@ -57,11 +60,12 @@ class Replaced:
 
 
 class NotNow(Exception):
-    """The server is starting or draining; the message says which, and what to do."""
+    """The server is starting, draining or restarting; the message says which, and what to do."""
 
 
 class Operator(Protocol):
-    """Called on the loop of the admin API. `reload` and `restart` raise NotNow, and nothing else by intention."""
+    """Called on the loop of the admin API. `reload` and `restart` raise NotNow, and nothing else by intention; a reload
+    goes on if its caller is cancelled, and a second restart at a time is not now."""
 
     def status(self) -> Status: ...
 

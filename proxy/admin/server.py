@@ -16,10 +16,12 @@ from proxy.server.bind import BoundSocket
 KEY = "listen.admin"
 HOW = f"Stop what listens there, set {KEY} to another address, or to off: --set {KEY}=off"
 MOST_CALLS = 16  # at a time, over all connections; a reload waits for the one before it
+MOST_CONNECTIONS = 64  # each of which must have said something within 5 s: strangers take no descriptor from workers
 MODE = 0o600
 OPTIONS = {
     # two servers would share the port, and each answer for the other
     "grpc.so_reuseport": 0,
+    "grpc.max_allowed_incoming_connections": MOST_CONNECTIONS,
     "grpc.max_receive_message_length": 64 * 1024,
     "grpc.max_metadata_size": 8 * 1024,
     "grpc.absolute_max_metadata_size": 8 * 1024,

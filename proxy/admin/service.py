@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import wraps
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 
@@ -17,13 +17,11 @@ from proxy.server.protocol import Message, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
 SERVICE = "modelward.admin.v1.Admin"
-LIMITS_STORE = "shared memory"
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.admin")
 
 Context = Any  # grpc.aio.ServicerContext
-T = TypeVar("T")
 Unary = Callable[[Message, Context], Awaitable[Message]]
 Streaming = Callable[[Message, Context], AsyncIterator[Message]]
 
@@ -34,12 +32,12 @@ def message(kind: str, /, **fields: Any) -> Message:
 
 
 class Service:
-    """Whatever a call has begun is finished without its caller too: `stop` alone ends it."""
+    """Whatever a call has begun is finished without its caller too; a restart until `stop`."""
 
     def __init__(self, operator: Operator) -> None:
         self._operator = operator
         self._version = version("modelward")
-        self._begun: set[asyncio.Task[Any]] = set()
+        self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
 
     def handler(self) -> Any:
         """For grpc.aio.Server.add_generic_rpc_handlers."""
@@ -56,14 +54,14 @@ class Service:
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def stop(self) -> None:
-        for task in self._begun:
+        for task in self._restarts:
             task.cancel()
 
     async def _status(self, request: Message, context: Context) -> Message:
         return _status_message(self._operator.status(), self._version)
 
     async def _reload(self, request: Message, context: Context) -> Message:
-        outcome = await asyncio.shield(self._begin(self._operator.reload()))
+        outcome = await self._operator.reload()
         return message(
             "ReloadResponse",
             problems=_problems(outcome.problems),
@@ -73,19 +71,22 @@ class Service:
         )
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
-        steps: asyncio.Queue[Replaced | None] = asyncio.Queue()  # one per worker, and the end
-        task: asyncio.Task[Outcome] = self._begin(self._operator.restart(steps.put_nowait))
-        task.add_done_callback(lambda _: steps.put_nowait(None))
-        while (step := await steps.get()) is not None:
+        steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
+        task = asyncio.get_running_loop().create_task(self._restart(steps))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+        while isinstance(step := await steps.get(), Replaced):
             replaced = {"worker": step.number, "pid": step.pid, "before": step.before}
             yield message("RollingRestartResponse", replaced=replaced)
-        yield message("RollingRestartResponse", done={"problems": _problems(task.result().problems)})
+        if isinstance(step, Exception):
+            raise step
+        yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
-        return task
+    async def _restart(self, steps: "asyncio.Queue[Replaced | Outcome | Exception]") -> None:
+        try:
+            steps.put_nowait(await self._operator.restart(steps.put_nowait))
+        except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
+            steps.put_nowait(error)
 
 
 def _codec(method: str) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         generation=status.generation,
         grpc=str(status.grpc),
         http=str(status.http),
-        limits_store=LIMITS_STORE,
+        limits_store=status.limits_store,
         workers=[
             message(
                 "Worker",

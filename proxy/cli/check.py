@@ -5,6 +5,7 @@ import asyncio
 from typing import Any
 
 from proxy.access import examine as access
+from proxy.admin import tls as admin_tls
 from proxy.certificate import Certificate, utc_now
 from proxy.cli.output import console, plain, print_json, print_notes, print_problems, print_table
 from proxy.config.arguments import add_arguments as add_configuration_arguments
@@ -41,11 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     except ProblemsFound as found:
         inventory = Inventory((), found.problems, ())
     certificate, tls_problems = _certificate(config)
+    admin, admin_problems = _admin_certificate(config)
     shown, bad_files = examine(config) if config else ([], [])
-    problems = [*inventory.problems, *tls_problems, *bad_files, *(access.problems(config) if config else [])]
+    problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
+    problems += access.problems(config) if config else []
     for model in inventory.models:
         problems += probe(model.artifact) or try_canary(model)
-    certificates = [*([certificate] if certificate else []), *shown]
+    certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
@@ -112,6 +115,16 @@ def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Probl
         return None, ()
     try:
         return load_material(config.tls).certificate, ()
+    except ProblemsFound as found:
+        return None, found.problems
+
+
+def _admin_certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
+    """What operators are shown, or why they cannot be."""
+    if config is None or config.admin_tls is None:
+        return None, ()
+    try:
+        return admin_tls.examine(config.admin_tls), ()
     except ProblemsFound as found:
         return None, found.problems
 

@@ -29,10 +29,11 @@ def _show(client: admin.Client, *, json: bool) -> int:
     out = console()
     out.print(
         f"modelward {plain(status.version)}, pid {status.pid}: {plain(status.state)}, "
-        f"up {span(status.uptime_seconds)}, generation {status.generation}, limits in {plain(status.limits_store)}",
+        f"up {span(status.uptime_seconds)}, generation {status.generation}",
         soft_wrap=True,
     )
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
+    out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
     print_table("workers", WORKERS, [
         (each.worker, each.pid, each.state, span(each.age_seconds), each.connections, each.inflight)
         for each in status.workers

@@ -3,16 +3,19 @@
 It serves no request itself and opens no model, so that nothing it does can hold one up.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from proxy.admin.operator import NotNow, Outcome, Replaced, Status
-from proxy.admin.server import AdminServer
+from proxy.config.address import Address
 from proxy.config.changes import followed
 from proxy.config.schema import Config, Listen
 from proxy.limit.shared import SharedLimits
@@ -29,6 +32,9 @@ from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
 from proxy.telemetry.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from proxy.admin.server import AdminServer
 
 log = logging.getLogger("modelward.supervisor")
 
@@ -63,6 +69,9 @@ class Supervisor:
         self._generation = 1
         self._reloading = asyncio.Lock()
         self._shared: SharedLimits | None = None
+        self._waiting: asyncio.Task[Outcome] | None = None  # the reload that has not begun
+        self._reloads: set[asyncio.Task[Outcome]] = set()  # at most two: that one, and one under way
+        self._restarting = False
 
     @property
     def report(self) -> Report:
@@ -82,7 +91,7 @@ class Supervisor:
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         addresses = {"grpc": self._bound.address, "http": http.bound_address(self._http)}
         if self.config.listen.admin is not None:
-            self._admin = await AdminServer.start(self.config.listen.admin, self.config.admin_tls, self)
+            self._admin = await self._start_admin(self.config.listen.admin)
             addresses["admin"] = self._admin.address
         listen = self.config.listen.model_copy(update=addresses)
         self.config = self.config.model_copy(update={"listen": listen})
@@ -97,9 +106,12 @@ class Supervisor:
     async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None) -> Outcome:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
 
-        replaced: told of each. Raises NotNow.
+        replaced: told of each. Raises NotNow, also while another restart lasts.
         """
         crew = self._at_work()
+        if self._restarting:
+            raise NotNow("the workers are being restarted already; ask again when that has ended")
+        self._restarting = True
         log.info("restarting workers")
         try:
             await crew.restart(replaced)
@@ -107,14 +119,26 @@ class Supervisor:
             for problem in found.problems:
                 log.error("not restarted: %s", problem)
             return Outcome(found.problems)
+        finally:
+            self._restarting = False
         log.info("workers restarted")
         return Outcome()
 
     async def reload(self) -> Outcome:
         """Serves what configuration and repository hold now, once the reload before has ended. Problems are logged, and
         change nothing. Raises NotNow.
+
+        Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
         """
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().create_task(self._reload())
+            self._reloads.add(self._waiting)
+            self._waiting.add_done_callback(self._reloads.discard)
+        return await asyncio.shield(self._waiting)
+
+    async def _reload(self) -> Outcome:
         async with self._reloading:
+            self._waiting = None  # what changes from now on is the next one's
             crew = self._at_work()
             self._notifier.reloading()
             said = ""
@@ -163,6 +187,7 @@ class Supervisor:
             grpc=self.config.listen.grpc,
             http=self.config.listen.http,
             workers=crew.workers() if crew is not None else (),
+            limits_store=self._shared.words if self._shared is not None else "shared memory",
             report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
         )
@@ -179,6 +204,8 @@ class Supervisor:
         self._end("stopped")
         if self._admin is not None:
             await self._admin.stop()
+        for reload in self._reloads:
+            reload.cancel()
         if self._crew is not None:
             await self._crew.stop()
         if self._shared is not None:
@@ -221,6 +248,11 @@ class Supervisor:
     def _end(self, reason: str) -> None:
         self._ending = True
         self.readiness.set(False, reason)
+
+    async def _start_admin(self, address: Address) -> AdminServer:
+        from proxy.admin.server import AdminServer  # noqa: PLC0415 - brings gRPC, 18 MB: only where it is served
+
+        return await AdminServer.start(address, self.config.admin_tls, self)
 
     async def _start_http(self) -> web.ServerRunner:
         state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot))

@@ -9,18 +9,25 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import trustme
 
+from proxy.cli.admin import Client
+from proxy.config.address import parse_address
+from proxy.problem import ProblemsFound
 from tests import models
 from tests.certificates import authority_file, write_pair
 from tests.e2e.test_workers import Load
 from tests.support import ServerProcess, serve_process, wait_until
 
 SECONDS = 120.0
+CALLS = 8
 
 
 @pytest.fixture
@@ -117,6 +124,50 @@ def test_a_restart_replaces_every_worker_and_loses_no_request(root: Path) -> Non
         assert {int(pid) for pid, _ in replaced} == set(server.workers())
 
 
+def test_reloads_at_once_share_their_work_and_restarts_at_once_are_refused(root: Path) -> None:
+    def reload(_: int) -> Any:
+        with grpc.insecure_channel(server.admin, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            return Client(parse_address(server.admin), channel).call("Reload")
+
+    with serve_process(root, "--set", "workers=2", "--set", "watch=false") as server:
+        with ThreadPoolExecutor(CALLS) as threads:
+            answers = list(threads.map(reload, range(CALLS)))
+        assert [len(answer.problems) for answer in answers] == [0] * CALLS
+        assert told(server, "status")["generation"] < CALLS
+        with grpc.insecure_channel(server.admin) as channel:
+            client = Client(parse_address(server.admin), channel)
+            steps: Iterator[Any] = client.stream("RollingRestart")
+            assert next(steps).HasField("replaced")
+            with pytest.raises(ProblemsFound, match="being restarted already"):
+                next(client.stream("RollingRestart"))
+            assert [step.WhichOneof("step") for step in steps] == ["replaced", "done"]
+
+
+def test_a_server_that_starts_tells_its_state_and_does_nothing_yet(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/admin.sock"
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen: it is waited for
+        waiting = ("--upstream", f"127.0.0.1:{nobody.getsockname()[1]}", "--set", "health.startup=10m")
+        command = ["serve", "--grpc-port", "0", "--http-port", "0", "--set", f"listen.admin={address}", *waiting]
+        with subprocess.Popen([sys.executable, "-m", "proxy", *command], stderr=subprocess.DEVNULL) as starting:
+            try:
+                wait_until((tmp_path / "admin.sock").exists, "the socket", SECONDS)
+                with grpc.insecure_channel(address) as channel:
+                    client = Client(parse_address(address), channel)
+                    wait_until(lambda: _state(client) == "starting", "a worker that starts", SECONDS)
+                refused = modelward("reload", "--admin", address)
+                assert (refused.returncode, "still starting" in refused.stderr) == (1, True)
+            finally:
+                starting.terminate()
+            assert starting.wait(SECONDS) == 0
+
+
+def _state(client: Client) -> str:
+    """Of the first worker."""
+    status: Any = client.call("Status")
+    return status.workers[0].state if status.workers else ""
+
+
 def test_a_restart_that_cannot_be_is_refused_with_the_reason(root: Path) -> None:
     with serve_process(root, "--set", "watch=false") as server:
         (root / "add/1/model.onnx").write_bytes(b"no model")
@@ -177,6 +228,7 @@ def test_other_machines_are_let_in_with_certificates(root: Path, tmp_path: Path)
         by_number = ("--admin", address.replace("localhost", "127.0.0.1"), *files)
         assert modelward("status", *by_number).returncode == 2
         assert modelward("status", *by_number, "--server-name", "localhost").returncode == 0
+        assert modelward("check", root, "--set", "listen.admin=0.0.0.0:0", "--set", tls).returncode == 0
         plain = modelward("status", "--admin", address)
         assert (plain.returncode, "With admin_tls it needs --ca" in plain.stderr) == (2, True)
         half = modelward("status", "--admin", address, "--ca", ca)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -14,7 +15,7 @@ import grpc
 import pytest
 
 from proxy.admin.operator import NotNow, Outcome, Replaced, Status, WorkerStatus
-from proxy.admin.server import MOST_CALLS, AdminServer
+from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from proxy.admin.service import SERVICE
 from proxy.config.address import Address
 from proxy.config.schema import Config
@@ -35,7 +36,7 @@ class Played:
     def __init__(self) -> None:
         self.go = asyncio.Event()
         self.reloading = asyncio.Event()
-        self.reloads = 0
+        self.restarts = 0
         self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
         self.error: Exception | None = None
         self.address = ""  # of the server that asks it
@@ -50,6 +51,7 @@ class Played:
             config=Config.model_validate({"models": {"a": {"versions": {"1": 30, "2": 10}}}}),
             grpc=Address(host="127.0.0.1", port=1),
             http=Address(path="/run/http.sock"),
+            limits_store="shared memory",
             workers=[WorkerStatus(0, 11, "ready", 1.0, 2, 3), WorkerStatus(3, 12, "draining", 9.0, 1, 0)],
             report=Report((("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS)), (), ()),
             figures=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
@@ -58,13 +60,15 @@ class Played:
     async def reload(self) -> Outcome:
         self.reloading.set()
         await self.go.wait()
-        self.reloads += 1
         return self.outcome
 
     async def restart(self, replaced: Callable[[Replaced], None]) -> Outcome:
+        if self.error is not None:
+            raise self.error
         replaced(Replaced(2, 21, 11))
         await self.go.wait()
         replaced(Replaced(1, 22, 0))
+        self.restarts += 1
         return Outcome((BROKEN,))
 
 
@@ -77,7 +81,7 @@ def method(channel: grpc.aio.Channel, name: str) -> Any:
         request_serializer=request.SerializeToString,
         response_deserializer=response.FromString,
     )
-    return lambda: call(request(), timeout=TIMEOUT)
+    return lambda **options: call(request(), timeout=TIMEOUT, **options)
 
 
 def talk(test: Callable[[Played, grpc.aio.Channel], Awaitable[None]], address: Address = ANYWHERE) -> None:
@@ -116,6 +120,7 @@ def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None
         told = await method(channel, "Status")()
         assert (told.pid, told.state, told.generation) == (os.getpid(), "ready", 3)
         assert (told.grpc, told.http) == ("127.0.0.1:1", "unix:/run/http.sock")
+        assert told.limits_store == "shared memory"
         assert [(w.worker, w.pid, w.state, w.connections, w.inflight) for w in told.workers] == [
             (0, 11, "ready", 2, 3),
             (3, 12, "draining", 1, 0),
@@ -178,6 +183,7 @@ def test_what_cannot_be_done_now_is_told_as_such() -> None:
         operator.error = NotNow("the server is draining")
         told = await code_of(method(channel, "Status")())
         assert told == (grpc.StatusCode.FAILED_PRECONDITION, "the server is draining")
+        assert await code_of(method(channel, "RollingRestart")().read()) == told
 
     talk(test)
 
@@ -217,16 +223,15 @@ def test_more_calls_than_it_takes_at_a_time_are_refused_and_the_others_answered(
     talk(test)
 
 
-def test_a_reload_goes_on_without_the_client_that_asked_for_it() -> None:
+def test_a_restart_goes_on_without_the_client_that_asked_for_it() -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:
-        call = method(channel, "Reload")()
-        asking = asyncio.ensure_future(call.code())
-        await asyncio.wait_for(operator.reloading.wait(), TIMEOUT)
+        call = method(channel, "RollingRestart")()
+        await call.read()
         call.cancel()
-        assert await asking is grpc.StatusCode.CANCELLED
+        assert await call.code() is grpc.StatusCode.CANCELLED
         operator.go.set()
-        assert (await method(channel, "Reload")()).generation == 3
-        assert operator.reloads == 2
+        while not operator.restarts:
+            assert await method(channel, "Status")().code() is grpc.StatusCode.OK
 
     talk(test)
 
@@ -282,3 +287,16 @@ def test_the_socket_of_a_live_process_is_left_alone_and_that_of_a_dead_one_repla
         assert (await method(channel, "Status")()).generation == 3
 
     talk(test, Address(path=str(path)))
+
+
+def test_silent_connections_make_room_within_seconds() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        host, _, port = operator.address.rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(2 * MOST_CONNECTIONS)]
+        assert (await method(channel, "Status")(wait_for_ready=True)).generation == 3
+        for reader, writer in silent:
+            with contextlib.suppress(ConnectionResetError):
+                await asyncio.wait_for(reader.read(), TIMEOUT)  # until the server has closed it
+            writer.close()
+
+    talk(test)
