@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts reloads fairness attack idle overload clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads fairness attack idle overload clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -78,6 +78,9 @@ attack: $(VENV)/.tested
 
 restarts: $(VENV)/.tested
 	$(PY) -m loadtests.restarts $(RESTARTS)
+
+limits: $(VENV)/.tested
+	$(PY) -m loadtests.limits $(LIMITS)
 
 fairness: $(VENV)/.tested
 	$(PY) -m loadtests.fairness $(FAIRNESS)

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from loadtests import callers, idle, slow, soak, traffic
+from loadtests import callers, idle, limits, slow, soak, traffic
 from loadtests.soak import Sample
+from loadtests.tools import h2load
 
 sanitized = pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer changes what memory and time are needed"
@@ -40,6 +42,33 @@ def test_a_short_soak_gives_up_half_of_its_calls_and_leaves_nothing_over() -> No
     assert outcome.after.inflight == 0
     assert outcome.after.descriptors <= outcome.before.descriptors
     assert all(sample.server > 0 and sample.upstreams > 0 for sample in outcome.samples)
+
+
+with_h2load = pytest.mark.skipif(not h2load.installed(), reason=h2load.ABSENT)
+
+
+@sanitized
+@with_h2load
+@pytest.mark.parametrize("name", limits.SPREADS)
+def test_a_limit_holds_over_workers_however_connections_lie_with_them(name: str) -> None:
+    found = limits.spread(name, 3.0)
+    # a machine that is busy may offer less; nothing makes it admit more
+    assert 0.5 * limits.RATE < found.admitted <= 1.02 * limits.RATE
+    if name == "all on one worker":
+        assert sorted(found.connections) == [0, 1]
+
+
+@sanitized
+@with_h2load
+@pytest.mark.parametrize(
+    ("beside", "count"), [(limits.peers, 50_000), (limits.keys, 20_000), (limits.connections, 1000)]
+)
+def test_strangers_take_nothing_from_honest_callers(beside: Callable[[int, float], limits.Honest], count: int) -> None:
+    found = beside(count, 3.0)
+    allowed = limits.FRESH_RATE if beside is limits.connections else limits.RATE
+    assert 0.5 * allowed < found.at_limit <= 1.02 * allowed
+    assert found.refused == 0
+    assert found.per_second > 0
 
 
 def test_the_shares_of_the_soak_are_the_whole() -> None:
