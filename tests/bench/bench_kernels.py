@@ -11,6 +11,7 @@ from collections.abc import Callable
 from native.deadline import measure_add_cancel
 from native.histogram import measure_record
 from native.limit import Limiter, Meter, measure_admit, measure_hash, request_many
+from native.region import Region
 
 ROUNDS = 7
 OPERATIONS = 300_000
@@ -19,6 +20,7 @@ BUDGET_NS = {
     "limit: admit, four levels, 4096 peers": 80.0,
     "limit: refuse, four levels, 256 peers": 80.0,
     "limit: admit, four levels of backend time, 256 peers": 80.0,
+    "limit: admit, four levels, two shared with a fleet, 256 peers": 130.0,  # another page of memory for each identity
     "deadline: add + cancel": 30.0,
     "histogram: record": 10.0,
 }
@@ -29,21 +31,24 @@ def median_ns(once: Callable[[], float]) -> float:
     return statistics.median(once() for _ in range(ROUNDS))
 
 
-def limiter_of_four_levels(rate: float) -> tuple[Limiter, Meter]:
-    limiter = Limiter()
+def limiter_of_four_levels(rate: float, *, shared: bool = False) -> tuple[Limiter, Meter]:
+    """shared: identity and total are."""
+    limiter = Limiter(region=Region() if shared else None)
+    if shared:
+        limiter.share(bytes(16))
     limiter.set_peer(rate, 500)
     limiter.set_identity(rate, 500)
     limiter.set_total(rate * 10_000, 500_000)
     return limiter, Meter(rate * 10_000, 500_000)
 
 
-def admit_ns(peers: int, *, admitted: bool) -> float:
+def admit_ns(peers: int, *, admitted: bool, shared: bool = False) -> float:
     """Every request admitted, or all but the first thousand refused by peer and identity."""
     rate = 1000.0 if admitted else 0.001
     step_ns = 1_000_000 if admitted else 1
 
     def once() -> float:
-        ns, share = measure_admit(*limiter_of_four_levels(rate), peers, OPERATIONS, step_ns)
+        ns, share = measure_admit(*limiter_of_four_levels(rate, shared=shared), peers, OPERATIONS, step_ns)
         if (share == 1.0) is not admitted:
             raise AssertionError(f"{share:.3f} of the requests were admitted: this does not measure what it says")
         return ns
@@ -72,6 +77,7 @@ def measure() -> dict[str, float]:
         "limit: admit, four levels, 4096 peers": admit_ns(4096, admitted=True),
         "limit: refuse, four levels, 256 peers": admit_ns(256, admitted=False),
         "limit: admit, four levels of backend time, 256 peers": median_ns(admit_timed),
+        "limit: admit, four levels, two shared with a fleet, 256 peers": admit_ns(256, admitted=True, shared=True),
         "limit: hash of 16 bytes (once per connection)": median_ns(lambda: measure_hash(limiter, name, OPERATIONS)),
         "deadline: add + cancel": median_ns(lambda: measure_add_cancel(OPERATIONS, 50_000_000)),
         "histogram: record": median_ns(lambda: measure_record(OPERATIONS)),

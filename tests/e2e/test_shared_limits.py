@@ -18,7 +18,7 @@ import pytest
 from tests import models
 from tests import store as stores
 from tests.e2e.messages import Stub, refused, request
-from tests.support import ServerProcess, serve_process, wait_until
+from tests.support import Server, ServerProcess, reloadable, serve_process, wait_until
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
@@ -47,7 +47,7 @@ def serving(repository: Path, store: stores.Store, *sets: str) -> contextlib.Abs
     return serve_process(repository, *arguments)
 
 
-def exchanged(server: ServerProcess) -> None:
+def exchanged(server: Server) -> None:
     """What it has let pass so far is known to the store."""
     before = server.metric("modelward_shared_limits_syncs_total", result="ok")
     # a round that had begun before, and one that had not
@@ -183,6 +183,28 @@ def test_while_the_store_is_gone_limits_hold_in_each_server_and_nobody_waits(
         wait_until(lambda: server.metric("modelward_shared_limits_up") == 1, "the store to be found again")
         lines = [line for line in server.output if "modelward.limits" in line]
         assert [line.split()[1] for line in lines] == ["ERROR", "INFO"]
+
+
+def test_a_server_in_one_process_is_a_part_of_the_fleet_too_until_it_is_restarted(
+    repository: Path, store: stores.Store, tmp_path: Path
+) -> None:
+    limit = "{rate: 36/h, burst: 3}"
+    with (
+        serving(repository, store, f"limits.total={limit}") as one,
+        reloadable(
+            tmp_path / "here", {"add": models.add_one()}, limits__shared=store.url, limits__total=limit
+        ) as other,
+        Stub(one.grpc) as stub,
+        Stub(other.grpc) as elsewhere,
+    ):
+        for _ in range(3):
+            stub.infer(ROW)
+        exchanged(one)
+        changed = other.reload(limits__shared=f"{store.url}?db=1", limits__total="{rate: 36/h, burst: 2}")
+        assert "limits.shared.url needs a restart" in changed
+        elsewhere.infer(ROW)
+        exchanged(other)
+        assert refused(elsewhere, ROW).reason == "TOTAL_LIMIT"
 
 
 def test_a_server_starts_without_its_store_and_says_so(repository: Path, store: stores.Store) -> None:

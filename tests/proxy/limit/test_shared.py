@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from proxy.config import Config
 from proxy.config.changes import followed
 from proxy.config.limit import Shared
 from proxy.config.load import load
-from proxy.limit.shared import SharedLimits, Store, StoreError, fleet_key, unreachable
+from proxy.limit.shared import SharedLimits, Store, StoreError, fleet_key, missing, unreachable
 from proxy.problem import ProblemsFound
 from tests import store as stores
 from tests.oracle.fleet import Store as Twin
@@ -76,6 +77,13 @@ def test_it_stays_as_it_is_until_a_restart(tmp_path: Path) -> None:
     assert config.limits.shared == now.limits.shared
     assert config.limits.total == wanted.limits.total
     assert restart == ["limits.shared.url"]
+
+
+def test_without_its_package_serving_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing() is None
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(ProblemsFound, match="pip install 'modelward\\[redis\\]'"):
+        asyncio.run(shared_limits(Shared(url="redis://127.0.0.1:1"))[1].start())
 
 
 # ---- the script
