@@ -14,7 +14,7 @@ from loadtests.tools.results import FOLDER, Bar, table
 
 SUCCESS = 99.9
 MEMORY_MIB = 64.0
-CHANCE_MS = 5.0  # one request of the model server: a phase's p99 moves by that with how the clients fall into step
+CHANCE_MS = 5.0  # one request of the model server: a phase's p99 moves by that with who happens to call at once
 COMPARABLE = 0.99  # below, a p99 of those who were answered says nothing of the hundredth call
 
 

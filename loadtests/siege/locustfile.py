@@ -67,10 +67,18 @@ def rows(count: int, model: str = "light") -> bytes:
 
 
 class HonestTenant(Caller):
-    """Five requests a second, each of one ordinary row; one user in turn of every honest tenant."""
+    """Five requests a second, each of one ordinary row; one user in turn of every honest tenant.
 
-    wait_time = constant_throughput(5)
+    Each call is at a random moment around its turn: users that keep time fall into step under gevent, all twenty call
+    at once, and wait for each other before the model server.
+    """
+
     turn = 0
+    pace = staticmethod(constant_throughput(5))
+
+    def wait_time(self) -> float:
+        seconds: float = self.pace(self) * random.uniform(0.5, 1.5)
+        return seconds
 
     def on_start(self) -> None:
         super().on_start()
