@@ -3,30 +3,27 @@
 
 /* ---- the elements of an output ---- */
 
-/* Output i of a scanned answer as raw elements, typed contents converted into `typed`. 0 where its contents do not fill its
- * shape. A BYTES tensor's strings are checked where they are read. */
-static int output_view(const mw_scan *answer, uint32_t i, uint8_t *typed, mw_view *view) {
+/* Output i of a scanned answer as raw elements, its first `most` where its contents are typed: these are converted into
+ * `typed`. 0 where its contents do not fill its shape. A BYTES tensor's strings are checked where they are read. */
+static int output_view(const mw_scan *answer, uint32_t i, uint32_t most, uint8_t *typed, mw_view *view) {
     const mw_scan_input *tensor = &answer->input[i];
     view->dtype = mw_dtype_of(tensor->datatype);
     view->elements = mw_oip_elements(tensor->shape, tensor->rank);
     if (view->dtype == MW_INVALID || view->elements < 0 || tensor->shared_memory) return 0;
+    size_t each = mw_dtype_size(view->dtype);
     if (answer->raws) {
         if (tensor->contents_kinds || answer->raws != answer->inputs) return 0;
         view->raw = answer->raw[i];
-    } else {
-        int kind = mw_oip_contents_kind(view->dtype);
-        if (tensor->contents_kinds & ~(1u << kind)) return 0;
-        if (view->elements == 0 && !tensor->contents_kinds) {
-            view->raw = (mw_span){NULL, 0};
-            return 1;
-        }
-        if (!kind || tensor->contents_count[kind] != (uint64_t)view->elements) return 0;
-        size_t size = mw_oip_contents_size(tensor, view->dtype);
-        if (size > MW_COMPARE_TYPED || mw_oip_contents(tensor, view->dtype, typed, size) < 0) return 0;
-        view->raw = (mw_span){typed, size};
+        return each ? view->raw.size == (size_t)view->elements * each : (size_t)view->elements <= view->raw.size / 4;
     }
-    size_t each = mw_dtype_size(view->dtype);
-    return each ? view->raw.size == (size_t)view->elements * each : (size_t)view->elements <= view->raw.size / 4;
+    int kind = mw_oip_contents_kind(view->dtype);
+    view->raw = (mw_span){typed, 0};
+    if (tensor->contents_kinds & ~(1u << kind)) return 0;
+    if (view->elements == 0) return !tensor->contents_kinds;
+    if (!kind || tensor->contents_count[kind] != (uint64_t)view->elements) return 0;
+    uint64_t count = view->elements < most ? (uint64_t)view->elements : most;
+    view->raw.size = mw_oip_contents_start(tensor, view->dtype, count, typed, MW_COMPARE_TYPED);
+    return each == 0 || view->raw.size == count * each;
 }
 
 static inline double larger(double a, double b) { return a > b ? a : b; }
@@ -199,7 +196,7 @@ static int compare_output(mw_compare_room *room, uint32_t i, allowance *allowed,
     const mw_scan_input *mine = &room->primary.input[i];
     uint32_t j = find(&room->shadow, mine->name, i);
     mw_view a, b;
-    if (!output_view(&room->primary, i, room->primary_typed, &a)) return 0;
+    if (!output_view(&room->primary, i, allowed->left, room->primary_typed, &a)) return 0;
     if (j == room->shadow.inputs) {
         out->missing++;
         return 1;
@@ -209,7 +206,7 @@ static int compare_output(mw_compare_room *room, uint32_t i, allowance *allowed,
     out->datatype += (uint32_t)datatype;
     out->shape += (uint32_t)shape;
     if (datatype || shape) return 1;
-    if (!output_view(&room->shadow, j, room->shadow_typed, &b)) {
+    if (!output_view(&room->shadow, j, allowed->left, room->shadow_typed, &b)) {
         out->unreadable++;
         return 1;
     }

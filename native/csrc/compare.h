@@ -14,12 +14,13 @@
 enum {
     MW_COMPARE_OUTPUTS = 32,         /* of the primary are compared */
     MW_COMPARE_ELEMENTS = 4096,      /* of either side of a pair are read, over all outputs */
-    MW_COMPARE_WIRE = 64 * 1024,     /* bytes of an answer beside its raw contents, more of which make it unreadable */
+    MW_COMPARE_WIRE = 40 * 1024,     /* bytes of an answer beside its raw contents, more of which make it unreadable */
     MW_COMPARE_SCORES = 16,          /* scores of a pair that go into window and histograms: of its first rows */
-    MW_COMPARE_TYPED = 8 * MW_COMPARE_WIRE,  /* raw form of typed contents: a varint of one byte becomes eight */
+    /* Raw form of as many typed elements: at most eight bytes each, or strings with a length before each. */
+    MW_COMPARE_TYPED = MW_COMPARE_WIRE + 4 * MW_COMPARE_ELEMENTS,
 };
 
-/* Where answers are taken apart: 1.2 MB, of which an ordinary pair touches a few hundred bytes. One per process, its
+/* Where answers are taken apart: 290 KB, of which an ordinary pair touches a few hundred bytes. One per process, its
  * owner's; nothing in it outlives a call. */
 typedef struct {
     mw_scan primary, shadow;

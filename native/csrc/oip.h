@@ -84,7 +84,10 @@ int mw_oip_model_name(mw_span message, mw_span *name);
  * Returns 0, or -1 if a value does not fit the datatype (300 for INT8) or size is not what mw_oip_contents_size said. */
 int mw_oip_contents_kind(mw_dtype dtype);
 size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype);
-int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);
+int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);/* The raw form of at most the first `elements` of them, in at most `size` bytes. Returns the bytes written: fewer than those
+ * elements have where there are fewer, one does not fit the datatype, or size is too small. */
+size_t mw_oip_contents_start(const mw_scan_input *in, mw_dtype dtype, uint64_t elements, uint8_t *to, size_t size);
+
 /* Checks a raw BYTES tensor: exactly `elements` length-prefixed strings fill it. Returns 1 if so. */
 int mw_oip_bytes_valid(mw_span raw, int64_t elements);
 

@@ -31,6 +31,7 @@ enum { DEPTH_TENSOR = 1, DEPTH_CONTENTS = 2 }; /* messages above, as in oip.c */
 
 typedef struct {
     uint8_t *at, *end;
+    uint64_t elements; /* that may still be put: the walk ends with the one that may not */
 } sink;
 
 static int put(sink *to, const void *bytes, size_t size) {
@@ -45,6 +46,7 @@ static int put(sink *to, const void *bytes, size_t size) {
  * Storing the low bytes of a 64-bit word relies on a little-endian machine, as the raw form itself does. */
 static int put_integer(sink *to, uint64_t sent, mw_dtype dtype) {
     uint64_t value = sent;
+    if (to->elements-- == 0) return 0;
     switch (dtype) {
         case MW_BOOL: value = sent != 0; break;
         case MW_INT8: if ((int8_t)sent != (int32_t)sent) return 0; break;
@@ -59,9 +61,13 @@ static int put_integer(sink *to, uint64_t sent, mw_dtype dtype) {
 static int put_packed(sink *to, mw_span packed, mw_dtype dtype) {
     if (dtype == MW_BYTES) {
         uint32_t length = (uint32_t)packed.size;
-        return put(to, &length, sizeof length) && put(to, packed.data, packed.size);
+        return to->elements-- > 0 && put(to, &length, sizeof length) && put(to, packed.data, packed.size);
     }
-    if (dtype == MW_FP32 || dtype == MW_FP64) return put(to, packed.data, packed.size);
+    if (dtype == MW_FP32 || dtype == MW_FP64) {
+        uint64_t count = packed.size / mw_dtype_size(dtype), most = to->elements;
+        to->elements -= count < most ? count : most;
+        return put(to, packed.data, count <= most ? packed.size : (size_t)most * mw_dtype_size(dtype)) && count <= most;
+    }
     mw_cursor c = mw_cursor_over(packed);
     while (c.at < c.end) {
         uint64_t sent;
@@ -84,7 +90,7 @@ static int put_single(sink *to, mw_cursor *c, mw_dtype dtype) {
     const uint8_t *value = c->at;
     uint64_t sent;
     if (single_wire(dtype) == MW_WIRE_VARINT) return mw_read_varint(c, &sent) && put_integer(to, sent, dtype);
-    return mw_skip_bytes(c, mw_dtype_size(dtype)) && put(to, value, mw_dtype_size(dtype));
+    return mw_skip_bytes(c, mw_dtype_size(dtype)) && to->elements-- > 0 && put(to, value, mw_dtype_size(dtype));
 }
 
 /* The elements that one contents message adds. Other kinds, unknown fields and wrong wire types are passed over exactly
@@ -107,21 +113,32 @@ static int put_contents(sink *to, mw_span contents, mw_dtype dtype) {
     return 1;
 }
 
-int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size) {
-    sink out = {to, to + size};
+/* 1 where all of the tensor's elements went in. */
+static int put_tensor(sink *to, const mw_scan_input *in, mw_dtype dtype) {
     mw_cursor c = mw_cursor_over(in->self);
-    if (!mw_oip_contents_kind(dtype)) return -1;
+    if (!mw_oip_contents_kind(dtype)) return 0;
     while (c.at < c.end) {
         uint32_t tag;
         mw_span contents;
-        if (!mw_read_tag(&c, &tag)) return -1;
+        if (!mw_read_tag(&c, &tag)) return 0;
         if (tag == MW_TAG(5, MW_WIRE_LEN)) {
-            if (!mw_read_bytes(&c, &contents) || !put_contents(&out, contents, dtype)) return -1;
+            if (!mw_read_bytes(&c, &contents) || !put_contents(to, contents, dtype)) return 0;
         } else if (!mw_skip(&c, tag, DEPTH_TENSOR)) {
-            return -1;
+            return 0;
         }
     }
-    return out.at == out.end ? 0 : -1;
+    return 1;
+}
+
+int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size) {
+    sink out = {to, to + size, UINT64_MAX};
+    return put_tensor(&out, in, dtype) && out.at == out.end ? 0 : -1;
+}
+
+size_t mw_oip_contents_start(const mw_scan_input *in, mw_dtype dtype, uint64_t elements, uint8_t *to, size_t size) {
+    sink out = {to, to + size, elements};
+    put_tensor(&out, in, dtype);
+    return (size_t)(out.at - to);
 }
 
 /* ---- raw bytes against a shape ---- */

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from tests.oracle import oip
 
-MOST_OUTPUTS, MOST_ELEMENTS, MOST_WIRE, MOST_SCORES = 32, 4096, 64 * 1024, 16
+MOST_OUTPUTS, MOST_ELEMENTS, MOST_WIRE, MOST_SCORES = 32, 4096, 40 * 1024, 16
 FLOATS = {"FP16": np.float16, "BF16": ml_dtypes.bfloat16, "FP32": np.float32, "FP64": np.float64}
 WHOLE = {"BOOL": "?", "INT8": "b", "INT16": "<h", "INT32": "<i", "INT64": "<q"}
 WHOLE |= {"UINT8": "B", "UINT16": "<H", "UINT32": "<I", "UINT64": "<Q"}
