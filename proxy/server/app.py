@@ -98,7 +98,7 @@ class Application:
     @property
     def listen(self) -> Listen:
         """Where it listens, with real ports; once it has started. The admin API is a supervisor's."""
-        return Listen(grpc=self.grpc_address, http=self.http_address, admin=None)
+        return Listen.model_validate({"grpc": self.grpc_address, "http": self.http_address, "admin": "off"})
 
     @property
     def models(self) -> tuple[OpenModel, ...]:
