@@ -16,6 +16,7 @@ cdef class Ledger:
 
     cdef Limiter limiter
     cdef list models                  # names
+    cdef list cells                   # of each, where its mw_cell lies; the limiter's region keeps the memory
     cdef uint64_t named               # of the region, when they were looked for
 
     def __init__(self, Limiter limiter not None):
@@ -24,6 +25,7 @@ cdef class Ledger:
             raise ValueError("this limiter shares nothing")
         self.limiter = limiter
         self.models = []
+        self.cells = []
 
     cdef mw_account *account(self, uint32_t number) except NULL:
         if number < TOTAL:
@@ -33,14 +35,20 @@ cdef class Ledger:
         return &self.cell(number).account
 
     cdef mw_cell *cell(self, uint32_t number) except NULL:
-        cdef bytes name = self.models[<Py_ssize_t>(number - TOTAL - 1)]
-        return <mw_cell *>self.limiter.region.common(CELL + name, sizeof(mw_cell))
+        return <mw_cell *><size_t>self.cells[<Py_ssize_t>(number - TOTAL - 1)]
 
     cdef int look_for_models(self) except -1:
         cdef Region region = self.limiter.region
-        if self.named != region.header.names:
+        if self.named == region.header.names:
+            return 0
+        region.hold()                 # until a name that is just being given is there
+        try:
             self.named = region.header.names
-            self.models = [name[len(CELL):] for name in region.names() if name.startswith(CELL)]
+            names = [name for name in region.names() if name.startswith(CELL)]
+            self.models = [name[len(CELL):] for name in names]
+            self.cells = [<size_t>region.common(name, sizeof(mw_cell)) for name in names]
+        finally:
+            region.let_go()
         return 0
 
     def take(self, uint32_t most, int64_t elapsed, int64_t now):
