@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import grpc
 import pytest
 import trustme
 
+from proxy.admin.server import MOST_CALLS
+from proxy.admin.service import SERVICE, message
 from proxy.cli.admin import Client
 from proxy.config.address import parse_address
 from proxy.problem import ProblemsFound
@@ -27,7 +29,6 @@ from tests.e2e.test_workers import Load
 from tests.support import ServerProcess, serve_process, wait_until
 
 SECONDS = 120.0
-CALLS = 8
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_ready_shows_where_it_is_and_status_shows_workers_and_models(root: Path)
     shares = '{"1": 3, "2": 1}'
     with serve_process(root, "--set", "workers=2", "--set", f"models.add.versions={shares}") as server:
         with Load(server.grpc, 2) as load:
-            wait_until(lambda: load.answered > 10, "load")
+            wait_until(lambda: load.answered > 10 and server.metric("modelward_connections") == 2, "both clients")
             status = told(server, "status")
         assert load.failures == []
         assert (status["pid"], status["state"], status["generation"]) == (server.process.pid, "ready", 1)
@@ -124,23 +125,41 @@ def test_a_restart_replaces_every_worker_and_loses_no_request(root: Path) -> Non
         assert {int(pid) for pid, _ in replaced} == set(server.workers())
 
 
-def test_reloads_at_once_share_their_work_and_restarts_at_once_are_refused(root: Path) -> None:
-    def reload(_: int) -> Any:
-        with grpc.insecure_channel(server.admin, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            return Client(parse_address(server.admin), channel).call("Reload")
+def test_reloads_at_once_share_one_that_waits(root: Path, tmp_path: Path) -> None:
+    config, written = tmp_path / "modelward.yaml", tmp_path / "written.yaml"
+    config.write_text(f"repository: {root}\nwatch: false\n")
+    with serve_process("--config", config) as server, grpc.insecure_channel(server.admin) as channel:
+        written.write_bytes(config.read_bytes())
+        config.unlink()
+        os.mkfifo(config)  # the first reload waits for what it reads
+        reload = channel.unary_unary(f"/{SERVICE}/Reload", response_deserializer=message("ReloadResponse").FromString)
+        calls = [reload.future(b"")]
+        pipe = wait_until(lambda: writing(config), "the first reload to read", SECONDS)
+        calls += [reload.future(b"") for _ in range(MOST_CALLS - 2)]
+        Client(parse_address(server.admin), channel).call("Status")  # answered once they are there
+        os.write(pipe, written.read_bytes())
+        written.replace(config)
+        os.close(pipe)
+        assert [call.result(SECONDS).generation for call in calls] == [2] + [3] * (MOST_CALLS - 2)
 
-    with serve_process(root, "--set", "workers=2", "--set", "watch=false") as server:
-        with ThreadPoolExecutor(CALLS) as threads:
-            answers = list(threads.map(reload, range(CALLS)))
-        assert [len(answer.problems) for answer in answers] == [0] * CALLS
-        assert told(server, "status")["generation"] < CALLS
-        with grpc.insecure_channel(server.admin) as channel:
-            client = Client(parse_address(server.admin), channel)
-            steps: Iterator[Any] = client.stream("RollingRestart")
-            assert next(steps).HasField("replaced")
-            with pytest.raises(ProblemsFound, match="being restarted already"):
-                next(client.stream("RollingRestart"))
-            assert [step.WhichOneof("step") for step in steps] == ["replaced", "done"]
+
+def writing(pipe: Path) -> int:
+    """A descriptor, 0 while nobody reads."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        return 0
+
+
+def test_a_restart_while_another_lasts_is_refused(root: Path) -> None:
+    with serve_process(root, "--set", "workers=2") as server, grpc.insecure_channel(server.admin) as channel:
+        client = Client(parse_address(server.admin), channel)
+        steps: Iterator[Any] = client.stream("RollingRestart")
+        assert next(steps).HasField("replaced")
+        with pytest.raises(ProblemsFound, match="being restarted already"):
+            next(client.stream("RollingRestart"))
+        assert [step.WhichOneof("step") for step in steps] == ["replaced", "done"]
 
 
 def test_a_server_that_starts_tells_its_state_and_does_nothing_yet(tmp_path: Path) -> None:
