@@ -110,7 +110,8 @@ cdef struct Conn:
     void *owner                   # borrowed: the native.h2.Connection that owns this struct
     Stream *streams
     uint32_t open_streams
-    size_t unsent                 # bytes of answers that wait in its streams to be taken
+    size_t unsent                 # bytes of answers in its streams, whole until their last byte is taken: so they take memory
+    size_t stuck                  # bytes of unsent that the client's windows held back when all else was written, up to a cap
     size_t promised               # bytes of answers under way: as they are predicted, then as they are
     Exchange *parked_first        # borrowed: their streams' references keep them; begun in this order when it owes less
     Exchange *parked_last

@@ -25,6 +25,7 @@ from native.forwarded cimport limit_of, mw_address_within, networks_of
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.nghttp2 cimport *
+from native.parking cimport note_stuck
 from native.region cimport Region
 from native.stream cimport (
     STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
@@ -35,6 +36,12 @@ cdef extern from "<sys/socket.h>" nogil:
     enum:
         MSG_DONTWAIT
         MSG_NOSIGNAL
+
+cdef extern from "<malloc.h>" nogil:
+    int mallopt(int, int)
+    enum:
+        M_MMAP_THRESHOLD
+        M_TRIM_THRESHOLD
 
 cdef extern from "clock.h" nogil:
     int64_t mw_now_ns()
@@ -48,12 +55,18 @@ cdef enum:
     HEADER_COUNT = 100
     HEADER_PATIENCE = 4           # a request of so many times either is answered; a block that goes on ends its connection
     STREAM_WINDOW = 262144
+    KEPT_BYTES = 33554432
     CONNECTION_WINDOW = 1048576
     PEER_RESET_RATE = 500         # over all connections of a peer; conduct.h has those of one
     PEER_RESET_BURST = 5000
     PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
     IDLE_SAMPLE = 128             # connections looked at to find the oldest idle one
     TOO_MANY_CONTINUATIONS = -905  # NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which releases before 1.61 do not name
+
+# What is freed is kept up to here. The C library would give an answer's mebibyte back to the kernel and take it again with the
+# next: page faults were a third of the CPU of an answer of 1 MiB (1.9 ms; 1.2 with this).
+mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 cdef int64_t SECOND = 1000000000
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
@@ -295,6 +308,8 @@ cdef void flush(Conn *c) noexcept:
         write_out(c, buffer, used)
     if c.session == NULL:
         return
+    if n == 0 and not c.paused:
+        note_stuck(c)
     if n < 0:
         c.closing = True
         connection.transport.abort()

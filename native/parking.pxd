@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from native.exchange cimport Conn, Exchange
+from native.region cimport bytes_held
 
 cdef extern from "answer.h" nogil:
     ctypedef struct mw_answers:
@@ -13,10 +14,23 @@ cdef enum:
     # Bytes of answers that one connection may owe us the taking of before no more are begun; the last may go beyond, so at least
     # one is always under way. It is what a socket and one run need to keep going.
     OWED_CAP = 2097152
+    # Bytes that windows hold back and that are not held against others: on a connection that a proxy shares among its clients
+    # one of them must not keep the others waiting so easily. And at most this part of what all connections may still hold.
+    STUCK_CAP = 25165824
+    STUCK_PART = 8
 
 
 cdef inline size_t owed(const Conn *c) noexcept:
-    return c.unsent + c.promised
+    return c.unsent + c.promised - min(c.stuck, c.unsent)
+
+
+cdef inline void note_stuck(Conn *c) noexcept:
+    """All that could be written has been: what is left, the client's windows hold back."""
+    cdef size_t left
+    c.stuck = 0
+    if c.unsent:
+        left = c.wire.inflight_limit - min(<size_t>bytes_held(c.wire.slots), c.wire.inflight_limit)
+        c.stuck = min(c.unsent, min(<size_t>STUCK_CAP, left // STUCK_PART))
 
 
 cdef inline bint must_park(const Conn *c) noexcept:

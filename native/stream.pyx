@@ -69,7 +69,7 @@ cdef void stream_free(Stream *s) noexcept:
     if s.next != NULL:
         s.next.previous = s.previous
     c.open_streams -= 1
-    c.unsent -= s.out.size - s.out_sent
+    c.unsent -= s.out.size
     if s.withheld and c.session != NULL:
         nghttp2_session_consume_connection(c.session, s.withheld)
     release(c.wire, &s.message)
@@ -145,13 +145,13 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     if n:
         memcpy(to, s.out.data + s.out_sent, n)
         s.out_sent += n
-        s.conn.unsent -= n
         s.active = s.conn.wire.now
         mw_conduct_sent(&s.conn.conduct, n)
     if s.out_sent < s.out.size:
         return n
     if n:
         s.conn.progress = s.conn.wire.now
+    s.conn.unsent -= s.out.size
     s.out.size = 0
     s.out_sent = 0
     if s.out.capacity > KEEP_BYTES:
@@ -218,7 +218,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         wire.gauges.bytes -= framed.capacity
         deflate_message(framed)
         wire.gauges.bytes += framed.capacity
-    s.conn.unsent += framed.size
+    s.conn.unsent -= s.out.size
     if s.out.size == 0:
         release(wire, &s.out)
         s.out = framed[0]
@@ -227,10 +227,11 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         s.out.size += framed.size
         release(wire, framed)
     else:
-        s.conn.unsent -= framed.size
+        s.conn.unsent += s.out.size
         release(wire, framed)
         reset(s, NGHTTP2_INTERNAL_ERROR)
         return
+    s.conn.unsent += s.out.size
     s.active = s.conn.wire.now
     mw_conduct_message(&s.conn.conduct)
     if not s.answered:

@@ -375,8 +375,8 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
     mw_client_consume(c.client, NULL, size)
     if call.too_large or call.exchange.attempt != call.attempt:
         return
-    if call.answer.size + size > wire.message_size + 5 or grow(
-            wire, &call.answer, max(call.answer.size + size, min(2 * call.answer.capacity, wire.message_size + 5))) < 0:
+    if call.answer.size + size > wire.message_size + 5 or (call.answer.size + size > call.answer.capacity and grow(
+            wire, &call.answer, max(call.answer.size + size, min(2 * call.answer.capacity, wire.message_size + 5))) < 0):
         call.too_large = True
         mw_client_reset(c.client, stream, NGHTTP2_CANCEL)
         return

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import h2.events
 import numpy as np
 
-from loadtests.attack.arena import COLUMNS, amplifier
+from loadtests.attack.arena import COLUMNS, MiB, amplifier
 from tests.conftest import Serve
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.models import add_one
 from tests.support import EmbeddedServer, wait_until
 
-CALLS = 12
-BEGUN = 2  # answers of 1 MiB and a little, until what is owed reaches 2 MiB
+CALLS = 40
+BEGUN = 26  # answers of 1 MiB and a little: 24 MiB that windows hold back, and 2 MiB more
 DEADLINE_EXCEEDED = 4
 
 
@@ -44,7 +44,7 @@ def shut(server: EmbeddedServer) -> Iterator[H2Client]:
 
 
 def open_window(client: H2Client, stream: int) -> None:
-    client.h2.increment_flow_control_window(2**24, stream)
+    client.h2.increment_flow_control_window(2**30, stream)
     client.flush()
 
 
@@ -85,6 +85,20 @@ def test_what_is_behind_untaken_answers_is_begun_when_they_are_taken_and_in_orde
     assert inflight(server) == 0
 
 
+def test_an_answer_is_owed_whole_until_its_last_byte_is_taken(serve: Serve) -> None:
+    server = serve({"amplifier": amplifier()})
+    with H2Client(server.grpc, window=MiB) as client:
+        client.read_until(lambda: client.h2.remote_settings.max_concurrent_streams == 128)
+        client.h2.increment_flow_control_window(2**30)
+        streams = ask(client, CALLS)
+        client.read_until(lambda: all(len(client.replies[s].data) == MiB for s in streams[:BEGUN]))
+        wait_until(lambda: inflight(server) == CALLS - BEGUN, "the others to wait")
+        for stream in streams:
+            client.h2.increment_flow_control_window(2 * MiB, stream)
+        client.flush()
+        check(client, streams)
+
+
 def test_answers_that_are_small_keep_nothing_waiting(serve: Serve) -> None:
     server = serve({"add": add_one()})
     with shut(server) as client:
@@ -101,7 +115,7 @@ def test_a_parked_request_ends_at_its_deadline(serve: Serve) -> None:
         late = client.begin(headers=[("grpc-timeout", "100m")])
         client.send(late, asked(), end=True)
         assert client.reply(late).code == DEADLINE_EXCEEDED
-        assert inflight(server) == CALLS - BEGUN
+        wait_until(lambda: inflight(server) == CALLS - BEGUN, "the first to be answered")
         open_windows(client, streams)
         check(client, streams)
 
@@ -115,7 +129,7 @@ def test_the_ladder_answers_for_a_parked_request_whose_time_is_over(serve: Serve
         open_window(client, late)
         reply = client.reply(late)
         assert (reply.code, reply.trailers["modelward-fallback"]) == (0, "deadline")
-        assert inflight(server) == CALLS - BEGUN
+        wait_until(lambda: inflight(server) == CALLS - BEGUN, "the first to be answered")
         open_windows(client, streams)
         check(client, streams)
 
@@ -124,7 +138,7 @@ def test_a_parked_request_that_is_reset_is_forgotten(serve: Serve) -> None:
     server = serve({"amplifier": amplifier()})
     with shut(server) as client:
         streams = ask(client, CALLS)
-        for gone in (streams.pop(), streams.pop(5), streams.pop(3)):
+        for gone in (streams.pop(), streams.pop(35), streams.pop(30)):
             client.reset(gone)
         wait_until(lambda: runs_of(server, "CANCELLED") == 3, "the requests to be given up")
         wait_until(lambda: inflight(server) == CALLS - BEGUN - 3, "the others to wait")
@@ -180,5 +194,6 @@ def test_an_upstream_is_not_asked_for_what_would_not_be_taken(serve: Serve) -> N
         streams = ask(client, CALLS)
         wait_until(lambda: inflight(server) == CALLS - BEGUN, "the first to be answered")
         assert runs_of(back) == 1 + BEGUN
+        assert server.application.server.totals()["inflight_bytes"] < 2 * CALLS * MiB
         open_windows(client, streams)
         check(client, streams)
