@@ -72,6 +72,7 @@ class Acceptor:
         self._handshakes = handshakes
         self._met: set[asyncio.Task[None]] = set()  # connections that are being set up
         self._resume: asyncio.TimerHandle | None = None
+        self._overdue = 1  # connections that are taken after a pause, whoever is less busy
         self.failures = 0
 
     def start(self, backlog: int) -> None:
@@ -113,6 +114,7 @@ class Acceptor:
                 self._pause(LEAVE_SECONDS)
                 return
             if not self._accept_one():
+                self._overdue = 1
                 return
 
     def _accept_one(self) -> bool:
@@ -147,9 +149,16 @@ class Acceptor:
         self._resume = self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
-        """Somebody may be waiting whom nobody else has taken: one is taken in any case."""
+        """Somebody may be waiting whom nobody else has taken: one is taken in any case.
+
+        Each time that there are more, twice as many: a long queue does not wait for the sake of an even spread.
+        """
         self._loop.add_reader(self._socket.fileno(), self._accept)
-        self._accept_one()
+        for _ in range(self._overdue):
+            if not self._accept_one():
+                self._overdue = 1
+                return
+        self._overdue = min(2 * self._overdue, AT_ONCE)
 
     async def _meet(self, accepted: socket.socket, connection: BufferedConnection) -> None:
         met = False
