@@ -209,14 +209,19 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
         with Load(running.grpc, 2, **{"grpc.enable_retries": 0}) as load:
             wait_until(lambda: load.answered > 50, "load")
             running.process.send_signal(signal.SIGUSR2)
-            fresh = 0
+            fresh, counted = 0, 0.0
             while running.metric("modelward_worker_restarts_total", reason="asked") < 2 or fresh < 200:
                 with H2Client(running.grpc, patient=True) as client:
                     assert client.call(framed(ROW.SerializeToString())).code == 0
                 fresh += 1
+                counted, last = running.metric("modelward_requests_total"), counted
+                assert counted > last
             wait_until(lambda: not set(before) & set(running.workers()), "the old workers to end", 25)
         assert load.failures == []
         assert running.metric("modelward_workers") == 2
+        assert running.metric("modelward_requests_total", code="OK") == load.answered + fresh
+        for gauge in ("modelward_inflight", "modelward_inflight_bytes", "modelward_connections"):
+            wait_until(lambda gauge=gauge: running.metric(gauge) == 0, f"{gauge} to be of nobody")  # type: ignore[misc]
 
 
 def test_a_replacement_that_cannot_start_leaves_the_old_worker_in_its_place(tmp_path: Path) -> None:
