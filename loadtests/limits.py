@@ -31,11 +31,21 @@ AT_LIMIT, BELOW = 2000, 200  # requests offered per second by the one and the ot
 FRESH_RATE, FRESH_AT_LIMIT, FRESH_BELOW = 50, 100, 20  # connections per second, likewise
 OFF_PERCENT = 2.0
 ALONE = "nobody else"
-# (shape, requests per second) of each client
-SPREADS: dict[str, Sequence[tuple[Shape, int]]] = {
-    "all on one worker": [(Shape(1, 64), 4000)],
-    "even": [(Shape(8, 8), 4000)],
-    "nine in ten on one": [(Shape(1, 64), 3600), (Shape(1, 64), 400)],
+TRIES = 5  # connections that come at once may all go to one worker while the other does not get its turn
+
+
+@dataclass(frozen=True)
+class Lie:
+    """clients: (shape, requests per second) of each. wanted: connections with each worker, fewest first."""
+
+    clients: Sequence[tuple[Shape, int]]
+    wanted: list[int]
+
+
+SPREADS = {
+    "all on one worker": Lie([(Shape(1, 64), 4000)], [0, 1]),
+    "even": Lie([(Shape(8, 8), 4000)], [4, 4]),
+    "nine requests in ten on one": Lie([(Shape(1, 64), 3600), (Shape(1, 64), 400)], [1, 1]),
 }
 
 METHOD = f"""\
@@ -85,8 +95,16 @@ def sockets(server: Server) -> list[int]:
 
 
 def spread(name: str, seconds: float) -> Spread:
-    """Raises LoadFailed, Ended, TimeoutError."""
-    loads = SPREADS[name]
+    """As wanted, if that can be had within TRIES. Raises LoadFailed, Ended, TimeoutError."""
+    for _ in range(TRIES):
+        found = _spread(name, seconds)
+        if sorted(found.connections) == SPREADS[name].wanted:
+            break
+    return found
+
+
+def _spread(name: str, seconds: float) -> Spread:
+    loads = SPREADS[name].clients
     limit = {"limits": {"total": {"rate": f"{RATE}/s", "burst": BURST}}}
     with small(limit) as server, tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(len(loads)) as threads:
         body, before = _body(folder), sockets(server)
@@ -176,14 +194,19 @@ def keys(count: int, seconds: float) -> Honest:
 
 
 async def _come(port: int, source: str, per_second: int, seconds: float) -> tuple[int, int]:
-    """Connections opened from one address at an even rate: how many were answered, and how many were not."""
+    """Connections from one address at an even rate: how many were answered meanwhile, and how many never were."""
     loop, sent = asyncio.get_running_loop(), fresh_request()
     began, tasks = loop.time(), []
+
+    async def come() -> tuple[bool, bool]:
+        answered = await fresh(port, sent, source) == "OK"
+        return answered and loop.time() < began + seconds, not answered
+
     for i in range(round(per_second * seconds)):
         await asyncio.sleep(max(0.0, began + i / per_second - loop.time()))
-        tasks.append(asyncio.create_task(fresh(port, sent, source)))
-    became = await asyncio.gather(*tasks)
-    return became.count("OK"), len(became) - became.count("OK")
+        tasks.append(asyncio.create_task(come()))
+    meanwhile, never = zip(*await asyncio.gather(*tasks), strict=True)
+    return sum(meanwhile), sum(never)
 
 
 def connections(count: int, seconds: float) -> Honest:
