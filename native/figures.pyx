@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from native.histogram cimport MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
+from native.histogram cimport MW_CELLS, MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
 from native.model cimport *
 from native.region cimport Named, Region
 from native.verdict cimport CODES, REASONS, name_of
@@ -144,6 +144,25 @@ def models(Region region not None) -> dict:
     finally:
         region.let_go()
     return found
+
+
+def latency(Region region not None, str model not None, str version not None) -> list:
+    """How many requests of a version took how long: a count for each cell of native.histogram, none where nobody counts it."""
+    cdef Named *entry
+    cdef const mw_histogram *request
+    cdef int slot, cell
+    counts = [0] * <int>MW_CELLS
+    region.hold()
+    try:
+        entry = region.find(PREFIX + model.encode() + b"\0" + version.encode())
+        if entry != NULL:
+            for slot in range(<int>region.header.opened):
+                request = &(<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).request
+                for cell in range(<int>MW_CELLS):
+                    counts[cell] += request.cell[cell]
+    finally:
+        region.let_go()
+    return counts
 
 
 def vacate(Region region not None, int slot) -> None:

@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Any
 
 from proxy.access.names import LONGEST, is_name
 from proxy.problem import Problem, ProblemsFound
+from proxy.whole import replace_file
 
 PREFIX = "mw"
 ID_BYTES = 6
@@ -148,21 +148,9 @@ def editing(file: Path) -> Iterator[dict[str, Key]]:
         keys = {key.id: key for key in load(file).keys} if file.exists() else {}
         yield keys
         _write(file, list(keys.values()))
-        os.fsync(folder)
     finally:
         os.close(folder)
 
 
 def _write(file: Path, keys: list[Key]) -> None:
-    text = json.dumps({"keys": [asdict(key) for key in keys]}, indent=1) + "\n"
-    # made readable by its owner alone
-    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(beside, file)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    replace_file(file, json.dumps({"keys": [asdict(key) for key in keys]}, indent=1) + "\n")

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from proxy.config.explain import dotted
 from proxy.config.schema import Config
 
-# sockets are bound, and processes started, once
-FIXED = ("listen", "admin_tls", "workers")
+# sockets are bound, processes started, and the state read once
+FIXED = ("listen", "admin_tls", "workers", "state")
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:

@@ -10,6 +10,7 @@ from proxy.config.access import Access
 from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
+from proxy.config.promotion import PromotionSettings
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
 from proxy.config.tls import AdminTls, Tls, UpstreamTls
@@ -301,6 +302,7 @@ class ModelSettings(Section):
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
     Absent: the newest version has all."""
+    promotion: PromotionSettings = PromotionSettings()
 
     @model_validator(mode="after")
     def _some_version_has_weight(self) -> Self:
@@ -354,6 +356,9 @@ class Config(Section):
     passthrough: bool = False
     """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
+    state: Path | None = Field(default=None, strict=False)
+    """Folder for what outlives a restart: promotions. Made when there is something to keep. Absent: the folder that the
+    service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""
     sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
     """Requests with the same value of this header get the same version of a model whose versions have weights; where it
     does not come, requests of the same identity do."""

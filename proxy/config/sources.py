@@ -15,6 +15,7 @@ SEPARATOR = "__"
 # settings that are files; a profile's is relative to the model's version, not to where it is written
 FILES = (
     ("repository",),
+    ("state",),
     ("tls", "certificate"),
     ("tls", "key"),
     ("tls", "client_ca"),

@@ -1,6 +1,6 @@
 """Which versions of a model answer requests that name none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from proxy.config.schema import Config
 
@@ -10,6 +10,18 @@ Weights = dict[str, dict[str, int]]
 def weights_of(config: Config) -> Weights:
     """Model -> version -> share, of the models that have shares; the newest version of every other has all."""
     return {name: dict(settings.versions) for name, settings in config.models.items() if settings.versions is not None}
+
+
+def overridden(
+    config: Config, shares: Mapping[str, Mapping[str, int]], served: Mapping[str, Collection[str]]
+) -> Weights:
+    """The configuration's, but where `shares` says otherwise and every version with a share there is served."""
+    usable = {
+        name: dict(weights)
+        for name, weights in shares.items()
+        if all(version in served.get(name, ()) for version, weight in weights.items() if weight)
+    }
+    return {**weights_of(config), **usable}
 
 
 def primary(versions: Sequence[str], weights: Mapping[str, int] | None) -> str:

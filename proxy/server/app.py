@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from proxy.route.remote import Remotes
 from proxy.server import http, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
-from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use
+from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, shared
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
@@ -55,6 +55,8 @@ GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
 RELEASE_POLL_SECONDS = 0.1
 
+Shares = Mapping[str, Mapping[str, int]]  # model -> version -> its share
+
 
 @dataclass(frozen=True)
 class Inherited:
@@ -67,11 +69,12 @@ class Inherited:
 class Application:
     """A server on the running loop, of one configuration after another. Use `running`, which starts and ends it.
 
-    inherited: what a worker has from its supervisor, which then answers over HTTP as well.
+    inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares: see `share`.
     """
 
-    def __init__(self, config: Config, inherited: Inherited | None = None) -> None:
+    def __init__(self, config: Config, inherited: Inherited | None = None, shares: Shares | None = None) -> None:
         self.config = config
+        self._shares = shares or {}
         self.region = Region() if inherited is None else inherited.region
         self.readiness = Readiness("loading models")
         self.server: Server | None = None
@@ -120,7 +123,7 @@ class Application:
         def waiting(reason: str) -> None:
             self.readiness.set(False, reason)
 
-        first = await compile_generation(self.config, None, progress, waiting)
+        first = shared(await compile_generation(self.config, None, progress, waiting), self._shares)
         if first.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, first.material)
         self._wheel = Wheel(loop)
@@ -159,10 +162,12 @@ class Application:
         """
         async with self._reloading:
             try:
-                before, after, restart = await self._compile_next(config)
+                after, restart = await self._compile_next(config)
             except ProblemsFound as found:
                 self.reloads.refuse(found.problems)
                 raise
+            before, after = self._generation, shared(after, self._shares)
+            assert before is not None
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
             self._retired += [model.served for model in before.models]
@@ -170,13 +175,21 @@ class Application:
         self.reloads.apply(changed, restart)
         return [*changed, *(f"{key} needs a restart" for key in restart)]
 
-    async def _compile_next(self, config: Config) -> tuple[Generation, Generation, list[str]]:
-        """The present generation, the next, whose upstreams are connected, and the keys that need a restart."""
+    def share(self, shares: Shares) -> None:
+        """From the next message on these models' requests are shared among their versions like this, reloads or not."""
+        assert self._generation is not None
+        self._shares = shares
+        before, after = self._generation, shared(self._generation, shares)
+        self._serve(after)
+        self._retired += [model.served for model in before.models]
+
+    async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
+        """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
         after = await compile_generation(wanted, self._generation)
         await self._fleet.connect(after.remotes.pools, wanted.health)
-        return self._generation, after, restart
+        return after, restart
 
     def _serve(self, generation: Generation) -> None:
         """The swap: between two requests, and nothing in it can fail or wait."""
@@ -332,10 +345,13 @@ class Application:
 
 @contextlib.asynccontextmanager
 async def running(
-    config: Config, progress: Progress = lambda name: None, inherited: Inherited | None = None
+    config: Config,
+    progress: Progress = lambda name: None,
+    inherited: Inherited | None = None,
+    shares: Shares | None = None,
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited)
+    application = Application(config, inherited, shares)
     try:
         await application.start(progress)
         yield application

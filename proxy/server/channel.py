@@ -8,7 +8,7 @@ import contextlib
 import pickle
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,15 +22,28 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what to serve. listen.grpc is the address of the inherited socket."""
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares: as in Share."""
 
     config: Config
     log_level: str
+    shares: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Reload:
     config: Config
+
+
+@dataclass(frozen=True)
+class Share:
+    """model -> version -> its share of the requests, whatever the configuration says. Answered with Shared."""
+
+    shares: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The last of the shares that were told are obeyed."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Figures:
     snapshot: Snapshot
 
 
-Message = Start | Reload | Drain | Loading | Ready | Failed | Reloaded | Figures
+Message = Start | Reload | Share | Drain | Loading | Ready | Failed | Reloaded | Shared | Figures
 
 
 class Channel:

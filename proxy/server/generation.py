@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from native.engine import Engine
 from native.route import Directory
@@ -19,7 +19,7 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
 from proxy.models.signature import TensorSpec
-from proxy.models.weights import weights_of
+from proxy.models.weights import Weights, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.remote import Remotes
@@ -70,18 +70,32 @@ async def compile_generation(
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
         models = equip([*embedded, *await remotes.open()], opened, weights_of(config))
-        directory = _directory(models, config)
+        directory, catalog = _lookups(models, remotes, config, weights_of(config))
     except BaseException:
         await close_engines({model.engine for model in embedded} - {model.engine for model in opened.values()})
         raise
-    catalog = Catalog((_version(model, remotes.elsewhere) for model in models), weights_of(config))
-    directory.explain = catalog.explain_unknown
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)
     return Generation(config, tuple(models), remotes, directory, catalog, material, ring, tuple(notes))
+
+
+def shared(generation: Generation, shares: Mapping[str, Mapping[str, int]]) -> Generation:
+    """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
+
+    A model of whose versions one with a share is not served has what the configuration says.
+    """
+    config = generation.config
+    served: dict[str, list[str]] = {}
+    for name, version in generation.opened:
+        served.setdefault(name, []).append(version)
+    weights = overridden(config, shares, served)
+    fresh = [replace(model, served=Served(model.engine)) for model in generation.models]
+    models = equip(fresh, generation.opened, weights)
+    directory, catalog = _lookups(models, generation.remotes, config, weights)
+    return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
 
 def describe(before: Generation, after: Generation) -> list[str]:
@@ -144,9 +158,12 @@ def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion
     )
 
 
-def _directory(models: list[OpenModel], config: Config) -> Directory:
-    header = (config.sticky_header or "").encode()
-    return Directory(by_name(models), weights_of(config), header)
+def _lookups(models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights) -> tuple[Directory, Catalog]:
+    """What requests are looked up in, and what is told about it."""
+    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode())
+    catalog = Catalog((_version(model, remotes.elsewhere) for model in models), weights)
+    directory.explain = catalog.explain_unknown
+    return directory, catalog
 
 
 def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:

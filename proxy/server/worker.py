@@ -20,7 +20,7 @@ from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
-from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Reload, Reloaded, Start
+from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Start
 from proxy.server.report import describe
 from proxy.telemetry.snapshot import Snapshot
 
@@ -49,7 +49,7 @@ class Worker:
         inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
         beating = loop.create_task(self._beat())
         try:
-            async with running(config, progress, inherited) as application:
+            async with running(config, progress, inherited, start.shares) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
@@ -81,6 +81,9 @@ class Worker:
                     task = asyncio.get_running_loop().create_task(self._reload(application, config))
                     reloads.add(task)
                     task.add_done_callback(reloads.discard)
+                case Share(shares):
+                    application.share(shares)
+                    self._channel.send(Shared())
                 case Drain(seconds):
                     return seconds
         return ORPHAN_SECONDS

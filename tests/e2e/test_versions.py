@@ -102,3 +102,21 @@ def test_a_version_that_is_to_answer_and_is_not_there_changes_nothing(tmp_path: 
             server.reload(models__add__versions={"1": 9, "3": 1})
         assert version_of(stub) == "1"
         assert np.array_equal(arrays(stub.infer(request("add", {"x": ROW})))["y"], ROW + 1)
+
+
+def test_shares_that_are_told_hold_through_reloads_and_not_where_a_version_is_not_there(tmp_path: Path) -> None:
+    with reloadable(tmp_path, BOTH, models__add__versions={"1": 1}) as server, Stub(server.grpc) as stub:
+
+        def told(**shares: int) -> set[str]:
+            """The versions that answer from then on."""
+            by_version = {version.removeprefix("v"): share for version, share in shares.items()}
+            assert server.application.loop is not None
+            server.application.loop.call_soon_threadsafe(server.application.share, {"add": by_version})
+            return {version_of(stub) for _ in range(50)}
+
+        assert told(v2=1) == {"2"}
+        server.reload(models__add__deadline="1s")
+        assert {version_of(stub) for _ in range(50)} == {"2"}
+        assert told(v1=1, v2=1) == {"1", "2"}
+        assert told(v1=9, v3=1) == {"1"}, "as configured"
+        assert server.metric("modelward_inflight") == 0

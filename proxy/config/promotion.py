@@ -1,0 +1,45 @@
+"""How a version takes over from another, and what it may not do worse meanwhile."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from proxy.config.section import Section
+from proxy.config.units import SECOND, Duration, UnitError
+
+MINUTE = 60 * SECOND
+HOW_STEPS = "Write whole per cent that grow, the last of them 100: [1, 10, 50, 100]"
+
+Steps = Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(strict=False, min_length=1, max_length=100)]
+
+
+def check_steps(steps: tuple[int, ...]) -> None:
+    """Raises UnitError where they do not grow to the whole."""
+    if not steps or list(steps) != sorted(set(steps)) or steps[0] < 1 or steps[-1] != 100:
+        raise UnitError(f"{list(steps)} are no steps", HOW_STEPS)
+
+
+class PromotionBounds(Section):
+    """What takes a version back: it is surely beyond one of these, against the versions that it takes over from."""
+
+    errors: float = Field(default=0.01, ge=0, le=1)
+    """Rise of the share of requests that the backend failed: 0.01 allows one in a hundred more."""
+    fallbacks: float = Field(default=0.01, ge=0, le=1)
+    """Rise of the share of requests that the fallback answered."""
+    latency: float = Field(default=1.5, ge=1, le=1000)
+    """Its 99th percentile, as a multiple of theirs."""
+
+
+class PromotionSettings(Section):
+    steps: Steps = (1, 10, 50, 100)
+    """Share of the requests at each step, in per cent."""
+    hold: Duration = 5 * MINUTE
+    """How long each step lasts at least, before `--auto` goes on to the next and the last is over."""
+    min_requests: int = Field(default=1000, ge=1)
+    """Requests that it must have answered in a step before `--auto` goes on to the next."""
+    bounds: PromotionBounds = PromotionBounds()
+
+    @model_validator(mode="after")
+    def _steps_grow(self) -> Self:
+        check_steps(self.steps)
+        return self

@@ -1,0 +1,1 @@
+"""Versions that take over from others in steps, watched while they do, and taken back where they do worse."""

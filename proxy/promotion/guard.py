@@ -1,0 +1,124 @@
+"""Whether a version does surely worse than those it takes over from: errors, fallbacks, latency.
+
+Intervals that hold at every look (proxy/shadow/sequence.py) since the promotion began tell a small difference once
+there is enough of it. A version that was good and fails now is told by the last seconds alone, at a level at which
+looking twice a second for a year gives a false alarm with less than one chance in ten.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from native.histogram import EDGES
+from proxy.config.promotion import PromotionBounds
+from proxy.shadow.sequence import Interval, mean_evidence, mean_interval
+from proxy.status import Code
+
+# what a backend does to a request, as against what its client or a limit does
+FAILURES = (Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS)
+QUANTILE = 0.99
+LEVEL = 0.05 / 6
+"""Of an interval of the whole time: three bounds of two sides each, together at most 5 %."""
+RECENT_LEVEL = 1e-10
+SECOND = 1e9
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What versions have answered in some time. latency: requests per cell of native.histogram."""
+
+    requests: int
+    errors: int
+    fallbacks: int
+    latency: tuple[int, ...]
+
+    def __add__(self, other: Arm) -> Arm:
+        latency = tuple(a + b for a, b in zip(self.latency, other.latency, strict=True))
+        return Arm(
+            self.requests + other.requests, self.errors + other.errors, self.fallbacks + other.fallbacks, latency
+        )
+
+    def since(self, before: Arm) -> Arm:
+        """What has come since then, or all of it where counting has begun anew."""
+        if before.requests > self.requests:
+            return self
+        latency = tuple(a - b for a, b in zip(self.latency, before.latency, strict=True))
+        return Arm(
+            self.requests - before.requests, self.errors - before.errors, self.fallbacks - before.fallbacks, latency
+        )
+
+
+NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
+
+
+def arm_of(figures: Mapping[str, Any], latency: Sequence[int]) -> Arm:
+    """Of one version's figures (native.figures.models) and its latencies (native.figures.latency)."""
+    codes = figures["codes"]
+    errors = sum(codes.get(code, 0) for code in FAILURES)
+    answered = codes.get(Code.OK, 0) + errors
+    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency))
+
+
+def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[str]:
+    """The bounds that the candidate is surely beyond, in words with figures; none where it cannot be told.
+
+    recent: both arms are of the last seconds, and looked at anew each time.
+    """
+    level = RECENT_LEVEL if recent else LEVEL
+    return [*_rates(candidate, incumbent, bounds, level), *_latency(candidate, incumbent, bounds, level)]
+
+
+def _rates(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[str]:
+    for what, here, there, bound in (
+        ("failed", candidate.errors, incumbent.errors, bounds.errors),
+        ("were answered by the fallback", candidate.fallbacks, incumbent.fallbacks, bounds.fallbacks),
+    ):
+        low = _share(here, candidate.requests, level).low
+        high = _share(there, incumbent.requests, level).high
+        if low > high + bound:
+            share = there / incumbent.requests
+            yield (
+                f"{here} of {candidate.requests} requests {what}, {share:.2%} of the others' "
+                f"(at most {bound:.2%} more are allowed)"
+            )
+
+
+def _latency(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[str]:
+    usual = _surely_above(incumbent.latency, level)
+    if usual is None:
+        return
+    edge = next((i for i, e in enumerate(EDGES) if e >= usual * bounds.latency), len(EDGES) - 1)
+    count, slower = sum(candidate.latency), sum(candidate.latency[edge + 1 :])
+    if _surely(slower, count, 1 - QUANTILE, level):
+        yield (
+            f"{slower} of {count} requests took longer than {EDGES[edge] / SECOND:.4g} s, "
+            f"{bounds.latency:g} times the others' p99"
+        )
+
+
+def _surely_above(latency: Sequence[int], level: float) -> int | None:
+    """The lowest edge (ns) that the quantile is surely not above; None where none is yet.
+
+    One edge decides whether it errs, the last below the true quantile, so that trying all of them costs nothing
+    (Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
+    identification", 2022).
+    """
+    cumulative = list(accumulate(latency))
+    count = cumulative[-1]
+    edge = bisect.bisect_left(cumulative, True, key=lambda below: _surely(below, count, QUANTILE, level))
+    return int(EDGES[edge]) if edge < len(EDGES) - 1 else None
+
+
+def _share(some: int, count: int, level: float) -> Interval:
+    """Counters are read one after the other while requests end: some may be counted in the first alone."""
+    return mean_interval(min(some, count), count, level)
+
+
+def _surely(some: int, count: int, above: float, level: float) -> bool:
+    """Whether their share is more than `above`."""
+    return mean_evidence(some, count, above) >= -math.log(level)

@@ -1,0 +1,300 @@
+"""Promotes versions and takes them back: by hand, by itself after time and evidence, at once where one does worse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from proxy.config.promotion import PromotionSettings, check_steps
+from proxy.config.schema import Config
+from proxy.config.units import SECOND, UnitError
+from proxy.models.weights import primary
+from proxy.problem import Problem, ProblemsFound
+from proxy.promotion import state
+from proxy.promotion.guard import NOTHING, Arm, breaches
+from proxy.promotion.state import Event, Promotion, Shares, State
+
+log = logging.getLogger("modelward.promotion")
+
+LOOK_SECONDS = 0.5
+RECENT = 6  # looks that the last seconds are
+GOOD = ("better", "equivalent")
+
+
+class Serving(Protocol):
+    """What serves: asked for what there is, and told which version gets what."""
+
+    @property
+    def config(self) -> Config:
+        """As it was written."""
+
+    def versions(self, model: str) -> tuple[str, ...]:
+        """Those that are served, ascending."""
+
+    def arms(self, model: str) -> Mapping[str, Arm]:
+        """What each version has answered so far."""
+
+    def verdict(self, model: str, version: str) -> str | None:
+        """Of the shadow that this version is of that model; None where it is none."""
+
+    async def share(self, shares: Mapping[str, Shares]) -> None:
+        """From now on these models' requests are shared like this, whatever the configuration says."""
+
+
+@dataclass
+class Watched:
+    """What is remembered of a promotion that is under way, and may be lost. begun, stepped: counts at that time."""
+
+    begun: Mapping[str, Arm]
+    stepped: Mapping[str, Arm]
+    recent: deque[Mapping[str, Arm]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+
+class Promoter:
+    """Owns the state file in `folder`. Use `resume` before anything is served, then run `watch`."""
+
+    def __init__(self, serving: Serving, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since 1970."""
+        self._serving = serving
+        self._folder = folder
+        self._clock = clock
+        self._watched: dict[str, Watched] = {}
+        self._changing = asyncio.Lock()
+        self.state = State()
+
+    def resume(self) -> None:
+        """Goes on with what the file says. Raises ProblemsFound."""
+        self.state = state.load(self._folder)
+
+    @property
+    def shares(self) -> dict[str, dict[str, int]]:
+        """Of the models whose shares the configuration has no say in."""
+        return {
+            model: promotion.shares
+            for model, promotion in self.state.promotions.items()
+            if promotion.configured == self._configured(model)
+        }
+
+    async def promote(
+        self, model: str, version: str, steps: tuple[int, ...] | None = None, *, auto: bool = False, force: str = ""
+    ) -> Promotion:
+        """Begins with the first step, or goes on to the next one of a promotion that is under way.
+
+        steps: in per cent; None: as configured, where `auto`, else all at once. force: the reason why it is to be done
+        against the verdict. Raises ProblemsFound, and then nothing has changed.
+        """
+        async with self._changing:
+            self._check(model, version)
+            now = self._under_way(model)
+            if now is not None and now.version == version:
+                if now.step + 1 == len(now.steps):
+                    raise _refused(
+                        f"version {version} has all requests already", model, "Wait for its end, or roll back"
+                    )
+                return await self._go_on(model, now.model_copy(update={"auto": now.auto or auto}), force)
+            if now is not None:
+                how = f"modelward rollback {model}, then promote {version}"
+                raise _refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
+            return await self._begin(model, version, self._steps(model, steps, auto=auto), auto=auto, force=force)
+
+    async def rollback(self, model: str, why: str = "asked") -> Promotion:
+        """Gives every version what it had before the promotion, or where there was none all to the next older version.
+
+        Raises ProblemsFound, and then nothing has changed.
+        """
+        async with self._changing:
+            promotion = self._known(model)
+            if promotion is None:
+                promotion = self._from_next_older(model)
+            elif promotion.phase == "rolled back":
+                raise _refused(
+                    f"version {promotion.version} has been rolled back already", model, "Nothing is to be done"
+                )
+            return await self._take_back(model, promotion, why)
+
+    async def watch(self) -> None:
+        """Looks after promotions that are under way, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
+                for problem in found.problems:
+                    log.error("%s", problem)
+
+    async def look(self) -> None:
+        """Takes back what does worse, goes on with what has held. Raises ProblemsFound where that cannot be kept."""
+        for model in [m for m in self.state.promotions if self._under_way(m) is not None]:
+            async with self._changing:
+                promotion = self._under_way(model)
+                if promotion is not None:
+                    await self._look_at(model, promotion)
+
+    # ---- one promotion
+
+    async def _look_at(self, model: str, promotion: Promotion) -> None:
+        settings, now = self._settings(model), self._serving.arms(model)
+        watched = self._watched.setdefault(model, Watched(now, now))
+        reasons = _judged(promotion.version, now, watched, settings)
+        watched.recent.append(now)
+        if reasons:
+            log.error("model %s version %s is taken back: %s", model, promotion.version, "; ".join(reasons))
+            await self._take_back(model, promotion, "; ".join(reasons))
+            return
+        held = self._clock() - promotion.since >= settings.hold / SECOND
+        answered = _of(now, promotion.version).since(_of(watched.stepped, promotion.version)).requests
+        if not held or answered < settings.min_requests:
+            return
+        if promotion.step + 1 == len(promotion.steps):
+            await self._change(model, promotion.model_copy(update={"phase": "done"}), "promoted")
+        elif promotion.auto:
+            await self._go_on(model, promotion, "")
+
+    async def _begin(self, model: str, version: str, steps: tuple[int, ...], *, auto: bool, force: str) -> Promotion:
+        self._check_verdict(model, version, force)
+        before = self._present(model)
+        if before.get(version) and len([v for v in before.values() if v]) == 1:
+            raise _has_all(model, version)
+        promotion = Promotion(
+            version=version,
+            before=before,
+            configured=self._configured(model),
+            steps=steps,
+            auto=auto,
+            since=self._clock(),
+        )
+        counted = self._serving.arms(model)
+        self._watched[model] = Watched(counted, counted)
+        return await self._change(model, promotion, f"{promotion.percent} %", why=force, forced=bool(force))
+
+    async def _go_on(self, model: str, promotion: Promotion, force: str) -> Promotion:
+        after = promotion.model_copy(update={"step": promotion.step + 1})
+        counted = self._serving.arms(model)
+        self._watched.setdefault(model, Watched(counted, counted)).stepped = counted
+        return await self._change(model, after, f"{after.percent} %", why=force, forced=bool(force))
+
+    async def _take_back(self, model: str, promotion: Promotion, why: str) -> Promotion:
+        """Served first: a file that cannot be written must not keep a bad version where it is."""
+        after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock()})
+        self._watched.pop(model, None)
+        self.state = self.state.with_promotion(model, after, self._event(model, after, "rolled back", why))
+        log.warning("model %s version %s: rolled back", model, after.version)
+        await self._serving.share(self.shares)
+        state.save(self._folder, self.state)
+        return after
+
+    async def _change(
+        self, model: str, promotion: Promotion, what: str, why: str = "", *, forced: bool = False
+    ) -> Promotion:
+        """Kept first: what a restart would not know of is not begun."""
+        after = promotion.model_copy(update={"since": self._clock()})
+        kept = self.state.with_promotion(model, after, self._event(model, after, what, why, forced=forced))
+        state.save(self._folder, kept)
+        self.state = kept
+        log.info("model %s version %s: %s", model, after.version, what)
+        await self._serving.share(self.shares)
+        return after
+
+    def _event(self, model: str, promotion: Promotion, what: str, why: str, *, forced: bool = False) -> Event:
+        at, version = self._clock(), promotion.version
+        return Event(at=at, model=model, version=version, what=what, why=why, forced=forced)
+
+    # ---- what there is
+
+    def _known(self, model: str) -> Promotion | None:
+        """The last one, unless the configuration has said something else since."""
+        promotion = self.state.promotions.get(model)
+        return promotion if promotion is not None and promotion.configured == self._configured(model) else None
+
+    def _under_way(self, model: str) -> Promotion | None:
+        promotion = self._known(model)
+        return promotion if promotion is not None and promotion.phase == "stepping" else None
+
+    def _configured(self, model: str) -> dict[str, int] | None:
+        versions = self._serving.config.settings(model).versions
+        return None if versions is None else dict(versions)
+
+    def _present(self, model: str) -> dict[str, int]:
+        known = self._known(model)
+        if known is not None:
+            return known.shares
+        served = self._serving.versions(model)
+        return self._configured(model) or {primary(served, None): 1}
+
+    def _from_next_older(self, model: str) -> Promotion:
+        served, present = self._serving.versions(model), self._present(model)
+        if not served:
+            raise _refused("there is no such model", model, "Look at modelward status")
+        current = primary(served, present)
+        if served.index(current) == 0:
+            raise _refused(f"there is no older version than {current}", model, "Add one to the repository")
+        older = served[served.index(current) - 1]
+        configured = self._configured(model)
+        return Promotion(version=current, before={older: 1}, configured=configured, steps=(100,), since=self._clock())
+
+    def _settings(self, model: str) -> PromotionSettings:
+        return self._serving.config.settings(model).promotion
+
+    def _steps(self, model: str, asked: tuple[int, ...] | None, *, auto: bool) -> tuple[int, ...]:
+        if asked is None:
+            return self._settings(model).steps if auto else (100,)
+        try:
+            check_steps(asked)
+        except UnitError as error:
+            raise _refused(str(error), model, error.how) from error
+        return asked
+
+    def _check(self, model: str, version: str) -> None:
+        served = self._serving.versions(model)
+        if version not in served:
+            what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
+            raise _refused(what, model, "Put it into the repository and look at modelward status")
+
+    def _check_verdict(self, model: str, version: str, force: str) -> None:
+        verdict = self._serving.verdict(model, version)
+        if verdict in GOOD or force:
+            return
+        how = (
+            f"Let it be a shadow (models.{model}.shadow) until it is equivalent or better, or use --force --reason TEXT"
+        )
+        raise _refused(f"the verdict on version {version} is {verdict or 'not there: it is no shadow'}", model, how)
+
+
+def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[str]:
+    """Why it is to be taken back: over the whole time, and over the last seconds.
+
+    Against the others at the same time, so that what befalls all versions is no reason; where they have nothing to
+    answer any more, against what they did before.
+    """
+    ever = _both(version, now, {})[1]
+    here, there = _both(version, now, watched.begun)
+    usual = there if there.requests else ever
+    reasons = breaches(here, usual, settings.bounds)
+    if not reasons and watched.recent:
+        here, there = _both(version, now, watched.recent[0])
+        reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True)
+    return reasons
+
+
+def _both(version: str, now: Mapping[str, Arm], before: Mapping[str, Arm]) -> tuple[Arm, Arm]:
+    """What the version has answered since then, and all others together."""
+    since = {v: arm.since(_of(before, v)) for v, arm in now.items()}
+    return since.get(version, NOTHING), sum((arm for v, arm in since.items() if v != version), NOTHING)
+
+
+def _of(arms: Mapping[str, Arm], version: str) -> Arm:
+    return arms.get(version, NOTHING)
+
+
+def _has_all(model: str, version: str) -> ProblemsFound:
+    return _refused(f"version {version} has all requests already", model, "Nothing is to be done")
+
+
+def _refused(what: str, model: str, how: str) -> ProblemsFound:
+    return ProblemsFound([Problem(what, f"model {model}", how=how)])

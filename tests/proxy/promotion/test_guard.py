@@ -1,0 +1,79 @@
+"""What takes a version back, and what does not."""
+
+import numpy as np
+import pytest
+
+from native.histogram import EDGES, cell
+from proxy.config.promotion import PromotionBounds
+from proxy.promotion.guard import NOTHING, Arm, arm_of, breaches
+from proxy.status import Code
+
+MS = 1_000_000
+BOUNDS = PromotionBounds()
+
+
+def arm(requests: int, errors: int = 0, fallbacks: int = 0, slow: int = 0, slow_ms: float = 100) -> Arm:
+    """Of requests that took 10 ms, but for the slow ones."""
+    latency = [0] * len(EDGES)
+    latency[cell(10 * MS)] = requests - slow
+    latency[cell(int(slow_ms * MS))] += slow
+    return Arm(requests, errors, fallbacks, tuple(latency))
+
+
+USUAL = arm(100_000, errors=100, fallbacks=50)
+
+
+@pytest.mark.parametrize("candidate", [arm(0), arm(3, errors=1), arm(10_000, errors=10, fallbacks=5), arm(10_000, 60)])
+def test_what_is_within_the_bounds_or_cannot_be_told_yet_is_left_alone(candidate: Arm) -> None:
+    assert breaches(candidate, USUAL, BOUNDS) == []
+    assert breaches(candidate, NOTHING, BOUNDS) == [], "nothing to compare it with"
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (arm(12, errors=12), "12 of 12 requests failed"),
+        (arm(10_000, errors=200), "200 of 10000 requests failed"),
+        (arm(12, fallbacks=12), "12 of 12 requests were answered by the fallback"),
+        (arm(2_000, slow=60), "60 of 2000 requests took longer than 0.015 s"),
+    ],
+)
+def test_what_is_surely_worse_is_told_in_words(candidate: Arm, words: str) -> None:
+    (reason,) = breaches(candidate, USUAL, BOUNDS)
+    assert words in reason
+
+
+def test_slower_within_the_bound_is_no_reason() -> None:
+    assert breaches(arm(10_000, slow=5_000, slow_ms=14), USUAL, BOUNDS) == []
+    assert breaches(arm(10_000, slow=5_000, slow_ms=14), USUAL, PromotionBounds(latency=1.2)) != []
+
+
+def test_the_last_seconds_need_more_than_the_whole_time_but_not_much() -> None:
+    seconds = arm(300)
+    assert breaches(arm(5, errors=5), seconds, BOUNDS, recent=True) == []
+    assert breaches(arm(30, errors=30), seconds, BOUNDS, recent=True) != []
+
+
+def test_a_version_that_is_no_worse_is_taken_back_by_chance_in_at_most_five_of_a_hundred_promotions() -> None:
+    generator = np.random.default_rng(7)
+    taken = 0
+    for _ in range(100):
+        here, there = arm(0), arm(0)
+        for _ in range(60):  # looks
+            here += arm(20, errors=int(generator.binomial(20, 0.03)), slow=int(generator.binomial(20, 0.009)))
+            there += arm(200, errors=int(generator.binomial(200, 0.02)), slow=int(generator.binomial(200, 0.009)))
+            if breaches(here, there, BOUNDS):
+                taken += 1
+                break
+    assert taken <= 5
+
+
+def test_only_what_the_backend_does_counts_as_its_failure() -> None:
+    codes = {Code.OK: 90, Code.INTERNAL: 4, Code.DEADLINE_EXCEEDED: 2, Code.INVALID_ARGUMENT: 50, Code.CANCELLED: 7}
+    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}}, arm(96).latency)
+    assert (seen.requests, seen.errors, seen.fallbacks) == (96, 6, 3)
+
+
+def test_counts_that_begin_anew_are_taken_as_they_are() -> None:
+    assert arm(100, 3).since(arm(40, 1)) == arm(60, 2)
+    assert arm(30, 3).since(arm(40, 1)) == arm(30, 3)
