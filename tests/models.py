@@ -50,6 +50,22 @@ def add_one(datatype: int = TensorProto.FLOAT, columns: int = 4) -> bytes:
     ).SerializeToString()
 
 
+def add_one_below(limit: int, columns: int = 4) -> bytes:
+    """As add_one, but a row with a number of `limit` or more fails: it is taken for the index of as many zeros."""
+    initializers = [("one", np.ones(1, np.float32)), ("zeros", np.zeros(limit, np.float32))]
+    return model(
+        [
+            helper.make_node("Cast", ["x"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["zeros", "index"], ["nothing"]),
+            helper.make_node("Add", ["x", "one"], ["more"]),
+            helper.make_node("Add", ["more", "nothing"], ["y"]),
+        ],
+        [tensor("x", TensorProto.FLOAT, [BATCH, columns])],
+        [tensor("y", TensorProto.FLOAT, [BATCH, columns])],
+        [numpy_helper.from_array(value, name) for name, value in initializers],
+    ).SerializeToString()
+
+
 def identity(datatype: int = TensorProto.FLOAT, shape: Shape = (BATCH, 4)) -> bytes:
     """x -> y, the same bytes back: every datatype and any shape."""
     return model(

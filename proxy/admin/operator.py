@@ -1,12 +1,14 @@
 """What the admin API can ask of the server it belongs to, and how that answers: plain data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.config.address import Address
 from proxy.config.schema import Config
 from proxy.problem import Problem
+from proxy.promotion.promoter import Wanted
+from proxy.promotion.state import Promotion
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
 
@@ -24,9 +26,19 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True)
+class PromotionStatus:
+    """The last promotion of a model. why: what its last change was made for."""
+
+    model: str
+    promotion: Promotion
+    why: str
+
+
+@dataclass(frozen=True)
 class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
-    ready. figures: what workers count outside of shared memory.
+    ready. figures: what workers count outside of shared memory. weights: shares by model
+    and version; the newest version of a model that is not there has all.
     """
 
     state: str
@@ -39,6 +51,8 @@ class Status:
     workers: Sequence[WorkerStatus]
     report: Report | None
     figures: Snapshot
+    weights: Mapping[str, Mapping[str, int]]
+    promotions: Sequence[PromotionStatus] = ()
 
 
 @dataclass(frozen=True)
@@ -64,11 +78,15 @@ class NotNow(Exception):
 
 
 class Operator(Protocol):
-    """Called on the loop of the admin API. `reload` and `restart` raise NotNow, and nothing else by intention; a reload
-    goes on if its caller is cancelled, and a second restart at a time is not now."""
+    """Called on the loop of the admin API. All but `status` raise NotNow, `promote` and `rollback` ProblemsFound as well; a
+    reload goes on if its caller is cancelled, and a second restart at a time is not now."""
 
     def status(self) -> Status: ...
 
     async def reload(self) -> Outcome: ...
 
     async def restart(self, replaced: Callable[[Replaced], None]) -> Outcome: ...
+
+    async def promote(self, wanted: Wanted) -> PromotionStatus: ...
+
+    async def rollback(self, model: str) -> PromotionStatus: ...

@@ -3,16 +3,16 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
 import grpc
 
-from proxy.admin.operator import NotNow, Operator, Outcome, Replaced, Status
-from proxy.models.weights import weights_of
-from proxy.problem import Problem
+from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
+from proxy.problem import Problem, ProblemsFound
+from proxy.promotion.promoter import Wanted
 from proxy.server.protocol import Message, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
@@ -41,7 +41,12 @@ class Service:
 
     def handler(self) -> Any:
         """For grpc.aio.Server.add_generic_rpc_handlers."""
-        unary: dict[str, Unary] = {"Status": self._status, "Reload": self._reload}
+        unary: dict[str, Unary] = {
+            "Status": self._status,
+            "Reload": self._reload,
+            "Promote": self._promote,
+            "Rollback": self._rollback,
+        }
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(_answered(method), **_codec(name))
@@ -69,6 +74,21 @@ class Service:
             changed=outcome.changed,
             needs_restart=outcome.needs_restart,
         )
+
+    async def _promote(self, request: Any, context: Context) -> Message:
+        steps = tuple(request.steps) or None
+        wanted = Wanted(request.model, request.version, steps, request.auto, request.force)
+        return await self._promotion(self._operator.promote(wanted))
+
+    async def _rollback(self, request: Any, context: Context) -> Message:
+        return await self._promotion(self._operator.rollback(request.model))
+
+    async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
+        try:
+            status = await work
+        except ProblemsFound as found:
+            return message("PromotionResponse", problems=_problems(found.problems))
+        return message("PromotionResponse", promotion=_promotion_message(status))
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
@@ -158,7 +178,8 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
             )
             for each in status.workers
         ],
-        models=_models(status.report, weights_of(status.config)) if status.report else [],
+        models=_models(status.report, status.weights) if status.report else [],
+        promotions=[_promotion_message(each) for each in status.promotions],
         upstreams=[
             message(
                 "Upstream",
@@ -173,7 +194,22 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
     )
 
 
-def _models(report: Report, weights: dict[str, dict[str, int]]) -> list[Message]:
+def _promotion_message(status: PromotionStatus) -> Message:
+    promotion = status.promotion
+    return message(
+        "Promotion",
+        model=status.model,
+        version=promotion.version,
+        phase=promotion.phase,
+        percent=promotion.percent,
+        steps=promotion.steps,
+        auto=promotion.auto,
+        since=promotion.since,
+        why=status.why,
+    )
+
+
+def _models(report: Report, weights: Mapping[str, Mapping[str, int]]) -> list[Message]:
     """One per row. Versions of a model stand in ascending order there."""
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
     versions: dict[str, list[str]] = {}

@@ -57,10 +57,13 @@ class Client:
         self._address = address
         self._channel = channel
 
-    def call(self, method: str, timeout: float | None = None) -> Message:
-        """timeout: seconds, None to wait as long as it takes. Raises Unreachable, ProblemsFound."""
+    def call(self, method: str, timeout: float | None = None, **fields: Any) -> Message:
+        """timeout: seconds, None to wait as long as it takes. fields: of the request.
+
+        Raises Unreachable, ProblemsFound.
+        """
         try:
-            return self._method(self._channel.unary_unary, method)(timeout=timeout)
+            return self._method(self._channel.unary_unary, method, **fields)(timeout=timeout)
         except grpc.RpcError as error:
             raise self._failed(error) from error
 
@@ -71,7 +74,7 @@ class Client:
         except grpc.RpcError as error:
             raise self._failed(error) from error
 
-    def _method(self, kind: Callable[..., Any], method: str) -> Callable[..., Any]:
+    def _method(self, kind: Callable[..., Any], method: str, **fields: Any) -> Callable[..., Any]:
         described = pool().FindServiceByName(SERVICE).methods_by_name[method]
         request, response = (message_class(kind.full_name) for kind in (described.input_type, described.output_type))
         call = kind(
@@ -79,7 +82,7 @@ class Client:
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return lambda **options: call(request(), **options)
+        return lambda **options: call(request(**fields), **options)
 
     def _failed(self, error: grpc.RpcError) -> ProblemsFound:
         code, details = error.code(), error.details() or ""

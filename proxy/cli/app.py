@@ -17,6 +17,8 @@ COMMANDS = {
     "status": "show what a running server is, has and does",
     "reload": "let a running server serve what its configuration and repository hold now",
     "restart": "replace the workers of a running server, without a request that fails",
+    "promote": "give a version of a model its first share of the requests, or its next",
+    "rollback": "take a promotion back at once",
     "check": "validate everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
     "canary": "record what a model must answer before it is served",

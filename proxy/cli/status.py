@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from proxy.cli import admin
@@ -13,6 +14,7 @@ __all__ = ["add_arguments", "run"]
 WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
 UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
+PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "why")
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -48,6 +50,12 @@ def _show(client: admin.Client, *, json: bool) -> int:
         print_table("upstreams, over all workers", UPSTREAMS, [
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))
             for each in status.upstreams
+        ])  # fmt: skip
+    if status.promotions:
+        print_table("promotions", PROMOTIONS, [
+            (each.model, each.version, f"{each.phase}{', by itself' if each.auto else ''}", f"{each.percent} %",
+             ", ".join(map(str, each.steps)), f"{datetime.fromtimestamp(each.since, UTC):%Y-%m-%d %H:%M:%SZ}", each.why)
+            for each in status.promotions
         ])  # fmt: skip
     return admin.DONE
 

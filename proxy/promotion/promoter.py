@@ -27,6 +27,20 @@ RECENT = 6  # looks that the last seconds are
 GOOD = ("better", "equivalent")
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """steps: in per cent; None: as configured where `auto`, else all at once. auto: it goes on by itself.
+
+    force: the reason why it is to be done against the verdict; empty: it is not.
+    """
+
+    model: str
+    version: str
+    steps: tuple[int, ...] | None = None
+    auto: bool = False
+    force: str = ""
+
+
 class Serving(Protocol):
     """What serves: asked for what there is, and told which version gets what."""
 
@@ -72,6 +86,10 @@ class Promoter:
         """Goes on with what the file says. Raises ProblemsFound."""
         self.state = state.load(self._folder)
 
+    def why(self, model: str) -> str:
+        """What the last change of the model's promotion was made for; empty where nobody said."""
+        return next((event.why for event in reversed(self.state.events) if event.model == model), "")
+
     @property
     def shares(self) -> dict[str, dict[str, int]]:
         """Of the models whose shares the configuration has no say in."""
@@ -81,27 +99,23 @@ class Promoter:
             if promotion.configured == self._configured(model)
         }
 
-    async def promote(
-        self, model: str, version: str, steps: tuple[int, ...] | None = None, *, auto: bool = False, force: str = ""
-    ) -> Promotion:
+    async def promote(self, wanted: Wanted) -> Promotion:
         """Begins with the first step, or goes on to the next one of a promotion that is under way.
 
-        steps: in per cent; None: as configured, where `auto`, else all at once. force: the reason why it is to be done
-        against the verdict. Raises ProblemsFound, and then nothing has changed.
+        Raises ProblemsFound, and then nothing has changed.
         """
+        model, version = wanted.model, wanted.version
         async with self._changing:
             self._check(model, version)
             now = self._under_way(model)
-            if now is not None and now.version == version:
-                if now.step + 1 == len(now.steps):
-                    raise _refused(
-                        f"version {version} has all requests already", model, "Wait for its end, or roll back"
-                    )
-                return await self._go_on(model, now.model_copy(update={"auto": now.auto or auto}), force)
-            if now is not None:
+            if now is None:
+                return await self._begin(wanted)
+            if now.version != version:
                 how = f"modelward rollback {model}, then promote {version}"
                 raise _refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
-            return await self._begin(model, version, self._steps(model, steps, auto=auto), auto=auto, force=force)
+            if now.step + 1 == len(now.steps):
+                raise _has_all(model, version)
+            return await self._go_on(model, now.model_copy(update={"auto": now.auto or wanted.auto}), wanted.force)
 
     async def rollback(self, model: str, why: str = "asked") -> Promotion:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.
@@ -156,28 +170,25 @@ class Promoter:
         elif promotion.auto:
             await self._go_on(model, promotion, "")
 
-    async def _begin(self, model: str, version: str, steps: tuple[int, ...], *, auto: bool, force: str) -> Promotion:
-        self._check_verdict(model, version, force)
-        before = self._present(model)
-        if before.get(version) and len([v for v in before.values() if v]) == 1:
+    async def _begin(self, wanted: Wanted) -> Promotion:
+        model, version = wanted.model, wanted.version
+        steps, before = self._steps(wanted), self._present(model)
+        if [v for v, share in before.items() if share] == [version]:
             raise _has_all(model, version)
+        self._check_verdict(wanted)
+        configured, now = self._configured(model), self._clock()
         promotion = Promotion(
-            version=version,
-            before=before,
-            configured=self._configured(model),
-            steps=steps,
-            auto=auto,
-            since=self._clock(),
+            version=version, before=before, configured=configured, steps=steps, auto=wanted.auto, since=now
         )
         counted = self._serving.arms(model)
         self._watched[model] = Watched(counted, counted)
-        return await self._change(model, promotion, f"{promotion.percent} %", why=force, forced=bool(force))
+        return await self._change(model, promotion, f"{promotion.percent} %", wanted.force)
 
     async def _go_on(self, model: str, promotion: Promotion, force: str) -> Promotion:
         after = promotion.model_copy(update={"step": promotion.step + 1})
         counted = self._serving.arms(model)
         self._watched.setdefault(model, Watched(counted, counted)).stepped = counted
-        return await self._change(model, after, f"{after.percent} %", why=force, forced=bool(force))
+        return await self._change(model, after, f"{after.percent} %", force)
 
     async def _take_back(self, model: str, promotion: Promotion, why: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
@@ -185,19 +196,19 @@ class Promoter:
         self._watched.pop(model, None)
         self.state = self.state.with_promotion(model, after, self._event(model, after, "rolled back", why))
         log.warning("model %s version %s: rolled back", model, after.version)
-        await self._serving.share(self.shares)
-        state.save(self._folder, self.state)
+        try:
+            await self._serving.share(self.shares)
+        finally:
+            state.save(self._folder, self.state)
         return after
 
-    async def _change(
-        self, model: str, promotion: Promotion, what: str, why: str = "", *, forced: bool = False
-    ) -> Promotion:
+    async def _change(self, model: str, promotion: Promotion, what: str, force: str = "") -> Promotion:
         """Kept first: what a restart would not know of is not begun."""
         after = promotion.model_copy(update={"since": self._clock()})
-        kept = self.state.with_promotion(model, after, self._event(model, after, what, why, forced=forced))
+        kept = self.state.with_promotion(model, after, self._event(model, after, what, force, forced=bool(force)))
         state.save(self._folder, kept)
         self.state = kept
-        log.info("model %s version %s: %s", model, after.version, what)
+        log.info("model %s version %s: %s%s", model, after.version, what, f", forced: {force}" if force else "")
         await self._serving.share(self.shares)
         return after
 
@@ -228,10 +239,10 @@ class Promoter:
         return self._configured(model) or {primary(served, None): 1}
 
     def _from_next_older(self, model: str) -> Promotion:
-        served, present = self._serving.versions(model), self._present(model)
+        served = self._serving.versions(model)
         if not served:
             raise _refused("there is no such model", model, "Look at modelward status")
-        current = primary(served, present)
+        current = primary(served, self._present(model))
         if served.index(current) == 0:
             raise _refused(f"there is no older version than {current}", model, "Add one to the repository")
         older = served[served.index(current) - 1]
@@ -241,14 +252,14 @@ class Promoter:
     def _settings(self, model: str) -> PromotionSettings:
         return self._serving.config.settings(model).promotion
 
-    def _steps(self, model: str, asked: tuple[int, ...] | None, *, auto: bool) -> tuple[int, ...]:
-        if asked is None:
-            return self._settings(model).steps if auto else (100,)
+    def _steps(self, wanted: Wanted) -> tuple[int, ...]:
+        if wanted.steps is None:
+            return self._settings(wanted.model).steps if wanted.auto else (100,)
         try:
-            check_steps(asked)
+            check_steps(wanted.steps)
         except UnitError as error:
-            raise _refused(str(error), model, error.how) from error
-        return asked
+            raise _refused(str(error), wanted.model, error.how) from error
+        return wanted.steps
 
     def _check(self, model: str, version: str) -> None:
         served = self._serving.versions(model)
@@ -256,14 +267,13 @@ class Promoter:
             what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
             raise _refused(what, model, "Put it into the repository and look at modelward status")
 
-    def _check_verdict(self, model: str, version: str, force: str) -> None:
-        verdict = self._serving.verdict(model, version)
-        if verdict in GOOD or force:
+    def _check_verdict(self, wanted: Wanted) -> None:
+        verdict = self._serving.verdict(wanted.model, wanted.version)
+        if verdict in GOOD or wanted.force:
             return
-        how = (
-            f"Let it be a shadow (models.{model}.shadow) until it is equivalent or better, or use --force --reason TEXT"
-        )
-        raise _refused(f"the verdict on version {version} is {verdict or 'not there: it is no shadow'}", model, how)
+        model, found = wanted.model, verdict or "not there: it is no shadow"
+        how = f"Keep it as a shadow (models.{model}.shadow) until it is equivalent or better, or --force --reason TEXT"
+        raise _refused(f"the verdict on version {wanted.version} is {found}", model, how)
 
 
 def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[str]:

@@ -83,6 +83,11 @@ class State(Section):
         return State(promotions=left, events=(*self.events, event)[-MOST_EVENTS:])
 
 
+def folder_of(configured: Path | None) -> Path:
+    """Where the state is: as configured, or what the service manager gives, or a hidden folder of the working one."""
+    return configured or Path(os.environ.get("STATE_DIRECTORY") or ".modelward")
+
+
 def load(folder: Path) -> State:
     """What the folder's file says; nothing where there is none. Raises ProblemsFound."""
     file = folder / FILE

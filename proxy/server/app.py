@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,8 @@ from proxy.route.remote import Remotes
 from proxy.server import http, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
-from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, shared
+from proxy.server.channel import Shares
+from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
@@ -54,8 +55,6 @@ NOTICE_SECONDS = 0.25
 GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
 RELEASE_POLL_SECONDS = 0.1
-
-Shares = Mapping[str, Mapping[str, int]]  # model -> version -> its share
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class Application:
         def waiting(reason: str) -> None:
             self.readiness.set(False, reason)
 
-        first = shared(await compile_generation(self.config, None, progress, waiting), self._shares)
+        first = reshared(await compile_generation(self.config, None, progress, waiting), self._shares)
         if first.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, first.material)
         self._wheel = Wheel(loop)
@@ -166,7 +165,7 @@ class Application:
             except ProblemsFound as found:
                 self.reloads.refuse(found.problems)
                 raise
-            before, after = self._generation, shared(after, self._shares)
+            before, after = self._generation, reshared(after, self._shares)
             assert before is not None
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
@@ -179,7 +178,7 @@ class Application:
         """From the next message on these models' requests are shared among their versions like this, reloads or not."""
         assert self._generation is not None
         self._shares = shares
-        before, after = self._generation, shared(self._generation, shares)
+        before, after = self._generation, reshared(self._generation, shares)
         self._serve(after)
         self._retired += [model.served for model in before.models]
 

@@ -19,6 +19,8 @@ from proxy.telemetry.snapshot import Snapshot
 
 _LENGTH = struct.Struct("!I")
 
+Shares = Mapping[str, Mapping[str, int]]  # model -> version -> its share
+
 
 @dataclass(frozen=True)
 class Start:
@@ -26,7 +28,7 @@ class Start:
 
     config: Config
     log_level: str
-    shares: Mapping[str, Mapping[str, int]]
+    shares: Shares
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Reload:
 
 @dataclass(frozen=True)
 class Share:
-    """model -> version -> its share of the requests, whatever the configuration says. Answered with Shared."""
+    """How requests are shared, whatever the configuration says. Answered with Shared."""
 
-    shares: Mapping[str, Mapping[str, int]]
+    shares: Shares
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
 from proxy.problem import Problem, ProblemsFound
-from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Start
+from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Shares, Start
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters
@@ -55,6 +55,7 @@ class Crew:
         waiting: Callable[[str], None],
     ) -> None:
         self.config = config
+        self._shares: Shares = {}
         # twice as many slots as workers: a replacement starts before the one that it replaces has ended
         self.region = Region.shared(2 * config.workers)
         self._log_level = log_level
@@ -132,6 +133,18 @@ class Crew:
                 self.config = config
         return tuple(changed)
 
+    async def share(self, shares: Shares) -> None:
+        """These models' requests are shared among their versions like this, in workers to come too.
+
+        Returns when every worker that takes requests obeys; one that hangs is replaced.
+        """
+        self._shares = shares
+        for worker in self._workers:
+            worker.unshared += 1
+            worker.tell(Share(shares))
+        while any(worker.ready and worker.unshared for worker in self._workers):
+            await self._move()
+
     async def drain(self) -> None:
         """Every worker finishes what is under way; those that have not after KILL_SECONDS are killed."""
         self._ending = True
@@ -178,7 +191,7 @@ class Crew:
         self._workers.add(worker)
         if self._ending:
             worker.kill()
-        worker.tell(Start(self.config, self._log_level))
+        worker.tell(Start(self.config, self._log_level, self._shares))
         self._run(self._attend(place, worker))
         return worker
 
@@ -196,6 +209,9 @@ class Crew:
                 case Reloaded(report=report):
                     worker.reloaded = message
                     worker.report = report or worker.report
+                    self._note_move()
+                case Shared():
+                    worker.unshared -= 1
                     self._note_move()
                 case Failed(found):
                     problems = found

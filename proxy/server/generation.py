@@ -82,7 +82,7 @@ async def compile_generation(
     return Generation(config, tuple(models), remotes, directory, catalog, material, ring, tuple(notes))
 
 
-def shared(generation: Generation, shares: Mapping[str, Mapping[str, int]]) -> Generation:
+def reshared(generation: Generation, shares: Mapping[str, Mapping[str, int]]) -> Generation:
     """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
 
     A model of whose versions one with a share is not served has what the configuration says.

@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from proxy.admin.operator import NotNow, Outcome, Replaced, Status
+from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from proxy.config.address import Address
 from proxy.config.changes import followed
 from proxy.config.schema import Config, Listen
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
+from proxy.models.weights import weights_of
 from proxy.problem import ProblemsFound
+from proxy.promotion import state
+from proxy.promotion.promoter import Promoter, Wanted
+from proxy.promotion.state import Promotion
 from proxy.server import http
 from proxy.server.activation import Sockets
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.crew import Crew
 from proxy.server.notify import Notifier
+from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
 from proxy.server.report import Report
 from proxy.telemetry import pour
@@ -65,6 +70,9 @@ class Supervisor:
         self._http: web.ServerRunner | None = None
         self._admin: AdminServer | None = None
         self._crew: Crew | None = None
+        serving = CrewServing(lambda: self.config, lambda: self._crew)
+        self._promoter = Promoter(serving, state.folder_of(config.state))
+        self._promoting: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._generation = 1
         self._reloading = asyncio.Lock()
@@ -86,6 +94,7 @@ class Supervisor:
         progress: told what the first workers are busy with before they are ready.
         """
         self._progress = progress
+        self._promoter.resume()
         self._beating = asyncio.get_running_loop().create_task(self._notifier.beat())
         self._http = await self._start_http()
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
@@ -99,7 +108,9 @@ class Supervisor:
         if self.config.limits.shared is not None:
             self._shared = SharedLimits(self.config.limits.shared, self._crew.region)
             await self._shared.start()
+        await self._crew.share(self._promoter.shares)
         await self._crew.start()
+        self._promoting = asyncio.get_running_loop().create_task(self._promoter.watch())
         self._started = True
         self._notifier.ready(self._words())
 
@@ -158,10 +169,24 @@ class Supervisor:
         wanted = wanted.model_copy(update={"listen": self._with_ports(wanted.listen)})
         changed = await crew.reload(followed(self.config, wanted)[0])
         self.config, restart = followed(self.config, wanted)
+        await crew.share(self._promoter.shares)
         self._generation += 1
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
         return Outcome((), changed, tuple(restart))
+
+    async def promote(self, wanted: Wanted) -> PromotionStatus:
+        """Raises ProblemsFound, and then nothing has changed; NotNow."""
+        self._at_work()
+        return self._promoted(wanted.model, await self._promoter.promote(wanted))
+
+    async def rollback(self, model: str) -> PromotionStatus:
+        """Raises ProblemsFound, and then nothing has changed; NotNow."""
+        self._at_work()
+        return self._promoted(model, await self._promoter.rollback(model))
+
+    def _promoted(self, model: str, promotion: Promotion) -> PromotionStatus:
+        return PromotionStatus(model, promotion, self._promoter.why(model))
 
     def _with_ports(self, wanted: Listen) -> Listen:
         """With the addresses that were bound in place of those that were asked for the first time too."""
@@ -190,6 +215,8 @@ class Supervisor:
             limits_store=self._shared.words if self._shared is not None else "shared memory",
             report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
+            weights={**weights_of(self.config), **self._promoter.shares},
+            promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
         )
 
     async def drain(self) -> None:
@@ -214,8 +241,9 @@ class Supervisor:
             await http.stop(self._http)
         if self._bound is not None:
             self._bound.close()
-        if self._beating is not None:
-            self._beating.cancel()
+        for task in (self._beating, self._promoting):
+            if task is not None:
+                task.cancel()
 
     def snapshot(self) -> Snapshot:
         """All counters of all workers, whatever has become of them."""

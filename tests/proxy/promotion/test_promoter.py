@@ -12,7 +12,7 @@ from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.promotion import state
 from proxy.promotion.guard import Arm
-from proxy.promotion.promoter import Promoter
+from proxy.promotion.promoter import Promoter, Wanted
 from tests.proxy.promotion.test_guard import arm
 
 P = ParamSpec("P")
@@ -64,17 +64,17 @@ async def test_a_promotion_by_hand_goes_a_step_each_time_it_is_asked_for(tmp_pat
     promoter = served.promoter(tmp_path)
     seen = []
     for _ in range(3):
-        await promoter.promote("m", "3", (1, 50, 100))
+        await promoter.promote(Wanted("m", "3", (1, 50, 100)))
         seen.append(served.shared["m"])
     assert seen == [{"2": 9900, "3": 100}, {"2": 5000, "3": 5000}, {"3": 10_000}]
     with pytest.raises(ProblemsFound, match="has all requests already"):
-        await promoter.promote("m", "3")
+        await promoter.promote(Wanted("m", "3"))
 
 
 @on_a_loop
 async def test_without_steps_it_has_everything_at_once(tmp_path: Path) -> None:
     served = Served()
-    await served.promoter(tmp_path).promote("m", "3")
+    await served.promoter(tmp_path).promote(Wanted("m", "3"))
     assert served.shared == {"m": {"3": 10_000}}
 
 
@@ -87,10 +87,10 @@ async def test_without_a_good_verdict_it_takes_force_and_a_reason_that_is_kept(
     served.verdicts = {("m", "3"): verdict} if verdict else {}
     promoter = served.promoter(tmp_path)
     with pytest.raises(ProblemsFound, match=r"--force --reason"):
-        await promoter.promote("m", "3")
+        await promoter.promote(Wanted("m", "3"))
     assert served.shared == {}
     assert state.load(tmp_path).events == ()
-    await promoter.promote("m", "3", force="incident 7")
+    await promoter.promote(Wanted("m", "3", force="incident 7"))
     (event,) = state.load(tmp_path).events
     assert (event.forced, event.why) == (True, "incident 7")
 
@@ -112,7 +112,7 @@ async def test_what_cannot_be_promoted_is_refused_in_words(
     served = Served()
     served.verdicts["m", "2"] = "equivalent"
     with pytest.raises(ProblemsFound, match=words):
-        await served.promoter(tmp_path).promote(model, version, steps)
+        await served.promoter(tmp_path).promote(Wanted(model, version, steps))
     assert served.shared == {}
 
 
@@ -120,7 +120,7 @@ async def test_what_cannot_be_promoted_is_refused_in_words(
 async def test_by_itself_it_goes_on_after_time_and_enough_requests(tmp_path: Path) -> None:
     served = Served(promotion={"steps": [10, 100], "hold": "60s", "min_requests": 100})
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3", auto=True)
+    await promoter.promote(Wanted("m", "3", auto=True))
     served.now += 61
     await promoter.look()
     assert promoter.state.promotions["m"].percent == 10, "nobody has asked it anything"
@@ -140,7 +140,7 @@ async def test_by_itself_it_goes_on_after_time_and_enough_requests(tmp_path: Pat
 async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3", (10, 100))
+    await promoter.promote(Wanted("m", "3", (10, 100)))
     for _ in range(20):
         served.answer(v3=arm(100), v2=arm(900))
         await promoter.look()
@@ -157,7 +157,7 @@ async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Pa
 async def test_where_all_versions_fail_alike_nothing_is_taken_back(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3", (10, 100))
+    await promoter.promote(Wanted("m", "3", (10, 100)))
     for _ in range(20):
         served.answer(v3=arm(40, errors=40), v2=arm(360, errors=360))
         await promoter.look()
@@ -168,7 +168,7 @@ async def test_where_all_versions_fail_alike_nothing_is_taken_back(tmp_path: Pat
 async def test_a_version_that_has_everything_and_fails_is_taken_back_too(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3")
+    await promoter.promote(Wanted("m", "3"))
     for errors in (0, 0, 0, 40):
         served.answer(v3=arm(400, errors=errors * 10))
         await promoter.look()
@@ -179,7 +179,7 @@ async def test_a_version_that_has_everything_and_fails_is_taken_back_too(tmp_pat
 async def test_rolling_back_by_hand_gives_every_version_what_it_had(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3", (10, 100))
+    await promoter.promote(Wanted("m", "3", (10, 100)))
     await promoter.rollback("m")
     assert served.shared == {"m": {"2": 1}}
     with pytest.raises(ProblemsFound, match="rolled back already"):
@@ -199,10 +199,10 @@ async def test_without_a_promotion_rolling_back_leads_to_the_next_older_version(
 @on_a_loop
 async def test_what_was_promoted_is_so_after_a_restart(tmp_path: Path) -> None:
     served = Served()
-    await served.promoter(tmp_path).promote("m", "3", (10, 100))
+    await served.promoter(tmp_path).promote(Wanted("m", "3", (10, 100)))
     again = served.promoter(tmp_path)
     assert again.shares == {"m": {"2": 9000, "3": 1000}}
-    await again.promote("m", "3")
+    await again.promote(Wanted("m", "3"))
     assert served.shared == {"m": {"3": 10_000}}
 
 
@@ -210,11 +210,11 @@ async def test_what_was_promoted_is_so_after_a_restart(tmp_path: Path) -> None:
 async def test_a_configuration_that_says_something_new_is_obeyed(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote("m", "3", (10, 100))
+    await promoter.promote(Wanted("m", "3", (10, 100)))
     served.config = Served(versions={"2": 5, "3": 5}).config
     assert promoter.shares == {}
     await promoter.look()
-    await promoter.promote("m", "3")
+    await promoter.promote(Wanted("m", "3"))
     assert served.shared == {"m": {"3": 10_000}}
 
 
@@ -222,13 +222,13 @@ async def test_a_configuration_that_says_something_new_is_obeyed(tmp_path: Path)
 async def test_a_state_that_cannot_be_written_begins_nothing_and_still_takes_back(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path / "state")
-    await promoter.promote("m", "3", (10, 100))
+    await promoter.promote(Wanted("m", "3", (10, 100)))
     for file in (tmp_path / "state").iterdir():
         file.unlink()
     (tmp_path / "state").rmdir()
     (tmp_path / "state").write_text("in the way")
     with pytest.raises(ProblemsFound, match="cannot be written"):
-        await promoter.promote("m", "3")
+        await promoter.promote(Wanted("m", "3"))
     assert served.shared == {"m": {"2": 9000, "3": 1000}}
     with pytest.raises(ProblemsFound, match="cannot be written"):
         await promoter.rollback("m")

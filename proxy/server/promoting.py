@@ -1,0 +1,50 @@
+"""The server as promotions see it: versions and figures of all workers, whom the shares are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from native import figures
+from proxy.config.schema import Config
+from proxy.promotion.guard import Arm, arm_of
+from proxy.server.channel import Shares
+from proxy.server.crew import Crew
+from proxy.server.report import COLUMNS
+
+MODEL, VERSION = COLUMNS.index("model"), COLUMNS.index("version")
+
+
+class CrewServing:
+    """What a promoter is told of. crew: None before there is one."""
+
+    def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None]) -> None:
+        self._config = config
+        self._crew = crew
+
+    @property
+    def config(self) -> Config:
+        return self._config()
+
+    def versions(self, model: str) -> tuple[str, ...]:
+        crew = self._crew()
+        report = crew.report if crew is not None else None
+        return tuple(row[VERSION] for row in report.rows if row[MODEL] == model) if report is not None else ()
+
+    def arms(self, model: str) -> Mapping[str, Arm]:
+        crew = self._crew()
+        if crew is None:
+            return {}
+        counted, region = figures.models(crew.region), crew.region
+        return {
+            version: arm_of(counted[model, version], figures.latency(region, model, version))
+            for version in self.versions(model)
+            if (model, version) in counted
+        }
+
+    def verdict(self, model: str, version: str) -> str | None:
+        return None
+
+    async def share(self, shares: Shares) -> None:
+        crew = self._crew()
+        if crew is not None:
+            await crew.share(shares)

@@ -1,0 +1,129 @@
+"""Versions promoted and taken back by the real commands, while a real server answers."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from tests import models
+from tests.e2e.messages import Stub, request
+from tests.e2e.test_admin import modelward, told
+from tests.support import ServerProcess, serve_process, wait_until
+
+GOOD = request("add", {"x": np.full((1, 4), 3, np.float32)})
+BAD = request("add", {"x": np.full((1, 4), 300, np.float32)})  # version 2 fails on it
+REASON = ("--force", "--reason", "a test")
+ROLLBACK_SECONDS = 5.0
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> tuple[str | Path, ...]:
+    """Two workers of two versions; version 1 has everything."""
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one_below(100)}})
+    sets = ("workers=2", 'models.add.versions={"1": 1}', f"state={tmp_path / 'state'}")
+    return (root, *(word for each in sets for word in ("--set", each)))
+
+
+@pytest.fixture
+def server(arguments: tuple[str | Path, ...]) -> Iterator[ServerProcess]:
+    with serve_process(*arguments) as process:
+        yield process
+
+
+def answers(server: ServerProcess, count: int = 400) -> Counter[str]:
+    """Requests by the version that answered, over connections to both workers."""
+    with Stub(server.grpc) as one, Stub(server.grpc) as other:
+        return Counter(stub.infer(GOOD).model_version for _ in range(count // 2) for stub in (one, other))
+
+
+def promotion(server: ServerProcess) -> Any:
+    (each,) = told(server, "status")["promotions"]
+    return each
+
+
+def promote(server: ServerProcess, *arguments: str) -> None:
+    ended = modelward("promote", "add", "2", *arguments, "--admin", server.admin)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_promotion_goes_from_step_to_step_and_back_in_all_workers(server: ServerProcess) -> None:
+    assert answers(server).keys() == {"1"}
+    promote(server, "--steps", "25,100", *REASON)
+    assert 60 <= answers(server)["2"] <= 140
+    promote(server)
+    assert answers(server).keys() == {"2"}
+    back = modelward("rollback", "add", "--admin", server.admin)
+    assert back.returncode == 0
+    assert "rolled back, 0 % of the requests" in back.stdout
+    assert answers(server).keys() == {"1"}
+    shown = modelward("status", "--admin", server.admin)
+    assert "rolled back" in shown.stdout
+
+
+def test_what_is_refused_is_told_and_changes_nothing(server: ServerProcess) -> None:
+    for words, *arguments in (
+        ("the verdict on version 2 is not there", "promote", "add", "2"),
+        ("version 7 is not served; 1, 2 are", "promote", "add", "7", *REASON),
+        ("--force and --reason belong together", "promote", "add", "2", "--force"),
+        ("are no steps", "promote", "add", "2", "--steps", "50,10", *REASON),
+        ("there is no such model", "rollback", "other"),
+        ("there is no older version than 1", "rollback", "add"),
+    ):
+        refused = modelward(*arguments, "--admin", server.admin)
+        assert refused.returncode == 1, words
+        assert words in refused.stderr
+    assert told(server, "status")["promotions"] == []
+    assert answers(server, 50).keys() == {"1"}
+
+
+def test_what_was_promoted_is_so_after_a_restart_of_a_worker_and_of_the_server(
+    arguments: tuple[str | Path, ...],
+) -> None:
+    with serve_process(*arguments) as server:
+        promote(server, "--steps", "50,100", *REASON)
+        before = set(server.workers())
+        assert modelward("restart", "--admin", server.admin).returncode == 0
+        wait_until(lambda: not before & set(server.workers()), "other workers")
+        assert answers(server).keys() == {"1", "2"}
+        assert server.terminate() == 0
+    with serve_process(*arguments) as server:
+        found = promotion(server)
+        assert (found["version"], found["percent"], found["why"]) == ("2", 50, "a test")
+        assert answers(server).keys() == {"1", "2"}
+
+
+@pytest.mark.parametrize("fallback", [False, True], ids=["without a fallback", "with one"])
+def test_a_version_that_starts_to_fail_is_taken_back_within_seconds(
+    arguments: tuple[str | Path, ...], *, fallback: bool
+) -> None:
+    rungs = ("--set", "models.add.fallback=[{value: {y: [[0, 0, 0, 0]]}}]") if fallback else ()
+    with serve_process(*arguments, *rungs) as server:
+        promote(server, "--steps", "20,100", *REASON)
+        assert 30 <= answers(server)["2"] <= 130, "it is good so far"
+        asked = failed = replaced = 0
+        began = time.monotonic()
+        with Stub(server.grpc) as stub:
+            while promotion(server)["phase"] == "stepping":
+                assert time.monotonic() - began < ROLLBACK_SECONDS
+                for _ in range(100):
+                    asked += 1
+                    try:
+                        answer = stub.infer(BAD)
+                    except grpc.RpcError:
+                        failed += 1
+                    else:
+                        replaced += "modelward_fallback" in answer.parameters
+            assert {stub.infer(BAD).model_version for _ in range(50)} == {"1"}
+        assert (failed == 0) is fallback, "each of them was answered by the fallback"
+        assert (replaced > 0) is fallback
+        assert failed + replaced <= 0.35 * asked, "no more than the step's share saw it"
+        found = promotion(server)
+        assert found["phase"] == "rolled back"
+        assert "fallback" in found["why"] if fallback else "failed" in found["why"]
