@@ -78,8 +78,8 @@ class NotNow(Exception):
 
 
 class Operator(Protocol):
-    """Called on the loop of the admin API. All but `status` raise NotNow, `promote` and `rollback` ProblemsFound as well; a
-    reload goes on if its caller is cancelled, and a second restart at a time is not now."""
+    """Called on the loop of the admin API. All but `status` raise NotNow, the last two ProblemsFound as well; a reload
+    goes on if its caller is cancelled, and a second restart at a time is not now."""
 
     def status(self) -> Status: ...
 
