@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proxy.config.address import Address
-from proxy.config.schema import Config
 from proxy.problem import Problem
 from proxy.promotion.promoter import Wanted
 from proxy.promotion.state import Promotion
@@ -44,7 +43,6 @@ class Status:
     state: str
     uptime_seconds: float
     generation: int
-    config: Config
     grpc: Address
     http: Address
     limits_store: str

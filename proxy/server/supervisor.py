@@ -208,7 +208,6 @@ class Supervisor:
             state="ready" if self.readiness.ready else self.readiness.reason,
             uptime_seconds=time.monotonic() - self._began,
             generation=self._generation,
-            config=self.config,
             grpc=self.config.listen.grpc,
             http=self.config.listen.http,
             workers=crew.workers() if crew is not None else (),

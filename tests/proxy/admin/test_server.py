@@ -14,12 +14,13 @@ from typing import Any
 import grpc
 import pytest
 
-from proxy.admin.operator import NotNow, Outcome, Replaced, Status, WorkerStatus
+from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status, WorkerStatus
 from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from proxy.admin.service import SERVICE
 from proxy.config.address import Address
-from proxy.config.schema import Config
 from proxy.problem import Problem, ProblemsFound
+from proxy.promotion.promoter import Wanted
+from proxy.promotion.state import Promotion
 from proxy.server.protocol import message_class, pool
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
@@ -27,6 +28,9 @@ from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
 TIMEOUT = 20.0
 ANYWHERE = Address(host="127.0.0.1", port=0)
 BROKEN = Problem("this is no model", "models/broken", "it is empty", "Write one")
+PROMOTED = PromotionStatus(
+    "a", Promotion(version="2", before={"1": 1}, configured=None, steps=(25, 100), since=7.5), "a reason"
+)
 CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anomaly")
 
 
@@ -37,6 +41,7 @@ class Played:
         self.go = asyncio.Event()
         self.reloading = asyncio.Event()
         self.restarts = 0
+        self.wanted: Wanted | None = None
         self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
         self.error: Exception | None = None
         self.address = ""  # of the server that asks it
@@ -48,13 +53,14 @@ class Played:
             state="ready",
             uptime_seconds=1.5,
             generation=3,
-            config=Config.model_validate({"models": {"a": {"versions": {"1": 30, "2": 10}}}}),
             grpc=Address(host="127.0.0.1", port=1),
             http=Address(path="/run/http.sock"),
             limits_store="shared memory",
             workers=[WorkerStatus(0, 11, "ready", 1.0, 2, 3), WorkerStatus(3, 12, "draining", 9.0, 1, 0)],
             report=Report((("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS)), (), ()),
             figures=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
+            weights={"a": {"1": 30, "2": 10}},
+            promotions=[PROMOTED],
         )
 
     async def reload(self) -> Outcome:
@@ -71,6 +77,13 @@ class Played:
         self.restarts += 1
         return Outcome((BROKEN,))
 
+    async def promote(self, wanted: Wanted) -> PromotionStatus:
+        self.wanted = wanted
+        return PROMOTED
+
+    async def rollback(self, model: str) -> PromotionStatus:
+        raise ProblemsFound([BROKEN])
+
 
 def method(channel: grpc.aio.Channel, name: str) -> Any:
     described = pool().FindServiceByName(SERVICE).methods_by_name[name]
@@ -81,7 +94,7 @@ def method(channel: grpc.aio.Channel, name: str) -> Any:
         request_serializer=request.SerializeToString,
         response_deserializer=response.FromString,
     )
-    return lambda **options: call(request(), timeout=TIMEOUT, **options)
+    return lambda wait_for_ready=None, **fields: call(request(**fields), timeout=TIMEOUT, wait_for_ready=wait_for_ready)
 
 
 def talk(test: Callable[[Played, grpc.aio.Channel], Awaitable[None]], address: Address = ANYWHERE) -> None:
@@ -135,6 +148,20 @@ def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None
         (upstream,) = told.upstreams
         assert (upstream.address, upstream.connected, upstream.inflight) == ("up:1", 2, 4)
         assert dict(upstream.breakers) == {"open": 1}
+
+    talk(test)
+
+
+def test_a_promotion_is_asked_for_with_all_that_was_said_and_told_or_its_problems_are() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        asked = {"model": "a", "version": "2", "steps": [25, 100], "auto": True, "force": "a reason"}
+        answer = await method(channel, "Promote")(**asked)
+        assert operator.wanted == Wanted("a", "2", (25, 100), auto=True, force="a reason")
+        assert (answer.promotion.percent, answer.promotion.why, [*answer.problems]) == (25, "a reason", [])
+        (promotion,) = (await method(channel, "Status")()).promotions
+        assert promotion == answer.promotion
+        refused = await method(channel, "Rollback")(model="a")
+        assert [problem.how for problem in refused.problems] == [BROKEN.how]
 
     talk(test)
 
