@@ -20,6 +20,7 @@ from tests.support import EmbeddedServer, wait_until
 INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 2, 7, 8
 ONES = [1.0, 1.0, 1.0, 1.0]
 FALLBACK = {"models__add__fallback": "[{value: {y: [[0, 0, 0, 0]]}}]"}
+UNGATED = {"models__add__admission": "{concurrency: off}"}
 
 
 @contextlib.contextmanager
@@ -236,7 +237,7 @@ def test_requests_beyond_a_goaway_are_answered_by_another() -> None:
 
 
 def test_a_thousand_cancellations_leave_nothing_behind() -> None:
-    with behind(lambda r: None) as (server, upstream), Stub(server.grpc) as stub:
+    with behind(lambda r: None, **UNGATED) as (server, upstream), Stub(server.grpc) as stub:
         endpoint = server.application.upstreams[0]
         message = request("add", {"x": ROW})
         for _ in range(20):
