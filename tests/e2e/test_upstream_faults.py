@@ -237,8 +237,13 @@ def test_requests_beyond_a_goaway_are_answered_by_another() -> None:
 
 
 def test_a_thousand_cancellations_leave_nothing_behind() -> None:
-    with behind(lambda r: None, **UNGATED) as (server, upstream), Stub(server.grpc) as stub:
+    def answer_one(r: Request) -> None:
+        if r.number == 0:
+            r.answer()
+
+    with behind(answer_one, **UNGATED) as (server, upstream), Stub(server.grpc) as stub:
         endpoint = server.application.upstreams[0]
+        assert answer(infer(server.grpc)) == ONES, "so that it is known how large answers are"
         message = request("add", {"x": ROW})
         for _ in range(20):
             calls = [stub.future(message) for _ in range(50)]
