@@ -118,6 +118,7 @@ cdef struct Conn:
     Conn *next_dirty
     bint dirty                    # in wire.dirty: something may be written
     bint handshaken               # SETTINGS has come
+    bint leaving                  # when it comes, no more streams are taken
     bint closing                  # nothing more is read or written but what the transport holds
     bint paused                   # the transport holds more than the cap: nothing more is written or read
     bint queued                   # the transport may hold bytes: writing past it would reorder

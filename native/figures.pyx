@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from native.histogram cimport MW_CELLS, MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold
+from native.histogram cimport (
+    MW_CELLS, MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold)
 from native.model cimport *
 from native.region cimport Named, Region
 from native.verdict cimport CODES, REASONS, name_of

@@ -37,6 +37,7 @@ cdef class Connection:
     cdef str peer_name
     cdef public object handshake          # task of the TLS handshake under way; None for none
     cdef int make_way(self) except -1
+    cdef void take_no_more(self) noexcept
     cdef bytes peer_key                   # of the peer's budgets: its address, or its network where it has many
 
 cdef void flush_all(Wire *wire) noexcept

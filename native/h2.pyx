@@ -572,6 +572,9 @@ cdef class Connection:
             if self.transport is not None:
                 close_soon(c)
             return
+        if c.leaving and c.handshaken:
+            c.leaving = False
+            self.take_no_more()
         # with a batch to come in this tick, its answers and everything else leave in one write per connection
         if not wire.batch_pending:
             flush_all(wire)
@@ -624,7 +627,16 @@ cdef class Connection:
             mark(&self.conn)
 
     def drain(self):
-        """Takes no more streams; the connection closes when the open ones are done."""
+        """Takes no more streams; the connection closes when the open ones are done.
+
+        A client that has not said a word yet comes with its preface, and with the streams that it sends together with that.
+        """
+        if self.conn.handshaken:
+            self.take_no_more()
+        else:
+            self.conn.leaving = True
+
+    cdef void take_no_more(self) noexcept:
         if self.conn.session != NULL:
             nghttp2_session_terminate_session(self.conn.session, NGHTTP2_NO_ERROR) if self.conn.open_streams == 0 else \
                 nghttp2_submit_goaway(self.conn.session, 0, nghttp2_session_get_last_proc_stream_id(self.conn.session),

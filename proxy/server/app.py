@@ -51,7 +51,7 @@ BACKLOG = 4096
 DRAIN_SECONDS = 20.0
 DRAIN_POLL_SECONDS = 0.02
 # A client's way to know that it should go elsewhere, and what it has sent before, take their time.
-NOTICE_SECONDS = 0.25
+NOTICE_SECONDS = 0.5
 GOODBYE_SECONDS = 1.0
 EVENTS_SECONDS = 1.0
 RELEASE_POLL_SECONDS = 0.1

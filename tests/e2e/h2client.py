@@ -84,9 +84,18 @@ class H2Client:
     """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once.
 
     source: the address to come from. patient: goes on reading behind a GOAWAY without error, as h2 by itself does not.
+    silent: even the preface comes with the first call.
     """
 
-    def __init__(self, address: str, *, window: int | None = None, source: str = "", patient: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        window: int | None = None,
+        source: str = "",
+        patient: bool = False,
+        silent: bool = False,
+    ) -> None:
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
         config = h2.config.H2Configuration(
@@ -108,7 +117,8 @@ class H2Client:
         self.events: list[h2.events.Event] = []
         self.closed = False
         self.h2.initiate_connection()
-        self.flush()
+        if not silent:
+            self.flush()
 
     def __enter__(self) -> H2Client:
         return self

@@ -224,6 +224,18 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
             wait_until(lambda gauge=gauge: running.metric(gauge) == 0, f"{gauge} to be of nobody")  # type: ignore[misc]
 
 
+def test_clients_that_have_not_spoken_when_their_worker_leaves_are_still_answered(two: ServerProcess) -> None:
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(H2Client(two.grpc, patient=True, silent=True)) for _ in range(4)]
+        spoken = [stack.enter_context(H2Client(two.grpc, patient=True)) for _ in range(4)]
+        for client in spoken:
+            assert client.call(framed(ROW.SerializeToString())).code == 0
+        two.process.send_signal(signal.SIGTERM)
+        assert all(client.is_closed() for client in spoken), "those who had nothing under way"
+        assert [client.call(framed(ROW.SerializeToString())).code for client in silent] == [0] * 4
+        assert all(client.is_closed() for client in silent)
+
+
 def test_a_replacement_that_cannot_start_leaves_the_old_worker_in_its_place(tmp_path: Path) -> None:
     root = models.repository(tmp_path, {"add": models.add_one()})
     with serve_process(root) as running, Stub(running.grpc) as stub:
