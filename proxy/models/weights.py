@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from proxy.config.schema import Config
 
 Weights = dict[str, dict[str, int]]
+Shares = Mapping[str, Mapping[str, int]]  # model -> version -> its share
 
 
 def weights_of(config: Config) -> Weights:
@@ -12,9 +13,7 @@ def weights_of(config: Config) -> Weights:
     return {name: dict(settings.versions) for name, settings in config.models.items() if settings.versions is not None}
 
 
-def overridden(
-    config: Config, shares: Mapping[str, Mapping[str, int]], served: Mapping[str, Collection[str]]
-) -> Weights:
+def overridden(config: Config, shares: Shares, served: Mapping[str, Collection[str]]) -> Weights:
     """The configuration's, but where `shares` says otherwise and every version with a share there is served."""
     usable = {
         name: dict(weights)

@@ -25,6 +25,7 @@ from proxy.limit.overrides import Overrides
 from proxy.limit.shared import SharedLimits, fleet_key
 from proxy.models.catalog import Catalog
 from proxy.models.opening import OpenModel, Progress
+from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
@@ -32,7 +33,6 @@ from proxy.route.remote import Remotes
 from proxy.server import http, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
-from proxy.server.channel import Shares
 from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness

@@ -8,18 +8,17 @@ import contextlib
 import pickle
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
 from proxy.config.schema import Config
+from proxy.models.weights import Shares
 from proxy.problem import Problem
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
 
 _LENGTH = struct.Struct("!I")
-
-Shares = Mapping[str, Mapping[str, int]]  # model -> version -> its share
 
 
 @dataclass(frozen=True)

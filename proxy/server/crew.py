@@ -11,8 +11,9 @@ from native import figures
 from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
+from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
-from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Shares, Start
+from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Start
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from native.engine import Engine
@@ -19,7 +19,7 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
 from proxy.models.signature import TensorSpec
-from proxy.models.weights import Weights, overridden, weights_of
+from proxy.models.weights import Shares, Weights, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.remote import Remotes
@@ -82,7 +82,7 @@ async def compile_generation(
     return Generation(config, tuple(models), remotes, directory, catalog, material, ring, tuple(notes))
 
 
-def reshared(generation: Generation, shares: Mapping[str, Mapping[str, int]]) -> Generation:
+def reshared(generation: Generation, shares: Shares) -> Generation:
     """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
 
     A model of whose versions one with a share is not served has what the configuration says.

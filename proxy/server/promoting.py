@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from native import figures
 from proxy.config.schema import Config
+from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
-from proxy.server.channel import Shares
 from proxy.server.crew import Crew
 from proxy.server.report import COLUMNS
 
