@@ -36,7 +36,9 @@ class Store:
         where = ["--port", str(self._port)] if self._port else ["--port", "0", "--unixsocket", str(self._socket)]
         secret = ["--requirepass", self._password] if self._password else []
         command = [self._program, *where, *secret, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self._socket.parent)
+        # a sanitizer that is preloaded for our own code breaks its allocator
+        plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self._socket.parent, env=plain)
         wait_until(self._answers, f"{self._program} to answer")
 
     def _answers(self) -> bool:
