@@ -141,6 +141,8 @@ class Promoter:
             except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
                 for problem in found.problems:
                     log.error("%s", problem)
+            except Exception:
+                log.exception("a look at promotions failed")
 
     async def look(self) -> None:
         """Takes back what does worse, goes on with what has held. Raises ProblemsFound where that cannot be kept."""
@@ -271,9 +273,9 @@ class Promoter:
         verdict = self._serving.verdict(wanted.model, wanted.version)
         if verdict in GOOD or wanted.force:
             return
-        model, found = wanted.model, verdict or "not there: it is no shadow"
-        how = f"Keep it as a shadow (models.{model}.shadow) until it is equivalent or better, or --force --reason TEXT"
-        raise _refused(f"the verdict on version {wanted.version} is {found}", model, how)
+        found = verdict or "not there: it is no shadow"
+        how = "Say why it may be done without a good one: --force --reason TEXT"
+        raise _refused(f"the verdict on version {wanted.version} is {found}", wanted.model, how)
 
 
 def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[str]:
