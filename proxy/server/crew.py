@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from native import figures
+from native import figures, shadows
 from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
@@ -221,6 +221,7 @@ class Crew:
         code = await worker.ended()
         self._workers.discard(worker)
         figures.vacate(self.region, worker.slot)
+        shadows.vacate(self.region, worker.slot)
         self._taken.discard(worker.slot)
         self._gone = added(self._gone, counters(worker.figures))
         if worker.report is None and not worker.draining:

@@ -1,0 +1,31 @@
+# What the processes of one server have counted of their shadows, in their slots of the region.
+from libc.stdint cimport uint32_t, uint64_t
+
+from native.compare cimport mw_shadow_figures, mw_shadow_window
+from native.region cimport Region
+
+cdef enum Side:                   # of the anomaly flag
+    SIDE_NORMAL = 0
+    SIDE_ANOMALOUS
+    SIDES
+
+cdef enum:
+    IDENTITIES = 15               # with a slice of their own, per process; all others share one
+    IDENTITY_BYTES = 512          # of a name: no caller's is longer
+
+# One process's figures of one shadow: 154 KB, of which a shadow that few mirror touches little. This process alone writes
+# them; they outlive it, and whoever takes its slot goes on counting. Zeroed memory is a shadow without pairs.
+cdef struct ShadowBlock:
+    uint64_t served               # gauge: how many of this process count here; shadow_block adds one, they take it away
+    uint64_t warmed               # pairs that ended during the warm-up: in no other figure
+    mw_shadow_figures side[<int>SIDES]     # every pair is in one of these, by enum Side
+    uint32_t names                # slices taken; written after the name, so whoever reads it sees whole names
+    char name[<int>IDENTITIES][<int>IDENTITY_BYTES]   # padded with zeros
+    mw_shadow_figures of_identity[<int>IDENTITIES + 1]     # and in one of these; the last: of all others, and anonymous callers
+    mw_shadow_window window
+
+# This process's figures of a shadow (`name`: its own, of `model`'s version `primary`), zeroed when they are first asked for.
+# Another fingerprint is another shadow. They are the caller's until `served` is one less again. MemoryError without room.
+cdef ShadowBlock *shadow_block(Region region, bytes model, bytes primary, bytes name, bytes fingerprint) except NULL
+# A caller's slice, taken for him if one is free. No name (size 0): the last.
+cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *name, size_t size) noexcept
