@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
+from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.promoter import Wanted
 from proxy.server.protocol import Message, message_class, pool
@@ -212,15 +213,10 @@ def _promotion_message(status: PromotionStatus) -> Message:
 def _models(report: Report, weights: Mapping[str, Mapping[str, int]]) -> list[Message]:
     """One per row. Versions of a model stand in ascending order there."""
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
-    versions: dict[str, list[str]] = {}
-    for row in rows:
-        versions.setdefault(row["model"], []).append(row["version"])
     models = []
     for row in rows:
         name, number = row.pop("model"), row.pop("version")
-        served = versions[name]
-        shares = {v: weights[name].get(v, 0) for v in served} if name in weights else {served[-1]: 1}
-        share = shares.get(number, 0) / (sum(shares.values()) or 1)
+        share = fractions(report.versions[name], weights.get(name))[number]
         words = {column.replace(" ", "_"): text for column, text in row.items()}
         models.append(message("Model", name=name, version=number, share=share, **words))
     return models

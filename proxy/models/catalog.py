@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from proxy.models.suggest import did_you_mean
-from proxy.models.weights import primary
+from proxy.models.weights import fractions, primary
 from proxy.status import Code, RpcError, clip
 
 if TYPE_CHECKING:
@@ -114,6 +114,15 @@ class Catalog:
 
     def __len__(self) -> int:
         return sum(map(len, self._models.values()))
+
+    @property
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Of the requests that name no version, 0 to 1, by model and version, where versions are told apart."""
+        return {
+            name: fractions(list(versions), self._weights.get(name))
+            for name, versions in self._models.items()
+            if any(versions)
+        }
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -23,6 +23,13 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Collection[s
     return {**weights_of(config), **usable}
 
 
+def fractions(versions: Sequence[str], weights: Mapping[str, int] | None) -> dict[str, float]:
+    """Of the requests that name no version, what each gets: 0 to 1, 1 in all. versions: ascending."""
+    given = {v: weights.get(v, 0) for v in versions} if weights else {versions[-1]: 1}
+    total = sum(given.values()) or 1
+    return {version: given.get(version, 0) / total for version in versions}
+
+
 def primary(versions: Sequence[str], weights: Mapping[str, int] | None) -> str:
     """The one that stands for the model: of most weight, of several the newest. versions: ascending."""
     return max(versions, key=lambda v: (weights.get(v, 0), versions.index(v))) if weights else versions[-1]

@@ -53,6 +53,14 @@ class Arm:
         )
 
 
+@dataclass(frozen=True)
+class Breach:
+    """bound: its key in the configuration. words: what was found, with figures."""
+
+    bound: str
+    words: str
+
+
 NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
@@ -64,8 +72,8 @@ def arm_of(figures: Mapping[str, Any], latency: Sequence[int]) -> Arm:
     return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency))
 
 
-def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[str]:
-    """The bounds that the candidate is surely beyond, in words with figures; none where it cannot be told.
+def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
+    """The bounds that the candidate is surely beyond; none where it cannot be told.
 
     recent: both arms are of the last seconds, and looked at anew each time.
     """
@@ -73,31 +81,33 @@ def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent:
     return [*_rates(candidate, incumbent, bounds, level), *_latency(candidate, incumbent, bounds, level)]
 
 
-def _rates(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[str]:
-    for what, here, there, bound in (
-        ("failed", candidate.errors, incumbent.errors, bounds.errors),
-        ("were answered by the fallback", candidate.fallbacks, incumbent.fallbacks, bounds.fallbacks),
+def _rates(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[Breach]:
+    for bound, what, here, there, rise in (
+        ("errors", "failed", candidate.errors, incumbent.errors, bounds.errors),
+        ("fallbacks", "were answered by the fallback", candidate.fallbacks, incumbent.fallbacks, bounds.fallbacks),
     ):
         low = _share(here, candidate.requests, level).low
         high = _share(there, incumbent.requests, level).high
-        if low > high + bound:
+        if low > high + rise:
             share = there / incumbent.requests
-            yield (
+            yield Breach(
+                bound,
                 f"{here} of {candidate.requests} requests {what}, {share:.2%} of the others' "
-                f"(at most {bound:.2%} more are allowed)"
+                f"(at most {rise:.2%} more are allowed)",
             )
 
 
-def _latency(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[str]:
+def _latency(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[Breach]:
     usual = _surely_above(incumbent.latency, level)
     if usual is None:
         return
     edge = next((i for i, e in enumerate(EDGES) if e >= usual * bounds.latency), len(EDGES) - 1)
     count, slower = sum(candidate.latency), sum(candidate.latency[edge + 1 :])
     if _surely(slower, count, 1 - QUANTILE, level):
-        yield (
+        yield Breach(
+            "latency",
             f"{slower} of {count} requests took longer than {EDGES[edge] / SECOND:.4g} s, "
-            f"{bounds.latency:g} times the others' p99"
+            f"{bounds.latency:g} times the others' p99",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from proxy.config.units import SECOND, UnitError
 from proxy.models.weights import primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion import state
-from proxy.promotion.guard import NOTHING, Arm, breaches
+from proxy.promotion.guard import NOTHING, Arm, Breach, breaches
 from proxy.promotion.state import Event, Promotion, Shares, State
 
 log = logging.getLogger("modelward.promotion")
@@ -81,6 +81,8 @@ class Promoter:
         self._watched: dict[str, Watched] = {}
         self._changing = asyncio.Lock()
         self.state = State()
+        self.ended: Counter[tuple[str, str, str]] = Counter()
+        """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
     def resume(self) -> None:
         """Goes on with what the file says. Raises ProblemsFound."""
@@ -130,7 +132,7 @@ class Promoter:
                 raise _refused(
                     f"version {promotion.version} has been rolled back already", model, "Nothing is to be done"
                 )
-            return await self._take_back(model, promotion, why)
+            return await self._take_back(model, promotion, "asked", why)
 
     async def watch(self) -> None:
         """Looks after promotions that are under way, for ever."""
@@ -160,8 +162,9 @@ class Promoter:
         reasons = _judged(promotion.version, now, watched, settings)
         watched.recent.append(now)
         if reasons:
-            log.error("model %s version %s is taken back: %s", model, promotion.version, "; ".join(reasons))
-            await self._take_back(model, promotion, "; ".join(reasons))
+            words = "; ".join(breach.words for breach in reasons)
+            log.error("model %s version %s is taken back: %s", model, promotion.version, words)
+            await self._take_back(model, promotion, reasons[0].bound, words)
             return
         held = self._clock() - promotion.since >= settings.hold / SECOND
         answered = _of(now, promotion.version).since(_of(watched.stepped, promotion.version)).requests
@@ -169,6 +172,7 @@ class Promoter:
             return
         if promotion.step + 1 == len(promotion.steps):
             await self._change(model, promotion.model_copy(update={"phase": "done"}), "promoted")
+            self.ended[model, "done", ""] += 1
         elif promotion.auto:
             await self._go_on(model, promotion, "")
 
@@ -192,11 +196,12 @@ class Promoter:
         self._watched.setdefault(model, Watched(counted, counted)).stepped = counted
         return await self._change(model, after, f"{after.percent} %", force)
 
-    async def _take_back(self, model: str, promotion: Promotion, why: str) -> Promotion:
+    async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
         after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock()})
         self._watched.pop(model, None)
         self.state = self.state.with_promotion(model, after, self._event(model, after, "rolled back", why))
+        self.ended[model, "rolled_back", bound] += 1
         log.warning("model %s version %s: rolled back", model, after.version)
         try:
             await self._serving.share(self.shares)
@@ -278,7 +283,7 @@ class Promoter:
         raise _refused(f"the verdict on version {wanted.version} is {found}", wanted.model, how)
 
 
-def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[str]:
+def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
     """Why it is to be taken back: over the whole time, and over the last seconds.
 
     Against the others at the same time, so that what befalls all versions is no reason; where they have nothing to

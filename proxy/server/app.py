@@ -304,7 +304,7 @@ class Application:
 
     def snapshot(self) -> Snapshot:
         """All counters at this moment."""
-        return added(snapshot(self.region), self.cold())
+        return added(snapshot(self.region), replace(self.cold(), shares=self.catalog.shares))
 
     def cold(self) -> Snapshot:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""

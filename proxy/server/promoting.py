@@ -9,9 +9,6 @@ from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
 from proxy.server.crew import Crew
-from proxy.server.report import COLUMNS
-
-MODEL, VERSION = COLUMNS.index("model"), COLUMNS.index("version")
 
 
 class CrewServing:
@@ -28,7 +25,7 @@ class CrewServing:
     def versions(self, model: str) -> tuple[str, ...]:
         crew = self._crew()
         report = crew.report if crew is not None else None
-        return tuple(row[VERSION] for row in report.rows if row[MODEL] == model) if report is not None else ()
+        return tuple(report.versions.get(model, ())) if report is not None else ()
 
     def arms(self, model: str) -> Mapping[str, Arm]:
         crew = self._crew()

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
 
 
+ANY = "any"  # the version of a model whose requests pass undecoded
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models."""
@@ -19,6 +22,15 @@ class Report:
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Ascending, by model; [ANY] where nobody tells them."""
+        model, version = COLUMNS.index("model"), COLUMNS.index("version")
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            found.setdefault(row[model], []).append(row[version])
+        return found
 
     def with_guard(self, label: str, words: str) -> Report:
         return replace(self, guards=(*self.guards, (label, words)))
@@ -41,7 +53,7 @@ def describe(application: Application) -> Report:
         rows.append(
             (
                 model.served.name,
-                model.served.version or "any",
+                model.served.version or ANY,
                 "\n".join(where) or "ONNX Runtime",
                 f"upstream{over}, {model.source}" if model.upstreams else f"{model.engine.placement()}, {batching}",
                 profile,

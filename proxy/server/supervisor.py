@@ -20,7 +20,7 @@ from proxy.config.changes import followed
 from proxy.config.schema import Config, Listen
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
-from proxy.models.weights import weights_of
+from proxy.models.weights import Weights, fractions, overridden
 from proxy.problem import ProblemsFound
 from proxy.promotion import state
 from proxy.promotion.promoter import Promoter, Wanted
@@ -32,7 +32,7 @@ from proxy.server.crew import Crew
 from proxy.server.notify import Notifier
 from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
-from proxy.server.report import Report
+from proxy.server.report import ANY, Report
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
@@ -214,7 +214,7 @@ class Supervisor:
             limits_store=self._shared.words if self._shared is not None else "shared memory",
             report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
-            weights={**weights_of(self.config), **self._promoter.shares},
+            weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
         )
 
@@ -249,7 +249,16 @@ class Supervisor:
         if self._crew is None:
             return Snapshot()
         shared = self._shared.figures() if self._shared is not None else None
-        return added(pour.snapshot(self._crew.region), replace(self._crew.figures(), shared=shared))
+        shares = self._shares(self._crew.report) if self._crew.report is not None else {}
+        own = replace(self._crew.figures(), shared=shared, shares=shares, promotions=dict(self._promoter.ended))
+        return added(pour.snapshot(self._crew.region), own)
+
+    def _shares(self, report: Report) -> dict[str, dict[str, float]]:
+        weights = self._weights(report)
+        return {name: fractions(v, weights.get(name)) for name, v in report.versions.items() if v != [ANY]}
+
+    def _weights(self, report: Report) -> Weights:
+        return overridden(self.config, self._promoter.shares, report.versions)
 
     # ---- readiness: while any worker is ready
 

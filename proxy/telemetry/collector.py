@@ -68,6 +68,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _shared(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
+    yield from _promotions(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
     yield from _per_version(snapshot)
@@ -133,6 +134,19 @@ def _reloads(snapshot: Snapshot) -> Iterator[Family]:
     reloads.add(("refused",), figures.refused)
     in_order.add((), 1 - figures.failing)
     yield from (reloads, in_order)
+
+
+def _promotions(snapshot: Snapshot) -> Iterator[Family]:
+    """reason: of a promotion that was taken back the bound that was passed, or "asked"; else empty."""
+    share = "Of the requests that name no version, what this one gets: 0 to 1"
+    shares = Family("modelward_version_share", "gauge", share, ("model", "version"))
+    ended = Family("modelward_promotions", "counter", "Promotions that have ended", ("model", "outcome", "reason"))
+    for model, versions in snapshot.shares.items():
+        for version, part in versions.items():
+            shares.add((model, version), part)
+    for labels, count in snapshot.promotions.items():
+        ended.add(labels, count)
+    yield from (shares, ended)
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

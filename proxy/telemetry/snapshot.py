@@ -177,6 +177,10 @@ class Snapshot:
     shared: SharedSnapshot | None = None
     partings: PartingSnapshot = field(default_factory=PartingSnapshot)
     reloads: ReloadSnapshot | None = None
+    # of the requests that name no version, 0 to 1, by model and version
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
+    # that have ended, by model, outcome ("done", "rolled_back") and reason
+    promotions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured

@@ -57,11 +57,14 @@ def test_a_promotion_goes_from_step_to_step_and_back_in_all_workers(server: Serv
     assert answers(server).keys() == {"1"}
     promote(server, "--steps", "25,100", *REASON)
     assert 60 <= answers(server)["2"] <= 140
+    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [0.75, 0.25]
     promote(server)
     assert answers(server).keys() == {"2"}
     back = modelward("rollback", "add", "--admin", server.admin)
     assert back.returncode == 0
     assert "rolled back, 0 % of the requests" in back.stdout
+    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [1, 0]
+    assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="asked") == 1
     assert answers(server).keys() == {"1"}
     shown = modelward("status", "--admin", server.admin)
     assert "rolled back" in shown.stdout
@@ -127,3 +130,5 @@ def test_a_version_that_starts_to_fail_is_taken_back_within_seconds(
         found = promotion(server)
         assert found["phase"] == "rolled back"
         assert "fallback" in found["why"] if fallback else "failed" in found["why"]
+        reason = "fallbacks" if fallback else "errors"
+        assert server.metric("modelward_promotions_total", model="add", outcome="rolled_back", reason=reason) == 1

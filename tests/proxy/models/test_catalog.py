@@ -78,3 +78,10 @@ def test_a_version_that_becomes_warm_is_ready_in_the_same_catalog() -> None:
     catalog = Catalog([version("m", "1", ready=False)])
     catalog.lookup("m").ready = True
     assert catalog.not_ready() == []
+
+
+def test_a_versions_share_is_its_weights_part_and_the_newest_has_all_where_there_are_none() -> None:
+    catalog = Catalog(
+        [version("a", "1"), version("a", "2"), version("b", "1"), version("b", "2")], {"a": {"1": 3, "2": 1}}
+    )
+    assert catalog.shares == {"a": {"1": 0.75, "2": 0.25}, "b": {"1": 0.0, "2": 1.0}}

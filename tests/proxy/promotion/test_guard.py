@@ -40,7 +40,7 @@ def test_what_is_within_the_bounds_or_cannot_be_told_yet_is_left_alone(candidate
 )
 def test_what_is_surely_worse_is_told_in_words(candidate: Arm, words: str) -> None:
     (reason,) = breaches(candidate, USUAL, BOUNDS)
-    assert words in reason
+    assert words in reason.words
 
 
 def test_slower_within_the_bound_is_no_reason() -> None:

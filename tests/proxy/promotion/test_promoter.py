@@ -134,6 +134,7 @@ async def test_by_itself_it_goes_on_after_time_and_enough_requests(tmp_path: Pat
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "done"
     assert served.shared == {"m": {"3": 10_000}}
+    assert promoter.ended == {("m", "done", ""): 1}
 
 
 @on_a_loop
@@ -151,6 +152,7 @@ async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Pa
     assert promoter.state.promotions["m"].phase == "rolled back"
     assert served.shared == {"m": {"2": 1}}
     assert "requests failed" in state.load(tmp_path).events[-1].why
+    assert promoter.ended == {("m", "rolled_back", "errors"): 1}
 
 
 @on_a_loop
@@ -182,6 +184,7 @@ async def test_rolling_back_by_hand_gives_every_version_what_it_had(tmp_path: Pa
     await promoter.promote(Wanted("m", "3", (10, 100)))
     await promoter.rollback("m")
     assert served.shared == {"m": {"2": 1}}
+    assert promoter.ended == {("m", "rolled_back", "asked"): 1}
     with pytest.raises(ProblemsFound, match="rolled back already"):
         await promoter.rollback("m")
 

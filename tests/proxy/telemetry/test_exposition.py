@@ -53,6 +53,8 @@ SNAPSHOT = Snapshot(
     shared=SharedSnapshot(up=1, syncs={"ok": 22, "failed": 2}, seconds=SECONDS, cells=23, unbooked=24),
     tls=TlsSnapshot(not_after=1.9e9, reloads=3, failed_reloads=1, failed_handshakes=8),
     connections=12,
+    shares={"fraud": {"1": 0.75, "2": 0.25}},
+    promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
     partings=PartingSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     endpoints={
         "127.0.0.1:9001": EndpointSnapshot(
@@ -132,6 +134,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_connections_refused": {frozenset({"reason"})},
         "modelward_connections_closed": {frozenset({"reason"})},
         "modelward_tls_certificate_not_after_seconds": {frozenset()},
+        "modelward_version_share": {frozenset({"model", "version"})},
+        "modelward_promotions": {frozenset({"model", "outcome", "reason"})},
         "modelward_tls_reloads": {frozenset({"result"})},
         "modelward_tls_handshake_failures": {frozenset()},
         "nv_inference_request_success": per_version,
@@ -166,6 +170,9 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_shared_limits_cells", {}, 23),
         ("modelward_shared_limits_unbooked_total", {}, 24),
         ("modelward_inflight", {}, 11),
+        ("modelward_version_share", LABELS, 0.25),
+        ("modelward_promotions_total", {"model": "fraud", "outcome": "done", "reason": ""}, 15),
+        ("modelward_promotions_total", {"model": "fraud", "outcome": "rolled_back", "reason": "errors"}, 16),
         ("modelward_inflight_bytes", {}, 4096),
         ("modelward_connections", {}, 12),
         ("modelward_connections_refused_total", {"reason": "peer_rate"}, 13),
