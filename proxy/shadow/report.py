@@ -1,15 +1,11 @@
-"""What is known of a shadow, for people (tables, a histogram of scores) and for programs (JSON)."""
+"""What is known of a shadow, as JSON holds it: for programs, and for whoever shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from native.compare import SCORE_EDGES
 from proxy.shadow.drift import divergence, rank_correlation, stability_index
@@ -20,19 +16,25 @@ if TYPE_CHECKING:
     from native.compare import Sums
 
 QUANTILES = (0.5, 0.95, 0.99)
-ROWS, WIDTH = 16, 28  # of the histogram
-EIGHTHS = " ▏▎▍▌▋▊▉"
-STYLES = {
-    Verdict.BETTER: "bold green",
-    Verdict.EQUIVALENT: "green",
-    Verdict.WORSE: "bold red",
-    Verdict.UNDECIDED: "yellow",
-}
+ROWS = 16  # of the histogram
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a shadow's pairs: `normal` or `anomalous` requests, those of the `identity` called `name`, or those of
+    all `others`. disagreement: the mean over its pairs, None where there are none."""
+
+    kind: str
+    name: str
+    verdict: Verdict
+    pairs: int
+    disagreement: float | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """One shadow of one model: its judgement, the sums it is of, and the pairs of scores in its window."""
+    """One shadow of one model: its judgement, the sums it is of, the pairs of scores in its windows, and its slices,
+    each judged as if it were the whole. warmed: pairs of the warm-up, which are in no sum."""
 
     model: str
     primary: str
@@ -40,6 +42,8 @@ class Report:
     judgement: Judgement
     sums: Sums
     scores: Sequence[tuple[float, float]] = ()
+    slices: Sequence[Slice] = ()
+    warmed: int = 0
 
 
 def data(report: Report) -> dict[str, Any]:
@@ -52,6 +56,7 @@ def data(report: Report) -> dict[str, Any]:
         "verdict": str(judgement.verdict),
         "pairs": judgement.pairs,
         "more_pairs": judgement.more,
+        "warm_up_pairs": report.warmed,
         "bounds": [_finding(finding) for finding in judgement.findings],
         "labels": {"compared": sums["labels"], "differ": sums["labels_differ"]},
         "numbers": {
@@ -75,95 +80,31 @@ def data(report: Report) -> dict[str, Any]:
             "stability_index": stability_index(sums["score_primary"], sums["score_shadow"]),
             "divergence": divergence(sums["score_primary"], sums["score_shadow"]),
             "rank_correlation": rank_correlation(report.scores),
+            "histogram": _histogram(sums),
         },
         "latency_ms": {side: _latencies(sums[f"latency_{side}"]) for side in ("primary", "shadow")},  # type: ignore[literal-required]
         "dropped": sums["dropped"],
+        "slices": [_slice(each) for each in report.slices],
     }
 
 
-def render(report: Report) -> RenderableType:
-    """For a terminal: the verdict, a table of bounds, the rest of the figures, and both sides' scores side by side."""
-    judgement = report.judgement
-    head = Text.assemble(
-        f"{report.model}: shadow {report.shadow} of {report.primary} is ",
-        (str(judgement.verdict), STYLES[judgement.verdict]),
-        f" after {judgement.pairs:,} pairs{_wait(judgement)}",
-    )
-    return Group(head, _bounds(judgement), _figures(report), *_histogram(report.sums))
-
-
-def _wait(judgement: Judgement) -> str:
-    if judgement.verdict is not Verdict.UNDECIDED:
-        return ""
-    if judgement.more is None:
-        return "" if judgement.pairs == 0 else "; at these rates no number of pairs decides it"
-    return f"; about {judgement.more:,} more decide it if rates stay what they are"
-
-
-def _bounds(judgement: Judgement) -> Table:
-    table = Table("bound", "measured", "surely within", "may be", "verdict")
-    for finding in judgement.findings:
-        may_be = _number(finding.least)
-        if finding.most > finding.least:
-            may_be += f" to {_number(finding.most)}"  # the noise floor is known so well
-        table.add_row(
-            finding.name,
-            _number(finding.value),
-            f"{_number(finding.interval.low)} to {_number(finding.interval.high)}",
-            may_be,
-            Text(str(finding.verdict), STYLES[finding.verdict]),
-        )
-    return table
-
-
-def _figures(report: Report) -> Table:
-    facts = data(report)
-    numbers, scores, latency = facts["numbers"], facts["scores"], facts["latency_ms"]
-    table = Table("figure", "value")
-    rows = [
-        ("labels that differ", f"{facts['labels']['differ']:,} of {facts['labels']['compared']:,}"),
-        ("numbers beyond the tolerance", f"{numbers['beyond_tolerance']:,} of {numbers['compared']:,}"),
-        ("absolute difference", f"{_number(numbers['absolute_mean'])} mean, {_number(numbers['absolute_max'])} most"),
-        ("relative difference", f"{_number(numbers['relative_mean'])} mean, {_number(numbers['relative_max'])} most"),
-        ("NaN", _counts(numbers["nan"])),
-        ("outputs of another form", _counts(facts["outputs"])),
-        ("failed", _counts(facts["failures"])),
-        ("scores: stability index", _number(scores["stability_index"])),
-        ("scores: divergence in nats", _number(scores["divergence"])),
-        ("scores: rank correlation", _number(scores["rank_correlation"])),
-        *((f"latency of the {side}, ms", _counts(latency[side])) for side in ("primary", "shadow")),
-        ("not mirrored", _counts(facts["dropped"])),
-    ]
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _histogram(sums: Sums) -> Iterator[RenderableType]:
-    """Neighbouring cells put together until at most ROWS are left between the lowest and the highest score."""
+def _histogram(sums: Sums) -> list[dict[str, Any]]:
+    """Both sides' shares of scores. Neighbouring cells are put together until at most ROWS are left between the lowest
+    and the highest score. up_to: the upper edge, None where there is none."""
     sides = sums["score_primary"], sums["score_shadow"]
     used = [cell for cell, counts in enumerate(zip(*sides, strict=True)) if any(counts)]
     if not used:
-        return
+        return []
     step = -(-(used[-1] - used[0] + 1) // ROWS)
-    starts = range(used[0], used[-1] + 1, step)
     totals = [max(sum(side), 1) for side in sides]
-    shares = [
-        [sum(side[start : start + step]) / total for start in starts] for side, total in zip(sides, totals, strict=True)
-    ]
-    most = max(map(max, shares))
-    table = Table("score up to", "primary", "", "shadow", "")
-    edges = [*SCORE_EDGES, float("inf")]
-    for start, ours, theirs in zip(starts, *shares, strict=True):
-        edge = edges[min(start + step - 1, len(edges) - 1)]
-        bars = (f"{share:.1%}" for share in (ours, theirs))
-        table.add_row(_number(edge), next(bars), _bar(ours / most), next(bars), _bar(theirs / most))
-    yield table
-
-
-def _bar(part: float) -> str:
-    eighths = round(part * WIDTH * 8)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    rows = []
+    for start in range(used[0], used[-1] + 1, step):
+        ours, theirs = (sum(side[start : start + step]) / total for side, total in zip(sides, totals, strict=True))
+        last = start + step - 1
+        rows.append(
+            {"up_to": SCORE_EDGES[last] if last < len(SCORE_EDGES) else None, "primary": ours, "shadow": theirs}
+        )
+    return rows
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -174,6 +115,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "low": _finite(finding.interval.low),
         "high": _finite(finding.interval.high),
         "bound": {"least": finding.least, "most": finding.most},
+    }
+
+
+def _slice(each: Slice) -> dict[str, Any]:
+    return {
+        "kind": each.kind,
+        "name": each.name,
+        "verdict": str(each.verdict),
+        "pairs": each.pairs,
+        "disagreement": each.disagreement,
     }
 
 
@@ -189,13 +140,3 @@ def _mean(total: float, count: int) -> float | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _counts(counts: dict[str, Any]) -> str:
-    """The ones that are not zero."""
-    told = [f"{_number(value)} {name.replace('_', ' ')}" for name, value in counts.items() if value]
-    return ", ".join(told) or "none"

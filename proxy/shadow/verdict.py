@@ -84,6 +84,11 @@ def judge(sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool
     return Judgement(verdict, pairs(sums), findings, more)
 
 
+def verdict_of(sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool = False) -> Verdict:
+    """The verdict of `judge` alone: about 1 ms, where to foresee how many pairs are missing takes ten times as long."""
+    return _together(tuple(_Judged(bounds, floor, itself).findings(sums, 1.0)))
+
+
 def pairs(sums: Sums) -> int:
     """Pairs that have ended, by answers or by failures."""
     return sums["compared"] + sums["primary_failed"] + sums["shadow_failed"] + sums["both_failed"]

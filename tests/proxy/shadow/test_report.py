@@ -1,17 +1,18 @@
-"""Reports: JSON that names the verdict, and a terminal's tables that say the same."""
+"""Reports as JSON, which names the verdict and what it follows from."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
+import pytest
 
 from native import scan
 from native.compare import Figures
 from proxy.config.shadow import Bounds
-from proxy.shadow.report import Report, data, render
-from proxy.shadow.verdict import judge
+from proxy.shadow.report import Report, Slice, data
+from proxy.shadow.verdict import Verdict, judge
 
 
 def answer(scores: np.ndarray) -> bytes:
@@ -32,13 +33,6 @@ def report(pairs: int, shift: float = 0.0, failures: int = 0) -> Report:
     return Report("fraud", "1", "2", judge(sums, Bounds(latency=1.5)), sums, figures.scores())
 
 
-def shown(one: Report) -> str:
-    console = Console(width=120, file=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(render(one))
-    return capture.get()
-
-
 def test_a_shadow_that_is_worse_is_told_so_with_its_figures() -> None:
     facts = data(report(400, shift=0.2))
     assert facts["verdict"] == "worse"
@@ -53,27 +47,12 @@ def test_a_shadow_that_is_worse_is_told_so_with_its_figures() -> None:
 
 
 def test_a_shadow_of_which_nothing_is_known_is_undecided_everywhere() -> None:
-    nothing = report(0)
-    facts = data(nothing)
+    facts = data(report(0))
     assert (facts["verdict"], facts["more_pairs"], facts["pairs"]) == ("undecided", None, 0)
-    assert facts["scores"] == {"stability_index": None, "divergence": None, "rank_correlation": None}
+    assert facts["scores"] == {
+        "stability_index": None, "divergence": None, "rank_correlation": None, "histogram": [],
+    }  # fmt: skip
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
-    assert "undecided after 0 pairs" in shown(nothing)
-
-
-def test_an_undecided_shadow_is_told_how_many_pairs_are_missing() -> None:
-    early = report(50)
-    assert early.judgement.more
-    assert data(early)["more_pairs"] == early.judgement.more
-    assert f"about {early.judgement.more:,} more decide it" in shown(early)
-
-
-def test_a_terminal_shows_bounds_figures_and_both_sides_scores() -> None:
-    text = shown(report(100, shift=0.1, failures=3))
-    for part in ("shadow 2 of 1 is", "disagreement", "errors", "latency", "3 shadow", "score up to", "█"):
-        assert part in text
-    histogram = text[text.index("score up to") :].splitlines()
-    assert 3 <= len(histogram) <= 24
 
 
 def test_differences_without_end_are_no_numbers_in_json() -> None:
@@ -85,3 +64,24 @@ def test_differences_without_end_are_no_numbers_in_json() -> None:
     facts = data(Report("m", "1", "2", judge(sums, Bounds()), sums))
     assert facts["numbers"]["absolute_mean"] is None
     assert json.dumps(facts, allow_nan=False)
+
+
+def test_the_histogram_holds_all_scores_of_both_sides_in_a_few_rows() -> None:
+    rows = data(report(200, shift=0.1))["scores"]["histogram"]
+    assert 3 <= len(rows) <= 16
+    assert [row["up_to"] for row in rows] == sorted(row["up_to"] for row in rows)
+    for side in ("primary", "shadow"):
+        assert sum(row[side] for row in rows) == pytest.approx(1.0)
+    figures = Figures()
+    figures.record(*(scan.reply("m", outputs=[("y", "FP64", [1], np.array([1e300]).tobytes())]) for _ in range(2)))
+    (beyond,) = data(Report("m", "1", "2", judge(figures.sums(), Bounds()), figures.sums()))["scores"]["histogram"]
+    assert beyond == {"up_to": None, "primary": 1.0, "shadow": 1.0}
+
+
+def test_slices_and_pairs_of_the_warm_up_are_told() -> None:
+    part = Slice("identity", "team-a", Verdict.EQUIVALENT, 7, 0.25)
+    facts = data(replace(report(1), slices=(part,), warmed=100))
+    assert facts["warm_up_pairs"] == 100
+    assert facts["slices"] == [
+        {"kind": "identity", "name": "team-a", "verdict": "equivalent", "pairs": 7, "disagreement": 0.25}
+    ]

@@ -1,0 +1,62 @@
+"""What is known of a model's shadows at this moment: the figures of all workers, judged by the configured bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from proxy.config.shadow import Bounds, Shadow
+from proxy.shadow.report import Report, Slice
+from proxy.shadow.verdict import judge, pairs, verdict_of
+
+if TYPE_CHECKING:
+    from native.compare import Figures, Sums
+    from native.shadows import Slices
+
+Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
+
+
+def reports(counted: Mapping[Key, Slices], shadows: Sequence[Shadow]) -> list[Report]:
+    """One for each configured shadow that is counted, by the primary's version and then as configured.
+
+    counted: native.shadows.shadows of one model. Takes some ten milliseconds for each: for a thread.
+    """
+    return [
+        _report(key, counted, shadow.bounds)
+        for primary in sorted({primary for _, primary, _ in counted})
+        for shadow in shadows
+        for key in counted
+        if key[1:] == (primary, shadow.name)
+    ]
+
+
+def floor_of(key: Key) -> Key:
+    """Of the shadow of the primary's own version, which every other one is judged above."""
+    model, primary, _ = key
+    return model, primary, primary
+
+
+def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
+    """A side's noise is that of the same side, for a model may agree with itself on usual requests alone; that of
+    callers, of whom the floor may have few pairs, is the whole's."""
+    model, primary, name = key
+    itself = name == primary
+    own, floor = counted[key], None if itself else counted.get(floor_of(key))
+    noise = (
+        {side: getattr(floor, side).sums() for side in ("total", "normal", "anomalous")} if floor is not None else {}
+    )
+
+    def part(kind: str, figures: Figures, noise: Sums | None, name: str = "") -> Slice:
+        sums = figures.sums()
+        share = sums["disagreement"] / sums["compared"] if sums["compared"] else None
+        return Slice(kind, name, verdict_of(sums, bounds, floor=noise, itself=itself), pairs(sums), share)
+
+    sums, of_all = own.total.sums(), noise.get("total")
+    slices = [
+        part("normal", own.normal, noise.get("normal")),
+        part("anomalous", own.anomalous, noise.get("anomalous")),
+        *(part("identity", figures, of_all, name) for name, figures in own.identities.items()),
+        part("others", own.others, of_all),
+    ]
+    judgement = judge(sums, bounds, floor=of_all, itself=itself)
+    return Report(model, primary, name, judgement, sums, own.scores, tuple(slices), own.warmed)
