@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.config.address import Address
 from proxy.problem import Problem
@@ -76,8 +76,8 @@ class NotNow(Exception):
 
 
 class Operator(Protocol):
-    """Called on the loop of the admin API. All but `status` raise NotNow, the last two ProblemsFound as well; a reload
-    goes on if its caller is cancelled, and a second restart at a time is not now."""
+    """Called on the loop of the admin API. All but `status` raise NotNow, the last three ProblemsFound as well; a
+    reload goes on if its caller is cancelled, and a second restart at a time is not now."""
 
     def status(self) -> Status: ...
 
@@ -88,3 +88,6 @@ class Operator(Protocol):
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 
     async def rollback(self, model: str) -> PromotionStatus: ...
+
+    async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What proxy.shadow.report tells of each."""

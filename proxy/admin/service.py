@@ -1,6 +1,7 @@
 """The methods of modelward.admin.v1.Admin: an operator's answers as messages, errors from a closed list."""
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -47,6 +48,7 @@ class Service:
             "Reload": self._reload,
             "Promote": self._promote,
             "Rollback": self._rollback,
+            "Shadows": self._shadows,
         }
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
         handlers = {
@@ -90,6 +92,13 @@ class Service:
         except ProblemsFound as found:
             return message("PromotionResponse", problems=_problems(found.problems))
         return message("PromotionResponse", promotion=_promotion_message(status))
+
+    async def _shadows(self, request: Any, context: Context) -> Message:
+        try:
+            told = await self._operator.shadows(request.model)
+        except ProblemsFound as found:
+            return message("ShadowsResponse", problems=_problems(found.problems))
+        return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end

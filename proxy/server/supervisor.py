@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -33,6 +33,7 @@ from proxy.server.notify import Notifier
 from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
 from proxy.server.report import ANY, Report
+from proxy.server.shadowing import CrewShadows
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
@@ -70,6 +71,7 @@ class Supervisor:
         self._http: web.ServerRunner | None = None
         self._admin: AdminServer | None = None
         self._crew: Crew | None = None
+        self._shadows = CrewShadows(lambda: self.config, lambda: self._crew)
         serving = CrewServing(lambda: self.config, lambda: self._crew)
         self._promoter = Promoter(serving, state.folder_of(config.state))
         self._promoting: asyncio.Task[None] | None = None
@@ -184,6 +186,11 @@ class Supervisor:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._at_work()
         return self._promoted(model, await self._promoter.rollback(model))
+
+    async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """Raises ProblemsFound, NotNow."""
+        self._at_work()
+        return await self._shadows.told(model)
 
     def _promoted(self, model: str, promotion: Promotion) -> PromotionStatus:
         return PromotionStatus(model, promotion, self._promoter.why(model))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ class Played:
 
     async def rollback(self, model: str) -> PromotionStatus:
         raise ProblemsFound([BROKEN])
+
+    async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
+        if model != "a":
+            raise ProblemsFound([BROKEN])
+        return [{"shadow": "2", "verdict": "worse"}, {"shadow": "3", "verdict": "undecided"}]
 
 
 def method(channel: grpc.aio.Channel, name: str) -> Any:
@@ -162,6 +168,16 @@ def test_a_promotion_is_asked_for_with_all_that_was_said_and_told_or_its_problem
         assert promotion == answer.promotion
         refused = await method(channel, "Rollback")(model="a")
         assert [problem.how for problem in refused.problems] == [BROKEN.how]
+
+    talk(test)
+
+
+def test_shadows_are_told_as_documents_or_what_is_wrong() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        told = await method(channel, "Shadows")(model="a")
+        assert [json.loads(each)["verdict"] for each in told.reports] == ["worse", "undecided"]
+        refused = await method(channel, "Shadows")(model="b")
+        assert ([*refused.reports], [problem.what for problem in refused.problems]) == ([], [BROKEN.what])
 
     talk(test)
 

@@ -1,0 +1,50 @@
+"""`modelward shadow report`: what is known of a model's shadows, from a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.cli import admin
+from proxy.cli.admin import problems_of
+from proxy.cli.output import console, print_json, print_problems
+from proxy.cli.shadow_report import render
+from proxy.problem import Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    report = actions.add_parser("report", help="show verdicts and what they follow from", description=(
+        "Shows for each shadow whether it is better, equivalent or worse than the model, or how many pairs are missing."
+    ))  # fmt: skip
+    report.add_argument("model", metavar="MODEL")
+    report.add_argument("shadow", metavar="SHADOW", nargs="?", help="its version, or first upstream (default: all)")
+    admin.add_arguments(report)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0, 1 where the server has no such model or shadow, 2 where there is no server."""
+    return admin.run(arguments, lambda client: _report(client, arguments))
+
+
+def _report(client: admin.Client, arguments: argparse.Namespace) -> int:
+    answer: Any = client.call("Shadows", admin.ANSWER_SECONDS, model=arguments.model)
+    problems = problems_of(answer)
+    told: list[Mapping[str, Any]] = [json.loads(report) for report in answer.reports]
+    if arguments.shadow is not None:
+        told = [each for each in told if each["shadow"] == arguments.shadow]
+    if not told and not problems:
+        what = "no worker has counted anything of it yet" if arguments.shadow is None else "there is no such shadow"
+        where = " ".join(["model", arguments.model, *(["shadow", arguments.shadow] if arguments.shadow else [])])
+        problems = [Problem(what, where, how="Look at the server's log, and at modelward status")]
+    if arguments.json:
+        print_json({"problems": [problem.as_json() for problem in problems], "shadows": told})
+    elif problems:
+        print_problems(problems)
+    else:
+        out = console()
+        for each in told:
+            out.print(render(each))
+    return admin.REFUSED if problems else admin.DONE
