@@ -55,6 +55,7 @@ cdef class Engine:
     cdef uint32_t live            # slots whose exchange still waits for the result
     cdef int64_t run_rows
     cdef readonly bint running    # in the lane
+    cdef uint32_t side_runs       # SideRuns of it
     cdef bint pending             # in scheduler.pending
     cdef uint64_t run_bytes       # of its inputs
     cdef uint64_t answer_bytes    # of the last run_once

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+cimport cython
+
 import os
 from dataclasses import dataclass
 
@@ -174,6 +176,7 @@ cdef class Engine:
     def __dealloc__(self):
         if self.region is not None:
             self.counters.served -= 1
+            self.counters.failing -= self.gate.failing
         self.end()
         mw_waiting_free(&self.gate.waiting)
         free(self.slots)
@@ -200,7 +203,8 @@ cdef class Engine:
     @property
     def idle(self) -> bool:
         """Nothing waits, is queued or running."""
-        return not (self.running or self.pending or self.first != NULL or self.gate.ready or self.gate.waiting.count)
+        return not (self.running or self.side_runs or self.pending or self.first != NULL or self.gate.ready
+                    or self.gate.waiting.count)
 
     @property
     def inputs(self) -> list:
@@ -215,6 +219,23 @@ cdef class Engine:
         self.batchable = shared and self.has_batch_axis and max_rows > 1
         self.max_rows = max_rows if self.batchable else 1
 
+    # ---- out of service
+
+    @property
+    def failing(self) -> bool:
+        """Its canary does not pass: no request reaches it, the ladder answers in its place, or a refusal."""
+        return self.gate.failing
+
+    @failing.setter
+    def failing(self, bint failing):
+        self.counters.failing += <uint64_t>failing - <uint64_t>self.gate.failing    # wraps around to one less
+        self.gate.failing = failing
+
+    def count_canary(self, bint passed):
+        """A run of its canary."""
+        self.counters.canary_runs += 1
+        self.counters.canary_failures += not passed
+
     # ---- runs outside of any request
 
     def run_once(self, inputs: dict) -> dict:
@@ -223,43 +244,16 @@ cdef class Engine:
         BYTES inputs are arrays of bytes objects. Returns arrays by output name. Raises ValueError with ONNX Runtime's
         words where the run fails, RuntimeError while a request is being run.
         """
-        cdef mw_run_input *to
-        cdef uint32_t i
-        cdef bytes raw
-        held = []
         if self.running:
             raise RuntimeError(f"{self.name} is running a request")
-        self.run_bytes = 0
-        self.run_rows = 1
-        for i, (name, datatype, _) in enumerate(self.inputs):
-            array = np.asarray(inputs[name])
-            if array.ndim != self.input[i].rank:
-                raise ValueError(f"input '{name}' has {array.ndim} dimensions, not {self.input[i].rank}")
-            items = [bytes(v) for v in array.ravel().tolist()] if datatype == "BYTES" else []
-            raw = b"" if datatype == "BYTES" else np.ascontiguousarray(array).tobytes()
-            if datatype != "BYTES" and len(raw) != array.size * mw_dtype_size(self.input[i].dtype):
-                raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
-            held.append(items)
-            self.run_bytes += len(raw) + sum(4 + len(item) for item in items)
-            if mw_run_reserve(&self.run, i, len(raw), len(items)) < 0:
-                raise MemoryError
-            to = &self.run.in_[i]
-            memcpy(to.data, PyBytes_AS_STRING(raw), len(raw))
-            for k, item in enumerate(items):
-                to.element[k].data = <const uint8_t *>PyBytes_AS_STRING(item)
-                to.element[k].size = len(item)
-            for k, size in enumerate(array.shape):
-                to.shape[k] = size
-            if self.has_batch_axis:
-                self.run_rows = array.shape[0]
+        held = fill(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
         with nogil:
             mw_run_execute(&self.run)
+        del held
         try:
-            if self.run.failed:
-                raise ValueError(self.run.error.decode("utf-8", "replace"))
+            answer = answer_of(self, &self.run)
             self.answer_bytes = ENVELOPE + output_bytes(self)
-            return {name: output_array(&self.run.out[i], datatype)
-                    for i, (name, datatype, _) in enumerate(self.outputs)}
+            return answer
         finally:
             mw_run_release(&self.run)
 
@@ -309,6 +303,49 @@ cdef class Engine:
         return 0
 
 
+cdef list fill(Engine engine, mw_run *run, dict inputs, uint64_t *size, int64_t *rows):
+    """Numpy arrays into a run; what must live until it has ended. size: bytes of all of them."""
+    cdef mw_run_input *to
+    cdef const uint8_t[::1] raw
+    cdef size_t nbytes
+    cdef uint32_t i
+    held = []
+    size[0] = 0
+    rows[0] = 1
+    for i, (name, datatype, _) in enumerate(engine.inputs):
+        array = np.asarray(inputs[name])
+        if array.ndim != engine.input[i].rank:
+            raise ValueError(f"input '{name}' has {array.ndim} dimensions, not {engine.input[i].rank}")
+        items = [bytes(v) for v in array.ravel().tolist()] if datatype == "BYTES" else []
+        nbytes = 0 if datatype == "BYTES" else array.nbytes
+        if datatype != "BYTES" and nbytes != array.size * mw_dtype_size(engine.input[i].dtype):
+            raise ValueError(f"input '{name}' is {array.dtype}, not {datatype}")
+        held.append(items)
+        size[0] += nbytes + sum(4 + len(item) for item in items)
+        if mw_run_reserve(run, i, nbytes, len(items)) < 0:
+            raise MemoryError
+        to = &run.in_[i]
+        if nbytes:
+            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            with nogil:           # megabytes must not hold the loop
+                memcpy(to.data, &raw[0], nbytes)
+        for k, item in enumerate(items):
+            to.element[k].data = <const uint8_t *>PyBytes_AS_STRING(item)
+            to.element[k].size = len(item)
+        for k, length in enumerate(array.shape):
+            to.shape[k] = length
+        if engine.has_batch_axis:
+            rows[0] = array.shape[0]
+    return held
+
+
+cdef dict answer_of(Engine engine, mw_run *run):
+    """Arrays by output name. Raises ValueError with ONNX Runtime's words where the run has failed."""
+    if run.failed:
+        raise ValueError(run.error.decode("utf-8", "replace"))
+    return {name: output_array(&run.out[i], datatype) for i, (name, datatype, _) in enumerate(engine.outputs)}
+
+
 cdef uint64_t output_bytes(Engine engine) noexcept:
     """Of a run's outputs as an answer has them."""
     cdef mw_run_output *out
@@ -327,8 +364,54 @@ cdef object output_array(const mw_run_output *out, str datatype):
         for k in range(out.elements):
             items[k] = out.text[out.offset[k]:out.offset[k + 1]]
         return items.reshape(shape)
-    dtype = NUMPY[datatype]
-    return np.frombuffer(out.data[:out.size] if out.size else b"", dtype=dtype).reshape(shape)
+    array = np.empty(shape, NUMPY[datatype])
+    cdef uint8_t[::1] to
+    if out.size:
+        to = array.reshape(-1).view(np.uint8)
+        with nogil:
+            memcpy(&to[0], out.data, out.size)
+    return array
+
+
+@cython.no_gc_clear               # so that the engine is there when the run is freed
+cdef class SideRun:
+    """Runs of an engine beside its requests', in any one thread and at any time. Until it is freed, the engine is not idle.
+
+    Raises RuntimeError for an engine that is closed, or that upstreams run.
+    """
+
+    cdef Engine engine
+    cdef mw_run run               # owned
+
+    def __cinit__(self, Engine engine not None):
+        if engine.session == NULL:
+            raise RuntimeError(f"{engine.name} is not open here")
+        self.engine = engine
+        engine.side_runs += 1
+        if mw_run_init(&self.run, engine.session) < 0:
+            raise MemoryError
+
+    def __dealloc__(self):
+        mw_run_destroy(&self.run)
+        if self.engine is not None:
+            self.engine.side_runs -= 1
+
+    def run_once(self, inputs: dict) -> dict:
+        """As Engine.run_once."""
+        cdef uint64_t size
+        cdef int64_t rows
+        held = fill(self.engine, &self.run, inputs, &size, &rows)
+        with nogil:
+            mw_run_execute(&self.run)
+        del held
+        try:
+            return answer_of(self.engine, &self.run)
+        finally:
+            mw_run_release(&self.run)
+
+    def stop(self):
+        """From another thread: the run under way, and every later one, ends with a ValueError before its next operator."""
+        mw_run_terminate(&self.run, 1)
 
 
 # BF16 has no numpy type: its bits

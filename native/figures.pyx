@@ -177,7 +177,7 @@ def vacate(Region region not None, int slot) -> None:
             if name.startswith(PREFIX):
                 entry = region.find(name)
                 c = <Counters *>(<char *>region.slot_at(slot) + entry.offset)
-                c.pending = c.waiting = c.concurrency = c.served = 0
+                c.pending = c.waiting = c.concurrency = c.served = c.failing = 0
     finally:
         region.let_go()
 
@@ -192,6 +192,7 @@ cdef dict figures_of(const Counters *c):
         "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
         "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
         "predicted_ns": c.predicted_ns, "taken_ns": c.taken_ns,
+        "canary_runs": c.canary_runs, "canary_failures": c.canary_failures, "failing": c.failing,
         "pending": c.pending, "waiting": c.waiting, "concurrency": c.concurrency,
         "request": folded(&c.request),
         "score": folded(&c.score) if c.profiled else None,

@@ -56,7 +56,7 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
     int64_t compute_ns
 
-# What one process has counted, in its slot of the region; nobody else writes it. But for the last four fields it only
+# What one process has counted, in its slot of the region; nobody else writes it. But for the last five fields it only
 # ever grows, also when another process takes the slot over. All fields are 64 bits wide: native.figures adds them up.
 cdef struct Counters:
     uint64_t codes[<int>CODES]
@@ -78,6 +78,8 @@ cdef struct Counters:
     int64_t predicted_ns          # of backend time, where it was charged and its request ran
     int64_t taken_ns              # by the same requests
     uint64_t scored_part          # requests with more rows than are scored
+    uint64_t canary_runs
+    uint64_t canary_failures
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]
     mw_histogram score
@@ -88,9 +90,11 @@ cdef struct Counters:
     uint64_t waiting              # gauge: before the gate
     uint64_t concurrency          # gauge: places with the backend
     uint64_t served               # gauge: engines that count here
+    uint64_t failing              # gauge: of them, those whose canary does not pass
 
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
+    bint failing                  # its version's canary does not pass: nobody is let in
     bint made                     # what follows has been set up: later settings change it and keep what it has learned
     bint ready                    # in State.ready
     Gate *next_ready

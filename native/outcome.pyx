@@ -25,8 +25,8 @@ from native.state cimport State
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport (
     CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
-    REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY,
-    REASON_QUEUE_FULL, REASON_SHED,
+    REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
+    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
 
 cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
@@ -127,6 +127,9 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     elif reason == REASON_OUT_OF_MEMORY:
         v.retry_ns = RETRY_NS
         snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
+    elif reason == REASON_CANARY:
+        snprintf(v.text, VERDICT_TEXT, "this version of the model does not answer as it should and is out of service until it "
+                 "does; ask for another version")
     elif reason == REASON_NO_UPSTREAM:
         snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
     else:
@@ -175,6 +178,8 @@ cdef int admit(State server, Exchange *x, Model *m, int64_t now) noexcept:
 cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """Into the model's queue, or on its way to an upstream; REASON_NONE, or why not."""
     cdef int reason = REASON_NONE
+    if m.gate.failing:
+        return REASON_CANARY
     if m.gate.on:
         mw_concurrency_enter(&m.gate.concurrency)
         x.admitted = m
