@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.samples import Sample, SampleError, Samples, folder_of, names, read
+from proxy.shadow.samples import Sample, SampleError, Samples, folder_of, kept, names, read, writers_folder
 
 SAMPLE = Sample("fraud", "2", 1_700_000_000_000_000_000, 0.5, b"request\n", b"", b"shadow\0")
 
@@ -63,9 +63,10 @@ def test_another_writer_goes_on_where_the_last_one_died(tmp_path: Path) -> None:
 
 
 def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "s"
+    folder = tmp_path / "state" / "shadows" / "s"
     Samples(folder).add(SAMPLE)
-    assert folder.stat().st_mode & 0o777 == 0o700
+    for each in (folder, folder.parent, folder.parent.parent):
+        assert each.stat().st_mode & 0o777 == 0o700
     assert names(folder)[0].stat().st_mode & 0o777 == 0o600
 
 
@@ -80,3 +81,27 @@ def test_a_file_that_grew_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     (file,) = names(tmp_path)
     with pytest.raises(SampleError, match="larger than 10 bytes"):
         read(file, most_bytes=10)
+
+
+def test_samples_of_all_workers_are_found_the_newest_first(tmp_path: Path) -> None:
+    for worker, times in ((0, (10, 40)), (11, (20, 30))):
+        samples = Samples(writers_folder(tmp_path, "fraud", "2", worker))
+        for time in times:
+            samples.add(replace(SAMPLE, time_ns=time))
+    Samples(writers_folder(tmp_path, "fraud", "3", 0)).add(replace(SAMPLE, shadow_name="3", time_ns=15))
+    Samples(writers_folder(tmp_path, "other", "2", 0)).add(replace(SAMPLE, model="other"))
+    assert [(each.name, each.heading.time_ns) for each in kept(tmp_path, "fraud", "2")] == [
+        ("0-2", 40), ("11-2", 30), ("11-1", 20), ("0-1", 10),
+    ]  # fmt: skip
+    assert [each.heading.shadow_name for each in kept(tmp_path, "fraud")] == ["2", "2", "2", "3", "2"]
+    assert kept(tmp_path, "nobody") == kept(tmp_path / "nowhere", "fraud") == []
+
+
+def test_what_is_no_sample_is_not_found(tmp_path: Path) -> None:
+    folder = writers_folder(tmp_path, "fraud", "2", 0)
+    Samples(folder).add(SAMPLE)
+    for number, data in enumerate((b"", b"{}\n", b"x" * 10_000), 5):
+        (folder / f"{number:020d}.sample").write_bytes(data)
+    (found,) = kept(tmp_path, "fraud", "2")
+    assert read(found.file) == SAMPLE
+    assert found.heading.sizes == tuple(map(len, (SAMPLE.request, SAMPLE.primary, SAMPLE.shadow)))
