@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from native.exchange cimport Exchange
 from native.model cimport Model
-from native.score cimport mw_score
+from native.profile cimport mw_score
 
 cdef struct Event:
     Model *model                  # borrowed: lives as long as the server

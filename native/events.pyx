@@ -4,7 +4,7 @@ from libc.string cimport memcpy
 
 from native.exchange cimport Exchange
 from native.model cimport Model
-from native.score cimport mw_score, mw_score_explain
+from native.profile cimport mw_score, mw_score_explain
 
 
 cdef class Events:

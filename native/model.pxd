@@ -7,7 +7,7 @@ from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
 from native.limit cimport LIMIT_TEXT, mw_costs, mw_meter
 from native.parking cimport mw_answers
-from native.score cimport mw_profile
+from native.profile cimport mw_profile
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from native.verdict cimport CODES, REASONS
 

@@ -29,9 +29,9 @@ from native.outcome cimport (
     abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
     refuse_exchange, relayed, set_deadline, start, watch_deadline)
 from native.parking cimport promise
+from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
 from native.route cimport Directory, Entry
-from native.score cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State

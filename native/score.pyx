@@ -5,7 +5,8 @@ The data plane takes `&kernel.profile` and calls the kernel itself: no Python ob
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from native.tensor cimport MW_DTYPES, mw_dtype, mw_dtype_name
+from native.profile cimport *
+from native.tensor cimport MW_DTYPES, MW_MAX_TENSORS, mw_dtype, mw_dtype_name, mw_view
 
 import numpy as np
 

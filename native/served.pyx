@@ -7,9 +7,10 @@ from libc.string cimport memcpy, strdup
 from native.engine cimport Engine
 from native.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from native.model cimport *
+from native.profile cimport mw_score_row_size, mw_score_scratch_size
 from native.recall cimport Recall
 from native.region cimport Region
-from native.score cimport Kernel, mw_score_row_size, mw_score_scratch_size
+from native.score cimport Kernel
 
 cdef void drop_rungs(Model *m) noexcept:
     cdef uint32_t i

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-
 from proxy.problem import Problem, ProblemsFound
 
 # RFC 9113, section 9.2.2: of TLS 1.2 only suites with ephemeral keys and AEAD; those of TLS 1.3 all are.
@@ -69,6 +67,8 @@ def read(file: Path, key: str) -> bytes:
 
 def load_pair(context: ssl.SSLContext, section: str, certificate: Path, key: Path) -> Certificate:
     """Loads a certificate (PEM, with its chain) and its key into `context`. Raises ProblemsFound."""
+    from cryptography import x509  # noqa: PLC0415 - only where there is TLS
+
     name = f"{section}.certificate"
     try:
         first = x509.load_pem_x509_certificates(read(certificate, name))[0]

@@ -1,7 +1,6 @@
 """What is wrong, or probably not meant so, with the section `access`: for `check`, and for serve's log."""
 
 from proxy.access import keys
-from proxy.access.key_sets import authorities, load_file
 from proxy.access.rules import pattern
 from proxy.config.schema import Config
 from proxy.models.suggest import suggestion
@@ -19,6 +18,8 @@ def problems(config: Config) -> list[Problem]:
     if config.access.keys is not None:
         found += keys.examine(config.access.keys)[0]
     if config.access.jwt is not None:
+        from proxy.access.key_sets import authorities, load_file  # noqa: PLC0415 - brings PyJWT and aiohttp
+
         read = authorities if config.access.jwt.is_url else load_file
         try:
             read(config.access.jwt)

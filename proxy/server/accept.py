@@ -1,18 +1,22 @@
 """Accepts connections, each counted against its peer's limits before anything is spent on it, TLS above all."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import logging
 import socket
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from native.h2 import BufferedConnection, Listener
 from native.region import Region
-from proxy.access.gate import Gate
 from proxy.certificate import is_http2
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.snapshot import TlsSnapshot
+
+if TYPE_CHECKING:
+    from proxy.access.gate import Gate
 
 log = logging.getLogger("modelward.tls")
 

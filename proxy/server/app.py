@@ -1,13 +1,13 @@
 """One serving process: from configuration over open models to listeners, and down again without losing a request."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any
 
 from native.call import Call
 from native.deadline import Wheel
@@ -16,7 +16,6 @@ from native.pipeline import Server
 from native.pool import Endpoint
 from native.region import Region
 from native.served import Served
-from proxy.access.gate import Gate
 from proxy.config.changes import followed
 from proxy.config.proxies import UNIX, networks
 from proxy.config.schema import Config, Limits, Listen
@@ -30,7 +29,7 @@ from proxy.problem import ProblemsFound
 from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
 from proxy.route.remote import Remotes
-from proxy.server import http, methods
+from proxy.server import methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
@@ -39,11 +38,15 @@ from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.events import AnomalyLog
-from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
 from proxy.telemetry.pour import partings, snapshot
 from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from proxy.access.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -134,6 +137,8 @@ class Application:
                 await self._shared.start()
         self.server = Server(self._wheel, limiter, first.directory, self.region)
         if self.config.access is not None:
+            from proxy.access.gate import Gate  # noqa: PLC0415 - brings PyJWT and aiohttp: only where callers are told apart
+
             self.gate = Gate(self.config.access, self.server.listener)
             self.server.guard(self.gate.native)
         self._fleet = Fleet(self.server.listener)
@@ -292,6 +297,8 @@ class Application:
         if self._shared is not None:
             await self._shared.stop()
         if self._http is not None:
+            from proxy.server import http  # noqa: PLC0415
+
             await http.stop(self._http)
         if self._bound is not None:
             self._bound.close()
@@ -318,6 +325,9 @@ class Application:
         )
 
     async def _start_http(self) -> web.ServerRunner:
+        from proxy.server import http  # noqa: PLC0415 - brings aiohttp; a worker's supervisor answers in its place
+        from proxy.telemetry.exposition import Exposition  # noqa: PLC0415
+
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))
         try:
             runner = await http.start(self.config.listen.http, state)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
 
-from prometheus_client.utils import floatToGoString
-
 from proxy.models.catalog import Statistics
 
 # Stands for every model name that is not served, so that strangers cannot mint time series.
@@ -45,6 +43,8 @@ class Histogram:
 @lru_cache(maxsize=64)
 def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
     """The `le` label of each bucket, as both exposition formats write numbers; kept, since few bounds are in use."""
+    from prometheus_client.utils import floatToGoString  # noqa: PLC0415 - workers count, and write nothing
+
     return (*map(floatToGoString, bounds), "+Inf")
 
 
