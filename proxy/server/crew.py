@@ -84,6 +84,11 @@ class Crew:
         reports = [worker.report for worker in self._workers if worker.report is not None]
         return reports[0] if reports else None
 
+    @property
+    def shares(self) -> Shares:
+        """As the workers were last told."""
+        return self._shares
+
     def workers(self) -> list[WorkerStatus]:
         """All processes, those that drain too, in the order of their numbers."""
         now = time.monotonic()

@@ -9,14 +9,16 @@ from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
 from proxy.server.crew import Crew
+from proxy.server.shadowing import CrewShadows
 
 
 class CrewServing:
-    """What a promoter is told of. crew: None before there is one."""
+    """What a promoter is told of. crew: None before there is one. shadows: of its models."""
 
-    def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None]) -> None:
+    def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None], shadows: CrewShadows) -> None:
         self._config = config
         self._crew = crew
+        self._shadows = shadows
 
     @property
     def config(self) -> Config:
@@ -39,7 +41,7 @@ class CrewServing:
         }
 
     def verdict(self, model: str, version: str) -> str | None:
-        return None
+        return self._shadows.verdict(model, version)
 
     async def share(self, shares: Shares) -> None:
         crew = self._crew()

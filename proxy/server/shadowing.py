@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from native import shadows
 from proxy.config.schema import Config
-from proxy.config.shadow import Shadow
+from proxy.config.shadow import Bounds, Shadow
+from proxy.models.weights import overridden, primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.crew import Crew
-from proxy.server.report import COLUMNS
+from proxy.shadow.verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
+    from native.compare import Figures
     from native.shadows import Slices
-    from proxy.shadow.collect import Key
 
-MODEL = COLUMNS.index("model")
+Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
 
 
 class CrewShadows:
@@ -31,15 +32,37 @@ class CrewShadows:
         """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none."""
         crew, configured = self._crew(), self._configured(model)
         report = crew.report if crew is not None else None
-        if crew is None or report is None or model not in {row[MODEL] for row in report.rows}:
+        if crew is None or report is None or model not in report.versions:
             raise _none(model, "there is no such model", "Look at modelward status for those that there are")
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
         counted = shadows.shadows(crew.region, model)
         return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured)
 
+    def verdict(self, model: str, version: str) -> Verdict | None:
+        """On the shadow that this version is of the one with the largest share now; None where it is none."""
+        crew, bounds = self._crew(), self._bounds(model).get(version)
+        report = crew.report if crew is not None else None
+        if crew is None or report is None or bounds is None or model not in report.versions:
+            return None
+        weights = overridden(self._config(), crew.shares, report.versions)
+        key = model, primary(report.versions[model], weights.get(model)), version
+        counted = shadows.totals(crew.region)
+        return _judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
+
     def _configured(self, model: str) -> Sequence[Shadow]:
         return getattr(self._config().settings(model), "shadow", ())
+
+    def _bounds(self, model: str) -> dict[str, Bounds]:
+        return {shadow.name: shadow.bounds for shadow in self._configured(model)}
+
+
+def _judged(key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:
+    model, version, name = key
+    itself = name == version
+    floor = None if itself else counted.get((model, version, version))
+    noise = floor.sums() if floor is not None else None
+    return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself)
 
 
 def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow]) -> list[dict[str, Any]]:

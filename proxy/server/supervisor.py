@@ -71,8 +71,8 @@ class Supervisor:
         self._http: web.ServerRunner | None = None
         self._admin: AdminServer | None = None
         self._crew: Crew | None = None
-        self._shadows = CrewShadows(lambda: self.config, lambda: self._crew)
-        serving = CrewServing(lambda: self.config, lambda: self._crew)
+        self._shadowing = CrewShadows(lambda: self.config, lambda: self._crew)
+        serving = CrewServing(lambda: self.config, lambda: self._crew, self._shadowing)
         self._promoter = Promoter(serving, state.folder_of(config.state))
         self._promoting: asyncio.Task[None] | None = None
         self._began = time.monotonic()
@@ -190,7 +190,7 @@ class Supervisor:
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
         self._at_work()
-        return await self._shadows.told(model)
+        return await self._shadowing.told(model)
 
     def _promoted(self, model: str, promotion: Promotion) -> PromotionStatus:
         return PromotionStatus(model, promotion, self._promoter.why(model))

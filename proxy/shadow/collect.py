@@ -30,18 +30,12 @@ def reports(counted: Mapping[Key, Slices], shadows: Sequence[Shadow]) -> list[Re
     ]
 
 
-def floor_of(key: Key) -> Key:
-    """Of the shadow of the primary's own version, which every other one is judged above."""
-    model, primary, _ = key
-    return model, primary, primary
-
-
 def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
     """A side's noise is that of the same side, for a model may agree with itself on usual requests alone; that of
     callers, of whom the floor may have few pairs, is the whole's."""
     model, primary, name = key
     itself = name == primary
-    own, floor = counted[key], None if itself else counted.get(floor_of(key))
+    own, floor = counted[key], None if itself else counted.get((model, primary, primary))
     noise = (
         {side: getattr(floor, side).sums() for side in ("total", "normal", "anomalous")} if floor is not None else {}
     )

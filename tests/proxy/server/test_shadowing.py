@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from native.region import Region
 from native.shadows import Block
-from proxy.config.schema import Config
-from proxy.config.shadow import Shadow
+from proxy.config.schema import Config, ModelSettings
+from proxy.config.shadow import Bounds, Shadow
+from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.server.crew import Crew
 from proxy.server.report import COLUMNS, Report
@@ -28,6 +29,7 @@ class Workers:
     """One worker, which serves two versions of one model and one of another."""
 
     region: Region = field(default_factory=Region)
+    shares: Shares = field(default_factory=dict)
     report: Report | None = field(default_factory=lambda: Report((row("m", "1"), row("m", "2"), row("n", "1")), (), ()))
 
 
@@ -37,6 +39,8 @@ def shadows_of(workers: Workers | None, *configured: Shadow) -> CrewShadows:
         shadow: tuple[Shadow, ...]
 
     class Configured:
+        models: ClassVar[dict[str, ModelSettings]] = {}
+
         def settings(self, name: str) -> Any:
             return Settings(configured if name == "m" else ())
 
@@ -61,3 +65,35 @@ def test_before_there_are_workers_there_is_no_model() -> None:
     for workers in (None, Workers(report=None)):
         with pytest.raises(ProblemsFound, match="no such model"):
             asyncio.run(shadows_of(workers, Shadow(version="2")).told("m"))
+
+
+# ---- the verdict that a promotion asks for
+
+SHADOWS = Shadow(version="1", bounds=Bounds(errors=None)), Shadow(version="2", bounds=Bounds(errors=None))
+
+
+def test_a_version_is_judged_against_the_one_that_has_the_largest_share() -> None:
+    workers = Workers(shares={"m": {"1": 9, "2": 1}})
+    Block(workers.region, "m", "1", "2").add(labels(5000))
+    Block(workers.region, "m", "2", "1").add(labels(0, 5000))
+    judged = shadows_of(workers, *SHADOWS)
+    assert (judged.verdict("m", "2"), judged.verdict("m", "1")) == ("equivalent", "undecided")
+    workers.shares = {"m": {"1": 4, "2": 6}}
+    assert (judged.verdict("m", "2"), judged.verdict("m", "1")) == ("undecided", "worse")
+
+
+def test_its_noise_floor_counts() -> None:
+    workers = Workers(shares={"m": {"1": 1}})
+    Block(workers.region, "m", "1", "2").add(labels(900, 100))
+    assert shadows_of(workers, *SHADOWS).verdict("m", "2") == "worse"
+    Block(workers.region, "m", "1", "1").add(labels(900, 100))
+    assert shadows_of(workers, *SHADOWS).verdict("m", "2") == "undecided"
+
+
+def test_what_is_no_shadow_has_no_verdict_and_one_without_figures_is_undecided() -> None:
+    judged = shadows_of(Workers(), *SHADOWS)
+    assert judged.verdict("m", "3") is None
+    assert judged.verdict("n", "2") is None
+    assert judged.verdict("m", "1") == "undecided"
+    for workers in (None, Workers(report=None)):
+        assert shadows_of(workers, *SHADOWS).verdict("m", "2") is None
