@@ -1,4 +1,5 @@
 # What the processes of one server have counted, read from their region.
+from native.histogram cimport mw_histogram
 from native.model cimport Counters
 from native.region cimport Region
 
@@ -8,3 +9,5 @@ cdef Counters *counters_of(Region region, bytes model, bytes version) except NUL
 # Over all slots; own: this process's.
 cdef Counters summed(Region region, const Counters *own)
 cdef dict figures_of(const Counters *c)
+# (bounds in ns, cumulative counts with all of them last, sum in ns)
+cdef tuple folded(const mw_histogram *h)

@@ -6,6 +6,8 @@ A shadow is called (model, version of the primary, its own name).
 from native.compare import Figures
 from native.region import Region
 
+Folded = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Bounds in ns, cumulative counts with that of all last, sum in ns."""
 MOST_IDENTITIES: int
 """Callers that have a slice of their own."""
 
@@ -45,6 +47,9 @@ def shadows(region: Region, model: str | None = None) -> dict[tuple[str, str, st
 
 def totals(region: Region) -> dict[tuple[str, str, str], Figures]:
     """Slices.total of every shadow that any process serves."""
+
+def latencies(figures: Figures) -> tuple[Folded, Folded]:
+    """Of the primary's and the shadow's answers that were compared."""
 
 def vacate(region: Region, slot: int) -> None:
     """The process of this slot has gone: it serves no shadow any more. What it has counted stays."""

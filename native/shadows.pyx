@@ -4,6 +4,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from native.compare cimport (
     MW_SHADOW_WINDOW, Figures, mw_shadow_add, mw_shadow_figures, mw_shadow_window)
+from native.figures cimport folded
 from native.region cimport NAME_BYTES, Named, Region
 
 cdef extern from *:
@@ -187,6 +188,10 @@ def totals(Region region not None) -> dict:
     finally:
         region.let_go()
     return found
+
+
+def latencies(Figures figures not None) -> tuple:
+    return folded(&figures.figures.latency_primary), folded(&figures.figures.latency_shadow)
 
 
 def vacate(Region region not None, int slot) -> None:

@@ -13,10 +13,14 @@ from proxy.models.weights import overridden, primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.crew import Crew
 from proxy.shadow.verdict import Verdict, verdict_of
+from proxy.telemetry.snapshot import ShadowSnapshot
 
 if TYPE_CHECKING:
     from native.compare import Figures
     from native.shadows import Slices
+
+# at every scrape, at 1 to 2 ms each: the loop also answers probes
+JUDGED_AT_ONCE = 4
 
 Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
 
@@ -27,6 +31,18 @@ class CrewShadows:
     def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None]) -> None:
         self._config = config
         self._crew = crew
+        self._verdicts: dict[Key, Verdict] = {}  # of those that are counted; who was judged last comes last
+
+    def snapshots(self) -> dict[Key, ShadowSnapshot]:
+        """The verdicts on all shadows, of which at most JUDGED_AT_ONCE are judged again: those judged longest ago."""
+        crew = self._crew()
+        counted = shadows.totals(crew.region) if crew is not None else {}
+        bounds = {key: bounds for key in counted if (bounds := self._bounds(key[0]).get(key[2])) is not None}
+        before = {key: verdict for key, verdict in self._verdicts.items() if key in bounds}
+        waiting = [*(key for key in bounds if key not in before), *before]
+        again = {key: _judged(key, counted, bounds[key]) for key in waiting[:JUDGED_AT_ONCE]}
+        self._verdicts = {**{key: verdict for key, verdict in before.items() if key not in again}, **again}
+        return {key: ShadowSnapshot(verdict=_flags(verdict)) for key, verdict in self._verdicts.items()}
 
     async def told(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none."""
@@ -55,6 +71,10 @@ class CrewShadows:
 
     def _bounds(self, model: str) -> dict[str, Bounds]:
         return {shadow.name: shadow.bounds for shadow in self._configured(model)}
+
+
+def _flags(verdict: Verdict) -> dict[str, int]:
+    return {str(each): int(each is verdict) for each in Verdict}
 
 
 def _judged(key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:

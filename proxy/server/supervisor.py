@@ -257,7 +257,13 @@ class Supervisor:
             return Snapshot()
         shared = self._shared.figures() if self._shared is not None else None
         shares = self._shares(self._crew.report) if self._crew.report is not None else {}
-        own = replace(self._crew.figures(), shared=shared, shares=shares, promotions=dict(self._promoter.ended))
+        own = replace(
+            self._crew.figures(),
+            shared=shared,
+            shares=shares,
+            promotions=dict(self._promoter.ended),
+            shadows=self._shadowing.snapshots(),
+        )
         return added(pour.snapshot(self._crew.region), own)
 
     def _shares(self, report: Report) -> dict[str, dict[str, float]]:

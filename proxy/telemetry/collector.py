@@ -73,6 +73,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _access(snapshot)
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
+    yield from _shadows(snapshot)
     yield from _upstreams(snapshot)
     yield from _triton(snapshot)
 
@@ -239,6 +240,39 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
     yield from (refusals, stages, scores, anomalies, fallbacks, rows, late, predicted, taken, undecoded)
+
+
+def _shadows(snapshot: Snapshot) -> Iterator[Family]:
+    """version: of the primary. Nothing where no shadow is served."""
+    if not snapshot.shadows:
+        return
+    labels = ("model", "version", "shadow")
+    pairs = Family(
+        "modelward_shadow_pairs", "counter", "Requests that both were sent, by outcome", (*labels, "outcome")
+    )
+    disagreement = Family(
+        "modelward_shadow_disagreement", "counter", "How far compared pairs disagree, 0 to 1 each, summed", labels
+    )
+    disagreeing = Family("modelward_shadow_disagreeing_pairs", "counter", "Pairs that do not wholly agree", labels)
+    mismatches = Family(
+        "modelward_shadow_mismatches", "counter", "Outputs and numbers that cannot be compared", (*labels, "kind")
+    )
+    dropped = Family("modelward_shadow_dropped", "counter", "Requests that were not mirrored", (*labels, "reason"))
+    seconds = Family("modelward_shadow_answer_seconds", "histogram", "Time to answers of both sides", (*labels, "side"))
+    verdict = Family("modelward_shadow_verdict", "gauge", "1 for what the shadow surely is", (*labels, "verdict"))
+    for key, shadow in snapshot.shadows.items():
+        for family, by in (
+            (pairs, shadow.pairs),
+            (mismatches, shadow.mismatches),
+            (dropped, shadow.dropped),
+            (seconds, shadow.seconds),
+            (verdict, shadow.verdict),
+        ):
+            for label, figure in by.items():
+                family.add((*key, label), figure)
+        disagreement.add(key, shadow.disagreement)
+        disagreeing.add(key, shadow.disagreeing)
+    yield from (pairs, disagreement, disagreeing, mismatches, dropped, seconds, verdict)
 
 
 def _upstreams(snapshot: Snapshot) -> Iterator[Family]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from native import figures
+from native import figures, shadows
 from native.breaker import STATES
+from native.compare import Figures as Shadowed
 from native.conduct import CLOSED, REFUSED
 from native.histogram import BOUNDS
 from native.limit import Limiter
@@ -21,6 +22,7 @@ from proxy.telemetry.snapshot import (
     LimitsSnapshot,
     ModelSnapshot,
     PartingSnapshot,
+    ShadowSnapshot,
     Snapshot,
     VersionSnapshot,
 )
@@ -31,6 +33,13 @@ if TYPE_CHECKING:  # the supervisor has neither
     from native.pool import Endpoint
 
 NS = 1e9
+# of native.compare.Sums
+ENDINGS = ("compared", "primary_failed", "shadow_failed", "both_failed")
+MISMATCHES = (
+    "missing", "extra", "datatype", "shape", "unreadable", "unreadable_answers",
+    "nan_primary", "nan_shadow", "nan_both",
+)  # fmt: skip
+SIDES = ("primary", "shadow")
 SCORE_UNIT = 1e6  # native/csrc/histogram.h, MW_SCORE_UNIT
 
 Totals = dict[str, Any]
@@ -107,7 +116,26 @@ def snapshot(region: Region) -> Snapshot:
     inflight, held, connections = region.gauges()
     limiter = Limiter(region=region)
     limits = LimitsSnapshot(limiter.owing(time.monotonic_ns()), limiter.capacity)
-    return Snapshot(models=poured, inflight=inflight, inflight_bytes=held, connections=connections, limits=limits)
+    return Snapshot(
+        models=poured,
+        inflight=inflight,
+        inflight_bytes=held,
+        connections=connections,
+        limits=limits,
+        shadows={key: _shadow(total) for key, total in shadows.totals(region).items()},
+    )
+
+
+def _shadow(total: Shadowed) -> ShadowSnapshot:
+    sums: Totals = {**total.sums()}
+    return ShadowSnapshot(
+        pairs={ending: sums[ending] for ending in ENDINGS},
+        disagreement=sums["disagreement"],
+        disagreeing=sums["disagreeing"],
+        mismatches={kind: sums[kind] for kind in MISMATCHES},
+        dropped=sums["dropped"],
+        seconds={side: _seconds(folded) for side, folded in zip(SIDES, shadows.latencies(total), strict=True)},
+    )
 
 
 def partings(listener: Listener) -> PartingSnapshot:

@@ -93,6 +93,19 @@ class EndpointSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowSnapshot:
+    """One shadow of one version of a model. Keys are those of native.compare.Sums."""
+
+    pairs: Mapping[str, int] = field(default_factory=dict)  # by how they ended
+    disagreement: float = 0  # sum over compared pairs, 0 to 1 each
+    disagreeing: int = 0  # pairs
+    mismatches: Mapping[str, int] = field(default_factory=dict)  # by kind
+    dropped: Mapping[str, int] = field(default_factory=dict)  # by reason
+    seconds: Mapping[str, Histogram] = field(default_factory=dict)  # by side
+    verdict: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # 1 for the one that it is
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSnapshot:
     """Of the listener."""
 
@@ -184,3 +197,4 @@ class Snapshot:
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
+    shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

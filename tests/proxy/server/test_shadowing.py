@@ -16,7 +16,7 @@ from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.server.crew import Crew
 from proxy.server.report import COLUMNS, Report
-from proxy.server.shadowing import CrewShadows
+from proxy.server.shadowing import JUDGED_AT_ONCE, CrewShadows
 from tests.proxy.shadow.test_collect import labels
 
 
@@ -97,3 +97,30 @@ def test_what_is_no_shadow_has_no_verdict_and_one_without_figures_is_undecided()
     assert judged.verdict("m", "1") == "undecided"
     for workers in (None, Workers(report=None)):
         assert shadows_of(workers, *SHADOWS).verdict("m", "2") is None
+
+
+# ---- verdicts as metrics
+
+
+def test_a_scrape_judges_a_few_shadows_and_those_first_that_were_judged_longest_ago() -> None:
+    names = [str(10 + i) for i in range(2 * JUDGED_AT_ONCE + 1)]
+    workers = Workers()
+    blocks = [Block(workers.region, "m", "1", name) for name in names]
+    judged = shadows_of(workers, *(Shadow(version=name, bounds=Bounds(errors=None)) for name in names))
+    assert [len(judged.snapshots()) for _ in range(4)] == [JUDGED_AT_ONCE, 2 * JUDGED_AT_ONCE, *2 * [len(names)]]
+    for block in blocks:
+        block.add(labels(0, 1000))
+    worse = [sum(each.verdict["worse"] for each in judged.snapshots().values()) for _ in range(3)]
+    assert worse == [JUDGED_AT_ONCE, 2 * JUDGED_AT_ONCE, len(names)]
+
+
+def test_a_verdict_is_one_of_all_and_goes_with_its_shadow() -> None:
+    workers = Workers()
+    block = Block(workers.region, "m", "1", "2")
+    Block(workers.region, "m", "1", "not-configured")
+    judged = shadows_of(workers, *SHADOWS)
+    (told,) = judged.snapshots().values()
+    assert told.verdict == {"better": 0, "equivalent": 0, "worse": 0, "undecided": 1}
+    block.leave()
+    assert judged.snapshots() == {}
+    assert shadows_of(None, *SHADOWS).snapshots() == {}

@@ -20,6 +20,7 @@ from proxy.telemetry.snapshot import (
     LimitsSnapshot,
     ModelSnapshot,
     PartingSnapshot,
+    ShadowSnapshot,
     SharedSnapshot,
     Snapshot,
     TlsSnapshot,
@@ -56,6 +57,17 @@ SNAPSHOT = Snapshot(
     shares={"fraud": {"1": 0.75, "2": 0.25}},
     promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
     partings=PartingSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
+    shadows={
+        ("fraud", "2", "3"): ShadowSnapshot(
+            pairs={"compared": 31, "shadow_failed": 32},
+            disagreement=3.25,
+            disagreeing=33,
+            mismatches={"nan_shadow": 34},
+            dropped={"places": 35},
+            seconds={"primary": SECONDS, "shadow": SECONDS},
+            verdict={"better": 0, "worse": 1},
+        )
+    },
     endpoints={
         "127.0.0.1:9001": EndpointSnapshot(
             requests=20,
@@ -73,6 +85,7 @@ SNAPSHOT = Snapshot(
     },
 )
 LABELS = {"model": "fraud", "version": "2"}
+SHADOW = {**LABELS, "shadow": "3"}
 
 
 def text() -> str:
@@ -117,6 +130,13 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_limit_cells": {frozenset()},
         "modelward_limit_cells_capacity": {frozenset()},
         "modelward_undecoded": {frozenset({"model"})},
+        "modelward_shadow_pairs": {frozenset({"model", "version", "shadow", "outcome"})},
+        "modelward_shadow_disagreement": {frozenset({"model", "version", "shadow"})},
+        "modelward_shadow_disagreeing_pairs": {frozenset({"model", "version", "shadow"})},
+        "modelward_shadow_mismatches": {frozenset({"model", "version", "shadow", "kind"})},
+        "modelward_shadow_dropped": {frozenset({"model", "version", "shadow", "reason"})},
+        "modelward_shadow_answer_seconds": {frozenset({"model", "version", "shadow", "side"})},
+        "modelward_shadow_verdict": {frozenset({"model", "version", "shadow", "verdict"})},
         "modelward_upstream_requests": {frozenset({"endpoint"})},
         "modelward_upstream_failures": {frozenset({"endpoint"})},
         "modelward_upstream_ejections": {frozenset({"endpoint"})},
@@ -173,6 +193,13 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_version_share", LABELS, 0.25),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "done", "reason": ""}, 15),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "rolled_back", "reason": "errors"}, 16),
+        ("modelward_shadow_pairs_total", {**SHADOW, "outcome": "shadow_failed"}, 32),
+        ("modelward_shadow_disagreement_total", SHADOW, 3.25),
+        ("modelward_shadow_disagreeing_pairs_total", SHADOW, 33),
+        ("modelward_shadow_mismatches_total", {**SHADOW, "kind": "nan_shadow"}, 34),
+        ("modelward_shadow_dropped_total", {**SHADOW, "reason": "places"}, 35),
+        ("modelward_shadow_answer_seconds_count", {**SHADOW, "side": "shadow"}, 10),
+        ("modelward_shadow_verdict", {**SHADOW, "verdict": "worse"}, 1),
         ("modelward_inflight_bytes", {}, 4096),
         ("modelward_connections", {}, 12),
         ("modelward_connections_refused_total", {"reason": "peer_rate"}, 13),
@@ -287,4 +314,5 @@ def test_a_histogram_needs_one_count_more_than_bounds() -> None:
 
 
 def test_an_idle_server_can_be_scraped() -> None:
+    assert "modelward_shadow" not in render(Snapshot(), is_openmetrics=False)
     assert samples(render(Snapshot(), is_openmetrics=False))[("modelward_inflight", frozenset())] == 0
