@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,16 @@ import pytest
 from tests.support import EmbeddedServer, serving
 
 Serve = Callable[..., EmbeddedServer]
+
+
+# Servers are started by the hundred: what Python has compiled for one serves the next, whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish() -> None:
+    """Whatever all tests have imported is there to stay: a collection that a test asks for looks at its own objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

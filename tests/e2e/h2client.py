@@ -37,7 +37,7 @@ class Reply:
 
     headers: dict[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)  # bytes would be copied with every frame
     ended: bool = False
     reset: int | None = None
 
@@ -75,7 +75,7 @@ class Reply:
             flag, size = struct.unpack_from(">BI", self.data, at)
             if at + 5 + size > len(self.data):
                 break
-            found.append((bool(flag), self.data[at + 5 : at + 5 + size]))
+            found.append((bool(flag), bytes(memoryview(self.data)[at + 5 : at + 5 + size])))
             at += 5 + size
         return found
 

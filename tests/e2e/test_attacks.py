@@ -1,27 +1,30 @@
 """Every attack of loadtests.attack on a plain and on a TLS listener, in the small; `make attack` has the full counts.
 
 A server is a real process with the limits that ship (only timeouts are shorter), a bystander asks it 200 times a
-second all the while. Memory, errors and endings have the bars of the full run. The bystander's p99 has not: attacker,
-server and bystander share two cores here with whatever else runs, and a scheduler's turn is milliseconds; SLOWEST_MS
-catches a loop that is held.
+second all the while. Both listeners are attacked at once, each by an attacker of its own. Memory, errors and endings
+have the bars of the full run. The bystander's p99 has not: attackers, servers and bystanders share two cores here with
+whatever else runs, and a scheduler's turn is milliseconds; SLOWEST_MS catches a loop that is held.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
 from loadtests.attack import churn, floods, headers, payloads, resets, slow, words
 from loadtests.attack.arena import MEMORY_MIB, Arena, Memory, arena, rows
-from loadtests.attack.attack import ATTACKS, PATIENCE_SECONDS
-from loadtests.attack.bystander import Bystander, p99
+from loadtests.attack.attack import ATTACKS, PATIENCE_SECONDS, Outcome
+from loadtests.attack.bystander import Bystander, Call, p99
 from tests.support import wait_until
 
 FAMILIES = (churn, floods, headers, payloads, resets, slow, words)
+LISTENERS = ("plain", "TLS")
 SLOWEST_MS = 150.0
 QUIET_CALLS = 200
 LOG_LINES = 20  # a second
@@ -46,47 +49,74 @@ class Scene:
     quiet_ms: float
 
 
+@dataclass
+class Tried:
+    """One attack, and what its server, its bystander and its log saw of it."""
+
+    outcome: Outcome
+    during: list[Call]
+    grown_mib: float
+    log_lines: float  # a second
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
-    """A server of each kind with its bystander, started when it is first asked for."""
-
-    class Scenes(dict[str, Scene]):
-        def __missing__(self, listener: str) -> Scene:
-            entered = arena(tmp_path_factory.mktemp(listener), tls=listener == "TLS", timeouts=TIMEOUTS)
-            running = entered.__enter__()
-            open_contexts.append(entered)
-            bystander = running.bystander()
-            open_contexts.append(bystander)
-            wait_until(lambda: len(bystander.calls) >= QUIET_CALLS, "the bystander's quiet calls", 30)
-            self[listener] = Scene(running, bystander, p99(bystander.calls) * 1e3)
-            return self[listener]
-
-    open_contexts: list[object] = []
-    yield Scenes()
-    for each in reversed(open_contexts):
-        each.__exit__(None, None, None)  # type: ignore[attr-defined]
+    """A server of each kind with its bystander."""
+    with ExitStack() as stack:
+        running = {}
+        for listener in LISTENERS:
+            at = stack.enter_context(arena(tmp_path_factory.mktemp(listener), tls=listener == "TLS", timeouts=TIMEOUTS))
+            running[listener] = at, stack.enter_context(at.bystander())
+        found = {}
+        for listener, (at, bystander) in running.items():
+            wait_until(lambda calls=bystander.calls: len(calls) >= QUIET_CALLS, "the bystander's quiet calls", 30)
+            found[listener] = Scene(at, bystander, p99(bystander.calls) * 1e3)
+        yield found
 
 
-@pytest.mark.parametrize(
-    ("listener", "name"),
-    [(listener, name) for listener in ("plain", "TLS") for name in rows(listener)],
-)
-def test_an_attack_ends_and_harms_nobody_else(scenes: dict[str, Scene], listener: str, name: str) -> None:
-    scene = scenes[listener]
+@pytest.fixture(scope="module")
+def tried(scenes: dict[str, Scene]) -> Iterator[Callable[[str, str], Tried]]:
+    """What came of an attack on a listener. It is tried on all of them at once: most of it is waiting to be cut off."""
+    begun: dict[str, dict[str, Future[Tried]]] = {}
+    with ThreadPoolExecutor(len(LISTENERS)) as threads:
+
+        def of(listener: str, name: str) -> Tried:
+            if name not in begun:
+                begun[name] = {
+                    each: threads.submit(attack, scenes[each], name) for each in LISTENERS if name in rows(each)
+                }
+            return begun[name][listener].result()
+
+        yield of
+
+
+def attack(scene: Scene, name: str) -> Tried:
     lines, began = scene.arena.log_lines(), time.monotonic()
     with Memory(scene.arena.process) as memory:
         outcome = ATTACKS[name].run(scene.arena.target, SCALES.get(name, 1.0))
         ended = time.monotonic()
     scene.arena.process.check()
     wait_until(lambda: scene.bystander.calls[-1].at >= ended, "the bystander's next call", 15)
-    during = scene.bystander.between(began, ended)
-    assert not [call.error for call in during if call.error]
-    assert p99(during) * 1e3 <= max(2 * scene.quiet_ms, SLOWEST_MS)
-    assert memory.grown_mib <= MEMORY_MIB
+    said = (scene.arena.log_lines() - lines) / max(ended - began, 1)
+    return Tried(outcome, scene.bystander.between(began, ended), memory.grown_mib, said)
+
+
+@pytest.mark.parametrize(
+    ("listener", "name"),
+    [(listener, name) for name in ATTACKS for listener in LISTENERS if name in rows(listener)],
+)
+def test_an_attack_ends_and_harms_nobody_else(
+    scenes: dict[str, Scene], tried: Callable[[str, str], Tried], listener: str, name: str
+) -> None:
+    found = tried(listener, name)
+    outcome = found.outcome
+    assert not [call.error for call in found.during if call.error]
+    assert p99(found.during) * 1e3 <= max(2 * scenes[listener].quiet_ms, SLOWEST_MS)
+    assert found.grown_mib <= MEMORY_MIB
     assert not outcome.wrong
     assert (outcome.ended, outcome.connections) == (outcome.connections, outcome.connections)
     assert outcome.seconds is not None and outcome.seconds <= PATIENCE_SECONDS
-    assert scene.arena.log_lines() - lines <= LOG_LINES * max(ended - began, 1)
+    assert found.log_lines <= LOG_LINES
 
 
 def test_every_family_is_tried() -> None:

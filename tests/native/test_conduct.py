@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.fuzz.frames import CONTINUATION, DATA, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame
@@ -82,6 +82,7 @@ def test_a_window_opened_byte_by_byte_is_a_flood() -> None:
     pytest.fail("never a flood")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*EMPTY, frame(HEADERS, 1, bytes(300)), frame(DATA, 1, bytes(700))]), max_size=30),
     st.data(),
