@@ -1,7 +1,7 @@
 """What the admin API can ask of the server it belongs to, and how that answers: plain data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.config.address import Address
@@ -37,7 +37,8 @@ class PromotionStatus:
 class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
     ready. figures: what workers count outside of shared memory. weights: shares by model
-    and version; the newest version of a model that is not there has all.
+    and version; the newest version of a model that is not there has all. failing: workers in which a version
+    fails its canary, by model and version.
     """
 
     state: str
@@ -51,6 +52,7 @@ class Status:
     figures: Snapshot
     weights: Mapping[str, Mapping[str, int]]
     promotions: Sequence[PromotionStatus] = ()
+    failing: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import wraps
 from importlib.metadata import version
 from typing import Any
@@ -188,7 +188,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
             )
             for each in status.workers
         ],
-        models=_models(status.report, status.weights) if status.report else [],
+        models=_models(status.report, status) if status.report else [],
         promotions=[_promotion_message(each) for each in status.promotions],
         upstreams=[
             message(
@@ -219,13 +219,14 @@ def _promotion_message(status: PromotionStatus) -> Message:
     )
 
 
-def _models(report: Report, weights: Mapping[str, Mapping[str, int]]) -> list[Message]:
+def _models(report: Report, status: Status) -> list[Message]:
     """One per row. Versions of a model stand in ascending order there."""
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
     models = []
     for row in rows:
         name, number = row.pop("model"), row.pop("version")
-        share = fractions(report.versions[name], weights.get(name))[number]
+        share = fractions(report.versions[name], status.weights.get(name))[number]
         words = {column.replace(" ", "_"): text for column, text in row.items()}
-        models.append(message("Model", name=name, version=number, share=share, **words))
+        failing = status.failing.get((name, number), 0)
+        models.append(message("Model", name=name, version=number, share=share, failing_canary=failing, **words))
     return models

@@ -46,6 +46,10 @@ def _show(client: admin.Client, *, json: bool) -> int:
              each.fallback, each.limits, each.guards_off)
             for each in status.models
         ])  # fmt: skip
+    for each in status.models:
+        if each.failing_canary:
+            workers = f"{each.failing_canary} worker{'' if each.failing_canary == 1 else 's'}"
+            out.print(plain(f"{each.name} version {each.version} fails its canary in {workers}"), soft_wrap=True)
     if status.upstreams:
         print_table("upstreams, over all workers", UPSTREAMS, [
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))

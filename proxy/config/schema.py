@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 
 from proxy.config.access import Access
 from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
+from proxy.config.canary import CanarySettings
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.promotion import PromotionSettings
@@ -299,6 +300,7 @@ class ModelSettings(Section):
     )
     """Rungs, tried in order when the deadline passes, the model fails or the anomaly mode says so."""
     anomaly: Anomaly = Anomaly()
+    canary: CanarySettings = CanarySettings()
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
     Absent: the newest version has all."""
@@ -316,6 +318,12 @@ class ModelSettings(Section):
     def _signature_is_of_upstreams(self) -> Self:
         if self.signature is not None and not self.upstreams:
             raise UnitError("signature is only for models with upstreams", "An ONNX file has its own: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _canary_is_run_here(self) -> Self:
+        if self.upstreams and self.canary != CanarySettings():
+            raise UnitError("canary is only for models that run here", "The upstreams run this one: leave it out")
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,19 +65,23 @@ def load(root: Path, file: Path, inputs: Specs, outputs: Specs) -> Canary:
         raise ProblemsFound([Problem("the canary does not fit the model", str(file), str(error), MEND)]) from None
 
 
-def failure(canary: Canary, engine: Engine) -> Problem | None:
-    """Runs the model on the canary's inputs; what is wrong with its answer. The engine must not have any request."""
+def difference(canary: Canary, engine: Engine, run: Callable[[Arrays], Arrays]) -> str | None:
+    """What is wrong with the engine's answer to the canary's inputs, which `run` gives them to; None for nothing."""
     try:
-        answer = engine.run_once(canary.inputs)
+        answer = run(canary.inputs)
     except ValueError as error:
-        why: str | None = f"it refuses the canary's inputs: {error}"
-    else:
-        datatypes = {name: datatype for name, datatype, _ in engine.outputs}
-        differences = (
-            _difference(name, expected, plain(answer[name], datatypes[name]), canary.tolerances[name])
-            for name, expected in canary.expected.items()
-        )
-        why = next(filter(None, differences), None)
+        return f"it refuses the canary's inputs: {error}"
+    datatypes = {name: datatype for name, datatype, _ in engine.outputs}
+    differences = (
+        _difference(name, expected, plain(answer[name], datatypes[name]), canary.tolerances[name])
+        for name, expected in canary.expected.items()
+    )
+    return next(filter(None, differences), None)
+
+
+def failure(canary: Canary, engine: Engine) -> Problem | None:
+    """What keeps an engine that has no requests yet from being loaded."""
+    why = difference(canary, engine, engine.run_once)
     if why is None:
         return None
     what = f"model {engine.name} version {engine.version} fails its canary and is not loaded"

@@ -66,9 +66,10 @@ class ServedVersion:
     """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
-    warm; until then `reason` says what is the matter, or is empty while it merely loads. `config` is the ModelConfig of
-    the upstream that runs it, None where there is none. `elsewhere` answers unary methods about a model that only its
-    upstreams know, of whichever version.
+    warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
+    canary is not ready to whoever asks about it, but no reason to take the whole server for unready. `config` is the
+    ModelConfig of the upstream that runs it, None where there is none. `elsewhere` answers unary methods about a model
+    that only its upstreams know, of whichever version.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ServedVersion:
     max_batch: int
     ready: bool = False
     reason: str = ""
+    failing: bool = False
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None

@@ -47,7 +47,7 @@ class CheckedModel:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
-    canary: what it must answer before it is served, None where there is none.
+    canary: what it must answer before it is served and while it is, None where there is none.
     """
 
     name: str

@@ -139,8 +139,8 @@ def _open(checked: CheckedModel) -> OpenModel:
 
 
 def _without_data(checked: CheckedModel) -> CheckedModel:
-    """ONNX Runtime has its own copy, and the canary has been answered: their bytes are not needed any more."""
-    return replace(checked, artifact=replace(checked.artifact, data=b""), canary=None)
+    """ONNX Runtime has its own copy: the bytes are not needed any more."""
+    return replace(checked, artifact=replace(checked.artifact, data=b""))
 
 
 def try_canary(checked: CheckedModel) -> list[Problem]:

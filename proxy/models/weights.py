@@ -23,6 +23,24 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Collection[s
     return {**weights_of(config), **usable}
 
 
+def in_service(
+    weights: Weights, served: Mapping[str, Sequence[str]], failing: Mapping[str, Collection[str]]
+) -> Weights:
+    """The same where versions that fail have no share: the others' grow by it.
+
+    Where none of the others has any, the newest of them has all; where there is no other, nothing changes. served:
+    versions of each model, ascending.
+    """
+    after = dict(weights)
+    for name, out in failing.items():
+        left = [version for version in served[name] if version not in out]
+        given = weights.get(name) or {served[name][-1]: 1}
+        shares = {version: given[version] for version in left if given.get(version)}
+        if left:
+            after[name] = shares or {left[-1]: 1}
+    return after
+
+
 def fractions(versions: Sequence[str], weights: Mapping[str, int] | None) -> dict[str, float]:
     """Of the requests that name no version, what each gets: 0 to 1, 1 in all. versions: ascending."""
     given = {v: weights.get(v, 0) for v in versions} if weights else {versions[-1]: 1}

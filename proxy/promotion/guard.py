@@ -1,4 +1,4 @@
-"""Whether a version does surely worse than those it takes over from: errors, fallbacks, latency.
+"""Whether a version does surely worse than those it takes over from: canary, errors, fallbacks, latency.
 
 Intervals that hold at every look (proxy/shadow/sequence.py) since the promotion began tell a small difference once
 there is enough of it. A version that was good and fails now is told by the last seconds alone, at a level at which
@@ -30,17 +30,25 @@ SECOND = 1e9
 
 @dataclass(frozen=True)
 class Arm:
-    """What versions have answered in some time. latency: requests per cell of native.histogram."""
+    """What versions have answered in some time. latency: requests per cell of native.histogram.
+
+    failing: workers in which the canary fails now.
+    """
 
     requests: int
     errors: int
     fallbacks: int
     latency: tuple[int, ...]
+    failing: int = 0
 
     def __add__(self, other: Arm) -> Arm:
         latency = tuple(a + b for a, b in zip(self.latency, other.latency, strict=True))
         return Arm(
-            self.requests + other.requests, self.errors + other.errors, self.fallbacks + other.fallbacks, latency
+            self.requests + other.requests,
+            self.errors + other.errors,
+            self.fallbacks + other.fallbacks,
+            latency,
+            self.failing + other.failing,
         )
 
     def since(self, before: Arm) -> Arm:
@@ -49,7 +57,11 @@ class Arm:
             return self
         latency = tuple(a - b for a, b in zip(self.latency, before.latency, strict=True))
         return Arm(
-            self.requests - before.requests, self.errors - before.errors, self.fallbacks - before.fallbacks, latency
+            self.requests - before.requests,
+            self.errors - before.errors,
+            self.fallbacks - before.fallbacks,
+            latency,
+            self.failing,
         )
 
 
@@ -69,7 +81,7 @@ def arm_of(figures: Mapping[str, Any], latency: Sequence[int]) -> Arm:
     codes = figures["codes"]
     errors = sum(codes.get(code, 0) for code in FAILURES)
     answered = codes.get(Code.OK, 0) + errors
-    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency))
+    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency), figures["failing"])
 
 
 def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
@@ -78,7 +90,17 @@ def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent:
     recent: both arms are of the last seconds, and looked at anew each time.
     """
     level = RECENT_LEVEL if recent else LEVEL
-    return [*_rates(candidate, incumbent, bounds, level), *_latency(candidate, incumbent, bounds, level)]
+    return [
+        *_canary(candidate),
+        *_rates(candidate, incumbent, bounds, level),
+        *_latency(candidate, incumbent, bounds, level),
+    ]
+
+
+def _canary(candidate: Arm) -> Iterator[Breach]:
+    """Others may get its requests meanwhile, so that nothing else would tell."""
+    if candidate.failing:
+        yield Breach("canary", f"its canary fails, in {candidate.failing} of the workers")
 
 
 def _rates(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[Breach]:

@@ -32,6 +32,7 @@ from proxy.route.remote import Remotes
 from proxy.server import methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
+from proxy.server.canaries import Canaries
 from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -99,6 +100,7 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: asyncio.Task[None] | None = None
         self.partings = PartingLog()
+        self._canaries = Canaries(lambda: self.share(self._shares))
 
     @property
     def listen(self) -> Listen:
@@ -215,6 +217,7 @@ class Application:
         self._awaited = self._spawn(generation.remotes.watch())
         self.config = config
         self._generation = generation
+        self._canaries.follow(generation.models)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -283,6 +286,7 @@ class Application:
         self.readiness.set(False, "stopped")
         for task in list(self._tasks):
             task.cancel()
+        self._canaries.stop()
         if self._listening is not None:
             self._listening.close()
             self._listening.abandon()

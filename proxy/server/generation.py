@@ -19,7 +19,7 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
 from proxy.models.signature import TensorSpec
-from proxy.models.weights import Shares, Weights, overridden, weights_of
+from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.remote import Remotes
@@ -85,17 +85,27 @@ async def compile_generation(
 def reshared(generation: Generation, shares: Shares) -> Generation:
     """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
 
-    A model of whose versions one with a share is not served has what the configuration says.
+    A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
+    its canary, and has no ladder that is sure to answer, others have the share.
     """
     config = generation.config
     served: dict[str, list[str]] = {}
     for name, version in generation.opened:
         served.setdefault(name, []).append(version)
-    weights = overridden(config, shares, served)
+    weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
     fresh = [replace(model, served=Served(model.engine)) for model in generation.models]
     models = equip(fresh, generation.opened, weights)
     directory, catalog = _lookups(models, generation.remotes, config, weights)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
+
+
+def _out_of_service(generation: Generation) -> dict[str, set[str]]:
+    """Versions that fail and have no rung to answer in their place but last good answers, by model."""
+    found: dict[str, set[str]] = {}
+    for model in generation.models:
+        if model.engine.failing and all(rung.last_good is not None for rung in model.checked.rungs):
+            found.setdefault(model.engine.name, set()).add(model.engine.version)
+    return found
 
 
 def describe(before: Generation, after: Generation) -> list[str]:
@@ -151,6 +161,7 @@ def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion
         batchable=engine.batchable,
         max_batch=model.checked.settings.batching.max,
         ready=True,
+        failing=engine.failing,
         platform=model.platform,
         backend=model.backend,
         config=model.config,

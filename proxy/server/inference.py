@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SERVER_NAME = "modelward"
 ANYTHING = 0
+FAILING = "it does not answer as it should and is out of service until it does"
 # Triton's names, and only of what is whole: its model_repository also loads, its schedule_policy also has priorities.
 EXTENSIONS = ("model_configuration", "statistics")
 
@@ -46,7 +47,8 @@ class Inference:
                     raise
                 return _message("ModelReadyResponse", ready=False)
         try:
-            ready = self._catalog().lookup(request.name, request.version).ready
+            found = self._catalog().lookup(request.name, request.version)
+            ready = found.ready and not found.failing
         except RpcError:
             ready = False
         return _message("ModelReadyResponse", ready=ready)
@@ -92,11 +94,12 @@ class Inference:
         for served in self._catalog():
             if not call.permits(ANYTHING, served.name):
                 continue
-            if served.ready:
+            if served.ready and not served.failing:
                 response.models.add(name=served.name, version=served.version, state="READY")
             elif not request.ready:
-                state = "UNAVAILABLE" if served.reason else "LOADING"
-                response.models.add(name=served.name, version=served.version, state=state, reason=served.reason)
+                reason = FAILING if served.failing else served.reason
+                state = "UNAVAILABLE" if reason else "LOADING"
+                response.models.add(name=served.name, version=served.version, state=state, reason=reason)
         return response
 
     def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:

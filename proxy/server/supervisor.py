@@ -222,6 +222,7 @@ class Supervisor:
             report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
+            failing=pour.failing(crew.region) if crew is not None else {},
             promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
         )
 

@@ -201,14 +201,22 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
         "modelward_waiting", "gauge", "Requests that wait for a place with the backend", ("model", "version")
     )
     places = Family("modelward_concurrency_limit", "gauge", "Requests that the backend may have", ("model", "version"))
+    failing = Family(
+        "modelward_canary_failing", "gauge", "Workers in which the version fails its canary", ("model", "version")
+    )
+    canaries = Family("modelward_canary_runs", "counter", "Runs of canaries", ("model", "version", "result"))
     for name, version, figures in _versions(snapshot):
+        if figures.canary is not None:
+            failing.add((name, version), figures.canary.failing)
+            canaries.add((name, version, "passed"), figures.canary.passed)
+            canaries.add((name, version, "failed"), figures.canary.failed)
         for code, count in figures.requests.items():
             requests.add((name, version, code), count)
         seconds.add((name, version), figures.seconds)
         if figures.statistics is not None:
             waiting.add((name, version), figures.waiting)
             places.add((name, version), figures.concurrency)
-    yield from (requests, seconds, waiting, places)
+    yield from (requests, seconds, waiting, places, failing, canaries)
 
 
 def _per_model(snapshot: Snapshot) -> Iterator[Family]:

@@ -17,6 +17,7 @@ from proxy.status import Code
 from proxy.telemetry.merge import added
 from proxy.telemetry.snapshot import (
     OTHER_MODEL,
+    CanarySnapshot,
     EndpointSnapshot,
     Histogram,
     LimitsSnapshot,
@@ -110,6 +111,7 @@ def snapshot(region: Region) -> Snapshot:
             pending=t["pending"],
             waiting=t["waiting"],
             concurrency=t["concurrency"],
+            canary=_canary(t) if t["canary_runs"] else None,
         )
         model = _model(number, version, t)
         poured[name] = added(poured[name], model) if name in poured else model
@@ -138,6 +140,11 @@ def _shadow(total: Shadowed) -> ShadowSnapshot:
     )
 
 
+def failing(region: Region) -> dict[tuple[str, str], int]:
+    """Processes in which a version fails its canary, by model and version; those that fail in none are not there."""
+    return {key: t["failing"] for key, t in figures.models(region).items() if t["failing"]}
+
+
 def partings(listener: Listener) -> PartingSnapshot:
     """Connections that this process has refused and closed."""
     counts = {why: count for why, (count, _) in listener.partings().items()}
@@ -158,6 +165,10 @@ def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> Mode
         predicted_seconds=t["predicted_ns"] / NS,
         taken_seconds=t["taken_ns"] / NS,
     )
+
+
+def _canary(t: Totals) -> CanarySnapshot:
+    return CanarySnapshot(t["canary_runs"] - t["canary_failures"], t["canary_failures"], t["failing"])
 
 
 def _codes(codes: dict[int, int]) -> dict[str, int]:

@@ -49,6 +49,15 @@ def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class CanarySnapshot:
+    """Of one version, the run when it was loaded counted with the others."""
+
+    passed: int = 0
+    failed: int = 0
+    failing: int = field(default=0, metadata=GAUGE)  # workers in which the last run failed
+
+
+@dataclass(frozen=True, slots=True)
 class VersionSnapshot:
     """One version of a model. Requests that ended before a version was chosen are counted under version ""."""
 
@@ -58,6 +67,7 @@ class VersionSnapshot:
     pending: int = field(default=0, metadata=GAUGE)  # queued, not yet in an execution
     waiting: int = field(default=0, metadata=GAUGE)  # for a place with the backend
     concurrency: int = field(default=0, metadata=GAUGE)  # places with the backend; 0 before any was given back
+    canary: CanarySnapshot | None = None  # absent where none was ever run
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Played:
             figures=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
             weights={"a": {"1": 30, "2": 10}},
             promotions=[PROMOTED],
+            failing={("b", "1"): 2},
         )
 
     async def reload(self) -> Outcome:
@@ -151,6 +152,7 @@ def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None
             ("b", "7", 1),
         ]
         assert (told.models[0].deadline, told.models[0].guards_off) == ("50ms", "limits, anomaly")
+        assert [m.failing_canary for m in told.models] == [0, 0, 2, 0]
         (upstream,) = told.upstreams
         assert (upstream.address, upstream.connected, upstream.inflight) == ("up:1", 2, 4)
         assert dict(upstream.breakers) == {"open": 1}

@@ -43,6 +43,13 @@ def test_what_is_surely_worse_is_told_in_words(candidate: Arm, words: str) -> No
     assert words in reason.words
 
 
+def test_a_canary_that_fails_in_any_worker_is_enough() -> None:
+    failing = Arm(0, 0, 0, NOTHING.latency, failing=2)
+    for seen in (failing, (failing + arm(10)).since(arm(5))):
+        (reason,) = breaches(seen, USUAL, BOUNDS)
+        assert (reason.bound, reason.words) == ("canary", "its canary fails, in 2 of the workers")
+
+
 def test_slower_within_the_bound_is_no_reason() -> None:
     assert breaches(arm(10_000, slow=5_000, slow_ms=14), USUAL, BOUNDS) == []
     assert breaches(arm(10_000, slow=5_000, slow_ms=14), USUAL, PromotionBounds(latency=1.2)) != []
@@ -70,8 +77,8 @@ def test_a_version_that_is_no_worse_is_taken_back_by_chance_in_at_most_five_of_a
 
 def test_only_what_the_backend_does_counts_as_its_failure() -> None:
     codes = {Code.OK: 90, Code.INTERNAL: 4, Code.DEADLINE_EXCEEDED: 2, Code.INVALID_ARGUMENT: 50, Code.CANCELLED: 7}
-    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}}, arm(96).latency)
-    assert (seen.requests, seen.errors, seen.fallbacks) == (96, 6, 3)
+    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}, "failing": 1}, arm(96).latency)
+    assert (seen.requests, seen.errors, seen.fallbacks, seen.failing) == (96, 6, 3, 1)
 
 
 def test_counts_that_begin_anew_are_taken_as_they_are() -> None:

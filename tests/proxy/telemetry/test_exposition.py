@@ -15,6 +15,7 @@ from proxy.telemetry.collector import ModelwardCollector
 from proxy.telemetry.exposition import Exposition, render
 from proxy.telemetry.snapshot import (
     OTHER_MODEL,
+    CanarySnapshot,
     EndpointSnapshot,
     Histogram,
     LimitsSnapshot,
@@ -29,12 +30,15 @@ from proxy.telemetry.snapshot import (
 from tests.proxy.server.catalogs import FRAUD_STATISTICS
 
 SECONDS = Histogram(bounds=(0.001, 0.01), cumulative=(4, 9, 10), sum=0.05)
+CANARY = CanarySnapshot(passed=17, failed=18, failing=19)
 SNAPSHOT = Snapshot(
     models={
         "fraud": ModelSnapshot(
             versions={
                 "": VersionSnapshot(requests={"RESOURCE_EXHAUSTED": 7}),
-                "2": VersionSnapshot({"OK": 9, "INVALID_ARGUMENT": 1}, SECONDS, FRAUD_STATISTICS, pending=4),
+                "2": VersionSnapshot(
+                    {"OK": 9, "INVALID_ARGUMENT": 1}, SECONDS, FRAUD_STATISTICS, pending=4, canary=CANARY
+                ),
             },
             refusals={"RATE_LIMIT_MODEL": 7},
             stages={"decode": Histogram((1e-6,), (8, 10), 2e-5), "score": Histogram((1e-6,), (10, 10), 4e-6)},
@@ -113,6 +117,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_request_seconds": per_version,
         "modelward_waiting": per_version,
         "modelward_concurrency_limit": per_version,
+        "modelward_canary_failing": per_version,
+        "modelward_canary_runs": {frozenset({"model", "version", "result"})},
         "modelward_refusals": {frozenset({"model", "reason"})},
         "modelward_stage_seconds": {frozenset({"stage", "model"})},
         "modelward_anomaly_score": {frozenset({"model"})},
@@ -191,6 +197,9 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_shared_limits_unbooked_total", {}, 24),
         ("modelward_inflight", {}, 11),
         ("modelward_version_share", LABELS, 0.25),
+        ("modelward_canary_failing", LABELS, 19),
+        ("modelward_canary_runs_total", {**LABELS, "result": "passed"}, 17),
+        ("modelward_canary_runs_total", {**LABELS, "result": "failed"}, 18),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "done", "reason": ""}, 15),
         ("modelward_promotions_total", {"model": "fraud", "outcome": "rolled_back", "reason": "errors"}, 16),
         ("modelward_shadow_pairs_total", {**SHADOW, "outcome": "shadow_failed"}, 32),
