@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -21,8 +20,8 @@ from proxy.cli.values import (
     AnswerProblem,
     Array,
     ValueProblem,
-    decode,
-    decode_contents,
+    as_text,
+    decode_all,
     encode,
     fit_rank,
     read_value,
@@ -143,16 +142,8 @@ def _infer(stub: _Stub, model: str, version: str, inputs: dict[str, str]) -> Any
 
 
 def _outputs(response: Any) -> list[tuple[Any, Array]]:
-    """Each output with its array, whichever of the two forms the server chose."""
-    raws = response.raw_output_contents
-    if raws and len(raws) != len(response.outputs):
-        raise AnswerProblem(f"the server sent {len(response.outputs)} outputs and {len(raws)} contents")
-    return [
-        (output, decode(raws[i], output.datatype, list(output.shape)))
-        if raws
-        else (output, decode_contents(output.contents, output.datatype, list(output.shape)))
-        for i, output in enumerate(response.outputs)
-    ]
+    """Each output with its array."""
+    return [*zip(response.outputs, decode_all(response.outputs, response.raw_output_contents), strict=True)]
 
 
 def _parameters(response: Any) -> dict[str, Any]:
@@ -181,9 +172,8 @@ def _print_tables(response: Any, outputs: list[tuple[Any, Array]]) -> None:
     version = f" version {response.model_version}" if response.model_version else ""
     table = Table("output", "datatype", "shape", "value", title=escape(f"{response.model_name}{version}"))
     for output, array in outputs:
-        printable = array if array.dtype != object else np.array(to_json(array), object)
-        shown = np.array2string(printable, threshold=64, edgeitems=4, precision=6, separator=", ")
-        table.add_row(escape(output.name), escape(output.datatype), escape(str(list(output.shape))), escape(shown))
+        cells = (output.name, output.datatype, str(list(output.shape)), as_text(array))
+        table.add_row(*map(escape, cells))
     console.print(table)
     parameters = _parameters(response)
     if parameters:

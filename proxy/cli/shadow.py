@@ -1,4 +1,4 @@
-"""`modelward shadow report`: what is known of a model's shadows, from a running server."""
+"""`modelward shadow`: verdicts on a model's shadows, and requests on which they disagreed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.cli import admin
+from proxy.cli import admin, shadow_replay, shadow_samples, shadow_show
 from proxy.cli.admin import problems_of
 from proxy.cli.output import console, print_json, print_problems
 from proxy.cli.shadow_report import render
@@ -22,10 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_argument("model", metavar="MODEL")
     report.add_argument("shadow", metavar="SHADOW", nargs="?", help="its version, or first upstream (default: all)")
     admin.add_arguments(report)
+    show = actions.add_parser("show", help="show requests on which a shadow disagreed", description=(
+        "Lists requests on which shadows disagreed, or shows one of them and both answers. Reads the server's folder."
+    ))  # fmt: skip
+    shadow_samples.add_arguments(show)
+    show.add_argument("sample", metavar="SAMPLE", nargs="?", help="as the list calls it")
+    replay = actions.add_parser("replay", help="send such requests again", description=(
+        "Sends the requests of samples to a server, and tells whether the answers still disagree."
+    ))  # fmt: skip
+    shadow_samples.add_arguments(replay)
+    shadow_replay.add_arguments(replay)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, 1 where the server has no such model or shadow, 2 where there is no server."""
+    """0, 1 where there is no such model or shadow (or a replayed request disagrees), 2 where there is no server."""
+    if arguments.action == "show":
+        return shadow_show.show(arguments)
+    if arguments.action == "replay":
+        return shadow_replay.replay(arguments)
     return admin.run(arguments, lambda client: _report(client, arguments))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,24 @@ def decode_contents(contents: Any, datatype: str, shape: list[int]) -> Array:
         return array.reshape(shape)
     except (ValueError, KeyError) as error:
         raise AnswerProblem(f"the server's contents are not {datatype} {shape}: {error}") from None
+
+
+def decode_all(tensors: Sequence[Any], raws: Sequence[bytes]) -> list[Array]:
+    """The array of each tensor of a message, whichever of the two forms its sender chose. Raises AnswerProblem."""
+    if raws and len(raws) != len(tensors):
+        raise AnswerProblem(f"the server sent {len(tensors)} outputs and {len(raws)} contents")
+    return [
+        decode(raws[i], tensor.datatype, list(tensor.shape))
+        if raws
+        else decode_contents(tensor.contents, tensor.datatype, list(tensor.shape))
+        for i, tensor in enumerate(tensors)
+    ]
+
+
+def as_text(array: Array) -> str:
+    """For a table: a large array is cut short."""
+    printable = array if array.dtype != object else np.array(to_json(array), object)
+    return np.array2string(printable, threshold=64, edgeitems=4, precision=6, separator=", ")
 
 
 def to_json(array: Array) -> Any:

@@ -18,6 +18,7 @@ MOST_FILES = 256
 MOST_BYTES = 64 * 2**20
 LONGEST_HEADER = 4096
 SUFFIX = ".sample"
+FOLDER = "shadows"  # within the state folder
 WORKER = "worker-"
 
 
