@@ -430,7 +430,7 @@ cdef class Scheduler:
 
     cdef bint to_lane(self, Engine engine) except -1:
         if engine.lane == NULL:
-            engine.lane = mw_lane_new(self.eventfd)
+            engine.lane = mw_lane_new(self.eventfd, engine.yields)
             if engine.lane == NULL:
                 return False      # no thread to be had: slow is better than not at all
             self.lanes.append(engine)

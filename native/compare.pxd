@@ -52,7 +52,7 @@ cdef extern from "compare.h" nogil:
         MW_DROP_WAITING
         MW_DROP_PLACES
         MW_DROP_BYTES
-        MW_DROP_LANE
+        MW_DROP_BUSY
         MW_DROP_YIELDED
         MW_DROP_VOID
         MW_DROPS

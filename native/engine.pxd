@@ -59,6 +59,7 @@ cdef class Engine:
     cdef bint pending             # in scheduler.pending
     cdef uint64_t run_bytes       # of its inputs
     cdef uint64_t answer_bytes    # of the last run_once
+    cdef readonly bint yields              # it runs in the lane alone, on cores that nobody else wants
     cdef mw_placement place
     cdef mw_costs costs           # of its requests, as they were lately
     cdef mw_answers answers       # likewise

@@ -267,6 +267,16 @@ cdef class Engine:
         """For a model whose time depends on the values of its inputs: every run is the lane's."""
         self.place.banned = True
 
+    def yield_cores(self):
+        """For a shadow: every run is the lane's, and the lane gets only the time of cores that nobody else wants."""
+        self.place.banned = True
+        self.yields = True
+
+    @property
+    def lane_thread(self) -> int:
+        """The kernel's number of the lane's thread; 0 before its first run."""
+        return 0 if self.lane == NULL else mw_lane_thread(self.lane)
+
     def placement(self) -> str:
         """Where a run of the size of the last run_once would happen now: "loop" or "thread"."""
         return "loop" if mw_placement_predict(&self.place, self.run_bytes) <= MW_INLINE_NS else "thread"

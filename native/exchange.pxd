@@ -216,8 +216,8 @@ cdef struct Exchange:
     void *model                   # borrowed: the one that answers, `asked` or a rung of its ladder
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
-    void *admitted                # borrowed: the native.model.Model* whose backend it has a place with; NULL for none
-    int64_t launched              # ns; since when
+    void *admitted                # borrowed: the native.model.Model* whose gate has let it in; NULL for none
+    int64_t launched              # ns; when it was last given to a backend
     uint32_t waiting              # index in the queue before its model's backend; MW_NOT_WAITING
     uint8_t priority              # 1 goes first
     void *call                    # borrowed: native.upstream.Upcall* while PHASE_UPSTREAM
@@ -250,6 +250,12 @@ cdef struct Exchange:
     uint32_t wanteds
     Buffer reply                  # framed answer, while it waits for its turn; counts as in flight
     Ending ending
+    # what a shadow is asked: stream is NULL, and reply the primary's message, empty where it failed
+    Exchange *mirrors             # one reference: the client's own, which body and all spans here are of; else NULL
+    Exchange *previous_mirror     # with next_in_stream, the server's list of them
+    void *tap                     # borrowed: native.model.Tap of the version that `mirrors` asked for
+    void *slice                   # borrowed: mw_shadow_figures of its caller
+    int64_t took                  # ns that the primary took
 
 
 # Pooled; zeroed but for what the pool keeps. NULL for want of memory. One reference, the caller's.

@@ -4,7 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from native.admit cimport MW_NOT_WAITING
-from native.exchange cimport Exchange, Wire
+from native.exchange cimport Buffer, Exchange, Wire
 from native.grpc cimport ending_clear
 from native.limit cimport Limiter
 from native.model cimport Model
@@ -37,10 +37,13 @@ cdef Exchange *exchange_new(Wire *wire) noexcept:
 
 cdef void exchange_unref(Exchange *x) noexcept:
     global SPARE, SPARES
+    cdef Exchange *original = x.mirrors
     x.references -= 1
     if x.references > 0:
         return
     settle(x, 0)
+    if original != NULL:
+        memset(&x.body, 0, sizeof(Buffer))    # the original's
     drop_tensors(x)
     if x.asked != NULL:
         (<Model *>x.asked).users -= 1
@@ -55,6 +58,8 @@ cdef void exchange_unref(Exchange *x) noexcept:
         SPARES += 1
     else:
         free(x)
+    if original != NULL:
+        exchange_unref(original)
 
 
 cdef void settle(Exchange *x, int64_t took_ns) noexcept:

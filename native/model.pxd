@@ -39,6 +39,16 @@ cdef struct Rung:
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
     char *source                  # owned: "value", "model:NAME"
 
+cdef struct Tap:                  # from one version to one of its model's shadows
+    void *shadow                  # borrowed: native.mirror.Shadow, which the Served holds
+    void *block                   # borrowed: the region's native.shadows.ShadowBlock; NULL until it is attached, or without room
+    uint32_t *inputs              # owned: for each input of the shadow, which of the version's; NULL where the shadow gets bytes
+    uint32_t *outputs             # owned: for each output of the version, which of the shadow's, or NO_OUTPUT; likewise
+    size_t dims                   # of all inputs of the shadow together
+
+cdef enum:
+    NO_OUTPUT = 0xffff
+
 cdef enum Stage:
     STAGE_ACCESS = 0
     STAGE_LIMIT
@@ -127,6 +137,8 @@ cdef struct Model:                # owned by a native.served.Served
     Rung *rungs                   # owned
     uint32_t rung_count
     void *recall                  # borrowed: a native.recall.Recall that the Served holds; NULL where no rung asks for it
+    Tap *taps                     # owned
+    uint32_t tap_count
     Gate *gate                    # the Engine's
     Counters *counters            # as the Engine's
     void *pool                    # borrowed: native.pool.Pool, held by the Engine; NULL for an embedded model

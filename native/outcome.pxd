@@ -24,6 +24,7 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
 # The message has gone up its stream's relay.
 cdef void relayed(State server, Exchange *x) noexcept
 cdef void end_stream(Stream *s) noexcept
+cdef void end_mirrors(State server) noexcept
 
 # for Hooks
 cdef void on_places(void *context, int64_t now) noexcept

@@ -3,7 +3,7 @@
 Every verdict leaves through `refuse_exchange` or the ladder, every answer through `answer`, every finished exchange
 through `record`.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
@@ -13,10 +13,11 @@ from native.admit cimport (
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending, Exchange,
-    Stream, exchange_unref, settle)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
+    Exchange, Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
+from native.mirror cimport drop, mirrored, pair
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.recall cimport Recall
@@ -104,9 +105,16 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     """The backend did not answer in time, or at all: down the ladder, or a refusal."""
     cdef Verdict v
+    cdef bint begun = x.phase == PHASE_RUNNING or x.phase == PHASE_UPSTREAM
+    if x.mirrors != NULL:
+        abandon(server, x, -1, now)
+        end_mirror(server, x, NULL, reason == REASON_DEADLINE, now)
+        return
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
     abandon(server, x, now - x.launched if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
+    if begun and (reason == REASON_DEADLINE or reason == REASON_BACKEND_FAILED):
+        mirror(server, x, NULL, now)
     if fall(server, x, reason, now):
         return
     v.reason = reason
@@ -180,10 +188,10 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     cdef int reason = REASON_NONE
     if m.gate.failing:
         return REASON_CANARY
+    x.launched = now
     if m.gate.on:
         mw_concurrency_enter(&m.gate.concurrency)
         x.admitted = m
-        x.launched = now
     if m.pool == NULL:
         if not server.scheduler.enqueue(x, m):
             reason = REASON_QUEUE_FULL
@@ -293,6 +301,10 @@ cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noe
 
 cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept:
     cdef Model *asked = <Model *>x.asked
+    if x.mirrors != NULL:
+        end_mirror(server, x, reply, False, now)
+        return
+    mirror(server, x, reply, now)
     if x.fallback_reason != REASON_NONE:
         asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
@@ -308,10 +320,59 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     conclude(server, x, CODE_OK, now)
 
 
+# ---- shadows ---------------------------------------------------------------------------------------------------
+
+cdef inline void mirror(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
+    """The version asked for has answered, or failed (NULL): now its shadows are asked. Nobody waits for them."""
+    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE:
+        ask_shadows(server, x, reply, now)
+
+
+cdef void ask_shadows(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
+    cdef Model *asked = <Model *>x.asked
+    cdef Exchange *y
+    cdef uint32_t i
+    for i in range(asked.tap_count):
+        y = mirrored(&server.mirrors, &asked.taps[i], x, reply, now - x.launched, now)
+        if y == NULL:
+            continue
+        y.references += 1         # until its fate is known here
+        watch_deadline(y)
+        set_deadline(server, y)
+        if launch(server, y, <Model *>y.model, now) != REASON_NONE:
+            end_mirror(server, y, NULL, False, now)
+        exchange_unref(y)
+
+
+cdef void end_mirror(State server, Exchange *y, Buffer *reply, bint due, int64_t now) noexcept:
+    """Takes the framed answer, if there is one."""
+    pair(&server.mirrors, y, reply, due, now)
+    if reply != NULL:
+        release(y.wire, reply)
+    clear_deadline(server, y)
+    exchange_unref(y)
+
+
+cdef void end_mirrors(State server) noexcept:
+    """Of a server that stops."""
+    cdef Exchange *y
+    while server.mirrors.first != NULL:
+        y = server.mirrors.first
+        abandon(server, y, -1, y.wire.now)
+        drop(&server.mirrors, y)
+        clear_deadline(server, y)
+        exchange_unref(y)
+
+
+# ---- answers passed on -----------------------------------------------------------------------------------------
+
 cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept:
     """An upstream's answer: passed on as it came, but for what the guards have to say."""
     cdef Model *asked = <Model *>x.asked
     cdef const Rung *rung = NULL
+    if x.mirrors != NULL:
+        end_mirror(server, x, framed, False, now)
+        return
     if <Model *>x.model != asked:
         rung = &asked.rungs[x.rung - 1]
     mw_answer_learn((<Model *>x.model).answers, framed.size, x.rows)
@@ -326,9 +387,13 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
     """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
     cdef Counters *c = (<Model *>x.asked).counters
     cdef Verdict v
+    if x.mirrors != NULL:
+        end_mirror(server, x, NULL, status == CODE_DEADLINE_EXCEEDED, now)
+        return
     if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15):
         abandon(server, x, -1, now)
         x.phase = PHASE_NEW
+        mirror(server, x, NULL, now)
         if fall(server, x, REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED, now):
             return
     if x.streaming:

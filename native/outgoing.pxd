@@ -8,6 +8,7 @@ cdef enum:
 
 cdef struct Outgoing:             # what they are made of
     const Buffer *metadata        # borrowed; the client's, as h2 kept it; NULL for none
+    bint shadow                   # nobody waits for the answer: it is only compared
     int64_t due                   # ns; the call's deadline; 0 for none
     const void *who               # with the next two, what the ids are made of where the client has none
     int64_t entered               # ns

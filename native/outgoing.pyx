@@ -28,6 +28,8 @@ cdef size_t request_fields(const Outgoing *o, int64_t now, uint8_t *to) noexcept
     cdef Trace trace
     if o.due:
         n = put_timeout(to, o.due - now)
+    if o.shadow:
+        n += mw_hpack_field(to + n, b"modelward-shadow", 16, b"1", 1)
     if o.metadata != NULL:
         while at + 8 <= o.metadata.size:
             memcpy(sizes, o.metadata.data + at, 8)

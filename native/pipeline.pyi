@@ -35,4 +35,19 @@ class Server:
     def busy(self) -> bool: ...
     @property
     def events(self) -> Events: ...
+    def pace(self, busy: bool) -> None:
+        """Told several times a second whether this process lacked time: then fewer requests are mirrored, or none."""
+
+    @property
+    def mirrored_share(self) -> float:
+        """Of the requests that would be mirrored, those that there is time for: 0 to 1."""
+
+    @property
+    def mirroring(self) -> int:
+        """Requests that shadows have and have not answered."""
+
+    def take_samples(self) -> list[tuple[str, str, float, bytes, bytes, bytes]]:
+        """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the
+        version's ModelInferResponse, the shadow's)."""
+
     def totals(self) -> dict[str, Any]: ...

@@ -21,12 +21,13 @@ from native.identity cimport PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
 from native.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_meter)
+from native.mirror cimport pace, take_kept
 from native.model cimport *
 from native.oip cimport (
     hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_timeout_us,
     scanned_version)
 from native.outcome cimport (
-    abandon, clear_deadline, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
+    abandon, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
     refuse_exchange, relayed, set_deadline, start, watch_deadline)
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
@@ -587,6 +588,7 @@ cdef class Server(State):
         for connection in list(self.listener.connections):
             connection.abort()
             connection.connection_lost(None)    # the loop may tell it when this server is no more
+        end_mirrors(self)
         self.scheduler.stop()
         self.listener.wheel.after = NULL
 
@@ -663,6 +665,30 @@ cdef class Server(State):
         self.cold_of_peer[peer] -= 1
         if self.cold_of_peer[peer] == 0:
             del self.cold_of_peer[peer]
+
+    def pace(self, bint busy):
+        """Told several times a second whether this process lacked time: then fewer requests are mirrored, or none."""
+        pace(&self.mirrors, busy, mw_now_ns())
+
+    @property
+    def mirrored_share(self) -> float:
+        """Of the requests that would be mirrored, those that there is time for: 0 to 1."""
+        return self.mirrors.share
+
+    @property
+    def mirroring(self) -> int:
+        """Requests that shadows have and have not answered."""
+        cdef const Exchange *y = self.mirrors.first
+        cdef int count = 0
+        while y != NULL:
+            count += 1
+            y = y.next_in_stream
+        return count
+
+    def take_samples(self) -> list:
+        """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the version's
+        ModelInferResponse, the shadow's)."""
+        return take_kept(&self.mirrors)
 
     def totals(self) -> dict:
         """This process's gauges."""

@@ -61,6 +61,7 @@ cdef bint relay_begin(
     r.model = model
     r.counters = server.other if model == NULL else model.counters
     outgoing.metadata = &s.metadata
+    outgoing.shadow = False
     outgoing.due = due
     outgoing.who = s
     outgoing.entered = s.entered

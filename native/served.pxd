@@ -9,6 +9,7 @@ cdef class Served:
     cdef Model model
     cdef readonly Engine engine
     cdef readonly list rungs      # Served of the ladder's models
+    cdef readonly list shadows    # (native.mirror.Shadow, this version's content) of each of the model's taps
     cdef double floor             # of requests with the backend at a time
     cdef double ceiling
     cdef uint32_t queue           # requests that may wait

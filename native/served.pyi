@@ -1,4 +1,5 @@
 from native.engine import Engine, Spec
+from native.mirror import Shadow
 from native.recall import Recall
 from native.score import Kernel
 
@@ -10,6 +11,8 @@ class Served:
     def engine(self) -> Engine: ...
     @property
     def rungs(self) -> list[Served]: ...
+    @property
+    def shadows(self) -> list[tuple[Shadow, bytes]]: ...
     @property
     def name(self) -> str: ...
     @property

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
+import logging
+
 from native.engine cimport Engine
 from native.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from native.model cimport *
@@ -11,6 +13,10 @@ from native.profile cimport mw_score_row_size, mw_score_scratch_size
 from native.recall cimport Recall
 from native.region cimport Region
 from native.score cimport Kernel
+from native.shadows cimport ShadowBlock, shadow_block
+
+log = logging.getLogger("modelward.shadow")
+
 
 cdef void drop_rungs(Model *m) noexcept:
     cdef uint32_t i
@@ -24,6 +30,16 @@ cdef void drop_rungs(Model *m) noexcept:
     m.rung_count = 0
 
 
+cdef void drop_taps(Model *m) noexcept:
+    cdef uint32_t i
+    for i in range(m.tap_count):
+        if m.taps[i].block != NULL:
+            (<ShadowBlock *>m.taps[i].block).served -= 1
+        free(m.taps[i].inputs)
+        free(m.taps[i].outputs)
+    free(m.taps)
+
+
 cdef class Served:
     """What requests for one version of a model meet: made anew by every reload, over an engine that may stay.
 
@@ -34,6 +50,7 @@ cdef class Served:
         cdef Model *m = &self.model
         self.engine = engine
         self.rungs = []
+        self.shadows = []
         self.keep = []
         m.name = engine.name_span
         m.version = engine.version_span
@@ -53,6 +70,7 @@ cdef class Served:
 
     def __dealloc__(self):
         drop_rungs(&self.model)
+        drop_taps(&self.model)
         free(self.model.profile_input)
         free(self.model.profile_row)
         free(self.model.profile_scratch)
@@ -161,6 +179,7 @@ cdef class Served:
         shared: with a fleet, too.
         """
         cdef mw_cell *cell
+        cdef uint32_t i
         self.engine.attach(region)
         self.engine.admit(self.floor, self.ceiling, self.queue)
         self.model.counters = self.engine.counters
@@ -172,7 +191,20 @@ cdef class Served:
                 self.model.limit.account = &cell.account if shared else NULL
             except MemoryError:
                 pass              # a name too many: its limit holds in each process by itself, and in no fleet
+        for i, (shadow, content) in enumerate(self.shadows):
+            if self.model.taps[i].block == NULL:
+                self.model.taps[i].block = <void *>block_of(region, self, shadow.name, content + shadow.fingerprint)
         return 0
+
+
+cdef ShadowBlock *block_of(Region region, Served served, str shadow, bytes fingerprint) except? NULL:
+    """Where the pairs of a version and a shadow are counted; NULL where there is no room, and then nothing is mirrored."""
+    try:
+        return shadow_block(
+            region, served.name.encode(), served.version.encode(), shadow.encode(), fingerprint)
+    except MemoryError as error:
+        log.error("model %s version %s: nothing is mirrored to its shadow %s: %s", served.name, served.version, shadow, error)
+        return NULL
 
 
 cdef int stand_in(Served asked, Served other, Rung *rung) except -1:

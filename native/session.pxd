@@ -55,7 +55,8 @@ cdef extern from "clock.h" nogil:
 cdef extern from "lane.h" nogil:
     ctypedef struct mw_lane:
         pass
-    mw_lane *mw_lane_new(int eventfd)
+    mw_lane *mw_lane_new(int eventfd, bint idle)
     void mw_lane_start(mw_lane *, void (*work)(void *) noexcept nogil, void *argument)
     int mw_lane_take_done(mw_lane *)
+    int mw_lane_thread(mw_lane *)
     void mw_lane_free(mw_lane *)

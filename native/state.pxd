@@ -6,6 +6,7 @@ from native.batch cimport Scheduler
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
+from native.mirror cimport Mirrors
 from native.model cimport Counters, Gate
 from native.region cimport Gauges, Region
 from native.route cimport Directory
@@ -25,6 +26,7 @@ cdef class State:
     cdef Region region
     cdef Counters *other          # the region's: requests that no served model can be charged with
     cdef Gauges *gauges           # the region's
+    cdef Mirrors mirrors
     cdef Gate *ready             # of backends with a place that somebody may wait for
     cdef bint limited             # any peer, identity or total rate is set
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

@@ -1,4 +1,6 @@
 """What the rooms of one server share."""
+import os
+
 from native.batch cimport Scheduler
 from native.deadline cimport Wheel
 from native.events cimport Events
@@ -20,3 +22,5 @@ cdef class State:
         self.scheduler = Scheduler()
         self.directory = directory
         self.events = Events()
+        self.mirrors.share = 1
+        self.mirrors.random = int.from_bytes(os.urandom(8)) | 1

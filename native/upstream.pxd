@@ -9,7 +9,7 @@ from native.pool cimport Endpoint, Pool
 from native.state cimport State
 
 cdef enum:
-    SUFFIX = 136                  # a model's name is at most 128 bytes
+    SUFFIX = 200                  # a model's name is at most 128 bytes, a version 64
 
 cdef struct Upcall:               # one request on its way; owned by its stream until that closes
     mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge
@@ -19,7 +19,7 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     void *upstream                # borrowed: the Upstream that it is on
     Upcall *next                  # of those that are spare
     uint8_t prefix[5]             # of the request's message
-    uint8_t suffix[SUFFIX]        # appended to it: the name of a rung's model, where that is not the one asked for
+    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a rung's or a shadow's
     size_t suffix_size
     size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight

@@ -67,7 +67,8 @@ cdef size_t part(Upcall *call, uint8_t *to, size_t room, size_t start, const uin
 
 
 cdef void name_model(Upcall *call, const Model *m) noexcept:
-    """A rung's model under its own name, whatever version: in protobuf the last of a field's values counts."""
+    """In protobuf the last of a field's values counts. A rung's version is any; a shadow's is its own, where it has one."""
+    cdef size_t version = m.version.size if call.exchange.mirrors != NULL else 0
     call.suffix[0] = 0x0A
     if m.name.size > 127:
         call.suffix[1] = <uint8_t>(m.name.size & 127) | 128
@@ -79,8 +80,9 @@ cdef void name_model(Upcall *call, const Model *m) noexcept:
     memcpy(call.suffix + call.suffix_size, m.name.data, m.name.size)
     call.suffix_size += m.name.size
     call.suffix[call.suffix_size] = 0x12
-    call.suffix[call.suffix_size + 1] = 0
-    call.suffix_size += 2
+    call.suffix[call.suffix_size + 1] = <uint8_t>version
+    memcpy(call.suffix + call.suffix_size + 2, m.version.data, version)
+    call.suffix_size += 2 + version
 
 
 cdef Upcall *call_new() noexcept:
@@ -120,11 +122,12 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     call.upstream = <void *>upstream
     call.started = now
     call.beside = endpoint.inflight
-    if x.model != x.asked:
+    if x.model != x.asked or x.mirrors != NULL:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
+    outgoing.shadow = x.mirrors != NULL
     outgoing.due = x.due
     outgoing.who = x
     outgoing.entered = x.entered

@@ -9,9 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support import EmbeddedServer, serving
+
+# other work on the machine makes an example slow, not wrong
+hypothesis.settings.register_profile("modelward", deadline=None)
+hypothesis.settings.load_profile("modelward")
 
 Serve = Callable[..., EmbeddedServer]
 

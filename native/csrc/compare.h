@@ -68,12 +68,12 @@ enum { MW_SCORE_OCTAVES = 24, MW_SCORE_LEAST = -12, MW_SCORE_HALF = 4 * MW_SCORE
 
 /* Why a request that was to be mirrored was not, or why its pair was given up: none of these is a pair. */
 typedef enum {
-    MW_DROP_WAITING = 0,  /* somebody waited before a gate of this worker */
+    MW_DROP_WAITING = 0,  /* somebody waited before the model's gate */
     MW_DROP_PLACES,       /* the shadow had all of its places */
     MW_DROP_BYTES,        /* or of its bytes */
-    MW_DROP_LANE,         /* its run would have held the loop */
-    MW_DROP_YIELDED,      /* begun, and its place given to a client's request */
-    MW_DROP_VOID,         /* the client let go first, or the primary's answer cannot be compared */
+    MW_DROP_BUSY,         /* the loop, or the machine, had no time to spare */
+    MW_DROP_YIELDED,      /* begun, and not done in time while there was none to spare */
+    MW_DROP_VOID,         /* the primary's time was cut short, or its answer cannot be compared */
     MW_DROPS
 } mw_shadow_drop;
 

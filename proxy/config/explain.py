@@ -6,7 +6,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from proxy.config.later import advice
 from proxy.config.layer import Layer, Path
 from proxy.config.schema import Config
 from proxy.config.units import UnitError
@@ -63,13 +62,9 @@ def _explain(kind: str, message: str, path: Path, value: object, context: dict[s
 
 
 def _unknown_key(path: Path) -> tuple[str, str, str]:
-    keys = tuple(str(key) for key in path)
-    instead = advice(keys)
-    if instead is not None:
-        return "not supported by this version", "", instead
     section = _schema_at(path[:-1])
     known = list(section.model_fields) if section else []
-    how = suggestion(keys[-1], known) or f"Known here: {', '.join(known)}"
+    how = suggestion(str(path[-1]), known) or f"Known here: {', '.join(known)}"
     return "unknown key", "", how
 
 

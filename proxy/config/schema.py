@@ -14,6 +14,7 @@ from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.promotion import PromotionSettings
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
+from proxy.config.shadow import Shadows
 from proxy.config.tls import AdminTls, Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import Upstreams
@@ -305,6 +306,8 @@ class ModelSettings(Section):
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
     Absent: the newest version has all."""
     promotion: PromotionSettings = PromotionSettings()
+    shadow: Shadows = ()
+    """Who else is asked the same and whose answers nobody sees, but compared with the model's; one, or a list."""
 
     @model_validator(mode="after")
     def _some_version_has_weight(self) -> Self:

@@ -108,10 +108,13 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
 
 
 def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:
-    """Versions that are to answer and are not there."""
+    """Versions that are to answer, or to shadow, and are not there."""
     wanted = [version for version, weight in (settings.versions or {}).items() if weight and version not in versions]
     where, how = f"models.{name}.versions", "Put it there, or give its weight to another"
-    return [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in wanted]
+    problems = [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in wanted]
+    where, how = f"models.{name}.shadow", "Put it there, or name another"
+    shadows = [shadow.version for shadow in settings.shadow if shadow.version not in (None, *versions)]
+    return problems + [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in shadows]
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """From a checked inventory to models that the data plane can run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -95,12 +95,12 @@ def open_models(inventory: Inventory, before: Opened, progress: Progress = lambd
     return opened
 
 
-def load_changed(before: Opened, config: Config) -> Load:
-    """Reads what may differ from what is open; the artifact of a version that stays holds no data."""
+def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:
+    """Reads what may differ from what is open, and `again`; the artifact of a version that stays holds no data."""
 
     def load(name: str, version: Version, root: Path) -> Artifact:
         kept = before.get((name, str(version.number)))
-        if kept is not None and not kept.upstreams:
+        if kept is not None and not kept.upstreams and kept.key not in again:
             artifact = kept.checked.artifact
             stays = kept.checked.settings.batching == config.settings(name).batching
             if stays and artifact.file == version.file and artifact.is_unchanged:

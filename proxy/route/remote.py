@@ -13,6 +13,7 @@ from native.engine import Engine, Remote
 from native.pool import Pool
 from native.served import Served
 from proxy.config.schema import Config, ModelSettings
+from proxy.config.shadow import Shadow
 from proxy.config.tls import UpstreamTls
 from proxy.config.units import SECOND
 from proxy.config.upstream import UpstreamAddress, parse_upstream
@@ -36,8 +37,9 @@ log = logging.getLogger("modelward.upstream")
 
 WATCH_SECONDS = 30.0
 
-# the addresses, the share of requests that may be hedged, and whether those that were begun may be sent again
-Key = tuple[tuple[UpstreamAddress, ...], float, bool]
+# the addresses, the share of requests that may be hedged, whether those that were begun may be sent again, and whose
+# alone the connections are: a shadow's, which must not be able to spoil anybody else's, or ""
+Key = tuple[tuple[UpstreamAddress, ...], float, bool, str]
 PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
 
 
@@ -53,7 +55,7 @@ class RemotePool:
     @classmethod
     def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
-        addresses, share, resends = key
+        addresses, share, resends, _ = key
         groups = {group.address: group for group in before.groups} if before else {}
         pool = before.pool if before else Pool([], share, resends)
         return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends)
@@ -125,10 +127,14 @@ class Remotes:
         for name, addresses in wanted.items():
             settings = self._config.settings(name)
             share = settings.hedging.budget if settings.hedging else 0.0
-            self._keys[name] = tuple(addresses), share, settings.retries is not None and settings.retries.unanswered
+            resends = settings.retries is not None and settings.retries.unanswered
+            self._keys[name] = tuple(addresses), share, resends, ""
         if self._config.passthrough:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-            self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False
+            self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False, ""
+        for name, settings in self._config.models.items():
+            for shadow in settings.shadow:
+                self._key_shadow(name, settings, shadow)
         known, names = (self._before._pools, self._before._keys) if self._before else ({}, {})
         left = known.keys() - self._keys.values()
         for name, key in self._keys.items():
@@ -142,6 +148,20 @@ class Remotes:
                 self._pools[key] = RemotePool.of(key, known[follows])
             else:
                 self._pools[key] = RemotePool.of(key)
+
+    def _key_shadow(self, name: str, settings: ModelSettings, shadow: Shadow) -> None:
+        if shadow.upstreams:
+            addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
+        elif settings.upstreams:
+            addresses = _parsed(settings.upstreams, settings.upstream_tls)
+        else:
+            return  # it runs here
+        own = _own(name, shadow)
+        self._keys[own] = tuple(addresses), 0.0, False, own
+
+    def shadow_pool(self, name: str, shadow: Shadow) -> Pool:
+        """The connections of a model's shadow that servers run."""
+        return self._pools[self._keys[_own(name, shadow)]].pool
 
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""
@@ -291,6 +311,11 @@ def _needing_a_signature(settings: ModelSettings) -> list[str]:
     # [[0.5]] may be FP32 or FP64, and of how many rows
     keys += [f"fallback[{i}].value" for i, rung in enumerate(settings.fallback) if rung.value is not None]
     return keys
+
+
+def _own(model: str, shadow: Shadow) -> str:
+    """What stands for a model's name where its shadow has connections."""
+    return f"{model}\0{shadow.name}"
 
 
 def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:

@@ -34,6 +34,7 @@ from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.canaries import Canaries
 from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
+from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
@@ -155,6 +156,7 @@ class Application:
         self._listening = self._listen(self._bound)
         self._spawn(self._log_events())
         self._spawn(self._release_retired())
+        self._spawn(self._pace_shadows())
         if self.tls is not None:
             self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
         self.readiness.set(True)
@@ -176,7 +178,7 @@ class Application:
             assert before is not None
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
-            self._retired += [model.served for model in before.models]
+            self._retired += before.served
         changed = describe(before, after)
         self.reloads.apply(changed, restart)
         return [*changed, *(f"{key} needs a restart" for key in restart)]
@@ -242,7 +244,9 @@ class Application:
         for engine in left - waiting:
             self.server.scheduler.forget(engine)
             if engine.pool is None:
-                log.info("model %s version %s unloaded", engine.name, engine.version)
+                log.info(
+                    "model %s %s %s unloaded", engine.name, "shadow" if engine.yields else "version", engine.version
+                )
         await close_engines(left - waiting)
 
     def _listen(self, bound: BoundSocket | InheritedSocket) -> Acceptor:
@@ -346,6 +350,15 @@ class Application:
             self.collect_anomalies()
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())
+
+    async def _pace_shadows(self) -> None:
+        """While the loop or the machine has no time to spare, nothing is mirrored."""
+        assert self.server is not None
+        pressure = Pressure()
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            if self._generation is not None and self._generation.shadows:
+                self.server.pace(pressure.lacking(shadow.engine.lane_thread for shadow in self._generation.shadows))
 
     def collect_anomalies(self) -> None:
         """Fetches the data plane's anomaly events and logs them."""

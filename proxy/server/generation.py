@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from native.engine import Engine
@@ -24,6 +24,8 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.remote import Remotes
 from proxy.server.tls import Material, load_material
+from proxy.shadow import opening as shadowing
+from proxy.shadow.opening import OpenShadow
 from proxy.telemetry.pour import statistics
 
 log = logging.getLogger(__name__)
@@ -31,13 +33,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Generation:
-    """models: open and warm. directory: the same, as the data plane looks them up. material: None for plain text.
+    """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
+    material: None for plain text.
 
     key_ring: the API keys of callers, None where there are none. notes: what is worth telling and no hindrance.
     """
 
     config: Config
     models: tuple[OpenModel, ...]
+    shadows: tuple[OpenShadow, ...]
     remotes: Remotes
     directory: Directory
     catalog: Catalog
@@ -48,6 +52,11 @@ class Generation:
     @property
     def opened(self) -> Opened:
         return {model.key: model for model in self.models}
+
+    @property
+    def served(self) -> list[Served]:
+        """All that a request may meet."""
+        return [*(model.served for model in self.models), *(shadow.native.served for shadow in self.shadows)]
 
 
 async def compile_generation(
@@ -66,20 +75,26 @@ async def compile_generation(
     if problems := await loop.run_in_executor(None, access.problems, config):
         raise ProblemsFound(problems)
     ring = keys.load(config.access.keys) if config.access and config.access.keys else None
-    embedded, notes = await loop.run_in_executor(None, _open_embedded, config, opened, progress)
+    known = before.shadows if before else ()
+    embedded, local, notes = await loop.run_in_executor(None, _open_embedded, config, opened, known, progress)
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
-        models = equip([*embedded, *await remotes.open()], opened, weights_of(config))
+        models = [*embedded, *await remotes.open()]
+        shadows = (*local, *shadowing.open_remote(config, remotes.shadow_pool))
+        models = _equipped(models, opened, weights_of(config), shadows)
         directory, catalog = _lookups(models, remotes, config, weights_of(config))
     except BaseException:
-        await close_engines({model.engine for model in embedded} - {model.engine for model in opened.values()})
+        made = {model.engine for model in embedded} | {shadow.engine for shadow in local}
+        kept = {model.engine for model in opened.values()} | {shadow.engine for shadow in known}
+        await close_engines(made - kept)
         raise
+    notes += shadowing.notes(local, lambda name: catalog.lookup(name).version)
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)
-    return Generation(config, tuple(models), remotes, directory, catalog, material, ring, tuple(notes))
+    return Generation(config, tuple(models), shadows, remotes, directory, catalog, material, ring, tuple(notes))
 
 
 def reshared(generation: Generation, shares: Shares) -> Generation:
@@ -94,7 +109,7 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
         served.setdefault(name, []).append(version)
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
     fresh = [replace(model, served=Served(model.engine)) for model in generation.models]
-    models = equip(fresh, generation.opened, weights)
+    models = _equipped(fresh, generation.opened, weights, generation.shadows)
     directory, catalog = _lookups(models, generation.remotes, config, weights)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
@@ -130,22 +145,41 @@ async def close_engines(engines: set[Engine]) -> None:
         await loop.run_in_executor(None, engine.close)
 
 
-def _open_embedded(config: Config, opened: Opened, progress: Progress) -> tuple[list[OpenModel], list[Problem]]:
-    inventory = take_inventory(config, load_changed(opened, config))
+def _open_embedded(
+    config: Config, opened: Opened, shadows: Sequence[OpenShadow], progress: Progress
+) -> tuple[list[OpenModel], list[OpenShadow], list[Problem]]:
+    inventory = take_inventory(config, load_changed(opened, config, shadowing.wanted(config, shadows)))
     if inventory.problems:
         raise ProblemsFound(inventory.problems)
-    return open_models(inventory, opened, progress), [*inventory.notes]
+    models = open_models(inventory, opened, progress)
+    try:
+        return models, shadowing.open_local(inventory.models, shadows, progress), [*inventory.notes]
+    except BaseException:
+        for engine in {model.engine for model in models} - {model.engine for model in opened.values()}:
+            engine.close()
+        raise
+
+
+def _equipped(
+    models: list[OpenModel], opened: Opened, weights: Weights, shadows: Sequence[OpenShadow]
+) -> list[OpenModel]:
+    """With settings, ladders and shadows. Raises ProblemsFound."""
+    equipped = equip(models, opened, weights)
+    for model in equipped:
+        mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
+        shadowing.equip(model.served, model.checked.artifact.sha256, mine)
+    return equipped
 
 
 def in_use(current: Generation, retired: list[Served]) -> set[Served]:
-    """Of all these, and of the models on their ladders, those that a request may still reach."""
+    """Of all these, and of the models on their ladders and their shadows, those that a request may still reach."""
     found: set[Served] = set()
     left = [*(model.served for model in current.models), *(served for served in retired if served.users)]
     while left:
         served = left.pop()
         if served not in found:
             found.add(served)
-            left += served.rungs
+            left += [*served.rungs, *(shadow.served for shadow, _ in served.shadows)]
     return found
 
 

@@ -181,17 +181,6 @@ def test_every_problem_is_told_at_once_with_its_line_and_its_remedy(tmp_path: Pa
     ]
 
 
-@pytest.mark.parametrize(
-    "assignment",
-    [
-        "models.fraud.shadow={version: '3'}",
-    ],
-)
-def test_a_key_of_a_later_version_is_named_as_such(tmp_path: Path, assignment: str) -> None:
-    (told,) = problems(None, tmp_path, sets=[assignment])
-    assert "not supported by this version" in told
-
-
 def test_workers_are_a_number_or_one_per_core(tmp_path: Path) -> None:
     assert config().workers == 1
     assert config(sets=["workers=3"]).workers == 3

@@ -1,0 +1,174 @@
+"""Shadows made ready for the data plane: sessions or connections of their own, and whose requests they get."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from native.engine import Engine, Remote
+from native.mirror import Shadow as NativeShadow
+from native.mirror import mirror
+from native.pool import Pool
+from native.served import Served
+from proxy.config.schema import Batching, Config
+from proxy.config.shadow import Shadow
+from proxy.models.inventory import CheckedModel
+from proxy.models.warmup import warm_up
+from proxy.problem import Problem, ProblemsFound
+
+log = logging.getLogger("modelward.shadow")
+
+Key = tuple[str, str]  # the model's name, and the shadow's
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShadow:
+    """One shadow of one model. content: the hash of the file that runs here, or the addresses of its servers."""
+
+    model: str
+    settings: Shadow
+    batching: Batching
+    content: str
+    native: NativeShadow
+
+    @property
+    def key(self) -> Key:
+        return self.model, self.settings.name
+
+    @property
+    def engine(self) -> Engine:
+        return self.native.served.engine
+
+    @property
+    def is_local(self) -> bool:
+        """It runs in this process."""
+        return self.engine.pool is None
+
+
+def wanted(config: Config, before: Iterable[OpenShadow]) -> set[Key]:
+    """(model, version) of the shadows that run here and are not open yet: their files must be read."""
+    known = {shadow.key for shadow in before if shadow.is_local}
+    return {
+        (name, shadow.version)
+        for name, settings in config.models.items()
+        if not settings.upstreams
+        for shadow in settings.shadow
+        if shadow.version is not None and (name, shadow.version) not in known
+    }
+
+
+def open_local(
+    checked: Sequence[CheckedModel], before: Sequence[OpenShadow], progress: Callable[[str], None]
+) -> list[OpenShadow]:
+    """Opens and warms the shadows that are versions of models that run here. Blocks for seconds. Raises ProblemsFound.
+
+    before: what is open; a shadow whose file and batching are the same keeps its session. That is never the session
+    which serves clients: runs, their memory and their locks are the shadow's alone.
+    """
+    versions = {(model.name, model.version): model for model in checked}
+    known = {shadow.key: shadow for shadow in before if shadow.is_local}
+    opened: list[OpenShadow] = []
+    made: list[Engine] = []
+    settings = {model.name: model.settings for model in checked}
+    for name, shadow in ((model, shadow) for model in settings for shadow in settings[model].shadow):
+        if shadow.version is None:
+            continue
+        version = versions[name, shadow.version]
+        kept, content, batching = known.get((name, shadow.version)), version.artifact.sha256, settings[name].batching
+        if kept is not None and (kept.content, kept.batching) == (content, batching):
+            opened.append(_shadow(name, shadow, batching, content, kept.engine))
+            continue
+        progress(f"{name} shadow {shadow.version}")
+        try:
+            made.append(_opened(version))
+        except BaseException:
+            for engine in made:
+                engine.close()
+            raise
+        opened.append(_shadow(name, shadow, batching, content, made[-1]))
+    return opened
+
+
+def open_remote(config: Config, pool_of: Callable[[str, Shadow], Pool]) -> list[OpenShadow]:
+    """Shadows that servers run: they get the bytes of requests, and nothing is held against any signature."""
+    return [
+        _shadow(
+            name,
+            shadow,
+            settings.batching,
+            " ".join(shadow.upstreams or settings.upstreams),
+            Engine(name, shadow.version or "", Remote((), (), pool_of(name, shadow))),
+        )
+        for name, settings in config.models.items()
+        for shadow in settings.shadow
+        if shadow.upstreams or settings.upstreams
+    ]
+
+
+def equip(served: Served, content: str, shadows: Iterable[OpenShadow]) -> None:
+    """Gives a version the shadows of its model. content: the version's own. Raises ProblemsFound."""
+    for shadow in shadows:
+        try:
+            mirror(served, shadow.native, _digest(content))
+        except ValueError as error:
+            where, how = f"models.{shadow.model}.shadow", "A shadow takes the same inputs"
+            what = f"{shadow.settings.name} cannot shadow version {served.version}"
+            raise ProblemsFound([Problem(what, where, str(error), how)]) from error
+
+
+def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> list[Problem]:
+    """Worth telling: shadows that are compared with themselves, which is meant only where noise is to be measured.
+
+    answering: the version of a model that has most of its requests.
+    """
+    return [
+        Problem(
+            f"the shadow {shadow.settings.name} is the version that answers",
+            f"models.{shadow.model}.shadow",
+            "it measures how much the model disagrees with itself",
+            'To try it against another version, give that the requests: versions: {"OTHER": 100}',
+        )
+        for shadow in shadows
+        if shadow.settings.version is not None and answering(shadow.model) == shadow.settings.version
+    ]
+
+
+def _opened(version: CheckedModel) -> Engine:
+    try:
+        engine = Engine(version.name, version.version, version.artifact.data)
+    except ValueError as error:
+        what = "ONNX Runtime cannot load the shadow"
+        raise ProblemsFound(
+            [Problem(what, str(version.artifact.file), str(error), "Export it for this runtime")]
+        ) from None
+    engine.yield_cores()
+    if note := warm_up(engine, version.settings.batching.max):
+        log.warning("model %s shadow %s: %s", version.name, version.version, note)
+    log.info("model %s shadow %s loaded, sha256 %s", version.name, version.version, version.artifact.sha256)
+    return engine
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).hexdigest()[:32].encode()
+
+
+def _shadow(model: str, shadow: Shadow, batching: Batching, content: str, engine: Engine) -> OpenShadow:
+    only = shadow.only
+    counted = json.dumps([content, shadow.tolerance, only.model_dump(mode="json") if only is not None else None])
+    native = NativeShadow(
+        Served(engine),
+        shadow.name,
+        _digest(counted),
+        fraction=shadow.fraction,
+        anomalous=only.anomalous if only is not None else None,
+        patterns=only.identity if only is not None else (),
+        deadline=shadow.deadline,
+        places=shadow.concurrency,
+        room=shadow.inflight_bytes,
+        warmup=shadow.warmup,
+        tolerance=shadow.tolerance,
+    )
+    return OpenShadow(model, shadow, batching, content, native)
