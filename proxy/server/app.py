@@ -26,6 +26,7 @@ from proxy.models.catalog import Catalog
 from proxy.models.opening import OpenModel, Progress
 from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
+from proxy.promotion.state import folder_of
 from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
 from proxy.route.remote import Remotes
@@ -39,6 +40,8 @@ from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
 from proxy.server.tls import LiveMaterial
+from proxy.shadow.keeping import Keeping
+from proxy.shadow.samples import FOLDER as SAMPLES
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
@@ -157,6 +160,8 @@ class Application:
         self._spawn(self._log_events())
         self._spawn(self._release_retired())
         self._spawn(self._pace_shadows())
+        samples = folder_of(self.config.state) / SAMPLES
+        self._spawn(Keeping(self.server.take_samples, samples, self.region.slot, self.region.slots).run())
         if self.tls is not None:
             self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
         self.readiness.set(True)

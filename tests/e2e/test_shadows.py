@@ -15,9 +15,10 @@ import pytest
 from native.pipeline import Server
 from native.shadows import Slices, shadows
 from proxy.server import pressure
+from proxy.shadow.samples import FOLDER, kept, read
 from tests import models
 from tests.e2e.h2client import framed
-from tests.e2e.messages import Stub, arrays, refused, request
+from tests.e2e.messages import RESPONSE, Stub, arrays, refused, request
 from tests.e2e.raw_upstream import Request, answer_message, raw_upstream
 from tests.support import EmbeddedServer, reloadable, serving, wait_until
 
@@ -98,25 +99,24 @@ def test_a_shadow_that_answers_otherwise_disagrees_and_its_answers_reach_nobody(
     flipped = models.mlp(seed=2)
     versions: Any = {"mlp": {1: models.mlp(seed=1), 2: flipped}}
     settings = {"models__mlp__shadow": "{version: 2, warmup: 0}", "models__mlp__versions": '{"1": 1}'}
+    state = tmp_path / "state"
     rows = np.random.default_rng(0).normal(size=(REQUESTS, 30)).astype(np.float32)
-    with serving(tmp_path, versions, **settings) as server, Stub(server.grpc) as stub:
+    with serving(tmp_path / "models", versions, state=state, **settings) as server, Stub(server.grpc) as stub:
         ours = [arrays(stub.infer(request("mlp", {"input": rows[i : i + 1]})))["label"][0] for i in range(REQUESTS)]
         sums = after(server, REQUESTS, model="mlp").total.sums()
         theirs = [
             arrays(stub.infer(request("mlp", {"input": rows[i : i + 1]}, version="2")))["label"][0]
             for i in range(REQUESTS)
         ]
-        kept = native(server).take_samples()
+        (*_, oldest) = wait_until(lambda: kept(state / FOLDER, "mlp"), "samples")
     differ = sum(a != b for a, b in zip(ours, theirs, strict=True))
     assert 0 < differ < REQUESTS
     assert sums["disagreeing"] == differ
-    model, shadow, disagreement, asked, primary, answer = kept[0]
-    assert (model, shadow, disagreement) == ("mlp", "2", 1.0)
-    assert (
-        asked
-        == request("mlp", {"input": rows[[a != b for a, b in zip(ours, theirs, strict=True)]][:1]}).SerializeToString()
-    )
-    assert primary != answer
+    sample, first = read(oldest.file), next(i for i in range(REQUESTS) if ours[i] != theirs[i])
+    assert (sample.model, sample.shadow_name, sample.disagreement) == ("mlp", "2", 1.0)
+    assert sample.request == request("mlp", {"input": rows[first : first + 1]}).SerializeToString()
+    labels = [arrays(RESPONSE.FromString(answer))["label"][0] for answer in (sample.primary, sample.shadow)]
+    assert labels == [ours[first], theirs[first]]
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])
