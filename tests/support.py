@@ -92,7 +92,12 @@ def serving(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings:
 
 def _sets(root: Path, settings: dict[str, Any]) -> list[str]:
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
-    return [f"{key}={value}" for key, value in ({"repository": root} | ANYWHERE | dotted).items()]
+    return [f"{key}={value}" for key, value in (_places(root) | dotted).items()]
+
+
+def _places(root: Path) -> dict[str, Any]:
+    """What it serves, and where it listens and keeps what outlives it: nothing in the working folder."""
+    return {"repository": root, "state": f"{root}-state"} | ANYWHERE
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Reloadable(EmbeddedServer):
 
 @contextlib.contextmanager
 def reloadable(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[Reloadable]:
-    sets = {"repository": repository(root, models)} | ANYWHERE
+    sets = _places(repository(root, models))
     sets |= {key.replace("__", "."): value for key, value in settings.items()}
     with in_thread(load(sets=[f"{key}={value}" for key, value in sets.items()], environ={})) as application:
         yield Reloadable(str(application.grpc_address), str(application.http_address), application, sets)

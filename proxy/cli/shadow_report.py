@@ -19,9 +19,10 @@ STYLES = {"better": "bold green", "equivalent": "green", "worse": "bold red", "u
 
 def render(facts: Mapping[str, Any]) -> RenderableType:
     """What proxy.shadow.report.data gave: the verdict, tables of bounds, slices and figures, both sides' scores."""
-    names = [plain(facts[name]) for name in ("model", "shadow", "primary")]
+    model, shadow, primary = (plain(facts[name]) for name in ("model", "shadow", "primary"))
+    of = f" of {primary}" if primary else ""  # servers that tell no version
     head = Text.assemble(
-        "{}: shadow {} of {} is ".format(*names),
+        f"{model}: shadow {shadow}{of} is ",
         _colored(facts["verdict"]),
         f" after {facts['pairs']:,} pairs",
         _wait(facts),

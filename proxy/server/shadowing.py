@@ -12,6 +12,7 @@ from proxy.config.shadow import Bounds, Shadow
 from proxy.models.weights import overridden, primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.crew import Crew
+from proxy.server.report import ANY
 from proxy.shadow.verdict import Verdict, verdict_of
 from proxy.telemetry.snapshot import ShadowSnapshot
 
@@ -46,28 +47,34 @@ class CrewShadows:
 
     async def told(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none."""
-        crew, configured = self._crew(), self._configured(model)
-        report = crew.report if crew is not None else None
-        if crew is None or report is None or model not in report.versions:
+        crew, configured, version = self._crew(), self._configured(model), self._answering(model)
+        if crew is None or version is None:
             raise _none(model, "there is no such model", "Look at modelward status for those that there are")
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
         counted = shadows.shadows(crew.region, model)
-        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured)
+        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, version)
 
     def verdict(self, model: str, version: str) -> Verdict | None:
         """On the shadow that this version is of the one with the largest share now; None where it is none."""
-        crew, bounds = self._crew(), self._bounds(model).get(version)
-        report = crew.report if crew is not None else None
-        if crew is None or report is None or bounds is None or model not in report.versions:
+        crew, answering, bounds = self._crew(), self._answering(model), self._bounds(model).get(version)
+        if crew is None or answering is None or bounds is None:
             return None
-        weights = overridden(self._config(), crew.shares, report.versions)
-        key = model, primary(report.versions[model], weights.get(model)), version
-        counted = shadows.totals(crew.region)
+        counted, key = shadows.totals(crew.region), (model, answering, version)
         return _judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
 
+    def _answering(self, model: str) -> str | None:
+        """The version with the largest share now, as figures call it; None where the model is not served."""
+        crew = self._crew()
+        report = crew.report if crew is not None else None
+        if crew is None or report is None or model not in report.versions:
+            return None
+        weights = overridden(self._config(), crew.shares, report.versions)
+        version = primary(report.versions[model], weights.get(model))
+        return "" if version == ANY else version
+
     def _configured(self, model: str) -> Sequence[Shadow]:
-        return getattr(self._config().settings(model), "shadow", ())
+        return self._config().settings(model).shadow
 
     def _bounds(self, model: str) -> dict[str, Bounds]:
         return {shadow.name: shadow.bounds for shadow in self._configured(model)}
@@ -85,11 +92,11 @@ def _judged(key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict
     return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself)
 
 
-def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow]) -> list[dict[str, Any]]:
+def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow], answering: str) -> list[dict[str, Any]]:
     from proxy.shadow.collect import reports  # noqa: PLC0415 - brings numpy, 20 MB: only where somebody asks
     from proxy.shadow.report import data  # noqa: PLC0415
 
-    return [data(report) for report in reports(counted, configured)]
+    return [data(report) for report in reports(counted, configured, answering)]
 
 
 def _none(model: str, what: str, how: str) -> ProblemsFound:

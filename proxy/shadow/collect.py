@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
 
 
-def reports(counted: Mapping[Key, Slices], shadows: Sequence[Shadow]) -> list[Report]:
-    """One for each configured shadow that is counted, by the primary's version and then as configured.
+def reports(counted: Mapping[Key, Slices], shadows: Sequence[Shadow], answering: str) -> list[Report]:
+    """One for each configured shadow of the version that is answering; and of others where anything was counted.
 
-    counted: native.shadows.shadows of one model. Takes some ten milliseconds for each: for a thread.
+    counted: native.shadows.shadows of one model. answering: the version with most of its requests, which comes first.
+    Takes some ten milliseconds for each: for a thread.
     """
+    versions = sorted({primary for _, primary, _ in counted}, key=lambda version: (version != answering, version))
     return [
         _report(key, counted, shadow.bounds)
-        for primary in sorted({primary for _, primary, _ in counted})
+        for version in versions
         for shadow in shadows
         for key in counted
-        if key[1:] == (primary, shadow.name)
+        if key[1:] == (version, shadow.name) and (version == answering or _has_any(counted[key]))
     ]
+
+
+def _has_any(slices: Slices) -> bool:
+    sums = slices.total.sums()
+    return bool(slices.warmed or pairs(sums) or any(sums["dropped"].values()))
 
 
 def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:

@@ -54,3 +54,4 @@ def test_slices_are_shown_where_they_are_not_the_whole() -> None:
 
 def test_names_reach_the_terminal_as_they_are_and_without_their_control_characters() -> None:
     assert "[red]m: shadow \\x1b[2J of 1 is" in shown(replace(report(1), model="[red]m", shadow="\x1b[2J"))
+    assert "fraud: shadow 2 is" in shown(replace(report(1), primary=""))

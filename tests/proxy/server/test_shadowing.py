@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from proxy.config.shadow import Bounds, Shadow
 from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.server.crew import Crew
-from proxy.server.report import COLUMNS, Report
+from proxy.server.report import ANY, COLUMNS, Report
 from proxy.server.shadowing import JUDGED_AT_ONCE, CrewShadows
 from tests.proxy.shadow.test_collect import labels
 
@@ -34,17 +34,8 @@ class Workers:
 
 
 def shadows_of(workers: Workers | None, *configured: Shadow) -> CrewShadows:
-    @dataclass
-    class Settings:
-        shadow: tuple[Shadow, ...]
-
-    class Configured:
-        models: ClassVar[dict[str, ModelSettings]] = {}
-
-        def settings(self, name: str) -> Any:
-            return Settings(configured if name == "m" else ())
-
-    return CrewShadows(lambda: cast(Config, Configured()), lambda: cast(Crew | None, workers))
+    config = Config(models={"m": ModelSettings(shadow=configured)})
+    return CrewShadows(lambda: config, lambda: cast(Crew | None, workers))
 
 
 def test_every_shadow_of_a_model_is_told() -> None:
@@ -59,6 +50,13 @@ def test_every_shadow_of_a_model_is_told() -> None:
 def test_what_there_is_not_is_told(model: str, what: str) -> None:
     with pytest.raises(ProblemsFound, match=what):
         asyncio.run(shadows_of(Workers(), Shadow(version="2")).told(model))
+
+
+def test_a_model_of_servers_that_tell_no_version_has_shadows_too() -> None:
+    workers = Workers(report=Report((row("m", ANY),), (), ()))
+    Block(workers.region, "m", "", "127.0.0.1:9")
+    (told,) = asyncio.run(shadows_of(workers, Shadow(upstreams=("127.0.0.1:9",))).told("m"))
+    assert (told["primary"], told["verdict"]) == ("", "undecided")
 
 
 def test_before_there_are_workers_there_is_no_model() -> None:
@@ -103,15 +101,15 @@ def test_what_is_no_shadow_has_no_verdict_and_one_without_figures_is_undecided()
 
 
 def test_a_scrape_judges_a_few_shadows_and_those_first_that_were_judged_longest_ago() -> None:
-    names = [str(10 + i) for i in range(2 * JUDGED_AT_ONCE + 1)]
+    names = [str(10 + i) for i in range(2 * JUDGED_AT_ONCE - 1)]
     workers = Workers()
     blocks = [Block(workers.region, "m", "1", name) for name in names]
     judged = shadows_of(workers, *(Shadow(version=name, bounds=Bounds(errors=None)) for name in names))
-    assert [len(judged.snapshots()) for _ in range(4)] == [JUDGED_AT_ONCE, 2 * JUDGED_AT_ONCE, *2 * [len(names)]]
+    assert [len(judged.snapshots()) for _ in range(4)] == [JUDGED_AT_ONCE, *3 * [len(names)]]
     for block in blocks:
         block.add(labels(0, 1000))
-    worse = [sum(each.verdict["worse"] for each in judged.snapshots().values()) for _ in range(3)]
-    assert worse == [JUDGED_AT_ONCE, 2 * JUDGED_AT_ONCE, len(names)]
+    worse = [sum(each.verdict["worse"] for each in judged.snapshots().values()) for _ in range(2)]
+    assert worse == [JUDGED_AT_ONCE, len(names)]
 
 
 def test_a_verdict_is_one_of_all_and_goes_with_its_shadow() -> None:

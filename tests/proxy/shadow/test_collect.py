@@ -29,7 +29,7 @@ def labels(agreeing: int, disagreeing: int = 0) -> Figures:
 
 
 def collected(region: Region, *configured: Shadow) -> list[Report]:
-    return reports(shadows.shadows(region, "m"), configured)
+    return reports(shadows.shadows(region, "m"), configured, "1")
 
 
 def slices(report: Report) -> Sequence[tuple[str, str, str, int, float | None]]:
@@ -78,14 +78,18 @@ def test_slices_are_judged_each_by_itself_with_the_noise_of_their_side() -> None
     assert report.warmed == 7
 
 
-def test_reports_come_by_primary_and_then_as_configured_and_none_of_what_is_not_configured() -> None:
+def test_reports_come_as_configured_and_of_the_answering_version_first() -> None:
     region = Region()
-    for primary in ("2", "1"):
+    for primary in ("0", "1", "2", "3"):
         for name in ("127.0.0.1:9", "3", "gone"):
-            Block(region, "m", primary, name)
+            block = Block(region, "m", primary, name)
+            if primary == "0":
+                block.add(labels(1))
+            if primary == "2" and name == "3":
+                block.warm()
     found = collected(region, Shadow(version="3"), Shadow(upstreams=("127.0.0.1:9",)), Shadow(version="new"))
     assert [(each.primary, each.shadow) for each in found] == [
-        ("1", "3"), ("1", "127.0.0.1:9"), ("2", "3"), ("2", "127.0.0.1:9"),
+        ("1", "3"), ("1", "127.0.0.1:9"), ("0", "3"), ("0", "127.0.0.1:9"), ("2", "3"),
     ]  # fmt: skip
 
 
