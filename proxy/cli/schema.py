@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.cli.output import print_json
 from proxy.config.schema import Config
+from proxy.config.section import descriptions, sections
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -21,7 +22,13 @@ def schema() -> dict[str, Any]:
     Of the form in which a configuration is written out: that alone shows defaults as 5s and 16MiB, and both forms agree
     in everything else.
     """
-    return {"$schema": DIALECT, **Config.model_json_schema(mode="serialization")}
+    found = {"$schema": DIALECT, **Config.model_json_schema(mode="serialization")}
+    for section in sections():
+        shown = found if section is Config else found["$defs"].get(section.__name__, {"properties": {}})
+        for name, text in descriptions(section).items():
+            if name in shown["properties"]:
+                shown["properties"][name]["description"] = text
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from proxy.config.layer import Layer, Path
 from proxy.config.schema import Config
+from proxy.config.section import descriptions
 from proxy.config.units import UnitError
 from proxy.models.suggest import suggestion
 from proxy.problem import Problem
@@ -74,8 +75,7 @@ def _shown(value: object) -> str:
 
 def _description(path: Path) -> str:
     section = _schema_at(path[:-1])
-    field = section.model_fields.get(str(path[-1])) if section and path else None
-    return (field.description or "").removesuffix(".") if field else ""
+    return descriptions(section).get(str(path[-1]), "").removesuffix(".") if section and path else ""
 
 
 def _schema_at(path: Path) -> type[BaseModel] | None:
