@@ -169,6 +169,28 @@ def serve_process(
 
     launcher: a command that turns itself into the one that follows it. descriptors: that it inherits.
     """
+    with _launched(arguments, environment, launcher, descriptors) as server:
+        _wait_until_ready(server)
+        yield server
+
+
+@contextlib.contextmanager
+def serve_processes(*servers: Sequence[str | Path]) -> Iterator[list[ServerProcess]]:
+    """As serve_process with each of these arguments; they start at once, since a start is one process after another."""
+    with contextlib.ExitStack() as stack:
+        launched = [stack.enter_context(_launched(arguments)) for arguments in servers]
+        for server in launched:
+            _wait_until_ready(server)
+        yield launched
+
+
+@contextlib.contextmanager
+def _launched(
+    arguments: Sequence[str | Path],
+    environment: dict[str, str] | None = None,
+    launcher: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
+) -> Iterator[ServerProcess]:
     serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
              "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]  # fmt: skip
     process = subprocess.Popen(
@@ -183,8 +205,6 @@ def serve_process(
     reader = threading.Thread(target=_read, args=(process, server.output), daemon=True)
     reader.start()
     try:
-        wait_until(lambda: _addresses(server) or process.poll() is not None, "READY", START_SECONDS)
-        assert process.poll() is None, "".join(server.output)
         yield server
     finally:
         if process.poll() is None:
@@ -193,6 +213,11 @@ def serve_process(
         reader.join(10)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def _wait_until_ready(server: ServerProcess) -> None:
+    wait_until(lambda: _addresses(server) or server.process.poll() is not None, "READY", START_SECONDS)
+    assert server.process.poll() is None, "".join(server.output)
 
 
 def _read(process: subprocess.Popen[str], output: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.test_upstreams import answer, in_front, infer
 from tests.models import add_one, identity, repository
-from tests.support import EmbeddedServer, ServerProcess, serve_process, wait_until
+from tests.support import EmbeddedServer, ServerProcess, serve_processes, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pair(models: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
-    with serve_process(models) as first, serve_process(models) as second:
+    with serve_processes((models,), (models,)) as (first, second):
         yield first, second
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.messages import INFER, request
 from tests.e2e.test_upstreams import ROW, infer
 from tests.models import add_one, repository
-from tests.support import ServerProcess, serve_process, wait_until
+from tests.support import ServerProcess, serve_process, serve_processes, wait_until
 
 CLIENTS = 64
 RECOVERY_SECONDS = 2.0
@@ -84,8 +84,8 @@ def p99(outcomes: list[Outcome]) -> float:
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[list[ServerProcess]]:
     models = repository(tmp_path, {"add": add_one()})
-    with serve_process(models) as first, serve_process(models) as second, serve_process(models) as third:
-        yield [first, second, third]
+    with serve_processes((models,), (models,), (models,)) as servers:
+        yield servers
 
 
 @pytest.mark.parametrize(

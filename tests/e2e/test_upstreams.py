@@ -39,8 +39,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository(tmp_path_factory.mktemp("upstream"), {"add": add_one(), "slow": slow_loop(20_000)})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def upstream(models: Path) -> Iterator[ServerProcess]:
+    """Nobody stops it for long."""
+    with serve_process(models) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal(models: Path) -> Iterator[ServerProcess]:
+    """One to be killed."""
     with serve_process(models) as running:
         yield running
 
@@ -62,11 +70,12 @@ def answer(response: Any) -> list[float]:
 
 
 def test_a_request_is_answered_by_the_upstream(upstream: ServerProcess) -> None:
+    before = upstream.metric("modelward_requests_total", model="add", code="OK")
     with in_front([upstream.grpc]) as server:
         response = infer(server.grpc)
         assert answer(response) == [2.0, 3.0, 4.0, 5.0]
         assert not response.parameters
-        assert upstream.metric("modelward_requests_total", model="add", code="OK") == 1
+        assert upstream.metric("modelward_requests_total", model="add", code="OK") == before + 1
 
 
 def test_what_does_not_fit_the_upstreams_signature_is_refused_before_it(upstream: ServerProcess) -> None:
@@ -91,11 +100,13 @@ def test_a_stream_is_answered_request_by_request_in_order(upstream: ServerProces
         assert [answer(r)[0] for r in responses] == [2.0 + i for i in range(20)]
 
 
-def test_an_upstream_that_is_killed_is_stood_in_for_by_the_others(models: Path, upstream: ServerProcess) -> None:
-    with serve_process(models) as second, in_front([upstream.grpc, second.grpc]) as server:
+def test_an_upstream_that_is_killed_is_stood_in_for_by_the_others(
+    upstream: ServerProcess, mortal: ServerProcess
+) -> None:
+    with in_front([mortal.grpc, upstream.grpc]) as server:
         infer(server.grpc)
-        upstream.signal_all(signal.SIGKILL)
-        wait_until(lambda: upstream.process.poll() is not None, "its end")
+        mortal.signal_all(signal.SIGKILL)
+        wait_until(lambda: mortal.process.poll() is not None, "its end")
         connectors = server.application.upstreams
         wait_until(lambda: [e.connected for e in connectors].count(True) == 1, "the loss to be seen")
         with ThreadPoolExecutor(8) as pool:
@@ -103,18 +114,18 @@ def test_an_upstream_that_is_killed_is_stood_in_for_by_the_others(models: Path, 
         assert answers == [[2.0, 3.0, 4.0, 5.0]] * 50
 
 
-def test_with_no_upstream_left_the_fallback_answers(upstream: ServerProcess) -> None:
-    with in_front([upstream.grpc], models__add__fallback="[{value: {y: [[0, 0, 0, 0]]}}]") as server:
-        upstream.signal_all(signal.SIGKILL)
+def test_with_no_upstream_left_the_fallback_answers(mortal: ServerProcess) -> None:
+    with in_front([mortal.grpc], models__add__fallback="[{value: {y: [[0, 0, 0, 0]]}}]") as server:
+        mortal.signal_all(signal.SIGKILL)
         wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
         response = infer(server.grpc)
         assert answer(response) == [0.0, 0.0, 0.0, 0.0]
         assert response.parameters["modelward_fallback"].string_param == "failure"
 
 
-def test_without_a_fallback_the_client_is_told_that_no_upstream_can_be_reached(upstream: ServerProcess) -> None:
-    with in_front([upstream.grpc]) as server:
-        upstream.signal_all(signal.SIGKILL)
+def test_without_a_fallback_the_client_is_told_that_no_upstream_can_be_reached(mortal: ServerProcess) -> None:
+    with in_front([mortal.grpc]) as server:
+        mortal.signal_all(signal.SIGKILL)
         wait_until(lambda: not server.application.upstreams[0].connected, "the loss to be seen")
         with pytest.raises(grpc.RpcError) as refused:
             infer(server.grpc)
