@@ -278,9 +278,13 @@ class Promoter:
         verdict = self._serving.verdict(wanted.model, wanted.version)
         if verdict in GOOD or wanted.force:
             return
+        model, version = wanted.model, wanted.version
         found = verdict or "not there: it is no shadow"
-        how = "Say why it may be done without a good one: --force --reason TEXT"
-        raise _refused(f"the verdict on version {wanted.version} is {found}", wanted.model, how)
+        look = f"modelward shadow report {model} {version} tells why"
+        if verdict is None:
+            look = f"Set models.{model}.shadow to {{version: {version}}} and wait for a good one"
+        how = f"{look}; or say why it may be done without: --force --reason TEXT"
+        raise _refused(f"the verdict on version {version} is {found}", model, how)
 
 
 def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:

@@ -81,6 +81,7 @@ def test_a_worse_shadow_is_told_by_report_and_metrics_and_not_promoted(shadowed:
     refused = modelward("promote", "mlp", "2", "--admin", shadowed.server.admin)
     assert refused.returncode == 1
     assert "the verdict on version 2 is worse" in refused.stderr
+    assert "modelward shadow report mlp 2 tells why" in refused.stderr
 
 
 def test_disagreeing_requests_are_kept_shown_and_sent_again(shadowed: Shadowed) -> None:
