@@ -59,6 +59,7 @@ cdef struct Stream:
     bint finished                 # the ending is decided; trailers follow what is queued
     bint deferred                 # nghttp2 waits for resume_data
     bint whole                    # a complete message waits in `message` for END_STREAM (unary calls)
+    bint mirrored                 # its requests are copies already (modelward-shadow): nobody's shadow gets them
     bint compressed               # the message that is arriving is compressed
     bint gzip_reply
     uint32_t header_bytes
@@ -228,6 +229,7 @@ cdef struct Exchange:
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
     bint flagged
+    bint mirrored                 # as its stream's
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

@@ -324,7 +324,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
 
 cdef inline void mirror(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
     """The version asked for has answered, or failed (NULL): now its shadows are asked. Nobody waits for them."""
-    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE:
+    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE and not x.mirrored:
         ask_shadows(server, x, reply, now)
 
 

@@ -356,6 +356,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     x.body = message[0]
     memset(message, 0, sizeof(Buffer))
     x.streaming = s.method == METHOD_STREAM_INFER
+    x.mirrored = s.mirrored
     x.priority = s.caller.priority if s.caller != NULL and s.caller.priority else <uint8_t>ORDINARY
     x.entered = now if x.streaming else s.entered
     if s.last != NULL:

@@ -20,6 +20,8 @@ from proxy.shadow.samples import Kept
 
 COLUMNS = ("sample", "shadow", "disagreed by", "disagrees by", "now")
 TIMEOUT_SECONDS = 10.0
+# what is known to disagree must not be counted once more
+UNMIRRORED = (("modelward-shadow", "1"),)
 NOBODY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # answers may be as large as the server lets them be; a proxy for the web is not on the way to it
 CHANNEL_OPTIONS = (
@@ -101,7 +103,8 @@ def _ask(channel: grpc.Channel, request: bytes, version: str | None) -> bytes:
         request = message.SerializeToString()
     try:
         # bytes both ways: what is compared is what was sent
-        answer: bytes = channel.unary_unary(f"/{INFERENCE_SERVICE}/ModelInfer")(request, timeout=TIMEOUT_SECONDS)
+        infer = channel.unary_unary(f"/{INFERENCE_SERVICE}/ModelInfer")
+        answer: bytes = infer(request, timeout=TIMEOUT_SECONDS, metadata=UNMIRRORED)
     except grpc.RpcError as error:
         raise _Refused(f"{error.code().name}: {error.details()}") from error
     return answer

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.cli.shadow_replay import UNMIRRORED
 from proxy.shadow.samples import FOLDER, kept
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
@@ -36,11 +37,14 @@ class Shadowed:
                     for future in [stub.future(request("mlp", {"input": row[np.newaxis]})) for row in ROWS]:
                         assert future.result().model_version == "1"
 
-    def report(self, name: str) -> dict[str, Any]:
-        done = modelward("shadow", "report", "mlp", name, "--admin", self.server.admin, "--json")
+    def reports(self, *name: str) -> list[dict[str, Any]]:
+        done = modelward("shadow", "report", "mlp", *name, "--admin", self.server.admin, "--json")
         assert (done.returncode, done.stderr) == (0, "")
-        told, *_ = json.loads(done.stdout)["shadows"]  # the answering version comes first
-        return dict(told)
+        return [dict(told) for told in json.loads(done.stdout)["shadows"]]
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Of the answering version."""
+        return self.reports(name)[0]
 
     def metric(self, name: str, shadow: str, **labels: str) -> float:
         return self.server.metric(f"modelward_shadow_{name}", model="mlp", version="1", shadow=shadow, **labels)
@@ -96,13 +100,15 @@ def test_disagreeing_requests_are_kept_shown_and_sent_again(shadowed: Shadowed) 
     (row,) = [row for row in ROWS if np.allclose(row, sample["inputs"][0]["data"][0])]
     with Stub(shadowed.server.grpc) as stub:
         for side, version in (("primary", "1"), ("of_shadow", "2")):
-            label = arrays(stub.infer(request("mlp", {"input": row[np.newaxis]}, version=version)))["label"]
+            asked = request("mlp", {"input": row[np.newaxis]}, version=version)
+            label = arrays(stub.infer(asked, metadata=UNMIRRORED))["label"]
             outputs = {output["name"]: output["data"] for output in sample[side]["outputs"]}
             assert outputs["label"] == label.tolist()
     to = ("shadow", "replay", "mlp", "2", "--state", shadowed.state, "--to", shadowed.server.grpc, "--limit", "5")
     again = modelward(*to, "--versions", "1,2")
     assert again.returncode == 1, again.stdout
     assert modelward(*to, "--versions", "1,3").returncode == 0
+    assert {each["primary"] for each in shadowed.reports()} == {"1"}, "nothing was counted of what was sent again"
 
 
 def test_what_there_is_not_is_told(shadowed: Shadowed) -> None:

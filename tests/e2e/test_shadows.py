@@ -18,7 +18,7 @@ from proxy.server import pressure
 from proxy.shadow.samples import FOLDER, kept, read
 from tests import models
 from tests.e2e.h2client import framed
-from tests.e2e.messages import RESPONSE, Stub, arrays, refused, request
+from tests.e2e.messages import RESPONSE, TIMEOUT, Stub, arrays, refused, request
 from tests.e2e.raw_upstream import Request, answer_message, raw_upstream
 from tests.support import EmbeddedServer, reloadable, serving, wait_until
 
@@ -117,6 +117,15 @@ def test_a_shadow_that_answers_otherwise_disagrees_and_its_answers_reach_nobody(
     assert sample.request == request("mlp", {"input": rows[first : first + 1]}).SerializeToString()
     labels = [arrays(RESPONSE.FromString(answer))["label"][0] for answer in (sample.primary, sample.shadow)]
     assert labels == [ours[first], theirs[first]]
+
+
+def test_a_request_that_is_a_copy_already_is_mirrored_no_further(alike: EmbeddedServer) -> None:
+    copy = (("modelward-shadow", "1"),)
+    with Stub(alike.grpc) as stub:
+        assert arrays(stub.infer(ask_add(3), metadata=copy))["y"][0, 0] == 4
+        assert len(list(stub.stream_call(iter([ask_add(i) for i in range(3)]), timeout=TIMEOUT, metadata=copy))) == 3
+        stub.infer(ask_add())
+    assert after(alike, 1).total.sums()["compared"] == 1
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])
