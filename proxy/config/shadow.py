@@ -102,6 +102,8 @@ class Shadow(Section):
     tolerance: float = Field(default=0.001, ge=0, lt=1)
     """By how much of the larger one two numbers may differ and still agree, where outputs say no labels."""
     bounds: Bounds = Bounds()
+    samples: bool = True
+    """Requests on which it disagrees are kept with both answers in the folder `state`, the last few hundred."""
 
     @property
     def name(self) -> str:

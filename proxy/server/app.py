@@ -40,7 +40,7 @@ from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
 from proxy.server.tls import LiveMaterial
-from proxy.shadow.keeping import Keeping
+from proxy.shadow.keeping import Keeping, Taken
 from proxy.shadow.samples import FOLDER as SAMPLES
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.merge import added
@@ -161,7 +161,7 @@ class Application:
         self._spawn(self._release_retired())
         self._spawn(self._pace_shadows())
         samples = folder_of(self.config.state) / SAMPLES
-        self._spawn(Keeping(self.server.take_samples, samples, self.region.slot, self.region.slots).run())
+        self._spawn(Keeping(self._samples, samples, self.region.slot, self.region.slots).run())
         if self.tls is not None:
             self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
         self.readiness.set(True)
@@ -364,6 +364,12 @@ class Application:
             await asyncio.sleep(PERIOD_SECONDS)
             if self._generation is not None and self._generation.shadows:
                 self.server.pace(pressure.lacking(shadow.engine.lane_thread for shadow in self._generation.shadows))
+
+    def _samples(self) -> list[Taken]:
+        """What the data plane has kept, of shadows whose samples may be written down."""
+        assert self.server is not None and self._generation is not None
+        wanted = {shadow.key for shadow in self._generation.shadows if shadow.settings.samples}
+        return [taken for taken in self.server.take_samples() if taken[:2] in wanted]
 
     def collect_anomalies(self) -> None:
         """Fetches the data plane's anomaly events and logs them."""

@@ -119,6 +119,23 @@ def test_a_shadow_that_answers_otherwise_disagrees_and_its_answers_reach_nobody(
     assert labels == [ours[first], theirs[first]]
 
 
+def test_nothing_is_written_of_a_shadow_without_samples(tmp_path: Path) -> None:
+    versions: Any = {
+        "add": {1: models.add_one(columns=1), **dict.fromkeys((2, 3), models.identity(shape=("batch", 1)))}
+    }
+    shadows_of_add = "[{version: 2, warmup: 0, samples: false}, {version: 3, warmup: 0}]"
+    asked, state = request("add", {"x": np.zeros((1, 1), np.float32)}), tmp_path / "state"
+    with (
+        serving(tmp_path / "models", versions, state=state, models__add__shadow=shadows_of_add, **OF_TWO) as server,
+        Stub(server.grpc) as stub,
+    ):
+        stub.infer(asked)
+        assert after(server, 1).total.sums()["disagreeing"] == 1
+        stub.infer(asked)  # what was there to be written before this is taken with it, or was before
+        wait_until(lambda: len(kept(state / FOLDER, "add", "3")) == 2, "samples of the other shadow")
+        assert kept(state / FOLDER, "add", "2") == []
+
+
 def test_a_request_that_is_a_copy_already_is_mirrored_no_further(alike: EmbeddedServer) -> None:
     copy = (("modelward-shadow", "1"),)
     with Stub(alike.grpc) as stub:

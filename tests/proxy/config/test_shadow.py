@@ -22,11 +22,11 @@ def test_everything_it_takes_is_taken_as_people_write_it() -> None:
     shadow = Shadow.model_validate({
         "version": "3", "fraction": 1, "only": {"identity": "team-*", "anomalous": False}, "warmup": 0,
         "deadline": "50ms", "concurrency": 4, "inflight_bytes": "1MiB", "tolerance": 0.01,
-        "bounds": {"disagreement": 0.005, "errors": "off", "latency": 1.5},
+        "bounds": {"disagreement": 0.005, "errors": "off", "latency": 1.5}, "samples": False,
     })  # fmt: skip
     assert shadow.only == Only(identity=("team-*",), anomalous=False)
     assert shadow.bounds == Bounds(disagreement=0.005, errors=None, latency=1.5)
-    assert (shadow.deadline, shadow.inflight_bytes) == (50_000_000, 2**20)
+    assert (shadow.deadline, shadow.inflight_bytes, shadow.samples) == (50_000_000, 2**20, False)
 
 
 def test_what_it_writes_it_reads() -> None:
