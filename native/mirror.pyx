@@ -25,7 +25,7 @@ from native.tensor cimport mw_span, mw_view
 cdef enum:
     FRAME = 5                     # bytes before a message
     KEPT_BYTES = 262144           # of a pair that is kept
-    SLOWER = 2                    # what the share is divided by for each time that the loop had none to spare
+    SLOWER = 4                    # what the share is divided by for each time that the loop had none to spare
 
 cdef double FASTER = 0.1          # what comes back to it each time that it had
 cdef double LEAST = 0.02          # a smaller one is none

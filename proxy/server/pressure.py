@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PERIOD_SECONDS = 0.1
+PERIOD_SECONDS = 0.05
 # Of the wall clock's time, that the loop runs or wants to run: above it, whatever is added makes requests wait.
 LOOP_BUSY = 0.85
 # Of a thread that gets only time which is left over, that it wanted to run and could not.
