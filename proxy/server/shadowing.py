@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from native import shadows
+from proxy.admin.operator import NotNow
 from proxy.config.schema import Config
 from proxy.config.shadow import Bounds, Shadow
 from proxy.models.weights import overridden, primary
@@ -46,9 +47,12 @@ class CrewShadows:
         return {key: ShadowSnapshot(verdict=_flags(verdict)) for key, verdict in self._verdicts.items()}
 
     async def told(self, model: str) -> Sequence[Mapping[str, Any]]:
-        """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none."""
+        """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none, and
+        NotNow while no worker is ready."""
         crew, configured, version = self._crew(), self._configured(model), self._answering(model)
-        if crew is None or version is None:
+        if crew is None or crew.report is None:
+            raise NotNow("no worker is ready; ask again in a moment")
+        if version is None:
             raise _none(model, "there is no such model", "Look at modelward status for those that there are")
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")

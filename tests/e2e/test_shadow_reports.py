@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,22 @@ def test_disagreeing_requests_are_kept_shown_and_sent_again(shadowed: Shadowed) 
     assert again.returncode == 1, again.stdout
     assert modelward(*to, "--versions", "1,3").returncode == 0
     assert {each["primary"] for each in shadowed.reports()} == {"1"}, "nothing was counted of what was sent again"
+
+
+def test_what_is_known_of_a_shadow_outlives_the_workers(shadowed: Shadowed) -> None:
+    shadowed.ask()
+    before, workers = shadowed.report("2")["pairs"], set(shadowed.server.workers())
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(set(shadowed.server.workers()) - workers) == 2, "other workers")
+
+    def goes_on() -> bool:
+        shadowed.ask()
+        return bool(shadowed.report("2")["pairs"] > before)
+
+    wait_until(goes_on, "more pairs than before", 60.0)
+    assert modelward("restart", "--admin", shadowed.server.admin).returncode == 0
+    assert shadowed.report("2")["pairs"] > before
 
 
 def test_what_there_is_not_is_told(shadowed: Shadowed) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from native.region import Region
 from native.shadows import Block
+from proxy.admin.operator import NotNow
 from proxy.config.schema import Config, ModelSettings
 from proxy.config.shadow import Bounds, Shadow
 from proxy.models.weights import Shares
@@ -59,9 +60,9 @@ def test_a_model_of_servers_that_tell_no_version_has_shadows_too() -> None:
     assert (told["primary"], told["verdict"]) == ("", "undecided")
 
 
-def test_before_there_are_workers_there_is_no_model() -> None:
+def test_while_no_worker_is_ready_nothing_is_told() -> None:
     for workers in (None, Workers(report=None)):
-        with pytest.raises(ProblemsFound, match="no such model"):
+        with pytest.raises(NotNow, match="no worker is ready"):
             asyncio.run(shadows_of(workers, Shadow(version="2")).told("m"))
 
 
