@@ -47,8 +47,10 @@ class CrewShadows:
         return {key: ShadowSnapshot(verdict=_flags(verdict)) for key, verdict in self._verdicts.items()}
 
     async def told(self, model: str) -> Sequence[Mapping[str, Any]]:
-        """What proxy.shadow.report tells of each shadow of a served model. Raises ProblemsFound where there is none, and
-        NotNow while no worker is ready."""
+        """What proxy.shadow.report tells of each shadow of a served model.
+
+        Raises ProblemsFound where there is none, NotNow while no worker is ready.
+        """
         crew, configured, version = self._crew(), self._configured(model), self._answering(model)
         if crew is None or crew.report is None:
             raise NotNow("no worker is ready; ask again in a moment")
