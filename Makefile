@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads fairness attack idle overload mirror clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads fairness attack idle overload mirror verdicts clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -87,6 +87,9 @@ fairness: $(VENV)/.tested
 
 reloads: $(VENV)/.tested
 	$(PY) -m loadtests.reload $(RELOADS)
+
+verdicts: $(VENV)/.tested
+	$(PY) -m loadtests.verdicts $(VERDICTS)
 
 mirror: $(VENV)/.tested
 	$(PY) -m loadtests.mirror $(MIRROR)

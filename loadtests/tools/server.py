@@ -59,11 +59,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1) -> Iterator[Server]:
+def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: str = "off") -> Iterator[Server]:
     """Started with these settings, from a file in `folder`, and ready with every worker. Raises Ended, TimeoutError."""
     port, http = free_ports(2)
     config = folder / "config.yaml"
-    listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": "off"}
+    listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": admin}
     config.write_text(yaml.safe_dump({"listen": listen, "workers": workers, **settings}))
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
     with started("modelward", command) as process:
