@@ -94,6 +94,10 @@ cdef extern from "compare.h" nogil:
     void mw_shadow_fail(mw_shadow_figures *f, bint primary_failed, bint shadow_failed)
     unsigned mw_score_cell(double score)
 
+    enum:
+        MW_SKETCH_ANSWER
+    int mw_sketch_add(uint64_t *cells, mw_span answer, mw_compare_room *room)
+
     ctypedef struct mw_shadow_window:
         uint64_t written
         double *primary

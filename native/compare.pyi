@@ -72,6 +72,15 @@ class Sums(TypedDict):
     latency_primary: list[int]
     latency_shadow: list[int]
 
+SKETCH_ANSWER: int
+"""What one answer adds to the cells of a sketch, over all of them."""
+
+def sketch(answer: bytes) -> list[int]:
+    """What an encoded ModelInferResponse adds to each cell (SCORE_EDGES) of its version's scores."""
+
+def measure_sketch(answer: bytes, rounds: int) -> float:
+    """Nanoseconds to add this answer to a sketch."""
+
 def score_cell(score: float) -> int:
     """Index of the cell of a score that is not NaN."""
 

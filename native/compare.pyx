@@ -1,6 +1,7 @@
 """Pairs of answers compared, as objects: for tests, and for reading and adding up what the data plane has summed."""
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from native.histogram cimport MW_CELLS
@@ -25,6 +26,9 @@ SCORE_EDGES = _score_edges()  # between the cells of a score, ascending: one few
 def score_cell(double score):
     """Index of the cell of a score that is not NaN."""
     return mw_score_cell(score)
+
+
+SKETCH_ANSWER = MW_SKETCH_ANSWER  # what one answer adds to the cells of a sketch
 
 
 cdef mw_span span_of(bytes b):
@@ -60,6 +64,26 @@ def compare(bytes primary not None, bytes shadow not None, double tolerance):
         "relative_max": found.relative_max,
         "scores": [(found.score_primary[i], found.score_shadow[i]) for i in range(found.scores)],
     }
+
+
+def sketch(bytes answer not None):
+    """What the answer adds to the cells of a version's scores."""
+    cdef uint64_t[MW_SCORE_CELLS] cells
+    cdef int i
+    memset(cells, 0, sizeof(cells))
+    mw_sketch_add(cells, span_of(answer), &room)
+    return [cells[i] for i in range(MW_SCORE_CELLS)]
+
+
+def measure_sketch(bytes answer not None, int64_t rounds):
+    """Nanoseconds to add this answer to a sketch."""
+    cdef uint64_t[MW_SCORE_CELLS] cells
+    cdef mw_span span = span_of(answer)
+    cdef int64_t start = clock_ns(), _round
+    memset(cells, 0, sizeof(cells))
+    for _round in range(rounds):
+        mw_sketch_add(cells, span, &room)
+    return (clock_ns() - start) / <double>rounds
 
 
 cdef dict sums_of(const mw_shadow_figures *f):

@@ -228,6 +228,7 @@ cdef struct Exchange:
     uint8_t rung                  # next rung of the fallback ladder
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
+    bint named                    # its version was asked for by name
     bint flagged
     bint mirrored                 # as its stream's
     bint reply_ready              # waits for its turn in a stream

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
+from native.compare cimport MW_SCORE_CELLS
 from native.histogram cimport (
     MW_CELLS, MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold)
 from native.model cimport *
@@ -149,21 +150,30 @@ def models(Region region not None) -> dict:
 
 def latency(Region region not None, str model not None, str version not None) -> list:
     """How many requests of a version took how long: a count for each cell of native.histogram, none where nobody counts it."""
+    cdef Counters total = of_version(region, model, version)
+    return [total.request.cell[i] for i in range(<int>MW_CELLS)]
+
+
+def outputs(Region region not None, str model not None, str version not None) -> list:
+    """The cells (native.compare.SCORE_EDGES) of the scores of a sample of its answers, each of which adds SKETCH_ANSWER."""
+    cdef Counters total = of_version(region, model, version)
+    return [total.outputs[i] for i in range(<int>MW_SCORE_CELLS)]
+
+
+cdef Counters of_version(Region region, str model, str version):
+    cdef Counters total
     cdef Named *entry
-    cdef const mw_histogram *request
-    cdef int slot, cell
-    counts = [0] * <int>MW_CELLS
+    cdef int slot
+    memset(&total, 0, sizeof(total))
     region.hold()
     try:
         entry = region.find(PREFIX + model.encode() + b"\0" + version.encode())
         if entry != NULL:
             for slot in range(<int>region.header.opened):
-                request = &(<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).request
-                for cell in range(<int>MW_CELLS):
-                    counts[cell] += request.cell[cell]
+                add(&total, <const Counters *>(<const char *>region.slot_at(slot) + entry.offset))
     finally:
         region.let_go()
-    return counts
+    return total
 
 
 def vacate(Region region not None, int slot) -> None:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from native.admit cimport mw_concurrency, mw_waiting
+from native.compare cimport MW_SCORE_CELLS
 from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
 from native.limit cimport LIMIT_TEXT, mw_costs, mw_meter
@@ -93,6 +94,7 @@ cdef struct Counters:
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]
     mw_histogram score
+    uint64_t outputs[MW_SCORE_CELLS]  # cells of the scores that a sample of its answers has (csrc/compare.h, mw_sketch_add)
     Batches batches[BATCH_BUCKETS]
     int64_t last_ns               # monotonic time of the last run
     uint64_t profiled             # 1: has a profile, so that a score of nothing is one

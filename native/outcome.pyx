@@ -19,6 +19,7 @@ from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, mirrored, pair
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
+from native.outputs cimport sketch
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
@@ -313,6 +314,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score
+    sketch(x, asked, reply)
     asked.counters.success += 1
     asked.counters.success_ns += now - x.entered
     x.reply = reply[0]

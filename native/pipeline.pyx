@@ -258,6 +258,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
             server.directory.unknown_version(entry, version, v)
             return False
         ask(x, m)
+        x.named = True
     elif x.asked == NULL or not is_named((<Model *>x.asked), name):
         ask(x, server.directory.choose(entry, sticky_of(x.stream)))
     m = <Model *>x.asked

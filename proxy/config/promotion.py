@@ -2,15 +2,33 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from proxy.config.address import OFF
 from proxy.config.section import Section
 from proxy.config.units import SECOND, Duration, UnitError
 
 MINUTE = 60 * SECOND
+LARGEST_INDEX = 100
 HOW_STEPS = "Write whole per cent that grow, the last of them 100: [1, 10, 50, 100]"
 
 Steps = Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(strict=False, min_length=1, max_length=100)]
+
+
+def _outputs(value: object) -> object:
+    if value is None or value == OFF:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_INDEX:
+        return float(value)
+    raise UnitError(f"{value!r} is not such an index", f"Write a number above 0, at most {LARGEST_INDEX}, or off")
+
+
+Outputs = Annotated[
+    float | None,
+    BeforeValidator(_outputs),
+    PlainSerializer(lambda value: OFF if value is None else value, when_used="json"),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST_INDEX}, {"const": OFF}]}),
+]
 
 
 def check_steps(steps: tuple[int, ...]) -> None:
@@ -28,6 +46,9 @@ class PromotionBounds(Section):
     """Rise of the share of requests that the fallback answered."""
     latency: float = Field(default=1.5, ge=1, le=1000)
     """Its 99th percentile, as a multiple of theirs."""
+    outputs: Outputs = 0.25
+    """Population stability index of the scores that it answers, against theirs; off: not looked at. Where a header or
+    identities decide the version, other callers' answers differ too: allow for that."""
 
 
 class PromotionSettings(Section):

@@ -1,4 +1,5 @@
-"""Whether a version does surely worse than those it takes over from: canary, errors, fallbacks, latency.
+"""Whether a version does surely worse than those it takes over from: canary, errors, fallbacks, latency, and
+how its answers are distributed.
 
 Intervals that hold at every look (proxy/shadow/sequence.py) since the promotion began tell a small difference once
 there is enough of it. A version that was good and fails now is told by the last seconds alone, at a level at which
@@ -12,18 +13,20 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add, sub
 from typing import Any
 
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
+from proxy.promotion.outputs import CELLS, answers, sure_index
 from proxy.shadow.sequence import Interval, mean_evidence, mean_interval
 from proxy.status import Code
 
 # what a backend does to a request, as against what its client or a limit does
 FAILURES = (Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS)
 QUANTILE = 0.99
-LEVEL = 0.05 / 6
-"""Of an interval of the whole time: three bounds of two sides each, together at most 5 %."""
+LEVEL = 0.05 / 8
+"""Of an interval of the whole time: four bounds of two sides each, together at most 5 %."""
 RECENT_LEVEL = 1e-10
 SECOND = 1e9
 
@@ -32,7 +35,7 @@ SECOND = 1e9
 class Arm:
     """What versions have answered in some time. latency: requests per cell of native.histogram.
 
-    failing: workers in which the canary fails now.
+    failing: workers in which the canary fails now. outputs: a sample's scores, as proxy.promotion.outputs takes them.
     """
 
     requests: int
@@ -40,28 +43,29 @@ class Arm:
     fallbacks: int
     latency: tuple[int, ...]
     failing: int = 0
+    outputs: tuple[int, ...] = (0,) * CELLS
 
     def __add__(self, other: Arm) -> Arm:
-        latency = tuple(a + b for a, b in zip(self.latency, other.latency, strict=True))
         return Arm(
             self.requests + other.requests,
             self.errors + other.errors,
             self.fallbacks + other.fallbacks,
-            latency,
+            tuple(map(add, self.latency, other.latency)),
             self.failing + other.failing,
+            tuple(map(add, self.outputs, other.outputs)),
         )
 
     def since(self, before: Arm) -> Arm:
         """What has come since then, or all of it where counting has begun anew."""
         if before.requests > self.requests:
             return self
-        latency = tuple(a - b for a, b in zip(self.latency, before.latency, strict=True))
         return Arm(
             self.requests - before.requests,
             self.errors - before.errors,
             self.fallbacks - before.fallbacks,
-            latency,
+            tuple(map(sub, self.latency, before.latency)),
             self.failing,
+            tuple(map(sub, self.outputs, before.outputs)),
         )
 
 
@@ -76,12 +80,12 @@ class Breach:
 NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
-def arm_of(figures: Mapping[str, Any], latency: Sequence[int]) -> Arm:
-    """Of one version's figures (native.figures.models) and its latencies (native.figures.latency)."""
+def arm_of(figures: Mapping[str, Any], latency: Sequence[int], outputs: Sequence[int]) -> Arm:
+    """Of one version's figures: native.figures.models, latency and outputs."""
     codes = figures["codes"]
     errors = sum(codes.get(code, 0) for code in FAILURES)
     answered = codes.get(Code.OK, 0) + errors
-    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency), figures["failing"])
+    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency), figures["failing"], tuple(outputs))
 
 
 def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
@@ -95,6 +99,21 @@ def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent:
         *_rates(candidate, incumbent, bounds, level),
         *_latency(candidate, incumbent, bounds, level),
     ]
+
+
+def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -> list[Breach]:
+    """Whether the candidate's answers are surely distributed otherwise, beyond the bound.
+
+    Both arms are of one step of so many, at each of which counting begins anew.
+    """
+    if bounds.outputs is None:
+        return []
+    index = sure_index(candidate.outputs, incumbent.outputs, 2 * LEVEL / steps, above=bounds.outputs)
+    if not index:
+        return []
+    counts = f"a sample of {answers(candidate.outputs)} against one of {answers(incumbent.outputs)}"
+    words = f"its answers are distributed otherwise than the others': the population stability index of {counts} is"
+    return [Breach("outputs", f"{words} {index:.2f} at least ({bounds.outputs:g} is allowed)")]
 
 
 def _canary(candidate: Arm) -> Iterator[Breach]:

@@ -17,7 +17,7 @@ from proxy.config.units import SECOND, UnitError
 from proxy.models.weights import primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion import state
-from proxy.promotion.guard import NOTHING, Arm, Breach, breaches
+from proxy.promotion.guard import NOTHING, Arm, Breach, breaches, moved
 from proxy.promotion.state import Event, Promotion, Shares, State
 
 log = logging.getLogger("modelward.promotion")
@@ -63,10 +63,12 @@ class Serving(Protocol):
 
 @dataclass
 class Watched:
-    """What is remembered of a promotion that is under way, and may be lost. begun, stepped: counts at that time."""
+    """What is remembered of a promotion that is under way, and may be lost. Counts at that time: when it began, at its
+    last step, and at the step before."""
 
     begun: Mapping[str, Arm]
     stepped: Mapping[str, Arm]
+    before: Mapping[str, Arm]
     recent: deque[Mapping[str, Arm]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
@@ -158,8 +160,8 @@ class Promoter:
 
     async def _look_at(self, model: str, promotion: Promotion) -> None:
         settings, now = self._settings(model), self._serving.arms(model)
-        watched = self._watched.setdefault(model, Watched(now, now))
-        reasons = _judged(promotion.version, now, watched, settings)
+        watched = self._watched.setdefault(model, Watched(now, now, now))
+        reasons = _judged(promotion.version, now, watched, settings) or _moved(promotion, now, watched, settings)
         watched.recent.append(now)
         if reasons:
             words = "; ".join(breach.words for breach in reasons)
@@ -187,13 +189,14 @@ class Promoter:
             version=version, before=before, configured=configured, steps=steps, auto=wanted.auto, since=now
         )
         counted = self._serving.arms(model)
-        self._watched[model] = Watched(counted, counted)
+        self._watched[model] = Watched(counted, counted, counted)
         return await self._change(model, promotion, f"{promotion.percent} %", wanted.force)
 
     async def _go_on(self, model: str, promotion: Promotion, force: str) -> Promotion:
         after = promotion.model_copy(update={"step": promotion.step + 1})
         counted = self._serving.arms(model)
-        self._watched.setdefault(model, Watched(counted, counted)).stepped = counted
+        watched = self._watched.setdefault(model, Watched(counted, counted, counted))
+        watched.before, watched.stepped = watched.stepped, counted
         return await self._change(model, after, f"{after.percent} %", force)
 
     async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str) -> Promotion:
@@ -301,6 +304,19 @@ def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: Pr
         here, there = _both(version, now, watched.recent[0])
         reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True)
     return reasons
+
+
+def _moved(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
+    """Whether its answers in this step are surely distributed otherwise than the others' at the same time; once it has
+    everything, than theirs since the step before, or where those are few, than all that are known."""
+    here, there = _both(promotion.version, now, watched.stepped)
+    if here.requests < settings.min_requests:
+        return []
+    if promotion.percent == 100:
+        there = _both(promotion.version, now, watched.before)[1]
+        if there.requests < settings.min_requests:
+            there = _both(promotion.version, now, {})[1]
+    return moved(here, there, settings.bounds, len(promotion.steps))
 
 
 def _both(version: str, now: Mapping[str, Arm], before: Mapping[str, Arm]) -> tuple[Arm, Arm]:

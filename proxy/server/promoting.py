@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from native import figures
+from native.region import Region
 from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
 from proxy.server.crew import Crew
 from proxy.server.shadowing import CrewShadows
+
+
+def counts(region: Region, model: str, version: str) -> tuple[list[int], list[int]]:
+    """By cell: how long requests took, and the scores of answers."""
+    return figures.latency(region, model, version), figures.outputs(region, model, version)
 
 
 class CrewServing:
@@ -35,7 +41,7 @@ class CrewServing:
             return {}
         counted, region = figures.models(crew.region), crew.region
         return {
-            version: arm_of(counted[model, version], figures.latency(region, model, version))
+            version: arm_of(counted[model, version], *counts(region, model, version))
             for version in self.versions(model)
             if (model, version) in counted
         }

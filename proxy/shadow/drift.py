@@ -17,20 +17,27 @@ PRIOR = 0.5  # values added to each bin of both sides, so that an empty one cost
 Doubles = npt.NDArray[np.float64]
 
 
-def shares(primary: Sequence[int], shadow: Sequence[int]) -> tuple[Doubles, Doubles] | None:
-    """Both sides' shares in at most BINS + 1 bins of neighbouring cells, each but the last holding a tenth or more of
-    the primary's values; None where a side has no values."""
+def bins(primary: Sequence[float]) -> npt.NDArray[np.intp]:
+    """First cells of about BINS bins of neighbouring cells, of a tenth of the primary's values or more, of which there
+    must be some. A cell that holds as much alone is a bin alone, so that what moves to the empty ones before it shows.
+    """
+    counts = np.array(primary, np.float64)
+    before = np.cumsum(counts) - counts
+    _, starts = np.unique(np.floor(before * BINS / counts.sum()).astype(np.intp), return_index=True)
+    return np.union1d(starts, np.flatnonzero(counts * BINS >= counts.sum()))
+
+
+def shares(primary: Sequence[float], shadow: Sequence[float]) -> tuple[Doubles, Doubles] | None:
+    """Both sides' shares in the primary's bins; None where a side has no values."""
     ours, theirs = np.array(primary, np.float64), np.array(shadow, np.float64)
     if ours.sum() == 0 or theirs.sum() == 0:
         return None
-    before = np.cumsum(ours) - ours
-    bins = np.floor(before * BINS / ours.sum()).astype(np.intp)
-    _, starts = np.unique(bins, return_index=True)
+    starts = bins(primary)
     counts = [np.add.reduceat(side, starts) + PRIOR for side in (ours, theirs)]
     return counts[0] / counts[0].sum(), counts[1] / counts[1].sum()
 
 
-def stability_index(primary: Sequence[int], shadow: Sequence[int]) -> float | None:
+def stability_index(primary: Sequence[float], shadow: Sequence[float]) -> float | None:
     """Population stability index of counts by cell; customarily below 0.1 is none, above 0.25 much."""
     both = shares(primary, shadow)
     return None if both is None else float(np.sum((both[1] - both[0]) * np.log(both[1] / both[0])))

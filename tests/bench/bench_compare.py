@@ -1,4 +1,5 @@
-"""Nanoseconds to compare a pair of answers, scanning and figures included; `python -m tests.bench.bench_compare`."""
+"""Nanoseconds to compare a pair of answers, scanning and figures included, and to add one to its version's sketch;
+`python -m tests.bench.bench_compare`."""
 
 from statistics import median
 
@@ -32,6 +33,7 @@ def measure() -> dict[str, float]:
         repeats = REPEATS if values.size <= 16 else REPEATS // 100
         compare.measure(one, other, repeats)  # warm-up
         figures[f"compare, {name}"] = median(compare.measure(one, other, repeats) for _ in range(ROUNDS))
+        figures[f"sketch, {name}"] = median(compare.measure_sketch(one, repeats) for _ in range(ROUNDS))
     return figures
 
 

@@ -132,3 +132,19 @@ def test_a_version_that_starts_to_fail_is_taken_back_within_seconds(
         assert "fallback" in found["why"] if fallback else "failed" in found["why"]
         reason = "fallbacks" if fallback else "errors"
         assert server.metric("modelward_promotions_total", model="add", outcome="rolled_back", reason=reason) == 1
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["equal", "moved"])
+def test_a_version_is_taken_back_for_other_answers_and_not_for_equal_ones(tmp_path: Path, *, moved: bool) -> None:
+    versions = {1: models.add_one(), 2: models.identity() if moved else models.add_one_below(100)}
+    root = models.repository(tmp_path / "models", {"add": versions})
+    sets = ('models.add.versions={"1": 1}', "models.add.promotion.min_requests=100", f"state={tmp_path / 'state'}")
+    with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
+        promote(server, "--steps", "50,100", *REASON)
+        answers(server, 4000)  # of 16, one is looked at
+        if moved:
+            wait_until(lambda: promotion(server)["phase"] == "rolled back", "the rollback")
+        found = promotion(server)
+        assert found["phase"] == ("rolled back" if moved else "stepping")
+        assert ("its answers are distributed otherwise" in found["why"]) is moved
+        assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="outputs") == moved

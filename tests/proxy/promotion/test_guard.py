@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from native.compare import SKETCH_ANSWER
 from native.histogram import EDGES, cell
 from proxy.config.promotion import PromotionBounds
 from proxy.promotion.guard import NOTHING, Arm, arm_of, breaches
 from proxy.status import Code
+from tests.proxy.promotion.test_outputs import sketch
 
 MS = 1_000_000
 BOUNDS = PromotionBounds()
@@ -77,8 +79,9 @@ def test_a_version_that_is_no_worse_is_taken_back_by_chance_in_at_most_five_of_a
 
 def test_only_what_the_backend_does_counts_as_its_failure() -> None:
     codes = {Code.OK: 90, Code.INTERNAL: 4, Code.DEADLINE_EXCEEDED: 2, Code.INVALID_ARGUMENT: 50, Code.CANCELLED: 7}
-    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}, "failing": 1}, arm(96).latency)
+    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}, "failing": 1}, arm(96).latency, sketch(3.0))
     assert (seen.requests, seen.errors, seen.fallbacks, seen.failing) == (96, 6, 3, 1)
+    assert sum(seen.outputs) == SKETCH_ANSWER
 
 
 def test_counts_that_begin_anew_are_taken_as_they_are() -> None:

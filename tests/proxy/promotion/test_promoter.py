@@ -3,9 +3,11 @@
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec
 
+import numpy as np
 import pytest
 
 from proxy.config.schema import Config
@@ -14,6 +16,7 @@ from proxy.promotion import state
 from proxy.promotion.guard import Arm
 from proxy.promotion.promoter import Promoter, Wanted
 from tests.proxy.promotion.test_guard import arm
+from tests.proxy.promotion.test_outputs import sketch
 
 P = ParamSpec("P")
 
@@ -153,6 +156,56 @@ async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Pa
     assert served.shared == {"m": {"2": 1}}
     assert "requests failed" in state.load(tmp_path).events[-1].why
     assert promoter.ended == {("m", "rolled_back", "errors"): 1}
+
+
+def answered(count: int, *scores: float) -> Arm:
+    """With as many sampled answers as there are scores."""
+    return replace(arm(count), outputs=sketch(*scores))
+
+
+@pytest.mark.parametrize("bound", [0.25, "off"])
+@on_a_loop
+async def test_a_version_whose_answers_have_moved_is_taken_back_once_it_has_answered_enough(
+    tmp_path: Path, bound: object
+) -> None:
+    served = Served(promotion={"min_requests": 1000, "bounds": {"outputs": bound}})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 100)))
+    generator = np.random.default_rng(6)
+    served.answer(v2=answered(9000, *generator.normal(size=600)), v3=answered(999, *generator.normal(9, size=64)))
+    await promoter.look()
+    assert promoter.state.promotions["m"].phase == "stepping", "it has not answered enough"
+    served.answer(v3=arm(1))
+    await promoter.look()
+    assert promoter.state.promotions["m"].phase == ("stepping" if bound == "off" else "rolled back")
+    if bound != "off":
+        assert served.shared == {"m": {"2": 1}}
+        assert promoter.ended == {("m", "rolled_back", "outputs"): 1}
+        assert "a sample of 64 against one of 600" in state.load(tmp_path).events[-1].why
+
+
+@on_a_loop
+async def test_answers_are_held_against_those_of_the_same_step_and_in_the_last_against_the_one_before(
+    tmp_path: Path,
+) -> None:
+    served = Served(promotion={"min_requests": 100})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 50, 100)))
+    by_day, by_night = [1.0] * 500, [50.0] * 500
+    served.answer(v2=answered(8000, *by_day), v3=answered(800, *by_day[:50]))
+    await promoter.look()
+    await promoter.promote(Wanted("m", "3"))
+    for _ in range(3):
+        served.answer(v2=answered(8000, *by_night), v3=answered(8000, *by_night))
+        await promoter.look()
+    assert promoter.state.promotions["m"].phase == "stepping", "traffic has changed, for both of them"
+    await promoter.promote(Wanted("m", "3"))
+    served.answer(v3=answered(8000, *by_night))
+    await promoter.look()
+    assert promoter.state.promotions["m"].phase == "stepping", "as the others in the step before"
+    served.answer(v3=answered(8000, *[-7.0] * 2000))
+    await promoter.look()
+    assert promoter.ended == {("m", "rolled_back", "outputs"): 1}
 
 
 @on_a_loop

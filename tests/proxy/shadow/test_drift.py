@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.drift import divergence, rank_correlation, shares, stability_index
+from proxy.shadow.drift import BINS, divergence, rank_correlation, shares, stability_index
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=30, max_size=30)
 
@@ -41,8 +41,18 @@ def test_neither_is_ever_negative_and_an_empty_side_has_none(primary: list[int],
 def test_bins_are_few_and_shares_add_up(primary: list[int]) -> None:
     both = shares(primary, [1] * 30)
     if both is not None:
-        assert len(both[0]) == len(both[1]) <= 11
+        assert len(both[0]) == len(both[1]) <= 2 * BINS + 1
         assert [float(side.sum()) for side in both] == pytest.approx([1.0, 1.0])
+
+
+def test_what_moves_away_from_a_value_that_all_have_had_is_seen_on_either_side() -> None:
+    primary = [0, 0, 100, 0, 0]
+    for cell in (0, 1, 3, 4):
+        shadow = [0] * 5
+        shadow[cell] = 100
+        index = stability_index(primary, shadow)
+        assert index is not None
+        assert index > 1
 
 
 def test_rank_correlation_sees_order_alone() -> None:
