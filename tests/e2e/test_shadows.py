@@ -243,6 +243,20 @@ def test_a_shadow_that_is_broken_changes_nothing_for_clients(tmp_path: Path, how
     assert bad + sum(sums["dropped"].values()) == REQUESTS
 
 
+def test_a_shadow_that_runs_here_and_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    versions = two_versions(models.add_one(), models.slow_loop(10_000))  # some 100 ms for a row
+    shadow = "{version: 2, warmup: 0, deadline: 10ms, concurrency: 4}"
+    with (
+        serving(tmp_path, versions, models__add__shadow=shadow, **OF_TWO) as server,
+        Stub(server.grpc) as stub,
+    ):
+        assert [arrays(stub.infer(ask_add(i)))["y"][0, 0] for i in range(REQUESTS)] == [i + 1 for i in range(REQUESTS)]
+        sums = after(server, REQUESTS).total.sums()
+        wait_until(lambda: native(server).mirroring == 0, "the end of what is under way")
+    assert sums["shadow_failed"] > 0
+    assert sums["shadow_failed"] + sums["dropped"]["places"] == REQUESTS
+
+
 def test_no_more_requests_than_its_places_are_with_a_shadow(tmp_path: Path) -> None:
     go = threading.Event()
 
