@@ -147,6 +147,9 @@ class _Checker:
             elif rung.model is not None:
                 self._check_rung_model(rung.model, artifacts, where)
                 rungs.append(CheckedRung(model=rung.model))
+        for other, artifact in artifacts[self.name]:
+            if str(other.number) in (shadow.version for shadow in self.settings.shadow):
+                self._check_shadow(str(other.number), artifact)
         return CheckedModel(
             self.name,
             str(self.version.number),
@@ -188,6 +191,15 @@ class _Checker:
                 how = "A rung takes the same inputs and gives the same outputs"
                 self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
 
+    def _check_shadow(self, shadow: str, artifact: Artifact) -> None:
+        """It may take fewer inputs, and give other outputs: those that are missing are counted as such."""
+        ours = {spec.name: spec for spec in self.artifact.inputs}
+        for spec in artifact.inputs:
+            if spec.name not in ours or not _fits(ours[spec.name], spec):
+                why = f"it takes {spec}; here {ours.get(spec.name, f'there is no {spec.name}')}"
+                what, how = f"version {shadow} cannot shadow it", "A shadow takes the same inputs"
+                self.problems.append(Problem(what, self.where, why, how))
+
     def _profile(self) -> _Found:
         anomaly = self.settings.anomaly
         if anomaly.mode == "off":
@@ -222,6 +234,15 @@ class _Checker:
         return profile, file, seen
 
 
+def _fits(one: TensorSpec, other: TensorSpec) -> bool:
+    """The same datatype, and no fixed dimension that differs."""
+    return (
+        one.datatype == other.datatype
+        and len(one.shape) == len(other.shape)
+        and all(a == b or -1 in (a, b) for a, b in zip(one.shape, other.shape, strict=True))
+    )
+
+
 def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:
     """The first tensor that one has and the other lacks or shapes otherwise; a dynamic axis fits any other."""
     known = {spec.name: spec for spec in theirs}
@@ -229,9 +250,6 @@ def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) ->
         other = known.pop(spec.name, None)
         if other is None:
             return f"it has no {spec.name}"
-        fits = len(spec.shape) == len(other.shape) and all(
-            a == b or -1 in (a, b) for a, b in zip(spec.shape, other.shape, strict=True)
-        )
-        if spec.datatype != other.datatype or not fits:
+        if not _fits(spec, other):
             return f"{spec} here, {other} there"
     return f"it also has {next(iter(known))}" if known else ""

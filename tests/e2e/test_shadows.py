@@ -307,6 +307,6 @@ def test_a_shadow_of_a_version_that_is_not_there_is_refused(tmp_path: Path) -> N
 
 def test_a_shadow_that_takes_other_inputs_is_refused(tmp_path: Path) -> None:
     versions = two_versions(models.add_one(), models.two_inputs())
-    with pytest.raises(Exception, match="2 cannot shadow version 1"):  # noqa: SIM117
+    with pytest.raises(Exception, match="version 2 cannot shadow it: it takes a FP32"):  # noqa: SIM117
         with serving(tmp_path, versions, models__add__shadow="{version: 2}", **OF_TWO):
             pass
