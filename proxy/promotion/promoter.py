@@ -54,8 +54,8 @@ class Serving(Protocol):
     def arms(self, model: str) -> Mapping[str, Arm]:
         """What each version has answered so far."""
 
-    def verdict(self, model: str, version: str) -> str | None:
-        """Of the shadow that this version is of that model; None where it is none."""
+    def verdict(self, model: str, version: str, shares: Shares) -> str | None:
+        """On the shadow that this version is of the other one with the largest share; None where it is none."""
 
     async def share(self, shares: Mapping[str, Shares]) -> None:
         """From now on these models' requests are shared like this, whatever the configuration says."""
@@ -160,8 +160,12 @@ class Promoter:
 
     async def _look_at(self, model: str, promotion: Promotion) -> None:
         settings, now = self._settings(model), self._serving.arms(model)
-        watched = self._watched.setdefault(model, Watched(now, now, now))
-        reasons = _judged(promotion.version, now, watched, settings) or _moved(promotion, now, watched, settings)
+        watched, version = self._watched.setdefault(model, Watched(now, now, now)), promotion.version
+        reasons = (
+            _judged(version, now, watched, settings)
+            or _moved(promotion, now, watched, settings)
+            or self._as_a_shadow(model, promotion)
+        )
         watched.recent.append(now)
         if reasons:
             words = "; ".join(breach.words for breach in reasons)
@@ -178,22 +182,36 @@ class Promoter:
         elif promotion.auto:
             await self._go_on(model, promotion, "")
 
+    def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
+        """It goes on being one while it has a part of the requests."""
+        version = promotion.version
+        if promotion.forced or self._serving.verdict(model, version, promotion.before) != "worse":
+            return []
+        return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
+
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
         steps, before = self._steps(wanted), self._present(model)
         if [v for v, share in before.items() if share] == [version]:
             raise _has_all(model, version)
-        self._check_verdict(wanted)
+        self._check_verdict(wanted, before)
         configured, now = self._configured(model), self._clock()
         promotion = Promotion(
-            version=version, before=before, configured=configured, steps=steps, auto=wanted.auto, since=now
+            version=version,
+            before=before,
+            configured=configured,
+            steps=steps,
+            auto=wanted.auto,
+            since=now,
+            forced=bool(wanted.force),
         )
         counted = self._serving.arms(model)
         self._watched[model] = Watched(counted, counted, counted)
         return await self._change(model, promotion, f"{promotion.percent} %", wanted.force)
 
     async def _go_on(self, model: str, promotion: Promotion, force: str) -> Promotion:
-        after = promotion.model_copy(update={"step": promotion.step + 1})
+        forced = promotion.forced or bool(force)
+        after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
         counted = self._serving.arms(model)
         watched = self._watched.setdefault(model, Watched(counted, counted, counted))
         watched.before, watched.stepped = watched.stepped, counted
@@ -277,11 +295,11 @@ class Promoter:
             what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
             raise _refused(what, model, "Put it into the repository and look at modelward status")
 
-    def _check_verdict(self, wanted: Wanted) -> None:
-        verdict = self._serving.verdict(wanted.model, wanted.version)
+    def _check_verdict(self, wanted: Wanted, before: Shares) -> None:
+        model, version = wanted.model, wanted.version
+        verdict = self._serving.verdict(model, version, before)
         if verdict in GOOD or wanted.force:
             return
-        model, version = wanted.model, wanted.version
         found = verdict or "not there: it is no shadow"
         look = f"modelward shadow report {model} {version} tells why"
         if verdict is None:

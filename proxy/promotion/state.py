@@ -39,6 +39,8 @@ class Promotion(Section):
     phase: Literal["stepping", "done", "rolled back"] = "stepping"
     since: float
     """Of the present step, or of the end."""
+    forced: bool = False
+    """Against the verdict on its shadow, which then takes nothing back."""
 
     @property
     def percent(self) -> int:

@@ -46,8 +46,8 @@ class CrewServing:
             if (model, version) in counted
         }
 
-    def verdict(self, model: str, version: str) -> str | None:
-        return self._shadows.verdict(model, version)
+    def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> str | None:
+        return self._shadows.verdict(model, version, shares)
 
     async def share(self, shares: Shares) -> None:
         crew = self._crew()

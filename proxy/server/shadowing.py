@@ -51,33 +51,32 @@ class CrewShadows:
 
         Raises ProblemsFound where there is none, NotNow while no worker is ready.
         """
-        crew, configured, version = self._crew(), self._configured(model), self._answering(model)
+        crew, configured, served = self._crew(), self._configured(model), self._served(model)
         if crew is None or crew.report is None:
             raise NotNow("no worker is ready; ask again in a moment")
-        if version is None:
+        if not served:
             raise _none(model, "there is no such model", "Look at modelward status for those that there are")
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
+        version = primary(served, overridden(self._config(), crew.shares, crew.report.versions).get(model))
+        answering = "" if version == ANY else version  # as figures call it
         counted = shadows.shadows(crew.region, model)
-        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, version)
+        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
 
-    def verdict(self, model: str, version: str) -> Verdict | None:
-        """On the shadow that this version is of the one with the largest share now; None where it is none."""
-        crew, answering, bounds = self._crew(), self._answering(model), self._bounds(model).get(version)
-        if crew is None or answering is None or bounds is None:
+    def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> Verdict | None:
+        """On the shadow that this version is of the other one with the largest of the shares; None where it is none."""
+        crew, bounds = self._crew(), self._bounds(model).get(version)
+        others = [other for other in self._served(model) if other != version]
+        if crew is None or bounds is None or not others:
             return None
-        counted, key = shadows.totals(crew.region), (model, answering, version)
+        counted, key = shadows.totals(crew.region), (model, primary(others, shares), version)
         return _judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
 
-    def _answering(self, model: str) -> str | None:
-        """The version with the largest share now, as figures call it; None where the model is not served."""
+    def _served(self, model: str) -> Sequence[str]:
+        """Its versions, ascending."""
         crew = self._crew()
         report = crew.report if crew is not None else None
-        if crew is None or report is None or model not in report.versions:
-            return None
-        weights = overridden(self._config(), crew.shares, report.versions)
-        version = primary(report.versions[model], weights.get(model))
-        return "" if version == ANY else version
+        return report.versions.get(model, ()) if report is not None else ()
 
     def _configured(self, model: str) -> Sequence[Shadow]:
         return self._config().settings(model).shadow

@@ -36,6 +36,7 @@ class Served:
         self.config = Config.model_validate({"models": {"m": {"versions": {"2": 1}, **settings}}})
         self.counted = {"2": arm(10_000), "3": arm(0)}
         self.verdicts = {("m", "3"): "equivalent"}
+        self.against: Mapping[str, int] = {}
         self.shared: dict[str, Mapping[str, int]] = {}
         self.now = 1000.0
 
@@ -45,7 +46,8 @@ class Served:
     def arms(self, model: str) -> Mapping[str, Arm]:
         return dict(self.counted)
 
-    def verdict(self, model: str, version: str) -> str | None:
+    def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> str | None:
+        self.against = dict(shares)
         return self.verdicts.get((model, version))
 
     async def share(self, shares: Mapping[str, Mapping[str, int]]) -> None:
@@ -96,6 +98,36 @@ async def test_without_a_good_verdict_it_takes_force_and_a_reason_that_is_kept(
     await promoter.promote(Wanted("m", "3", force="incident 7"))
     (event,) = state.load(tmp_path).events
     assert (event.forced, event.why) == (True, "incident 7")
+
+
+@on_a_loop
+async def test_a_version_whose_shadow_turns_worse_is_taken_back(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 100)))
+    served.verdicts["m", "3"] = "undecided"
+    await promoter.look()
+    assert promoter.state.promotions["m"].phase == "stepping"
+    served.verdicts["m", "3"] = "worse"
+    await promoter.look()
+    assert served.against == {"2": 1}, "those from whom it takes over"
+    assert served.shared == {"m": {"2": 1}}
+    assert promoter.ended["m", "rolled_back", "shadow"] == 1
+    assert "modelward shadow report m 3" in promoter.why("m")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["from the start", "at a later step"])
+@on_a_loop
+async def test_one_that_was_forced_is_not_taken_back_for_its_shadow(tmp_path: Path, *, late: bool) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 20, 100), force="" if late else "incident 7"))
+    if late:
+        await promoter.promote(Wanted("m", "3", force="incident 7"))
+    served.verdicts["m", "3"] = "worse"
+    again = served.promoter(tmp_path)  # a restart knows it too
+    await again.look()
+    assert again.state.promotions["m"].phase == "stepping"
 
 
 @pytest.mark.parametrize(

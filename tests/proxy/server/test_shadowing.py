@@ -71,31 +71,33 @@ def test_while_no_worker_is_ready_nothing_is_told() -> None:
 SHADOWS = Shadow(version="1", bounds=Bounds(errors=None)), Shadow(version="2", bounds=Bounds(errors=None))
 
 
-def test_a_version_is_judged_against_the_one_that_has_the_largest_share() -> None:
-    workers = Workers(shares={"m": {"1": 9, "2": 1}})
+def test_a_version_is_judged_against_the_other_one_that_has_the_largest_share() -> None:
+    workers = Workers(report=Report(tuple(row("m", version) for version in "123"), (), ()))
     Block(workers.region, "m", "1", "2").add(labels(5000))
     Block(workers.region, "m", "2", "1").add(labels(0, 5000))
-    judged = shadows_of(workers, *SHADOWS)
-    assert (judged.verdict("m", "2"), judged.verdict("m", "1")) == ("equivalent", "undecided")
-    workers.shares = {"m": {"1": 4, "2": 6}}
-    assert (judged.verdict("m", "2"), judged.verdict("m", "1")) == ("undecided", "worse")
+    Block(workers.region, "m", "3", "2").add(labels(0, 5000))
+    judged, mostly = shadows_of(workers, *SHADOWS), {"1": 9, "2": 1}
+    assert (judged.verdict("m", "2", mostly), judged.verdict("m", "1", mostly)) == ("equivalent", "worse")
+    assert judged.verdict("m", "2", {"2": 9, "3": 1}) == "worse", "against version 3"
+    workers.report = Report((row("m", "2"),), (), ())
+    assert judged.verdict("m", "2", mostly) is None, "there is no other"
 
 
 def test_its_noise_floor_counts() -> None:
-    workers = Workers(shares={"m": {"1": 1}})
+    workers = Workers()
     Block(workers.region, "m", "1", "2").add(labels(900, 100))
-    assert shadows_of(workers, *SHADOWS).verdict("m", "2") == "worse"
+    assert shadows_of(workers, *SHADOWS).verdict("m", "2", {"1": 1}) == "worse"
     Block(workers.region, "m", "1", "1").add(labels(900, 100))
-    assert shadows_of(workers, *SHADOWS).verdict("m", "2") == "undecided"
+    assert shadows_of(workers, *SHADOWS).verdict("m", "2", {"1": 1}) == "undecided"
 
 
 def test_what_is_no_shadow_has_no_verdict_and_one_without_figures_is_undecided() -> None:
     judged = shadows_of(Workers(), *SHADOWS)
-    assert judged.verdict("m", "3") is None
-    assert judged.verdict("n", "2") is None
-    assert judged.verdict("m", "1") == "undecided"
+    assert judged.verdict("m", "3", {"1": 1}) is None
+    assert judged.verdict("n", "2", {"1": 1}) is None
+    assert judged.verdict("m", "2", {"1": 1}) == "undecided"
     for workers in (None, Workers(report=None)):
-        assert shadows_of(workers, *SHADOWS).verdict("m", "2") is None
+        assert shadows_of(workers, *SHADOWS).verdict("m", "2", {"1": 1}) is None
 
 
 # ---- verdicts as metrics
