@@ -309,7 +309,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     if x.fallback_reason != REASON_NONE:
         asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
-    elif asked.recall != NULL and not x.streaming and not x.flagged:
+    elif asked.recall != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
         (<Recall>asked.recall).remember(server.listener.limiter, x, reply, now)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True

@@ -74,6 +74,12 @@ cdef class Recall:
                 buffer_free(&self.table[i].answer)
         free(self.table)
 
+    def forget(self):
+        """Everything: the answers may have been wrong."""
+        cdef uint64_t i
+        for i in range(self.size):
+            self.table[i].answer.size = 0
+
     cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a = hash_request(limiter, MW_LEVEL_PEER, x)
         cdef Kept *place = &self.table[a & (self.size - 1)]

@@ -104,7 +104,7 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self._awaited: asyncio.Task[None] | None = None
         self.partings = PartingLog()
-        self._canaries = Canaries(lambda: self.share(self._shares))
+        self._canaries = Canaries(self._follow_canaries)
 
     @property
     def listen(self) -> Listen:
@@ -195,6 +195,13 @@ class Application:
         before, after = self._generation, reshared(self._generation, shares)
         self._serve(after)
         self._retired += [model.served for model in before.models]
+
+    def _follow_canaries(self) -> None:
+        """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
+        for model in self.models:
+            if model.engine.failing and model.recall is not None:
+                model.recall.forget()
+        self.share(self._shares)
 
     async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
