@@ -14,7 +14,7 @@ import numpy as np
 from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
-from native.model cimport BATCH_BUCKETS, Counters, Gate, Tensor
+from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Gate, Tensor
 from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
@@ -147,6 +147,8 @@ cdef class Engine:
         self.name_span = keep_text(self, name)
         self.version_span = keep_text(self, version)
         self.max_rows = 1
+        if self.name_span.size > LONGEST_NAME:
+            raise ValueError(f"the name has {self.name_span.size} bytes, {LONGEST_NAME} are the most")
         if isinstance(model, Remote):
             self.input_count = <uint32_t>len(model.inputs)
             self.output_count = <uint32_t>len(model.outputs)

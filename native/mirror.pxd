@@ -48,3 +48,5 @@ cdef void drop(Mirrors *mirrors, Exchange *y) noexcept
 cdef void pace(Mirrors *mirrors, bint busy, int64_t now) noexcept
 # (model, shadow, disagreement, request, the version's answer, the shadow's), and forgets them.
 cdef list take_kept(Mirrors *mirrors)
+# Of a server that stops: nobody takes them any more.
+cdef void forget_kept(Mirrors *mirrors) noexcept

@@ -15,7 +15,7 @@ from native.compare cimport (
     mw_shadow_record, mw_window_record)
 from native.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Buffer, Exchange, bytes_held, exchange_new, exchange_unref)
-from native.model cimport NO_OUTPUT, Model, Tap, ask
+from native.model cimport LONGEST_VERSION, NO_OUTPUT, Model, Tap, ask
 from native.served cimport Served
 from native.served import check_fits
 from native.shadows cimport ShadowBlock, identity_slice
@@ -47,6 +47,8 @@ cdef class Shadow:
                  uint64_t warmup=0, double tolerance=0.001):
         self.served = served
         self.model = &served.model
+        if self.model.version.size > LONGEST_VERSION:
+            raise ValueError(f"the version has {self.model.version.size} bytes, {LONGEST_VERSION} are the most")
         self.name = name
         self.text = name.encode()
         self.fingerprint = fingerprint
@@ -372,6 +374,12 @@ cdef void keep(Mirrors *mirrors, const Exchange *y, mw_span primary, mw_span ans
         if part[i].size:
             memcpy(kept.text + at, part[i].data, part[i].size)
         at += part[i].size
+
+
+cdef void forget_kept(Mirrors *mirrors) noexcept:
+    while mirrors.keeps:
+        mirrors.keeps -= 1
+        free(mirrors.kept[mirrors.keeps].text)
 
 
 cdef list take_kept(Mirrors *mirrors):

@@ -12,6 +12,10 @@ from native.profile cimport mw_profile
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from native.verdict cimport CODES, REASONS
 
+cdef enum:
+    LONGEST_NAME = 128            # bytes, of a model's
+    LONGEST_VERSION = 64          # and of a shadow's: an upstream's model, which nobody names in its place, may have longer ones
+
 cdef struct Tensor:               # one input or output of the signature
     mw_span name                  # owned by the Engine that owns the tensor
     mw_dtype dtype

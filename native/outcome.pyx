@@ -17,7 +17,7 @@ from native.exchange cimport (
     Exchange, Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
-from native.mirror cimport drop, mirrored, pair
+from native.mirror cimport drop, forget_kept, mirrored, pair
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
 from native.outputs cimport sketch
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
@@ -364,6 +364,7 @@ cdef void end_mirrors(State server) noexcept:
         drop(&server.mirrors, y)
         clear_deadline(server, y)
         exchange_unref(y)
+    forget_kept(&server.mirrors)
 
 
 # ---- answers passed on -----------------------------------------------------------------------------------------

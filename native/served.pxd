@@ -8,6 +8,7 @@ from native.region cimport Region
 cdef class Served:
     cdef Model model
     cdef readonly Engine engine
+    cdef Region region            # where it counts: the blocks of its taps are there; None until it is attached
     cdef readonly list rungs      # Served of the ladder's models
     cdef readonly list shadows    # (native.mirror.Shadow, this version's content) of each of the model's taps
     cdef double floor             # of requests with the backend at a time

@@ -4,6 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
 
+cimport cython
+
 import logging
 
 from native.engine cimport Engine
@@ -30,16 +32,24 @@ cdef void drop_rungs(Model *m) noexcept:
     m.rung_count = 0
 
 
-cdef void drop_taps(Model *m) noexcept:
+cdef void leave_blocks(Model *m) noexcept:
     cdef uint32_t i
     for i in range(m.tap_count):
         if m.taps[i].block != NULL:
             (<ShadowBlock *>m.taps[i].block).served -= 1
+            m.taps[i].block = NULL
+
+
+cdef void drop_taps(Model *m) noexcept:
+    cdef uint32_t i
+    leave_blocks(m)
+    for i in range(m.tap_count):
         free(m.taps[i].inputs)
         free(m.taps[i].outputs)
     free(m.taps)
 
 
+@cython.no_gc_clear               # so that the region is there when its blocks are left
 cdef class Served:
     """What requests for one version of a model meet: made anew by every reload, over an engine that may stay.
 
@@ -180,6 +190,9 @@ cdef class Served:
         """
         cdef mw_cell *cell
         cdef uint32_t i
+        if self.region is not region:
+            leave_blocks(&self.model)
+            self.region = region
         self.engine.attach(region)
         self.engine.admit(self.floor, self.ceiling, self.queue)
         self.model.counters = self.engine.counters

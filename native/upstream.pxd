@@ -5,11 +5,12 @@ from native.client cimport mw_client_stream
 from native.deadline cimport mw_timer
 from native.exchange cimport Buffer, Exchange
 from native.h2 cimport Connection
+from native.model cimport LONGEST_NAME, LONGEST_VERSION
 from native.pool cimport Endpoint, Pool
 from native.state cimport State
 
 cdef enum:
-    SUFFIX = 200                  # a model's name is at most 128 bytes, a version 64
+    SUFFIX = LONGEST_NAME + LONGEST_VERSION + 8   # of each field a tag and a length before it
 
 cdef struct Upcall:               # one request on its way; owned by its stream until that closes
     mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge

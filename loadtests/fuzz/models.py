@@ -1,9 +1,12 @@
 """The models a fuzzed connection finds: a profile, ladders, strings, and one model that runs in a thread."""
 
+from typing import Any
+
 import numpy as np
 from onnx import TensorProto, helper
 
 from native.engine import Engine, Remote
+from native.mirror import Shadow, mirror
 from native.pool import Pool
 from native.recall import Recall
 from native.served import Served
@@ -23,7 +26,8 @@ VALUE = [
 def open_models() -> list[Served]:
     """Open and warm. mlp: profile, mode fallback, a value behind it. guarded: anomalies tagged. steep: its run fails on
     numbers outside 0 to 3, with two models and a value behind it. slow: too long for the loop. plain: undecoded, for an
-    upstream that is never there, with its last answers behind it."""
+    upstream that is never there, with its last answers behind it. guarded, steep, strings and two have shadows: others,
+    themselves, one that fails on other numbers, and one that is never there."""
     runtime()
     mlp = _open("mlp", models.mlp(FEATURES, 4, CLASSES))
     guarded = _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=1))
@@ -39,14 +43,25 @@ def open_models() -> list[Served]:
     slow.set_deadline(50_000_000)
     plain = Served(Engine("plain", "", Remote((), (), Pool([]))))
     plain.set_ladder([Recall(4, 1_000_000_000)])
+    strings, two = _open("strings", models.strings()), _open("two", models.two_inputs())
+    _shadow(guarded, _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=2)), anomalous=False)
+    _shadow(steep, _open("steep", lookup("b", "a")))
+    _shadow(strings, _open("strings", models.strings()), places=2)
+    _shadow(two, _open("two", models.two_inputs()), fraction=0.5)
+    _shadow(two, Served(Engine("two", "", Remote((), (), Pool([])))))
     return [
         guarded, mlp, slow, steep, second, third,
         _open("anything", models.identity(TensorProto.FLOAT, ("batch", "columns"))),
         _open("fixed", models.fixed_batch()),
-        _open("strings", models.strings()),
-        _open("two", models.two_inputs()),
+        strings,
+        two,
         plain,
     ]  # fmt: skip
+
+
+def _shadow(served: Served, shadow: Served, **which: Any) -> None:
+    """Runs in the loop, unlike a real one: it has answered when the loop has nothing left to do."""
+    mirror(served, Shadow(shadow, f"{len(served.shadows)}", b"fingerprint", **which), b"content")
 
 
 def lookup(*inputs: str) -> bytes:

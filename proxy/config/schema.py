@@ -11,6 +11,7 @@ from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
 from proxy.config.canary import CanarySettings
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
+from proxy.config.names import fault_of_name
 from proxy.config.promotion import PromotionSettings
 from proxy.config.proxies import TrustedProxies
 from proxy.config.section import Section
@@ -381,6 +382,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _tls_has_upstreams(self) -> Self:
         _tls_has_upstreams(self.upstreams, self.upstream_tls)
+        return self
+
+    @model_validator(mode="after")
+    def _names_can_be_models(self) -> Self:
+        for name in self.models:
+            if fault := fault_of_name(name):
+                raise UnitError(f"models: {fault[0]}: {fault[1]}", "Rename the model")
         return self
 
     @model_validator(mode="after")

@@ -81,7 +81,7 @@ def _version(value: object) -> object:
 class Shadow(Section):
     """Another version of the model, or other servers, that get its requests and whose answers nobody sees."""
 
-    version: Annotated[str, BeforeValidator(_version)] | None = Field(default=None, min_length=1, max_length=64)
+    version: Annotated[str, BeforeValidator(_version)] | None = Field(default=None, pattern=r"^[!-~]{1,64}$")
     """A version of the same model. The one that answers itself: how much the model disagrees with itself."""
     upstreams: Upstreams = ()
     """In place of version: servers that run the shadow, host:port, dns:///name:port, unix:/path."""

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.config.names import fault_of_name
 from proxy.models.files import canonical, inside
 from proxy.problem import Problem, ProblemsFound
 
@@ -15,10 +16,6 @@ MODEL_FILE = "model.onnx"
 SETTINGS_FILE = "model.yaml"
 PROFILE_FILE = "profile.npz"
 
-# A name becomes a metric label, a log word and part of an error message: 128 characters fit all three.
-LONGEST_NAME = 128
-# The label under which metrics count models that do not exist.
-RESERVED_NAMES = frozenset({"_other"})
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -64,18 +61,8 @@ def default_profile(model_file: Path) -> Path:
 
 def name_problem(name: str, where: str) -> Problem | None:
     """Why `name` cannot be a model's name: it is too long, reserved, or not plain printable text."""
-    if name in RESERVED_NAMES:
-        return Problem(
-            f"the name {name} is reserved", where, "metrics count unknown models under it", "Rename the model"
-        )
-    if not name or len(name) > LONGEST_NAME or not name.isprintable() or name != name.strip():
-        return Problem(
-            f"{name[:LONGEST_NAME]!r} is no name for a model",
-            where,
-            f"names are 1 to {LONGEST_NAME} printable characters without a space at either end",
-            "Rename the model",
-        )
-    return None
+    fault = fault_of_name(name)
+    return None if fault is None else Problem(fault[0], where, fault[1], "Rename the model")
 
 
 def scan(path: Path) -> Repository:

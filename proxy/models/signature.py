@@ -5,7 +5,7 @@ from typing import Any
 
 from onnx import TensorProto, shape_inference
 
-from proxy.models.repository import LONGEST_NAME
+from proxy.config.names import LONGEST_NAME
 from proxy.problem import Problem
 
 DATATYPES: dict[int, str] = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 
+from proxy.config.names import fault_of_name
 from proxy.config.schema import Signature
 from proxy.config.upstream import UpstreamAddress
 from proxy.models.catalog import version_order
@@ -117,7 +118,13 @@ async def models_of(address: UpstreamAddress) -> list[str]:
         raise NotYet(f"none is ready{f' of {len(others)}' if others else ''}")
     for name in sorted(others.keys() - names):
         log.warning("upstream %s: its model %s is not served, it is not ready there", address.text, name)
-    return sorted(names)
+    usable = []
+    for name in sorted(names):
+        if fault := fault_of_name(name):
+            log.warning("upstream %s: a model of it is not served: %s: %s", address.text, *fault)
+        else:
+            usable.append(name)
+    return usable
 
 
 def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:

@@ -43,6 +43,8 @@ def test_what_it_writes_it_reads() -> None:
         ({"version": "2", "upstream_tls": {"ca": "ca.pem"}}, "no upstreams beside it"),
         ({"upstreams": ["nowhere"]}, "is not an upstream address"),
         ({"version": True}, "valid string"),
+        ({"version": "x" * 65}, "should match pattern"),
+        ({"version": "é"}, "should match pattern"),
         ({"version": "2", "fraction": 0}, "greater than 0"),
         ({"version": "2", "fraction": 1.5}, "less than or equal to 1"),
         ({"version": "2", "only": {}}, "only says nothing"),

@@ -79,7 +79,18 @@ def test_a_model_without_versions_and_a_version_without_a_model_are_problems(tmp
 
 
 @pytest.mark.parametrize(
-    "name", ["a\nb", "a\x1b[31m", " a", "a ", "x" * 129, "_other", "\u200b", b"\xff".decode(errors="surrogateescape")]
+    "name",
+    [
+        "a\nb",
+        "a\x1b[31m",
+        " a",
+        "a ",
+        "x" * 129,
+        "é" * 65,
+        "_other",
+        "\u200b",
+        b"\xff".decode(errors="surrogateescape"),
+    ],
 )
 def test_a_name_that_would_not_survive_a_log_or_a_label_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name / "1").mkdir(parents=True)

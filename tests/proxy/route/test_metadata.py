@@ -87,6 +87,14 @@ def test_models_that_are_ready_or_loading_are_listed_and_broken_ones_are_told(
     assert [record.args[1] for record in caplog.records if record.args] == ["c", "d"]
 
 
+def test_a_model_of_an_upstream_whose_name_has_no_room_behind_a_request_is_told_and_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with upstream(RepositoryIndex=index(("a", "1", "READY"), ("é" * 65, "1", "READY"))) as address:
+        assert asyncio.run(models_of(address)) == ["a"]
+    assert "128 bytes" in caplog.text
+
+
 def test_mlservers_words_for_the_states_are_understood() -> None:
     models = [("a", "", "State.READY"), ("b", "", "State.UNKNOWN"), ("c", "", "State.UNAVAILABLE")]
     with upstream(RepositoryIndex=index(*models)) as address:
