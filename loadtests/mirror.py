@@ -51,11 +51,12 @@ the server, over all rounds; pairs that failed are among it."""
 
 @dataclass
 class Measured:
-    """One server. p99: microseconds, calm; per_second: busy; one of each per round."""
+    """One server. p99, cpu (all its processes, per request): microseconds, calm; per_second: busy. Of each round."""
 
     name: str
     server: Server
     p99: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     per_second: list[float] = field(default_factory=list)
     mirrored: dict[str, float] = field(default_factory=dict)  # share of the requests, calm and busy
 
@@ -155,7 +156,9 @@ def measure(
 
 
 def calm(one: Measured, body: Path, seconds: float, _: int) -> int:
+    before = one.server.process.cpu_ns()
     taken = sorted(h2load.latencies(one.server.grpc, body, RATE, seconds, CALM))
+    one.cpu.append((one.server.process.cpu_ns() - before) / 1e3 / len(taken))
     one.p99.append(taken[len(taken) * 99 // 100])
     return len(taken)
 
@@ -195,6 +198,7 @@ def report(everybody: Sequence[Measured]) -> str:
             one.name,
             f"{statistics.median(one.p99):,.0f}",
             f"{ratio(one.p99, alone.p99):.2f}",
+            f"{statistics.median(one.cpu):.0f}",
             f"{statistics.median(one.per_second):,.0f}",
             f"{ratio(one.per_second, alone.per_second):.2f}",
             f"{one.mirrored['calm']:.0%}",
@@ -202,7 +206,10 @@ def report(everybody: Sequence[Measured]) -> str:
         )
         for one in everybody
     ]
-    columns = ("shadow", "p99 us, calm", "times", "per second, busy", "times", "mirrored, calm", "mirrored, busy")
+    columns = (
+        "shadow", "p99 us, calm", "times", "CPU us, calm",
+        "per second, busy", "times", "mirrored, calm", "mirrored, busy",
+    )  # fmt: skip
     return table(columns, rows)
 
 
@@ -226,7 +233,10 @@ def main() -> int:
         judged, text = bars(everybody), report(everybody)
     text = "\n".join([text, "", *(f"- {bar}" for bar in judged)])
     facts = {**machine.facts(), "rounds": f"{arguments.rounds} of {arguments.seconds} s each"}
-    found = {one.name: {"p99_us": one.p99, "per_second": one.per_second, "mirrored": one.mirrored} for one in everybody}
+    found = {
+        one.name: {"p99_us": one.p99, "cpu_us": one.cpu, "per_second": one.per_second, "mirrored": one.mirrored}
+        for one in everybody
+    }
     data = {**facts, "measured": found, "bars": {bar.name: bar.figure for bar in judged}}
     print(json.dumps(data, indent=1) if arguments.json else text)
     if arguments.write:
