@@ -176,6 +176,29 @@ cdef Counters of_version(Region region, str model, str version):
     return total
 
 
+def failing(Region region not None) -> dict:
+    """How many processes a version fails its canary in, by (name, version); those that fail in none are not there."""
+    cdef Named *entry
+    cdef uint64_t count
+    cdef int slot
+    found = {}
+    region.hold()
+    try:
+        for name in region.names():
+            if not name.startswith(PREFIX):
+                continue
+            entry = region.find(name)
+            count = 0
+            for slot in range(<int>region.header.opened):
+                count += (<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).failing
+            if count:
+                _, model, version = name.decode().split("\0")
+                found[model, version] = count
+    finally:
+        region.let_go()
+    return found
+
+
 def vacate(Region region not None, int slot) -> None:
     """The process of this slot has gone: nothing waits in its queues any more."""
     cdef Named *entry

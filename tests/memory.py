@@ -8,6 +8,7 @@ from pathlib import Path
 
 _PRIVATE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p ", re.MULTILINE)
 CHUNK = 1 << 24
+RESERVED = 1 << 32  # more is address space that sanitizers keep for themselves, terabytes of it
 
 
 def overwrite(pid: int, before: bytes, after: bytes) -> int:
@@ -17,6 +18,8 @@ def overwrite(pid: int, before: bytes, after: bytes) -> int:
     with Path(f"/proc/{pid}/mem").open("r+b", buffering=0) as memory:
         for match in _PRIVATE.finditer(Path(f"/proc/{pid}/maps").read_text()):
             start, end = (int(each, 16) for each in match.groups())
+            if end - start > RESERVED:
+                continue
             for at in range(start, end, CHUNK):
                 with contextlib.suppress(OSError):  # unmapped meanwhile
                     memory.seek(at)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from native import figures
 from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
@@ -348,7 +349,8 @@ class Application:
         from proxy.server import http  # noqa: PLC0415 - brings aiohttp; a worker's supervisor answers in its place
         from proxy.telemetry.exposition import Exposition  # noqa: PLC0415
 
-        state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot))
+        failing = lambda: figures.failing(self.region)  # noqa: E731
+        state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot), failing)
         try:
             runner = await http.start(self.config.listen.http, state)
         except OSError as error:

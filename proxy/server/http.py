@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -36,11 +36,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AppState:
-    """What the endpoints report on; `catalog` is called per request because a reload replaces it."""
+    """What the endpoints report on; `catalog` is called per request because a reload replaces it.
+
+    failing: processes in which a version fails its canary, by model and version; no reason not to be ready for others.
+    """
 
     catalog: Callable[[], Catalog]
     readiness: Readiness
     exposition: Exposition
+    failing: Callable[[], Mapping[tuple[str, str], int]] = dict
 
 
 async def start(address: Address, state: AppState, inherited: socket.socket | None = None) -> web.ServerRunner:
@@ -111,7 +115,10 @@ class _Endpoints:
             reasons.insert(0, self._state.readiness.reason)
         if reasons:
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n" + "\n".join(reasons))
-        return _text(HTTPStatus.OK, "ready")
+        failing = [
+            f"{m} version {v}: fails its canary, in {n} of the workers" for (m, v), n in self._state.failing().items()
+        ]
+        return _text(HTTPStatus.OK, "\n".join(("ready", *failing)))
 
     def _metrics(self, request: web.BaseRequest) -> web.Response:
         # The header's version is not echoed: both formats have one version here, and old scrapers read it.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from native import figures
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from proxy.config.address import Address
 from proxy.config.changes import followed
@@ -222,7 +223,7 @@ class Supervisor:
             report=self.report if crew is not None and crew.report is not None else None,
             figures=crew.figures() if crew is not None else Snapshot(),
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
-            failing=pour.failing(crew.region) if crew is not None else {},
+            failing=self._failing(),
             promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
         )
 
@@ -267,6 +268,9 @@ class Supervisor:
         )
         return added(pour.snapshot(self._crew.region), own)
 
+    def _failing(self) -> dict[tuple[str, str], int]:
+        return figures.failing(self._crew.region) if self._crew is not None else {}
+
     def _shares(self, report: Report) -> dict[str, dict[str, float]]:
         weights = self._weights(report)
         return {name: fractions(v, weights.get(name)) for name, v in report.versions.items() if v != [ANY]}
@@ -305,7 +309,7 @@ class Supervisor:
         return await AdminServer.start(address, self.config.admin_tls, self)
 
     async def _start_http(self) -> web.ServerRunner:
-        state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot))
+        state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot), self._failing)
         try:
             inherited = self._sockets.get("http")
             return await http.start(self.config.listen.http, state, inherited.socket if inherited else None)

@@ -140,11 +140,6 @@ def _shadow(total: Shadowed) -> ShadowSnapshot:
     )
 
 
-def failing(region: Region) -> dict[tuple[str, str], int]:
-    """Processes in which a version fails its canary, by model and version; those that fail in none are not there."""
-    return {key: t["failing"] for key, t in figures.models(region).items() if t["failing"]}
-
-
 def partings(listener: Listener) -> PartingSnapshot:
     """Connections that this process has refused and closed."""
     counts = {why: count for why, (count, _) in listener.partings().items()}

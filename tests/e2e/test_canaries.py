@@ -106,6 +106,7 @@ def test_a_version_that_is_damaged_in_memory_goes_out_of_service_and_comes_back(
         assert "/" not in index["2"][1]
         assert [each["failing_canary"] for each in told(server, "status")["models"]] == [0, 1]
         assert "m version 2 fails its canary in 1 worker\n" in modelward("status", "--admin", server.admin).stdout
+        assert server.page("/readyz") == (200, "ready\nm version 2: fails its canary, in 1 of the workers\n")
         damage(worker, 1)
         wait_for_failing(server, 1, version="1")
         assert refused(stub, request("m", {"x": X})).reason == "CANARY", "there is no other version"
@@ -113,6 +114,7 @@ def test_a_version_that_is_damaged_in_memory_goes_out_of_service_and_comes_back(
         for version in (1, 2):
             damage(worker, version, mend=True)
         wait_for_failing(server, 0)
+        assert server.page("/readyz") == (200, "ready\n")
         wait_until(lambda: answered(stub).keys() == {"1", "2"}, "both versions")
         assert answered(stub, "2") == {"2": 50}
     assert server.metric("modelward_canary_runs_total", version="2", result="failed") >= 1
