@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads fairness attack idle overload mirror verdicts clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -93,6 +93,9 @@ verdicts: $(VENV)/.tested
 
 mirror: $(VENV)/.tested
 	$(PY) -m loadtests.mirror $(MIRROR)
+
+promote: $(VENV)/.tested
+	$(PY) -m loadtests.promote $(PROMOTE)
 
 slow: $(VENV)/.tested
 	$(PY) -m loadtests.slow $(SLOW)

@@ -4,6 +4,8 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
+import os
+
 from native.model cimport Model
 from native.oip cimport shown
 from native.served cimport Served
@@ -58,6 +60,7 @@ cdef class Directory:
         cdef uint32_t i
         self.served = []
         self.sticky_header = sticky_header
+        self.requests = int.from_bytes(os.urandom(8), "little")
         self.entries = <Entry *>calloc(max(len(models), 1), sizeof(Entry))
         if self.entries == NULL:
             raise MemoryError

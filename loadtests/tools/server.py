@@ -60,7 +60,10 @@ class Server:
 
 @contextmanager
 def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: str = "off") -> Iterator[Server]:
-    """Started with these settings, from a file in `folder`, and ready with every worker. Raises Ended, TimeoutError."""
+    """Started with these settings, from a file in `folder`, and ready with every worker. Raises Ended, TimeoutError.
+
+    admin: where it listens for the admin API.
+    """
     port, http = free_ports(2)
     config = folder / "config.yaml"
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": admin}

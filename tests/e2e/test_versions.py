@@ -35,11 +35,20 @@ def user(number: int) -> Header:
 def test_versions_get_their_shares_and_any_can_be_asked_for(serve: Serve) -> None:
     server = serve(BOTH, models__add__versions={"1": 75, "2": 25})
     with Stub(server.grpc) as stub:
-        got = Counter(version_of(stub) for _ in range(REQUESTS))
-        assert 200 <= got["2"] <= 300
-        assert got["1"] == REQUESTS - got["2"]
+        got = Counter(version_of(stub) for _ in range(2 * REQUESTS))
+        assert 400 <= got["2"] <= 600
+        assert got["1"] == 2 * REQUESTS - got["2"]
         assert {version_of(stub, version="2") for _ in range(10)} == {"2"}
     assert server.metric("modelward_requests_total", model="add", version="2") == got["2"] + 10
+
+
+def test_which_requests_a_version_gets_is_another_choice_after_every_reload(tmp_path: Path) -> None:
+    with reloadable(tmp_path, BOTH, models__add__versions={"1": 1, "2": 1}) as server, Stub(server.grpc) as stub:
+        seen = set()
+        for _ in range(40):
+            server.reload()
+            seen.add(version_of(stub))
+    assert seen == {"1", "2"}
 
 
 def test_a_version_without_weight_answers_only_who_asks_for_it(serve: Serve) -> None:
