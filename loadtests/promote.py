@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -236,14 +236,16 @@ class Operator:
 
 
 @contextmanager
-def promoting(old: bytes, new: bytes, pace: Pace, **settings: Any) -> Iterator[tuple[Server, Operator]]:
-    """A server of both versions, of which the first has everything. settings: of the model."""
+def promoting(
+    old: bytes, new: bytes, pace: Pace, bounds: Mapping[str, Any] | None = None, **settings: Any
+) -> Iterator[tuple[Server, Operator]]:
+    """A server of both versions, of which the first has everything. bounds: of promotions. settings: of the model."""
     with tempfile.TemporaryDirectory(prefix="modelward-promote-") as made:
         folder = Path(made)
         root = repository(folder / "models", {MODEL: {1: old, 2: new}})
         model = {
             "versions": {OLD: 1},
-            "promotion": {"hold": f"{round(1000 * pace.hold)}ms", "min_requests": 100},
+            "promotion": {"hold": f"{round(1000 * pace.hold)}ms", "min_requests": 100, "bounds": bounds or {}},
             **settings,
         }
         given = {"repository": str(root), "state": str(folder / "state"), "models": {MODEL: model}}
@@ -298,7 +300,8 @@ async def failing(pace: Pace, *, fallback: bool) -> Outcome:
 
 async def slow(pace: Pace) -> Outcome:
     """It is slow from its first request on."""
-    with promoting(slow_loop(1), slow_loop(SLOW_ITERATIONS), pace) as (server, operator):
+    # its numbers are others too
+    with promoting(slow_loop(1), slow_loop(SLOW_ITERATIONS), pace, {"outputs": "off"}) as (server, operator):
         async with traffic(server) as found:
             await asyncio.sleep(pace.settled)
             await operator.promote(SLOW_STEPS)
@@ -331,7 +334,7 @@ def _failed(asked: Sequence[Asked]) -> int:
 
 async def _reason(server: Server) -> str:
     """The bound that the promotion was beyond."""
-    for bound in ("errors", "fallbacks", "latency", "canary"):
+    for bound in ("errors", "fallbacks", "latency", "canary", "outputs"):
         if await _counted(server, "modelward_promotions_total", f'reason="{bound}"'):
             return bound
     return ""

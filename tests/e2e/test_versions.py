@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -119,8 +120,12 @@ def test_shares_that_are_told_hold_through_reloads_and_not_where_a_version_is_no
         def told(**shares: int) -> set[str]:
             """The versions that answer from then on."""
             by_version = {version.removeprefix("v"): share for version, share in shares.items()}
+
+            async def share() -> None:
+                server.application.share({"add": by_version})
+
             assert server.application.loop is not None
-            server.application.loop.call_soon_threadsafe(server.application.share, {"add": by_version})
+            asyncio.run_coroutine_threadsafe(share(), server.application.loop).result(10)
             return {version_of(stub) for _ in range(50)}
 
         assert told(v2=1) == {"2"}
