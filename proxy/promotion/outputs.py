@@ -20,10 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf, log
 
-import numpy as np
-
 from native.compare import SCORE_EDGES, SKETCH_ANSWER
-from proxy.shadow.drift import bins, stability_index
 from proxy.shadow.sequence import Interval, mean_interval
 
 CELLS = len(SCORE_EDGES) + 1
@@ -37,6 +34,10 @@ def answers(cells: Sequence[int]) -> int:
 
 def sure_index(candidate: Sequence[int], incumbent: Sequence[int], level: float, *, above: float = 0.0) -> float:
     """What the index of the two is surely not below; 0 where that is not above `above`. Both: counts by cell."""
+    import numpy as np  # noqa: PLC0415 - 20 MB: a supervisor has it only while a version is promoted
+
+    from proxy.shadow.drift import bins, stability_index  # noqa: PLC0415 - brings it too
+
     ours, theirs = (np.array(cells, np.float64) / SKETCH_ANSWER for cells in (incumbent, candidate))
     seen = stability_index(ours.tolist(), theirs.tolist())
     if seen is None or seen <= above:  # what is seen lies in the intervals: the rest is dear
