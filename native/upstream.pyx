@@ -127,7 +127,7 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
-    outgoing.shadow = x.mirrors != NULL
+    outgoing.shadow = x.mirrors != NULL or x.mirrored
     outgoing.due = x.due
     outgoing.who = x
     outgoing.entered = x.entered

@@ -35,12 +35,13 @@ def answer_message(values: bytes = b"\0\0\x80\x3f" * 4) -> bytes:
 
 @dataclass
 class Request:
-    """One request for an inference, complete. number: 0 for the first that this server got."""
+    """One request for an inference, complete. number: 0 for the first that this server got. body: framed."""
 
     connection: Connection
     stream: int
     number: int
     headers: dict[str, str]
+    body: bytes
 
     def headers_out(self, *headers: tuple[str, str], end: bool = False) -> None:
         self.connection.h2.send_headers(self.stream, list(headers or HEADERS), end_stream=end)
@@ -76,6 +77,8 @@ class Connection:
     socket: socket.socket
     h2: h2.connection.H2Connection
     headers: dict[int, dict[str, str]] = field(default_factory=dict)
+    bodies: dict[int, bytes] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)  # for tests that answer later
 
     def serve(self) -> None:
         """Until either side has had enough."""
@@ -86,11 +89,13 @@ class Connection:
                 data = self.socket.recv(65536)
                 if not data:
                     return
-                for event in self.h2.receive_data(data):
-                    self._take(event)
+                with self.lock:
+                    for event in self.h2.receive_data(data):
+                        self._take(event)
 
     def flush(self) -> None:
-        self.socket.sendall(self.h2.data_to_send())
+        with self.lock:
+            self.socket.sendall(self.h2.data_to_send())
 
     def send_raw(self, data: bytes) -> None:
         """Bytes that h2 knows nothing of."""
@@ -105,6 +110,7 @@ class Connection:
         if isinstance(event, h2.events.RequestReceived):
             self.headers[event.stream_id] = {_text(k): _text(v) for k, v in event.headers}
         elif isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
+            self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
             if self.server.window is None:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamReset):
@@ -112,9 +118,9 @@ class Connection:
         elif isinstance(event, h2.events.PingAckReceived):
             self.server.pongs.append(event.ping_data)
         elif isinstance(event, h2.events.StreamEnded):
-            headers = self.headers.pop(event.stream_id)
+            headers, body = self.headers.pop(event.stream_id), self.bodies.pop(event.stream_id, b"")
             if headers[":path"] == INFER:
-                self.server.behave(Request(self, event.stream_id, self.server.count(), headers))
+                self.server.behave(Request(self, event.stream_id, self.server.count(), headers, body))
             else:
                 self._describe(event.stream_id, headers[":path"])
 
