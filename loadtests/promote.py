@@ -28,7 +28,7 @@ from loadtests.tools.server import Server, serving
 from proxy.cli.admin import Client
 from proxy.config.address import Address
 from proxy.server.protocol import message_class
-from tests.models import add_one, add_one_below, repository, slow_loop
+from tests.models import add_one, add_one_below, identity, repository, slow_loop
 
 WORKERS = 2
 CLIENTS, PER_SECOND = 20, 400.0  # of all clients together
@@ -36,7 +36,7 @@ MODEL, OLD, NEW = "judge", "1", "2"
 LIMIT = 100  # a version that begins to fail does so with numbers of this size
 SLOW_ITERATIONS = 5_000  # 50 ms for one row
 AUTO_STEPS, FAIL_STEPS, SLOW_STEPS = (10, 50, 100), (20, 100), (5, 100)
-ROLLBACK_SECONDS = 5.0
+ROLLBACK_SECONDS, OUTPUTS_SECONDS = 5.0, 10.0  # answers that are other take many of them to tell apart
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 EDGE_SECONDS = 0.5  # of requests and messages to workers that are on their way when shares change
@@ -51,10 +51,10 @@ METHOD = f"""\
 connection of its own, ask {PER_SECOND:.0f} times a second together, at an even rate. Meanwhile SIGHUP reloads
 the server, a second after the reload before. Versions are promoted and rolled back by the admin API, as
 `modelward promote` and `rollback` do it. A version that begins to fail is good at first; then clients send rows on
-which it fails and the other does not. A slow version takes 50 ms for a row, from its first one on. The time to a
-rollback is the clients': from when the first request began that the version did not answer as it should to when the
-last of them did; the share that was hit is of the requests that began in this time, and is allowed
-{SIGMAS:.0f} standard deviations above the step's."""
+which it fails and the other does not. A slow version takes 50 ms for a row, and one that answers otherwise gives
+other numbers, both from their first rows on. The time to a rollback is the clients': from when the first request began
+that the version did not answer as it should to when the last of them did; the share that was hit is of the requests
+that began in this time, and is allowed {SIGMAS:.0f} standard deviations above the step's."""
 
 
 @dataclass(frozen=True)
@@ -301,15 +301,26 @@ async def failing(pace: Pace, *, fallback: bool) -> Outcome:
 async def slow(pace: Pace) -> Outcome:
     """It is slow from its first request on."""
     # its numbers are others too
-    with promoting(slow_loop(1), slow_loop(SLOW_ITERATIONS), pace, {"outputs": "off"}) as (server, operator):
-        async with traffic(server) as found:
-            await asyncio.sleep(pace.settled)
-            await operator.promote(SLOW_STEPS)
-            await _until(server, "rolled_back")
-            await asyncio.sleep(pace.after)
-            reason = await _reason(server)
+    with promoting(slow_loop(1), slow_loop(SLOW_ITERATIONS), pace, {"outputs": "off"}) as running:
+        return replace(await _bad_from_its_first("is slow", running, SLOW_STEPS, pace), wanted="latency")
+
+
+async def other(pace: Pace) -> Outcome:
+    """It answers other numbers, as soon and as surely as the one before."""
+    with promoting(add_one(), identity(), pace) as running:
+        return replace(await _bad_from_its_first("answers otherwise", running, FAIL_STEPS, pace), wanted="outputs")
+
+
+async def _bad_from_its_first(name: str, running: tuple[Server, Operator], steps: Sequence[int], pace: Pace) -> Outcome:
+    server, operator = running
+    async with traffic(server) as found:
+        await asyncio.sleep(pace.settled)
+        await operator.promote(steps)
+        await _until(server, "rolled_back")
+        await asyncio.sleep(pace.after)
+        reason = await _reason(server)
     hit = [each for each in found.asked if each.version == NEW]
-    return replace(_taken_back("is slow", found, hit, SLOW_STEPS[0]), wanted="latency", reason=reason)
+    return replace(_taken_back(name, found, hit, steps[0]), reason=reason)
 
 
 def _taken_back(name: str, found: Traffic, hit: list[Asked], percent: int) -> Outcome:
@@ -381,7 +392,8 @@ def bars(outcome: Outcome) -> Iterator[Bar]:
     else:
         taken = outcome.reason == outcome.wanted
         yield Bar(f"{name}: rolled back for its {outcome.wanted}", taken, 1, "", at_most=False)
-        yield Bar(f"{name}: to the rollback", outcome.seconds, ROLLBACK_SECONDS, "s")
+        within = OUTPUTS_SECONDS if outcome.wanted == "outputs" else ROLLBACK_SECONDS
+        yield Bar(f"{name}: to the rollback", outcome.seconds, within, "s")
         yield Bar(f"{name}: share of requests that was hit", outcome.share, round(outcome.most, 1), "%")
     if outcome.wanted == "fallbacks":
         replaced = 100 * outcome.replaced / outcome.hit
@@ -395,7 +407,9 @@ async def measure(pace: Pace, said: Callable[[str], None]) -> list[Outcome]:
         said(f"a version that begins to fail, {'a fallback' if fallback else 'no fallback'}")
         found.append(await failing(pace, fallback=fallback))
     said("a version that is slow")
-    return [*found, await slow(pace)]
+    found.append(await slow(pace))
+    said("a version that answers otherwise")
+    return [*found, await other(pace)]
 
 
 def report(outcomes: Sequence[Outcome]) -> str:
