@@ -134,7 +134,7 @@ class Remotes:
             self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False, ""
         for name, settings in self._config.models.items():
             for shadow in settings.shadow:
-                self._key_shadow(name, settings, shadow)
+                self._key_shadow(name, shadow, wanted.get(name))
         known, names = (self._before._pools, self._before._keys) if self._before else ({}, {})
         left = known.keys() - self._keys.values()
         for name, key in self._keys.items():
@@ -149,19 +149,18 @@ class Remotes:
             else:
                 self._pools[key] = RemotePool.of(key)
 
-    def _key_shadow(self, name: str, settings: ModelSettings, shadow: Shadow) -> None:
+    def _key_shadow(self, name: str, shadow: Shadow, addresses: list[UpstreamAddress] | None) -> None:
+        """addresses: the model's own, which run its other versions too; None where all of them run here."""
         if shadow.upstreams:
             addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
-        elif settings.upstreams:
-            addresses = _parsed(settings.upstreams, settings.upstream_tls)
-        else:
-            return  # it runs here
-        own = _own(name, shadow)
-        self._keys[own] = tuple(addresses), 0.0, False, own
+        if addresses is not None:
+            own = _own(name, shadow)
+            self._keys[own] = tuple(addresses), 0.0, False, own
 
-    def shadow_pool(self, name: str, shadow: Shadow) -> Pool:
-        """The connections of a model's shadow that servers run."""
-        return self._pools[self._keys[_own(name, shadow)]].pool
+    def shadow_pool(self, name: str, shadow: Shadow) -> RemotePool | None:
+        """The connections of a model's shadow; None where it runs here."""
+        key = self._keys.get(_own(name, shadow))
+        return None if key is None else self._pools[key]
 
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""

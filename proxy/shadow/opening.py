@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from native.engine import Engine, Remote
 from native.mirror import Shadow as NativeShadow
 from native.mirror import mirror
-from native.pool import Pool
 from native.served import Served
 from proxy.config.schema import Batching, Config
 from proxy.config.shadow import Shadow
 from proxy.models.inventory import CheckedModel
 from proxy.models.warmup import warm_up
 from proxy.problem import Problem, ProblemsFound
+from proxy.route.remote import RemotePool
 
 log = logging.getLogger("modelward.shadow")
 
@@ -92,20 +92,20 @@ def open_local(
     return opened
 
 
-def open_remote(config: Config, pool_of: Callable[[str, Shadow], Pool]) -> list[OpenShadow]:
-    """Shadows that servers run: they get the bytes of requests, and nothing is held against any signature."""
-    return [
-        _shadow(
-            name,
-            shadow,
-            settings.batching,
-            " ".join(shadow.upstreams or settings.upstreams),
-            Engine(name, shadow.version or "", Remote((), (), pool_of(name, shadow))),
-        )
-        for name, settings in config.models.items()
-        for shadow in settings.shadow
-        if shadow.upstreams or settings.upstreams
-    ]
+def open_remote(config: Config, pool_of: Callable[[str, Shadow], RemotePool | None]) -> list[OpenShadow]:
+    """Shadows that servers run: they get the bytes of requests, and nothing is held against any signature.
+
+    pool_of: the connections of a model's shadow, None where it runs here.
+    """
+    opened = []
+    for name, settings in config.models.items():
+        for shadow in settings.shadow:
+            pool = pool_of(name, shadow)
+            if pool is not None:
+                content = " ".join(group.address.text for group in pool.groups)
+                engine = Engine(name, shadow.version or "", Remote((), (), pool.pool))
+                opened.append(_shadow(name, shadow, settings.batching, content, engine))
+    return opened
 
 
 def equip(served: Served, content: str, shadows: Iterable[OpenShadow]) -> None:

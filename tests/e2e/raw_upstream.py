@@ -20,6 +20,7 @@ from tests.e2e.h2client import framed
 from tests.e2e.messages import INFER, RESPONSE
 
 METADATA = "/inference.GRPCInferenceService/ModelMetadata"
+INDEX = "/inference.GRPCInferenceService/RepositoryIndex"
 UNIMPLEMENTED = "12"
 
 HEADERS = ((":status", "200"), ("content-type", "application/grpc"))
@@ -125,12 +126,16 @@ class Connection:
                 self._describe(event.stream_id, headers[":path"])
 
     def _describe(self, stream: int, path: str) -> None:
-        if path != METADATA:
+        if path == INDEX:
+            message = message_class("inference.RepositoryIndexResponse")()
+            message.models.add(name="add", version="1", state="READY")
+        elif path == METADATA:
+            message = message_class("inference.ModelMetadataResponse")(name="add", versions=["1"])
+            message.inputs.add(name="x", datatype="FP32", shape=[-1, 4])
+            message.outputs.add(name="y", datatype="FP32", shape=[-1, 4])
+        else:
             self.h2.send_headers(stream, [*HEADERS, ("grpc-status", UNIMPLEMENTED)], end_stream=True)
             return
-        message = message_class("inference.ModelMetadataResponse")(name="add", versions=["1"])
-        message.inputs.add(name="x", datatype="FP32", shape=[-1, 4])
-        message.outputs.add(name="y", datatype="FP32", shape=[-1, 4])
         self.h2.send_headers(stream, HEADERS)
         self.h2.send_data(stream, framed(message.SerializeToString()))
         self.h2.send_headers(stream, OK, end_stream=True)

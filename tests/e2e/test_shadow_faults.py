@@ -139,7 +139,7 @@ def test_shares_may_change_while_shadows_are_asked(tmp_path: Path) -> None:
             for share in range(5):
                 stub.infer(ask_add())
                 changed = threading.Event()
-                shares = {"add": {"1": share, "2": 5 - share}}
+                shares = {"add": {"1": share % 2, "2": 1 - share % 2}}
                 server.application.loop.call_soon_threadsafe(
                     lambda shares=shares, changed=changed: (server.application.share(shares), changed.set())
                 )
@@ -278,6 +278,22 @@ def test_the_longest_names_go_to_an_upstreams_shadow_as_they_are(tmp_path: Path)
             nothing_is_left(server)
     assert [(body.model_name, body.model_version) for body in primary.bodies] == [(name, "1")] * REQUESTS
     assert [(body.model_name, body.model_version) for body in held.bodies] == [(name, version)] * REQUESTS
+
+
+@pytest.mark.parametrize("whose", ["upstreams", "models__add__upstreams"])
+def test_another_version_on_the_models_own_upstreams_can_be_its_shadow(tmp_path: Path, whose: str) -> None:
+    copies, primary = Held(), Held()
+    copies.go()
+    primary.go()
+    with raw_upstream(lambda asked: (copies if "modelward-shadow" in asked.headers else primary)(asked)) as upstream:
+        settings = {whose: f"['{upstream.address}']", "models__add__shadow": "{version: 2, warmup: 0}"}
+        with serving(tmp_path, {"here": models.add_one()}, **settings) as server, Stub(server.grpc) as stub:
+            for _ in range(REQUESTS):
+                stub.infer(ask_add())
+            after(server, REQUESTS)
+            nothing_is_left(server)
+    assert [body.model_version for body in copies.bodies] == ["2"] * REQUESTS
+    assert [body.model_version for body in primary.bodies] == [""] * REQUESTS
 
 
 def test_a_copy_stays_marked_on_its_way_through_a_proxy(tmp_path: Path) -> None:
