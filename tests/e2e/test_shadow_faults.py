@@ -147,10 +147,8 @@ def test_shares_may_change_while_shadows_are_asked(tmp_path: Path) -> None:
             held.wait_for(5)
             held.go()
             nothing_is_left(server)
-            assert [after(server, n, primary=v, shadow=upstream.address).warmed for v, n in (("1", 1), ("2", 4))] == [
-                0,
-                0,
-            ]
+            for version, count in (("1", 3), ("2", 2)):
+                after(server, count, primary=version, shadow=upstream.address)
 
 
 @pytest.mark.parametrize("where", ["upstream", "lane"])
