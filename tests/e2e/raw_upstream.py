@@ -79,6 +79,7 @@ class Connection:
     h2: h2.connection.H2Connection
     headers: dict[int, dict[str, str]] = field(default_factory=dict)
     bodies: dict[int, bytes] = field(default_factory=dict)
+    given_up: set[int] = field(default_factory=set)  # streams that the other side has reset
     lock: threading.RLock = field(default_factory=threading.RLock)  # for tests that answer later
 
     def serve(self) -> None:
@@ -116,6 +117,7 @@ class Connection:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamReset):
             self.server.resets.append(int(event.error_code))
+            self.given_up.add(event.stream_id)
         elif isinstance(event, h2.events.PingAckReceived):
             self.server.pongs.append(event.ping_data)
         elif isinstance(event, h2.events.StreamEnded):

@@ -5,7 +5,6 @@ Whatever happens, clients are answered as if there were no shadow, and at the en
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import h2.exceptions
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -76,10 +74,10 @@ class Held:
     def go(self) -> None:
         self.gone.set()
         for asked in self.waiting:
-            # a stream that the server has given up is closed
-            with asked.connection.lock, contextlib.suppress(h2.exceptions.StreamClosedError):
-                asked.answer()
-                asked.connection.flush()
+            with asked.connection.lock:
+                if asked.stream not in asked.connection.given_up:
+                    asked.answer()
+                    asked.connection.flush()
         self.waiting.clear()
 
 
@@ -307,6 +305,77 @@ def test_a_copy_stays_marked_on_its_way_through_a_proxy(tmp_path: Path) -> None:
             stub.infer(ask_add(), metadata=(("modelward-shadow", "1"),))
             stub.infer(ask_add())
     assert [headers.get("modelward-shadow") for headers in seen] == ["1", None]
+
+
+# ---- a primary that fails, is asked twice, or has a ladder
+
+
+def statuses(status: str) -> Callable[[Request], None]:
+    return lambda asked: asked.headers_out((":status", "200"), ("grpc-status", status), end=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "settings", "answered", "outcome"),
+    [
+        (lambda asked: None, {"deadline": "100ms", "fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}, 7, "primary_failed"),
+        (statuses("13"), {"fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}, 7, "primary_failed"),
+        (statuses("13"), {}, None, "primary_failed"),
+        (statuses("3"), {}, None, None),  # what clients do wrong is asked of nobody else
+    ],
+    ids=["silent with a ladder", "failing with a ladder", "failing", "refusing"],
+)
+def test_what_the_primary_fails_is_mirrored_once_and_what_it_refuses_never(
+    tmp_path: Path,
+    broken: Callable[[Request], None],
+    settings: dict[str, str],
+    answered: float | None,
+    outcome: str | None,
+) -> None:
+    with raw_upstream(broken) as primary, raw_upstream(Request.answer) as copies:
+        settings = {f"models__add__{key}": value for key, value in settings.items()}
+        settings["models__add__upstreams"] = f"['{primary.address}']"
+        settings["models__add__shadow"] = f"{{upstreams: ['{copies.address}'], warmup: 0, deadline: 50ms}}"
+        with serving(tmp_path, {"here": models.add_one()}, **settings) as server, Stub(server.grpc) as stub:
+            for _ in range(REQUESTS):
+                if answered is not None:
+                    assert arrays(stub.infer(ask_add()))["y"][0, 0] == answered
+                else:
+                    with pytest.raises(grpc.RpcError):
+                        stub.infer(ask_add())
+            pairs = after(server, REQUESTS if outcome else 0, shadow=copies.address).total.sums()
+            nothing_is_left(server)
+    assert outcome is None or pairs[outcome] + pairs["both_failed"] == REQUESTS
+    assert copies.requests == (REQUESTS if outcome else 0)
+
+
+@pytest.mark.parametrize("how", ["retries", "hedges"])
+def test_a_request_that_two_upstreams_are_asked_is_mirrored_once(tmp_path: Path, how: str) -> None:
+    def first(asked: Request) -> None:
+        if how == "retries":
+            asked.reset(7)  # REFUSED_STREAM: surely not begun
+        elif asked.number % 10 < 9:
+            asked.answer()
+
+    with raw_upstream(first) as one, raw_upstream(Request.answer) as other, raw_upstream(Request.answer) as copies:
+        settings = {
+            "models__add__upstreams": f"['{one.address}', '{other.address}']",
+            "models__add__shadow": f"{{upstreams: ['{copies.address}'], warmup: 0}}",
+            "models__add__hedging": "{budget: 0.5}",
+        }
+        with serving(tmp_path, {"here": models.add_one()}, **settings) as server, Stub(server.grpc) as stub:
+            asked = 0
+
+            def twice() -> bool:
+                nonlocal asked
+                asked += 1
+                stub.infer(ask_add())
+                return any(getattr(endpoint, how) for endpoint in server.application.upstreams)
+
+            wait_until(twice, f"a request that {how}")
+            sums = after(server, asked, shadow=copies.address).total.sums()
+            nothing_is_left(server)
+    assert sums["compared"] + sums["shadow_failed"] == copies.requests == asked
+    assert one.requests + other.requests > asked
 
 
 # ---- clients
