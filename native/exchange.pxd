@@ -267,3 +267,8 @@ cdef void exchange_unref(Exchange *x) noexcept
 # It has taken so much of its backend's time, or will not take any more: budgets that count time are charged with that in
 # place of what was predicted. Later calls do nothing; one whose last holder lets go before has never run.
 cdef void settle(Exchange *x, int64_t took_ns) noexcept
+
+
+cdef inline uint64_t sticky_of(const Stream *s) noexcept:
+    """What the choice of a version sticks to: hash of the header, else of the caller's name; 0: each request is one by itself."""
+    return s.sticky if s.sticky or s.caller == NULL else s.caller.sticky

@@ -12,6 +12,8 @@ from native.verdict cimport CODES, REASONS, name_of
 cdef enum:
     KEPT = 16                     # versions that have figures of their own although nobody serves them any more
 
+CALLER_PARTS = <int>CALLERS       # that `callers` counts in
+
 cdef bytes PREFIX = b"model\0"
 cdef bytes OTHER = b"model\0\0"
 cdef bytes REMOVED = b"\0(removed)"    # a version's place in a name: what removed versions of a model have counted
@@ -158,6 +160,12 @@ def outputs(Region region not None, str model not None, str version not None) ->
     """The cells (native.compare.SCORE_EDGES) of the scores of a sample of its answers, each of which adds SKETCH_ANSWER."""
     cdef Counters total = of_version(region, model, version)
     return [total.outputs[i] for i in range(<int>MW_SCORE_CELLS)]
+
+
+def callers(Region region not None, str model not None, str version not None) -> list:
+    """Answers in the same sample by a part of the hash that chose the version: the same caller's are always in the same place."""
+    cdef Counters total = of_version(region, model, version)
+    return [total.callers[i] for i in range(<int>CALLERS)]
 
 
 cdef Counters of_version(Region region, str model, str version):

@@ -66,6 +66,7 @@ cdef enum Stage:
 
 cdef enum:
     BATCH_BUCKETS = 16            # powers of two of rows
+    CALLERS = 64                  # parts that callers are counted in
 
 cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
@@ -98,6 +99,7 @@ cdef struct Counters:
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]
     mw_histogram score
+    uint64_t callers[CALLERS]     # answers in that sample by a part of the hash that chose the version
     uint64_t outputs[MW_SCORE_CELLS]  # cells of the scores that a sample of its answers has (csrc/compare.h, mw_sketch_add)
     Batches batches[BATCH_BUCKETS]
     int64_t last_ns               # monotonic time of the last run

@@ -2,8 +2,8 @@
 from libc.stdint cimport uint64_t
 
 from native.compare cimport mw_compare_room, mw_sketch_add
-from native.exchange cimport Buffer, Exchange
-from native.model cimport Model
+from native.exchange cimport Buffer, Exchange, sticky_of
+from native.model cimport CALLERS, Model
 from native.tensor cimport mw_span
 from native.verdict cimport REASON_NONE
 
@@ -20,10 +20,13 @@ cdef mw_compare_room ROOM         # one for the module, under the GIL; what an a
 cdef void sketch(const Exchange *x, Model *asked, const Buffer *reply) noexcept:
     """A sample of the version's own answers, to requests that left the version to us: who names one may send others."""
     cdef mw_span message
+    cdef uint64_t caller
     if asked.counters.success * SPREAD >> (64 - SAMPLE_BITS):
         return
     if x.fallback_reason != REASON_NONE or x.named or x.streaming or asked.pool != NULL:
         return
     message.data = reply.data + FRAME
     message.size = reply.size - FRAME
-    mw_sketch_add(asked.counters.outputs, message, &ROOM)
+    if mw_sketch_add(asked.counters.outputs, message, &ROOM):
+        caller = sticky_of(x.stream) if x.stream != NULL else 0
+        asked.counters.callers[(caller if caller else asked.counters.success >> SAMPLE_BITS) % <uint64_t>CALLERS] += 1

@@ -4,7 +4,7 @@ wire (h2, stream, grpc) hands over headers and whole messages; each room passes 
 outcome.pyx says what becomes of it then.
 """
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset
 
@@ -13,7 +13,7 @@ from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
 from native.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new,
-    exchange_unref)
+    exchange_unref, sticky_of)
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
@@ -143,10 +143,6 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if entry != NULL:
         ask(x, server.directory.choose(entry, sticky_of(x.stream)))
     return server.access is None or server.access.permit(x.stream, entry, infer_permit(x), v)
-
-
-cdef inline uint64_t sticky_of(const Stream *s) noexcept:
-    return s.sticky if s.sticky or s.caller == NULL else s.caller.sticky
 
 
 cdef inline uint8_t infer_permit(const Exchange *x) noexcept:

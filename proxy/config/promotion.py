@@ -48,7 +48,7 @@ class PromotionBounds(Section):
     """Its 99th percentile, as a multiple of theirs."""
     outputs: Outputs = 0.25
     """Population stability index of the scores that it answers, against theirs; off: not looked at. Where a header or
-    identities decide the version, other callers' answers differ too: allow for that."""
+    identities decide the version, it is judged only by the answers to some 32 of them or more on either side."""
 
 
 class PromotionSettings(Section):

@@ -16,9 +16,10 @@ from itertools import accumulate
 from operator import add, sub
 from typing import Any
 
+from native.figures import CALLER_PARTS
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.outputs import CELLS, answers, sure_index
+from proxy.promotion.outputs import CELLS, answers, caller_count, sure_index
 from proxy.shadow.sequence import Interval, mean_evidence, mean_interval
 from proxy.status import Code
 
@@ -28,6 +29,9 @@ QUANTILE = 0.99
 LEVEL = 0.05 / 8
 """Of an interval of the whole time: four bounds of two sides each, together at most 5 %."""
 RECENT_LEVEL = 1e-10
+FEWEST_CALLERS = 32
+"""Of either side: that many differ by about the default bound where each has answers of their own kind, by far less as
+callers are."""
 SECOND = 1e9
 
 
@@ -35,7 +39,7 @@ SECOND = 1e9
 class Arm:
     """What versions have answered in some time. latency: requests per cell of native.histogram.
 
-    failing: workers in which the canary fails now. outputs: a sample's scores, as proxy.promotion.outputs takes them.
+    failing: workers in which the canary fails now. outputs, callers: of a sample of answers (outputs.py).
     """
 
     requests: int
@@ -44,6 +48,7 @@ class Arm:
     latency: tuple[int, ...]
     failing: int = 0
     outputs: tuple[int, ...] = (0,) * CELLS
+    callers: tuple[int, ...] = (0,) * CALLER_PARTS
 
     def __add__(self, other: Arm) -> Arm:
         return Arm(
@@ -53,6 +58,7 @@ class Arm:
             tuple(map(add, self.latency, other.latency)),
             self.failing + other.failing,
             tuple(map(add, self.outputs, other.outputs)),
+            tuple(map(add, self.callers, other.callers)),
         )
 
     def since(self, before: Arm) -> Arm:
@@ -66,6 +72,7 @@ class Arm:
             tuple(map(sub, self.latency, before.latency)),
             self.failing,
             tuple(map(sub, self.outputs, before.outputs)),
+            tuple(map(sub, self.callers, before.callers)),
         )
 
 
@@ -80,12 +87,13 @@ class Breach:
 NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
-def arm_of(figures: Mapping[str, Any], latency: Sequence[int], outputs: Sequence[int]) -> Arm:
-    """Of one version's figures: native.figures.models, latency and outputs."""
+def arm_of(figures: Mapping[str, Any], latency: Sequence[int], outputs: Sequence[int], callers: Sequence[int]) -> Arm:
+    """Of one version's figures: native.figures.models, latency, outputs and callers."""
     codes = figures["codes"]
     errors = sum(codes.get(code, 0) for code in FAILURES)
     answered = codes.get(Code.OK, 0) + errors
-    return Arm(answered, errors, sum(figures["fallbacks"].values()), tuple(latency), figures["failing"], tuple(outputs))
+    fallbacks, failing = sum(figures["fallbacks"].values()), figures["failing"]
+    return Arm(answered, errors, fallbacks, tuple(latency), failing, tuple(outputs), tuple(callers))
 
 
 def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
@@ -104,9 +112,9 @@ def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent:
 def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -> list[Breach]:
     """Whether the candidate's answers are surely distributed otherwise, beyond the bound.
 
-    Both arms are of one step of so many, at each of which counting begins anew.
+    Both arms are of one step of so many, at each of which counting begins anew. Of few callers nothing is said.
     """
-    if bounds.outputs is None:
+    if bounds.outputs is None or min(map(caller_count, (candidate.callers, incumbent.callers))) < FEWEST_CALLERS:
         return []
     index = sure_index(candidate.outputs, incumbent.outputs, 2 * LEVEL / steps, above=bounds.outputs)
     if not index:

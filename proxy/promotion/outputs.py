@@ -12,7 +12,8 @@ divergence of one distribution from another", 1966).
 
 Assumed is that an answer's expected parts, given all answers before it, are those of its side. Traffic that changes
 with time changes both sides alike as long as their shares stay: compare within a step. Where a header or the identity
-of the caller decides the version, the two sides have other callers, and a difference between these counts as well.
+of the caller decides the version, the two sides have other callers, and a few of these may differ as much as versions
+do: see `caller_count`. Between sides of n callers with nothing in common the index is about (bins - 1) / n.
 """
 
 from __future__ import annotations
@@ -30,6 +31,15 @@ RANGES = CELLS * (CELLS + 1) // 2
 def answers(cells: Sequence[int]) -> int:
     """How many are in the sample."""
     return sum(cells) // SKETCH_ANSWER
+
+
+def caller_count(counts: Sequence[int]) -> float:
+    """How many equal callers the sample could be of: the inverse of the chance that two of its answers are one's.
+
+    counts: answers by a part of the hash that chose the version (native.figures.callers), so that 64 are many.
+    """
+    total, same = sum(counts), sum(count * (count - 1) for count in counts)
+    return total * (total - 1) / same if same else float(total)
 
 
 def sure_index(candidate: Sequence[int], incumbent: Sequence[int], level: float, *, above: float = 0.0) -> float:

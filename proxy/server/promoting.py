@@ -13,9 +13,10 @@ from proxy.server.crew import Crew
 from proxy.server.shadowing import CrewShadows
 
 
-def counts(region: Region, model: str, version: str) -> tuple[list[int], list[int]]:
-    """By cell: how long requests took, and the scores of answers."""
-    return figures.latency(region, model, version), figures.outputs(region, model, version)
+def counts(region: Region, model: str, version: str) -> tuple[list[int], list[int], list[int]]:
+    """How long requests took, and of a sample of answers the scores, by cell, and the callers, by parts of them."""
+    key = region, model, version
+    return figures.latency(*key), figures.outputs(*key), figures.callers(*key)
 
 
 class CrewServing:

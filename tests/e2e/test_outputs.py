@@ -19,9 +19,9 @@ VALUE = "[{value: {y: [[0, 0, 0, 0]]}}]"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """failing: only its ladder ever answers."""
+    """failing: only its ladder ever answers. x-user says who calls."""
     root, served = tmp_path_factory.mktemp("models"), {"add": models.add_one(), "failing": models.add_one_below(1)}
-    with serving(root, served, models__failing__fallback=VALUE) as running:
+    with serving(root, served, models__failing__fallback=VALUE, sticky_header="x-user") as running:
         yield running
 
 
@@ -39,6 +39,20 @@ def test_one_answer_in_sixteen_is_counted_by_its_scores_whatever_their_order(ser
     assert found.keys() == {score_cell(1), score_cell(3)}
     assert 20 <= sum(found.values()) <= 40
     assert min(found.values()) >= 5, "no more of the one than of the other"
+
+
+def test_callers_are_told_apart_where_they_decide_the_version(server: EmbeddedServer) -> None:
+    def callers() -> list[int]:
+        return figures.callers(server.application.region, "add", "1")
+
+    before, message = callers(), request("add", {"x": np.ones((1, 4), np.float32)})
+    assert sum(count > 0 for count in before) >= 15, "each request was one by itself"
+    with Stub(server.grpc) as stub:
+        for i in range(REQUESTS):
+            stub.infer(message, metadata=[("x-user", f"user-{i % 2}")])
+    more = [after - count for after, count in zip(callers(), before, strict=True)]
+    assert 20 <= sum(more) <= 40
+    assert sum(count > 0 for count in more) == 2
 
 
 def test_answers_that_say_nothing_of_a_promotion_are_not_counted(server: EmbeddedServer) -> None:

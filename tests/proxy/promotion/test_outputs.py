@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from native.compare import SKETCH_ANSWER, score_cell
-from proxy.promotion.outputs import CELLS, answers, sure_index
+from proxy.promotion.outputs import CELLS, answers, caller_count, sure_index
 
 BOUND, LEVEL = 0.25, 0.0125 / 4  # as guard.moved asks, of a promotion of four steps
 RUNS, LOOKS = 200, 20
@@ -109,3 +109,15 @@ def test_rows_of_one_answer_are_one_observation() -> None:
     few = [[1000.0] * 16] * 4
     assert sure_index(sketch(*few), there, LEVEL, above=BOUND) == 0
     assert sure_index(sketch(*[1000.0] * 64), there, LEVEL, above=BOUND) > 0
+
+
+@pytest.mark.parametrize(("share", "fewest", "most"), [([1.0], 1, 1), ([0.25] * 4, 3.8, 4.2), ([0.9, 0.1], 1, 1.3)])
+def test_callers_are_counted_by_their_parts_of_the_answers(share: list[float], fewest: float, most: float) -> None:
+    counts = np.random.default_rng(8).multinomial(2000, share).tolist()
+    assert fewest <= caller_count(counts) <= most
+
+
+def test_requests_of_nobody_are_of_as_many_callers_as_can_be_told_apart() -> None:
+    for count in (200, 20_000):
+        assert 50 <= caller_count(np.random.default_rng(9).multinomial(count, [1 / 64] * 64).tolist()) <= 80
+    assert [caller_count(counts) for counts in ([], [1], [1, 1, 1])] == [0, 1, 3]

@@ -192,7 +192,7 @@ async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Pa
 
 def answered(count: int, *scores: float) -> Arm:
     """With as many sampled answers as there are scores."""
-    return replace(arm(count), outputs=sketch(*scores))
+    return replace(arm(count), outputs=sketch(*scores), callers=(len(scores) // 64 + 1,) * 64)
 
 
 @pytest.mark.parametrize("bound", [0.25, "off"])
