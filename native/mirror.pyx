@@ -243,7 +243,8 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     if (message.size and grow(x.wire, &y.reply, message.size) < 0) or (tap.inputs != NULL and not lend_tensors(y, x, tap)):
         exchange_unref(y)
         return NULL
-    memcpy(y.reply.data, message.data, message.size)
+    if message.size:
+        memcpy(y.reply.data, message.data, message.size)
     y.reply.size = message.size
     return y
 
