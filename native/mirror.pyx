@@ -1,8 +1,8 @@
 """The tap: which requests a shadow is asked too, and the pairs that its answers make with those of the version asked for.
 
-A request is mirrored when its own outcome is known. So nothing waits for its other half, what clients are told is on its way
-before a shadow is asked, and what was refused, shed or answered by the ladder is not mirrored at all. The exchange that asks
-the shadow holds one reference to the one it mirrors, in whose memory the request stays: nothing of it is copied.
+A request is mirrored when its own outcome is known. So nothing waits for its other half, and what was refused, shed or
+answered by the ladder is not mirrored at all. The exchange that asks the shadow holds one reference to the one it mirrors, in
+whose memory the request stays: only the primary's answer is copied.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

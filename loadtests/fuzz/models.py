@@ -60,7 +60,7 @@ def open_models() -> list[Served]:
 
 
 def _shadow(served: Served, shadow: Served, **which: Any) -> None:
-    """Runs in the loop, unlike a real one: it has answered when the loop has nothing left to do."""
+    """Runs in the loop while it is fast, unlike a real one."""
     mirror(served, Shadow(shadow, f"{len(served.shadows)}", b"fingerprint", **which), b"content")
 
 

@@ -244,7 +244,10 @@ class Simulation:
     def settle(self) -> None:
         """Runs until nothing is under way that needs no further bytes or time from outside."""
         self.loop.tick(3)
-        self.loop.wait_until(lambda: not (self.server.busy or any(model.engine.running for model in self.models)))
+        server, models = self.server, self.models
+        self.loop.wait_until(
+            lambda: not (server.busy or server.mirroring or any(model.engine.running for model in models))
+        )
         self.loop.tick(3)
 
     def end(self) -> None:
