@@ -16,6 +16,7 @@ from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from native.breaker import Policy
 from native.engine import Engine, Remote
 from native.limit import Limiter
+from native.mirror import Shadow, mirror
 from native.pool import Endpoint, Pool
 from native.recall import Recall
 from native.served import Served
@@ -96,7 +97,8 @@ def _served(name: str, pool: Pool) -> Served:
 
 
 class RemoteSite(Site):
-    """Models of two upstreams: plain, with a ladder to another of them and a value, hedged, with last good answers."""
+    """Models of two upstreams: plain, with a ladder to another of them and a value, hedged, with last good answers;
+    three are shadowed by other versions on the same upstreams."""
 
     def __init__(self) -> None:
         self.pools = [Pool([]), Pool([], 0.5, True)]
@@ -107,6 +109,9 @@ class RemoteSite(Site):
         hedged.set_ladder([VALUE])
         kept.set_ladder([Recall(16, SECOND)])
         add.set_deadline(50_000_000)
+        for shadowed, pool, deadline in ((add, second, SECOND), (hedged, first, 20_000_000), (kept, second, SECOND)):
+            shadow = Served(Engine(shadowed.name, "2", Remote((), (), pool)))
+            mirror(shadowed, Shadow(shadow, "2", b"fingerprint", deadline=deadline, places=4), b"content")
         super().__init__([bare, add, rung, hedged, kept])
 
 
