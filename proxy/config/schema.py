@@ -331,6 +331,16 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _flagged_requests_are_answered(self) -> Self:
+        flagged = any(shadow.only is not None and shadow.only.anomalous for shadow in self.shadow)
+        if flagged and self.anomaly.mode not in ("observe", "tag"):
+            raise UnitError(
+                f"a shadow has only.anomalous: true and no such request gets there in anomaly.mode {self.anomaly.mode}",
+                "Use mode observe or tag, or leave only.anomalous out",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _keys_fit(self) -> Self:
         _tls_has_upstreams(self.upstreams, self.upstream_tls)
         if self.anomaly.mode == "fallback" and not self.fallback:
@@ -438,6 +448,15 @@ class Config(Section):
             raise UnitError(
                 "limits.identity.overrides is set and nobody is known", "Set access, or write limits.peer.overrides"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _shadows_know_callers(self) -> Self:
+        for name, settings in self.models.items():
+            if self.access is None and any(shadow.only and shadow.only.identity for shadow in settings.shadow):
+                raise UnitError(
+                    f"a shadow of models.{name} has only.identity and nobody is known", "Set access, or leave it out"
+                )
         return self
 
     def upstream_tls_of(self, name: str) -> UpstreamTls | None:
