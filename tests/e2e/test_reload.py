@@ -125,6 +125,8 @@ def test_what_is_gone_keeps_its_sums_and_not_its_figures(tmp_path: Path) -> None
             shutil.rmtree(root / f"model-{step - 1}", ignore_errors=True)
             server.reload()
             stub.infer(request(f"model-{step}", {"x": ROW}))
+            # what is still held is not "(removed)" yet
+            wait_until(lambda: unloaded(server.application), "what is gone to be let go")
             assert requests() == 3 * step
             assert requests(model="add") == 2 * step
         assert requests(model="add", version=str(steps)) == 2
