@@ -215,6 +215,9 @@ class Simulation:
     ) -> None:
         self.loop = loop
         self.models = site.models
+        # a run goes on, and holds its request, when nobody waits for it any more
+        self.engines = [model.engine for model in site.models]
+        self.engines += [shadow.served.engine for model in site.models for shadow, _ in model.shadows]
         self.wheel = Wheel(loop, loop.now_ns)
         self.directory = Directory([[model] for model in site.models])
         self.server = Server(self.wheel, limiter or Limiter(1024), self.directory, region)
@@ -244,10 +247,8 @@ class Simulation:
     def settle(self) -> None:
         """Runs until nothing is under way that needs no further bytes or time from outside."""
         self.loop.tick(3)
-        server, models = self.server, self.models
-        self.loop.wait_until(
-            lambda: not (server.busy or server.mirroring or any(model.engine.running for model in models))
-        )
+        server, engines = self.server, self.engines
+        self.loop.wait_until(lambda: not (server.busy or server.mirroring or any(one.running for one in engines)))
         self.loop.tick(3)
 
     def end(self) -> None:
