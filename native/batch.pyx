@@ -408,10 +408,14 @@ cdef class Scheduler:
             return self.again(engine)
         gathered = mw_now_ns()
         engine.counters.input_ns += gathered - now
-        if mw_placement_predict(&engine.place, engine.run_bytes) <= MW_INLINE_NS or not self.to_lane(engine):
+        if mw_placement_predict(&engine.place, engine.run_bytes) > MW_INLINE_NS and self.to_lane(engine):
+            return 0
+        if engine.yields:         # no thread is to be had, and the loop is no shadow's
+            engine.run.failed = 1
+            deliver(self, engine, now)
+        else:
             self.on_loop(engine, gathered)
-            self.again(engine)
-        return 0
+        return self.again(engine)
 
     cdef void on_loop(self, Engine engine, int64_t now) noexcept:
         if self.watchdog == NULL:

@@ -10,6 +10,8 @@ from proxy.route.group import Group
 from proxy.route.keeper import Keeper
 from proxy.route.remote import RemotePool
 
+SHADOW_SECONDS = 0.5
+
 
 class Fleet:
     """Owns a keeper for every configured address of every pool. Touched on the loop's thread alone."""
@@ -21,13 +23,18 @@ class Fleet:
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def connect(self, pools: list[RemotePool], health: Health) -> None:
-        """Keeps the endpoints of these pools too; returns when each is connected, or cannot be yet and is tried on."""
+        """Keeps the endpoints of these pools too; returns when each is connected, or cannot be yet and is tried on.
+
+        Shadows' are waited for much less long: nobody waits for their answers either.
+        """
         for group in _groups(pools):
             if group not in self._keepers:
                 self._keepers[group] = Keeper(self._listener, group, health, self._show)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.gather(*(keeper.tried() for keeper in self._keepers.values()))
+        for shadows, seconds in ((False, CONNECT_SECONDS), (True, SHADOW_SECONDS)):
+            groups = _groups([pool for pool in pools if pool.shadow is shadows])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await asyncio.gather(*(self._keepers[group].tried() for group in groups))
 
     def follow(self, pools: list[RemotePool], health: Health, breaker: Breaker) -> None:
         """Requests go to these pools from now on; endpoints that are in none of them finish what they have."""

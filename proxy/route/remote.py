@@ -51,14 +51,15 @@ class RemotePool:
     pool: Pool
     share: float
     resends: bool
+    shadow: bool  # nobody waits for its answers
 
     @classmethod
     def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
-        addresses, share, resends, _ = key
+        addresses, share, resends, own = key
         groups = {group.address: group for group in before.groups} if before else {}
         pool = before.pool if before else Pool([], share, resends)
-        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends)
+        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends, bool(own))
 
 
 class Remotes:

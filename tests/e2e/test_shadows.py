@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from native.pipeline import Server
 from native.shadows import Slices, shadows
+from proxy.route.connector import CONNECT_SECONDS
 from proxy.server import pressure
 from proxy.shadow.samples import FOLDER, kept, read
 from tests import models
@@ -255,6 +258,18 @@ def test_a_shadow_that_runs_here_and_takes_too_long_is_given_up(tmp_path: Path) 
         wait_until(lambda: native(server).mirroring == 0, "the end of what is under way")
     assert sums["shadow_failed"] > 0
     assert sums["shadow_failed"] + sums["dropped"]["places"] == REQUESTS
+
+
+def test_a_start_does_not_wait_for_a_shadow_that_says_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody speaks
+        shadow = f"{{upstreams: ['127.0.0.1:{silent.getsockname()[1]}']}}"
+        began = time.monotonic()
+        with (
+            serving(tmp_path, {"add": models.add_one()}, models__add__shadow=shadow) as server,
+            Stub(server.grpc) as stub,
+        ):
+            assert time.monotonic() - began < CONNECT_SECONDS
+            stub.infer(ask_add())
 
 
 def test_no_more_requests_than_its_places_are_with_a_shadow(tmp_path: Path) -> None:
