@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +25,8 @@ from loadtests.tools.process import Process, free_ports, started, tree
 from loadtests.tools.results import Bar, table
 from loadtests.tools.server import Server, serving
 
+T = TypeVar("T")
+
 MODEL = "light"  # the slow model server knows it
 ALONE, AGAIN, TWICE, REMOTE, SLOW, FROZEN, CRASHING = (
     "no shadow", "none either", "here, the same version",
@@ -33,6 +35,7 @@ ALONE, AGAIN, TWICE, REMOTE, SLOW, FROZEN, CRASHING = (
 CALM, BUSY = Shape(4, 8), Shape(8, 16)
 RATE = 1500.0  # requests a second while cores are free
 WARM_SECONDS = 2.0
+LONGER = 2.0  # a busy round than a calm one: it takes 150 ms to find out that there is no time to spare
 PROBE_REQUESTS = 100_000
 WORST_P99, LEAST_THROUGHPUT = 1.05, 0.95
 SETTINGS_FRAME = b"\0\0\0\4\0\0\0\0\0"  # empty: the least that a server of HTTP/2 says
@@ -43,22 +46,26 @@ A model of {models.FEATURES} inputs and three layers, run by one worker. Its req
 second session of the same version in the same process; to another Modelward on this machine; to a model server that
 answers 800 requests a second (both with SCHED_IDLE, as if on a machine of their own); to one that accepts connections
 and never answers; to one that closes each connection with the first request. h2load sends {RATE:,.0f} requests a second
-({CALM}: cores are free), and as many as are answered ({BUSY}: they are not), to each server in turn, in alternating
-rounds. Compared is each round's p99 or throughput with that of the server without a shadow in the same round; the
-median of these ratios counts, and a second server without a shadow tells the noise. What was mirrored is counted by
-the server, over all rounds; pairs that failed are among it."""
+({CALM}: cores are free), and as many as are answered ({BUSY}: they are not), to each server in turn, and each time to
+one without a shadow right before or after it. What counts are the p99s of all rounds together, and the median of the
+rounds' ratios of throughput; a second server without a shadow tells the noise. What was mirrored is counted by the
+server, over all rounds; pairs that failed are among it."""
 
 
 @dataclass
 class Measured:
-    """One server. p99, cpu (all its processes, per request): microseconds, calm; per_second: busy. Of each round."""
+    """One server. taken: microseconds of every request, calm, its own and those of the server without a shadow.
+
+    per_second: busy, of each round, likewise. cpu: microseconds of all its processes per request, calm. mirrored: share
+    of the requests, calm and busy.
+    """
 
     name: str
     server: Server
-    p99: list[float] = field(default_factory=list)
+    taken: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    per_second: list[tuple[float, float]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    per_second: list[float] = field(default_factory=list)
-    mirrored: dict[str, float] = field(default_factory=dict)  # share of the requests, calm and busy
+    mirrored: dict[str, float] = field(default_factory=dict)
 
     def pairs(self) -> float:
         return self.server.counted("modelward_shadow_pairs_total")
@@ -141,48 +148,71 @@ def measure(
     everybody: Sequence[Measured], body: Path, rounds: int, seconds: float, told: Callable[[str], None]
 ) -> None:
     """Raises LoadFailed where any request was not answered."""
+    alone, *others = everybody
     for one in everybody:
         h2load.latencies(one.server.grpc, body, RATE, WARM_SECONDS, CALM)
-    requests = round(h2load.run(everybody[0].server.grpc, body, PROBE_REQUESTS, BUSY).per_second * seconds)
-    for name, act in (("calm", calm), ("busy", busy)):
-        asked = dict.fromkeys((one.name for one in everybody), 0)
-        before = {one.name: one.pairs() for one in everybody}
-        for i in range(rounds):
-            for one in everybody:
-                told(f"{name}, round {i + 1} of {rounds}: {one.name}")
-                asked[one.name] += act(one, body, seconds, requests)
-        for one in everybody:
-            one.mirrored[name] = (one.pairs() - before[one.name]) / asked[one.name]
+    capacity = h2load.run(alone.server.grpc, body, PROBE_REQUESTS, BUSY).per_second
+    before = {one.name: one.pairs() for one in others}
+    for i in range(rounds):
+        for one in others:
+            told(f"calm, round {i + 1} of {rounds}: {one.name}")
+            ours, theirs = beside(one, alone, i, lambda each: calm(each, body, seconds))
+            one.taken[0].extend(ours)
+            one.taken[1].extend(theirs)
+    for one in others:
+        one.mirrored["calm"] = (one.pairs() - before[one.name]) / (rounds * RATE * seconds)
+    before, requests = {one.name: one.pairs() for one in others}, round(capacity * seconds * LONGER)
+    for i in range(rounds):
+        for one in others:
+            told(f"busy, round {i + 1} of {rounds}: {one.name}")
+            one.per_second.append(
+                beside(one, alone, i, lambda each: h2load.run(each.server.grpc, body, requests, BUSY).per_second)
+            )
+    for one in others:
+        one.mirrored["busy"] = (one.pairs() - before[one.name]) / (rounds * requests)
 
 
-def calm(one: Measured, body: Path, seconds: float, _: int) -> int:
+def beside(one: Measured, alone: Measured, turn: int, figure: Callable[[Measured], T]) -> tuple[T, T]:
+    """Its figure and that of the other, one right after the other, in turns either first."""
+    if turn % 2:
+        theirs = figure(alone)
+        return figure(one), theirs
+    return figure(one), figure(alone)
+
+
+def calm(one: Measured, body: Path, seconds: float) -> list[int]:
+    """Microseconds of each request."""
     before = one.server.process.cpu_ns()
-    taken = sorted(h2load.latencies(one.server.grpc, body, RATE, seconds, CALM))
+    taken = h2load.latencies(one.server.grpc, body, RATE, seconds, CALM)
     one.cpu.append((one.server.process.cpu_ns() - before) / 1e3 / len(taken))
-    one.p99.append(taken[len(taken) * 99 // 100])
-    return len(taken)
+    return taken
 
 
-def busy(one: Measured, body: Path, _: float, requests: int) -> int:
-    one.per_second.append(h2load.run(one.server.grpc, body, requests, BUSY).per_second)
-    return requests
+def p99(taken: Sequence[int]) -> int:
+    return sorted(taken)[len(taken) * 99 // 100]
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def slower(one: Measured) -> float:
+    """Its p99 by that of the server without a shadow."""
+    ours, theirs = map(p99, one.taken)
+    return ours / theirs
+
+
+def ratio(figures: Sequence[tuple[float, float]]) -> float:
     """The median of each round's."""
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return statistics.median(ours / theirs for ours, theirs in figures)
 
 
 def bars(everybody: Sequence[Measured]) -> list[Bar]:
-    alone, _, *others = everybody
     return [
         bar
-        for one in others
+        for one in everybody
+        if one.name not in (ALONE, AGAIN)
         for bar in (
-            Bar(f"{one.name}: p99 while cores are free", ratio(one.p99, alone.p99), WORST_P99, "times"),
+            Bar(f"{one.name}: p99 while cores are free", slower(one), WORST_P99, "times"),
             Bar(
                 f"{one.name}: throughput while they are not",
-                ratio(one.per_second, alone.per_second),
+                ratio(one.per_second),
                 LEAST_THROUGHPUT,
                 "times",
                 at_most=False,
@@ -192,19 +222,19 @@ def bars(everybody: Sequence[Measured]) -> list[Bar]:
 
 
 def report(everybody: Sequence[Measured]) -> str:
-    alone = everybody[0]
     rows = [
         (
             one.name,
-            f"{statistics.median(one.p99):,.0f}",
-            f"{ratio(one.p99, alone.p99):.2f}",
+            f"{p99(one.taken[0]):,}",
+            f"{slower(one):.2f}",
             f"{statistics.median(one.cpu):.0f}",
-            f"{statistics.median(one.per_second):,.0f}",
-            f"{ratio(one.per_second, alone.per_second):.2f}",
+            f"{statistics.median(ours for ours, _ in one.per_second):,.0f}",
+            f"{ratio(one.per_second):.2f}",
             f"{one.mirrored['calm']:.0%}",
             f"{one.mirrored['busy']:.0%}",
         )
         for one in everybody
+        if one.name != ALONE
     ]
     columns = (
         "shadow", "p99 us, calm", "times", "CPU us, calm",
@@ -216,8 +246,8 @@ def report(everybody: Sequence[Measured]) -> str:
 def main() -> int:
     """0 if clients notice no more than they may."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.mirror", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="of each load (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help="of each load (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a calm round (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
     arguments = parser.parse_args()
@@ -234,7 +264,12 @@ def main() -> int:
     text = "\n".join([text, "", *(f"- {bar}" for bar in judged)])
     facts = {**machine.facts(), "rounds": f"{arguments.rounds} of {arguments.seconds} s each"}
     found = {
-        one.name: {"p99_us": one.p99, "cpu_us": one.cpu, "per_second": one.per_second, "mirrored": one.mirrored}
+        one.name: {
+            "p99_us": [p99(taken) for taken in one.taken if taken],
+            "cpu_us": one.cpu,
+            "per_second": one.per_second,
+            "mirrored": one.mirrored,
+        }
         for one in everybody
     }
     data = {**facts, "measured": found, "bars": {bar.name: bar.figure for bar in judged}}
