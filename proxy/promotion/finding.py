@@ -1,0 +1,44 @@
+"""What is known about one bound of a promotion: whether the version keeps it, and how many answers are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    KEPT = "kept"
+    EXCEEDED = "exceeded"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """bound: its key in the configuration, or canary, shadow, traffic. words: what was found, with figures.
+
+    answers, needed: of an undecided one, how many answers count so far, and how many decide it at the present rates;
+    needed is 0 where no number of answers does. how: what ends that.
+    """
+
+    bound: str
+    decision: Decision
+    words: str = ""
+    answers: int = 0
+    needed: int = 0
+    how: str = ""
+
+    def __str__(self) -> str:
+        if self.decision is not Decision.UNDECIDED:
+            return f"{self.bound}: {self.words or self.decision}"
+        counted = f"{self.answers} of {self.needed} answers" if self.needed else ""
+        text = f"{self.bound}: {', '.join(filter(None, (counted, self.words))) or 'undecided'}"
+        return f"{text}. {self.how}" if self.how else text
+
+
+def undecided(findings: Iterable[Finding]) -> list[Finding]:
+    return [each for each in findings if each.decision is Decision.UNDECIDED]
+
+
+def exceeded(findings: Iterable[Finding]) -> list[Finding]:
+    return [each for each in findings if each.decision is Decision.EXCEEDED]
