@@ -1,0 +1,80 @@
+"""A function in a child process: its result, its exception, and what bounds it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from proxy.child import Bounds, ChildEnded, in_child
+from proxy.problem import Problem, ProblemsFound
+
+BOUNDS = Bounds(20, 1 << 30)
+
+
+def add(a: int, b: int) -> tuple[int, int]:
+    return a + b, os.getpid()
+
+
+def refuse(what: str) -> None:
+    raise ProblemsFound([Problem(what, "here")])
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def go_on_for_ever() -> None:
+    while True:
+        time.sleep(1)
+
+
+def take(size: int) -> int:
+    return len(bytearray(size))
+
+
+def fork_and_wait() -> None:
+    os.fork()
+    go_on_for_ever()
+
+
+def write_file(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("x")
+
+
+def test_the_result_is_that_of_another_process() -> None:
+    total, pid = in_child(BOUNDS, add, 1, 2)
+    assert total == 3
+    assert pid != os.getpid()
+
+
+def test_an_exception_is_raised_here() -> None:
+    with pytest.raises(ProblemsFound, match="too bad"):
+        in_child(BOUNDS, refuse, "too bad")
+
+
+def test_a_death_is_told_and_kills_nothing_else() -> None:
+    with pytest.raises(ChildEnded, match="SIGABRT"):
+        in_child(BOUNDS, die, signal.SIGABRT)
+
+
+def test_what_never_ends_is_ended() -> None:
+    with pytest.raises(ChildEnded, match=r"longer than 0\.5 s"):
+        in_child(Bounds(0.5), go_on_for_ever)
+
+
+def test_what_it_has_forked_ends_with_it() -> None:
+    with pytest.raises(ChildEnded):
+        in_child(Bounds(0.5), fork_and_wait)  # returns only when no process holds the pipe
+
+
+def test_memory_is_bounded() -> None:
+    assert in_child(BOUNDS, take, 1 << 20) == 1 << 20
+    with pytest.raises(MemoryError):
+        in_child(BOUNDS, take, 1 << 30)
+
+
+def test_it_writes_no_file(tmp_path: object) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        in_child(BOUNDS, write_file, f"{tmp_path}/written")
