@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from proxy.problem import Problem, ProblemsFound
+from proxy.regular import read_regular
 
 # RFC 9113, section 9.2.2: of TLS 1.2 only suites with ephemeral keys and AEAD; those of TLS 1.3 all are.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 HTTP2 = "h2"
 SOON = timedelta(days=14)
+# a bundle of all public authorities has 250 KB
+LARGEST = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def is_http2(tls: ssl.SSLObject) -> bool:
 def read(file: Path, key: str) -> bytes:
     """The bytes of the file that the setting `key` names. Raises ProblemsFound."""
     try:
-        return file.read_bytes()
+        return read_regular(file, LARGEST)
     except OSError as error:
         why = error.strerror or str(error)
         raise ProblemsFound(

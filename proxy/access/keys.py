@@ -23,6 +23,7 @@ from typing import Any
 
 from proxy.access.names import LONGEST, is_name
 from proxy.problem import Problem, ProblemsFound
+from proxy.regular import open_regular
 from proxy.whole import replace_file
 
 PREFIX = "mw"
@@ -91,7 +92,7 @@ class KeyRing:
 def load(file: Path) -> KeyRing:
     """Reads the file. Raises ProblemsFound, also where others than its owner may write it."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file, LARGEST_FILE) as opened:
             data = opened.read(LARGEST_FILE + 1)
             mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
     except OSError as error:

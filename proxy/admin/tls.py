@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from proxy.certificate import Certificate, harden, load_authorities, load_pair
+from proxy.certificate import Certificate, harden, load_authorities, load_pair, read
 from proxy.config.tls import AdminTls
 from proxy.fingerprint import fingerprint
 from proxy.problem import ProblemsFound
@@ -40,7 +40,7 @@ class _Files:
     def load(self) -> Any:
         """Raises ProblemsFound."""
         examine(self._tls)
-        certificate, key, authorities = (file.read_bytes() for file in self._files)
+        certificate, key, authorities = (read(file, SECTION) for file in self._files)
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authorities)
 
     def changed(self) -> Any:

@@ -19,6 +19,7 @@ from proxy.config.units import (
     format_duration,
     parse_duration,
 )
+from proxy.regular import read_regular
 
 LARGEST_BURST = 2**31 - 1
 MOST_OVERRIDES = 1024
@@ -141,6 +142,7 @@ class IdentityLimit(Allowance):
 
 
 STORES = ("redis", "rediss", "unix")
+LARGEST_PASSWORD = 4096  # bytes, of its file
 HOW_STORE = "Write redis://[:password@]host:port/db, rediss:// for TLS, or unix:///path/of/socket?db=0"
 
 
@@ -193,4 +195,4 @@ class Shared(Section):
     @property
     def password(self) -> str | None:
         """That of the file, None where the URL says all; raises OSError."""
-        return self.password_file.read_text().strip() if self.password_file is not None else None
+        return read_regular(self.password_file, LARGEST_PASSWORD).decode().strip() if self.password_file else None

@@ -9,6 +9,7 @@ from proxy.config.yaml_text import read_document, read_value
 from proxy.models.files import LARGEST_SETTINGS, read_inside
 from proxy.models.repository import ModelFolder
 from proxy.problem import Problem, ProblemsFound
+from proxy.regular import read_regular
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
@@ -94,9 +95,7 @@ def _split_assignment(text: str) -> tuple[str, str, str]:
 def from_file(path: Path) -> Layer:
     """The main configuration file; relative files in it are relative to its folder. Raises ProblemsFound."""
     try:
-        # bounded, for /dev/zero and the like
-        with path.open("rb") as file:
-            data = file.read(LARGEST_SETTINGS + 1)
+        data = read_regular(path, LARGEST_SETTINGS)
     except OSError as error:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
@@ -131,10 +130,6 @@ def from_model_folder(model: ModelFolder) -> Layer:
 
 
 def _text(data: bytes, path: Path) -> str:
-    if len(data) > LARGEST_SETTINGS:
-        raise ProblemsFound(
-            [Problem(f"the file has more than {LARGEST_SETTINGS} bytes", str(path), how="Check the path")]
-        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -7,11 +7,8 @@ wrote the file is not trusted: no pickles, and a bound on what it unpacks to.
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from proxy.models.files import read_inside
 from proxy.models.repository import MODEL_FILE
 from proxy.models.signature import TensorSpec, has_batch_axis
 from proxy.models.suggest import did_you_mean
+from proxy.npz import DAMAGE, read_arrays
 from proxy.problem import Problem, ProblemsFound
 
 CANARY_FILE = "canary.npz"
@@ -33,7 +31,6 @@ ROWS = 16  # that are recorded
 # By how much, absolutely and of the expected number, an output may differ: instruction sets round differently.
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
 MEND = "Record it anew where the model is the right one: modelward canary record MODEL --data FILE"
-DAMAGE = (ValueError, KeyError, EOFError, SyntaxError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -142,18 +139,9 @@ def plain(array: Array, datatype: str) -> Array:
 
 def _read(root: Path, file: Path) -> Arrays:
     how = "Write it again: modelward canary record MODEL --data FILE"
-    data = io.BytesIO(read_inside(root, file, LARGEST))
+    data = read_inside(root, file, LARGEST)
     try:
-        with zipfile.ZipFile(data) as archive:  # which never unpacks more than the size that it announces
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > LARGEST:
-            raise ValueError(f"it would unpack to {unpacked} bytes, a canary has at most {LARGEST}")
-        data.seek(0)
-        with np.load(data, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("it holds something that is no array")
-        return arrays
+        return read_arrays(data, LARGEST)
     except DAMAGE as error:
         why = str(error) if isinstance(error, ValueError) else "it is damaged, or no .npz"
         raise ProblemsFound([Problem("the canary cannot be read", str(file), why, how)]) from None

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 
 from proxy.config.section import Section
 from proxy.problem import Problem, ProblemsFound
+from proxy.regular import read_regular
 from proxy.whole import replace_file
 
 FILE = "promotions.json"
@@ -94,11 +95,7 @@ def load(folder: Path) -> State:
     """What the folder's file says; nothing where there is none. Raises ProblemsFound."""
     file = folder / FILE
     try:
-        with file.open("rb") as opened:
-            data = opened.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"it has more than {LARGEST_FILE} bytes")
-        return State.model_validate_json(data)
+        return State.model_validate_json(read_regular(file, LARGEST_FILE))
     except FileNotFoundError:
         return State()
     except OSError as error:

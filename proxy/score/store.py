@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from native.score import MAX_INPUTS
+from proxy.npz import DAMAGE, read_arrays
+from proxy.regular import read_regular
 from proxy.score import calibration, geometry, layout
 from proxy.score.calibration import Calibration
 from proxy.score.errors import ProfileError
@@ -23,7 +23,7 @@ from proxy.score.words import MAX_TEXT, Words
 
 VERSION = 1
 MEND = "; `modelward profile fit` writes one"
-MAX_FILE = 1 << 29  # bytes, unpacked: a profile of the largest layout has a tenth of that
+MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a tenth of that
 MAX_FEATURES = 1 << 17  # of all inputs: 128 MiB of centroids
 MAX_STANDARDISED = 1e9  # no centroid lies farther out, in standard deviations; keeps squares within float's range
 
@@ -49,9 +49,6 @@ ARRAYS = {
     "column_words": ("iu", 1),
     "is_open": ("u", 1),
 }
-
-# What numpy and zipfile raise for files that are damaged, encrypted, packed in unknown ways, or claim huge arrays.
-DAMAGE = (ValueError, KeyError, EOFError, SyntaxError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -129,21 +126,14 @@ def load(path: str | os.PathLike[str]) -> Parts:
 
 def _read(name: str) -> Arrays:
     try:
-        with zipfile.ZipFile(name) as archive:
-            # zipfile never unpacks more than the size that it announces.
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > MAX_FILE:
-            raise ProfileError(f"{name} would unpack to {unpacked} bytes, a profile has at most {MAX_FILE}")
-        with np.load(name, allow_pickle=False) as file:
-            if missing := [key for key in ARRAYS if key not in file]:
-                raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}{MEND}")
-            arrays = {key: file[key] for key in ARRAYS}
+        arrays = read_arrays(read_regular(Path(name), MAX_FILE), MAX_FILE)
     except OSError as error:
         raise ProfileError(f"{name} cannot be read: {error.strerror or error}") from error
-    except ProfileError:
-        raise
     except DAMAGE as error:
         raise ProfileError(f"{name} is not a profile (.npz): {error}") from error
+    if missing := [key for key in ARRAYS if key not in arrays]:
+        raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}{MEND}")
+    arrays = {key: arrays[key] for key in ARRAYS}
     for key, (kinds, dimensions) in ARRAYS.items():
         if arrays[key].dtype.kind not in kinds or arrays[key].ndim != dimensions:
             found = f"{arrays[key].dtype} in {arrays[key].ndim} dimensions"

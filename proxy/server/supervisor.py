@@ -155,6 +155,7 @@ class Supervisor:
             self._waiting = None  # what changes from now on is the next one's
             crew = self._at_work()
             self._notifier.reloading()
+            log.info("reloading")
             said = ""
             try:
                 return await self._follow(crew)

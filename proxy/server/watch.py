@@ -11,6 +11,9 @@ from pathlib import Path
 
 from watchfiles import awatch
 
+from proxy.models.files import LARGEST_SETTINGS
+from proxy.regular import read_regular
+
 SETTLE_MS = 500  # a change is acted upon when nothing more has changed for so long
 LATEST_MS = 5_000  # or when so much time has passed since the first
 LOOK_MS = 1_000  # between two looks whether the folder is still the same
@@ -78,6 +81,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _digest(file: Path) -> str:
     """Of its content; "" where there is none."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).hexdigest()
     except OSError:
         return ""

@@ -13,6 +13,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.regular import open_regular, read_regular
+
 VERSION = 1
 MOST_FILES = 256
 MOST_BYTES = 64 * 2**20
@@ -154,11 +156,7 @@ def names(folder: Path) -> list[Path]:
 
 def read(file: Path, most_bytes: int = MOST_BYTES) -> Sample:
     """Raises OSError, and SampleError with what is wrong."""
-    with file.open("rb") as opened:
-        data = opened.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise SampleError(f"it is larger than {most_bytes} bytes")
-    return Sample.decode(data)
+    return Sample.decode(read_regular(file, most_bytes))
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def kept(root: Path, model: str, shadow: str | None = None) -> list[Kept]:
 def _heading(file: Path) -> Heading | None:
     """None where it is none, or has just been removed."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file, MOST_BYTES) as opened:
             return Heading.decode(opened.readline(LONGEST_HEADER))
     except (FileNotFoundError, SampleError):
         return None

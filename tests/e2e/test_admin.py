@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -125,31 +124,15 @@ def test_a_restart_replaces_every_worker_and_loses_no_request(root: Path) -> Non
         assert {int(pid) for pid, _ in replaced} == set(server.workers())
 
 
-def test_reloads_at_once_share_one_that_waits(root: Path, tmp_path: Path) -> None:
-    config, written = tmp_path / "modelward.yaml", tmp_path / "written.yaml"
-    config.write_text(f"repository: {root}\nwatch: false\n")
-    with serve_process("--config", config) as server, grpc.insecure_channel(server.admin) as channel:
-        written.write_bytes(config.read_bytes())
-        config.unlink()
-        os.mkfifo(config)  # the first reload waits for what it reads
+def test_reloads_at_once_share_one_that_waits(root: Path) -> None:
+    with serve_process(root, "--set", "watch=false") as server, grpc.insecure_channel(server.admin) as channel:
+        models.repository(root, {"slow": models.slow_loop(20_000)})  # the first reload waits for its warm-up
         reload = channel.unary_unary(f"/{SERVICE}/Reload", response_deserializer=message("ReloadResponse").FromString)
         calls = [reload.future(b"")]
-        pipe = wait_until(lambda: writing(config), "the first reload to read", SECONDS)
+        wait_until(lambda: any(line.endswith("reloading\n") for line in server.output), "the first reload", SECONDS)
         calls += [reload.future(b"") for _ in range(MOST_CALLS - 2)]
         Client(parse_address(server.admin), channel).call("Status")  # answered once they are there
-        os.write(pipe, written.read_bytes())
-        written.replace(config)
-        os.close(pipe)
         assert [call.result(SECONDS).generation for call in calls] == [2] + [3] * (MOST_CALLS - 2)
-
-
-def writing(pipe: Path) -> int:
-    """A descriptor, 0 while nobody reads."""
-    try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError as error:
-        assert error.errno == errno.ENXIO
-        return 0
 
 
 def test_a_restart_while_another_lasts_is_refused(root: Path) -> None:

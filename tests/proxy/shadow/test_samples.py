@@ -79,7 +79,7 @@ def test_a_folder_is_no_path_that_a_name_could_choose(tmp_path: Path) -> None:
 def test_a_file_that_grew_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     Samples(tmp_path).add(SAMPLE)
     (file,) = names(tmp_path)
-    with pytest.raises(SampleError, match="larger than 10 bytes"):
+    with pytest.raises(OSError, match="more than 10 bytes"):
         read(file, most_bytes=10)
 
 

@@ -1,0 +1,66 @@
+"""What a configuration or a repository names is read only where it is a regular file of a sensible size."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from proxy.access import keys
+from proxy.access.key_sets import load_file
+from proxy.certificate import read
+from proxy.config.access import Jwt
+from proxy.config.limit import Shared
+from proxy.config.sources import from_file
+from proxy.problem import ProblemsFound
+from proxy.promotion import state
+from proxy.regular import open_regular, read_regular
+from proxy.score import Profile, ProfileError
+from proxy.server.watch import _digest as digest
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "configuration": from_file,
+    "certificate": lambda file: read(file, "tls.certificate"),
+    "keys": keys.load,
+    "key set": lambda file: load_file(Jwt(jwks=str(file), issuer="https://issuer", audience=("us",))),
+    "profile": Profile.load,
+    "state": lambda file: state.load(file.parent),
+    "password": lambda file: Shared(url="redis://localhost", password_file=file).password,
+}
+ODD: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a device": lambda file: file.symlink_to("/dev/zero"),
+    "a folder": os.mkdir,
+    "a sparse file of a terabyte": lambda file: (file.touch(), os.truncate(file, 2**40)),
+    "a circle of links": lambda file: file.symlink_to(file.name),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_refuses_at_once_what_is_no_regular_file(tmp_path: Path, reader: str, odd: str) -> None:
+    file = tmp_path / (state.FILE if reader == "state" else "file.yaml")
+    ODD[odd](file)
+    with pytest.raises((OSError, ProblemsFound, ProfileError)):
+        READERS[reader](file)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_watched_file_that_is_none_counts_as_missing(tmp_path: Path, odd: str) -> None:
+    ODD[odd](tmp_path / "file")
+    assert digest(tmp_path / "file") == ""
+
+
+def test_a_regular_file_is_read_through_links_up_to_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link", 7) == b"content"
+    with pytest.raises(OSError, match="more than 6 bytes"):
+        read_regular(tmp_path / "link", 6)
+    with open_regular(tmp_path / "file", 7) as opened:
+        assert opened.read(3) == b"con"
+
+
+def test_a_file_of_the_kernel_that_hides_its_size_is_bounded_too() -> None:
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        read_regular(Path("/proc/self/status"), 10)
