@@ -1,7 +1,12 @@
-"""Last good answers of one model: a fixed table, each request in one place, the latest answer wins."""
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+"""Last good answers of one model: a fixed table, each request in one place, the latest answer wins.
+
+An answer is given again only to a request of which its backend would see the same. An embedded model sees tensors and the
+outputs asked for, so what it has answered one caller holds for all. An upstream sees the whole message, who calls and the
+client's metadata: only what is new with every call (ids of traces, attempts) is left out of the key.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, strlen
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_free, buffer_reserve
@@ -10,8 +15,42 @@ from native.model cimport Model
 from native.reply cimport LENGTH_BYTES, put_length
 from native.stream cimport grow
 
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <string.h>
+    static int mw_holds(const void *data, size_t size, const char *text) {
+        return size && memmem(data, size, text, strlen(text)) != NULL;
+    }
+    """
+    bint mw_holds(const void *data, size_t size, const char *text) noexcept nogil
+
 cdef enum:
     LARGEST = 65536               # bytes of an answer that is kept
+    PASSING = 15
+
+# Metadata that is new with every call and tells an upstream nothing about the answer: ids of traces, times, attempts. README
+# has the list. A name that ends in "-" stands for all that begin with it; clients cannot send metadata named grpc-*.
+cdef const char *PASSING_NAMES[PASSING]
+PASSING_NAMES[:] = [
+    "grpc-", "traceparent", "tracestate", "x-request-id", "x-correlation-id", "x-client-trace-id", "b3", "x-b3-",
+    "x-ot-span-context", "x-cloud-trace-context", "x-amzn-trace-id", "uber-trace-id", "x-datadog-",
+    "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms"]
+
+
+cdef bint is_passing(const uint8_t *name, size_t size) noexcept:
+    cdef size_t n
+    cdef int i
+    for i in range(<int>PASSING):
+        n = strlen(PASSING_NAMES[i])
+        if size >= n and memcmp(name, PASSING_NAMES[i], n) == 0 and (size == n or PASSING_NAMES[i][n - 1] == 45):
+            return True
+    return False
+
+
+cdef bint may_recall(const Exchange *x) noexcept:
+    """Not where the answer depends on more than the request: on those before it, or on memory that the upstream shares."""
+    return not x.sequence and ((<Model *>x.asked).pool == NULL or not mw_holds(x.body.data, x.body.size, "shared_memory_"))
 
 
 cdef size_t before_id(const Exchange *x) noexcept:
@@ -22,24 +61,34 @@ cdef size_t before_id(const Exchange *x) noexcept:
 
 
 cdef uint64_t hash_message(Limiter limiter, mw_level level, const Exchange *x) noexcept:
-    """SipHash of an undecoded request's bytes, before its id and behind it."""
-    cdef size_t before = x.body.size, after = x.body.size
+    """SipHash of what an upstream sees: the message before its id and behind it, the identity and other metadata."""
+    cdef size_t before = x.body.size, after = x.body.size, at = 0, size
+    cdef const Buffer *metadata = &x.stream.metadata
     cdef uint64_t state[2]
+    cdef uint32_t sizes[2]
     if x.id.data != NULL:
         before = before_id(x)
         after = x.id.data + x.id.size - x.body.data
     state[0] = limiter.hash(level, x.body.data, before) if before else 0
     state[1] = limiter.hash(level, x.body.data + after, x.body.size - after) if after < x.body.size else 0
-    return limiter.hash(level, state, sizeof(state))
+    state[0] = limiter.hash(level, state, sizeof(state))
+    while at + sizeof(sizes) <= metadata.size:
+        memcpy(sizes, metadata.data + at, sizeof(sizes))
+        size = sizeof(sizes) + sizes[0] + sizes[1]
+        if not is_passing(metadata.data + at + sizeof(sizes), sizes[0]):
+            state[1] = limiter.hash(level, metadata.data + at, size)
+            state[0] = limiter.hash(level, state, sizeof(state))
+        at += size
+    return state[0]
 
 
 cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
-    """SipHash of everything that decides the answer: the tensors, their dimensions, the outputs asked for."""
+    """SipHash of everything that decides the answer; of an embedded model's, tensors, dimensions and the outputs asked for."""
     cdef Model *m = <Model *>x.asked
     cdef uint64_t state[2]
     cdef size_t dims = 0
     cdef unsigned int i
-    if m.undecoded:
+    if m.pool != NULL:
         return hash_message(limiter, level, x)
     state[0] = x.wanteds
     for i in range(m.input_count):
@@ -81,10 +130,12 @@ cdef class Recall:
             self.table[i].answer.size = 0
 
     cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
-        cdef uint64_t a = hash_request(limiter, MW_LEVEL_PEER, x)
-        cdef Kept *place = &self.table[a & (self.size - 1)]
-        if framed.size > LARGEST:
+        cdef uint64_t a
+        cdef Kept *place
+        if framed.size > LARGEST or not may_recall(x):
             return
+        a = hash_request(limiter, MW_LEVEL_PEER, x)
+        place = &self.table[a & (self.size - 1)]
         if buffer_reserve(&place.answer, framed.size) < 0:
             return
         memcpy(place.answer.data, framed.data, framed.size)
@@ -95,8 +146,12 @@ cdef class Recall:
         self.kept += 1
 
     cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
-        cdef uint64_t a = hash_request(limiter, MW_LEVEL_PEER, x)
-        cdef Kept *place = &self.table[a & (self.size - 1)]
+        cdef uint64_t a
+        cdef Kept *place
+        if not may_recall(x):
+            return False
+        a = hash_request(limiter, MW_LEVEL_PEER, x)
+        place = &self.table[a & (self.size - 1)]
         if place.answer.size == 0 or place.key[0] != a or now - place.at > self.max_age:
             return False
         if place.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):

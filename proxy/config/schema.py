@@ -126,7 +126,7 @@ class Admission(Section):
 
 
 class LastGood(Section):
-    """The answer that the very same request had before."""
+    """The answer that the very same request had before; an upstream's: of the same caller, with the same metadata."""
 
     entries: int = Field(default=1024, ge=1, le=2**20)
     """Answers that are kept, of at most 64 KiB each."""
