@@ -1,5 +1,5 @@
 # One version of a model under one configuration, as the data plane sees it: signature, settings, ladder. Nothing in it changes
-# while requests refer to it but `users`; what changes with every request is its engine's (engine.pxd).
+# while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from native.admit cimport mw_concurrency, mw_waiting
@@ -121,6 +121,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
 
 cdef struct Model:                # owned by a native.served.Served
     uint64_t users                # exchanges and relays that began with it: it stays until they have ended
+    bint doubted                  # a request was refused as one of a model that has changed on its upstream would be
     mw_span name                  # this and the signature: borrowed from the Engine, which the Served holds
     mw_span version
     const Tensor *inputs

@@ -26,7 +26,8 @@ from native.reply cimport fallback_name, reply_from_constants, reply_from_upstre
 from native.state cimport State
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport (
-    CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
+    CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK, CODE_RESOURCE_EXHAUSTED,
+    CODE_UNAVAILABLE, CODE_UNKNOWN,
     REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
     REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
@@ -393,7 +394,10 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
     if x.mirrors != NULL:
         end_mirror(server, x, NULL, status == CODE_DEADLINE_EXCEEDED, now)
         return
-    if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15):
+    if status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT:
+        (<Model *>x.model).doubted = True
+    if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15) or (
+            status == CODE_NOT_FOUND and not x.named and not (<Model *>x.asked).undecoded):
         abandon(server, x, -1, now)
         x.phase = PHASE_NEW
         mirror(server, x, NULL, now)

@@ -246,11 +246,13 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
         return False
     if entry == NULL:
+        server.unlisted = True
         server.directory.unknown_model(name, now, v)
         return False
     if version.size:
         m = server.directory.version(entry, version)
         if m == NULL:
+            entry.versions[0].doubted = True
             server.directory.unknown_version(entry, version, v)
             return False
         ask(x, m)
@@ -261,6 +263,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if x.payers.model != NULL:
         x.payers.model = &m.limit  # the same cell, and one that stays as long as the exchange
     if not hold(x, m, v):
+        m.doubted = True
         return False
     take_deadline(x)
     if scanned_priority() and (x.stream.caller == NULL or x.stream.caller.priority == 0):
@@ -568,6 +571,12 @@ cdef class Server(State):
         self.passthrough = passthrough
         self.limited = limiter.limiting
         self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in directory.served)
+
+    def take_unlisted(self) -> bool:
+        """Whether a model was asked for that is not served, since the last call."""
+        cdef bint unlisted = self.unlisted
+        self.unlisted = False
+        return unlisted
 
     def start(self, loop, dispatch, methods):
         """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.

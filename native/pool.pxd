@@ -25,6 +25,7 @@ cdef class Endpoint:
     cdef readonly uint64_t requests
     cdef readonly uint64_t failures
     cdef readonly uint64_t ejections
+    cdef readonly uint64_t joins    # connections that became usable
     cdef readonly uint64_t silences   # times that requests waited on it and nothing came
     cdef readonly uint64_t retries    # requests that it failed and another was asked
     cdef readonly uint64_t hedges     # requests that it was slow with and another was asked too

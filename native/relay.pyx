@@ -23,7 +23,8 @@ from native.stream cimport (
 from native.pool cimport Endpoint, Pool
 from native.upstream cimport Upstream, blameless, copied, hear
 from native.verdict cimport (
-    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
+    CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
     REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, name_of)
 
@@ -345,6 +346,8 @@ cdef void conclude_upstream(Relay *r) noexcept:
     r.message = NULL
     r.details = NULL
     memset(&r.metadata, 0, sizeof(Buffer))
+    if (status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT) and r.model != NULL:
+        r.model.doubted = True
     if status != CODE_OK:
         r.counters.refusals[<int>REASON_BACKEND_FAILED] += 1
     conclude(r, &ending)

@@ -98,6 +98,13 @@ cdef class Served:
         """Requests and streams that began with it and have not ended."""
         return self.model.users
 
+    def take_doubt(self) -> bool:
+        """Whether a request was refused, here or by its upstream, that may have been right for a model that has changed there:
+        since the last call."""
+        cdef bint doubted = self.model.doubted
+        self.model.doubted = False
+        return doubted
+
     def set_admission(self, double floor, double ceiling, uint32_t queue):
         """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
 

@@ -28,5 +28,6 @@ cdef class State:
     cdef Gauges *gauges           # the region's
     cdef Mirrors mirrors
     cdef Gate *ready             # of backends with a place that somebody may wait for
+    cdef bint unlisted            # a model was asked for that is not served
     cdef bint limited             # any peer, identity or total rate is set
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

@@ -489,6 +489,7 @@ cdef class Upstream(Connection):
     cdef void join(self) noexcept:
         """The server has spoken. The kernel accepts connections for one that is frozen, too."""
         self.endpoint.upstream = self
+        self.endpoint.joins += 1
         self.endpoint.restored = max(self.endpoint.restored, self.conn.active)
         if self.endpoint.on_ready is not None:
             self.endpoint.on_ready()

@@ -233,6 +233,9 @@ class Health(Section):
     startup: Duration = 30 * SECOND
     """How long serve waits at its start for upstreams that must be asked for signatures; models without one then pass
     undecoded."""
+    refresh: Duration = Field(default=30 * SECOND, ge=SECOND // 10)
+    """Between two questions to upstreams for their models and signatures, give or take a fifth. They are also asked
+    when refusals hint at a change, and when a connection comes back."""
 
 
 class Breaker(Section):

@@ -67,9 +67,9 @@ class ServedVersion:
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
-    canary is not ready to whoever asks about it, but no reason to take the whole server for unready. `config` is the
-    ModelConfig of the upstream that runs it, None where there is none. `elsewhere` answers unary methods about a model
-    that only its upstreams know, of whichever version.
+    canary, or `missing` on all of its upstreams, is not ready to those who ask about it, but no reason to take the
+    whole server for unready. `config` is the ModelConfig of the upstream that runs it, None where there is none.
+    `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
     """
 
     name: str
@@ -82,10 +82,15 @@ class ServedVersion:
     ready: bool = False
     reason: str = ""
     failing: bool = False
+    missing: bool = False
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None
     elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
+
+
+def is_in_service(version: ServedVersion) -> bool:
+    return version.ready and not version.failing and not version.missing
 
 
 def version_order(version: str) -> tuple[int, str]:

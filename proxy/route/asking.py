@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import grpc
@@ -34,11 +34,7 @@ FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.St
 
 
 class Unanswered(ProblemsFound):
-    """No upstream has answered. final: and none would have later."""
-
-    def __init__(self, problems: Iterable[Problem], *, final: bool) -> None:
-        super().__init__(problems)
-        self.final = final
+    """No upstream has answered."""
 
 
 async def ask(
@@ -65,7 +61,7 @@ async def ask(
                 failures[address] = error
         final = all(_code(e) in FINAL for e in failures.values())
         if final or loop.time() >= deadline:
-            raise Unanswered([_problem(what, address, error) for address, error in failures.items()], final=final)
+            raise Unanswered([_problem(what, address, error) for address, error in failures.items()])
         reason = f"waiting for {what} from {', '.join(f'{a.text}: {_why(e)}' for a, e in failures.items())}"
         waiting(reason)
         if not said:

@@ -1,6 +1,8 @@
 """What an upstream says about its models, asked through its own protocol."""
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,56 +44,110 @@ class RemoteModel:
     config: Any = None
     undecoded: Problem | None = None
 
+    def is_as(self, other: "RemoteModel") -> bool:
+        """Whether requests for both are the same, whichever server has told of them."""
+        mine, its = ((m.inputs, m.outputs, m.platform, m.config) for m in (self, other))
+        return (self.key, self.undecoded is None) == (other.key, other.undecoded is None) and mine == its
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.version or ("" if self.undecoded else "1")
+
     @property
     def optional(self) -> frozenset[str]:
         """Inputs that a request may leave out."""
         return frozenset() if self.config is None else frozenset(i.name for i in self.config.input if i.optional)
 
 
-async def _ask(address: UpstreamAddress, name: str, /, **fields: Any) -> Any:
-    names = f"inference.{name}Request", f"inference.{name}Response"
+Index = Mapping[str, frozenset[str]]  # ready versions by model
+
+
+class Inquiry:
+    """Questions to one upstream, over one connection. Its methods raise grpc.RpcError."""
+
+    def __init__(self, address: UpstreamAddress, channel: grpc.aio.Channel) -> None:
+        self.address = address
+        self._channel = channel
+
+    async def ask(self, name: str, /, **fields: Any) -> Any:
+        names = f"inference.{name}Request", f"inference.{name}Response"
+        return await method(self._channel, f"/{INFERENCE_SERVICE}/{name}", *names)(ASK_SECONDS, **fields)
+
+    async def index(self) -> Index | None:
+        """None where it has no index."""
+        try:
+            entries = (await self.ask("RepositoryIndex", ready=True)).models
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            return None
+        found: dict[str, frozenset[str]] = {}
+        for entry in entries:
+            found[entry.name] = found.get(entry.name, frozenset()) | {entry.version} - {""}
+        return found
+
+    async def describe(self, model: str, index: Index | None) -> list[RemoteModel]:
+        """Every version of one model, ascending; or the model as a whole, undecoded, where one of them tells no
+        signature. Versions are the index's: MLServer's metadata names those of what the model was trained with."""
+        latest = await self.ask("ModelMetadata", name=model)
+        source = f"signature from {self.address.text}"
+        versions = set(latest.versions) if index is None else index.get(model, frozenset())
+        described = []
+        for version in sorted(versions - {""}, key=version_order) or [""]:
+            told = latest if len(versions) <= 1 else await self.ask("ModelMetadata", name=model, version=version)
+            inputs, outputs = _specs(told.inputs), _specs(told.outputs)
+            if unusable := _unusable("input", inputs) or _unusable("output", outputs):
+                why = f"{self.address.text}: the upstream's metadata {unusable}"
+                return [undecoded(model, why, DECLARE)]
+            config = await self._config(model, version)
+            described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config))
+        return described
+
+    async def _config(self, model: str, version: str) -> Any:
+        try:
+            return (await self.ask("ModelConfig", name=model, version=version)).config
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            return None
+
+    async def names(self, *, say: bool) -> tuple[list[str], int]:
+        """Of all models that it serves or is about to, and how many others it has. say: log those that are not served
+        and why."""
+        ready = {entry.name for entry in (await self.ask("RepositoryIndex", ready=True)).models}
+        others = {e.name: e for e in (await self.ask("RepositoryIndex")).models if e.name not in ready}
+        names = ready | {name for name, entry in others.items() if entry.state.rpartition(".")[2] in LOADING}
+        usable = []
+        for name in sorted(names):
+            if not (fault := fault_of_name(name)):
+                usable.append(name)
+            elif say:
+                log.warning("upstream %s: a model of it is not served: %s: %s", self.address.text, *fault)
+        for name in sorted(others.keys() - names) if say else ():
+            log.warning("upstream %s: its model %s is not served, it is not ready there", self.address.text, name)
+        return usable, len(others)
+
+
+@contextlib.asynccontextmanager
+async def inquire(address: UpstreamAddress) -> AsyncIterator[Inquiry]:
+    """Raises ProblemsFound of files of upstream_tls."""
     async with open_channel(address) as channel:
-        return await method(channel, f"/{INFERENCE_SERVICE}/{name}", *names)(ASK_SECONDS, **fields)
+        yield Inquiry(address, channel)
 
 
 async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
-    """Every version of one model, ascending; or the model as a whole, undecoded, where one of them tells no signature.
-
-    Raises grpc.RpcError.
-    """
-    latest = await _ask(address, "ModelMetadata", name=model)
-    source = f"signature from {address.text}"
-    versions = await _versions(address, model) or [""]
-    described = []
-    for version in versions:
-        told = latest if len(versions) == 1 else await _ask(address, "ModelMetadata", name=model, version=version)
-        inputs, outputs = _specs(told.inputs), _specs(told.outputs)
-        if unusable := _unusable("input", inputs) or _unusable("output", outputs):
-            return [undecoded(model, f"{address.text}: the upstream's metadata {unusable}", DECLARE)]
-        config = await _config(address, model, version)
-        described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config))
-    return described
+    """Inquiry.describe, of one model. Raises grpc.RpcError."""
+    async with inquire(address) as inquiry:
+        return await inquiry.describe(model, await inquiry.index())
 
 
-async def _config(address: UpstreamAddress, model: str, version: str) -> Any:
-    try:
-        return (await _ask(address, "ModelConfig", name=model, version=version)).config
-    except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-            raise
-        return None
-
-
-async def _versions(address: UpstreamAddress, model: str) -> list[str]:
-    """From its index, since MLServer's metadata names the versions of what the model was trained with; and where an
-    upstream has no index, from its metadata."""
-    try:
-        versions = {e.version for e in (await _ask(address, "RepositoryIndex", ready=True)).models if e.name == model}
-    except grpc.RpcError as error:
-        if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-            raise
-        versions = set((await _ask(address, "ModelMetadata", name=model)).versions)
-    return sorted(versions - {""}, key=version_order)
+async def models_of(address: UpstreamAddress) -> list[str]:
+    """Names of all models that an upstream serves or is about to. Raises grpc.RpcError; NotYet where there is none."""
+    async with inquire(address) as inquiry:
+        names, others = await inquiry.names(say=True)
+    if not names:
+        raise NotYet(f"none is ready{f' of {others}' if others else ''}")
+    return names
 
 
 def undecoded(name: str, why: str, how: str) -> RemoteModel:
@@ -107,24 +163,6 @@ def declared(name: str, signature: Signature) -> RemoteModel:
         for tensors in (signature.inputs, signature.outputs)
     )
     return RemoteModel(name, "", inputs, outputs, "signature declared")
-
-
-async def models_of(address: UpstreamAddress) -> list[str]:
-    """Names of all models that an upstream serves or is about to. Raises grpc.RpcError; NotYet where there is none."""
-    ready = {entry.name for entry in (await _ask(address, "RepositoryIndex", ready=True)).models}
-    others = {e.name: e for e in (await _ask(address, "RepositoryIndex")).models if e.name not in ready}
-    names = ready | {name for name, entry in others.items() if entry.state.rpartition(".")[2] in LOADING}
-    if not names:
-        raise NotYet(f"none is ready{f' of {len(others)}' if others else ''}")
-    for name in sorted(others.keys() - names):
-        log.warning("upstream %s: its model %s is not served, it is not ready there", address.text, name)
-    usable = []
-    for name in sorted(names):
-        if fault := fault_of_name(name):
-            log.warning("upstream %s: a model of it is not served: %s: %s", address.text, *fault)
-        else:
-            usable.append(name)
-    return usable
 
 
 def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:

@@ -1,9 +1,8 @@
 """Models that upstream servers run, made ready for the data plane beside those that run here."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,12 +34,20 @@ from proxy.telemetry.snapshot import ModelSnapshot, Snapshot
 T = TypeVar("T")
 log = logging.getLogger("modelward.upstream")
 
-WATCH_SECONDS = 30.0
-
 # the addresses, the share of requests that may be hedged, whether those that were begun may be sent again, and whose
 # alone the connections are: a shadow's, which must not be able to spoil anybody else's, or ""
 Key = tuple[tuple[UpstreamAddress, ...], float, bool, str]
 PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
+# What upstreams have told, by model and addresses: its descriptions, and under PASSTHROUGH the names of all models.
+Told = Mapping[tuple[str, tuple[UpstreamAddress, ...]], Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """told: what differs from what was told before. missing: models that no upstream of theirs serves now."""
+
+    told: Told
+    missing: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,27 @@ class Remotes:
         self._waiting = waiting
         self._pools: dict[Key, RemotePool] = {}
         self._keys: dict[str, Key] = {}
-        # what upstreams have told: a model's description, and under PASSTHROUGH the names of all models
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
-        # models whose signature may still be told
-        self._silent: dict[str, list[UpstreamAddress]] = {}
+        self._given: Told = {}  # told already: not asked for again
+        self.missing: frozenset[str] = frozenset()
         # who answers for the models that pass undecoded
         self.elsewhere: dict[str, Elsewhere] = {}
         self._before = before
+
+    def renewed(self, news: News) -> "Remotes":
+        """Those of the same configuration after the news; `open` asks for nothing that has been told."""
+        after = Remotes(self._config, self, 0.0)
+        after._given = {**self._told, **news.told}
+        after.missing = news.missing
+        return after
+
+    def is_configured(self, name: str) -> bool:
+        return name in self._config.models
+
+    @property
+    def told(self) -> Told:
+        """Of models whose signature the configuration declares there is nothing."""
+        return self._told
 
     @property
     def pools(self) -> list[RemotePool]:
@@ -224,20 +245,6 @@ class Remotes:
         note = f"{reason.what}: {reason.why}. {reason.how}"
         return OpenModel(checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend="")
 
-    async def watch(self) -> None:
-        """Says it once when an upstream that was silent at the start tells a signature. Requests pass undecoded all the
-        same: what is checked does not change under clients that rely on it."""
-        while self._silent:
-            await asyncio.sleep(WATCH_SECONDS)
-            for name, addresses in list(self._silent.items()):
-                with contextlib.suppress(ProblemsFound):
-                    told = await ask(partial(describe, model=name), addresses, "", 0, lambda reason: None)
-                    del self._silent[name]
-                    if told[-1].undecoded is None:
-                        log.warning(
-                            "model %s: there is a %s now; the next start or reload uses it", name, told[-1].source
-                        )
-
     def _asked_before(self, name: str, addresses: list[UpstreamAddress]) -> Elsewhere | None:
         asked = self._before.elsewhere.get(name) if self._before else None
         return asked if asked is not None and asked.addresses == addresses else None
@@ -258,8 +265,6 @@ class Remotes:
         try:
             described = await self._ask(name, partial(describe, model=name), addresses, what)
         except Unanswered as silence:
-            if not silence.final:
-                self._silent[name] = addresses
             why = "; ".join(f"{p.where}: {p.what}: {p.why}" for p in silence.problems)
             described = self._told[name, tuple(addresses)] = [undecoded(name, why, silence.problems[0].how)]
         return described
@@ -272,6 +277,10 @@ class Remotes:
         what: str,
     ) -> T:
         key = name, tuple(addresses)
+        if key in self._given:
+            answer: T = self._given[key]
+            self._told[key] = answer
+            return answer
         told: T | None = self._before._told.get(key) if self._before else None
         try:
             answer = await ask(question, addresses, what, self._patience if told is None else 0.0, self._waiting)

@@ -30,12 +30,21 @@ from proxy.problem import ProblemsFound
 from proxy.promotion.state import folder_of
 from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
-from proxy.route.remote import Remotes
+from proxy.route.refresh import Hints, Refresher
+from proxy.route.remote import News, Remotes
 from proxy.server import methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.canaries import Canaries
-from proxy.server.generation import Generation, close_engines, compile_generation, describe, in_use, reshared
+from proxy.server.generation import (
+    Generation,
+    close_engines,
+    compile_generation,
+    describe,
+    in_use,
+    renewed,
+    reshared,
+)
 from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -93,6 +102,7 @@ class Application:
         self.anomalies = AnomalyLog()
         self.reloads = Reloads()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.changed: Callable[[], None] = lambda: None  # called when an upstream's change is served
         self._generation: Generation | None = None
         self._fleet: Fleet | None = None
         self._retired: list[Served] = []
@@ -103,9 +113,11 @@ class Application:
         self._listening: Acceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._awaited: asyncio.Task[None] | None = None
         self.partings = PartingLog()
         self._canaries = Canaries(self._follow_canaries)
+        self._refresher = Refresher(
+            lambda: self._current.remotes, self._renew, self._hints, lambda: self.config.health, self._embedded
+        )
 
     @property
     def listen(self) -> Listen:
@@ -116,6 +128,11 @@ class Application:
     def models(self) -> tuple[OpenModel, ...]:
         """Every version that is served."""
         return self._generation.models if self._generation else ()
+
+    @property
+    def _current(self) -> Generation:
+        assert self._generation is not None
+        return self._generation
 
     @property
     def catalog(self) -> Catalog:
@@ -160,6 +177,7 @@ class Application:
         self._listening = self._listen(self._bound)
         self._spawn(self._log_events())
         self._spawn(self._release_retired())
+        self._spawn(self._refresher.run())
         self._spawn(self._pace_shadows())
         samples = folder_of(self.config.state) / SAMPLES
         self._spawn(Keeping(self._samples, samples, self.region.slot, self.region.slots).run())
@@ -197,6 +215,31 @@ class Application:
         self._serve(after)
         self._retired += [model.served for model in before.models]
 
+    async def _renew(self, remotes: Remotes, news: News) -> bool:
+        """Serves what upstreams tell now; False where a reload came between. Requests that are under way end as they
+        began. Raises ProblemsFound, and then everything is as it was."""
+        assert self._fleet is not None
+        async with self._reloading:
+            before = self._current
+            if before.remotes is not remotes:
+                return False
+            after = reshared(await renewed(before, news), self._shares)
+            await self._fleet.connect(after.remotes.pools, self.config.health)
+            self._serve(after)
+            self._spawn(_close_later(before.remotes, after.remotes))
+            self._retired += [model.served for model in before.models]
+        self.changed()
+        return True
+
+    def _hints(self) -> Hints:
+        """What refusals and connections say of changes on upstreams."""
+        assert self.server is not None
+        doubted = {model.served.name for model in self.models if model.upstreams and model.served.take_doubt()}
+        return Hints(doubted, self.server.take_unlisted(), sum(endpoint.joins for endpoint in self.upstreams))
+
+    def _embedded(self) -> set[str]:
+        return {model.served.name for model in self.models if not model.upstreams}
+
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
         for model in self.models:
@@ -227,9 +270,6 @@ class Application:
         server.serve(generation.directory, generation.remotes.passthrough())
         if self.tls is not None and config.tls is not None and generation.material is not None:
             self.tls.replace(config.tls, generation.material)
-        if self._awaited is not None:
-            self._awaited.cancel()
-        self._awaited = self._spawn(generation.remotes.watch())
         self.config = config
         self._generation = generation
         self._canaries.follow(generation.models)
@@ -338,6 +378,8 @@ class Application:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""
         return replace(
             self._generation.remotes.figures() if self._generation else Snapshot(),
+            upstream_changes=dict(self._refresher.changes),
+            upstream_refreshes=dict(self._refresher.refreshes),
             partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
             reloads=self.reloads.figures(),
             tls=self._listening.figures() if self._listening is not None else None,

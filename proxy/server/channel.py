@@ -67,6 +67,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Renewed:
+    """An upstream has changed. report: of what is served now."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
 class Failed:
     """It cannot serve this, and ends."""
 
@@ -92,7 +99,7 @@ class Figures:
     snapshot: Snapshot
 
 
-Message = Start | Reload | Share | Drain | Loading | Ready | Failed | Reloaded | Shared | Figures
+Message = Start | Reload | Share | Drain | Loading | Ready | Renewed | Failed | Reloaded | Shared | Figures
 
 
 class Channel:

@@ -13,7 +13,7 @@ from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
-from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Start
+from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Renewed, Share, Shared, Start
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters
@@ -216,6 +216,8 @@ class Crew:
                     worker.reloaded = message
                     worker.report = report or worker.report
                     self._note_move()
+                case Renewed(report):
+                    worker.report = report
                 case Shared():
                     worker.unshared -= 1
                     self._note_move()

@@ -21,8 +21,7 @@ from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, lo
 from proxy.models.signature import TensorSpec
 from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
-from proxy.route.elsewhere import Elsewhere
-from proxy.route.remote import Remotes
+from proxy.route.remote import News, Remotes
 from proxy.server.tls import Material, load_material
 from proxy.shadow import opening as shadowing
 from proxy.shadow.opening import OpenShadow
@@ -108,10 +107,31 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     for name, version in generation.opened:
         served.setdefault(name, []).append(version)
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
-    fresh = [replace(model, served=Served(model.engine)) for model in generation.models]
+    fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows)
     directory, catalog = _lookups(models, generation.remotes, config, weights)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
+
+
+async def renewed(generation: Generation, news: News) -> Generation:
+    """The same configuration over what upstreams tell now. Models that are as they were keep their engines. Nothing is
+    read, and nobody is asked. Raises ProblemsFound where the configuration does not fit."""
+    config = generation.config
+    remotes = generation.remotes.renewed(news)
+    # a model that cannot be opened any more is not to be one that was open
+    changed = {name for name, _ in news.told}
+    before = {key: model for key, model in generation.opened.items() if not model.upstreams or key[0] not in changed}
+    opened = {model.key: model for model in await remotes.open()}
+    embedded = [model for model in generation.models if not model.upstreams]
+    kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
+    models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
+    models = _equipped(models, before, weights_of(config), generation.shadows)
+    directory, catalog = _lookups(models, remotes, config, weights_of(config))
+    return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
+
+
+def _afresh(model: OpenModel) -> Served:
+    return Served(model.engine)
 
 
 def _out_of_service(generation: Generation) -> dict[str, set[str]]:
@@ -183,9 +203,9 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion:
+def _version(model: OpenModel, remotes: Remotes) -> ServedVersion:
     engine, artifact = model.engine, model.checked.artifact
-    asked = elsewhere.get(engine.name)
+    asked = remotes.elsewhere.get(engine.name)
     return ServedVersion(
         name=engine.name,
         version=engine.version,
@@ -196,6 +216,7 @@ def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion
         max_batch=model.checked.settings.batching.max,
         ready=True,
         failing=engine.failing,
+        missing=engine.name in remotes.missing,
         platform=model.platform,
         backend=model.backend,
         config=model.config,
@@ -206,7 +227,7 @@ def _version(model: OpenModel, elsewhere: dict[str, Elsewhere]) -> ServedVersion
 def _lookups(models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     directory = Directory(by_name(models), weights, (config.sticky_header or "").encode())
-    catalog = Catalog((_version(model, remotes.elsewhere) for model in models), weights)
+    catalog = Catalog((_version(model, remotes) for model in models), weights)
     directory.explain = catalog.explain_unknown
     return directory, catalog
 

@@ -10,7 +10,7 @@ from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
 from native.identities import PERMITS
-from proxy.models.catalog import Catalog, ServedVersion, Statistics
+from proxy.models.catalog import Catalog, ServedVersion, Statistics, is_in_service
 from proxy.server.call import Call
 from proxy.server.protocol import Code, Message, RpcError, message_class
 from proxy.server.readiness import Readiness
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SERVER_NAME = "modelward"
 ANYTHING = 0
+MISSING = "no upstream serves it now"
 FAILING = "it does not answer as it should and is out of service until it does"
 # Triton's names, and only of what is whole: its model_repository also loads, its schedule_policy also has priorities.
 EXTENSIONS = ("model_configuration", "statistics")
@@ -48,7 +49,7 @@ class Inference:
                 return _message("ModelReadyResponse", ready=False)
         try:
             found = self._catalog().lookup(request.name, request.version)
-            ready = found.ready and not found.failing
+            ready = is_in_service(found)
         except RpcError:
             ready = False
         return _message("ModelReadyResponse", ready=ready)
@@ -94,10 +95,10 @@ class Inference:
         for served in self._catalog():
             if not call.permits(ANYTHING, served.name):
                 continue
-            if served.ready and not served.failing:
+            if is_in_service(served):
                 response.models.add(name=served.name, version=served.version, state="READY")
             elif not request.ready:
-                reason = FAILING if served.failing else served.reason
+                reason = FAILING if served.failing else MISSING if served.missing else served.reason
                 state = "UNAVAILABLE" if reason else "LOADING"
                 response.models.add(name=served.name, version=served.version, state=state, reason=reason)
         return response

@@ -20,7 +20,20 @@ from proxy.config.schema import Config
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
-from proxy.server.channel import Channel, Drain, Failed, Figures, Loading, Ready, Reload, Reloaded, Share, Shared, Start
+from proxy.server.channel import (
+    Channel,
+    Drain,
+    Failed,
+    Figures,
+    Loading,
+    Ready,
+    Reload,
+    Reloaded,
+    Renewed,
+    Share,
+    Shared,
+    Start,
+)
 from proxy.server.report import describe
 from proxy.telemetry.snapshot import Snapshot
 
@@ -53,6 +66,7 @@ class Worker:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
+                application.changed = lambda: self._channel.send(Renewed(describe(application)))
                 await application.drain(await self._told_to_drain(application))
                 self._publish(application)
         except ProblemsFound as found:

@@ -300,6 +300,12 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
     hedges = Family(
         "modelward_upstream_hedges", "counter", "Requests it was slow with that went to another too", labels
     )
+    changes = Family("modelward_upstream_changes", "counter", "Changes of models on upstreams, by kind", ("kind",))
+    refreshes = Family("modelward_upstream_refreshes", "counter", "Times that upstreams were asked again", ("result",))
+    for kind, count in snapshot.upstream_changes.items():
+        changes.add((kind,), count)
+    for result, count in snapshot.upstream_refreshes.items():
+        refreshes.add((result,), count)
     for address, endpoint in snapshot.endpoints.items():
         requests.add((address,), endpoint.requests)
         failures.add((address,), endpoint.failures)
@@ -314,7 +320,7 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
     yield from (requests, failures, ejections, seconds, inflight, connected, available, breaker)
-    yield from (silences, retries, hedges)
+    yield from (silences, retries, hedges, changes, refreshes)
 
 
 def _triton(snapshot: Snapshot) -> Iterator[Family]:

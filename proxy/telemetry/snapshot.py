@@ -207,4 +207,6 @@ class Snapshot:
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
+    upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
+    upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
     shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

@@ -22,7 +22,6 @@ from tritonclient.utils import InferenceServerException
 from proxy.cli.app import main
 from proxy.cli.ready import print_ready
 from proxy.problem import ProblemsFound
-from proxy.route import remote
 from proxy.server.protocol import INFERENCE_SERVICE, message_class
 from proxy.server.report import describe
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, Stub, refused, request
@@ -505,16 +504,14 @@ def test_with_a_declared_signature_the_same_server_is_guarded_in_full() -> None:
         assert server.metric("modelward_undecoded", model="plain") == 0
 
 
-def test_a_signature_that_is_told_after_the_start_is_announced_and_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_signature_that_is_told_after_the_start_is_announced_and_used(caplog: pytest.LogCaptureFixture) -> None:
     def not_found(message: bytes, context: grpc.ServicerContext) -> bytes:
         context.abort(grpc.StatusCode.NOT_FOUND, "loading")
 
-    monkeypatch.setattr(remote, "WATCH_SECONDS", 0.05)
     peer = Plain(ModelMetadata=not_found)
-    with caplog.at_level(logging.WARNING), guarded(peer, health__startup="1ms") as (_, stub):
+    with caplog.at_level(logging.WARNING), guarded(peer, health__startup="1ms", health__refresh="100ms") as (_, stub):
         assert "model plain: requests pass undecoded and unscored: 127.0.0.1:" in caplog.text
-        peer.methods[METADATA] = metadata(inputs=[GOOD], outputs=[GOOD])
-        wait_until(lambda: "model plain: there is a signature from" in caplog.text, "the announcement")
         assert stub.infer(request("plain", {"anything": ROW})).outputs[0].name == "echo"
+        peer.methods[METADATA] = metadata(inputs=[GOOD], outputs=[GOOD])
+        wait_until(lambda: "before no signature is told, requests pass undecoded" in caplog.text, "the announcement")
+        assert refused(stub, request("plain", {"anything": ROW})).reason == "INVALID_INPUT"

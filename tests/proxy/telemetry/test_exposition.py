@@ -87,6 +87,8 @@ SNAPSHOT = Snapshot(
             hedges=5,
         )
     },
+    upstream_changes={"signature": 1},
+    upstream_refreshes={"changed": 1},
 )
 LABELS = {"model": "fraud", "version": "2"}
 SHADOW = {**LABELS, "shadow": "3"}
@@ -154,6 +156,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_silences": {frozenset({"endpoint"})},
         "modelward_upstream_retries": {frozenset({"endpoint"})},
         "modelward_upstream_hedges": {frozenset({"endpoint"})},
+        "modelward_upstream_changes": {frozenset({"kind"})},
+        "modelward_upstream_refreshes": {frozenset({"result"})},
         "modelward_inflight": {frozenset()},
         "modelward_inflight_bytes": {frozenset()},
         "modelward_connections": {frozenset()},
