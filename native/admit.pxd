@@ -1,5 +1,5 @@
 # Admission to a backend: an adaptive number of requests at a time, and a fair queue of those who wait for their turn.
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "concurrency.h" nogil:
     ctypedef struct mw_concurrency:
@@ -27,7 +27,9 @@ cdef extern from "waiting.h" nogil:
     void mw_waiting_init(mw_waiting *, uint32_t capacity)
     void mw_waiting_free(mw_waiting *)
     void mw_waiting_pass(mw_waiting *, uint64_t key, double cost)
-    bint mw_waiting_push(mw_waiting *, uint32_t class_, uint64_t key, double cost, void *owner, uint32_t *where, void **shed)
+    void mw_waiting_correct(mw_waiting *, uint64_t key, double more)
+    bint mw_waiting_push(mw_waiting *, uint16_t band, uint16_t own, uint64_t key, double cost, void *owner, uint32_t *where,
+                         void **shed)
     void *mw_waiting_pop(mw_waiting *)
     void mw_waiting_remove(mw_waiting *, uint32_t *where)
     double mw_waiting_ahead(const mw_waiting *, uint64_t key)

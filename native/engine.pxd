@@ -70,6 +70,6 @@ cdef class Engine:
     cdef list keep                # bytes that spans point into
     cdef void end(self) noexcept
     cdef int attach(self, Region region) except -1
-    cdef void admit(self, double floor, double ceiling, uint32_t queue) noexcept
+    cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept
 
 cdef int bucket(int64_t rows) noexcept nogil

@@ -290,10 +290,11 @@ cdef class Engine:
             total = summed(self.region, self.counters)
         return {**figures_of(&total), "lane_runs": self.lane_runs, "terminated": self.terminated}
 
-    cdef void admit(self, double floor, double ceiling, uint32_t queue) noexcept:
+    cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept:
         """See Served.set_admission. What the gate has learned, and who waits before it, stays."""
         cdef Gate *gate = &self.gate
         gate.on = ceiling > 0
+        gate.across = across
         # two full runs: one under way, one gathering
         if self.batchable and floor < ceiling:
             floor = max(floor, min(2.0 * self.max_rows, ceiling))

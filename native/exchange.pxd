@@ -220,7 +220,8 @@ cdef struct Exchange:
     void *admitted                # borrowed: the native.model.Model* whose gate has let it in; NULL for none
     int64_t launched              # ns; when it was last given to a backend
     uint32_t waiting              # index in the queue before its model's backend; MW_NOT_WAITING
-    uint8_t priority              # 1 goes first
+    uint8_t priority              # among its identity's own requests: 1 goes first
+    uint8_t band                  # before those of others: the operator's choice alone; 1 goes first
     void *call                    # borrowed: native.upstream.Upcall* while PHASE_UPSTREAM
     void *hedge                   # borrowed: a second Upcall for the same answer; the first of the two wins
     uint8_t retries               # upstream endpoints tried again
@@ -237,6 +238,7 @@ cdef struct Exchange:
     int64_t predicted             # ns of its backend's time
     double share                  # the same by the weight of who pays: what counts between those who wait for a backend
     bint unsettled                # it was charged with that, and what it takes may be another
+    bint stamped                  # the same before the gate that let it in
     int64_t entered               # ns
     int64_t due                   # ns; absolute; 0 for none
     int64_t client_due            # ns; the client's own, less a margin; 0 for none
@@ -265,7 +267,8 @@ cdef struct Exchange:
 cdef Exchange *exchange_new(Wire *wire) noexcept
 cdef void exchange_unref(Exchange *x) noexcept
 # It has taken so much of its backend's time, or will not take any more: budgets that count time are charged with that in
-# place of what was predicted. Later calls do nothing; one whose last holder lets go before has never run.
+# place of what was predicted, and so is its identity's flow before the gate. Later calls do nothing; one whose last holder lets
+# go before has never run.
 cdef void settle(Exchange *x, int64_t took_ns) noexcept
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from native.admit cimport MW_NOT_WAITING
+from native.admit cimport MW_NOT_WAITING, mw_waiting_correct
 from native.exchange cimport Buffer, Exchange, Wire
 from native.grpc cimport ending_clear
 from native.limit cimport Limiter
@@ -63,6 +63,11 @@ cdef void exchange_unref(Exchange *x) noexcept:
 
 
 cdef void settle(Exchange *x, int64_t took_ns) noexcept:
+    if x.stamped and took_ns > 0:
+        # who holds places for longer than was predicted gets fewer of them
+        x.stamped = False
+        mw_waiting_correct(&(<Model *>x.model).gate.waiting, x.payers.identity,
+                           x.share * (<double>(took_ns - x.predicted) / <double>x.predicted))
     if x.unsettled:
         x.unsettled = False
         (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)

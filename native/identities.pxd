@@ -21,7 +21,7 @@ cdef class Identities:
     cdef dict grants              # tuple of rule numbers -> Granted
     cdef dict models              # name -> number; only ever grows
     cdef object rules             # proxy.access.rules.Rules
-    cdef object shares            # (source, name) -> limit, weight, priority; None: nobody has their own
+    cdef object shares            # (source, name) -> limit, weight, highest and lowest priority; None: all have the same
 
     cdef int share(self, uint32_t number) except -1
     cdef Identity *of(self, str source, str name) except? NULL   # NULL where there is no room

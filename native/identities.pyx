@@ -118,13 +118,14 @@ cdef class Identities:
 
     cdef int share(self, uint32_t number) except -1:
         cdef Identity *identity = &self.slot[number]
-        identity.limit, identity.weight, identity.priority = 0, 1, 0
+        identity.limit, identity.weight, identity.highest, identity.lowest = 0, 1, 0, 0
         if self.shares is not None:
-            identity.limit, identity.weight, identity.priority = self.shares(*self.names[number])
+            identity.limit, identity.weight, identity.highest, identity.lowest = self.shares(*self.names[number])
         return 0
 
     def set_shares(self, shares not None):
-        """What identities have that differs: (source, name) -> number of the limiter's override, weight, priority."""
+        """What identities have that differs: (source, name) -> number of the limiter's override, weight,
+        highest and lowest priority (0: as for all)."""
         cdef uint32_t i
         self.shares = shares
         for i in range(<uint32_t>len(self.names)):

@@ -25,7 +25,8 @@ cdef struct Identity:             # a verified caller, in a slot that another ma
     uint32_t stamp                # another one each time that the slot is given away or what proved it is revoked
     uint32_t references           # streams that are open, and connections whose certificate it is
     bint used                     # since the table last looked for a slot to give away
-    uint8_t priority              # 1 goes first; 0: not said
+    uint8_t highest               # priority that its requests may ask for, 1 the highest; 0: as every identity's
+    uint8_t lowest
     uint8_t weight                # of its share of a backend
     uint32_t limit                # its own, or 0: native.limit.Payers
 

@@ -114,6 +114,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     bint on
     bint failing                  # its version's canary does not pass: nobody is let in
     bint made                     # what follows has been set up: later settings change it and keep what it has learned
+    bint across                   # a request's priority counts before fairness between identities
     bint ready                    # in State.ready
     Gate *next_ready
     mw_concurrency concurrency

@@ -128,8 +128,8 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
         snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model; do not retry at once")
     elif reason == REASON_SHED:
         v.retry_ns = -1
-        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model, and one of higher priority, or of somebody who "
-                 "asks for less, took the place; do not retry at once")
+        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model, and one of higher priority, or of a caller with "
+                 "fewer of them, took the place; do not retry at once")
     elif reason == REASON_INFEASIBLE:
         v.retry_ns = -1
         snprintf(v.text, VERDICT_TEXT, "the deadline would pass before this model's turn comes (%.1f ms are left); do not retry "
@@ -182,6 +182,7 @@ cdef int admit(State server, Exchange *x, Model *m, int64_t now) noexcept:
         if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
             return wait(server, x, m, now)
         mw_waiting_pass(&gate.waiting, x.payers.identity, x.share)
+        x.stamped = True
     return launch(server, x, m, now)
 
 
@@ -228,8 +229,10 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
     if hopeless(x, gate, now + <int64_t>turn):
         return REASON_INFEASIBLE
-    # the suspicious go behind everybody of the same priority
-    if not mw_waiting_push(&gate.waiting, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting, &shed):
+    # an unusual input goes behind its own identity's others: were it behind all, their flood would keep it out
+    if not mw_waiting_push(
+            &gate.waiting, x.priority if gate.across else x.band, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting,
+            &shed):
         return REASON_QUEUE_FULL
     x.phase = PHASE_WAITING
     x.references += 1
@@ -284,6 +287,7 @@ cdef void on_places(void *context, int64_t now) noexcept:
             x = <Exchange *>mw_waiting_pop(&gate.waiting)
             x.references += 1
             stop_waiting(x)
+            x.stamped = True
             reason = REASON_INFEASIBLE if hopeless(x, gate, now) else launch(server, x, <Model *>x.model, now)
             if reason != REASON_NONE:
                 fail(server, x, reason, now)

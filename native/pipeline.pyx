@@ -4,7 +4,7 @@ wire (h2, stream, grpc) hands over headers and whole messages; each room passes 
 outcome.pyx says what becomes of it then.
 """
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset
 
@@ -17,7 +17,7 @@ from native.exchange cimport (
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
-from native.identity cimport PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
+from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
 from native.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_meter)
@@ -46,7 +46,7 @@ cdef enum:
     SCORED_ROWS = 256             # rows of one request that are scored; of more, so many evenly spaced ones
     SAMPLE = 64                   # every so many messages the stages are timed: a clock reading costs 25 ns
     ORDINARY = 5                  # priority of a request that names none, as Triton's: 1 goes first
-    LAST = 9
+    LOWEST = 9
     COLD_CALLS = 1024             # coroutines at a time: a Watch or a reflection stream may stay open for long
     COLD_OF_PEER = 128            # of one peer, so that nobody's open calls keep another's health checks out
 
@@ -232,7 +232,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     message.data = x.body.data
     message.size = x.body.size
     if x.asked != NULL and (<Model *>x.asked).undecoded:
-        return pass_undecoded(x, message, v)
+        return pass_undecoded(server, x, message, v)
     if not scan(message, v):
         if v.reason != REASON_MALFORMED_MESSAGE:
             x.id = scanned_id()
@@ -266,16 +266,26 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
         m.doubted = True
         return False
     take_deadline(x)
-    if scanned_priority() and (x.stream.caller == NULL or x.stream.caller.priority == 0):
-        x.priority = <uint8_t>min(scanned_priority(), LAST)
+    rank(server, x, scanned_priority())
     return True
+
+
+cdef inline void rank(State server, Exchange *x, uint64_t asked) noexcept:
+    """A request chooses within what its identity is granted, and so its order among that identity's own. A grant of one number
+    is the operator's choice: that orders identities."""
+    cdef const Identity *caller = x.stream.caller
+    cdef bint own = caller != NULL and caller.highest
+    cdef uint8_t highest = caller.highest if own else server.highest
+    cdef uint8_t lowest = caller.lowest if own else server.lowest
+    x.priority = <uint8_t>min(max(asked if asked else <uint64_t>ORDINARY, <uint64_t>highest), <uint64_t>lowest)
+    x.band = highest if highest == lowest else <uint8_t>ORDINARY
 
 
 cdef inline bint is_named(const Model *m, mw_span name) noexcept:
     return m.name.size == name.size and memcmp(m.name.data, name.data, name.size) == 0
 
 
-cdef bint pass_undecoded(Exchange *x, mw_span message, Verdict *v) noexcept:
+cdef bint pass_undecoded(State server, Exchange *x, mw_span message, Verdict *v) noexcept:
     """Nobody has told this model's signature: its upstream judges the tensors, and whether it has the version asked for."""
     if not outline(message, v):
         return False
@@ -283,6 +293,7 @@ cdef bint pass_undecoded(Exchange *x, mw_span message, Verdict *v) noexcept:
     x.sequence = scanned_sequence()
     x.rows = 1                    # one request: how many rows it has is not known
     take_deadline(x)
+    rank(server, x, scanned_priority())
     return True
 
 
@@ -357,7 +368,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     memset(message, 0, sizeof(Buffer))
     x.streaming = s.method == METHOD_STREAM_INFER
     x.mirrored = s.mirrored
-    x.priority = s.caller.priority if s.caller != NULL and s.caller.priority else <uint8_t>ORDINARY
+    x.priority = x.band = <uint8_t>ORDINARY
     x.entered = now if x.streaming else s.entered
     if s.last != NULL:
         s.last.next_in_stream = x
@@ -539,6 +550,7 @@ cdef class Server(State):
         self.listener.wire.hooks.room = on_room
         wheel.after = after_timers
         wheel.after_context = <void *>self
+        self.highest, self.lowest = ORDINARY, LOWEST
         self.serve(directory, None)
         self.tasks = {}
         self.cold_of_peer = {}
@@ -577,6 +589,10 @@ cdef class Server(State):
         cdef bint unlisted = self.unlisted
         self.unlisted = False
         return unlisted
+
+    def set_priorities(self, uint8_t highest, uint8_t lowest):
+        """What requests of identities without a grant of their own may ask for; 1 is the highest."""
+        self.highest, self.lowest = highest, lowest
 
     def start(self, loop, dispatch, methods):
         """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.

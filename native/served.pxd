@@ -14,6 +14,7 @@ cdef class Served:
     cdef double floor             # of requests with the backend at a time
     cdef double ceiling
     cdef uint32_t queue           # requests that may wait
+    cdef bint across              # model.pxd: Gate
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
     cdef int attach(self, Region region, bint shared) except -1

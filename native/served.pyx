@@ -105,14 +105,17 @@ cdef class Served:
         self.model.doubted = False
         return doubted
 
-    def set_admission(self, double floor, double ceiling, uint32_t queue):
+    def set_admission(self, double floor, double ceiling, uint32_t queue, bint across=False):
         """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
+
+        across: the priority that a request asks for counts before fairness between identities.
 
         ceiling 0: no gate. It counts from when it is served: the gate is the engine's, which others may use until then.
         """
         self.floor = floor
         self.ceiling = ceiling
         self.queue = queue
+        self.across = across
 
     def set_deadline(self, int64_t ns):
         """The model's own deadline from entry; 0 for none."""
@@ -201,7 +204,7 @@ cdef class Served:
             leave_blocks(&self.model)
             self.region = region
         self.engine.attach(region)
-        self.engine.admit(self.floor, self.ceiling, self.queue)
+        self.engine.admit(self.floor, self.ceiling, self.queue, self.across)
         self.model.counters = self.engine.counters
         self.model.counters.profiled = self.model.profile != NULL
         if self.model.limit.rate.interval_ns:

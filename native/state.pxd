@@ -1,5 +1,5 @@
 # What the rooms of one server share.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from native.access cimport Access
 from native.batch cimport Scheduler
@@ -29,5 +29,7 @@ cdef class State:
     cdef Mirrors mirrors
     cdef Gate *ready             # of backends with a place that somebody may wait for
     cdef bint unlisted            # a model was asked for that is not served
+    cdef uint8_t highest          # priority that requests of an identity without a grant of its own may ask for; 1 goes first
+    cdef uint8_t lowest
     cdef bint limited             # any peer, identity or total rate is set
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

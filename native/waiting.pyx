@@ -1,5 +1,5 @@
 """The queue before a backend as Python sees it, for tests and tools; the data plane uses csrc/waiting.h itself."""
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from native.admit cimport *
@@ -27,23 +27,27 @@ cdef class Waiting:
     def __len__(self):
         return self.queue.count
 
-    def push(self, uint32_t number, uint32_t class_, uint64_t key, double cost=1.0):
+    def push(self, uint32_t number, uint16_t own, uint64_t key, double cost=1.0, uint16_t band=0):
         """(waits, number that was shed for it or None)"""
         cdef void *shed
         if number >= 65536 or self.where[number] != MW_NOT_WAITING:
             raise ValueError("a number is 0 to 65535, and waits once")
         waits = mw_waiting_push(
-            &self.queue, class_, key, cost, <void *>(<size_t>number + 1), &self.where[number], &shed)
+            &self.queue, band, own, key, cost, <void *>(<size_t>number + 1), &self.where[number], &shed)
         return waits, None if shed == NULL else <size_t>shed - 1
 
     def pop(self):
-        """The next number, None where nobody waits."""
+        """The next number, None where none waits."""
         cdef void *owner = mw_waiting_pop(&self.queue)
         return None if owner == NULL else <size_t>owner - 1
 
     def remove(self, uint32_t number):
         """One that gives up; nothing where it does not wait."""
         mw_waiting_remove(&self.queue, &self.where[number & 65535])
+
+    def correct(self, uint64_t key, double more):
+        """One of that key that was let in has cost so much more."""
+        mw_waiting_correct(&self.queue, key, more)
 
     def pass_by(self, uint64_t key, double cost=1.0):
         """One that is let in without waiting."""

@@ -1,12 +1,22 @@
 """Limits: how much may come over time and at once, of requests or of backend time, and for whom it differs."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_serializer, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from proxy.config.section import Section
 from proxy.config.units import (
@@ -118,13 +128,52 @@ class PeerLimit(Allowance):
         return self
 
 
+HIGHEST_PRIORITY, LOWEST_PRIORITY = 1, 100
+EVERY_IDENTITY = (5, 9)
+HOW_PRIORITY = "Write a number from 1 (goes first) to 100, or a range: 2-7"
+
+
+def parse_priority(value: object) -> object:
+    """`3` -> (3, 3), `2-7` -> (2, 7): highest and lowest. Raises UnitError."""
+    if isinstance(value, tuple):
+        return value
+    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", str(value), re.ASCII) if not isinstance(value, bool) else None
+    if found is None:
+        raise UnitError(f"{value!r} is not a priority", HOW_PRIORITY)
+    highest, lowest = int(found[1]), int(found[2] or found[1])
+    if not HIGHEST_PRIORITY <= highest <= lowest <= LOWEST_PRIORITY:
+        raise UnitError(f"{value!r} is out of range", HOW_PRIORITY)
+    return highest, lowest
+
+
+def format_priority(value: tuple[int, int]) -> int | str:
+    return value[0] if value[0] == value[1] else f"{value[0]}-{value[1]}"
+
+
+Priority = Annotated[
+    tuple[int, int],
+    BeforeValidator(parse_priority),
+    PlainSerializer(format_priority, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": HIGHEST_PRIORITY, "maximum": LOWEST_PRIORITY},
+                {"type": "string", "pattern": r"^\d{1,3}(-\d{1,3})?$"},
+            ]
+        }
+    ),
+]
+
+
 class Share(Allowance):
     """What some identities have. Without rate and time the limit of all identities holds for them."""
 
     weight: int = Field(default=1, ge=1, le=100)
     """Their share of a backend that many wait for, against the shares of others."""
-    priority: int | None = Field(default=None, ge=1, le=100)
-    """1 goes first; absent: what the request says."""
+    priority: Priority | None = None
+    """A number: of all their requests, whatever they ask for. They wait before identities with a higher one; 1 goes
+    first. A range, 2-7: a request may ask for any in it (parameter `priority`, 5 where it says none), which orders the
+    requests of its own identity. Absent: the range of all identities."""
 
 
 class IdentityLimit(Allowance):
@@ -134,9 +183,13 @@ class IdentityLimit(Allowance):
     """By name, * for any characters, of each identity it fits: "spiffe://prod/*": {rate: 5000/s, weight: 4}. A name
     without * counts before all patterns, of those the one with the most other characters."""
 
+    priority: Priority = EVERY_IDENTITY
+    """What requests of identities without one of their own may ask for, as in overrides. By default a request can only
+    lower its own: 1 to 4 are taken as 5."""
+
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.limits and not self.overrides:
+        if not self.limits and not self.overrides and "priority" not in self.model_fields_set:
             raise UnitError("neither rate nor time is set", HOW)
         return self
 

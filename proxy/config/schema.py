@@ -122,7 +122,11 @@ class Admission(Section):
     ] = "adaptive"
     """adaptive: as many as do not make it slower; a number: so many; off: all at once."""
     queue: int = Field(default=1024, ge=0, le=65_536)
-    """Requests that may wait: by priority, fairly between identities. Of more, the least urgent are refused."""
+    """Requests that may wait: fairly between identities, and by priority within each of them. Of more, the least urgent
+    of the identity that has most are refused."""
+    priority_across_identities: bool = False
+    """true: the priority that a request asks for counts before fairness between identities. An identity whose requests
+    may ask for a high one can then keep all others waiting."""
 
 
 class LastGood(Section):

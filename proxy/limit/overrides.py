@@ -3,23 +3,25 @@
 import ipaddress
 
 from proxy.access.rules import pattern
-from proxy.config.limit import Share
+from proxy.config.limit import EVERY_IDENTITY, Share
 from proxy.config.proxies import networks
 from proxy.config.schema import Limits
 
 NOTHING = Share()
+NOT_SAID = (0, 0)
 
 
 class Overrides:
     """`native` is for the limiter: first the limits of peers, then those of identities.
 
     `networks`, for the listener, says whose the first ones are, the longest prefix before others; `share`, for access,
-    whose the others are.
+    whose the others are. `priority` is what requests of all others may ask for, the highest and the lowest.
     """
 
     def __init__(self, limits: Limits) -> None:
         peers = limits.peer.overrides if limits.peer is not None else {}
         identities = limits.identity.overrides if limits.identity is not None else {}
+        self.priority = limits.identity.priority if limits.identity is not None else EVERY_IDENTITY
         ordered = sorted(peers, key=lambda text: -_prefix(text))
         self.networks = networks(tuple(ordered))
         self.native = [peers[text].native for text in ordered]
@@ -29,11 +31,11 @@ class Overrides:
             if share.limits:
                 self.native.append(share.native)
                 number = len(self.native)
-            self._shares.append((pattern(name), (number, share.weight, share.priority or 0)))
+            self._shares.append((pattern(name), (number, share.weight, *(share.priority or NOT_SAID))))
 
-    def share(self, source: str, name: str) -> tuple[int, int, int]:
-        """Of an identity: number of its limit (0: that of all), weight, priority (0: what the request says)."""
-        return next((values for fits, values in self._shares if fits.fullmatch(name)), (0, NOTHING.weight, 0))
+    def share(self, source: str, name: str) -> tuple[int, int, int, int]:
+        """Of an identity: number of its limit, weight, highest and lowest priority; 0: as all have it."""
+        return next((values for fits, values in self._shares if fits.fullmatch(name)), (0, NOTHING.weight, *NOT_SAID))
 
 
 def _prefix(text: str) -> int:

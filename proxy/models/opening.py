@@ -174,7 +174,8 @@ def by_name(models: list[OpenModel]) -> list[list[Served]]:
 
 def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | None) -> OpenModel:
     checked, served, settings = model.checked, model.served, model.checked.settings
-    served.set_admission(*_concurrency(settings.admission.concurrency), settings.admission.queue)
+    admission = settings.admission
+    served.set_admission(*_concurrency(admission.concurrency), admission.queue, admission.priority_across_identities)
     served.set_deadline(settings.deadline or 0)
     if settings.limit is not None:
         served.set_limit(*settings.limit.native)

@@ -474,6 +474,7 @@ def _apply_limits(limits: Limits, overrides: Overrides, server: Server) -> None:
     ):
         set_rate(*limit.native) if limit is not None else set_rate(0, 1)
     limiter.set_overrides(overrides.native)
+    server.set_priorities(*overrides.priority)
     listener.set_limited(overrides.networks)
     listener.max_connections = limits.connections.total
     listener.max_per_peer = limits.connections.per_peer

@@ -22,6 +22,7 @@ from proxy.server.protocol import INFERENCE_SERVICE, message_class
 from tests.support import wait_until
 
 MODEL = "m"
+GRANTED = {"limits": {"identity": {"priority": "1-9"}}}  # every caller may ask for any
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Backend:
     """Counts how many requests it has at once; each is held until `gate` is set, then for `seconds`."""
 
     seconds: float = 0.0
+    decoded: bool = True  # it tells its signature
+    slow: dict[str, float] = field(default_factory=dict)  # seconds of requests whose id begins so
     gate: threading.Event = field(default_factory=threading.Event)
     now: int = 0
     most: int = 0
@@ -42,7 +45,8 @@ class Backend:
             self.most = max(self.most, self.now)
             self.ids.append(request.id)
         self.gate.wait(30)
-        time.sleep(self.seconds)  # the service time of this backend, not a wait for anything
+        # the service time of this backend, not a wait for anything
+        time.sleep(self.slow.get(request.id.partition("-")[0], self.seconds))
         with self.lock:
             self.now -= 1
         answer: Any = message_class("inference.ModelInferResponse")(model_name=MODEL, id=request.id)
@@ -63,9 +67,11 @@ class Backend:
 
 
 @contextmanager
-def guarded(backend: Backend, **settings: Any) -> Iterator[int]:
-    """The port of a Modelward in front of the backend."""
+def guarded(backend: Backend, around: dict[str, Any] | None = None, **settings: Any) -> Iterator[int]:
+    """The port of a Modelward in front of the backend. around: settings beside `models`."""
     behaviours = {"ModelInfer": backend.infer, "ModelMetadata": backend.metadata, "ServerReady": backend.ready}
+    if not backend.decoded:
+        del behaviours["ModelMetadata"]
     handlers = {n: grpc.unary_unary_rpc_method_handler(b) for n, b in behaviours.items()}
     with futures.ThreadPoolExecutor(64) as threads:
         server = grpc.server(threads)
@@ -75,6 +81,7 @@ def guarded(backend: Backend, **settings: Any) -> Iterator[int]:
         try:
             config = Config.model_validate({
                 "listen": {"grpc": "127.0.0.1:0", "http": "127.0.0.1:0"},
+                **(around or {}),
                 "models": {MODEL: {"upstreams": [f"127.0.0.1:{port}"], **settings}},
             })  # fmt: skip
             with in_thread(config) as running:
@@ -117,7 +124,7 @@ def test_no_more_than_its_places_reach_the_backend_and_all_are_answered(backend:
 
 
 def test_a_higher_priority_goes_first_and_equals_in_turn(backend: Backend) -> None:
-    with guarded(backend, admission={"concurrency": 1}) as port:
+    with guarded(backend, GRANTED, admission={"concurrency": 1}) as port:
         caller = Caller(port)
         first = caller.begin("first")
         wait_until(lambda: backend.now == 1, "the backend to have them")
@@ -134,7 +141,7 @@ def test_a_higher_priority_goes_first_and_equals_in_turn(backend: Backend) -> No
 
 
 def test_a_full_queue_refuses_at_once_and_says_not_to_come_back(backend: Backend) -> None:
-    with guarded(backend, admission={"concurrency": 1, "queue": 2}) as port:
+    with guarded(backend, GRANTED, admission={"concurrency": 1, "queue": 2}) as port:
         caller = Caller(port)
         calls = [caller.begin("0")]
         wait_until(lambda: backend.now == 1, "the backend to have them")

@@ -3,6 +3,7 @@
 import heapq
 import math
 import random
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
@@ -16,65 +17,96 @@ SECOND = 1000 * MILLISECOND
 CAPACITY = 20
 
 
+@dataclass
+class Waiter:
+    number: int
+    band: int
+    own: int
+    key: int
+    cost: float
+
+
 class Oracle(RuleBasedStateMachine):
-    """The same queue as a sorted list: every order of arrivals, departures and cancellations."""
+    """The same queue as lists: every order of arrivals, departures, cancellations and corrections."""
 
     def __init__(self) -> None:
         super().__init__()
         self.queue = Waiting(CAPACITY)
-        self.waiting: dict[int, tuple[int, float, int, float]] = {}  # class, start, key, cost
-        self.finish: dict[int, float] = {}
+        self.flows: dict[int, list[Waiter]] = {}  # who waits, in their own order
+        self.start: dict[int, float] = {}
         self.time = 0.0
         self.number = 0
 
-    def _start(self, key: int) -> float:
-        return max(self.finish.get(key, 0.0), self.time)
+    def _band(self, key: int) -> int:
+        return self.flows[key][0].band
 
-    # costs that differ in every arrival, so that no two are alike and the order is one
-    @rule(class_=st.integers(0, 3), key=st.integers(0, 4), cost=st.floats(0.5, 9.0))
-    def push(self, class_: int, key: int, cost: float) -> None:
+    def _leave(self, waiter: Waiter) -> None:
+        self.flows[waiter.key].remove(waiter)
+        if not self.flows[waiter.key]:
+            del self.flows[waiter.key]
+
+    def _victims(self, newcomer: Waiter) -> list[Waiter]:
+        """Who may be shed for it; several where flows are equal."""
+        band = max(flow[-1].band for flow in self.flows.values())
+        last = [flow for flow in self.flows.values() if flow[-1].band == band]
+        most = max(len(flow) for flow in last)
+        own = self.flows.get(newcomer.key, [])
+        largest = [flow[-1] for flow in last if len(flow) == most]
+        if newcomer.band < band or (newcomer.band == band and len(own) + 1 < most):
+            return largest
+        return [own[-1]] if own and (own[-1].band, own[-1].own) > (newcomer.band, newcomer.own) else []
+
+    # costs that differ in every arrival, so that no two flows are alike
+    @rule(band=st.integers(0, 1), own=st.integers(0, 2), key=st.integers(0, 4), cost=st.floats(0.5, 9.0))
+    def push(self, band: int, own: int, key: int, cost: float) -> None:
         self.number += 1
-        cost += self.number * 1e-6
-        waits, shed = self.queue.push(self.number, class_, key, cost)
-        newcomer = (class_, self._start(key))
-        if len(self.waiting) == CAPACITY:
-            worst = max(self.waiting, key=lambda n: self.waiting[n][:2])
-            if newcomer >= self.waiting[worst][:2]:
-                assert (waits, shed) == (False, None)
+        newcomer = Waiter(self.number, band, own, key, cost + self.number * 1e-6)
+        waits, shed = self.queue.push(self.number, own, key, newcomer.cost, band)
+        if sum(map(len, self.flows.values())) == CAPACITY:
+            victims = {victim.number: victim for victim in self._victims(newcomer)}
+            assert waits == bool(victims)
+            if not victims:
+                assert shed is None
                 return
-            # among equals any may go
-            assert shed is not None
-            assert self.waiting[shed][:2] == self.waiting[worst][:2]
-            _, _, of, paid = self.waiting.pop(shed)
-            self.finish[of] -= paid
+            assert shed in victims
+            self._leave(victims[shed])
         else:
-            assert shed is None
-        assert waits
-        start = self._start(key)
-        self.waiting[self.number] = (class_, start, key, cost)
-        self.finish[key] = start + cost
+            assert (waits, shed) == (True, None)
+        if key not in self.flows or band < self._band(key):
+            self.start[key] = max(self.start.get(key, 0.0), self.time)
+        flow = self.flows.setdefault(key, [])
+        flow.append(newcomer)
+        flow.sort(key=lambda waiter: (waiter.band, waiter.own, waiter.number))
 
     @rule()
     def pop(self) -> None:
         popped = self.queue.pop()
-        if not self.waiting:
+        if not self.flows:
             assert popped is None
             return
-        assert popped is not None
-        assert self.waiting[popped][:2] == min(w[:2] for w in self.waiting.values())
-        self.time = max(self.time, self.waiting.pop(popped)[1])
+        key = min(self.flows, key=lambda key: (self._band(key), self.start[key], self.flows[key][0].number != popped))
+        following = self.flows[key][0]
+        assert popped == following.number
+        self.time = max(self.time, self.start[key])
+        self.start[key] += following.cost
+        self._leave(following)
 
-    @precondition(lambda self: self.waiting)
+    @rule(key=st.integers(0, 4), more=st.floats(-3.0, 30.0))
+    def correct(self, key: int, more: float) -> None:
+        self.queue.correct(key, more)
+        self.start[key] = self.start.get(key, 0.0) + more
+
+    @precondition(lambda self: self.flows)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(sorted(self.waiting)))
-        self.queue.remove(number)
-        _, _, key, cost = self.waiting.pop(number)
-        self.finish[key] -= cost
+        waiters = sorted((w for flow in self.flows.values() for w in flow), key=lambda waiter: waiter.number)
+        waiter = data.draw(st.sampled_from(waiters))
+        self.queue.remove(waiter.number)
+        self._leave(waiter)
 
     @invariant()
     def as_many_wait(self) -> None:
-        assert len(self.queue) == len(self.waiting)
+        assert len(self.queue) == sum(map(len, self.flows.values()))
 
 
 TestOracle = Oracle.TestCase
@@ -110,13 +142,47 @@ def test_a_full_queue_sheds_the_flood_and_keeps_the_others() -> None:
     assert len(queue) == 100
 
 
-def test_lower_priority_and_then_suspicion_are_shed_first() -> None:
+def test_the_worst_of_the_largest_flow_is_shed_first() -> None:
+    queue = Waiting(4)
+    for number, own in enumerate((20, 10, 11)):
+        queue.push(number, own, key=1)
+    queue.push(3, 20, key=2)
+    assert queue.push(4, 20, key=3) == (True, 0)
+    assert queue.push(5, 20, key=4) == (True, 2)
+    # now all have one: only a flow's own better request takes a place
+    assert queue.push(6, 20, key=5) == (False, None)
+    assert queue.push(7, 10, key=2) == (True, 3)
+
+
+def test_a_flow_gains_nothing_at_the_cost_of_others_by_the_order_of_its_own() -> None:
+    queue = Waiting(1000)
+    for number in range(300):
+        queue.push(number, own=10, key=1)
+    for number in range(300, 330):
+        queue.push(number, own=19, key=2)
+    first = [queue.pop() for _ in range(60)]
+    assert sum(number is not None and number >= 300 for number in first) == 30
+
+
+def test_a_better_band_goes_first_and_pushes_a_worse_one_out() -> None:
     queue = Waiting(3)
-    for number, class_ in enumerate((10, 11, 20)):
-        queue.push(number, class_, key=number)
-    assert queue.push(3, 10, key=3) == (True, 2)
-    assert queue.push(4, 10, key=4) == (True, 1)
-    assert queue.push(5, 11, key=5) == (False, None)
+    for number in range(3):
+        queue.push(number, 0, key=number, band=5)
+    waits, shed = queue.push(3, 0, key=3, band=1)
+    assert waits
+    assert shed in (0, 1, 2)
+    assert queue.push(4, 0, key=4, band=9) == (False, None)
+    assert queue.pop() == 3
+
+
+def test_one_whose_requests_cost_more_than_was_thought_waits_until_others_have_had_as_much() -> None:
+    queue = Waiting(100)
+    queue.pass_by(1)
+    for number in range(10):
+        queue.push(number, 0, key=1)
+        queue.push(50 + number, 0, key=2)
+    queue.correct(1, 5.0)
+    assert [queue.pop() for _ in range(6)] == [50, 51, 52, 53, 54, 55]
 
 
 def test_weights_are_kept() -> None:

@@ -68,7 +68,21 @@ def test_the_longest_prefix_and_the_most_literal_name_come_first() -> None:
     overrides = Overrides(limits)
     assert [bits for _, bits in overrides.networks] == [112, 104, 0]
     assert [limit[0] for limit in overrides.native] == [1.0, 1.0, 1.0, 0.001, 2.0]
-    assert overrides.share("jwt", "spiffe://prod/batch") == (4, 1, 0)
-    assert overrides.share("jwt", "spiffe://prod/web") == (5, 1, 3)
-    assert overrides.share("key", "team") == (0, 2, 0)
-    assert Overrides(Limits()).share("key", "team") == (0, Share().weight, 0)
+    assert overrides.share("jwt", "spiffe://prod/batch") == (4, 1, 0, 0)
+    assert overrides.share("jwt", "spiffe://prod/web") == (5, 1, 3, 3)
+    assert overrides.share("key", "team") == (0, 2, 0, 0)
+    assert Overrides(Limits()).share("key", "team") == (0, Share().weight, 0, 0)
+
+
+def test_a_priority_is_a_number_or_a_range() -> None:
+    share = Share.model_validate({"priority": "2-7"})
+    assert share.priority == (2, 7)
+    assert share.model_dump(mode="json")["priority"] == "2-7"
+    assert Share.model_validate({"priority": 3}).model_dump(mode="json")["priority"] == 3
+    assert Overrides(Limits()).priority == (5, 9)
+    assert Overrides(Limits.model_validate({"identity": {"priority": "1-9"}})).priority == (1, 9)
+
+
+@pytest.mark.parametrize("written", [0, 101, "7-2", "0-5", "high", True, "1-", 2.5])
+def test_what_is_no_priority_is_refused(written: object) -> None:
+    assert "priority" in refused(Share, priority=written)
