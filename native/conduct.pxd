@@ -24,6 +24,7 @@ cdef enum Parting:
     PARTING_FULL                  # connections of all
     PARTING_PEER_FULL             # connections of its peer
     PARTING_PEER_RATE             # new connections of its peer
+    PARTING_DESCRIPTORS           # the process may open no more files
     PARTINGS_BEFORE               # what lies above was refused, what lies below was closed
     # for what it did
     PARTING_RESETS                # streams reset before their time, by the client or for its errors

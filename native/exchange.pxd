@@ -182,6 +182,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     uint32_t proxy_count
     mw_network *limited           # owned: whose peers have limits of their own, the most specific first; numbered from 1
     uint32_t limited_count
+    uint8_t peer_bits             # of an IPv6 address: they are one peer
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
     uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow

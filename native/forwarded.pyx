@@ -1,28 +1,20 @@
 """Peers behind trusted proxies: x-forwarded-for read in place."""
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from native.exchange cimport Stream, Wire, mw_network
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
-cdef const uint8_t *budget_bytes(const uint8_t *address, size_t *size) noexcept:
-    if memcmp(address, b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0:
-        size[0] = 4
-        return address + 12
-    size[0] = 8
-    return address
-
-
 cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
     cdef uint8_t[16] address
-    cdef const uint8_t *key
+    cdef uint8_t[16] key
     cdef size_t length
     cdef Limiter limiter = <Limiter>s.conn.wire.limiter
     cdef int found = mw_forwarded_peer(value, size, s.conn.wire.proxies, s.conn.wire.proxy_count, address)
     if found == 1:
-        key = budget_bytes(address, &length)
+        length = mw_address_budget(address, s.conn.wire.peer_bits, key)
         s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
         s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
         s.fleet = limiter.fleet(key, length)

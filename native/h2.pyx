@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from native.client cimport mw_client_done, mw_client_write
 from native.conduct cimport (
-    MW_RESET_BURST, MW_RESET_FAULT, PARTING_FRAMES, PARTING_FULL, PARTING_HANDSHAKE, PARTING_HEADERS,
+    MW_RESET_BURST, MW_RESET_FAULT, PARTING_DESCRIPTORS, PARTING_FRAMES, PARTING_FULL, PARTING_HANDSHAKE, PARTING_HEADERS,
     PARTING_IDLE, PARTING_NONE, PARTING_PEER_FULL, PARTING_PEER_RATE, PARTING_PEER_RESETS, PARTING_PROTOCOL,
     PARTING_RESETS, PARTING_ROOM, PARTING_SLOW, PARTING_STALLED, PARTINGS, PARTINGS_BEFORE, mw_conduct_init, mw_conduct_read,
     mw_conduct_request, mw_conduct_reset, mw_conduct_resets, parting_name)
@@ -21,11 +21,13 @@ from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, ti
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
     Stream, Wire)
-from native.forwarded cimport limit_of, mw_address_within, networks_of
+from native.forwarded cimport limit_of, mw_address_budget, mw_address_within, networks_of
 from native.headers cimport read_header
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
+from native.networks cimport Networks
 from native.nghttp2 cimport *
 from native.parking cimport note_stuck
+from native.places cimport Places
 from native.region cimport Region
 from native.stream cimport (
     STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
@@ -61,6 +63,8 @@ cdef enum:
     PEER_RESET_BURST = 5000
     PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
     IDLE_SAMPLE = 128             # connections looked at to find the oldest idle one
+    LARGEST_PEERS = 8             # of those that hold the most, looked at for one that is idle
+    IPV6_BITS = 64
     TOO_MANY_CONTINUATIONS = -905  # NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which releases before 1.61 do not name
 
 # What is freed is kept up to here. The C library would give an answer's mebibyte back to the kernel and take it again with the
@@ -477,15 +481,19 @@ cdef class Connection:
         """
         cdef Conn *c = &self.conn
         cdef bytes key, whole
+        cdef uint8_t[16] budget
+        cdef size_t length
         cdef int why
         if isinstance(name, tuple):
             address = ipaddress.ip_address(name[0].partition("%")[0])
             address = getattr(address, "ipv4_mapped", None) or address
-            # an IPv6 host owns a /64 at least: its budget is that of the network
-            key = address.packed[:8] if address.version == 6 else address.packed
             whole = address.packed if address.version == 6 else MAPPED + address.packed
             c.trusted = mw_address_within(<const uint8_t *><const char *>whole, c.wire.proxies, c.wire.proxy_count)
             memcpy(c.address, <const char *>whole, 16)
+            length = mw_address_budget(c.address, c.wire.peer_bits, budget)
+            key = budget[:length]
+            if length > 4:
+                key, self.networks = self.listener.networks.enter(whole, key, mw_now_ns())
             c.peer_limit = limit_of(c.wire, c.address)
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
         else:
@@ -498,17 +506,36 @@ cdef class Connection:
         c.active = c.wire.now
         why = self.listener.admit(self, key)
         self.arrived = why == PARTING_NONE
+        self.listener.sockets += self.arrived
         if not self.arrived:
             self.listener.note(self, why)
+            self.leave_networks()
         else:
             c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
             c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
             c.fleet = self.listener.limiter.fleet(<const char *>key, len(key))
         return self.arrived
 
+    cdef int leave_networks(self) except -1:
+        if self.networks is not None:
+            self.listener.networks.leave(self.networks, mw_now_ns())
+            self.networks = None
+        return 0
+
+    def give_way(self):
+        """Another connection needs what this one holds; it has to be idle, or shaking hands."""
+        self.listener.dismiss(self)
+
     def depart(self):
         """Gives back what `arrive` took, for a connection whose TLS handshake failed."""
+        self.end()
+
+    cdef int end(self) except -1:
+        """Its socket is closed."""
         self.listener.forget(self)
+        self.listener.sockets -= self.arrived
+        self.arrived = False
+        return 0
 
     def connection_made(self, transport):
         cdef nghttp2_settings_entry settings[3]
@@ -516,13 +543,16 @@ cdef class Connection:
         cdef Wire *wire = c.wire
         self.transport = transport
         wire.now = mw_now_ns()
+        if self.dismissed:
+            transport.abort()
+            return
         if not self.arrived and not self.arrive(transport.get_extra_info("peername")):
             transport.abort()
             return
         c.opened = wire.now       # anew: a TLS handshake had a time of its own
         c.active = wire.now
         c.progress = wire.now
-        self.handshake = None
+        self.shut = None
         mw_conduct_init(&c.conduct, wire.now)
         if transport.get_extra_info("sslcontext") is None:
             socket = transport.get_extra_info("socket")
@@ -618,7 +648,7 @@ cdef class Connection:
             c.caller.references -= 1
             c.caller = NULL
         self.transport = None
-        self.listener.forget(self)
+        self.end()
 
     def warn(self):
         """Tells the client to open no more streams here; those that are on their way are still taken (RFC 9113, 6.8)."""
@@ -650,8 +680,9 @@ cdef class Connection:
             flush(&self.conn)
             return 0
         self.listener.note(self, PARTING_ROOM)
-        if self.handshake is not None:
-            self.handshake.cancel()
+        self.dismissed = True
+        if self.shut is not None:
+            self.shut()
         return 0
 
     def abort(self):
@@ -671,6 +702,8 @@ cdef class Listener:
         self.wire.limiter = <void *>limiter
         self.max_connections = 20000
         self.max_per_peer = 1000
+        self.max_here = 1 << 30
+        self.wire.peer_bits = IPV6_BITS
         self.wire.message_size = 16 << 20
         self.wire.inflight_limit = 256 << 20
         self.wire.max_streams = 128
@@ -685,7 +718,8 @@ cdef class Listener:
             raise MemoryError
         self.read_view = PyMemoryView_FromMemory(<char *>self.read_buffer, READ_SIZE, PyBUF_WRITE)
         self.connections = OrderedDict()
-        self.peers = {}
+        self.peers = Places()
+        self.networks = Networks()
         self.last_peers = [""] * <int>PARTINGS
         self.resets = Limiter(PEER_KEYS, region=self.region, name="resets")
         self.resets.set_peer(PEER_RESET_RATE, PEER_RESET_BURST)
@@ -745,6 +779,23 @@ cdef class Listener:
         self.wire.idle_connection_timeout = idle_connection
         self.wire.stall_timeout = stalled
 
+    def set_ipv6(self, int bits, int peers):
+        """Bits of an IPv6 address that are one peer, 48 to 128; peers of one /48 that have budgets of their own."""
+        if not 48 <= bits <= 128:
+            raise ValueError(f"{bits} bits of an address are no peer")
+        self.wire.peer_bits = bits
+        self.networks.most = peers
+
+    @property
+    def leaving(self) -> int:
+        """Connections that have made way for others, and are not closed yet."""
+        return self.sockets - <int>self.wire.connections
+
+    def shed(self):
+        """Frees a descriptor, where a connection is idle; False where none is. To be called where there are no more."""
+        self.wire.partings[<int>PARTING_DESCRIPTORS] += 1
+        return self.make_room_for_all()
+
     def partings(self) -> dict:
         """Connections refused and closed since the start, by why, and the last peer of each: {why: (count, peer)}."""
         return {parting_name(i).decode(): (self.wire.partings[i], self.last_peers[i])
@@ -759,16 +810,16 @@ cdef class Listener:
         """PARTING_NONE, or why there is no place for it."""
         cdef int64_t retry = 0
         cdef uint64_t peer = self.hash_of(key)
-        of_peer = self.peers.get(key, ())
+        of_peer = self.peers.of(key)
         if self.arrivals is not None and self.arrivals.admit_peer(peer, 1, self.wire.now, &retry) != MW_ADMITTED:
             return PARTING_PEER_RATE
         if not self.has_place(peer, len(of_peer)) and not self.make_room(of_peer):
             return PARTING_PEER_FULL
-        if self.region.connections() >= <uint64_t>self.max_connections and not self.make_room(self.connections):
+        if (self.region.connections() >= <uint64_t>self.max_connections
+                or <int64_t>self.wire.connections >= self.max_here) and not self.make_room_for_all():
             return PARTING_FULL
-        of_peer = self.peers.setdefault(key, OrderedDict())
-        of_peer[connection] = None
-        self.region.count_peer(peer, len(of_peer))
+        self.peers.enter(key, connection)
+        self.region.count_peer(peer, len(self.peers.of(key)))
         self.connections[connection] = None
         self.wire.connections += 1
         self.region.own.connections = self.wire.connections
@@ -789,7 +840,27 @@ cdef class Listener:
         return own + <int64_t>self.region.peer_elsewhere(peer) < most
 
     cdef bint make_room(self, object connections) except -1:
-        """Closes the oldest idle connection: first of those that never spoke, then of those that never asked for anything.
+        cdef Connection idlest = self.idlest(connections)
+        return idlest is not None and self.dismiss(idlest)
+
+    cdef bint make_room_for_all(self) except -1:
+        """Closes an idle connection, so that there is a place, or a descriptor, for another.
+
+        First one that has been silent for a second since it came. Then the idlest of the peer that holds the most, so that what
+        one peer holds never keeps another out; where its are all busy, that of the next.
+        """
+        cdef Connection idlest, any_idle = self.idlest(self.connections)
+        if any_idle is not None and not any_idle.conn.handshaken and self.wire.now - any_idle.conn.opened > SECOND:
+            return self.dismiss(any_idle)
+        if self.peers.most > 1:
+            for key in self.peers.largest(LARGEST_PEERS):
+                idlest = self.idlest(self.peers.of(key))
+                if idlest is not None:
+                    return self.dismiss(idlest)
+        return any_idle is not None and self.dismiss(any_idle)
+
+    cdef Connection idlest(self, object connections):
+        """The oldest idle one: first of those that never spoke, then of those that never asked for anything.
 
         Of a sample that goes round, so that a full house costs newcomers no more than a small one.
         """
@@ -806,11 +877,13 @@ cdef class Listener:
             if rank < lowest or (rank == lowest and connection.conn.active < oldest.conn.active):
                 lowest = rank
                 oldest = connection
-        if oldest is None:
-            return False
-        self.forget(oldest)
-        oldest.make_way()
-        return True
+        return oldest
+
+    cdef int dismiss(self, Connection connection) except -1:
+        """It makes way for another, whose place or descriptor this is from now on."""
+        self.forget(connection)
+        connection.make_way()
+        return 1
 
     cdef int forget(self, Connection connection) except -1:
         if connection not in self.connections:
@@ -818,11 +891,9 @@ cdef class Listener:
         del self.connections[connection]
         self.wire.connections -= 1
         self.region.own.connections = self.wire.connections
-        of_peer = self.peers[connection.peer_key]
-        del of_peer[connection]
-        self.region.count_peer(self.hash_of(connection.peer_key), len(of_peer))
-        if not of_peer:
-            del self.peers[connection.peer_key]
+        self.peers.leave(connection.peer_key, connection)
+        self.region.count_peer(self.hash_of(connection.peer_key), len(self.peers.of(connection.peer_key)))
+        connection.leave_networks()
         return 0
 
 

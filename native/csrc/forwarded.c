@@ -38,6 +38,25 @@ int mw_address_read(const uint8_t *text, size_t size, uint8_t address[16]) {
     return inet_pton(AF_INET6, copy, address) == 1;
 }
 
+size_t mw_address_budget(const uint8_t address[16], unsigned bits, uint8_t key[16]) {
+    static const uint8_t NAT64[12] = {0, 0x64, 0xff, 0x9b};
+    size_t whole = bits / 8, rest = bits % 8;
+    if (memcmp(address, MAPPED, 12) == 0 || memcmp(address, NAT64, 12) == 0) {
+        memcpy(key, address + 12, 4);
+        return 4;
+    }
+    if (address[0] == 0x20 && address[1] == 0x02) {
+        memcpy(key, address + 2, 4);
+        return 4;
+    }
+    memcpy(key, address, 16);
+    if (rest) {
+        key[whole] &= (uint8_t)(0xff << (8 - rest));
+        whole++;
+    }
+    return whole;
+}
+
 int mw_address_within(const uint8_t address[16], const mw_network *networks, size_t count) {
     for (size_t i = 0; i < count; i++) {
         size_t whole = networks[i].bits / 8, rest = networks[i].bits % 8;

@@ -22,6 +22,7 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.route.asking import unreachable
 from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
+from proxy.server import descriptors
 from proxy.server.tls import clients, load_material
 
 SHORT_SHA256 = 12
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
     problems += upstream_problems
     notes += upstream_notes
+    notes += tuple(descriptors.notes(config)) if config is not None else ()
     store_problem, store_note = _store(config)
     problems += store_problem
     notes += store_note

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import resource
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -16,13 +15,12 @@ from proxy.cli.ready import print_ready
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.problem import ProblemsFound
+from proxy.server import descriptors
 from proxy.server.activation import inherited_sockets
 from proxy.server.notify import Notifier
 from proxy.server.supervisor import Supervisor
 from proxy.server.watch import watch
 
-# models, logs, the HTTP listener's connections, the loop's own
-FILES_BESIDE = 256
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -41,24 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         sockets, notifier = inherited_sockets(), Notifier()
         config = from_arguments(arguments)
-        raise_file_limit(config.limits.connections.total)
+        descriptors.raise_limit()
+        for note in descriptors.notes(config):
+            logging.warning("%s", note)
         load = partial(from_arguments, arguments)
         asyncio.run(serve(Supervisor(config, arguments.log_level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
     return 0
-
-
-def raise_file_limit(connections: int) -> None:
-    """Lets this process and its workers hold as many connections as configured, as far as its hard limit allows."""
-    wanted = connections + FILES_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        logging.warning("at most %d files may be open (ulimit -n), %d connections are configured", hard, connections)
 
 
 async def serve(supervisor: Supervisor, file: Path | None = None) -> None:

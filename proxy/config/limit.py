@@ -110,7 +110,7 @@ def _are_networks(overrides: Iterable[str]) -> None:
 
 
 class PeerLimit(Allowance):
-    """Of each peer address; an IPv6 peer is a /64."""
+    """Of each peer address; an IPv6 peer is what limits.ipv6.prefix says."""
 
     overrides: Mapping[str, Limit] = Field(default_factory=dict, max_length=MOST_OVERRIDES)
     """By network, of each address in it: "10.0.0.0/8": {rate: 5000/s}. The longest prefix counts."""

@@ -48,12 +48,23 @@ def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> N
 
 
 class Connections(Section):
-    total: int = Field(default=20_000, ge=1, le=1_000_000)
-    """Open connections over all peers."""
-    per_peer: int = Field(default=1_000, ge=1, le=1_000_000)
-    """Open connections of one peer address."""
+    total: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Open connections over all peers. Absent: 20,000, or as many as the limit of open files leaves room for."""
+    per_peer: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Open connections of one peer address. Absent: 1,000, or a quarter of what that limit leaves room for."""
     rate_per_peer: Rate = 200.0
     """New connections of one peer address."""
+
+
+class Ipv6(Section):
+    """What a peer is where addresses are not scarce."""
+
+    prefix: int = Field(default=64, ge=48, le=128)
+    """Bits of an address that are one peer: a host has a network of 64, a home often one of 56. Addresses of NAT64
+    (64:ff9b::/96) and 6to4 are the IPv4 address within them."""
+    peers: int = Field(default=16, ge=1, le=1024)
+    """Peers of one /48 that have budgets of their own, and a quarter as many of one /56; the others in it share one. A
+    peer keeps its place for a minute after its last connection."""
 
 
 class Timeouts(Section):
@@ -85,6 +96,8 @@ class Limits(Section):
     """Bytes of all requests that have begun and not ended, and of answers that clients have not taken yet."""
     connections: Connections = Connections()
     """Armour against connection floods; always on."""
+    ipv6: Ipv6 = Ipv6()
+    """Which addresses are one peer; always on."""
     streams: int = Field(default=128, ge=1, le=10_000)
     """Concurrent streams of one connection."""
     timeouts: Timeouts = Timeouts()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from native.h2 import BufferedConnection, Listener
+from native.places import Places
 from native.region import Region
 from proxy.certificate import is_http2
 from proxy.server.tls import LiveMaterial
@@ -23,8 +26,12 @@ log = logging.getLogger("modelward.tls")
 AT_ONCE = 64
 # to a process with fewer connections, which is awake as well if it can
 LEAVE_SECONDS = 0.002
-# of waiting for descriptors or memory, where the system has none left
-PAUSE_SECONDS = 1.0
+# of waiting for descriptors or memory, where the system has none left; meanwhile so many idle connections make way
+PAUSE_SECONDS = 0.1
+SHED_AT_ONCE = 8
+# of the connections that there may be, and of those that a peer may have, those that may be shaking hands
+SHAKING_PART = 4
+LEAST_SHAKING = 8
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # a peer that never says goodbye is not waited for any longer
 GOODBYE_SECONDS = 5.0
@@ -74,7 +81,8 @@ class Acceptor:
         self._socket = bound
         self._region = region
         self._handshakes = handshakes
-        self._met: set[asyncio.Task[None]] = set()  # connections that are being set up
+        self._met: set[asyncio.Task[bool]] = set()  # connections that are being set up
+        self._shaking = Places()  # those of them that begin with TLS, by peer
         self._resume: asyncio.TimerHandle | None = None
         self._overdue = 1  # connections that are taken after a pause, whoever is less busy
         self.failures = 0
@@ -114,7 +122,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
-            if self._region.has_less_busy():
+            # those that have made way still have their descriptors
+            if self._region.has_less_busy() or self._listener.leaving >= AT_ONCE:
                 self._pause(LEAVE_SECONDS)
                 return
             if not self._accept_one():
@@ -132,7 +141,8 @@ class Acceptor:
         except OSError as error:
             if error.errno not in OUT_OF_RESOURCES:
                 raise
-            log.error("no more connections for %.0f s: %s", PAUSE_SECONDS, error.strerror)
+            for _ in range(SHED_AT_ONCE):
+                self._listener.shed()
             self._pause(PAUSE_SECONDS)
             return False
         accepted.setblocking(False)
@@ -142,11 +152,35 @@ class Acceptor:
         if not connection.arrive(address):
             accepted.close()
             return True
+        if self._handshakes is not None:
+            self._make_room_for_handshake(connection)
+            self._shaking.enter(connection.peer_key, connection)
         meeting = self._loop.create_task(self._meet(accepted, connection))
-        connection.handshake = meeting
+        # the event loops do not close a socket whose set-up is cancelled: its end ends the set-up
+        connection.shut = partial(_shut, accepted)
         self._met.add(meeting)
-        meeting.add_done_callback(self._met.discard)
+        meeting.add_done_callback(partial(self._end_meeting, connection))
         return True
+
+    def _end_meeting(self, connection: BufferedConnection, meeting: asyncio.Task[bool]) -> None:
+        """Also of one that was cancelled before it began."""
+        self._met.discard(meeting)
+        self._shaking.leave(connection.peer_key, connection)
+        if meeting.cancelled() or not meeting.result():
+            connection.depart()
+
+    def _make_room_for_handshake(self, connection: BufferedConnection) -> None:
+        """The oldest of its own peer gives way where that has its share; else the oldest of the peer with the most."""
+        own = self._shaking.of(connection.peer_key)
+        if len(own) >= max(self._listener.max_per_peer // SHAKING_PART, LEAST_SHAKING):
+            self._give_up(next(iter(own)))
+        elif self._shaking.taken >= max(self._listener.max_connections // SHAKING_PART, LEAST_SHAKING):
+            (largest,) = self._shaking.largest(1)
+            self._give_up(next(iter(self._shaking.of(largest))))
+
+    def _give_up(self, connection: BufferedConnection) -> None:
+        self._shaking.leave(connection.peer_key, connection)
+        connection.give_way()
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._socket.fileno())
@@ -164,18 +198,16 @@ class Acceptor:
                 return
         self._overdue = min(2 * self._overdue, AT_ONCE)
 
-    async def _meet(self, accepted: socket.socket, connection: BufferedConnection) -> None:
-        met = False
+    async def _meet(self, accepted: socket.socket, connection: BufferedConnection) -> bool:
+        """Whether it has become a connection."""
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
-            met = True
         except OSError as error:
             # ssl.SSLError and the timeout are OSErrors too; strangers decide how often: no line of its own for each
             self.failures += 1
             log.debug("TLS handshake with %s failed: %s", connection.peer, error)
-        finally:
-            if not met:
-                connection.depart()
+            return False
+        return True
 
     def _tls(self) -> dict[str, Any]:
         if self._handshakes is None:
@@ -185,3 +217,8 @@ class Acceptor:
             "ssl_handshake_timeout": self._handshakes.seconds,
             "ssl_shutdown_timeout": GOODBYE_SECONDS,
         }
+
+
+def _shut(accepted: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # its peer has gone
+        accepted.shutdown(socket.SHUT_RDWR)

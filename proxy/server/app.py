@@ -19,7 +19,7 @@ from native.region import Region
 from native.served import Served
 from proxy.config.changes import followed
 from proxy.config.proxies import UNIX, networks
-from proxy.config.schema import Config, Limits, Listen
+from proxy.config.schema import Config, Listen
 from proxy.config.units import SECOND
 from proxy.limit.overrides import Overrides
 from proxy.limit.shared import SharedLimits, fleet_key
@@ -32,7 +32,7 @@ from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.fleet import Fleet
 from proxy.route.refresh import Hints, Refresher
 from proxy.route.remote import News, Remotes
-from proxy.server import methods
+from proxy.server import descriptors, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
 from proxy.server.canaries import Canaries
@@ -261,7 +261,7 @@ class Application:
         self.collect_anomalies()  # events name models of the generation before
         config, server = generation.config, self.server
         overrides = Overrides(config.limits)
-        _apply_limits(config.limits, overrides, server)
+        _apply_limits(config, overrides, server)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.gate is not None and config.access is not None:
             self.gate.follow(config.access, generation.key_ring)
@@ -464,8 +464,9 @@ async def _close_later(before: Remotes, after: Remotes) -> None:
         await before.close(after)
 
 
-def _apply_limits(limits: Limits, overrides: Overrides, server: Server) -> None:
+def _apply_limits(config: Config, overrides: Overrides, server: Server) -> None:
     """Rates keep what is owed. Connections that are open keep their number of streams."""
+    limits = config.limits
     limiter, listener = server.listener.limiter, server.listener
     for limit, set_rate in (
         (limits.peer, limiter.set_peer),
@@ -476,8 +477,9 @@ def _apply_limits(limits: Limits, overrides: Overrides, server: Server) -> None:
     limiter.set_overrides(overrides.native)
     server.set_priorities(*overrides.priority)
     listener.set_limited(overrides.networks)
-    listener.max_connections = limits.connections.total
-    listener.max_per_peer = limits.connections.per_peer
+    room = descriptors.room(config)
+    listener.max_connections, listener.max_per_peer, listener.max_here = room.total, room.per_peer, room.here
+    listener.set_ipv6(limits.ipv6.prefix, limits.ipv6.peers)
     listener.set_arrivals(limits.connections.rate_per_peer)
     listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
     times = limits.timeouts

@@ -12,6 +12,7 @@ MEANING = {
     "full": "limits.connections.total is reached and none of them is idle",
     "peer_full": "limits.connections.per_peer is reached and none of them is idle",
     "peer_rate": "they come faster than limits.connections.rate_per_peer",
+    "descriptors": "the process may open no more files (ulimit -n)",
     "resets": "too many streams reset before their time",
     "peer_resets": "too many streams reset over all connections of the peer",
     "control_frames": "a flood of frames that carry nothing",
@@ -21,7 +22,7 @@ MEANING = {
     "slow": "requests do not arrive within limits.timeouts.request",
     "handshake": "no HTTP/2 handshake within limits.timeouts.handshake",
     "idle": "no stream within limits.timeouts.idle_connection",
-    "room": "idle, and limits.connections are reached",
+    "room": "idle, or shaking hands, and limits.connections or the peer's share of it is reached",
 }
 
 

@@ -110,6 +110,15 @@ def test_one_peer_has_so_many_connections_and_no_more(serve: Serve) -> None:
     assert server.metric("modelward_connections_refused_total", reason="peer_full") == 1
 
 
+def test_connections_that_make_way_before_they_are_set_up_are_closed(serve: Serve) -> None:
+    server = serve({"add": models.add_one()}, limits__connections="{total: 5}")
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(connect(server)) for _ in range(200)]  # faster than they are set up
+        wait_until(lambda: server.metric("modelward_connections_closed_total", reason="room") == 195, "all to be there")
+        assert sum(is_closed(connection) for connection in silent[:-5]) == 195
+        assert server.metric("modelward_connections") == 5
+
+
 def test_all_peers_together_have_so_many_connections(serve: Serve) -> None:
     server = serve({"add": models.add_one()}, limits__connections="{total: 3}")
     with contextlib.ExitStack() as stack:

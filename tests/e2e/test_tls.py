@@ -191,6 +191,25 @@ def test_connections_that_have_not_shaken_hands_count_against_their_peers_limit(
         assert infer_once(server.grpc, credentials(authority)) == [2.0, 3.0, 4.0, 5.0]
 
 
+def test_handshakes_of_one_peer_have_a_share_of_its_connections_and_make_way_for_each_other(
+    tmp_path: Path, authority: trustme.CA, pair: Pair
+) -> None:
+    with secured(tmp_path, pair, limits__connections__per_peer=40) as server, contextlib.ExitStack() as open_ones:
+        host, _, port = server.grpc.rpartition(":")
+        silent = [
+            open_ones.enter_context(
+                socket.create_connection((host, int(port)), TIMEOUT, source_address=("127.0.0.2", 0))
+            )
+            for _ in range(30)
+        ]
+        wait_until(lambda: server.metric("modelward_connections_closed_total", reason="room") == 20, "room to be made")
+        assert server.metric("modelward_connections") == 10
+        for connection in silent[:20]:
+            assert connection.recv(1) == b""
+        assert infer_once(server.grpc, credentials(authority)) == [2.0, 3.0, 4.0, 5.0]
+        assert server.metric("modelward_connections_closed_total", reason="room") == 20
+
+
 def test_a_renewed_certificate_is_shown_to_new_connections_and_open_ones_stay(
     tmp_path: Path, authority: trustme.CA, pair: Pair
 ) -> None:

@@ -273,6 +273,110 @@ def test_a_peer_makes_room_for_its_own_connections_only(start: Start) -> None:
     assert (first.open, second.open, other.open) == (False, True, True)
 
 
+def test_the_peer_that_holds_the_most_makes_room_for_others(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_connections = 5
+    few = Client(simulation, ("127.0.0.9", 1))  # has been idle for longer than all others
+    few.call(USUAL)
+    many = [Client(simulation) for _ in range(4)]
+    for client in many:
+        client.call(USUAL)
+    for i, loser in enumerate(many[:-1]):
+        newcomer = Client(simulation, (f"127.0.1.{i}", 1))
+        assert newcomer.call(USUAL).code == 0
+        assert not loser.peer.open
+    assert few.peer.open
+    assert many[-1].peer.open
+
+
+def test_where_the_largest_peer_is_busy_the_next_makes_room(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_connections = 5
+    busy = [Client(simulation) for _ in range(3)]
+    for client in busy:
+        client.begin()
+    idle = [Client(simulation, ("127.0.0.9", 1)) for _ in range(2)]
+    for client in idle:
+        client.call(USUAL)
+    assert Client(simulation, ("127.0.0.8", 1)).call(USUAL).code == 0
+    assert [client.peer.open for client in (*busy, *idle)] == [True, True, True, False, True]
+
+
+def test_a_process_has_no_more_connections_than_descriptors_for_them(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_here = 2
+    first, second, third = (Client(simulation) for _ in range(3))
+    assert (first.peer.open, second.peer.open, third.peer.open) == (False, True, True)
+    second.begin()
+    third.begin()
+    assert not simulation.connect().open
+    assert partings(simulation) == {"room": 1, "full": 1}
+
+
+def test_without_a_descriptor_an_idle_connection_makes_room(start: Start) -> None:
+    simulation = start()
+    busy, idle = Client(simulation), Client(simulation)
+    busy.begin()
+    assert simulation.server.listener.shed()
+    assert (busy.peer.open, idle.peer.open) == (True, False)
+    assert not simulation.server.listener.shed()
+    assert partings(simulation) == {"descriptors": 2, "room": 1}
+
+
+# ---- what a peer is
+
+
+def busy_places(simulation: Simulation, addresses: list[str]) -> list[bool]:
+    """Whether each of these, one after the other, has a place for one busy connection."""
+    places = []
+    for address in addresses:
+        client = Client(simulation, (address, 50000))
+        places.append(client.peer.open)
+        if client.peer.open:
+            client.begin()
+    return places
+
+
+def test_networks_of_one_site_have_budgets_for_a_few_and_one_for_the_rest(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_per_peer = 1
+    home = [f"2001:db8:0:{i:x}::1" for i in range(8)]  # of one /56
+    assert busy_places(simulation, home) == [True] * 4 + [True] + [False] * 3
+    others = [f"2001:db8:0:{i:x}00::1" for i in range(1, 16)]  # of other /56 of the /48
+    assert busy_places(simulation, others) == [True] * 11 + [True] + [False] * 3
+    assert busy_places(simulation, ["2001:db8:1::1", "2001:db8:1::2"]) == [True, False]
+
+
+def test_a_host_that_goes_from_network_to_network_gets_no_new_budgets(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.set_arrivals(0.001)  # one, and no more for the rest of this test
+    came = 0
+    for i in range(200):
+        client = simulation.connect((f"2001:db8:0:{i:x}::1", 50000))
+        came += client.open
+        client.leave()
+    assert came == 5
+
+
+def test_how_much_of_an_address_is_a_peer_is_configured(start: Start) -> None:
+    simulation = start()
+    listener = simulation.server.listener
+    listener.max_per_peer = 1
+    listener.set_ipv6(128, 1000)
+    assert busy_places(simulation, ["2001:db8::1", "2001:db8::2", "2001:db8::2"]) == [True, True, False]
+    listener.set_ipv6(56, 1000)
+    assert busy_places(simulation, ["2001:db9::1", "2001:db9:0:ff::1", "2001:db9:0:100::1"]) == [True, False, True]
+
+
+def test_addresses_that_hold_an_ipv4_address_are_that_peer(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_per_peer = 1
+    nat64 = ["64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", "192.0.2.1", "::ffff:192.0.2.2"]
+    assert busy_places(simulation, nat64) == [True, True, False, False]
+    to4 = ["2002:c000:203::1", "2002:c000:203:1::1", "192.0.2.3", "2002:c000:204::1"]
+    assert busy_places(simulation, to4) == [True, False, False, True]
+
+
 def test_resets_of_a_peer_add_up_over_its_connections(start: Start) -> None:
     simulation = start()
     provoked = 0

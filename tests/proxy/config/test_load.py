@@ -62,8 +62,8 @@ def test_without_any_source_the_defaults_hold() -> None:
     assert (default.limits.peer, default.limits.identity, default.limits.total) == (None, None, None)
     assert (default.limits.message_size, default.limits.inflight_bytes) == (16 * 2**20, 256 * 2**20)
     assert default.limits.model_dump(mode="json")["connections"] == {
-        "total": 20_000,
-        "per_peer": 1_000,
+        "total": None,
+        "per_peer": None,
         "rate_per_peer": "200/s",
     }
     assert default.limits.streams == 128
