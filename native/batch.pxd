@@ -1,5 +1,5 @@
 # Natural batching: what one tick brings for a model is one run, on the loop or in a lane.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from native.engine cimport Engine
 from native.exchange cimport Buffer, Exchange, Wire
@@ -38,5 +38,7 @@ cdef class Scheduler:
     cdef bint to_lane(self, Engine engine) except -1
     cdef int again(self, Engine engine) except -1
 
+# Dimensions of input i of the model that runs; at: where they are if that is the model asked for.
+cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept
 # Takes an exchange out of its model's queue, or lets go of its place in a run.
 cdef void withdraw(Exchange *x) noexcept

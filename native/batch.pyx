@@ -87,7 +87,6 @@ cdef const uint32_t *order_of(const Exchange *x) noexcept:
 
 
 cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept:
-    """Dimensions of input i of the model that runs; at: where they are if that is the model asked for."""
     cdef const uint32_t *order = order_of(x)
     cdef uint32_t k
     if order != NULL:

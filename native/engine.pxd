@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.exchange cimport Exchange
 from native.limit cimport mw_costs
-from native.model cimport Counters, Gate, Tensor
+from native.model cimport Counters, Empties, Gate, Tensor
 from native.parking cimport mw_answers
 from native.region cimport Region
 from native.session cimport mw_lane, mw_run, mw_session
@@ -41,6 +41,7 @@ cdef class Engine:
     cdef uint32_t output_count
     cdef readonly bint has_batch_axis   # the first dimension of every input and output is dynamic
     cdef readonly bint batchable  # rows of different requests may share a run
+    cdef Empties empties          # any for upstreams; none for a session until `bear`
     cdef int64_t max_rows         # of one run; a single request with more runs alone
     cdef Gate gate
     cdef Exchange *first          # the queue; each holds one reference

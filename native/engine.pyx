@@ -14,7 +14,7 @@ import numpy as np
 from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
-from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Gate, Tensor
+from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Empties, Gate, Tensor
 from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
@@ -157,6 +157,7 @@ cdef class Engine:
             for i, (name, _, _) in enumerate(model.inputs):
                 self.input[<uint32_t>i].optional = name in model.optional
             self.has_batch_axis = has_batch_axis(self)
+            self.empties.all = True
             self.pool = model.pool
             return
         cdef const char *data = <const char *>content if content else NULL
@@ -181,6 +182,7 @@ cdef class Engine:
             self.counters.failing -= self.gate.failing
         self.end()
         mw_waiting_free(&self.gate.waiting)
+        free(self.empties.sets)
         free(self.slots)
         free(self.input)
         free(self.output)
@@ -220,6 +222,32 @@ cdef class Engine:
         """shared: rows of different requests may be one run of at most max_rows."""
         self.batchable = shared and self.has_batch_axis and max_rows > 1
         self.max_rows = max_rows if self.batchable else 1
+
+    def bear(self, sets):
+        """Which open dimensions of its inputs may be 0 together: by their numbers, in the order of inputs and dimensions.
+
+        sets: a list of sets, None for any. Until it is told, none may. To be told before its first request.
+        """
+        cdef Empties *empties = &self.empties
+        cdef uint32_t i, k, n = 0
+        for i in range(self.input_count):
+            for k in range(self.input[i].rank):
+                n += self.input[i].shape[k] < 0
+        empties.all = sets is None
+        empties.count = 0
+        if sets is None:
+            return
+        free(empties.sets)
+        empties.words = (n + 63) // 64
+        empties.sets = <uint64_t *>calloc(max(len(sets) * empties.words, 1), sizeof(uint64_t))
+        if empties.sets == NULL:
+            raise MemoryError
+        for i, together in enumerate(sets):
+            for number in together:
+                if not 0 <= number < n:
+                    raise ValueError(f"there is no open dimension {number}")
+                empties.sets[i * empties.words + number // 64] |= <uint64_t>1 << <int>(number % 64)
+        empties.count = <uint32_t>len(sets)
 
     # ---- out of service
 

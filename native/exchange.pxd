@@ -232,6 +232,7 @@ cdef struct Exchange:
     bint streaming                # answers go as ModelStreamInferResponse
     bint named                    # its version was asked for by name
     bint flagged
+    bint empty                    # an input has no elements
     bint mirrored                 # as its stream's
     bint reply_ready              # waits for its turn in a stream
     double score

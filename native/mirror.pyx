@@ -235,6 +235,8 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     y.body = x.body
     y.id = x.id
     y.rows = x.rows
+    y.empty = x.empty
+    y.alone = x.rows == 0
     y.sequence = x.sequence
     y.flagged = x.flagged
     y.entered = now

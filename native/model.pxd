@@ -23,6 +23,12 @@ cdef struct Tensor:               # one input or output of the signature
     int64_t shape[MW_MAX_RANK]    # -1: any
     bint optional                 # a request may leave it out; only a model of upstreams has such inputs
 
+cdef struct Empties:              # sets of open dimensions that may be 0 together; owned by the Engine
+    bint all                      # any may
+    uint32_t count                # of sets
+    uint32_t words                # of one set, a bit for every open dimension of all inputs in their order
+    uint64_t *sets                # owned
+
 cdef enum Mode:                   # what an anomalous request meets
     MODE_OFF = 0
     MODE_OBSERVE
@@ -131,6 +137,7 @@ cdef struct Model:                # owned by a native.served.Served
     uint32_t output_count
     bint undecoded                # its signature is not known: requests are the upstream's to read, of which it has a pool
     bint has_batch_axis           # the first dimension of every input and output is dynamic
+    const Empties *empties        # the Engine's
     int64_t deadline              # ns; 0 for none
     mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
     char limit_text[LIMIT_TEXT]   # for clients

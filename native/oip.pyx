@@ -4,6 +4,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from native.empty cimport bears
 from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, Exchange, may_hold
 from native.grpc cimport buffer_reserve
 from native.message cimport *
@@ -17,6 +18,7 @@ from native.verdict cimport (
 cdef enum:
     SHOWN = 64                    # bytes of a client's own name that an error repeats
     LISTED = 320                  # bytes of a list of names in an error
+    EMPTY_LEAST = 1024            # elements that a tensor of no elements may have but for its zeros, however short the message
 
 cdef const char *MALFORMED = "the message is not a valid inference.ModelInferRequest"
 cdef mw_scan *SCAN = <mw_scan *>calloc(1, sizeof(mw_scan))
@@ -187,6 +189,32 @@ cdef bint hold_shape(const mw_scan_input *given, const Tensor *t, int64_t *eleme
                  <int>t.name.size, <const char *>t.name.data, shape_text(given.shape, given.rank, got))
         return wrong(v, REASON_INVALID_INPUT)
     return True
+
+
+cdef bint hold_empty(const mw_scan_input *given, const Tensor *t, size_t bytes, Verdict *v) noexcept:
+    """A tensor of no elements: its other dimensions weigh nothing, but what the model makes of them does."""
+    cdef char got[400]
+    cdef int64_t most = max(<int64_t>bytes, <int64_t>EMPTY_LEAST), product = 1
+    cdef uint32_t k
+    for k in range(t.rank):
+        if t.shape[k] >= 0 or given.shape[k] == 0:
+            continue
+        if given.shape[k] > most // product:
+            snprintf(v.text, VERDICT_TEXT, "input '%.*s': shape %s has no elements; its other dimensions may be %lld in all",
+                     <int>t.name.size, <const char *>t.name.data, shape_text(given.shape, given.rank, got), <long long>most)
+            return wrong(v, REASON_INVALID_INPUT)
+        product *= given.shape[k]
+    return True
+
+
+cdef bint hold_zeros(Exchange *x, const Model *m, Verdict *v) noexcept:
+    cdef uint32_t input, dim
+    if bears(x, m, True, &input, &dim):
+        x.alone = x.rows == 0
+        return True
+    snprintf(v.text, VERDICT_TEXT, "input '%.*s': the model does not take 0 for dimension %u", <int>m.inputs[input].name.size,
+             <const char *>m.inputs[input].name.data, dim)
+    return wrong(v, REASON_INVALID_INPUT)
 
 
 cdef bint hold_raw(const Tensor *t, mw_view *view, Verdict *v) noexcept:
@@ -362,14 +390,10 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
                 return wrong(v, REASON_INVALID_INPUT)
             x.rows = d[0]
             first = <int>i
-            if x.rows == 0:
-                snprintf(v.text, VERDICT_TEXT, "input '%.*s' has no rows", <int>t.name.size, <const char *>t.name.data)
-                return wrong(v, REASON_INVALID_INPUT)
-            # rows of no elements weigh nothing, but an answer has something for each of them
-            if x.view[i].elements == 0 and <size_t>x.rows > x.body.size:
-                snprintf(v.text, VERDICT_TEXT, "input '%.*s' has %lld rows without contents", <int>t.name.size,
-                         <const char *>t.name.data, <long long>x.rows)
-                return wrong(v, REASON_INVALID_INPUT)
+        if x.view[i].elements == 0:
+            x.empty = True
+            if not hold_empty(given, t, x.body.size, v):
+                return False
         d += t.rank
         if SCAN.raws:
             x.view[i].raw = SCAN.raw[given_of[i]]
@@ -379,6 +403,8 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             if not hold_typed(given, t, &x.view[i], &sizes[i], v):
                 return False
             total += sizes[i]
+    if x.empty and not hold_zeros(x, m, v):
+        return False
     if not SCAN.raws and m.input_count and not convert(x, m, seen, given_of, sizes, total, v):
         return False
     return hold_outputs(x, m, v)

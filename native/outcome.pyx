@@ -12,6 +12,7 @@ from native.admit cimport (
     mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
+from native.empty cimport bears
 from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
     Exchange, Stream, exchange_unref, settle)
@@ -98,7 +99,7 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
             x.due = x.client_due
             if x.due:
                 set_deadline(server, x)
-            x.alone = False
+            x.alone = x.rows == 0
             if start(server, x, rung.model, now) == REASON_NONE:
                 return True
     return False
@@ -189,8 +190,12 @@ cdef int admit(State server, Exchange *x, Model *m, int64_t now) noexcept:
 cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     """Into the model's queue, or on its way to an upstream; REASON_NONE, or why not."""
     cdef int reason = REASON_NONE
+    cdef uint32_t input, dim
     if m.gate.failing:
         return REASON_CANARY
+    # decode has asked the model of the request, and no other
+    if x.empty and (x.rung or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
+        return REASON_BACKEND_FAILED
     x.launched = now
     if m.gate.on:
         mw_concurrency_enter(&m.gate.concurrency)

@@ -70,6 +70,7 @@ cdef class Served:
         m.output_count = engine.output_count
         m.undecoded = engine.pool is not None and not m.input_count and not m.output_count
         m.has_batch_axis = engine.has_batch_axis
+        m.empties = &engine.empties
         m.gate = &engine.gate
         m.costs = &engine.costs
         m.answers = &engine.answers

@@ -260,3 +260,72 @@ def loop_of_steps(columns: int = 4) -> bytes:
     ]
     inputs = [tensor("x", TensorProto.FLOAT, (BATCH, columns)), tensor("steps", TensorProto.INT64, (BATCH, 1))]
     return model(nodes, inputs, [tensor("y", TensorProto.FLOAT, (BATCH, columns))]).SerializeToString()
+
+
+def gru(features: int = 4, hidden: int = 8) -> bytes:
+    """x FP32 [batch, sequence, features] -> y FP32 [1, batch, hidden], batch first.
+
+    The runtime dies of a sequence of 0.
+    """
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(1, 3 * hidden, features)), "r": rng.normal(size=(1, 3 * hidden, hidden))}
+    return model(
+        [
+            helper.make_node("Transpose", ["x"], ["time_first"], perm=[1, 0, 2]),
+            helper.make_node("GRU", ["time_first", "w", "r"], ["", "y"], hidden_size=hidden),
+        ],
+        [tensor("x", TensorProto.FLOAT, [BATCH, "sequence", features])],
+        [tensor("y", TensorProto.FLOAT, [1, BATCH, hidden])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    ).SerializeToString()
+
+
+def voice_activity(hidden: int = 16) -> bytes:
+    """As a detector of speech: input FP32 [batch, samples], state FP32 [2, batch, hidden] -> output, stateN; an LSTM.
+
+    The runtime dies of a batch of 0.
+    """
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(1, 4 * hidden, 1)), "r": rng.normal(size=(1, 4 * hidden, hidden))}
+    axes = {"zero": [0], "two": [2]}
+    return model(
+        [
+            helper.make_node("Unsqueeze", ["input", "two"], ["column"]),
+            helper.make_node("Transpose", ["column"], ["time_first"], perm=[1, 0, 2]),
+            helper.make_node("Split", ["state"], ["h", "c"], axis=0),
+            helper.make_node("LSTM", ["time_first", "w", "r", "", "", "h", "c"], ["", "hn", "cn"], hidden_size=hidden),
+            helper.make_node("Concat", ["hn", "cn"], ["stateN"], axis=0),
+            helper.make_node("ReduceMean", ["hn"], ["output"], axes=[2], keepdims=0),
+        ],
+        [
+            tensor("input", TensorProto.FLOAT, [BATCH, "samples"]),
+            tensor("state", TensorProto.FLOAT, [2, BATCH, hidden]),
+        ],
+        [tensor("output", TensorProto.FLOAT, [1, BATCH]), tensor("stateN", TensorProto.FLOAT, [2, BATCH, hidden])],
+        [
+            *(numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()),
+            *(numpy_helper.from_array(np.array(a, np.int64), name) for name, a in axes.items()),
+        ],
+    ).SerializeToString()
+
+
+def with_past(heads: int = 2, size: int = 3) -> bytes:
+    """A step of a decoder: x FP32 [batch, heads, new, size] and past, of as many rows or none, joined along axis 2."""
+    return model(
+        [helper.make_node("Concat", ["past", "x"], ["present"], axis=2)],
+        [
+            tensor("past", TensorProto.FLOAT, [BATCH, heads, "past", size]),
+            tensor("x", TensorProto.FLOAT, [BATCH, heads, "new", size]),
+        ],
+        [tensor("present", TensorProto.FLOAT, [BATCH, heads, "total", size])],
+    ).SerializeToString()
+
+
+def dividing() -> bytes:
+    """a and b INT64 [batch, columns] -> y = a / b: the processor traps at the smallest number divided by -1."""
+    shape: Shape = [BATCH, "columns"]
+    return model(
+        [helper.make_node("Div", ["a", "b"], ["y"])],
+        [tensor(name, TensorProto.INT64, shape) for name in "ab"],
+        [tensor("y", TensorProto.INT64, shape)],
+    ).SerializeToString()

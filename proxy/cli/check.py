@@ -18,7 +18,9 @@ from proxy.models.inventory import CheckedModel, Inventory, take_inventory
 from proxy.models.opening import OpenModel, try_canary
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
+from proxy.models.trial import Trials
 from proxy.problem import Problem, ProblemsFound
+from proxy.promotion.state import folder_of
 from proxy.route.asking import unreachable
 from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
@@ -47,8 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     shown, bad_files = examine(config) if config else ([], [])
     problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
     problems += access.problems(config) if config else []
-    for model in inventory.models:
-        problems += probe(model.artifact) or try_canary(model)
+    with Trials(folder_of(config.state if config else None)) as trials:
+        trials.begin([model.artifact for model in inventory.models])
+        for model in inventory.models:
+            problems += probe(model.artifact) or trials.problems(model.artifact) or try_canary(model)
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again

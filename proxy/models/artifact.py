@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.cost import unpredictable
+from proxy.models.empty import unproven
 from proxy.models.external import beside, embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
 from proxy.models.operators import check_operators
@@ -29,7 +30,8 @@ NEWEST_IR: int = onnx.IR_VERSION
 class Artifact:
     """data: the model with all its weights, for ONNX Runtime's session. sha256: of the file as it lies on disk.
 
-    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". files: what was
+    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". unproven: one
+    that is not known to bear tensors of no elements, or "". files: what was
     read, with their fingerprint from before. Where weights lie in files beside the model, their locations and hashes
     are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
     """
@@ -41,6 +43,7 @@ class Artifact:
     outputs: tuple[TensorSpec, ...]
     opset: int
     unpredictable: str = ""
+    unproven: str = ""
     files: tuple[Path, ...] = ()
     fingerprint: Fingerprint = ()
 
@@ -74,7 +77,9 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         digest = hashlib.sha256(data).hexdigest()
     if problems:
         raise ProblemsFound(problems)
-    return Artifact(file, data, digest, inputs, outputs, _opset(model), unpredictable(model), tuple(files), seen)
+    return Artifact(
+        file, data, digest, inputs, outputs, _opset(model), unpredictable(model), unproven(model), tuple(files), seen
+    )
 
 
 def _parse(data: bytes, where: str) -> Any:

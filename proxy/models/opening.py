@@ -17,6 +17,7 @@ from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory, Load
 from proxy.models.repository import Version
 from proxy.models.runtime import runtime
+from proxy.models.trial import Trials
 from proxy.models.warmup import warm_up
 from proxy.models.weights import Weights, primary
 from proxy.problem import Problem, ProblemsFound
@@ -65,13 +66,16 @@ class OpenModel:
 Opened = Mapping[Key, OpenModel]
 
 
-def open_models(inventory: Inventory, before: Opened, progress: Progress = lambda name: None) -> list[OpenModel]:
+def open_models(
+    inventory: Inventory, before: Opened, trials: Trials, progress: Progress = lambda name: None
+) -> list[OpenModel]:
     """Opens and warms every model of the repository that is not open. Raises ProblemsFound. Takes seconds; blocks.
 
     before: what is open; a version whose file and batching are the same keeps its engine. progress is called with each
     model's name before it is opened.
     """
     runtime()
+    trials.begin([checked.artifact for checked in inventory.models])
     problems: list[Problem] = []
     opened: list[OpenModel] = []
     for checked in inventory.models:
@@ -81,7 +85,7 @@ def open_models(inventory: Inventory, before: Opened, progress: Progress = lambd
             continue
         progress(f"{checked.name} version {checked.version}")
         try:
-            opened.append(_open(checked))
+            opened.append(_open(checked, trials))
         except ValueError as error:
             how = "Export it for this runtime"
             problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
@@ -119,8 +123,13 @@ def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
     )
 
 
-def _open(checked: CheckedModel) -> OpenModel:
+def _open(checked: CheckedModel, trials: Trials) -> OpenModel:
     engine = Engine(checked.name, checked.version, checked.artifact.data)
+    try:
+        trials.tell(engine, checked.artifact)
+    except ProblemsFound:
+        engine.close()
+        raise
     notes = []
     if checked.artifact.unpredictable:
         engine.keep_off_loop()

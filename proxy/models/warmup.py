@@ -52,7 +52,7 @@ def _accepted(engine: Engine) -> list[Inputs] | None:
     """Two one-row inputs that the model takes: unequal if it takes those, zeros otherwise."""
     rng = np.random.default_rng(0)
     refusal: ValueError | None = None
-    for made in ([_made_up(engine, rng), _made_up(engine, rng)], [_made_up(engine, None)] * 2):
+    for made in ([made_up(engine, rng), made_up(engine, rng)], [made_up(engine, None)] * 2):
         try:
             for row in made:
                 engine.run_once(row)
@@ -64,7 +64,7 @@ def _accepted(engine: Engine) -> list[Inputs] | None:
     return None
 
 
-def _made_up(engine: Engine, rng: np.random.Generator | None) -> Inputs:
+def made_up(engine: Engine, rng: np.random.Generator | None) -> Inputs:
     """One row; zeros where rng is None. Dynamic axes get 1, which every model with a sequence axis takes."""
     inputs: Inputs = {}
     for name, datatype, shape in engine.inputs:

@@ -19,8 +19,10 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
 from proxy.models.signature import TensorSpec
+from proxy.models.trial import Trials
 from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
+from proxy.promotion.state import folder_of
 from proxy.route.remote import News, Remotes
 from proxy.server.tls import Material, load_material
 from proxy.shadow import opening as shadowing
@@ -171,13 +173,14 @@ def _open_embedded(
     inventory = take_inventory(config, load_changed(opened, config, shadowing.wanted(config, shadows)))
     if inventory.problems:
         raise ProblemsFound(inventory.problems)
-    models = open_models(inventory, opened, progress)
-    try:
-        return models, shadowing.open_local(inventory.models, shadows, progress), [*inventory.notes]
-    except BaseException:
-        for engine in {model.engine for model in models} - {model.engine for model in opened.values()}:
-            engine.close()
-        raise
+    with Trials(folder_of(config.state)) as trials:
+        models = open_models(inventory, opened, trials, progress)
+        try:
+            return models, shadowing.open_local(inventory.models, shadows, trials, progress), [*inventory.notes]
+        except BaseException:
+            for engine in {model.engine for model in models} - {model.engine for model in opened.values()}:
+                engine.close()
+            raise
 
 
 def _equipped(

@@ -15,6 +15,7 @@ from native.served import Served
 from proxy.config.schema import Batching, Config
 from proxy.config.shadow import Shadow
 from proxy.models.inventory import CheckedModel
+from proxy.models.trial import Trials
 from proxy.models.warmup import warm_up
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.remote import RemotePool
@@ -61,7 +62,7 @@ def wanted(config: Config, before: Iterable[OpenShadow]) -> set[Key]:
 
 
 def open_local(
-    checked: Sequence[CheckedModel], before: Sequence[OpenShadow], progress: Callable[[str], None]
+    checked: Sequence[CheckedModel], before: Sequence[OpenShadow], trials: Trials, progress: Callable[[str], None]
 ) -> list[OpenShadow]:
     """Opens and warms the shadows that are versions of models that run here. Blocks for seconds. Raises ProblemsFound.
 
@@ -83,7 +84,7 @@ def open_local(
             continue
         progress(f"{name} shadow {shadow.version}")
         try:
-            made.append(_opened(version))
+            made.append(_opened(version, trials))
         except BaseException:
             for engine in made:
                 engine.close()
@@ -136,7 +137,7 @@ def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> lis
     ]
 
 
-def _opened(version: CheckedModel) -> Engine:
+def _opened(version: CheckedModel, trials: Trials) -> Engine:
     try:
         engine = Engine(version.name, version.version, version.artifact.data)
     except ValueError as error:
@@ -144,6 +145,11 @@ def _opened(version: CheckedModel) -> Engine:
         raise ProblemsFound(
             [Problem(what, str(version.artifact.file), str(error), "Export it for this runtime")]
         ) from None
+    try:
+        trials.tell(engine, version.artifact)
+    except ProblemsFound:
+        engine.close()
+        raise
     engine.yield_cores()
     if note := warm_up(engine, version.settings.batching.max):
         log.warning("model %s shadow %s: %s", version.name, version.version, note)

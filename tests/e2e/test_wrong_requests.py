@@ -104,9 +104,12 @@ WRONG: dict[str, tuple[Any, grpc.StatusCode, str, str]] = {
     "a dimension whose bytes overflow": (shaped(2**61, 4), INVALID, "INVALID_INPUT", "'x'.*overflows"),
     "dimensions that overflow to the bytes given": (
         shaped(2**62, 4, raw=b""), INVALID, "INVALID_INPUT", "'x'.*overflows"),
-    "no rows": (shaped(0, 4, raw=b""), INVALID, "INVALID_INPUT", "'x' has no rows"),
     "a world of rows without contents": (
-        shaped(2**59, 0, 1, raw=b"", model="wide"), INVALID, "INVALID_INPUT", "'x' has 576460752303423488 rows"),
+        shaped(2**59, 0, 1, raw=b"", model="wide"), INVALID, "INVALID_INPUT", "'x': shape .* no elements; .* be 1024"),
+    "a world of columns without contents": (
+        shaped(1, 2**28, 0, raw=b"", model="wide"), INVALID, "INVALID_INPUT", "'x': shape .* no elements; .* be 1024"),
+    "dimensions that are large together, without contents": (
+        shaped(33, 0, 32, raw=b"", model="wide"), INVALID, "INVALID_INPUT", "'x': shape .* no elements; .* be 1024"),
     "too few bytes": (shaped(1, 4, raw=b"\0" * 15), INVALID, "INVALID_INPUT", "'x': 15 bytes.*need 16"),
     "too many bytes": (shaped(1, 4, raw=b"\0" * 17), INVALID, "INVALID_INPUT", "'x': 17 bytes.*need 16"),
     "rows without bytes": (shaped(10**6, 4), INVALID, "INVALID_INPUT", "'x': 16 bytes.*need 16000000"),

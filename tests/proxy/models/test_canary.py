@@ -17,6 +17,7 @@ from proxy.models.canary import load as load_canary
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import OpenModel, open_models, try_canary
 from proxy.models.runtime import runtime
+from proxy.models.trial import Trials
 from proxy.problem import ProblemsFound
 from tests import models
 
@@ -41,7 +42,8 @@ def open_all(folder: Path, before: list[OpenModel] | None = None) -> list[OpenMo
     inventory = take_inventory(load(None, [f"repository={folder}"], {}))
     if inventory.problems:
         raise ProblemsFound(inventory.problems)
-    return open_models(inventory, {model.key: model for model in before or []})
+    with Trials(folder / "state") as trials:
+        return open_models(inventory, {model.key: model for model in before or []}, trials)
 
 
 def problem(folder: Path) -> str:
