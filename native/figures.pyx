@@ -224,7 +224,7 @@ def vacate(Region region not None, int slot) -> None:
 
 
 cdef dict figures_of(const Counters *c):
-    """All counters as plain numbers; durations in ns, histograms as (bounds in ns, cumulative counts, sum in ns)."""
+    """All counters as plain numbers; durations in ns, histograms as (bounds in ns, cumulative counts, sum in ns), or None."""
     return {
         "codes": counted(c.codes, <int>CODES),
         "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
@@ -258,7 +258,11 @@ cdef list size_classes(const Batches *batches):
 
 
 cdef tuple folded(const mw_histogram *h):
+    """None while nothing has been recorded: of most histograms of most models."""
+    cdef uint64_t count = mw_histogram_count(h)
     cdef uint64_t cumulative[<int>MW_HISTOGRAM_BOUNDS]
+    if count == 0:
+        return None
     mw_histogram_fold(h, mw_histogram_bounds, MW_HISTOGRAM_BOUNDS, cumulative)
     return (tuple(mw_histogram_bounds[i] for i in range(MW_HISTOGRAM_BOUNDS)),
-            (*(cumulative[i] for i in range(MW_HISTOGRAM_BOUNDS)), mw_histogram_count(h)), h.sum)
+            (*(cumulative[i] for i in range(MW_HISTOGRAM_BOUNDS)), count), h.sum)

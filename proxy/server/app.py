@@ -34,7 +34,7 @@ from proxy.route.refresh import Hints, Refresher
 from proxy.route.remote import News, Remotes
 from proxy.server import descriptors, methods
 from proxy.server.accept import Acceptor, Handshakes
-from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
+from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.canaries import Canaries
 from proxy.server.generation import (
     Generation,
@@ -59,9 +59,8 @@ from proxy.telemetry.pour import partings, snapshot
 from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from proxy.access.gate import Gate
+    from proxy.server.http import HttpServer
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ class Application:
         self._fleet: Fleet | None = None
         self._retired: list[Served] = []
         self._reloading = asyncio.Lock()
-        self._http: web.ServerRunner | None = None
+        self._http: HttpServer | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._shared: SharedLimits | None = None
         self._listening: Acceptor | None = None
@@ -358,9 +357,7 @@ class Application:
         if self._shared is not None:
             await self._shared.stop()
         if self._http is not None:
-            from proxy.server import http  # noqa: PLC0415
-
-            await http.stop(self._http)
+            await self._http.stop()
         if self._bound is not None:
             self._bound.close()
 
@@ -387,18 +384,15 @@ class Application:
             shared=self._shared.figures() if self._shared is not None else None,
         )
 
-    async def _start_http(self) -> web.ServerRunner:
+    async def _start_http(self) -> HttpServer:
         from proxy.server import http  # noqa: PLC0415 - brings aiohttp; a worker's supervisor answers in its place
         from proxy.telemetry.exposition import Exposition  # noqa: PLC0415
 
         failing = lambda: figures.failing(self.region)  # noqa: E731
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot), failing)
-        try:
-            runner = await http.start(self.config.listen.http, state)
-        except OSError as error:
-            raise ProblemsFound([cannot_listen(self.config.listen.http, "listen.http", error)]) from error
-        self.http_address = http.bound_address(runner)
-        return runner
+        server = await http.HttpServer.start(self.config.listen.http, state)
+        self.http_address = server.address
+        return server
 
     async def _log_events(self) -> None:
         while True:

@@ -1,32 +1,39 @@
 """The HTTP listener: metrics and probes. Nothing here reads a body, and no client can hold it against others.
 
-Built on aiohttp's low-level server rather than its application: four fixed GET paths need no router, and only there
-can the number of connections be bounded.
+Built on aiohttp's low-level server rather than its application: five fixed GET paths need no router, and only there
+can connections be bounded (`http_connections`). Pages of metrics are shared by scrapers (`proxy.telemetry.pages`), so
+that probes are answered at once whoever scrapes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 
 from proxy.config.address import Address
 from proxy.models.catalog import Catalog
+from proxy.server.bind import BoundSocket, InheritedSocket
+from proxy.server.http_connections import Connections
 from proxy.server.readiness import Readiness
 from proxy.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+from proxy.telemetry.pages import Pages
 
-# Prometheus, a probe and a curious human need a handful. The oldest makes way for a new one, so silent, dripping or
-# never-reading clients cannot keep a probe out.
-MAX_CONNECTIONS = 64
+KEY = "listen.http"
+MODE = 0o755  # of a Unix socket: for this user alone
+CLOSE_SECONDS = 1.0
 KEEPALIVE_SECONDS = 75.0
 # After an answer, how long an unread request body is read and thrown away before the connection is cut.
 LINGER_SECONDS = 1.0
+# Probes and scrapers ask, wait and ask again. One that sends its next request before it has the answer waits; and no
+# connection lasts for ever.
+PIPELINED_SECONDS = 0.1
+MAX_REQUESTS = 1000
 MAX_LINE_BYTES = 2048
 MAX_FIELD_BYTES = 4096
 MAX_HEADERS = 64
@@ -47,46 +54,38 @@ class AppState:
     failing: Callable[[], Mapping[tuple[str, str], int]] = dict
 
 
-async def start(address: Address, state: AppState, inherited: socket.socket | None = None) -> web.ServerRunner:
-    """Listens on the running loop until `stop`. Raises OSError where the address cannot be bound.
+class HttpServer:
+    """Listens from `start` to `stop`. address: with the real port."""
 
-    Port 0 lets the kernel choose: `bound_address` tells. inherited: listens already, and stands for the address.
-    """
-    runner = web.ServerRunner(_BoundedServer(_Endpoints(state).handle))
-    await runner.setup()
-    site: web.BaseSite
-    if inherited is not None:
-        site = web.SockSite(runner, inherited)
-    elif address.is_unix:
-        site = web.UnixSite(runner, address.path)
-    else:
-        site = web.TCPSite(runner, address.host, address.port)
-    try:
-        await site.start()
-    except BaseException:
-        await runner.cleanup()
-        raise
-    return runner
+    def __init__(self, bound: BoundSocket | InheritedSocket, state: AppState) -> None:
+        """bound: closed by `stop`."""
+        self._bound = bound
+        self.address = bound.address
+        self._server = _Server(_Endpoints(state).handle)
+        self._server.places = self._connections = Connections(bound.socket, self._server)
 
+    @classmethod
+    async def start(cls, address: Address, state: AppState, inherited: InheritedSocket | None = None) -> HttpServer:
+        """On the running loop. Port 0 lets the kernel choose. inherited: stands for the address.
 
-def bound_address(runner: web.ServerRunner) -> Address:
-    """The address that a started runner listens on, with the real port."""
-    bound = runner.addresses[0]
-    return Address(path=bound) if isinstance(bound, str) else Address(host=bound[0], port=bound[1])
+        Raises ProblemsFound where the address cannot be had.
+        """
+        server = cls(inherited or BoundSocket(address, MODE, KEY), state)
+        server._connections.start()
+        return server
 
-
-async def stop(runner: web.ServerRunner) -> None:
-    """Closes the listener and its connections, and removes the file of a Unix socket that `start` has bound."""
-    address, ours = bound_address(runner), not any(isinstance(site, web.SockSite) for site in runner.sites)
-    await runner.cleanup()
-    if address.is_unix and ours:
-        Path(address.path).unlink(missing_ok=True)
+    async def stop(self) -> None:
+        """Closes the listener and its connections, and removes the file of a Unix socket that `start` has bound."""
+        self._connections.close()
+        self._bound.close()
+        await self._server.shutdown(CLOSE_SECONDS)
 
 
 class _Endpoints:
     def __init__(self, state: AppState) -> None:
         self._state = state
-        self._paths: dict[str, Callable[[web.BaseRequest], web.Response]] = {
+        self._pages = Pages(state.exposition)
+        self._paths: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/metrics": self._metrics,
             "/healthz": self._alive,
             "/readyz": self._ready,
@@ -103,12 +102,12 @@ class _Endpoints:
             response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD")
             response.headers[hdrs.ALLOW] = "GET, HEAD"
             return response
-        return endpoint(request)
+        return await endpoint(request)
 
-    def _alive(self, request: web.BaseRequest) -> web.Response:
+    async def _alive(self, request: web.BaseRequest) -> web.Response:
         return _text(HTTPStatus.OK, "alive")
 
-    def _ready(self, request: web.BaseRequest) -> web.Response:
+    async def _ready(self, request: web.BaseRequest) -> web.Response:
         """Ready is two things: every model is warm, and the server wants traffic (it does not while it drains)."""
         reasons = self._state.catalog().not_ready()
         if not self._state.readiness.ready:
@@ -120,13 +119,25 @@ class _Endpoints:
         ]
         return _text(HTTPStatus.OK, "\n".join(("ready", *failing)))
 
-    def _metrics(self, request: web.BaseRequest) -> web.Response:
+    async def _metrics(self, request: web.BaseRequest) -> web.Response:
         # The header's version is not echoed: both formats have one version here, and old scrapers read it.
-        if "application/openmetrics-text" in request.headers.get(hdrs.ACCEPT, ""):
-            body, kind = self._state.exposition.openmetrics(), OPENMETRICS_TYPE
-        else:
-            body, kind = self._state.exposition.text(), TEXT_TYPE
-        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: kind, **_HEADERS})
+        is_openmetrics = "application/openmetrics-text" in request.headers.get(hdrs.ACCEPT, "")
+        compressed = _takes_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        body = await self._pages.get(is_openmetrics=is_openmetrics, compressed=compressed)
+        headers = {hdrs.CONTENT_TYPE: OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE, **_HEADERS}
+        headers[hdrs.VARY] = f"{hdrs.ACCEPT}, {hdrs.ACCEPT_ENCODING}"
+        if compressed:
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding names gzip, and not with a weight of nothing (RFC 9110, section 12.5.3)."""
+    for coding in accepted.lower().split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip() == "gzip":
+            return weight.replace(" ", "").removeprefix("q=").strip("0.") != "" if weight else True
+    return False
 
 
 # An explicit Server header keeps aiohttp from telling its version and Python's.
@@ -139,6 +150,17 @@ def _text(status: HTTPStatus, body: str) -> web.Response:
 
 class _Connection(web.RequestHandler):
     """One client. Differs from aiohttp's in what it says on errors: the status and nothing of ours."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.requests = 0  # answered
+
+    @property
+    def has_more(self) -> bool:
+        """Requests have come behind the one that is being answered."""
+        return bool(self._messages)
 
     def handle_error(
         self,
@@ -156,18 +178,20 @@ class _Connection(web.RequestHandler):
         return response
 
 
-class _BoundedServer(web.Server):
-    """aiohttp's server with at most MAX_CONNECTIONS connections, the oldest of which is cut when one more arrives."""
+class _Server(web.Server):
+    """aiohttp's server, whose connections have places."""
 
-    def __init__(self, handler: Callable[[web.BaseRequest], object]) -> None:
-        super().__init__(handler)  # type: ignore[arg-type]
-        self._open: dict[web.RequestHandler, asyncio.Transport] = {}
+    places: Connections
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> None:
+        super().__init__(self._paced)
+        self._handler = handler
 
     def __call__(self) -> web.RequestHandler:
         return _Connection(
             self,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]
+            access_log=None,
             logger=log,
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
@@ -176,13 +200,18 @@ class _BoundedServer(web.Server):
             max_headers=MAX_HEADERS,
         )
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        while len(self._open) >= MAX_CONNECTIONS:
-            # Abort, not close: a client that does not read would hold a closing connection open with what is buffered.
-            self._open.pop(next(iter(self._open))).abort()
-        self._open[handler] = transport
+    async def _paced(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, _Connection)
+        self.places.touch(connection)
+        if connection.has_more:
+            await asyncio.sleep(PIPELINED_SECONDS)
+        response = await self._handler(request)
+        connection.requests += 1
+        if connection.requests >= MAX_REQUESTS:
+            response.force_close()
+        return response
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        self._open.pop(handler, None)
+        self.places.lost(handler)
         super().connection_lost(handler, exc)

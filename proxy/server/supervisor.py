@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
 from native import figures
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from proxy.config.address import Address
@@ -26,10 +24,10 @@ from proxy.problem import ProblemsFound
 from proxy.promotion import state
 from proxy.promotion.promoter import Promoter, Wanted
 from proxy.promotion.state import Promotion
-from proxy.server import http
 from proxy.server.activation import Sockets
-from proxy.server.bind import BoundSocket, InheritedSocket, cannot_listen
+from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.crew import Crew
+from proxy.server.http import AppState, HttpServer
 from proxy.server.notify import Notifier
 from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
@@ -69,7 +67,7 @@ class Supervisor:
         self._started = self._ending = False
         self._beating: asyncio.Task[None] | None = None
         self._bound: BoundSocket | InheritedSocket | None = None
-        self._http: web.ServerRunner | None = None
+        self._http: HttpServer | None = None
         self._admin: AdminServer | None = None
         self._crew: Crew | None = None
         self._shadowing = CrewShadows(lambda: self.config, lambda: self._crew)
@@ -101,7 +99,7 @@ class Supervisor:
         self._beating = asyncio.get_running_loop().create_task(self._notifier.beat())
         self._http = await self._start_http()
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
-        addresses = {"grpc": self._bound.address, "http": http.bound_address(self._http)}
+        addresses = {"grpc": self._bound.address, "http": self._http.address}
         if self.config.listen.admin is not None:
             self._admin = await self._start_admin(self.config.listen.admin)
             addresses["admin"] = self._admin.address
@@ -247,7 +245,7 @@ class Supervisor:
         if self._shared is not None:
             await self._shared.stop()
         if self._http is not None:
-            await http.stop(self._http)
+            await self._http.stop()
         if self._bound is not None:
             self._bound.close()
         for task in (self._beating, self._promoting):
@@ -309,10 +307,6 @@ class Supervisor:
 
         return await AdminServer.start(address, self.config.admin_tls, self)
 
-    async def _start_http(self) -> web.ServerRunner:
-        state = http.AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot), self._failing)
-        try:
-            inherited = self._sockets.get("http")
-            return await http.start(self.config.listen.http, state, inherited.socket if inherited else None)
-        except OSError as error:
-            raise ProblemsFound([cannot_listen(self.config.listen.http, "listen.http", error)]) from error
+    async def _start_http(self) -> HttpServer:
+        state = AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot), self._failing)
+        return await HttpServer.start(self.config.listen.http, state, self._sockets.get("http"))

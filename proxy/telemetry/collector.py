@@ -30,8 +30,8 @@ class Family:
     rows: list[tuple[tuple[str, ...], float | Histogram]] = field(default_factory=list)
 
     def add(self, labels: tuple[str, ...], figure: float | Histogram | None) -> None:
-        """None is a figure that does not exist for these labels: no row."""
-        if figure is not None:
+        """No row for None, a figure that these labels do not have, and for an empty histogram."""
+        if figure is not None and not (isinstance(figure, Histogram) and not figure.cumulative[-1]):
             self.rows.append((labels, figure))
 
 
@@ -71,6 +71,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _promotions(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
+    yield from _scrapes(snapshot)
     yield from _per_version(snapshot)
     yield from _per_model(snapshot)
     yield from _shadows(snapshot)
@@ -186,6 +187,20 @@ def _access(snapshot: Snapshot) -> Iterator[Family]:
         had.add((), access.key_set.had)
         failures.add((), access.key_set.failures)
         yield from (had, failures)
+
+
+def _scrapes(snapshot: Snapshot) -> Iterator[Family]:
+    if (scrapes := snapshot.scrapes) is None:
+        return
+    pages = Family("modelward_scrapes", "counter", "Scrapes of these metrics, by what they got", ("page",))
+    pages.add(("made",), scrapes.made)
+    pages.add(("reused",), scrapes.reused)
+    yield pages
+    spent = Family("modelward_scrape_seconds", "counter", "CPU time that making pages of metrics took, summed")
+    spent.add((), scrapes.seconds)
+    size = Family("modelward_scrape_bytes", "gauge", "Size of such a page before compression")
+    size.add((), scrapes.size)
+    yield from (spent, size)
 
 
 def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:

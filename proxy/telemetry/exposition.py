@@ -27,7 +27,7 @@ _Encoder = Callable[[CollectorRegistry], bytes]
 class Exposition:
     """Renders one snapshot per call, with the process's, the platform's and the garbage collector's metrics after it.
 
-    `take` is called on the thread that renders: the loop's, which owns the counters.
+    `take` is called on the loop's thread, which owns the counters.
     """
 
     def __init__(self, take: Callable[[], Snapshot]) -> None:
@@ -37,14 +37,20 @@ class Exposition:
         PlatformCollector(registry=self._process)
         GCCollector(registry=self._process)
 
+    def take(self) -> Snapshot:
+        return self._take()
+
     def text(self) -> bytes:
-        encode: _Encoder = prometheus.generate_latest
-        return render(self._take(), is_openmetrics=False).encode() + encode(self._process)
+        return self.write(self._take(), is_openmetrics=False)
 
     def openmetrics(self) -> bytes:
         """Ends with the # EOF that prometheus_client writes after the process's metrics."""
-        encode: _Encoder = openmetrics.generate_latest
-        return render(self._take(), is_openmetrics=True).encode() + encode(self._process)
+        return self.write(self._take(), is_openmetrics=True)
+
+    def write(self, snapshot: Snapshot, *, is_openmetrics: bool) -> bytes:
+        """On any thread."""
+        encode: _Encoder = openmetrics.generate_latest if is_openmetrics else prometheus.generate_latest
+        return render(snapshot, is_openmetrics=is_openmetrics).encode() + encode(self._process)
 
 
 def render(snapshot: Snapshot, *, is_openmetrics: bool) -> str:

@@ -136,7 +136,11 @@ def _shadow(total: Shadowed) -> ShadowSnapshot:
         disagreeing=sums["disagreeing"],
         mismatches={kind: sums[kind] for kind in MISMATCHES},
         dropped=sums["dropped"],
-        seconds={side: _seconds(folded) for side, folded in zip(SIDES, shadows.latencies(total), strict=True)},
+        seconds={
+            side: _scaled(folded, NS)
+            for side, folded in zip(SIDES, shadows.latencies(total), strict=True)
+            if folded is not None
+        },
     )
 
 
@@ -151,7 +155,7 @@ def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> Mode
     return ModelSnapshot(
         versions={version: figures_of_version},
         refusals=t["refusals"],
-        stages={name: _seconds(folded) for name, folded in t["stages"].items()},
+        stages={name: _scaled(folded, NS) for name, folded in t["stages"].items() if folded is not None},
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
         anomalies=t["anomalies"],
         fallbacks=t["fallbacks"],
@@ -175,8 +179,8 @@ def _scaled(folded: Folded, unit: float) -> Histogram:
     return Histogram(tuple(b / unit for b in bounds), cumulative, total / unit)
 
 
-def _seconds(folded: Folded) -> Histogram:
-    return _scaled(folded, NS)
+def _seconds(folded: Folded | None) -> Histogram | None:
+    return _scaled(folded, NS) if folded is not None else None
 
 
 def _rows(t: Totals) -> Histogram:

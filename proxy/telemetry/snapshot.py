@@ -190,6 +190,16 @@ class SharedSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrapeSnapshot:
+    """Pages of metrics, those before this one."""
+
+    made: int = 0
+    reused: int = 0  # scrapes that got a page made for another
+    seconds: float = 0  # that making them took
+    size: int = field(default=0, metadata=GAUGE)  # bytes of the largest of the last ones
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
@@ -206,6 +216,7 @@ class Snapshot:
     promotions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
+    scrapes: ScrapeSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
     upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result

@@ -18,8 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from proxy.config.address import Address, parse_address
 from proxy.models.catalog import Catalog
+from proxy.problem import ProblemsFound
 from proxy.server import http
-from proxy.server.http import MAX_CONNECTIONS, AppState, bound_address, start, stop
+from proxy.server.http import AppState, HttpServer
+from proxy.server.http_connections import MOST, MOST_OF_PEER
 from proxy.server.readiness import Readiness
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.snapshot import Snapshot
@@ -35,8 +37,8 @@ class Site:
     address: Address
     readiness: Readiness
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self.address.host, self.address.port)
+    async def connect(self, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self.address.host, self.address.port, local_addr=(source, 0))
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, Any]:
         async with (
@@ -61,11 +63,11 @@ async def site(
 ) -> AsyncIterator[Site]:
     readiness = Readiness()
     readiness.set(True)
-    runner = await start(parse_address(address), AppState(lambda: models, readiness, Exposition(take)))
+    server = await HttpServer.start(parse_address(address), AppState(lambda: models, readiness, Exposition(take)))
     try:
-        yield Site(bound_address(runner), readiness)
+        yield Site(server.address, readiness)
     finally:
-        await stop(runner)
+        await server.stop()
 
 
 def run(body: Coroutine[Any, Any, None]) -> None:
@@ -99,7 +101,7 @@ def test_a_unix_socket_answers_and_its_file_is_gone_afterwards(tmp_path: Path) -
 def test_a_taken_port_is_an_error_at_start() -> None:
     async def body() -> None:
         async with site() as s:
-            with pytest.raises(OSError, match="address already in use"):
+            with pytest.raises(ProblemsFound, match=r"listen\.http: cannot listen on .*: Address already in use"):
                 async with site(address=str(s.address)):
                     pass
 
@@ -233,7 +235,7 @@ def test_garbage_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None
 def test_silent_connections_cannot_keep_a_probe_out() -> None:
     async def body() -> None:
         async with site() as s:
-            silent = [await s.connect() for _ in range(2 * MAX_CONNECTIONS)]
+            silent = [await s.connect() for _ in range(2 * MOST_OF_PEER)]
             assert (await s.get("/healthz"))[0] == 200
             oldest, newest = silent[0][0], silent[-1][0]
             assert await oldest.read() == b""
@@ -244,16 +246,81 @@ def test_silent_connections_cannot_keep_a_probe_out() -> None:
     run(body())
 
 
+def test_connections_of_many_peers_leave_a_place_for_one_more() -> None:
+    async def body() -> None:
+        async with site() as s:
+            held = [await s.connect(f"127.0.1.{i % 8 + 1}") for i in range(2 * MOST)]
+            few = [await s.connect("127.0.2.1") for _ in range(2)]
+            for i in range(30):
+                reader, writer = await s.connect(f"127.0.3.{i + 1}")
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert await asyncio.wait_for(reader.readuntil(b"\r\n"), timeout=10) == b"HTTP/1.1 200 OK\r\n"
+            assert not any(reader.at_eof() for reader, _ in few)  # those with more made way
+            for _, writer in (*held, *few):
+                writer.close()
+
+    run(body())
+
+
+def test_clients_that_send_request_upon_request_keep_no_probe_waiting() -> None:
+    def take() -> Snapshot:  # a page that takes a fifth of a second
+        return Snapshot(promotions={(f"model-{i}", "done", "x" * 200): i for i in range(60_000)})
+
+    async def body() -> None:
+        async with site(take=take) as s:
+            attackers = [await s.connect(f"127.0.1.{i % 4 + 1}") for i in range(60)]
+            for _, writer in attackers:
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 500)
+            reading = [asyncio.ensure_future(reader.read()) for reader, _ in attackers]
+            times = []
+            for _ in range(12):
+                began = asyncio.get_running_loop().time()
+                assert (await s.get("/readyz"))[0] == 200
+                times.append(asyncio.get_running_loop().time() - began)
+            assert sorted(times)[len(times) // 2] < 0.5, times
+            for task, (_, writer) in zip(reading, attackers, strict=True):
+                task.cancel()
+                writer.transport.abort()
+
+    run(body())
+
+
+def test_scrapers_that_take_gzip_get_it() -> None:
+    async def body() -> None:
+        async with site(take=lambda: Snapshot(inflight=3)) as s:
+            for encoding, expected in (("gzip, br", "gzip"), ("gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("br", None)):
+                _, text, headers = await s.get("/metrics", **{"Accept-Encoding": encoding})
+                assert headers.get("Content-Encoding") == expected
+                assert "modelward_inflight 3" in text
+
+    run(body())
+
+
+def test_a_connection_is_closed_after_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_REQUESTS", 3)
+
+    async def body() -> None:
+        async with site() as s:
+            reader, writer = await s.connect()
+            for _ in range(3):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                await reader.readuntil(b"alive\n")
+            assert await asyncio.wait_for(reader.read(), timeout=10) == b""
+            writer.close()
+
+    run(body())
+
+
 def test_a_client_that_never_reads_makes_way_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 50_000_000  # more than the kernel buffers between the two
-    monkeypatch.setattr(Exposition, "text", lambda _: bytes(size))
+    monkeypatch.setattr(Exposition, "write", lambda *_, is_openmetrics: bytes(size))
 
     async def body() -> None:
         async with site() as s:
             reader, writer = await s.connect()
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
-            others = [await s.connect() for _ in range(MAX_CONNECTIONS)]
+            others = [await s.connect() for _ in range(MOST_OF_PEER)]
             assert (await s.get("/healthz"))[0] == 200
             received = 0
             with suppress(ConnectionResetError):
