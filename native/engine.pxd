@@ -2,6 +2,7 @@
 # another may use it.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from native.evidence cimport Evidence
 from native.exchange cimport Exchange
 from native.limit cimport mw_costs
 from native.model cimport Counters, Empties, Gate, Tensor
@@ -31,6 +32,7 @@ cdef class Engine:
     cdef readonly str version
     cdef Counters uncounted       # until it is attached to a region
     cdef Counters *counters       # the region's then
+    cdef Evidence *evidence       # the region's; NULL until it is asked for, or without room
     cdef Region region            # holds them; None until then
     cdef readonly object pool     # native.pool.Pool that answers in place of a session; None for an embedded model
     cdef mw_span name_span
@@ -71,6 +73,8 @@ cdef class Engine:
     cdef list keep                # bytes that spans point into
     cdef void end(self) noexcept
     cdef int attach(self, Region region) except -1
+    cdef void leave_evidence(self) noexcept
+    cdef Evidence *be_judged(self) except? NULL     # once attached
     cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept
 
 cdef int bucket(int64_t rows) noexcept nogil

@@ -6,12 +6,14 @@ from libc.string cimport memcpy
 
 cimport cython
 
+import logging
 import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from native.admit cimport mw_concurrency_init, mw_waiting_free, mw_waiting_init
+from native.evidence cimport Evidence, evidence_of
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
 from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Empties, Gate, Tensor
@@ -19,6 +21,8 @@ from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
 from native.tensor cimport *
+
+log = logging.getLogger("modelward.promotion")
 
 cdef enum:
     ENVELOPE = 96                 # bytes of a small message that are not tensors: names, id, dimensions
@@ -180,6 +184,7 @@ cdef class Engine:
         if self.region is not None:
             self.counters.served -= 1
             self.counters.failing -= self.gate.failing
+            self.leave_evidence()
         self.end()
         mw_waiting_free(&self.gate.waiting)
         free(self.empties.sets)
@@ -339,9 +344,24 @@ cdef class Engine:
     cdef int attach(self, Region region) except -1:
         """From now on it counts where the processes of `region` count this version."""
         if self.region is not region:
+            self.leave_evidence()
             self.counters = counters_of(region, self.name.encode(), self.version.encode())
             self.region = region
         return 0
+
+    cdef Evidence *be_judged(self) except? NULL:
+        """From now on its requests are evidence, for the promotion of a version over another."""
+        if self.evidence == NULL:
+            try:
+                self.evidence = evidence_of(self.region, self.name.encode(), self.version.encode())
+            except MemoryError as error:
+                log.error("model %s version %s: a promotion cannot be judged: %s", self.name, self.version, error)
+        return self.evidence
+
+    cdef void leave_evidence(self) noexcept:
+        if self.evidence != NULL:
+            self.evidence.served -= 1
+            self.evidence = NULL
 
 
 cdef list fill(Engine engine, mw_run *run, dict inputs, uint64_t *size, int64_t *rows):

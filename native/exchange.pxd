@@ -231,6 +231,7 @@ cdef struct Exchange:
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
     bint named                    # its version was asked for by name
+    uint8_t assigned              # enum native.evidence.Assigned: whether its outcome says something of its version
     bint flagged
     bint empty                    # an input has no elements
     bint mirrored                 # as its stream's

@@ -2,17 +2,14 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from native.compare cimport MW_SCORE_CELLS
 from native.histogram cimport (
-    MW_CELLS, MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold)
+    MW_HISTOGRAM_BOUNDS, mw_histogram, mw_histogram_bounds, mw_histogram_count, mw_histogram_fold)
 from native.model cimport *
 from native.region cimport Named, Region
 from native.verdict cimport CODES, REASONS, name_of
 
 cdef enum:
     KEPT = 16                     # versions that have figures of their own although nobody serves them any more
-
-CALLER_PARTS = <int>CALLERS       # that `callers` counts in
 
 cdef bytes PREFIX = b"model\0"
 cdef bytes OTHER = b"model\0\0"
@@ -148,40 +145,6 @@ def models(Region region not None) -> dict:
     finally:
         region.let_go()
     return found
-
-
-def latency(Region region not None, str model not None, str version not None) -> list:
-    """How many requests of a version took how long: a count for each cell of native.histogram, none where nobody counts it."""
-    cdef Counters total = of_version(region, model, version)
-    return [total.request.cell[i] for i in range(<int>MW_CELLS)]
-
-
-def outputs(Region region not None, str model not None, str version not None) -> list:
-    """The cells (native.compare.SCORE_EDGES) of the scores of a sample of its answers, each of which adds SKETCH_ANSWER."""
-    cdef Counters total = of_version(region, model, version)
-    return [total.outputs[i] for i in range(<int>MW_SCORE_CELLS)]
-
-
-def callers(Region region not None, str model not None, str version not None) -> list:
-    """Answers in the same sample by a part of the hash that chose the version: the same caller's are always in the same place."""
-    cdef Counters total = of_version(region, model, version)
-    return [total.callers[i] for i in range(<int>CALLERS)]
-
-
-cdef Counters of_version(Region region, str model, str version):
-    cdef Counters total
-    cdef Named *entry
-    cdef int slot
-    memset(&total, 0, sizeof(total))
-    region.hold()
-    try:
-        entry = region.find(PREFIX + model.encode() + b"\0" + version.encode())
-        if entry != NULL:
-            for slot in range(<int>region.header.opened):
-                add(&total, <const Counters *>(<const char *>region.slot_at(slot) + entry.offset))
-    finally:
-        region.let_go()
-    return total
 
 
 def failing(Region region not None) -> dict:

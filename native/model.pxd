@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from native.admit cimport mw_concurrency, mw_waiting
-from native.compare cimport MW_SCORE_CELLS
+from native.evidence cimport Evidence
 from native.exchange cimport Exchange
 from native.histogram cimport mw_histogram
 from native.limit cimport LIMIT_TEXT, mw_costs, mw_meter
@@ -72,7 +72,6 @@ cdef enum Stage:
 
 cdef enum:
     BATCH_BUCKETS = 16            # powers of two of rows
-    CALLERS = 64                  # parts that callers are counted in
 
 cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
@@ -105,8 +104,6 @@ cdef struct Counters:
     mw_histogram request          # ns from the headers to the answer
     mw_histogram stage[<int>STAGES]
     mw_histogram score
-    uint64_t callers[CALLERS]     # answers in that sample by a part of the hash that chose the version
-    uint64_t outputs[MW_SCORE_CELLS]  # cells of the scores that a sample of its answers has (csrc/compare.h, mw_sketch_add)
     Batches batches[BATCH_BUCKETS]
     int64_t last_ns               # monotonic time of the last run
     uint64_t profiled             # 1: has a profile, so that a score of nothing is one
@@ -158,6 +155,7 @@ cdef struct Model:                # owned by a native.served.Served
     uint32_t tap_count
     Gate *gate                    # the Engine's
     Counters *counters            # as the Engine's
+    Evidence *evidence            # likewise; NULL where the model has no other version, or the region no room
     void *pool                    # borrowed: native.pool.Pool, held by the Engine; NULL for an embedded model
     void *engine                  # borrowed: native.engine.Engine, held by the Served
 

@@ -13,6 +13,7 @@ from native.admit cimport (
 from native.batch cimport withdraw
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
+from native.evidence cimport ASSIGNED_NONE, sketch, testify
 from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
     Exchange, Stream, exchange_unref, settle)
@@ -20,7 +21,6 @@ from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, forget_kept, mirrored, pair
 from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
-from native.outputs cimport sketch
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
@@ -113,6 +113,8 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
         abandon(server, x, -1, now)
         end_mirror(server, x, NULL, reason == REASON_DEADLINE, now)
         return
+    if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and x.phase in (PHASE_NEW, PHASE_WAITING, PHASE_PARKED):
+        x.assigned = ASSIGNED_NONE    # it never reached its backend: that is load, which clients make
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
     abandon(server, x, now - x.launched if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
@@ -324,7 +326,8 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score
-    sketch(x, asked, reply)
+    if x.assigned != ASSIGNED_NONE:
+        sketch(x, reply)
     asked.counters.success += 1
     asked.counters.success_ns += now - x.entered
     x.reply = reply[0]
@@ -470,6 +473,8 @@ cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
 cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     """The exchange has its outcome: it is recorded, and leaves in its stream's order."""
     record(server, x, code, now)
+    if x.assigned != ASSIGNED_NONE:
+        testify(x, code, now)
     x.phase = PHASE_DONE
     x.reply_ready = True
     clear_deadline(server, x)

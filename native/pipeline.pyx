@@ -4,13 +4,14 @@ wire (h2, stream, grpc) hands over headers and whole messages; each room passes 
 outcome.pyx says what becomes of it then.
 """
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset
 
 from native.access cimport IDENTIFIED, Access, leave, on_credential
 from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
+from native.engine cimport Engine
 from native.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new,
     exchange_unref, sticky_of)
@@ -32,7 +33,7 @@ from native.outcome cimport (
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
-from native.route cimport Directory, Entry
+from native.route cimport Directory, Entry, assigned_by
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
@@ -266,6 +267,8 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
         m.doubted = True
         return False
     take_deadline(x)
+    if m.evidence != NULL and not x.named:
+        x.assigned = assigned_by(entry, x)
     rank(server, x, scanned_priority())
     return True
 
@@ -576,6 +579,7 @@ cdef class Server(State):
         if self.access is not None:
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards
+        judge_versions(directory)
         directory.suggested = self.directory.suggested
         self.listener.wire.sticky_header = mw_span(
             <const uint8_t *><const char *>directory.sticky_header, len(directory.sticky_header))
@@ -719,6 +723,17 @@ cdef class Server(State):
             "inflight": self.gauges.inflight, "connections": self.listener.wire.connections,
             "inflight_bytes": self.gauges.bytes,
         }
+
+
+cdef int judge_versions(Directory directory) except -1:
+    """Of a model with several versions, requests are evidence for or against each."""
+    cdef Model *m
+    cdef uint32_t i, k
+    for i in range(directory.count):
+        for k in range(directory.entries[i].count if directory.entries[i].count > 1 else 0):
+            m = directory.entries[i].versions[k]
+            m.evidence = (<Engine>m.engine).be_judged()
+    return 0
 
 
 cdef void after_timers(void *context, int64_t now) noexcept:

@@ -1,6 +1,7 @@
 # Which model answers: names and versions.
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from native.exchange cimport Exchange
 from native.model cimport Model
 from native.tensor cimport mw_span
 from native.verdict cimport Verdict
@@ -30,3 +31,6 @@ cdef class Directory:
     # The verdicts of names that are not there.
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept
     cdef void unknown_version(self, Entry *entry, mw_span version, Verdict *v) noexcept
+
+# enum native.evidence.Assigned, of a request that names no version and whose deadline is known.
+cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept

@@ -1,11 +1,13 @@
 """Which model answers: names looked up in a sorted table, versions by their text or by their weights."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 
 import os
 
+from native.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_HURRIED, Evidence, caller_part
+from native.exchange cimport Exchange, sticky_of
 from native.model cimport Model
 from native.oip cimport shown
 from native.served cimport Served
@@ -146,3 +148,37 @@ cdef class Directory:
         for i in range(min(entry.count, <uint32_t>8)):
             n += snprintf(v.text + n, VERDICT_TEXT - n, " %.*s", <int>min(entry.versions[i].version.size, <size_t>20),
                           <const char *>entry.versions[i].version.data)
+
+
+cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
+    """Who gave it its version, which it did not name; enum Assigned."""
+    if is_hurried(entry, x):
+        return ASSIGNED_HURRIED
+    if sticky_of(x.stream) == 0 or entry.weight[entry.primary] == entry.total:
+        return ASSIGNED_BY_CHANCE
+    return ASSIGNED_BY_KEY
+
+
+cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept:
+    """Its client gives the model less time than it usually needs for this caller: that says nothing of a version.
+
+    Less than twice the 95th percentile of the quickest version, so that none is excused by being slow itself.
+    """
+    cdef const Model *m = <const Model *>x.asked
+    cdef const Evidence *e
+    cdef uint32_t caller, i
+    cdef double own = 0, all = 0
+    if x.due == 0 or (m.deadline and x.client_due >= x.entered + m.deadline):
+        return False
+    caller = caller_part(x)
+    for i in range(entry.count):
+        e = entry.versions[i].evidence
+        own = quicker(own, e.usual[caller] if e != NULL else 0)
+        all = quicker(all, e.usual_all if e != NULL else 0)
+    if own == 0:
+        own = all
+    return own == 0 or x.due - x.entered < 2 * own
+
+
+cdef inline double quicker(double a, double b) noexcept:
+    return min(a, b) if a and b else a + b    # 0 is not known

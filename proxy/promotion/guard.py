@@ -1,9 +1,10 @@
 """Whether a version does surely worse than those it takes over from: canary, errors, fallbacks, latency, and
 how its answers are distributed.
 
-Intervals that hold at every look (proxy/shadow/sequence.py) since the promotion began tell a small difference once
+Intervals that hold at every look (proxy/shadow/sequence.py) since the step began tell a small difference once
 there is enough of it. A version that was good and fails now is told by the last seconds alone, at a level at which
-looking twice a second for a year gives a false alarm with less than one chance in ten.
+looking twice a second for a year gives a false alarm with less than one chance in ten. Only requests whose clients did
+not choose the version are evidence, and several callers must tell the same (callers.py).
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import add, sub
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from native.figures import CALLER_PARTS
+from native.evidence import CALLER_PARTS, KEY
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.outputs import CELLS, answers, caller_count, sure_index
-from proxy.shadow.sequence import Interval, mean_evidence, mean_interval
-from proxy.status import Code
+from proxy.promotion.callers import HALF, Compared, at_most, left_out, risen, share, surely_worse, typical
+from proxy.promotion.outputs import CELLS, caller_count, sure_index
+from proxy.promotion.parts import NO_PARTS, Parts, Way, parts_of
+from proxy.shadow.sequence import mean_evidence, mean_interval
 
-# what a backend does to a request, as against what its client or a limit does
-FAILURES = (Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS)
+if TYPE_CHECKING:
+    from proxy.promotion.parts import Counts
+
 QUANTILE = 0.99
 LEVEL = 0.05 / 8
 """Of an interval of the whole time: four bounds of two sides each, together at most 5 %."""
 RECENT_LEVEL = 1e-10
+FEWEST = 100
+"""Answers to a caller before what they take counts as usual for it."""
 FEWEST_CALLERS = 32
 """Of either side: that many differ by about the default bound where each has answers of their own kind, by far less as
 callers are."""
@@ -37,9 +42,10 @@ SECOND = 1e9
 
 @dataclass(frozen=True)
 class Arm:
-    """What versions have answered in some time. latency: requests per cell of native.histogram.
+    """What versions have answered in some time, as far as it is evidence.
 
-    failing: workers in which the canary fails now. outputs, callers: of a sample of answers (outputs.py).
+    latency: requests per cell of native.histogram. failing: workers in which the canary fails now. outputs, callers: of
+    a sample of answers (outputs.py). parts: all of that by callers; NO_PARTS: it is of one.
     """
 
     requests: int
@@ -49,6 +55,7 @@ class Arm:
     failing: int = 0
     outputs: tuple[int, ...] = (0,) * CELLS
     callers: tuple[int, ...] = (0,) * CALLER_PARTS
+    parts: Parts = NO_PARTS
 
     def __add__(self, other: Arm) -> Arm:
         return Arm(
@@ -59,6 +66,7 @@ class Arm:
             self.failing + other.failing,
             tuple(map(add, self.outputs, other.outputs)),
             tuple(map(add, self.callers, other.callers)),
+            self.parts + other.parts,
         )
 
     def since(self, before: Arm) -> Arm:
@@ -73,7 +81,17 @@ class Arm:
             self.failing,
             tuple(map(sub, self.outputs, before.outputs)),
             tuple(map(sub, self.callers, before.callers)),
+            self.parts - before.parts,
         )
+
+    def ways(self) -> list[Way]:
+        """By how requests got their version, and by caller."""
+        parts = self.parts
+        if not parts.tallies:
+            failed, replaced = self.errors, self.fallbacks
+            good = max(self.requests - failed - replaced, 0)
+            parts = parts_of((good, failed, replaced), self.latency, self.outputs)
+        return parts.ways()
 
 
 @dataclass(frozen=True)
@@ -87,13 +105,22 @@ class Breach:
 NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
-def arm_of(figures: Mapping[str, Any], latency: Sequence[int], outputs: Sequence[int], callers: Sequence[int]) -> Arm:
-    """Of one version's figures: native.figures.models, latency, outputs and callers."""
-    codes = figures["codes"]
-    errors = sum(codes.get(code, 0) for code in FAILURES)
-    answered = codes.get(Code.OK, 0) + errors
-    fallbacks, failing = sum(figures["fallbacks"].values()), figures["failing"]
-    return Arm(answered, errors, fallbacks, tuple(latency), failing, tuple(outputs), tuple(callers))
+def arm_of(figures: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> Arm:
+    """Of one version: native.figures.models and native.evidence.counted, of which only the latter is evidence."""
+    parts = Parts(*counted)
+    ways = parts.ways()
+    chance = sum(way.sampled.sum() for way in ways[:KEY])  # each of these is as good as a caller by itself
+    callers = [int(n + (chance + i) // CALLER_PARTS) for i, n in enumerate(ways[KEY].sampled)]
+    return Arm(
+        requests=int(sum(way.requests.sum() for way in ways)),
+        errors=int(sum(way.failed.sum() for way in ways)),
+        fallbacks=int(sum(way.replaced.sum() for way in ways)),
+        latency=tuple(sum(way.latency.sum(axis=0) for way in ways).tolist()),
+        failing=figures["failing"],
+        outputs=tuple(sum(way.outputs.sum(axis=0) for way in ways).tolist()),
+        callers=tuple(callers),
+        parts=parts,
+    )
 
 
 def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
@@ -101,27 +128,57 @@ def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent:
 
     recent: both arms are of the last seconds, and looked at anew each time.
     """
-    level = RECENT_LEVEL if recent else LEVEL
-    return [
-        *_canary(candidate),
-        *_rates(candidate, incumbent, bounds, level),
-        *_latency(candidate, incumbent, bounds, level),
-    ]
+    found = [*_canary(candidate)]
+    ways = list(_both_ways(candidate, incumbent))
+    for key, here, there in ways:
+        level = (RECENT_LEVEL if recent else LEVEL) / len(ways)
+        found += [*_rates(here, there, bounds, level, aimed=key), *_latency(here, there, bounds, level, aimed=key)]
+    return found
 
 
 def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -> list[Breach]:
     """Whether the candidate's answers are surely distributed otherwise, beyond the bound.
 
-    Both arms are of one step of so many, at each of which counting begins anew. Of few callers nothing is said.
+    Both arms are of one step of so many, at each of which counting begins anew. Where keys decide who gets which
+    version, nothing is said of few callers.
     """
-    if bounds.outputs is None or min(map(caller_count, (candidate.callers, incumbent.callers))) < FEWEST_CALLERS:
-        return []
-    index = sure_index(candidate.outputs, incumbent.outputs, 2 * LEVEL / steps, above=bounds.outputs)
-    if not index:
-        return []
-    counts = f"a sample of {answers(candidate.outputs)} against one of {answers(incumbent.outputs)}"
-    words = f"its answers are distributed otherwise than the others': the population stability index of {counts} is"
-    return [Breach("outputs", f"{words} {index:.2f} at least ({bounds.outputs:g} is allowed)")]
+    found = []
+    ways = list(_both_ways(candidate, incumbent)) if bounds.outputs is not None else []
+    for key, here, there in ways:
+        if key and min(caller_count(side.sampled.tolist()) for side in (here, there)) < FEWEST_CALLERS:
+            continue
+        index = _index(here, there, 2 * LEVEL / steps / len(ways), above=bounds.outputs or 0.0, aimed=key)
+        if index:
+            counts = f"a sample of {here.sampled.sum()} against one of {there.sampled.sum()}"
+            words = (
+                f"its answers are distributed otherwise than the others': the population stability index of {counts}"
+            )
+            found.append(Breach("outputs", f"{words} is {index:.2f} at least ({bounds.outputs:g} is allowed)"))
+    return found
+
+
+def _index(here: Way, there: Way, level: float, *, above: float, aimed: bool) -> float:
+    """What the index is surely not below, also without those callers whose answers differ most; 0 where not `above`."""
+    index = sure_index(here.outputs.sum(axis=0).tolist(), there.outputs.sum(axis=0).tolist(), level, above=above)
+    skipped = left_out(int((here.sampled > 0).sum()))
+    if not index or not skipped:
+        return index
+    usual = there.outputs.sum(axis=0) / max(int(there.sampled.sum()), 1)
+    apart = abs(here.outputs - usual * here.sampled[:, None]).sum(axis=1)
+    kept = apart.argsort()[: len(apart) - skipped]
+    ours, theirs = (side.outputs[kept].sum(axis=0).tolist() for side in (here, there))
+    callers = [Compared(0, h, 0, t, 0.0) for h, t in zip(here.sampled.tolist(), there.sampled.tolist(), strict=True)]
+    most = [callers[part] for part in apart.argsort()[len(apart) - skipped :].tolist()]
+    if share(most, callers, aimed=aimed) >= HALF:
+        return index
+    return sure_index(ours, theirs, level, above=above)
+
+
+def _both_ways(candidate: Arm, incumbent: Arm) -> Iterator[tuple[bool, Way, Way]]:
+    """Whether keys decided who got which version, and both sides' requests; of each way in which there are some."""
+    for way, (here, there) in enumerate(zip(candidate.ways(), incumbent.ways(), strict=True)):
+        if here.requests.any():
+            yield way == KEY, here, there
 
 
 def _canary(candidate: Arm) -> Iterator[Breach]:
@@ -130,34 +187,66 @@ def _canary(candidate: Arm) -> Iterator[Breach]:
         yield Breach("canary", f"its canary fails, in {candidate.failing} of the workers")
 
 
-def _rates(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[Breach]:
-    for bound, what, here, there, rise in (
-        ("errors", "failed", candidate.errors, incumbent.errors, bounds.errors),
-        ("fallbacks", "were answered by the fallback", candidate.fallbacks, incumbent.fallbacks, bounds.fallbacks),
+def _rates(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool) -> Iterator[Breach]:
+    for bound, what, some_here, some_there, rise in (
+        ("errors", "failed", here.failed, there.failed, bounds.errors),
+        ("fallbacks", "were answered by the fallback", here.replaced, there.replaced, bounds.fallbacks),
     ):
-        low = _share(here, candidate.requests, level).low
-        high = _share(there, incumbent.requests, level).high
-        if low > high + rise:
-            share = there / incumbent.requests
+        some, count = typical(some_there, there.requests)
+        if not count:
+            continue
+        usual = mean_interval(some, count, level).high
+        own = [min(usual, at_most(*counts, level)) + rise for counts in zip(some_there, there.requests, strict=True)]
+        callers = _compared(some_here.tolist(), here.requests, some_there.tolist(), there.requests, own)
+        told = surely_worse(callers, level, aimed=aimed)
+        if told and risen(callers, some / count) > rise:
             yield Breach(
                 bound,
-                f"{here} of {candidate.requests} requests {what}, {share:.2%} of the others' "
-                f"(at most {rise:.2%} more are allowed)",
+                f"{some_here.sum()} of {here.requests.sum()} requests {what}, told by {len(told)} of {len(callers)} "
+                f"callers; {some / count:.2%} of the others' (at most {rise:.2%} more are allowed)",
             )
 
 
-def _latency(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, level: float) -> Iterator[Breach]:
-    usual = _surely_above(incumbent.latency, level)
+def _latency(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool) -> Iterator[Breach]:
+    """What is usual for a caller is the 99th percentile of its own requests, or where these are few, of the others'."""
+    counts = there.latency.sum(axis=1)
+    own = [_quantile(cells, n) for cells, n in zip(there.latency.tolist(), counts.tolist(), strict=True)]
+    seen = sorted((part for part, n in enumerate(counts) if n), key=own.__getitem__)
+    usual = _surely_above(there.latency[seen[: len(seen) - left_out(len(seen))]].sum(axis=0).tolist(), level)
     if usual is None:
         return
-    edge = next((i for i, e in enumerate(EDGES) if e >= usual * bounds.latency), len(EDGES) - 1)
-    count, slower = sum(candidate.latency), sum(candidate.latency[edge + 1 :])
-    if _surely(slower, count, 1 - QUANTILE, level):
+    edges = [_edge((took if n >= FEWEST else usual) * bounds.latency) for took, n in zip(own, counts, strict=True)]
+    slow_here, slow_there = (
+        [sum(cells[edge + 1 :]) for cells, edge in zip(side.latency.tolist(), edges, strict=True)]
+        for side in (here, there)
+    )
+    callers = _compared(slow_here, here.latency.sum(axis=1), slow_there, counts, [1 - QUANTILE] * len(own))
+    if told := surely_worse(callers, level, aimed=aimed):
+        longest = EDGES[_edge(usual * bounds.latency)] / SECOND
         yield Breach(
             "latency",
-            f"{slower} of {count} requests took longer than {EDGES[edge] / SECOND:.4g} s, "
-            f"{bounds.latency:g} times the others' p99",
+            f"{sum(slow_here)} of {here.latency.sum()} requests took longer than {longest:.4g} s, {bounds.latency:g} "
+            f"times the others' p99, told by {len(told)} of {len(callers)} callers",
         )
+
+
+def _compared(
+    some_here: Sequence[int], here: Counts, some_there: Sequence[int], there: Counts, usual: Sequence[float]
+) -> list[Compared]:
+    """Of each caller that has asked the version."""
+    each = zip(some_here, here.tolist(), some_there, there.tolist(), usual, strict=True)
+    return [Compared(*counts) for counts in each if counts[1]]
+
+
+def _edge(ns: float) -> int:
+    """The first cell that ends there or later."""
+    return min(bisect.bisect_left(EDGES, ns), len(EDGES) - 1)
+
+
+def _quantile(cells: Sequence[int], count: int) -> int:
+    """An upper bound of the quantile of what was seen; 0 of nothing."""
+    place = bisect.bisect_left(list(accumulate(cells)), QUANTILE * count) if count else 0
+    return int(EDGES[min(place, len(EDGES) - 1)]) if count else 0
 
 
 def _surely_above(latency: Sequence[int], level: float) -> int | None:
@@ -171,11 +260,6 @@ def _surely_above(latency: Sequence[int], level: float) -> int | None:
     count = cumulative[-1]
     edge = bisect.bisect_left(cumulative, True, key=lambda below: _surely(below, count, QUANTILE, level))
     return int(EDGES[edge]) if edge < len(EDGES) - 1 else None
-
-
-def _share(some: int, count: int, level: float) -> Interval:
-    """Counters are read one after the other while requests end: some may be counted in the first alone."""
-    return mean_interval(min(some, count), count, level)
 
 
 def _surely(some: int, count: int, above: float, level: float) -> bool:

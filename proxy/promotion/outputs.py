@@ -36,7 +36,7 @@ def answers(cells: Sequence[int]) -> int:
 def caller_count(counts: Sequence[int]) -> float:
     """How many equal callers the sample could be of: the inverse of the chance that two of its answers are one's.
 
-    counts: answers by a part of the hash that chose the version (native.figures.callers), so that 64 are many.
+    counts: answers by a part of the hash that chose the version (native.evidence), so that 64 are many.
     """
     total, same = sum(counts), sum(count * (count - 1) for count in counts)
     return total * (total - 1) / same if same else float(total)

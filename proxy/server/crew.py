@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from native import figures, shadows
+from native import evidence, figures, shadows
 from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.schema import Config
@@ -229,6 +229,7 @@ class Crew:
         self._workers.discard(worker)
         figures.vacate(self.region, worker.slot)
         shadows.vacate(self.region, worker.slot)
+        evidence.vacate(self.region, worker.slot)
         self._taken.discard(worker.slot)
         self._gone = added(self._gone, counters(worker.figures))
         if worker.report is None and not worker.draining:

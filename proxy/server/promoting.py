@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from native import figures
-from native.region import Region
+from native import evidence, figures
 from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
 from proxy.server.crew import Crew
 from proxy.server.shadowing import CrewShadows
-
-
-def counts(region: Region, model: str, version: str) -> tuple[list[int], list[int], list[int]]:
-    """How long requests took, and of a sample of answers the scores, by cell, and the callers, by parts of them."""
-    key = region, model, version
-    return figures.latency(*key), figures.outputs(*key), figures.callers(*key)
 
 
 class CrewServing:
@@ -42,7 +35,7 @@ class CrewServing:
             return {}
         counted, region = figures.models(crew.region), crew.region
         return {
-            version: arm_of(counted[model, version], *counts(region, model, version))
+            version: arm_of(counted[model, version], evidence.counted(region, model, version))
             for version in self.versions(model)
             if (model, version) in counted
         }

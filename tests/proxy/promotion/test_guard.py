@@ -1,16 +1,13 @@
 """What takes a version back, and what does not."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from native.compare import SKETCH_ANSWER
+from native.evidence import CHANCE, KEY
 from native.histogram import EDGES, cell
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.guard import NOTHING, Arm, arm_of, breaches, moved
-from proxy.status import Code
-from tests.proxy.promotion.test_outputs import sketch
+from proxy.promotion.guard import NOTHING, Arm, breaches, moved
+from tests.proxy.promotion.arms import by_caller, caller
 
 MS = 1_000_000
 BOUNDS = PromotionBounds()
@@ -54,14 +51,18 @@ def test_a_canary_that_fails_in_any_worker_is_enough() -> None:
         assert (reason.bound, reason.words) == ("canary", "its canary fails, in 2 of the workers")
 
 
-def test_of_few_callers_it_is_not_said_that_the_version_answers_otherwise() -> None:
-    moved_far = {"outputs": sketch(*[1000.0] * 640)}
-    usual = replace(USUAL, outputs=sketch(*[0.0] * 640), callers=(10,) * 64)
-    many, few = (10,) * 64, (64,) * 10 + (0,) * 54
-    (reason,) = moved(replace(arm(1000), **moved_far, callers=many), usual, BOUNDS, 1)
-    assert reason.bound == "outputs"
-    assert moved(replace(arm(1000), **moved_far, callers=few), usual, BOUNDS, 1) == []
-    assert moved(replace(arm(1000), **moved_far, callers=many), replace(usual, callers=few), BOUNDS, 1) == []
+@pytest.mark.parametrize(
+    ("way", "callers", "told"), [(KEY, 64, True), (KEY, 10, False), (CHANCE, 10, True), (CHANCE, 1, True)]
+)
+def test_where_keys_decide_the_version_answers_of_few_callers_say_nothing(
+    way: int, callers: int, *, told: bool
+) -> None:
+    """Few callers may have answers of their own kind; where chance decides, each caller asks all versions."""
+    each = 1280 // callers
+    here = by_caller(*[caller(each, score=1000.0)] * callers, way=way)
+    there = by_caller(*[caller(each)] * callers, way=way)
+    found = moved(here, there, BOUNDS, 1)
+    assert [reason.bound for reason in found] == ["outputs"] * told
 
 
 def test_slower_within_the_bound_is_no_reason() -> None:
@@ -87,13 +88,6 @@ def test_a_version_that_is_no_worse_is_taken_back_by_chance_in_at_most_five_of_a
                 taken += 1
                 break
     assert taken <= 5
-
-
-def test_only_what_the_backend_does_counts_as_its_failure() -> None:
-    codes = {Code.OK: 90, Code.INTERNAL: 4, Code.DEADLINE_EXCEEDED: 2, Code.INVALID_ARGUMENT: 50, Code.CANCELLED: 7}
-    seen = arm_of({"codes": codes, "fallbacks": {"deadline": 3}, "failing": 1}, arm(96).latency, sketch(3.0), [1] * 64)
-    assert (seen.requests, seen.errors, seen.fallbacks, seen.failing) == (96, 6, 3, 1)
-    assert (sum(seen.outputs), sum(seen.callers)) == (SKETCH_ANSWER, 64)
 
 
 def test_counts_that_begin_anew_are_taken_as_they_are() -> None:

@@ -1,0 +1,101 @@
+"""What requests say of a version, by how they got it and by part of the callers: counts of native/evidence.pyx.
+
+numpy (20 MB) is brought by whoever adds them up or looks inside: a supervisor does so only while a version is promoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from native.compare import SCORE_EDGES, SKETCH_ANSWER
+from native.evidence import CALLER_PARTS, CHANCE
+from native.histogram import EDGES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Counts = npt.NDArray[np.int64]
+
+CELLS = len(SCORE_EDGES) + 1
+WAYS = 2
+
+
+@dataclass(frozen=True)
+class Parts:
+    """As native.evidence.counted gives them; empty bytes are nothing."""
+
+    tallies: bytes = b""
+    latency: bytes = b""
+    outputs: bytes = b""
+
+    def __add__(self, other: Parts) -> Parts:
+        return self._with(other, 1)
+
+    def __sub__(self, other: Parts) -> Parts:
+        return self._with(other, -1)
+
+    def _with(self, other: Parts, sign: int) -> Parts:
+        import numpy as np  # noqa: PLC0415
+
+        def both(ours: bytes, theirs: bytes) -> bytes:
+            if not theirs:
+                return ours
+            counts = np.frombuffer(theirs, np.int64) * sign
+            return (np.frombuffer(ours, np.int64) + counts if ours else counts).tobytes()
+
+        return Parts(
+            both(self.tallies, other.tallies), both(self.latency, other.latency), both(self.outputs, other.outputs)
+        )
+
+    def ways(self) -> list[Way]:
+        """Of each way in which requests get their version: by chance, by key."""
+        import numpy as np  # noqa: PLC0415
+
+        def counts(given: bytes, size: int) -> Counts:
+            shape = (WAYS, CALLER_PARTS, size)
+            return np.frombuffer(given, np.int64).reshape(shape) if given else np.zeros(shape, np.int64)
+
+        tallies = np.moveaxis(counts(self.tallies, 4), 2, 0)
+        good, failed, replaced, sampled = tallies
+        latency, outputs = counts(self.latency, len(EDGES)), counts(self.outputs, CELLS)
+        return [
+            Way(good[way], failed[way], replaced[way], sampled[way], latency[way], outputs[way]) for way in range(WAYS)
+        ]
+
+
+NO_PARTS = Parts()
+
+
+@dataclass(frozen=True)
+class Way:
+    """Requests that got their version in one way. Arrays by part of the callers: requests that the version answered,
+    failed, or the fallback answered, and of the first those in the sample; and of the first how many took how long, by
+    cell of native.histogram, and of the sample the scores, by cell."""
+
+    good: Counts
+    failed: Counts
+    replaced: Counts
+    sampled: Counts
+    latency: Counts
+    outputs: Counts
+
+    @property
+    def requests(self) -> Counts:
+        return self.good + self.failed + self.replaced
+
+
+def parts_of(
+    counts: tuple[int, int, int], latency: Sequence[int], outputs: Sequence[int], *, part: int = 0, way: int = CHANCE
+) -> Parts:
+    """Of one caller alone. counts: requests that the version answered, failed, and the fallback answered."""
+    import numpy as np  # noqa: PLC0415
+
+    def alone(given: Sequence[int]) -> bytes:
+        every = np.zeros((WAYS, CALLER_PARTS, len(given)), np.int64)
+        every[way, part] = given
+        return every.tobytes()
+
+    return Parts(alone((*counts, sum(outputs) // SKETCH_ANSWER)), alone(latency), alone(outputs))

@@ -1,0 +1,183 @@
+"""Clients that try to decide a promotion: to take a good version back, or to shield a bad one."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from native.evidence import counted
+from proxy.promotion.parts import Parts
+from tests import models
+from tests.e2e.messages import Stub, request
+from tests.e2e.test_promotion import REASON, ROLLBACK_SECONDS, promote, promotion
+from tests.support import EmbeddedServer, ServerProcess, serve_process, serving
+
+LOOKS_SECONDS = 1.6  # three looks at the promotion
+LIMIT = 100  # beyond it version 2 fails, and in some tests both do
+SHARES = 'models.add.versions={"1": 1}'
+
+
+def rows(value: float, **more: Any) -> Any:
+    return request("add", {"x": np.full((1, 4), value, np.float32)}, **more)
+
+
+GOOD, BAD = rows(3), rows(3 * LIMIT)
+HURRY = {"timeout": 1}  # us
+
+
+@contextmanager
+def promoting(folder: Path, old: bytes, new: bytes, *sets: str, steps: str = "20,100") -> Iterator[ServerProcess]:
+    """Two workers with both versions, of which the newer one is under way. 127.0.0.1 is a proxy that says who calls."""
+    root = models.repository(folder / "models", {"add": {1: old, 2: new}})
+    given = ("workers=2", SHARES, f"state={folder / 'state'}", 'trusted_proxies=["127.0.0.1"]', *sets)
+    with serve_process(root, *(word for each in given for word in ("--set", each))) as server:
+        promote(server, "--steps", steps, *REASON)
+        yield server
+
+
+def ask(stub: Stub, message: Any, caller: int = 0, **headers: str) -> str:
+    """The version that answers, or the status. caller: the peer, as the proxy says it."""
+    metadata = [("x-forwarded-for", f"10.0.0.{caller}"), *((k.replace("_", "-"), v) for k, v in headers.items())]
+    try:
+        return str(stub.infer(message, metadata=metadata).model_version)
+    except grpc.RpcError as error:
+        return str(error.code())
+
+
+def during(seconds: float, turn: Callable[[Stub, int], None], address: str) -> None:
+    """Takes turns for so long, over connections to both workers."""
+    began = time.monotonic()
+    with Stub(address) as one, Stub(address) as other:
+        for number in itertools.count():
+            turn((one, other)[number % 2], number)
+            if time.monotonic() - began > seconds:
+                return
+
+
+def taken_back(server: ServerProcess) -> bool:
+    return bool(server.metric("modelward_promotions_total", outcome="rolled_back"))
+
+
+def test_deadlines_that_no_version_keeps_take_none_back(tmp_path: Path) -> None:
+    """Of a version that is named, or of one that was assigned to a caller who asks nothing else."""
+    with promoting(tmp_path, models.add_one(), models.add_one(), steps="50,100") as server:
+
+        def turn(stub: Stub, number: int) -> None:
+            assert ask(stub, GOOD, 1) in "12"
+            hopeless = rows(3, version="2" if number % 4 < 2 else "", parameters=HURRY)
+            assert ask(stub, hopeless, 2) == "StatusCode.DEADLINE_EXCEEDED"
+
+        during(LOOKS_SECONDS, turn, server.grpc)
+        assert not taken_back(server)
+
+
+def test_a_bad_version_is_shielded_neither_by_failures_of_the_other_that_is_named_nor_by_many_good_requests(
+    tmp_path: Path,
+) -> None:
+    with promoting(tmp_path, models.add_one(), models.add_one_below(LIMIT)) as server:
+        hopeless = rows(3, version="1", parameters=HURRY)
+        during(0.3, lambda stub, _: None if ask(stub, GOOD, 1) in "12" else pytest.fail("good so far"), server.grpc)
+        began = time.monotonic()
+        with Stub(server.grpc) as stub:
+            for number in itertools.count():
+                if taken_back(server):
+                    break
+                assert time.monotonic() - began < ROLLBACK_SECONDS
+                for each in range(30):
+                    ask(stub, BAD if each % 3 == 0 else GOOD, 1 + number % 2)  # 30 % of what is honest
+                for _ in range(60):
+                    ask(stub, hopeless, 3)  # and far more that says otherwise
+                    ask(stub, GOOD, 3)
+        assert "failed" in promotion(server)["why"]
+
+
+def test_one_caller_that_aims_at_a_version_by_a_header_takes_it_back_neither_by_failures_nor_by_outliers(
+    tmp_path: Path,
+) -> None:
+    """Requests with large numbers fail on both versions; which values of the header reach version 2, trial tells."""
+    both = models.add_one_below(LIMIT)
+    bounds = ("sticky_header=x-user", "models.add.promotion.min_requests=50")
+    with promoting(tmp_path, both, both, *bounds, steps="30,100") as server:
+        with Stub(server.grpc) as stub:
+            aimed = [f"m-{i}" for i in range(60) if ask(stub, GOOD, 9, x_user=f"m-{i}") == "2"]
+        assert 5 < len(aimed) < 40
+        outlier = rows(LIMIT - 1)
+
+        def turn(stub: Stub, number: int) -> None:
+            for caller in range(4):
+                assert ask(stub, GOOD, caller, x_user=f"user-{number}-{caller}") in "12"
+            for k in range(4):
+                reached = ask(stub, BAD if k % 2 else outlier, 9, x_user=aimed[(number + k) % len(aimed)])
+                assert reached == ("StatusCode.INTERNAL" if k % 2 else "2")
+
+        during(LOOKS_SECONDS, turn, server.grpc)
+        assert not taken_back(server)
+        # and one that fails for most who get it is told from that
+        began = time.monotonic()
+        with Stub(server.grpc) as stub:
+            for number in itertools.count():
+                if taken_back(server):
+                    break
+                assert time.monotonic() - began < ROLLBACK_SECONDS
+                for user in range(40):
+                    name, caller = f"u-{number}-{user}", user % 4
+                    answered = ask(stub, GOOD, caller, x_user=name)
+                    if answered == "2":
+                        ask(stub, BAD, caller, x_user=name)
+        assert "4 of" in promotion(server)["why"] or "5 of" in promotion(server)["why"]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """Of two equal versions; numbers from 100 on are refused as anomalies or fail."""
+    made = {"add": dict.fromkeys((1, 2), models.add_one_below(LIMIT))}
+    with serving(tmp_path / "models", made, models__add__versions='{"1": 1, "2": 1}') as running:
+        yield running
+
+
+def tallies(server: EmbeddedServer) -> tuple[int, int, int]:
+    """Of both versions: requests that were answered, failed, answered by the fallback."""
+    region = server.application.region
+    (chance, key) = (Parts(*counted(region, "add", "1")) + Parts(*counted(region, "add", "2"))).ways()
+    assert key.requests.sum() == 0
+    return int(chance.good.sum()), int(chance.failed.sum()), int(chance.replaced.sum())
+
+
+def test_only_requests_that_left_the_version_and_enough_time_to_the_server_are_evidence(server: EmbeddedServer) -> None:
+    with Stub(server.grpc) as stub:
+        ask(stub, GOOD)  # what is usual is not known yet
+        for _ in range(20):
+            ask(stub, GOOD)
+            ask(stub, BAD)
+        assert tallies(server) == (20, 20, 0)
+        for message in (
+            rows(3, version="1"),
+            rows(3 * LIMIT, version="2"),
+            rows(3, parameters={"timeout": 1}),
+            rows(3 * LIMIT, parameters={"timeout": 1}),
+            request("add", {"x": np.full((1, 3), 3, np.float32)}),
+            request("add", {}),
+        ):
+            for _ in range(20):
+                ask(stub, message)
+        assert tallies(server) == (20, 20, 0)
+        for _ in range(20):
+            ask(stub, rows(3, parameters={"timeout": 5_000_000}))  # time enough
+        assert tallies(server) == (40, 20, 0)
+
+
+def test_a_request_that_its_client_gives_up_is_no_evidence(server: EmbeddedServer) -> None:
+    with Stub(server.grpc) as stub:
+        for _ in range(50):
+            call = stub.future(GOOD)
+            call.cancel()
+        ask(stub, GOOD)
+    assert tallies(server)[1:] == (0, 0)

@@ -1,0 +1,49 @@
+"""Arms of many callers, as a server counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from native.compare import SKETCH_ANSWER, score_cell
+from native.evidence import CHANCE
+from native.histogram import EDGES, cell
+from proxy.promotion.guard import Arm, arm_of
+from proxy.promotion.parts import CELLS, NO_PARTS, Parts, parts_of
+
+MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What one caller's requests came to. slow: of the good ones, those that took slow_ms in place of 10 ms."""
+
+    good: int
+    failed: int
+    replaced: int
+    slow: int
+    slow_ms: float
+    score: float
+
+    def parts(self, part: int, way: int) -> Parts:
+        latency = [0] * len(EDGES)
+        latency[cell(10 * MS)] = self.good - self.slow
+        latency[cell(int(self.slow_ms * MS))] += self.slow
+        outputs = [0] * CELLS
+        outputs[score_cell(self.score)] = self.good * SKETCH_ANSWER
+        return parts_of((self.good, self.failed, self.replaced), latency, outputs, part=part, way=way)
+
+
+def caller(
+    good: int, failed: int = 0, *, replaced: int = 0, slow: int = 0, slow_ms: float = 100, score: float = 0.0
+) -> Caller:
+    return Caller(good, failed, replaced, slow, slow_ms, score)
+
+
+def by_caller(*callers: Caller | None, way: int = CHANCE) -> Arm:
+    """Of so many callers, each in a part of its own; None: one that asks other versions alone."""
+    parts: Iterable[Parts] = (each.parts(part, way) for part, each in enumerate(callers) if each is not None)
+    counted = reduce(add, parts, NO_PARTS)
+    return arm_of({"failing": 0}, (counted.tallies, counted.latency, counted.outputs))
