@@ -21,7 +21,6 @@ cdef extern from "client.h" nogil:
     ctypedef struct mw_client_stream:
         const mw_client_calls *calls
         void *owner
-        bint every_field
         int http_status
         int grpc_status
         bint local_ended

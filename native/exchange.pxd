@@ -258,6 +258,7 @@ cdef struct Exchange:
     uint32_t wanteds
     Buffer reply                  # framed answer, while it waits for its turn; counts as in flight
     Ending ending
+    Buffer initial                # an upstream's metadata that comes before its answer: two lengths, name, value, ...
     # what a shadow is asked: stream is NULL, and reply the primary's message, empty where it failed
     Exchange *mirrors             # one reference: the client's own, which body and all spans here are of; else NULL
     Exchange *previous_mirror     # with next_in_stream, the server's list of them

@@ -52,6 +52,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
     free(x.wanted)
     release(x.wire, &x.reply)
     ending_clear(&x.ending)
+    free(x.initial.data)
     if SPARES < SPARE_EXCHANGES:
         x.next_queued = SPARE
         SPARE = x

@@ -8,7 +8,9 @@ cdef int read_header(
     Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep) noexcept
 
 cdef bint passed_on(const uint8_t *name, size_t size) noexcept
-cdef bint passed_back(const uint8_t *name, size_t size) noexcept
+# Keeps a field of an upstream's answer for the client, where it is to see it and there is room. -1 for want of memory.
+cdef int keep_passed_back(
+    Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 # Appends two lengths, name and value; native.stream.kept_headers reads them. -1 for want of memory.
 cdef int keep_first(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept

@@ -11,6 +11,10 @@ from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 cdef extern from "sticky.h" nogil:
     uint64_t mw_sticky(const void *data, size_t size)
 
+cdef enum:
+    METADATA_BYTES = 6144         # of a block of an upstream's headers; with the 32 bytes that gRPC adds for each field this
+                                  # stays below the 8 KiB from which its clients refuse them
+
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
 cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"
 
@@ -41,14 +45,22 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
 
 def passes(bytes name not None) -> bool:
     """Whether a header of this name, in lower case, goes on to upstreams with a cold call: the message is written anew."""
-    return passed_back(<const uint8_t *><char *>name, len(name)) and not name.startswith(b"grpc-")
+    return passed_back(<const uint8_t *><char *>name, len(name))
 
 
 cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
     """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says."""
     return size > 0 and name[0] != 58 and passed_on(name, size) and not (
-        same(name, size, "content-type", 12) or same(name, size, "grpc-encoding", 13)
-        or same(name, size, "grpc-accept-encoding", 20))
+        same(name, size, "content-type", 12)
+        or same(name, size, "alt-svc", 7) or size >= 5 and memcmp(name, b"grpc-", 5) == 0)
+
+
+cdef int keep_passed_back(
+        Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    """Fields beyond METADATA_BYTES are left out, as are those that the client does not see. Below 0 for want of memory."""
+    if not passed_back(name, name_size) or kept.size + 8 + name_size + value_size > METADATA_BYTES:
+        return 0
+    return keep_header(kept, name, name_size, value, value_size)
 
 
 cdef int keep_header(

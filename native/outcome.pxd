@@ -1,7 +1,7 @@
 # What becomes of an exchange. None of these raises.
 from libc.stdint cimport int64_t
 
-from native.exchange cimport Buffer, Conn, Exchange, Stream
+from native.exchange cimport Buffer, Conn, Ending, Exchange, Stream
 from native.model cimport Model
 from native.state cimport State
 from native.verdict cimport Verdict
@@ -18,9 +18,9 @@ cdef void record(State server, Exchange *x, int code, int64_t now) noexcept
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
 # latency: how long the backend took, ns; negative where that is not known
 cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept
-# for native.upstream: an answer as it came (framed), and a status that its server gave
-cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept
-cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept
+# for native.upstream: an answer as it came (framed), and a status that its server gave. They take what they pass on of it
+cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept
+cdef void refused_upstream(State server, Exchange *x, int status, Buffer *initial, Ending *ending, int64_t now) noexcept
 # The message has gone up its stream's relay.
 cdef void relayed(State server, Exchange *x) noexcept
 cdef void end_stream(Stream *s) noexcept

@@ -25,7 +25,7 @@ from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_p
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
-from native.stream cimport finish, open_window, release, send_message
+from native.stream cimport begin_answer, finish, open_window, release, send_message
 from native.verdict cimport (
     CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAVAILABLE, CODE_UNKNOWN,
@@ -382,7 +382,17 @@ cdef void end_mirrors(State server) noexcept:
 
 # ---- answers passed on -----------------------------------------------------------------------------------------
 
-cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noexcept:
+cdef void take_metadata(Exchange *x, Buffer *initial, Ending *ending) noexcept:
+    """An upstream's, for the client's own call: a stream's messages have none."""
+    if x.streaming:
+        return
+    x.initial = initial[0]
+    x.ending.metadata = ending.metadata
+    memset(initial, 0, sizeof(Buffer))
+    memset(&ending.metadata, 0, sizeof(Buffer))
+
+
+cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """An upstream's answer: passed on as it came, but for what the guards have to say."""
     cdef Model *asked = <Model *>x.asked
     cdef const Rung *rung = NULL
@@ -393,13 +403,14 @@ cdef void forwarded(State server, Exchange *x, Buffer *framed, int64_t now) noex
         rung = &asked.rungs[x.rung - 1]
     mw_answer_learn((<Model *>x.model).answers, framed.size, x.rows)
     if reply_from_upstream(x, rung, framed):
+        take_metadata(x, initial, ending)
         answer(server, x, framed, now)
     else:
         release(x.wire, framed)
         fail(server, x, REASON_OUT_OF_MEMORY, now)
 
 
-cdef void refused_upstream(State server, Exchange *x, int status, char **message, char **details, int64_t now) noexcept:
+cdef void refused_upstream(State server, Exchange *x, int status, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
     cdef Counters *c = (<Model *>x.asked).counters
     cdef Verdict v
@@ -425,10 +436,11 @@ cdef void refused_upstream(State server, Exchange *x, int status, char **message
     c.fail += 1
     c.fail_ns += now - x.entered
     x.ending.code = status
-    x.ending.message = message[0]
-    x.ending.details = details[0]
-    message[0] = NULL
-    details[0] = NULL
+    take_metadata(x, initial, ending)
+    x.ending.message = ending.message
+    x.ending.details = ending.details
+    ending.message = NULL
+    ending.details = NULL
     conclude(server, x, status, now)
 
 
@@ -496,6 +508,8 @@ cdef void send_ready(Stream *s) noexcept:
         s.inflight -= 1
         promise(x, 0)
         x.stream = NULL
+        if x.initial.size:
+            begin_answer(s, &x.initial)
         if x.reply.size:
             send_message(s, &x.reply)
             memset(&x.reply, 0, sizeof(Buffer))

@@ -13,7 +13,7 @@ from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
 from native.grpc cimport buffer_free, ending_with, write_prefix
-from native.headers cimport keep_header, passed_back
+from native.headers cimport keep_passed_back
 from native.model cimport Model
 from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM
 from native.outgoing cimport FIELDS, Outgoing, request_fields
@@ -32,7 +32,6 @@ cdef enum:
     PREFIX = 5
     FIRST_BYTES = 1024            # taken for an answer before its bytes have come, however long it says it is
     KEEP_BYTES = 4096             # an empty buffer up to this size is kept for the next message
-    METADATA_BYTES = 16384        # of one block of an upstream's headers
     TEXT_BYTES = 8192             # of grpc-message and of the status details
 
 
@@ -54,7 +53,6 @@ cdef bint relay_begin(
         return False
     r.stream.calls = &CALLS
     r.stream.owner = r
-    r.stream.every_field = True
     mw_timer_init(&r.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
     r.upstream = <void *>upstream
     r.pool = <void *>pool
@@ -280,10 +278,8 @@ cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_siz
     elif name_size == 23 and memcmp(name, b"grpc-status-details-bin", 23) == 0:
         if r.details == NULL and size <= TEXT_BYTES:
             r.details = copied(value, size)
-    elif passed_back(name, name_size):
-        if r.metadata.size + name_size + size > METADATA_BYTES:
-            return -1             # the stream is reset, and on_closed says so
-        return keep_header(&r.metadata, name, name_size, value, size)
+    else:
+        return keep_passed_back(&r.metadata, name, name_size, value, size)
     return 0
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from native.client cimport mw_client_stream
 from native.deadline cimport mw_timer
-from native.exchange cimport Buffer, Exchange
+from native.exchange cimport Buffer, Ending, Exchange
 from native.h2 cimport Connection
 from native.model cimport LONGEST_NAME, LONGEST_VERSION
 from native.pool cimport Endpoint, Pool
@@ -25,8 +25,9 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight
     bint too_large
-    char *message                 # owned; grpc-message as it came
-    char *details                 # owned; grpc-status-details-bin as it came
+    bint opened                   # the first block of its headers has come
+    Buffer initial                # metadata of that block: two lengths, name, value, ...
+    Ending ending                 # what its trailers say: of these, message, details and metadata
     int64_t started               # ns
     bint trial                    # of its endpoint's breaker
     bint judged                   # the endpoint has been told its outcome

@@ -1,7 +1,7 @@
 """The upstream side: requests forwarded as the bytes they came as, over one multiplexed connection per endpoint."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 import asyncio
 
@@ -10,6 +10,7 @@ from native.client cimport *
 from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
 from native.grpc cimport write_prefix
+from native.headers cimport keep_passed_back
 from native.h2 cimport Connection, Listener, close_soon, flush_all
 from native.limit cimport mw_cost_learn
 from native.model cimport Model
@@ -30,6 +31,7 @@ cdef enum:
     LONGEST_DOUBLING = 5          # doublings of KEEPALIVE, 320 s
     RETRIES = 2                   # of one request, within the pool's budget
     SPARE_CALLS = 4096
+    TEXT_BYTES = 8192             # of grpc-message and of the status details
     PING_SHARE = 2                # a PING is waited for half as long as an answer: it costs its server nothing
 
 cdef int64_t SECOND = 1000000000
@@ -301,11 +303,11 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     if answered or not unprocessed(call, error):
         settle(x, share)
     if answered:
-        forwarded(server, x, &call.answer, now)
+        forwarded(server, x, &call.answer, &call.initial, &call.ending, now)
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
     elif call.stream.grpc_status > 0:
-        refused_upstream(server, x, call.stream.grpc_status, &call.message, &call.details, now)
+        refused_upstream(server, x, call.stream.grpc_status, &call.initial, &call.ending, now)
     else:
         fail(server, x, REASON_BACKEND_FAILED, now)
 
@@ -338,8 +340,10 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     elif call.answer.size:
         (<Model *>x.model).counters.late += 1
     release(upstream.conn.wire, &call.answer)
-    free(call.message)
-    free(call.details)
+    free(call.initial.data)
+    free(call.ending.message)
+    free(call.ending.details)
+    free(call.ending.metadata.data)
     exchange_unref(x)
     call_free(call)
 
@@ -361,12 +365,14 @@ cdef char *copied(const uint8_t *value, size_t size) noexcept:
 
 cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
     cdef Upcall *call = <Upcall *>stream.owner
-    if size > 8192:
-        return 0
-    if name_size == 12 and call.message == NULL:       # grpc-message
-        call.message = copied(value, size)
-    elif name_size == 23 and call.details == NULL:     # grpc-status-details-bin
-        call.details = copied(value, size)
+    if name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
+        if call.ending.message == NULL and size <= TEXT_BYTES:
+            call.ending.message = copied(value, size)
+    elif name_size == 23 and memcmp(name, b"grpc-status-details-bin", 23) == 0:
+        if call.ending.details == NULL and size <= TEXT_BYTES:
+            call.ending.details = copied(value, size)
+    else:
+        return keep_passed_back(&call.ending.metadata if call.opened else &call.initial, name, name_size, value, size)
     return 0
 
 
@@ -399,7 +405,16 @@ cdef void hear(Upstream upstream) noexcept:
 
 
 cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
-    hear(<Upstream>(<Upcall *>stream.owner).upstream)
+    cdef Upcall *call = <Upcall *>stream.owner
+    hear(<Upstream>call.upstream)
+    if not headers or call.opened:
+        return
+    call.opened = stream.http_status >= 200
+    if not call.opened:
+        call.initial.size = 0     # an interim response's is of no answer
+    elif end:                     # the only block: these are trailers
+        call.ending.metadata = call.initial
+        memset(&call.initial, 0, sizeof(Buffer))
 
 
 cdef void on_greeted(void *context) noexcept:

@@ -295,8 +295,12 @@ static bool named(const nghttp2_nv *nv, const char *name, size_t size) {
     return nv->namelen == size && !memcmp(nv->name, name, size);
 }
 
-/* 0, or below for a malformed answer (section 8.1.1). *known: whether the block says nothing but the two statuses to a stream
- * without every_field. */
+/* Fields of nearly every answer that tell its reader nothing: no other encoding was offered. */
+static bool is_quiet(const nghttp2_nv *nv) {
+    return named(nv, "content-type", 12) || named(nv, "grpc-encoding", 13) || named(nv, "grpc-accept-encoding", 20);
+}
+
+/* 0, or below for a malformed answer (section 8.1.1). *known: whether the block says nothing but the two statuses. */
 static int take_field(mw_client_stream *s, const nghttp2_nv *nv, bool *regular, bool *known) {
     if (nv->namelen && nv->name[0] == ':') {
         if (s->answered || *regular || s->http_status >= 0 || !named(nv, ":status", 7)) return -1;
@@ -311,9 +315,9 @@ static int take_field(mw_client_stream *s, const nghttp2_nv *nv, bool *regular, 
         if (s->grpc_status > 16) s->grpc_status = 2;
         return 0;
     }
-    bool grpc = named(nv, "grpc-message", 12) || named(nv, "grpc-status-details-bin", 23);
-    if (grpc) *known = false;
-    return grpc || s->every_field ? s->calls->field(s, nv->name, nv->namelen, nv->value, nv->valuelen) : 0;
+    if (is_quiet(nv)) return 0;
+    *known = false;
+    return s->calls->field(s, nv->name, nv->namelen, nv->value, nv->valuelen);
 }
 
 /* Decodes a block, for the table's sake also where nobody waits for it (s is NULL). 0, -1 a malformed one, -2 no HPACK. */
@@ -356,7 +360,7 @@ static int take_block(mw_client *c, int32_t id, const uint8_t *in, size_t size, 
     bool again = size && size == k->size && !memcmp(in, k->bytes, size);
     if (s) s->grpc_status = -1;
     if (s && !trailers) s->http_status = -1;
-    if (again && s && !s->every_field) {
+    if (again && s) {
         if (!trailers) s->http_status = k->http_status;
         s->grpc_status = k->grpc_status;
     } else {

@@ -31,7 +31,7 @@ typedef struct {                  /* what a stream's owner does. Within, any of 
                                      mw_client_receive, _write, _lose and _free */
     /* up to `room` bytes of the request's body. The number, or MW_CLIENT_DEFERRED; *end: they are the last */
     ssize_t (*read)(mw_client_stream *, uint8_t *to, size_t room, int *end);
-    /* a regular field but grpc-status; below 0 resets the stream. Without every_field: gRPC's own alone */
+    /* a regular field but grpc-status and what the answer's encoding says; below 0 resets the stream */
     int (*field)(mw_client_stream *, const uint8_t *name, size_t, const uint8_t *value, size_t);
     /* bytes of the answer, to be mw_client_consume'd */
     void (*data)(mw_client_stream *, const uint8_t *, size_t);
@@ -41,10 +41,9 @@ typedef struct {                  /* what a stream's owner does. Within, any of 
     void (*closed)(mw_client_stream *, uint32_t error);
 } mw_client_calls;
 
-struct mw_client_stream {         /* zeroed by its owner before mw_client_submit, but for the first three */
+struct mw_client_stream {         /* zeroed by its owner before mw_client_submit, but for the first two */
     const mw_client_calls *calls; /* static */
     void *owner;                  /* borrowed: what it is embedded in */
-    bool every_field;             /* `field` is called for all */
     mw_client_stream *bucket_next;
     mw_client_stream *previous;   /* of the list that it is in, if any */
     mw_client_stream *next;

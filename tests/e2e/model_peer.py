@@ -26,6 +26,7 @@ class ModelPeer(grpc.GenericRpcHandler):
         self.asked: dict[str, int] = {}
         self.infer: Answer = self.held
         self.properties: dict[str, str] = {}
+        self.stream_metadata: tuple[Any, Any] | None = None  # before and after the answers of a stream
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         name = details.method.rpartition("/")[2]
@@ -70,6 +71,9 @@ class ModelPeer(grpc.GenericRpcHandler):
         return answer
 
     def _stream(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        if self.stream_metadata is not None:
+            context.send_initial_metadata(self.stream_metadata[0])
+            context.set_trailing_metadata(self.stream_metadata[1])
         for request in requests:
             yield STREAM_RESPONSE(infer_response=self.infer(request, context))
 
