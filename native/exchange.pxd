@@ -204,6 +204,10 @@ cdef enum:
     INLINE_TENSORS = 4
     INLINE_DIMENSIONS = 16
 
+cdef enum Opaque:                 # of what it asks for, what cannot be read here
+    OPAQUE_ANSWER = 1             # outputs are not what the signature says: classes, or in shared memory
+    OPAQUE_SHARED = 2             # memory that the upstream shares with the client; its inputs have no bytes
+
 cdef struct Exchange:
     mw_timer deadline             # first: the timer's callback casts back
     Stream *stream                # borrowed; NULL once the client has let go
@@ -234,6 +238,7 @@ cdef struct Exchange:
     uint8_t assigned              # enum native.evidence.Assigned: whether its outcome says something of its version
     bint flagged
     bint empty                    # an input has no elements
+    uint8_t opaque                # enum Opaque; only where an upstream answers
     bint mirrored                 # as its stream's
     bint reply_ready              # waits for its turn in a stream
     double score

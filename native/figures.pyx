@@ -192,7 +192,7 @@ cdef dict figures_of(const Counters *c):
         "codes": counted(c.codes, <int>CODES),
         "refusals": {name_of(i).decode(): n for i, n in counted(c.refusals, <int>REASONS).items()},
         "fallbacks": {name_of(i).decode(): n for i, n in counted(c.fallbacks, <int>REASONS).items()},
-        "anomalies": c.anomalies, "late": c.late, "success": c.success, "success_ns": c.success_ns,
+        "anomalies": c.anomalies, "unscored": c.unscored, "late": c.late, "success": c.success, "success_ns": c.success_ns,
         "fail": c.fail, "fail_ns": c.fail_ns, "queued": c.queued, "queue_ns": c.queue_ns, "input_ns": c.input_ns,
         "compute_ns": c.compute_ns, "output_ns": c.output_ns, "rows": c.rows, "runs": c.runs, "last_ns": c.last_ns,
         "predicted_ns": c.predicted_ns, "taken_ns": c.taken_ns,

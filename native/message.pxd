@@ -72,6 +72,7 @@ cdef extern from "oip.h" nogil:
         uint8_t has_anomaly_score
         uint8_t anomaly
         uint8_t has_anomaly
+        uint8_t final_response
         uint32_t outputs
         const mw_reply_output *output
 

@@ -99,6 +99,7 @@ cdef struct Counters:
     int64_t predicted_ns          # of backend time, where it was charged and its request ran
     int64_t taken_ns              # by the same requests
     uint64_t scored_part          # requests with more rows than are scored
+    uint64_t unscored             # requests that cannot be scored, though there is a profile
     uint64_t canary_runs
     uint64_t canary_failures
     mw_histogram request          # ns from the headers to the answer
@@ -141,6 +142,7 @@ cdef struct Model:                # owned by a native.served.Served
     mw_costs *costs               # the Engine's
     mw_answers *answers           # the Engine's
     uint8_t mode                  # enum Mode
+    bint pass_unscored            # also in modes that refuse anomalous requests
     double false_positive_rate
     const mw_profile *profile     # borrowed from a native.score.Kernel that the Served holds; NULL for none
     uint32_t *profile_input       # owned: for each input of the profile, which input of the model

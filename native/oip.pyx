@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from native.empty cimport bears
-from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, Exchange, may_hold
+from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange, may_hold
 from native.grpc cimport buffer_reserve
 from native.message cimport *
 from native.model cimport Model, Tensor
@@ -300,7 +300,12 @@ cdef bint hold_outputs(Exchange *x, Model *m, Verdict *v) noexcept:
             snprintf(v.text, VERDICT_TEXT, "unknown output '%.*s'; the model has: %s", shown(SCAN.output[i].name),
                      <const char *>SCAN.output[i].name.data, names_text(m.outputs, m.output_count, names))
             return wrong(v, REASON_INVALID_INPUT)
-        if SCAN.output[i].shared_memory or SCAN.output[i].classification:
+        if m.pool != NULL:
+            if SCAN.output[i].shared_memory:
+                x.opaque |= OPAQUE_SHARED
+            if SCAN.output[i].classification:
+                x.opaque |= OPAQUE_ANSWER
+        elif SCAN.output[i].shared_memory or SCAN.output[i].classification:
             snprintf(v.text, VERDICT_TEXT, "output '%.*s': shared memory and classification are not supported",
                      <int>m.outputs[at].name.size, <const char *>m.outputs[at].name.data)
             return wrong(v, REASON_UNSUPPORTED_FEATURE)
@@ -324,6 +329,7 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
     cdef uint32_t i
     cdef size_t dims = 0, total = 0
     cdef int at, first = -1
+    cdef bint unread = False
     cdef int64_t *d
     memset(seen, 0, m.input_count)
     for i in range(m.input_count):
@@ -344,7 +350,10 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             return wrong(v, REASON_INVALID_INPUT)
         seen[at] = 1
         given_of[at] = i
-        if given.shared_memory:
+        if given.shared_memory and m.pool != NULL:
+            x.opaque |= OPAQUE_SHARED
+            unread = True
+        elif given.shared_memory:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s': shared memory is not supported; send the data in the request",
                      <int>t.name.size, <const char *>t.name.data)
             return wrong(v, REASON_UNSUPPORTED_FEATURE)
@@ -363,6 +372,10 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' is missing",
                          <int>m.inputs[i].name.size, <const char *>m.inputs[i].name.data)
                 return wrong(v, REASON_INVALID_INPUT)
+    if unread:
+        drop_tensors(x)           # those whose bytes are here are the upstream's to judge, with the others
+        x.rows = 1
+        return hold_outputs(x, m, v)
     if SCAN.raws and SCAN.raws != SCAN.inputs:
         snprintf(v.text, VERDICT_TEXT, "%u raw_input_contents for %u inputs", SCAN.raws, SCAN.inputs)
         return wrong(v, REASON_INVALID_INPUT)

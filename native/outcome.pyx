@@ -90,6 +90,8 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
                     answer(server, x, &reply, now)
                     return True
                 release(x.wire, &reply)
+        elif x.opaque and (rung.model == NULL or rung.model.pool == NULL):
+            continue              # what runs here has not the inputs, or makes no such outputs
         elif rung.model == NULL:
             memset(&reply, 0, sizeof(reply))
             if reply_from_constants(x, rung, &reply):
@@ -339,7 +341,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
 
 cdef inline void mirror(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
     """The version asked for has answered, or failed (NULL): now its shadows are asked. Nobody waits for them."""
-    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE and not x.mirrored:
+    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE and not x.mirrored and not x.opaque:
         ask_shadows(server, x, reply, now)
 
 

@@ -13,8 +13,8 @@ from native.call cimport Call, call_begin, call_of
 from native.deadline cimport Wheel
 from native.engine cimport Engine
 from native.exchange cimport (
-    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Buffer, Exchange, Stream, exchange_new,
-    exchange_unref, sticky_of)
+    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, Buffer, Exchange, Stream,
+    exchange_new, exchange_unref, sticky_of)
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
@@ -266,6 +266,10 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if not hold(x, m, v):
         m.doubted = True
         return False
+    if x.opaque & OPAQUE_SHARED:
+        if not may_share(<Server>server, x, v):
+            return False
+        x.sequence = True         # asked once: two answers would be written into the same memory
     take_deadline(x)
     if m.evidence != NULL and not x.named:
         x.assigned = assigned_by(entry, x)
@@ -282,6 +286,16 @@ cdef inline void rank(State server, Exchange *x, uint64_t asked) noexcept:
     cdef uint8_t lowest = caller.lowest if own else server.lowest
     x.priority = <uint8_t>min(max(asked if asked else <uint64_t>ORDINARY, <uint64_t>highest), <uint64_t>lowest)
     x.band = highest if highest == lowest else <uint8_t>ORDINARY
+
+
+cdef bint may_share(Server server, const Exchange *x, Verdict *v) noexcept:
+    """Regions are named by clients, and whoever names one reads and writes it: only those who may register one use it."""
+    if server.passthrough is None:
+        v.reason = REASON_UNSUPPORTED_FEATURE
+        v.retry_ns = 0
+        snprintf(v.text, VERDICT_TEXT, "shared memory is not offered here; send the data in the request")
+        return False
+    return x.stream.caller == NULL or server.access.permit_method(x.stream, PERMIT_PASSTHROUGH, v)
 
 
 cdef inline bint is_named(const Model *m, mw_span name) noexcept:
@@ -312,10 +326,12 @@ cdef bint room_score(State server, Exchange *x, Verdict *v, int64_t now) noexcep
     cdef int i
     if m.profile == NULL:
         return True
+    if x.view == NULL:
+        return pass_unscored(m, v, "its inputs are in shared memory")
     for i in range(m.profile.inputs):
         views[i] = x.view[m.profile_input[i]]
     if mw_gather_begin(&gather, m.profile, views, x.rows) < 0:
-        return True               # not the shape the profile was fitted on: there is nothing to compare it with
+        return pass_unscored(m, v, "its inputs have not the shapes that the profile was fitted on")
     if x.rows > SCORED_ROWS:
         step = (x.rows + SCORED_ROWS - 1) // SCORED_ROWS
         m.counters.scored_part += 1
@@ -345,6 +361,17 @@ cdef bint room_score(State server, Exchange *x, Verdict *v, int64_t now) noexcep
                  worst.score, worst.p_value)
         return False
     return True
+
+
+cdef bint pass_unscored(Model *m, Verdict *v, const char *why) noexcept:
+    """Nothing is known of it. Where anomalous requests are kept from the model, leaving out what is scored is no way past."""
+    m.counters.unscored += 1
+    if m.pass_unscored or (m.mode != MODE_REJECT and m.mode != MODE_FALLBACK):
+        return True
+    v.reason = REASON_ANOMALY
+    v.retry_ns = 0
+    snprintf(v.text, VERDICT_TEXT, "the request cannot be compared with the model's training data: %s", why)
+    return False
 
 
 # ---- from a message to an exchange -----------------------------------------------------------------------------

@@ -57,6 +57,7 @@ cdef uint32_t begin(Exchange *x, const Rung *rung) noexcept:
     REPLY.model_version = asked.version
     REPLY.id = x.id
     REPLY.output = OUTPUT
+    REPLY.final_response = x.streaming    # as Triton says of every model whose requests have one answer each
     if rung != NULL:
         REPLY.fallback = span_of(fallback_name(x.fallback_reason))
         REPLY.fallback_source = span_of(rung.source)
@@ -206,6 +207,12 @@ cdef size_t put_anomaly(uint8_t *to, double score) noexcept:
     return 63
 
 
+cdef size_t put_final_response(uint8_t *to) noexcept:
+    """triton_final_response: true."""
+    memcpy(to, b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08\x01", 29)
+    return 29
+
+
 cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept:
     cdef Model *asked = <Model *>x.asked
     cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
@@ -228,7 +235,9 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
         n += x.id.size
     if tell:
         n += put_anomaly(extra + n, x.score)
-    if n == 0 and not x.streaming:
+    if x.streaming:
+        n += put_final_response(extra + n)
+    if n == 0:
         return True
     size = framed.size - FRAME + n
     if x.streaming:

@@ -72,6 +72,7 @@ def reply(
     fallback_source: str = "",
     anomaly_score: float | None = None,
     anomaly: bool | None = None,
+    final_response: bool = False,
     gather: bool = False,
     stream: bool = False,
     repeats: int = 1,

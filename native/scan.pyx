@@ -174,7 +174,7 @@ cdef uint32_t fill_outputs(list wanted, list alive, bint gather) except? 0:
 
 def reply(
     str model_name="", str model_version="", str id="", *, outputs=None, str fallback="", str fallback_source="",
-    anomaly_score=None, anomaly=None, bint gather=False, bint stream=False, unsigned repeats=1,
+    anomaly_score=None, anomaly=None, bint final_response=False, bint gather=False, bint stream=False, unsigned repeats=1,
 ):
     cdef list alive = [], wanted = list(outputs or ())
     cdef mw_reply r
@@ -187,6 +187,7 @@ def reply(
     r.anomaly_score = anomaly_score if anomaly_score is not None else 0.0
     r.has_anomaly = anomaly is not None
     r.anomaly = bool(anomaly)
+    r.final_response = final_response
     r.outputs = fill_outputs(wanted, alive, gather)
     r.output = table
 

@@ -129,8 +129,9 @@ cdef class Served:
         self.model.limit.rate = limit.rate
         memcpy(self.model.limit_text, limit.text, LIMIT_TEXT)
 
-    def set_anomaly(self, Kernel kernel, list inputs, str mode, double false_positive_rate):
-        """kernel scores the named inputs, in its order; mode: off, observe, tag, fallback, reject."""
+    def set_anomaly(self, Kernel kernel, list inputs, str mode, double false_positive_rate, bint pass_unscored=False):
+        """kernel scores the named inputs, in its order; mode: off, observe, tag, fallback, reject. pass_unscored: in the
+        last two, requests that cannot be scored are not taken for anomalous."""
         cdef Model *m = &self.model
         cdef uint32_t i
         names = [name for name, _, _ in self.engine.inputs]
@@ -148,6 +149,7 @@ cdef class Served:
             m.profile_input[i] = names.index(inputs[i])
         m.mode = {"observe": MODE_OBSERVE, "tag": MODE_TAG, "fallback": MODE_FALLBACK, "reject": MODE_REJECT}[mode]
         m.false_positive_rate = false_positive_rate
+        m.pass_unscored = pass_unscored
         self.keep.append(kernel)
         m.profile = &kernel.profile
 

@@ -111,6 +111,7 @@ typedef struct {
     double anomaly_score;               /* parameter modelward_anomaly_score */
     uint8_t has_anomaly_score;
     uint8_t anomaly, has_anomaly;       /* parameter modelward_anomaly */
+    uint8_t final_response;             /* parameter triton_final_response: true */
     uint32_t outputs;
     const mw_reply_output *output;
 } mw_reply;

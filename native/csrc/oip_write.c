@@ -40,6 +40,7 @@ static const char key_fallback[] = "modelward_fallback";
 static const char key_fallback_source[] = "modelward_fallback_source";
 static const char key_anomaly_score[] = "modelward_anomaly_score";
 static const char key_anomaly[] = "modelward_anomaly";
+static const char key_final[] = "triton_final_response";
 #define KEY_SIZE(key) (sizeof(key) - 1)
 
 static size_t parameter_size(size_t key, size_t value) { return bytes_size(bytes_size(key) + bytes_size(value)); }
@@ -50,7 +51,8 @@ static size_t parameters_size(const mw_reply *r) {
     return string_parameter_size(KEY_SIZE(key_fallback), r->fallback) +
            string_parameter_size(KEY_SIZE(key_fallback_source), r->fallback_source) +
            (r->has_anomaly_score ? parameter_size(KEY_SIZE(key_anomaly_score), 1 + sizeof(double)) : 0) +
-           (r->has_anomaly ? parameter_size(KEY_SIZE(key_anomaly), 2) : 0);
+           (r->has_anomaly ? parameter_size(KEY_SIZE(key_anomaly), 2) : 0) +
+           (r->final_response ? parameter_size(KEY_SIZE(key_final), 2) : 0);
 }
 
 /* Everything of an entry but its value, which the caller writes next. */
@@ -66,6 +68,13 @@ static uint8_t *put_string_parameter(uint8_t *at, const char *key, size_t key_si
     return put_bytes(at, PARAMETER_STRING, s.data, s.size);
 }
 
+static uint8_t *put_bool_parameter(uint8_t *at, const char *key, size_t key_size, uint8_t value) {
+    at = put_parameter_key(at, key, key_size, 2);
+    *at++ = (uint8_t)MW_TAG(PARAMETER_BOOL, MW_WIRE_VARINT);
+    *at++ = value;
+    return at;
+}
+
 static uint8_t *put_parameters(uint8_t *at, const mw_reply *r) {
     at = put_string_parameter(at, key_fallback, KEY_SIZE(key_fallback), r->fallback);
     at = put_string_parameter(at, key_fallback_source, KEY_SIZE(key_fallback_source), r->fallback_source);
@@ -77,10 +86,9 @@ static uint8_t *put_parameters(uint8_t *at, const mw_reply *r) {
     }
     if (r->has_anomaly) {
         /* a member of a oneof is present only if written, so false is written too */
-        at = put_parameter_key(at, key_anomaly, KEY_SIZE(key_anomaly), 2);
-        *at++ = (uint8_t)MW_TAG(PARAMETER_BOOL, MW_WIRE_VARINT);
-        *at++ = r->anomaly != 0;
+        at = put_bool_parameter(at, key_anomaly, KEY_SIZE(key_anomaly), r->anomaly != 0);
     }
+    if (r->final_response) at = put_bool_parameter(at, key_final, KEY_SIZE(key_final), 1);
     return at;
 }
 

@@ -185,6 +185,9 @@ class Anomaly(Section):
     """observe: measured only; tag: told to the client; fallback: answered by the ladder; reject: refused."""
     false_positive_rate: float = Field(default=0.001, gt=0, lt=1)
     """Share of normal rows that may be called anomalous."""
+    unscored: Literal["refuse", "allow"] = "refuse"
+    """Requests that cannot be scored (inputs in an upstream's shared memory, shapes that the profile was not fitted
+    on) in modes fallback and reject. refuse: like anomalous ones; allow: they pass. In other modes all pass."""
 
 
 class Hedging(Section):

@@ -68,7 +68,7 @@ class ServedVersion:
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
     canary, or `missing` on all of its upstreams, is not ready to those who ask about it, but no reason to take the
-    whole server for unready. `config` is the ModelConfig of the upstream that runs it, None where there is none.
+    whole server for unready. `config` and `metadata` are those of the upstream that runs it, None where there are none.
     `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
     """
 
@@ -86,6 +86,8 @@ class ServedVersion:
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None
+    metadata: Any = None
+    properties: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
 
 

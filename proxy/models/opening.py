@@ -36,7 +36,7 @@ class OpenModel:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
-    config: the ModelConfig that they have for it; None where ours is told. recall: its last good answers, where its
+    config, metadata: what they tell of it; None where ours is told. recall: its last good answers, where its
     ladder asks for them.
     """
 
@@ -48,6 +48,7 @@ class OpenModel:
     platform: str = "onnxruntime_onnx"
     backend: str = "onnxruntime"
     config: Any = None
+    metadata: Any = None
     recall: Recall | None = None
 
     @property
@@ -195,6 +196,7 @@ def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | No
             _named(inputs, served.engine),
             settings.anomaly.mode,
             settings.anomaly.false_positive_rate,
+            settings.anomaly.unscored == "allow",
         )
     recall = _recall(model, before)
     rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []

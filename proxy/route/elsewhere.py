@@ -10,6 +10,7 @@ from native.headers import passes
 from proxy.config.upstream import UpstreamAddress
 from proxy.problem import ProblemsFound
 from proxy.route.channel import open_channel
+from proxy.route.metadata import ANSWERS
 from proxy.server.call import Call
 from proxy.server.protocol import INFERENCE_SERVICE, Code, Message, RpcError, message_class
 
@@ -58,7 +59,7 @@ class Elsewhere:
         method = line.channel.unary_unary(
             f"/{INFERENCE_SERVICE}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=message_class(f"inference.{name}Response").FromString,
+            response_deserializer=message_class(ANSWERS.get(name, f"inference.{name}Response")).FromString,
         )
         line.users += 1
         try:

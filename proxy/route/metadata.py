@@ -30,7 +30,8 @@ class RemoteModel:
     """One version of a model as an upstream, or the configuration, describes it.
 
     version: "" where it has none. source: who says so, in words.
-    config: Triton's ModelConfig, None where its server has none.
+    config: Triton's ModelConfig, None where its server has none. metadata: as the upstream tells it, with
+    what is unread here.
     undecoded: why requests can be held against nothing, None where they can; inputs and outputs are empty then, and
     version too, since any passes.
     """
@@ -42,6 +43,7 @@ class RemoteModel:
     source: str
     platform: str = ""
     config: Any = None
+    metadata: Any = None
     undecoded: Problem | None = None
 
     def is_as(self, other: "RemoteModel") -> bool:
@@ -59,6 +61,7 @@ class RemoteModel:
         return frozenset() if self.config is None else frozenset(i.name for i in self.config.input if i.optional)
 
 
+ANSWERS = {"ModelMetadata": "inference.UpstreamModelMetadata"}  # those that are not of the name one expects
 Index = Mapping[str, frozenset[str]]  # ready versions by model
 
 
@@ -70,7 +73,7 @@ class Inquiry:
         self._channel = channel
 
     async def ask(self, name: str, /, **fields: Any) -> Any:
-        names = f"inference.{name}Request", f"inference.{name}Response"
+        names = f"inference.{name}Request", ANSWERS.get(name, f"inference.{name}Response")
         return await method(self._channel, f"/{INFERENCE_SERVICE}/{name}", *names)(ASK_SECONDS, **fields)
 
     async def index(self) -> Index | None:
@@ -100,7 +103,7 @@ class Inquiry:
                 why = f"{self.address.text}: the upstream's metadata {unusable}"
                 return [undecoded(model, why, DECLARE)]
             config = await self._config(model, version)
-            described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config))
+            described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config, told))
         return described
 
     async def _config(self, model: str, version: str) -> Any:

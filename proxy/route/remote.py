@@ -227,6 +227,7 @@ class Remotes:
             platform=described.platform,
             backend="",
             config=described.config,
+            metadata=described.metadata,
         )
 
     def _undecoded(

@@ -15,6 +15,7 @@ from proxy.access import keys
 from proxy.access.keys import KeyRing
 from proxy.config.changes import differences
 from proxy.config.schema import Config
+from proxy.models.artifact import Artifact
 from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.inventory import take_inventory
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
@@ -223,8 +224,14 @@ def _version(model: OpenModel, remotes: Remotes) -> ServedVersion:
         platform=model.platform,
         backend=model.backend,
         config=model.config,
+        metadata=model.metadata,
+        properties={} if model.upstreams else _properties(artifact),
         elsewhere=asked.ask if asked is not None else None,
     )
+
+
+def _properties(artifact: Artifact) -> dict[str, str]:
+    return {"sha256": artifact.sha256, "opset": str(artifact.opset)}
 
 
 def _lookups(models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights) -> tuple[Directory, Catalog]:

@@ -62,7 +62,13 @@ class Inference:
         if served.elsewhere is not None:
             return await served.elsewhere("ModelMetadata", request, call)
         versions = [served.version] if request.version else [v.version for v in self._catalog().versions(request.name)]
+        if served.metadata is not None:
+            told = type(served.metadata)()
+            told.CopyFrom(served.metadata)
+            told.name, told.versions[:] = served.name, versions
+            return told
         response = _message("ModelMetadataResponse", name=served.name, versions=versions, platform=served.platform)
+        response.properties.update(served.properties)
         for tensors, described in ((served.inputs, response.inputs), (served.outputs, response.outputs)):
             for tensor in tensors:
                 described.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)

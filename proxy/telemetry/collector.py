@@ -239,6 +239,7 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     stages = Family("modelward_stage_seconds", "histogram", "Time in one stage", ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests outside the training profile", ("model",))
+    unscored = Family("modelward_unscored", "counter", "Requests that could not be scored against it", ("model",))
     fallbacks = Family("modelward_fallbacks", "counter", "Answers given by a fallback", ("model", "reason"))
     rows = Family("modelward_batch_rows", "histogram", "Rows per execution", ("model",))
     late = Family("modelward_late_results", "counter", "Results that came after their answer was given", ("model",))
@@ -258,11 +259,12 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         rows.add((name,), model.batch_rows)
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
+            unscored.add((name,), model.unscored)
             late.add((name,), model.late_results)
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    yield from (refusals, stages, scores, anomalies, fallbacks, rows, late, predicted, taken, undecoded)
+    yield from (refusals, stages, scores, anomalies, unscored, fallbacks, rows, late, predicted, taken, undecoded)
 
 
 def _shadows(snapshot: Snapshot) -> Iterator[Family]:

@@ -158,6 +158,7 @@ def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> Mode
         stages={name: _scaled(folded, NS) for name, folded in t["stages"].items() if folded is not None},
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
         anomalies=t["anomalies"],
+        unscored=t["unscored"],
         fallbacks=t["fallbacks"],
         batch_rows=_rows(t),
         late_results=t["late"],

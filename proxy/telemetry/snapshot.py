@@ -77,6 +77,7 @@ class ModelSnapshot:
     stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by room of the pipeline
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
+    unscored: int = 0  # that could not be scored, although there is a profile
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
     batch_rows: Histogram | None = None
     late_results: int = 0

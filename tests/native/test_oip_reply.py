@@ -25,6 +25,7 @@ replies = st.fixed_dictionaries(
         "fallback_source": texts,
         "anomaly_score": st.none() | st.floats(allow_nan=False),
         "anomaly": st.none() | st.booleans(),
+        "final_response": st.booleans(),
         "outputs": st.lists(outputs, max_size=4),
     }
 )
@@ -41,6 +42,8 @@ def wanted(reply: dict[str, Any]) -> Any:
         message.parameters["modelward_anomaly_score"].double_param = reply["anomaly_score"]
     if reply["anomaly"] is not None:
         message.parameters["modelward_anomaly"].bool_param = reply["anomaly"]
+    if reply["final_response"]:
+        message.parameters["triton_final_response"].bool_param = True
     for name, datatype, shape, raw in reply["outputs"]:
         message.outputs.add(name=name, datatype=datatype, shape=shape)
         message.raw_output_contents.append(raw)

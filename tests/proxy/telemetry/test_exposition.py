@@ -155,6 +155,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_breaker_state": {frozenset({"endpoint", "state"})},
         "modelward_upstream_silences": {frozenset({"endpoint"})},
         "modelward_upstream_retries": {frozenset({"endpoint"})},
+        "modelward_unscored": {frozenset({"model"})},
         "modelward_upstream_hedges": {frozenset({"endpoint"})},
         "modelward_upstream_changes": {frozenset({"kind"})},
         "modelward_upstream_refreshes": {frozenset({"result"})},
