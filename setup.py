@@ -21,7 +21,7 @@ DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
 # The kernels before what they need themselves: linkers may drop a library that nothing before it has asked for.
 CLIENT = ["modelward_kernels", "nghttp2"]
-LIBRARIES = {"h2": CLIENT, "upstream": CLIENT, "relay": CLIENT, "stream": ["nghttp2"], "grpc": ["z"]}
+LIBRARIES = {"h2": CLIENT, "upstream": CLIENT, "relay": CLIENT, "stream": ["nghttp2"], "compression": ["z"]}
 
 
 COMPILE = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]

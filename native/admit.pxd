@@ -21,11 +21,16 @@ cdef extern from "concurrency.h" nogil:
 cdef extern from "waiting.h" nogil:
     enum:
         MW_NOT_WAITING
+    ctypedef struct mw_flow:
+        uint32_t waiting
     ctypedef struct mw_waiting:
         uint32_t count
         uint32_t capacity
+        uint32_t active
+        mw_flow *flow
     void mw_waiting_init(mw_waiting *, uint32_t capacity)
     void mw_waiting_free(mw_waiting *)
+    uint32_t mw_waiting_flow(uint64_t key)
     void mw_waiting_pass(mw_waiting *, uint64_t key, double cost)
     void mw_waiting_correct(mw_waiting *, uint64_t key, double more)
     bint mw_waiting_push(mw_waiting *, uint16_t band, uint16_t own, uint64_t key, double cost, void *owner, uint32_t *where,

@@ -30,6 +30,7 @@ cdef enum Method:
 cdef enum Encoding:
     ENCODING_IDENTITY = 0
     ENCODING_GZIP
+    ENCODING_DEFLATE
     ENCODING_UNSUPPORTED
 
 cdef struct Ending:               # how a stream ends: the trailers
@@ -73,6 +74,7 @@ cdef struct Stream:
     uint32_t expected             # its declared length
     uint32_t messages             # complete messages so far
     Buffer message                # the message that is arriving
+    void *packed                  # borrowed: native.inflater.Packed, while a message is being inflated: no more is read
     Buffer out                    # framed messages on their way to the client; count as in flight
     size_t out_sent               # of out, already with nghttp2
     size_t withheld               # received bytes whose window is not opened yet (streaming back-pressure)
@@ -193,6 +195,7 @@ cdef inline bint may_hold(const Wire *wire, size_t more) noexcept:
 
 cdef enum Phase:
     PHASE_NEW = 0
+    PHASE_PACKED                  # its message is being inflated
     PHASE_PARKED                  # until its connection has taken answers
     PHASE_WAITING                 # for its backend to have a place
     PHASE_QUEUED                  # in its model's queue
@@ -244,6 +247,7 @@ cdef struct Exchange:
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed
     int64_t predicted             # ns of its backend's time
+    int64_t inflating             # ns that its message took to inflate: part of what it costs
     double share                  # the same by the weight of who pays: what counts between those who wait for a backend
     bint unsettled                # it was charged with that, and what it takes may be another
     bint stamped                  # the same before the gate that let it in

@@ -71,6 +71,7 @@ cdef void settle(Exchange *x, int64_t took_ns) noexcept:
                            x.share * (<double>(took_ns - x.predicted) / <double>x.predicted))
     if x.unsettled:
         x.unsettled = False
+        took_ns += x.inflating
         (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)
         if took_ns > 0 and x.asked != NULL:
             (<Model *>x.asked).counters.predicted_ns += x.predicted

@@ -5,8 +5,6 @@ from native.exchange cimport Buffer, Ending
 from native.verdict cimport Verdict
 
 cdef int64_t parse_timeout(const uint8_t *text, size_t size) noexcept nogil
-cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil
-cdef int deflate_message(Buffer *framed) noexcept nogil
 cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nogil
 cdef void ending_of(Ending *ending, Verdict *verdict) noexcept
 cdef void ending_with(Ending *ending, int code, const char *text, const char *reason) noexcept nogil

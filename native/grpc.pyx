@@ -1,4 +1,4 @@
-"""gRPC over HTTP/2: timeouts, message compression, status and its details."""
+"""gRPC over HTTP/2: timeouts, encodings, status and its details."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strdup, strlen, strncpy
@@ -7,34 +7,7 @@ from native.exchange cimport Buffer, Ending
 from native.limit cimport LIMIT_TEXT
 from native.verdict cimport REASON_NONE, VERDICT_TEXT, Verdict, code_of, describe, name_of
 
-cdef extern from "zlib.h" nogil:
-    ctypedef struct z_stream:
-        const uint8_t *next_in
-        unsigned int avail_in
-        uint8_t *next_out
-        unsigned int avail_out
-        unsigned long total_out
-    enum:
-        Z_OK
-        Z_STREAM_END
-        Z_NO_FLUSH
-        Z_FINISH
-        Z_BUF_ERROR
-        Z_DEFLATED
-        Z_DEFAULT_STRATEGY
-    int inflateInit2(z_stream *, int)
-    int inflate(z_stream *, int)
-    int inflateEnd(z_stream *)
-    int deflateInit2(z_stream *, int, int, int, int, int)
-    int deflate(z_stream *, int)
-    int deflateEnd(z_stream *)
-    unsigned long deflateBound(z_stream *, unsigned long)
-
 cdef enum:
-    GZIP_ONLY = 16 + 15           # windowBits: a gzip wrapper, no zlib one
-    GZIP_LEAST = 18               # bytes of header and trailer
-    RATIO = 100                   # a message may not inflate to more than this times its size
-    RATIO_FREE = 65536            # below this size the ratio does not matter
     DETAILS = 3 * VERDICT_TEXT
     KEPT_ENDINGS = 509            # refusals by rate limits that are kept ready; a prime
 
@@ -121,89 +94,6 @@ cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nog
     to[2] = (size >> 16) & 255
     to[3] = (size >> 8) & 255
     to[4] = size & 255
-
-
-# ---- compression -------------------------------------------------------------------------------------------
-
-cdef int inflate_message(Buffer *message, size_t limit) noexcept nogil:
-    """Replaces a gzip message by its contents. 0 done, -1 not gzip, -2 over the limit or the ratio, -3 no memory.
-
-    The trailer says how long the contents are (RFC 1952, ISIZE): a bomb that is honest about it is refused before it costs
-    anything, one that is not where its contents get longer than it said. Memory is taken as output appears.
-    """
-    cdef z_stream z
-    cdef Buffer out
-    cdef int state = Z_OK
-    cdef size_t allowed = limit
-    cdef uint32_t said            # little-endian, as every machine that this is compiled for
-    if message.size * RATIO > RATIO_FREE:
-        allowed = min(limit, message.size * RATIO)
-    else:
-        allowed = min(limit, <size_t>RATIO_FREE)
-    if message.size < GZIP_LEAST or message.data[0] != 0x1f or message.data[1] != 0x8b:
-        return -1
-    memcpy(&said, message.data + message.size - sizeof(said), sizeof(said))
-    if said > allowed:
-        return -2
-    memset(&z, 0, sizeof(z))
-    memset(&out, 0, sizeof(out))
-    if inflateInit2(&z, GZIP_ONLY) != Z_OK:
-        return -3
-    z.next_in = message.data
-    z.avail_in = <unsigned int>message.size
-    while state == Z_OK:
-        if out.size == out.capacity:
-            if out.size > said:
-                break
-            # one byte over what is said tells "exactly full" from "too much"
-            if buffer_reserve(&out, min(max(4 * message.size, 2 * out.capacity, <size_t>1024), <size_t>said + 1)) < 0:
-                inflateEnd(&z)
-                buffer_free(&out)
-                return -3
-        z.next_out = out.data + out.size
-        z.avail_out = <unsigned int>(out.capacity - out.size)
-        state = inflate(&z, Z_NO_FLUSH)
-        out.size = out.capacity - z.avail_out
-        if state == Z_BUF_ERROR and z.avail_out == 0:
-            state = Z_OK
-        elif state == Z_OK and z.avail_in == 0 and z.avail_out > 0:
-            state = Z_BUF_ERROR       # the stream wants more than the message holds
-    inflateEnd(&z)
-    if state != Z_STREAM_END or z.avail_in != 0:
-        buffer_free(&out)
-        return -1
-    buffer_free(message)
-    message[0] = out
-    return 0
-
-
-cdef int deflate_message(Buffer *framed) noexcept nogil:
-    """Replaces a framed message by its gzip form where that is smaller. 1 compressed, 0 left as it was."""
-    cdef z_stream z
-    cdef Buffer out
-    cdef size_t size = framed.size - 5
-    memset(&z, 0, sizeof(z))
-    memset(&out, 0, sizeof(out))
-    if deflateInit2(&z, 1, Z_DEFLATED, GZIP_ONLY, 8, Z_DEFAULT_STRATEGY) != Z_OK:
-        return 0
-    # bounded by the message itself: what does not fit is not smaller
-    if buffer_reserve(&out, framed.size) < 0:
-        deflateEnd(&z)
-        return 0
-    z.next_in = framed.data + 5
-    z.avail_in = <unsigned int>size
-    z.next_out = out.data + 5
-    z.avail_out = <unsigned int>size
-    if deflate(&z, Z_FINISH) != Z_STREAM_END:
-        deflateEnd(&z)
-        buffer_free(&out)
-        return 0
-    out.size = 5 + z.total_out
-    deflateEnd(&z)
-    write_prefix(out.data, True, <uint32_t>(out.size - 5))
-    buffer_free(framed)
-    framed[0] = out
-    return 1
 
 
 # ---- status ------------------------------------------------------------------------------------------------
@@ -380,27 +270,6 @@ cdef void ending_clear(Ending *ending) noexcept nogil:
 def timeout_ns(bytes text) -> int:
     """A grpc-timeout header value in ns; -1 if malformed."""
     return parse_timeout(text, len(text))
-
-
-def gzip_roundtrip(bytes message, size_t limit) -> bytes:
-    """Inflates one gzip message under a limit. Raises ValueError (not gzip) or OverflowError (limit or ratio)."""
-    cdef Buffer b
-    memset(&b, 0, sizeof(b))
-    if buffer_reserve(&b, max(len(message), 1)) < 0:
-        raise MemoryError
-    memcpy(b.data, <const char *>message, len(message))
-    b.size = len(message)
-    cdef int state = inflate_message(&b, limit)
-    try:
-        if state == -1:
-            raise ValueError("not a gzip message")
-        if state == -2:
-            raise OverflowError("inflates to more than is allowed")
-        if state == -3:
-            raise MemoryError
-        return b.data[:b.size]
-    finally:
-        buffer_free(&b)
 
 
 def gzip_preference(bytes text) -> tuple[bool, bool]:

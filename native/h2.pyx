@@ -172,7 +172,7 @@ cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
         return
     s.gzip_reply = s.accepts_gzip and (s.prefers_gzip or s.encoding == ENCODING_GZIP)
     if s.encoding == ENCODING_UNSUPPORTED:
-        refuse_for(s, REASON_UNSUPPORTED_ENCODING, "grpc-encoding is not supported; use identity or gzip")
+        refuse_for(s, REASON_UNSUPPORTED_ENCODING, "grpc-encoding is not supported; use identity, deflate or gzip")
         return
     wire.hooks.headers(s, wire.now)
 

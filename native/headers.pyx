@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
+    ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
 from native.forwarded cimport read_forwarded
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 
@@ -139,6 +139,8 @@ cdef int read_header(
     elif name_size == 13 and memcmp(name, b"grpc-encoding", 13) == 0:
         if same(value, value_size, "gzip", 4):
             s.encoding = ENCODING_GZIP
+        elif same(value, value_size, "deflate", 7):
+            s.encoding = ENCODING_DEFLATE
         elif not same(value, value_size, "identity", 8):
             s.encoding = ENCODING_UNSUPPORTED
     elif s.conn.wire.access != NULL and (

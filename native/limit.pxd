@@ -88,6 +88,7 @@ cdef extern from "gcra.h" nogil:
     uint64_t mw_gcra_hash(const uint64_t *sip_key, mw_level level, const void *key, size_t size)
     int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns)
     int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns)
+    int mw_gcra_would_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns)
     void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns)
     void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns,
                         int64_t now_ns)
@@ -150,7 +151,10 @@ cdef class Limiter:
     # Returns MW_ADMITTED or the mw_level that refuses, with its wait in retry_ns.
     cdef int admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
                    int64_t *retry_ns) noexcept nogil
-    # The same of one peer, who alone pays.
+    # The same judgement, and nothing is charged.
+    cdef int would_admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
+                         int64_t *retry_ns) noexcept nogil
+    # As admit, of one peer, who alone pays.
     cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil
     # What was charged as so much backend time has taken another.
     cdef void settle(self, const Payers *payers, int64_t charged_ns, int64_t took_ns, int64_t now_ns) noexcept nogil

@@ -154,6 +154,15 @@ cdef class Limiter:
         refused_by = mw_gcra_admit(&self.table, claims, count, now_ns, retry_ns)
         return refused_by if refused_by == MW_ADMITTED else claims[refused_by].level
 
+    cdef int would_admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
+                         int64_t *retry_ns) noexcept nogil:
+        cdef mw_claim[4] claims
+        cdef int count = self.claims_of(payers, requests, backend_ns, False, claims), refused_by
+        if count == 0:
+            return MW_ADMITTED
+        refused_by = mw_gcra_would_admit(&self.table, claims, count, now_ns, retry_ns)
+        return refused_by if refused_by == MW_ADMITTED else claims[refused_by].level
+
     cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil:
         cdef Payers payers
         payers.peer, payers.identity, payers.fleet, payers.model = peer, 0, 0, NULL

@@ -48,6 +48,7 @@ cdef extern from "oip.h" nogil:
 
     mw_scan_status mw_oip_scan(mw_span message, mw_scan *out)
     int mw_oip_outline(mw_span message, mw_scan *out)
+    int mw_oip_first_model_name(mw_span piece, mw_span *name)
     int mw_oip_model_name(mw_span message, mw_span *name)
     int mw_oip_contents_kind(mw_dtype dtype)
     size_t mw_oip_contents_size(const mw_scan_input *tensor, mw_dtype dtype)

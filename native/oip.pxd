@@ -5,6 +5,8 @@ from native.tensor cimport mw_span
 from native.verdict cimport Verdict
 
 cdef bint peek_model(mw_span message, mw_span *name) noexcept
+# The same of the first bytes of a message, where they hold a name.
+cdef bint first_model(mw_span piece, mw_span *name) noexcept
 
 # How many bytes of a name an error repeats: a bounded number of whole UTF-8 characters.
 cdef int shown(mw_span s) noexcept

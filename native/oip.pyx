@@ -30,6 +30,10 @@ cdef bint peek_model(mw_span message, mw_span *name) noexcept:
     return mw_oip_model_name(message, name)
 
 
+cdef bint first_model(mw_span piece, mw_span *name) noexcept:
+    return mw_oip_first_model_name(piece, name)
+
+
 cdef mw_span scanned_model() noexcept:
     return SCAN.model_name
 

@@ -15,7 +15,7 @@ from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_ad
 from native.empty cimport bears
 from native.evidence cimport ASSIGNED_NONE, sketch, testify
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
     Exchange, Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
@@ -218,6 +218,8 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
     """Nobody waits for what was started. latency: how long the backend took, negative where that is not known."""
     if x.phase == PHASE_PARKED:
         unpark(x)
+    elif x.phase == PHASE_PACKED:
+        server.inflater.drop(x.stream)
     elif x.phase == PHASE_WAITING:
         stop_waiting(x)
     elif x.phase == PHASE_UPSTREAM:

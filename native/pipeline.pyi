@@ -7,6 +7,7 @@ from native.batch import Scheduler
 from native.deadline import Wheel
 from native.events import Events
 from native.h2 import Listener
+from native.inflater import Inflater
 from native.limit import Limiter
 from native.pool import Pool
 from native.region import Region
@@ -18,6 +19,8 @@ class Server:
     def listener(self) -> Listener: ...
     @property
     def directory(self) -> Directory: ...
+    @property
+    def inflater(self) -> Inflater: ...
     @property
     def scheduler(self) -> Scheduler: ...
     @property

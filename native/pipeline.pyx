@@ -10,23 +10,25 @@ from libc.string cimport memcmp, memcpy, memset
 
 from native.access cimport IDENTIFIED, Access, leave, on_credential
 from native.call cimport Call, call_begin, call_of
+from native.compression cimport INFLATED_PART, INFLATED_WHOLE
 from native.deadline cimport Wheel
 from native.engine cimport Engine
 from native.exchange cimport (
-    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, Buffer, Exchange, Stream,
-    exchange_new, exchange_unref, sticky_of)
+    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW, PHASE_PACKED, Buffer,
+    Exchange, Stream, exchange_new, exchange_unref, sticky_of)
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
 from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
+from native.inflater cimport Packed, packed_free, take_unpacked
 from native.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_meter)
 from native.mirror cimport pace, take_kept
 from native.model cimport *
 from native.oip cimport (
-    hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_timeout_us,
-    scanned_version)
+    first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence,
+    scanned_timeout_us, scanned_version)
 from native.outcome cimport (
     abandon, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
     refuse_exchange, relayed, set_deadline, start, watch_deadline)
@@ -37,7 +39,7 @@ from native.route cimport Directory, Entry, assigned_by
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport open_window, refuse, refuse_for, release
+from native.stream cimport inflation_verdict, open_window, proceed, refuse, refuse_for, release
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from native.pool cimport Pool
 from native.upstream cimport cancel_call, forward_hook
@@ -56,21 +58,25 @@ cdef int64_t ROOM_RETRY = 100 * MILLISECOND
 cdef int64_t UNREAD_NS = 100000           # of backend time: what a cold call or an unread message counts as
 cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 
+# False with a verdict; with REASON_NONE in it where the exchange has gone another way, and comes back or ends by that.
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
 
 # The rooms a message goes through before its model runs, in this order:
 cdef enum:
-    ROOM_COUNT = 4
+    ROOM_COUNT = 5
+    ROOM_UNPACK = 2
 cdef Room ROOMS[ROOM_COUNT]
 cdef int ROOM_STAGE[ROOM_COUNT]
 ROOMS[0] = room_access            # first may they: whoever may not takes nothing from anybody's budget
 ROOM_STAGE[0] = STAGE_ACCESS
 ROOMS[1] = room_limit             # then the budgets: nothing is spent on a request that has none left
 ROOM_STAGE[1] = STAGE_LIMIT
-ROOMS[2] = room_decode            # then is it a request at all, and one this model takes
-ROOM_STAGE[2] = STAGE_DECODE
-ROOMS[3] = room_score             # then is it one of the kind the model was trained for
-ROOM_STAGE[3] = STAGE_SCORE
+ROOMS[ROOM_UNPACK] = room_unpack  # then a compressed message is inflated, which costs more than all before
+ROOM_STAGE[ROOM_UNPACK] = -1      # no stage of a message that is not compressed
+ROOMS[3] = room_decode            # then is it a request at all, and one this model takes
+ROOM_STAGE[3] = STAGE_DECODE
+ROOMS[4] = room_score             # then is it one of the kind the model was trained for
+ROOM_STAGE[4] = STAGE_SCORE
 # after them: `route` puts it into its model's queue under its deadline (batch.pyx, deadline.pyx), and whatever comes of
 # that is `answer`ed, falls down the ladder (`fall`), or is refused. Before all of them, at the headers: the peer's room, and who
 # calls.
@@ -136,14 +142,29 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     """Which model the message is for, and whether its sender may. A message without end has no model yet: `decode` refuses it."""
     cdef mw_span message, name
     cdef Entry *entry
-    message.data = x.body.data
-    message.size = x.body.size
-    if not peek_model(message, &name):
-        return True
+    cdef const Packed *packed = <const Packed *>x.stream.packed
+    if packed != NULL:
+        message.data = packed.work.out.data
+        message.size = packed.work.out.size
+        if not first_model(message, &name):
+            v.reason = REASON_MALFORMED_MESSAGE
+            v.retry_ns = 0
+            snprintf(v.text, VERDICT_TEXT, "%s", NAME_FIRST)
+            return False
+    else:
+        message.data = x.body.data
+        message.size = x.body.size
+        if not peek_model(message, &name):
+            return True
     entry = server.directory.find(name)
     if entry != NULL:
         ask(x, server.directory.choose(entry, sticky_of(x.stream)))
-    return server.access is None or server.access.permit(x.stream, entry, infer_permit(x), v)
+    if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
+        return False
+    if entry == NULL and packed != NULL:
+        server.directory.unknown_model(name, now, v)    # not worth inflating
+        return False
+    return True
 
 
 cdef inline uint8_t infer_permit(const Exchange *x) noexcept:
@@ -210,7 +231,7 @@ cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcep
     cdef Model *m = <Model *>x.asked
     cdef int64_t retry = 0
     cdef int level
-    x.predicted = MW_COST_LEAST_NS if m == NULL else mw_cost_predict(m.costs, x.body.size)
+    x.predicted = MW_COST_LEAST_NS if m == NULL else mw_cost_predict(m.costs, size_of(x))
     x.share = x.predicted / (1.0 if x.stream.caller == NULL else <double>x.stream.caller.weight)
     # one cell for all versions: the limit is the model's
     pays(&x.payers, x.stream, &m.limit if m != NULL and m.limit.rate.interval_ns else NULL)
@@ -222,6 +243,123 @@ cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcep
         return True
     limit_verdict(server, v, level, x.stream, m, retry)
     return False
+
+
+# ---- compressed messages -------------------------------------------------------------------------------------
+
+cdef const char *NAME_FIRST = "a compressed message must hold model_name once, as its first field"
+
+
+cdef inline size_t size_of(const Exchange *x) noexcept:
+    """Of the message, as far as it is known: a compressed one's before it is inflated."""
+    cdef const Packed *packed = <const Packed *>x.stream.packed
+    if packed == NULL:
+        return x.body.size
+    return packed.work.allowed if packed.work.exact else packed.body.size
+
+
+cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Verdict *v, int64_t now) noexcept:
+    """Its first piece, by which its model is known; and not even that where the budgets refuse whatever it asks for.
+
+    x: NULL for a call that is passed through, which has paid already.
+    """
+    cdef Payers payers
+    cdef Packed *packed
+    cdef int64_t retry = 0
+    cdef int level, state = INFLATED_WHOLE
+    if server.limited and x != NULL:
+        pays(&payers, s, NULL)
+        level = server.listener.limiter.would_admit(&payers, 1, MW_COST_LEAST_NS, now, &retry)
+        if level != MW_ADMITTED:
+            limit_verdict(server, v, level, s, NULL, retry)
+            return False
+    packed = server.inflater.open(s, x, message, &state)
+    if packed == NULL:
+        inflation_verdict(v, state, s.conn.wire.message_size)
+        return False
+    if x != NULL and packed.state == INFLATED_WHOLE:
+        take_unpacked(packed, &x.body)
+        packed_free(packed)
+    return True
+
+
+cdef bint room_unpack(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    cdef Packed *packed = <Packed *>x.stream.packed
+    cdef bint good
+    if packed == NULL:
+        return True
+    if server.inflater.unpack(packed) != INFLATED_PART:
+        good = unpacked(x, packed, v)
+        packed_free(packed)
+        return good
+    x.phase = PHASE_PACKED
+    if not server.inflater.queue(packed):
+        x.phase = PHASE_NEW
+        packed_free(packed)
+        return busy_inflating(v)
+    v.reason = REASON_NONE
+    return False
+
+
+cdef bint busy_inflating(Verdict *v) noexcept:
+    v.reason = REASON_QUEUE_FULL
+    v.retry_ns = ROOM_RETRY
+    snprintf(v.text, VERDICT_TEXT, "too many compressed messages wait to be inflated; retry shortly, or send them uncompressed")
+    return False
+
+
+cdef bint unpacked(Exchange *x, Packed *packed, Verdict *v) noexcept:
+    """The exchange's message, in place of the compressed one; or what is wrong with it."""
+    cdef mw_span message, first, last
+    x.inflating = packed.took
+    if packed.state != INFLATED_WHOLE:
+        inflation_verdict(v, packed.state, x.wire.message_size)
+        return False
+    take_unpacked(packed, &x.body)
+    message.data = x.body.data
+    message.size = x.body.size
+    # what was admitted is what the first name says: the last one is the one that counts
+    if not first_model(message, &first) or not peek_model(message, &last) or first.data != last.data:
+        v.reason = REASON_MALFORMED_MESSAGE
+        v.retry_ns = 0
+        snprintf(v.text, VERDICT_TEXT, "%s", NAME_FIRST)
+        return False
+    return True
+
+
+cdef void on_unpacked(void *context, Packed *packed, int64_t now) noexcept:
+    """A message that was queued is inflated, or not worth it. Its stream refers to it no more, and frees it no more."""
+    cdef State server = <State>context
+    cdef Stream *s = packed.stream
+    cdef Exchange *x = packed.exchange
+    cdef Verdict v
+    cdef bint good
+    if s.finished:
+        return                    # its exchange ends with the stream, which is about to close
+    if packed.refused:
+        # the stream ends: to read on here would let it in again, before those in whose favour it was refused
+        busy_inflating(&v)
+        if x == NULL:
+            on_refused(s, &v)
+        refuse(s, &v)
+        if x != NULL:
+            refuse_exchange(server, x, &v, now)
+        return
+    if x == NULL:
+        send_unpacked(s, packed)
+    else:
+        x.phase = PHASE_NEW
+        good = unpacked(x, packed, &v)
+        if s.timeout and now >= s.entered + s.timeout:
+            v.reason = REASON_DEADLINE
+            v.retry_ns = 0
+            snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
+            good = False
+        if good:
+            go_through(server, x, ROOM_UNPACK + 1, False, now)
+        else:
+            refuse_exchange(server, x, &v, now)
+    proceed(s)
 
 
 # ---- decode --------------------------------------------------------------------------------------------------
@@ -380,11 +518,10 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     cdef State server = <State>s.conn.wire.server
     cdef Exchange *x
     cdef Verdict v
-    cdef int i
-    cdef bint timed
-    cdef int64_t before = 0, after
     if s.method == METHOD_COLD:
-        call_of(s).take(message)
+        # the first message is paid for with the headers, every other one by itself
+        if s.messages <= 1 or not server.limited or pay(server, s):
+            call_of(s).take(message)
         return
     if s.method == METHOD_RELAY:
         pass_through(server, s, message, now)
@@ -394,8 +531,6 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
         refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
         return
     x.stream = s
-    x.body = message[0]
-    memset(message, 0, sizeof(Buffer))
     x.streaming = s.method == METHOD_STREAM_INFER
     x.mirrored = s.mirrored
     x.priority = x.band = <uint8_t>ORDINARY
@@ -409,18 +544,34 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     server.gauges.inflight += 1
     watch_deadline(x)
     server.sample += 1
-    timed = server.sample % SAMPLE == 0
+    if not s.compressed:
+        x.body = message[0]
+        memset(message, 0, sizeof(Buffer))
+    elif not open_packed(server, s, x, message, &v, now):
+        release(s.conn.wire, message)
+        refuse_exchange(server, x, &v, now)
+        return
+    go_through(server, x, 0, server.sample % SAMPLE == 0, now)
+
+
+cdef void go_through(State server, Exchange *x, int first, bint timed, int64_t now) noexcept:
+    """The rooms from that number on, then what lies behind them."""
+    cdef Verdict v
+    cdef int i
+    cdef int64_t before = 0, after
     if timed:
         before = mw_now_ns()
-    for i in range(<int>ROOM_COUNT):
+    for i in range(first, <int>ROOM_COUNT):
         if not ROOMS[i](server, x, &v, now):
+            if v.reason == REASON_NONE:
+                return
             if v.reason == REASON_ANOMALY and (<Model *>x.asked).mode == MODE_FALLBACK and fall(server, x, REASON_ANOMALY, now):
                 return
             refuse_exchange(server, x, &v, now)
             return
         if timed:
             after = mw_now_ns()
-            if x.asked != NULL:
+            if x.asked != NULL and ROOM_STAGE[i] >= 0:
                 mw_histogram_record_ns(&(<Model *>x.asked).counters.stage[ROOM_STAGE[i]], after - before)
             before = after
     route(server, x, now)
@@ -496,15 +647,46 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
 cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) noexcept:
     """A message of a method that is not known here. The first is paid for with the headers, every other one by itself."""
     cdef Verdict v
+    cdef Packed *packed
     cdef bint paid = s.messages <= 1 or not server.limited or pay(server, s)
     if not paid:
         pass
     elif s.caller != NULL and not server.access.permit_method(s, PERMIT_PASSTHROUGH, &v):
         on_refused(s, &v)
         refuse(s, &v)
-    elif not relay_send(s, message):
-        refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
+    elif not s.compressed:
+        send_on(s, message)
+    elif not open_packed(server, s, NULL, message, &v, now):
+        on_refused(s, &v)
+        refuse(s, &v)
+    else:
+        packed = <Packed *>s.packed
+        if server.inflater.unpack(packed) != INFLATED_PART:
+            s.packed = NULL
+            packed.stream = NULL
+            send_unpacked(s, packed)
+            packed_free(packed)
+        elif not server.inflater.queue(packed):
+            packed_free(packed)
+            busy_inflating(&v)
+            on_refused(s, &v)
+            refuse(s, &v)
     release(s.conn.wire, message)
+
+
+cdef void send_on(Stream *s, const Buffer *message) noexcept:
+    if not relay_send(s, message):
+        refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
+
+
+cdef void send_unpacked(Stream *s, Packed *packed) noexcept:
+    cdef Verdict v
+    if packed.state == INFLATED_WHOLE:
+        send_on(s, &packed.work.out)
+        return
+    inflation_verdict(&v, packed.state, s.conn.wire.message_size)
+    on_refused(s, &v)
+    refuse(s, &v)
 
 
 # ---- the other ways in which a stream moves ------------------------------------------------------------------------
@@ -545,6 +727,7 @@ cdef void on_gone(Stream *s) noexcept:
     s.last = NULL
     s.inflight = 0
     leave(s)
+    (<State>s.conn.wire.server).inflater.drop(s)
     if s.relay != NULL:
         relay_cancel(s, CODE_CANCELLED)
     if call is not None:
@@ -566,6 +749,8 @@ cdef class Server(State):
         self.scheduler.outcome.answered = on_answered
         self.scheduler.outcome.failed = on_failed
         self.scheduler.outcome.expired = on_expired
+        self.inflater.server = <void *>self
+        self.inflater.done = on_unpacked
         self.upstreams.forward = forward_hook
         self.upstreams.cancel = cancel_call
         self.upstreams.half_close = relay_half_close
@@ -634,6 +819,7 @@ cdef class Server(State):
         self.dispatch = dispatch
         self.methods = dict(methods)
         self.scheduler.start(loop)
+        self.inflater.start(loop)
 
     def stop(self):
         """Cancels cold calls, aborts connections, leaves the loop."""
@@ -643,6 +829,7 @@ cdef class Server(State):
             connection.abort()
             connection.connection_lost(None)    # the loop may tell it when this server is no more
         end_mirrors(self)
+        self.inflater.stop()
         self.scheduler.stop()
         self.listener.wheel.after = NULL
 

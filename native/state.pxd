@@ -6,6 +6,7 @@ from native.batch cimport Scheduler
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
+from native.inflater cimport Inflater
 from native.mirror cimport Mirrors
 from native.model cimport Counters, Gate
 from native.region cimport Gauges, Region
@@ -20,6 +21,7 @@ cdef class State:
     cdef Upstreams upstreams
     cdef readonly Listener listener
     cdef readonly Scheduler scheduler
+    cdef readonly Inflater inflater
     cdef readonly Directory directory
     cdef readonly Events events
     cdef readonly Access access   # None: everybody may do everything

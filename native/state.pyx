@@ -5,6 +5,7 @@ from native.batch cimport Scheduler
 from native.deadline cimport Wheel
 from native.events cimport Events
 from native.h2 cimport Listener
+from native.inflater cimport Inflater
 from native.figures cimport counters_of
 from native.limit cimport Limiter
 from native.region cimport Region
@@ -20,6 +21,7 @@ cdef class State:
         self.other = counters_of(self.region, b"", b"")
         self.listener = Listener(wheel, limiter, self.region)
         self.scheduler = Scheduler()
+        self.inflater = Inflater()
         self.directory = directory
         self.events = Events()
         self.mirrors.share = 1

@@ -27,7 +27,8 @@ cdef enum:
 
 
 cdef inline bint congested(const Stream *s) noexcept:
-    return s.attempt != NULL or s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP or s.outward > UNSENT_CAP
+    return (s.attempt != NULL or s.packed != NULL or s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP
+            or s.outward > UNSENT_CAP)
 
 
 cdef inline void mark(Conn *c) noexcept:
@@ -50,8 +51,9 @@ cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept  # NULL for n
 cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending
 cdef void refuse(Stream *s, Verdict *verdict) noexcept  # answers a refusal; the rest of the request is dropped
 cdef void reset(Stream *s, int error) noexcept
+cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept   # state: native.compression.Inflated, but whole
 cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
-cdef void proceed(Stream *s) noexcept                         # the caller is known: reads what has come meanwhile
+cdef void proceed(Stream *s) noexcept                         # the caller is known, or a message inflated: reads on
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept  # 0; -1 over the budget of all; -2 no memory
 # Room for size more bytes behind those of out that wait from *sent on; False over the budget of all.
 cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept

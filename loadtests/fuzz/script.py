@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -34,7 +35,8 @@ HEADERS: list[frames.Header] = [
     (b"grpc-timeout", b"50m"), (b"grpc-timeout", b"0n"), (b"grpc-timeout", b"99999999H"), (b"grpc-timeout", b"1x"),
     (b"grpc-encoding", b"gzip"), (b"grpc-encoding", b"snappy"), (b"grpc-encoding", b"identity"),
     (b"grpc-accept-encoding", b"gzip"), (b"grpc-accept-encoding", b"identity, deflate, gzip"),
-    (b"content-type", b"text/plain"), (b"x-long", b"v" * 4000), (b"cookie", b"a=b"), (b"key-bin", b"AAEC"),
+    (b"grpc-encoding", b"deflate"), (b"content-type", b"text/plain"),
+    (b"x-long", b"v" * 4000), (b"cookie", b"a=b"), (b"key-bin", b"AAEC"),
 ]  # fmt: skip
 ERRORS = [0, 1, 2, 5, 7, 8, 11, 0xFFFFFFFF]
 
@@ -182,7 +184,8 @@ class Script:
         stream, flags = self.stream(), self.byte()
         payload = self.payload()
         if flags & 1:
-            payload = gzip.compress(payload * (1 << (flags >> 4)), mtime=0)
+            payload *= 1 << (flags >> 4)
+            payload = zlib.compress(payload) if flags & 16 else gzip.compress(payload, mtime=0)
         size = self.number(4) if flags & 4 else None
         whole = frames.message(payload, compressed=flags & 2 != 0, size=size)
         peer.send(frames.data(stream, whole * (1 + (flags >> 6)), end=flags & 8 != 0, size=(self.byte() << 6) + 1))

@@ -248,7 +248,9 @@ class Simulation:
         """Runs until nothing is under way that needs no further bytes or time from outside."""
         self.loop.tick(3)
         server, engines = self.server, self.engines
-        self.loop.wait_until(lambda: not (server.busy or server.mirroring or any(one.running for one in engines)))
+        self.loop.wait_until(
+            lambda: not (server.busy or server.mirroring or server.inflater.busy or any(one.running for one in engines))
+        )
         self.loop.tick(3)
 
     def end(self) -> None:

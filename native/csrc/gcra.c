@@ -320,10 +320,9 @@ static void book(const mw_claim *claims, int count, const int64_t *charge, int r
         if (claims[i].account) mw_account_spend(claims[i].account, charge[i], rate_of(&claims[i]).most_ns);
 }
 
-int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns) {
-    int64_t now = move_time(table, now_ns), longest = 0;
+/* Which claim refuses, with its wait in *longest, and what each would be charged. */
+static inline int judge(mw_gcra *table, const mw_claim *claims, int count, int64_t now, int64_t *charge, int64_t *longest) {
     int refused_by = MW_ADMITTED;
-    int64_t *charged[MW_GCRA_MAX_CLAIMS], charge[MW_GCRA_MAX_CLAIMS] = {0}, push[MW_GCRA_MAX_CLAIMS];
 
     for (int i = 0; i < count; i++)
         if (claims[i].meter == NULL && claims[i].rate.interval_ns != 0) mw_gcra_prefetch(table, claims[i].hash);
@@ -336,11 +335,26 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now
                                     : debt_of(table, claim->hash, claim->level, rate, now);
         charge[i] = charge_of(rate, claim->cost);
         int64_t wait = wait_for(owed, rate, charge[i], now);
-        if (wait > longest) {
-            longest = wait;
+        if (wait > *longest) {
+            *longest = wait;
             refused_by = i;
         }
     }
+    return refused_by;
+}
+
+int mw_gcra_would_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns) {
+    int64_t charge[MW_GCRA_MAX_CLAIMS] = {0}, longest = 0;
+    int refused_by = judge(table, claims, count, move_time(table, now_ns), charge, &longest);
+    if (refused_by != MW_ADMITTED) *retry_ns = longest;
+    return refused_by;
+}
+
+int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns) {
+    int64_t now = move_time(table, now_ns), longest = 0;
+    int64_t *charged[MW_GCRA_MAX_CLAIMS], charge[MW_GCRA_MAX_CLAIMS] = {0}, push[MW_GCRA_MAX_CLAIMS];
+    int refused_by = judge(table, claims, count, now, charge, &longest);
+
     for (int i = 0; i < count && refused_by == MW_ADMITTED; i++) {
         const mw_claim *claim = &claims[i];
         mw_rate rate = rate_of(claim);

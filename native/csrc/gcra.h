@@ -132,6 +132,9 @@ int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level
  * budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
 int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns);
 
+/* The same judgement, and charges nothing: whether the claims would be admitted now. */
+int mw_gcra_would_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns);
+
 /* What was charged to a claim as its cost turns out to have been `cost`: the difference is charged, whatever it says of
  * the limit, or given back as far as it is still owed. */
 void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);

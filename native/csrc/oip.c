@@ -398,6 +398,16 @@ int mw_oip_outline(mw_span message, mw_scan *out) {
     return 1;
 }
 
+int mw_oip_first_model_name(mw_span piece, mw_span *name) {
+    mw_cursor c = mw_cursor_over(piece);
+    uint32_t tag;
+    while (c.at < c.end && mw_read_tag(&c, &tag)) {
+        if (tag == MW_TAG(1, MW_WIRE_LEN)) return read_string(&c, name);
+        if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+    }
+    return 0;
+}
+
 int mw_oip_model_name(mw_span message, mw_span *name) {
     mw_cursor c = mw_cursor_over(message);
     *name = (mw_span){NULL, 0};

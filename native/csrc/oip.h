@@ -76,6 +76,10 @@ int mw_oip_outline(mw_span message, mw_scan *out);
  * Returns 0 if they are malformed. */
 int mw_oip_model_name(mw_span message, mw_span *name);
 
+/* The same of a message's first bytes, where the name is all that they need hold: the first field that is a model_name. Returns
+ * 0 where there is none in them. */
+int mw_oip_first_model_name(mw_span piece, mw_span *name);
+
 /* The raw form of typed contents: bytes needed (SIZE_MAX on overflow), then the conversion into exactly that many.
  * dtype says which field is meant: BOOL bool_contents; INT8, INT16, INT32 int_contents; INT64 int64_contents;
  * UINT8, UINT16, UINT32 uint_contents; UINT64 uint64_contents; FP32 fp32_contents; FP64 fp64_contents; BYTES bytes_contents.

@@ -98,11 +98,11 @@ def answer_of_stream(message: bytes) -> Any:
     return arrays(STREAM_RESPONSE.FromString(message).infer_response)["y"]
 
 
-@pytest.mark.parametrize("encoding", ["deflate", "br", "snappy", "", "GZIP"])
+@pytest.mark.parametrize("encoding", ["br", "snappy", "", "GZIP"])
 def test_another_encoding_is_unimplemented_and_told_what_is_not(client: H2Client, encoding: str) -> None:
     reply = client.call(framed(body()), headers=[("grpc-encoding", encoding)])
     assert (reply.code, reply.reason) == (12, "UNSUPPORTED_ENCODING")
-    assert reply.headers["grpc-accept-encoding"] == "identity,gzip"
+    assert reply.headers["grpc-accept-encoding"] == "identity,deflate,gzip"
 
 
 @pytest.mark.parametrize("size", [2 * MiB, 64 * MiB])
