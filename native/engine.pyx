@@ -292,6 +292,11 @@ cdef class Engine:
         finally:
             mw_run_release(&self.run)
 
+    def terminate(self):
+        """Ends the run_once under way in another thread, and every later one: for an engine that will serve nothing."""
+        if self.session != NULL:
+            mw_run_terminate(&self.run, 1)
+
     def learn_from(self):
         """Counts the last run_once as a measurement."""
         mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)

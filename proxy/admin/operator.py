@@ -57,7 +57,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a reload or a restart: with any problem, nothing has changed."""
+    """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words."""
 
     problems: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()

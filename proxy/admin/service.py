@@ -190,6 +190,10 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         ],
         models=_models(status.report, status) if status.report else [],
         promotions=[_promotion_message(each) for each in status.promotions],
+        refused=[
+            message("Refused", name=each.name, version=each.version, problems=_problems(each.problems), kept=each.kept)
+            for each in (status.report.refused if status.report else ())
+        ],
         upstreams=[
             message(
                 "Upstream",

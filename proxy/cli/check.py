@@ -11,11 +11,12 @@ from proxy.cli.output import console, plain, print_json, print_notes, print_prob
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.config.schema import Config
+from proxy.config.units import SECOND
 from proxy.config.upstream import parse_upstream
 from proxy.limit import shared
 from proxy.models.guards import OFF, guards, off
 from proxy.models.inventory import CheckedModel, Inventory, take_inventory
-from proxy.models.opening import OpenModel, try_canary
+from proxy.models.opening import LoadLimits, OpenModel, try_open
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.models.trial import Trials
@@ -49,10 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     shown, bad_files = examine(config) if config else ([], [])
     problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
     problems += access.problems(config) if config else []
-    with Trials(folder_of(config.state if config else None)) as trials:
+    seconds = config.load_timeout / SECOND if config else 0
+    with Trials(folder_of(config.state if config else None), seconds) as trials:
         trials.begin([model.artifact for model in inventory.models])
+        limits = LoadLimits(seconds, trials)
         for model in inventory.models:
-            problems += probe(model.artifact) or trials.problems(model.artifact) or try_canary(model)
+            problems += _tried(model, limits)
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again
@@ -81,6 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0
+
+
+def _tried(model: CheckedModel, limits: LoadLimits) -> list[Problem]:
+    """What the runtime says of a model, within the time that serve would give it."""
+    try:
+        found = limits.attempt(model, lambda attempt: probe(model.artifact))
+    except ProblemsFound as error:
+        return list(error.problems)
+    return found or try_open(model, limits)
 
 
 async def _ask_upstreams(

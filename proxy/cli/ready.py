@@ -18,6 +18,8 @@ def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
     if workers > 1:
         out.print(f"workers  {workers}")
+    for refused in report.refused:
+        out.print(plain(refused), soft_wrap=True)
     for note in report.notes:
         out.print(f"note: {plain(note)}", soft_wrap=True)
     out.file.flush()

@@ -11,7 +11,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every worker serves it, 1 with what is wrong with it, 2 where there is no server."""
+    """0 when every worker serves it, 1 with what is refused of it, 2 where there is no server."""
     return admin.run(arguments, lambda client: _reload(client, json=arguments.json))
 
 
@@ -21,11 +21,12 @@ def _reload(client: admin.Client, *, json: bool) -> int:
     problems = problems_of(answer)
     if json:
         print_json(as_json(answer))
-    elif problems:
+    elif problems and not answer.changed:
         print_problems(problems)
     else:
+        print_problems(problems)
         out = console()
-        out.print(f"reloaded: generation {answer.generation}")
+        out.print(f"reloaded{' in part' if problems else ''}: generation {answer.generation}")
         for words in answer.changed or ["nothing changed"]:
             out.print(f"  {plain(words)}", soft_wrap=True)
         for key in answer.needs_restart:

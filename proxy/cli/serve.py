@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         descriptors.raise_limit()
         for note in descriptors.notes(config):
             logging.warning("%s", note)
-        load = partial(from_arguments, arguments)
+        load = partial(from_arguments, arguments, again=True)
         asyncio.run(serve(Supervisor(config, arguments.log_level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)

@@ -13,6 +13,7 @@ __all__ = ["add_arguments", "run"]
 
 WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+REFUSED = ("refused", "version", "served instead", "why")
 UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
 PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "why")
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -45,6 +46,12 @@ def _show(client: admin.Client, *, json: bool) -> int:
             (each.name, each.version, f"{each.share:.3g}", each.backend, each.runs_on, each.profile, each.deadline,
              each.fallback, each.limits, each.guards_off)
             for each in status.models
+        ])  # fmt: skip
+    if status.refused:
+        print_table("refused", REFUSED, [
+            (each.name, each.version or "all", "what was before" if each.kept else "nothing",
+             "; ".join(f"{problem.where}: {problem.what}" for problem in each.problems))
+            for each in status.refused
         ])  # fmt: skip
     for each in status.models:
         if each.failing_canary:

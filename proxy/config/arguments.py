@@ -47,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics-port", type=int, metavar="N", help="the same as --http-port")
 
 
-def from_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration with the flags of `add_arguments` on top. Raises ProblemsFound."""
-    return load(arguments.config, arguments.sets, environ, lambda below: _flags(arguments, below))
+def from_arguments(
+    arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ, *, again: bool = False
+) -> Config:
+    """The configuration with the flags of `add_arguments` on top. again: as `load` takes it. Raises ProblemsFound."""
+    return load(arguments.config, arguments.sets, environ, lambda below: _flags(arguments, below), again=again)
 
 
 def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:

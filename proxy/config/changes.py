@@ -1,12 +1,23 @@
 """What differs between two configurations, and what of it a running server cannot follow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from proxy.config.explain import dotted
 from proxy.config.schema import Config
 
 # sockets are bound, processes started, and the state read once
 FIXED = ("listen", "admin_tls", "workers", "state")
+# what says which models are served, and how: everything else is followed whether or not they can be
+OF_MODELS = (
+    "repository",
+    "strict",
+    "load_timeout",
+    "upstreams",
+    "upstream_tls",
+    "passthrough",
+    "sticky_header",
+    "models",
+)
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
@@ -21,6 +32,20 @@ def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
         stays["access"] = wanted.access.model_copy(update={"jwt": now.access.jwt})
     config = wanted.model_copy(update=stays)
     return config, differences(config, wanted)
+
+
+def with_rules(config: Config, rules: Config) -> Config:
+    """`config`, with every key that is not about models as in `rules`."""
+    return config.model_copy(update={key: getattr(rules, key) for key in Config.model_fields if key not in OF_MODELS})
+
+
+def with_models(config: Config, models: Config, names: Collection[str]) -> Config:
+    """`config`, with the settings of these models as in `models`."""
+    if not names:
+        return config
+    settings = {name: each for name, each in config.models.items() if name not in names}
+    settings |= {name: each for name, each in models.models.items() if name in names}
+    return config.model_copy(update={"models": settings})
 
 
 def differences(a: Config, b: Config) -> list[str]:

@@ -12,16 +12,16 @@ from proxy.problem import Problem
 MOST_LISTED = 8
 
 
-def cross_check(config: Config, layer: Layer, names: list[str] | None) -> list[Problem]:
-    """Problems between keys. names: the repository's models, None where they are not known."""
-    problems = [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
-    if names is None or config.upstreams:  # whose models are known only when they are asked
-        return problems
-    known = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]
-    return [*problems, *_unknown_models(config, layer, known)]
+def cross_check(config: Config, layer: Layer) -> list[Problem]:
+    """Problems between keys."""
+    return [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
 
 
-def _unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
+def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
+    """Models that the configuration names and nobody has. names: the repository's."""
+    if config.upstreams:  # whose models are known only when they are asked
+        return []
+    names = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]
     mentioned: list[tuple[Path, str]] = []
     for name, settings in config.models.items():
         mentioned.append((("models", name), name))

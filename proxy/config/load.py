@@ -5,13 +5,12 @@ Precedence, highest first: flag, environment, the main file, the model's own mod
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from proxy.config.explain import problems_of
-from proxy.config.ladder import cross_check
+from proxy.config.ladder import cross_check, unknown_models
 from proxy.config.layer import Layer, merge
 from proxy.config.schema import Config
 from proxy.config.sources import from_environment, from_file, from_model_folder, from_sets
@@ -26,13 +25,18 @@ def load(
     sets: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
     flags: Flags | None = None,
+    *,
+    again: bool = False,
 ) -> Config:
     """The configuration from `path` (None: no file), `--set` assignments and the environment.
 
-    flags: given everything below them, returns the layer of further command-line flags, which wins over all.
-    Raises ProblemsFound with every problem that could be found.
+    flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
+    a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
+    since whoever may write there must not keep the rest of the configuration from being followed. A model.yaml with a
+    problem is told in `unusable`. Raises ProblemsFound with every other problem that could be found.
     """
     problems: list[Problem] = []
+    unusable: dict[str, tuple[Problem, ...]] = {}
 
     def collect(read: Callable[[], Layer]) -> Layer:
         try:
@@ -49,12 +53,25 @@ def load(
     if flags is not None:
         below = merge(main)
         main.append(collect(lambda: flags(below)))
-    repository = _repository(merge(main))
-    own = [collect(partial(from_model_folder, folder)) for folder in repository.models] if repository else []
-    config = _validate(merge([*own, *main]), repository, problems)
-    if config is None or problems:
-        raise ProblemsFound(problems)
-    return config
+    layer = merge(main)
+    repository = _repository(layer)
+    own: dict[str, Layer] = {}
+    for folder in repository.models if repository else ():
+        try:
+            own[folder.name] = from_model_folder(folder)
+        except ProblemsFound as found:
+            unusable[folder.name] = found.problems
+    whole = merge([*own.values(), layer])
+    config, found_here = _validate(whole)
+    if found_here and own:
+        config, found_here, whole = _without_unusable(layer, own, unusable)
+    problems += found_here
+    unfitting: list[Problem] = []
+    if config is not None and repository is not None and not repository.general:
+        unfitting = unknown_models(config, whole, repository.names)
+    if config is None or problems or (unfitting and not again):
+        raise ProblemsFound([*problems, *unfitting])
+    return config.with_findings(unusable, unfitting)
 
 
 def _repository(layer: Layer) -> Repository | None:
@@ -63,13 +80,31 @@ def _repository(layer: Layer) -> Repository | None:
     return scan(Path(path)) if isinstance(path, str) and path else None
 
 
-def _validate(layer: Layer, repository: Repository | None, problems: list[Problem]) -> Config | None:
+def _validate(layer: Layer) -> tuple[Config | None, list[Problem]]:
     try:
         config = Config.model_validate(layer.values)
     except ValidationError as error:
-        problems.extend(problems_of(error, layer))
-        return None
-    # where the repository has problems of its own, names that are missing follow from them
-    names = [m.name for m in repository.models] if repository and not repository.problems else None
-    problems.extend(cross_check(config, layer, names))
-    return config
+        return None, problems_of(error, layer)
+    return config, cross_check(config, layer)
+
+
+def _without_unusable(
+    main: Layer, own: Mapping[str, Layer], unusable: dict[str, tuple[Problem, ...]]
+) -> tuple[Config | None, list[Problem], Layer]:
+    """Of the models' own settings those that can be used, beside the main ones; adds the others to `unusable`.
+
+    What is wrong with the main ones alone is returned.
+    """
+    config, problems = _validate(main)
+    if problems:
+        return config, problems, main
+    usable: list[Layer] = []
+    for name, layer in own.items():
+        tried = merge([*usable, layer, main])
+        config, problems = _validate(tried)
+        if problems:
+            unusable[name] = tuple(problems)
+        else:
+            usable.append(layer)
+    whole = merge([*usable, main])
+    return (*_validate(whole), whole)

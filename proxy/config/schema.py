@@ -1,10 +1,10 @@
 """Every key of the configuration, its type, default and meaning. What is not here is an error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PrivateAttr, WithJsonSchema, model_validator
 
 from proxy.config.access import Access
 from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
@@ -20,6 +20,7 @@ from proxy.config.tls import AdminTls, Tls, UpstreamTls
 from proxy.config.units import SECOND, Duration, Rate, Size, UnitError
 from proxy.config.upstream import Upstreams
 from proxy.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
+from proxy.problem import Problem
 
 KiB, MiB = 2**10, 2**20
 MINUTE = 60 * SECOND
@@ -379,6 +380,12 @@ class Config(Section):
     """Processes of the data plane, with one listener, one set of limits and of figures; auto: one per core."""
     repository: Path | None = Field(default=None, strict=False)
     """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
+    strict: bool = False
+    """Do not start, and change no model at a reload, while any model of the repository cannot be served; false: serve
+    the others, and tell which are refused."""
+    load_timeout: Duration = Field(default=60 * SECOND, ge=SECOND // 10)
+    """The longest that one version of a model may take to be checked, opened and tried; one that takes longer is
+    refused. Raise it for large models on slow machines."""
     watch: bool = True
     """Serve what the configuration file and the repository hold now, whenever they change; else only on SIGHUP and
     `modelward reload`."""
@@ -490,3 +497,22 @@ class Config(Section):
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""
         return self.models.get(name) or ModelSettings()
+
+    # models whose own model.yaml cannot be used, and why; they are refused
+    _unusable: dict[str, tuple[Problem, ...]] = PrivateAttr(default_factory=dict)
+    # what the configuration says of models and the repository does not allow: nothing of the models changes
+    _unfitting: tuple[Problem, ...] = PrivateAttr(default=())
+
+    @property
+    def unusable(self) -> Mapping[str, tuple[Problem, ...]]:
+        return self._unusable
+
+    @property
+    def unfitting(self) -> tuple[Problem, ...]:
+        return self._unfitting
+
+    def with_findings(self, unusable: Mapping[str, tuple[Problem, ...]], unfitting: Iterable[Problem]) -> Self:
+        """The same, with what reading the repository's settings has found."""
+        config = self.model_copy()
+        config._unusable, config._unfitting = dict(unusable), tuple(unfitting)
+        return config

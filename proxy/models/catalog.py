@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from proxy.config.names import fault_of_name
 from proxy.models.suggest import did_you_mean
 from proxy.models.weights import fractions, primary
 from proxy.status import Code, RpcError, clip
@@ -103,10 +104,17 @@ def version_order(version: str) -> tuple[int, str]:
 class Catalog:
     """Served versions by model name; iterates over all of them, models in the order given, versions ascending.
 
-    weights: of the versions of a model, where they have any (proxy.models.weights).
+    weights: of the versions of a model, where they have any (proxy.models.weights). refused: (name, version, reason) of
+    what the repository holds and cannot be served.
     """
 
-    def __init__(self, served: Iterable[ServedVersion], weights: Mapping[str, Mapping[str, int]] | None = None) -> None:
+    def __init__(
+        self,
+        served: Iterable[ServedVersion],
+        weights: Mapping[str, Mapping[str, int]] | None = None,
+        refused: Iterable[tuple[str, str, str]] = (),
+    ) -> None:
+        self.refused = tuple(each for each in refused if fault_of_name(each[0]) is None)
         self._models: dict[str, dict[str, ServedVersion]] = {}
         self._weights = weights or {}
         for version in served:
@@ -156,6 +164,11 @@ class Catalog:
         except KeyError:
             raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "UNKNOWN_VERSION") from None
 
+    def has(self, name: str, version: str) -> bool:
+        """Whether it is served; without a version, whether any is."""
+        versions = self._models.get(name, {})
+        return version in versions if version else bool(versions)
+
     def elsewhere(self, name: str) -> Callable[[str, Message, Call], Awaitable[Message]] | None:
         """Who answers for the model in our place, None where we do."""
         versions = self._models.get(name)
@@ -167,6 +180,8 @@ class Catalog:
 
     def explain_unknown(self, name: str) -> str:
         """What to tell a client that asked for a model that is not served: near names, or some that are."""
+        if any(name == refused for refused, _, _ in self.refused):
+            return f"model {clip(name)!r} is in the repository and cannot be served: RepositoryIndex says why"
         if not self._models:
             return f"unknown model {clip(name)!r}: no model is served"
         suggestion = did_you_mean(name, self._models)

@@ -14,6 +14,7 @@ from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.canary import Canary, canary_file
 from proxy.models.canary import load as load_canary
 from proxy.models.files import inside
+from proxy.models.refused import Refused, problems_of
 from proxy.models.repository import Version, scan
 from proxy.models.signature import TensorSpec, row_signature
 from proxy.models.weights import Weights, primary, weights_of
@@ -64,11 +65,20 @@ class CheckedModel:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """models: by name, versions ascending; without problems, complete. notes: worth telling, no hindrance."""
+    """models: by name, versions ascending; without problems, complete. notes: worth telling, no hindrance.
+
+    general: what prevents serving anything. refused: versions that are not in `models`, and why.
+    """
 
     models: tuple[CheckedModel, ...]
-    problems: tuple[Problem, ...]
+    general: tuple[Problem, ...]
     notes: tuple[Problem, ...]
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All of them."""
+        return self.general + problems_of(self.refused)
 
 
 def load_unseen(name: str, version: Version, root: Path) -> Artifact:
@@ -79,8 +89,8 @@ def load_unseen(name: str, version: Version, root: Path) -> Artifact:
 def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     """Loads all that `config` names, each model file through `load`.
 
-    A model whose file is refused is left out of `models` and told in `problems`. Holds every model's bytes in memory:
-    the caller drops them when its sessions exist.
+    A version with a problem is left out of `models` and told in `refused`. Holds every model's bytes in memory: the
+    caller drops them when its sessions exist.
     """
     if config.repository is None and (config.upstreams or any(s.upstreams for s in config.models.values())):
         return Inventory((), (), ())
@@ -88,23 +98,29 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
         how = "Name a model or repository on the command line, or set repository in the configuration"
         return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
     repository = scan(config.repository)
-    problems = list(repository.problems)
-    artifacts: Artifacts = {}
-    for folder in repository.models:
+    refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
+    artifacts: Artifacts = {each.name: [] for each in refused}
+    whole = [folder for folder in repository.models if folder.name not in config.unusable]
+    for folder in whole:
         artifacts[folder.name] = []
         for version in folder.versions:
             try:
                 artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
             except ProblemsFound as found:
-                problems += found.problems
-        problems += _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
+                refused.append(Refused(folder.name, str(version.number), found.problems))
+        if missing := _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name)):
+            refused.append(Refused(folder.name, "", tuple(missing)))
+            artifacts[folder.name] = []
     models, weights = [], weights_of(config)
-    for folder in repository.models:
+    for folder in whole:
         for version, artifact in artifacts[folder.name]:
             checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name), weights)
-            models.append(checker.check(artifacts))
-            problems += checker.problems
-    return Inventory(tuple(models), tuple(problems), repository.notes)
+            checked = checker.check(artifacts)
+            if checker.problems:
+                refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
+            else:
+                models.append(checked)
+    return Inventory(tuple(models), repository.general + config.unfitting, repository.notes, tuple(refused))
 
 
 def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:

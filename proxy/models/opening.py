@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from native.engine import Engine
 from native.recall import Recall
@@ -15,6 +16,8 @@ from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.canary import failure
 from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory, Load
+from proxy.models.limited import Attempt, TookTooLong, within
+from proxy.models.refused import Refused
 from proxy.models.repository import Version
 from proxy.models.runtime import runtime
 from proxy.models.trial import Trials
@@ -26,6 +29,7 @@ from proxy.score import Profile
 log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # name and version
+T = TypeVar("T")
 Progress = Callable[[str], None]
 
 FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is next
@@ -37,7 +41,7 @@ class OpenModel:
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
     config, metadata: what they tell of it; None where ours is told. recall: its last good answers, where its
-    ladder asks for them.
+    ladder asks for them. gaps: rungs that its ladder should have and has not, in words, or "".
     """
 
     checked: CheckedModel
@@ -50,6 +54,7 @@ class OpenModel:
     config: Any = None
     metadata: Any = None
     recall: Recall | None = None
+    gaps: str = ""
 
     @property
     def key(self) -> Key:
@@ -67,18 +72,55 @@ class OpenModel:
 Opened = Mapping[Key, OpenModel]
 
 
+class Slow(ProblemsFound):
+    """It was given up, now or before."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimits:
+    """seconds: the longest that one version may take to be opened and tried. slow: hashes of files that took longer
+    before, and are not tried again. trials: what the runtime does not survive."""
+
+    seconds: float
+    trials: Trials
+    slow: frozenset[str] = frozenset()
+
+    def attempt(self, checked: CheckedModel, work: Callable[[Attempt[T]], T]) -> T:
+        """What `work` returns. Raises ProblemsFound, Slow among them."""
+        where = str(checked.artifact.file)
+        if checked.artifact.sha256 in self.slow:
+            how = "Replace the file, or change load_timeout; a server that is started again tries it again"
+            raise Slow([Problem("the model took too long to load before, and is not tried again", where, how=how)])
+        name = f"model {checked.name} version {checked.version}"
+
+        def waiting(spent: float) -> None:
+            log.info("%s is still loading after %.0f of at most %g s", name, spent, self.seconds)
+
+        try:
+            return within(self.seconds, work, waiting)
+        except TookTooLong as error:
+            log.error("%s is given up: %s", name, error)
+            why = f"{error}{'; its thread runs on until the worker is replaced' if error.is_stuck else ''}"
+            how = "Raise load_timeout if it is only large; a loop without an end is never served"
+            raise Slow([Problem("the model takes too long to load", where, why, how)]) from None
+        except ValueError as error:
+            how = "Export it for this runtime"
+            raise ProblemsFound([Problem("ONNX Runtime cannot load the model", where, str(error), how)]) from None
+
+
 def open_models(
-    inventory: Inventory, before: Opened, trials: Trials, progress: Progress = lambda name: None
-) -> list[OpenModel]:
-    """Opens and warms every model of the repository that is not open. Raises ProblemsFound. Takes seconds; blocks.
+    inventory: Inventory, before: Opened, limits: LoadLimits, progress: Progress = lambda name: None
+) -> tuple[list[OpenModel], list[Refused]]:
+    """Opens and warms every version that is not open, and those that cannot be. Takes seconds; blocks.
 
     before: what is open; a version whose file and batching are the same keeps its engine. progress is called with each
-    model's name before it is opened.
+    model's name before it is opened. Raises ProblemsFound without a runtime.
     """
     runtime()
-    trials.begin([checked.artifact for checked in inventory.models])
-    problems: list[Problem] = []
+    files = [checked.artifact for checked in inventory.models if checked.artifact.sha256 not in limits.slow]
+    limits.trials.begin(files)
     opened: list[OpenModel] = []
+    refused: list[Refused] = []
     for checked in inventory.models:
         kept = before.get((checked.name, checked.version))
         if kept is not None and _runs_the_same(kept, checked):
@@ -86,18 +128,12 @@ def open_models(
             continue
         progress(f"{checked.name} version {checked.version}")
         try:
-            opened.append(_open(checked, trials))
-        except ValueError as error:
-            how = "Export it for this runtime"
-            problems.append(Problem("ONNX Runtime cannot load the model", str(checked.artifact.file), str(error), how))
+            opened.append(limits.attempt(checked, partial(_open, checked, limits.trials)))
+        except Slow as slow:
+            refused.append(Refused(checked.name, checked.version, slow.problems, slow=checked.artifact.sha256))
         except ProblemsFound as found:
-            problems += found.problems
-    if problems:
-        for model in opened:
-            if model.key not in before or model.engine is not before[model.key].engine:
-                model.engine.close()
-        raise ProblemsFound(problems)
-    return opened
+            refused.append(Refused(checked.name, checked.version, found.problems))
+    return opened, refused
 
 
 def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:
@@ -124,13 +160,9 @@ def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
     )
 
 
-def _open(checked: CheckedModel, trials: Trials) -> OpenModel:
-    engine = Engine(checked.name, checked.version, checked.artifact.data)
-    try:
-        trials.tell(engine, checked.artifact)
-    except ProblemsFound:
-        engine.close()
-        raise
+def _open(checked: CheckedModel, trials: Trials, attempt: Attempt[OpenModel]) -> OpenModel:
+    engine = attempt.engine(Engine(checked.name, checked.version, checked.artifact.data))
+    trials.tell(engine, checked.artifact)
     notes = []
     if checked.artifact.unpredictable:
         engine.keep_off_loop()
@@ -138,7 +170,6 @@ def _open(checked: CheckedModel, trials: Trials) -> OpenModel:
     notes.append(warm_up(engine, checked.settings.batching.max))
     if checked.canary is not None:
         if failed := failure(checked.canary, engine):
-            engine.close()
             raise ProblemsFound([failed])
         log.info("model %s version %s gives what its canary expects", checked.name, checked.version)
     note = "; ".join(filter(None, notes))
@@ -153,17 +184,14 @@ def _without_data(checked: CheckedModel) -> CheckedModel:
     return replace(checked, artifact=replace(checked.artifact, data=b""))
 
 
-def try_canary(checked: CheckedModel) -> list[Problem]:
-    """What `open_models` would say of the version's canary. Raises ValueError where the model cannot be loaded."""
-    if checked.canary is None:
-        return []
+def try_open(checked: CheckedModel, limits: LoadLimits) -> list[Problem]:
+    """What `open_models` would say of the version."""
     runtime()
-    engine = Engine(checked.name, checked.version, checked.artifact.data)
     try:
-        failed = failure(checked.canary, engine)
-    finally:
-        engine.close()
-    return [failed] if failed else []
+        limits.attempt(checked, partial(_open, checked, limits.trials)).engine.close()
+    except ProblemsFound as found:
+        return list(found.problems)
+    return []
 
 
 def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[OpenModel]:
@@ -199,6 +227,7 @@ def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | No
             settings.anomaly.unscored == "allow",
         )
     recall = _recall(model, before)
+    missing: list[str] = []
     rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
     for rung in checked.rungs:
         if rung.value is not None:
@@ -207,15 +236,23 @@ def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | No
             assert recall is not None
             rungs.append(recall)
         elif rung.model is not None:
-            rungs.append(standing[rung.model])
+            if (other := standing.get(rung.model)) is not None:
+                rungs.append(other)
+            else:
+                missing.append(rung.model)
     try:
         served.set_ladder(rungs)
     except ValueError as error:
-        where = f"model {checked.name} version {checked.version}, fallback"
-        raise ProblemsFound(
-            [Problem("a model cannot stand in for another", where, str(error), "Name another")]
-        ) from error
-    return replace(model, recall=recall)
+        if before is None or before.checked is not checked:
+            where = f"model {checked.name} version {checked.version}, fallback"
+            raise ProblemsFound(
+                [Problem("a model cannot stand in for another", where, str(error), "Name another")]
+            ) from error
+        # it stays as it was, and the model on its ladder has changed
+        served.set_ladder([rung for rung in rungs if not isinstance(rung, Served)])
+        missing += [rung.model for rung in checked.rungs if rung.model is not None]
+    gaps = f"its fallback {', '.join(missing)} is not served" if missing else ""
+    return replace(model, recall=recall, gaps=gaps)
 
 
 def _concurrency(concurrency: int | str) -> tuple[float, float]:

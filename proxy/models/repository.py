@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proxy.config.names import fault_of_name
 from proxy.models.files import canonical, inside
+from proxy.models.refused import Refused, problems_of
 from proxy.problem import Problem, ProblemsFound
 
 MODEL_FILE = "model.onnx"
@@ -44,12 +45,31 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class Repository:
-    """models: by name. problems: what prevents serving. notes: what was left out, and is probably not meant so."""
+    """models: by name. general: what prevents serving any of it. notes: what is left out, and probably not meant so.
+
+    refused: folders that are no models, and versions without a file; other versions of the same model are in `models`.
+    """
 
     path: Path
     models: tuple[ModelFolder, ...]
-    problems: tuple[Problem, ...] = ()
+    general: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All of them."""
+        return self.general + problems_of(self.refused)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all models, also those that are refused."""
+        return [*dict.fromkeys([*(model.name for model in self.models), *(each.name for each in self.refused)])]
+
+    @property
+    def is_one_file(self) -> bool:
+        """One model file was named, not a folder of models."""
+        return self.path.is_file()
 
 
 def default_profile(model_file: Path) -> Path:
@@ -97,7 +117,7 @@ def _single(path: Path) -> Repository:
 def _scan_folder(path: Path) -> Repository:
     root = canonical(path)
     models: list[ModelFolder] = []
-    problems: list[Problem] = []
+    refused: list[Refused] = []
     notes: list[Problem] = []
     for entry in sorted(root.iterdir()):
         if entry.name.startswith("."):
@@ -109,20 +129,24 @@ def _scan_folder(path: Path) -> Repository:
             continue
         try:
             inside(root, entry)
-            folder = _scan_model(root, entry, problems, notes)
+            folder = _scan_model(root, entry, refused, notes)
         except ProblemsFound as found:
-            problems += found.problems
+            refused.append(Refused(entry.name, "", found.problems))
+        except OSError as error:
+            why = error.strerror or str(error)
+            problem = Problem("the model's folder cannot be read", str(entry), why, "Check its permissions")
+            refused.append(Refused(entry.name, "", (problem,)))
         else:
             if folder is not None:
                 models.append(folder)
-    if not models and not problems:
-        problems.append(Problem("the repository is empty", str(path), how=f"Put a model at NAME/1/{MODEL_FILE}"))
-    return Repository(path, tuple(models), tuple(problems), tuple(notes))
+    empty = Problem("the repository is empty", str(path), how=f"Put a model at NAME/1/{MODEL_FILE}")
+    general = () if models or refused else (empty,)
+    return Repository(path, tuple(models), general, tuple(notes), tuple(refused))
 
 
-def _scan_model(root: Path, folder: Path, problems: list[Problem], notes: list[Problem]) -> ModelFolder | None:
+def _scan_model(root: Path, folder: Path, refused: list[Refused], notes: list[Problem]) -> ModelFolder | None:
     if problem := name_problem(folder.name, str(folder)):
-        problems.append(problem)
+        refused.append(Refused(folder.name, "", (problem,)))
         return None
     versions: list[Version] = []
     complete = True
@@ -141,12 +165,35 @@ def _scan_model(root: Path, folder: Path, problems: list[Problem], notes: list[P
             versions.append(Version(int(entry.name), file))
         else:
             complete = False
-            problems.append(Problem(f"the version has no {MODEL_FILE}", str(entry), how=f"Put the model at {file}"))
+            why, how = _instead(entry), f"Put the model at {file}"
+            problem = Problem(f"the version has no {MODEL_FILE}", str(entry), why, how)
+            refused.append(Refused(folder.name, entry.name, (problem,)))
     if not versions:
         if complete:
-            problems.append(Problem("the model has no version", str(folder), how=f"Put it at {folder}/1/{MODEL_FILE}"))
+            how = f"Put it at {folder}/1/{MODEL_FILE}"
+            refused.append(Refused(folder.name, "", (Problem("the model has no version", str(folder), how=how),)))
         return None
     settings = folder / SETTINGS_FILE
     has_settings = settings.exists() or settings.is_symlink()
     versions.sort(key=lambda version: version.number)
     return ModelFolder(folder.name, root, tuple(versions), settings if has_settings else None)
+
+
+# what other backends of Triton call their model, by the backend's name
+FOREIGN = {
+    "model.plan": "TensorRT",
+    "model.py": "the Python backend",
+    "model.pt": "PyTorch",
+    "model.graphdef": "TensorFlow",
+    "model.savedmodel": "TensorFlow",
+    "model.xml": "OpenVINO",
+    "model.dali": "DALI",
+}
+
+
+def _instead(version: Path) -> str:
+    """What a version without a model file seems to be, "" where nothing tells."""
+    for name, backend in FOREIGN.items():
+        if (version / name).exists():
+            return f"its {name} is a model of {backend}, which only Triton runs"
+    return ""

@@ -58,10 +58,14 @@ class Findings:
 
 
 class Trials:
-    """Findings by model file, kept in memory and in `folder`; where that cannot be written, in memory alone."""
+    """Findings by model file, kept in memory and in `folder`; where that cannot be written, in memory alone.
 
-    def __init__(self, folder: Path) -> None:
+    seconds: of one child, at most SECONDS.
+    """
+
+    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
         self._folder = folder / FOLDER
+        self._seconds = min(seconds, SECONDS)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "trial")
         self._found: dict[str, Future[Findings]] = {}
 
@@ -108,7 +112,7 @@ class Trials:
         if kept is not None:
             return kept
         symbols = tuple(spec.symbols for spec in artifact.inputs)
-        bounds = Bounds(SECONDS, MEMORY + 4 * len(artifact.data))
+        bounds = Bounds(self._seconds, MEMORY + 4 * len(artifact.data))
         try:
             findings = in_child(bounds, find, artifact.data, symbols)
         except ChildEnded as ended:

@@ -25,6 +25,7 @@ from proxy.limit.overrides import Overrides
 from proxy.limit.shared import SharedLimits, fleet_key
 from proxy.models.catalog import Catalog
 from proxy.models.opening import OpenModel, Progress
+from proxy.models.refused import Refused, problems_of
 from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.promotion.state import folder_of
@@ -49,6 +50,7 @@ from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
+from proxy.server.rules import load_rules
 from proxy.server.tls import LiveMaterial
 from proxy.shadow.keeping import Keeping, Taken
 from proxy.shadow.samples import FOLDER as SAMPLES
@@ -86,9 +88,16 @@ class Application:
     """A server on the running loop, of one configuration after another. Use `running`, which starts and ends it.
 
     inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares: see `share`.
+    slow: hashes of files of models that are not tried again, since they took too long.
     """
 
-    def __init__(self, config: Config, inherited: Inherited | None = None, shares: Shares | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        inherited: Inherited | None = None,
+        shares: Shares | None = None,
+        slow: frozenset[str] = frozenset(),
+    ) -> None:
         self.config = config
         self._shares = shares or {}
         self.region = Region() if inherited is None else inherited.region
@@ -106,6 +115,8 @@ class Application:
         self._fleet: Fleet | None = None
         self._retired: list[Served] = []
         self._reloading = asyncio.Lock()
+        self._ruling = asyncio.Lock()
+        self._slow = slow
         self._http: HttpServer | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._shared: SharedLimits | None = None
@@ -134,6 +145,11 @@ class Application:
         return self._generation
 
     @property
+    def refused(self) -> tuple[Refused, ...]:
+        """What the repository holds and cannot be served."""
+        return self._generation.refused if self._generation else ()
+
+    @property
     def catalog(self) -> Catalog:
         return self._generation.catalog if self._generation else Catalog(())
 
@@ -148,9 +164,11 @@ class Application:
         def waiting(reason: str) -> None:
             self.readiness.set(False, reason)
 
-        first = reshared(await compile_generation(self.config, None, progress, waiting), self._shares)
-        if first.material is not None and self.config.tls is not None:
-            self.tls = LiveMaterial(self.config.tls, first.material)
+        rules = await load_rules(self.config)
+        compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, slow=self._slow)
+        first = reshared(compiled, self._shares)
+        if rules.material is not None and self.config.tls is not None:
+            self.tls = LiveMaterial(self.config.tls, rules.material)
         self._wheel = Wheel(loop)
         limiter, shared = Limiter(region=self.region), self.config.limits.shared
         if shared is not None:
@@ -187,9 +205,40 @@ class Application:
     async def reload(self, config: Config) -> list[str]:
         """Serves another configuration, and the repository as it is now; returns in words what changed.
 
+        Rules first, at once (`follow_rules`), then models (`follow_models`): whatever keeps these from being served
+        keeps nobody from obeying the rules. What only a restart changes (listen, workers, TLS on or off) stays, and is
+        told. Raises ProblemsFound; what was done before stays done.
+        """
+        restart = followed(self.config, config)[1]
+        changed = [*await self.follow_rules(config), *await self.follow_models(config)]
+        return [*changed, *(f"{key} needs a restart" for key in restart)]
+
+    async def follow_rules(self, config: Config) -> list[str]:
+        """From the next message on limits, access, TLS and all else that is not about models are those of `config`.
+
+        Returns in words what changed. Raises ProblemsFound, and then everything is as it was.
+        """
+        async with self._ruling:
+            try:
+                rules = await load_rules(followed(self.config, config)[0])
+            except ProblemsFound as found:
+                self.reloads.refuse(found.problems)
+                raise
+            before = self._generation
+            assert before is not None
+            after = before.under(rules)
+            self._serve(after)
+        changed = describe(before, after)
+        if changed:
+            log.info("reloaded: %s", ", ".join(changed))
+        return changed
+
+    async def follow_models(self, config: Config) -> list[str]:
+        """Serves the models of another configuration, and the repository as it is now, under the rules of now.
+
         Models that are new or differ are opened and warmed first, then the next message meets the new generation;
-        whatever is under way ends as it began. What only a restart changes (listen, workers, TLS on or off) stays, and
-        is told. Raises ProblemsFound, and then everything is as it was.
+        whatever is under way ends as it began. A model that cannot be served stays as it was, or is left out: see
+        `refused`. Returns in words what changed. Raises ProblemsFound, and then all models are as they were.
         """
         async with self._reloading:
             try:
@@ -197,14 +246,15 @@ class Application:
             except ProblemsFound as found:
                 self.reloads.refuse(found.problems)
                 raise
-            before, after = self._generation, reshared(after, self._shares)
+            before = self._generation
             assert before is not None
+            after = reshared(after.under(before.rules), self._shares)
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
             self._retired += before.served
         changed = describe(before, after)
-        self.reloads.apply(changed, restart)
-        return [*changed, *(f"{key} needs a restart" for key in restart)]
+        self.reloads.apply(changed, restart, problems_of(after.refused))
+        return changed
 
     def share(self, shares: Shares) -> None:
         """From the next message on these models' requests are shared among their versions like this, reloads or not."""
@@ -222,8 +272,9 @@ class Application:
             before = self._current
             if before.remotes is not remotes:
                 return False
-            after = reshared(await renewed(before, news), self._shares)
+            after = await renewed(before, news)
             await self._fleet.connect(after.remotes.pools, self.config.health)
+            after = reshared(after.under(self._current.rules), self._shares)
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
             self._retired += [model.served for model in before.models]
@@ -250,7 +301,7 @@ class Application:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
-        after = await compile_generation(wanted, self._generation)
+        after = await compile_generation(self._generation.rules, wanted, self._generation)
         await self._fleet.connect(after.remotes.pools, wanted.health)
         return after, restart
 
@@ -263,12 +314,12 @@ class Application:
         _apply_limits(config, overrides, server)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.gate is not None and config.access is not None:
-            self.gate.follow(config.access, generation.key_ring)
+            self.gate.follow(config.access, generation.rules.key_ring)
             self.gate.native.identities.set_shares(overrides.share)
         self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.remotes.passthrough())
-        if self.tls is not None and config.tls is not None and generation.material is not None:
-            self.tls.replace(config.tls, generation.material)
+        if self.tls is not None and config.tls is not None and generation.rules.material is not None:
+            self.tls.replace(config.tls, generation.rules.material)
         self.config = config
         self._generation = generation
         self._canaries.follow(generation.models)
@@ -377,6 +428,7 @@ class Application:
             self._generation.remotes.figures() if self._generation else Snapshot(),
             upstream_changes=dict(self._refresher.changes),
             upstream_refreshes=dict(self._refresher.refreshes),
+            refused=len({(each.name, each.version) for each in self.refused}),
             partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
             reloads=self.reloads.figures(),
             tls=self._listening.figures() if self._listening is not None else None,
@@ -431,9 +483,10 @@ async def running(
     progress: Progress = lambda name: None,
     inherited: Inherited | None = None,
     shares: Shares | None = None,
+    slow: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares)
+    application = Application(config, inherited, shares, slow)
     try:
         await application.start(progress)
         yield application

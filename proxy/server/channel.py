@@ -23,15 +23,36 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares: as in Share."""
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares: as in Share.
+
+    slow: hashes of files of models that other workers have given up.
+    """
 
     config: Config
     log_level: str
     shares: Shares
+    slow: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Follow all of it that is not about models. Answered with Ruled, at once."""
+
+    config: Config
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """problems: why the old rules stay. changed: in words."""
+
+    problems: tuple[Problem, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Reload:
+    """Follow what is about models. Answered with Reloaded, which may take long."""
+
     config: Config
 
 
@@ -82,7 +103,8 @@ class Failed:
 
 @dataclass(frozen=True)
 class Reloaded:
-    """report: of what is served now; None where the old configuration stays, because of the problems.
+    """report: of what is served now; None where all models are as they were, because of the problems. With a report
+    they are those of single models that were refused.
 
     changed: in words.
     """
@@ -99,7 +121,9 @@ class Figures:
     snapshot: Snapshot
 
 
-Message = Start | Reload | Share | Drain | Loading | Ready | Renewed | Failed | Reloaded | Shared | Figures
+Message = (
+    Start | Rule | Ruled | Reload | Share | Drain | Loading | Ready | Renewed | Failed | Reloaded | Shared | Figures
+)
 
 
 class Channel:

@@ -4,16 +4,31 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from native import evidence, figures, shadows
 from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
+from proxy.config.changes import with_rules
 from proxy.config.schema import Config
+from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
-from proxy.server.channel import Failed, Figures, Loading, Ready, Reload, Reloaded, Renewed, Share, Shared, Start
+from proxy.server.channel import (
+    Failed,
+    Figures,
+    Loading,
+    Ready,
+    Reload,
+    Reloaded,
+    Renewed,
+    Rule,
+    Ruled,
+    Share,
+    Shared,
+    Start,
+)
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters
@@ -117,12 +132,14 @@ class Crew:
             for place in self._places:
                 replaced(await self._roll(place))
 
-    async def reload(self, config: Config) -> tuple[str, ...]:
-        """Every worker serves another configuration from one request to the next; the first tries it for all.
+    async def reload(self, config: Config) -> tuple[tuple[str, ...], tuple[Problem, ...]]:
+        """Every worker serves other models from one request to the next; the first tries them for all.
 
-        Returns in words what changed. Raises ProblemsFound, and then everything is as it was.
+        Returns in words what changed, and what is wrong with models that were refused. Raises ProblemsFound, and then
+        all models are as they were.
         """
         changed: dict[str, None] = {}
+        problems: dict[Problem, None] = {}
         async with self._rolling:
             for place in self._places:
                 worker = place.worker
@@ -132,12 +149,44 @@ class Crew:
                 worker.tell(Reload(config))
                 while worker in self._workers and worker.reloaded is None:
                     await self._move()
-                if worker.reloaded is not None and worker.reloaded.report is None:
+                if worker.reloaded is None:
+                    raise ProblemsFound([_died_at_reload(worker.slot)])
+                if worker.reloaded.report is None:
                     raise ProblemsFound(worker.reloaded.problems)
-                if worker.reloaded is not None:
-                    changed |= dict.fromkeys(worker.reloaded.changed)
-                self.config = config
+                changed |= dict.fromkeys(worker.reloaded.changed)
+                problems |= dict.fromkeys(worker.reloaded.problems)
+                self.config = with_rules(config, self.config)
+        return tuple(changed), tuple(problems)
+
+    async def rule(self, config: Config) -> tuple[str, ...]:
+        """Every worker follows at once what is not about models, whatever reload or restart is under way; the first
+        tries it for all.
+
+        Returns in words what changed. Raises ProblemsFound, and then everything is as it was.
+        """
+        changed: dict[str, None] = {}
+        first = next((worker for worker in self._workers if worker.ready), None)
+        if first is not None:
+            changed |= dict.fromkeys(await self._rule([first], config))
+        self.config = with_rules(self.config, config)  # workers that start from now on begin with it
+        others = [worker for worker in self._workers if worker is not first]
+        changed |= dict.fromkeys(await self._rule(others, config))
         return tuple(changed)
+
+    async def _rule(self, workers: Sequence[WorkerProcess], config: Config) -> list[str]:
+        for worker in workers:
+            worker.ruled = None
+            worker.tell(Rule(config))  # one that starts reads it when it is ready
+
+        def lasts() -> bool:
+            return any(worker.ready and worker in self._workers and worker.ruled is None for worker in workers)
+
+        while lasts():
+            await self._move()
+        answers = [worker.ruled for worker in workers if worker.ruled is not None]
+        if problems := [problem for answer in answers for problem in answer.problems]:
+            raise ProblemsFound(dict.fromkeys(problems))
+        return [words for answer in answers for words in answer.changed]
 
     async def share(self, shares: Shares) -> None:
         """These models' requests are shared among their versions like this, in workers to come too.
@@ -197,9 +246,14 @@ class Crew:
         self._workers.add(worker)
         if self._ending:
             worker.kill()
-        worker.tell(Start(self.config, self._log_level, self._shares))
+        worker.tell(Start(self.config, self._log_level, self._shares, self._slow()))
         self._run(self._attend(place, worker))
         return worker
+
+    def _slow(self) -> frozenset[str]:
+        """Files of models that a worker has given up: the next one does not try them again."""
+        reports = [worker.report for worker in self._workers if worker.report is not None]
+        return frozenset(each.slow for report in reports for each in report.refused if each.slow)
 
     async def _attend(self, place: Place, worker: WorkerProcess) -> None:
         """Everything that one worker says, and its end."""
@@ -211,6 +265,9 @@ class Crew:
                 case Ready(report):
                     worker.report = report
                     place.failures, place.problems = 0, ()
+                    self._note_move()
+                case Ruled():
+                    worker.ruled = message
                     self._note_move()
                 case Reloaded(report=report):
                     worker.reloaded = message
@@ -259,7 +316,11 @@ class Crew:
             await self._move()
         if not after.ready:
             raise ProblemsFound(place.problems)
-        before, place.worker = place.worker, after
+        before = place.worker
+        if lost := _lost(before, after):
+            after.drain(DRAIN_SECONDS)
+            raise ProblemsFound(lost)
+        place.worker = after
         self._rolled += 1
         if before is not None:
             before.drain(DRAIN_SECONDS)
@@ -295,6 +356,23 @@ class Crew:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _lost(before: WorkerProcess | None, after: WorkerProcess) -> tuple[Problem, ...]:
+    """Why a worker does not serve versions that the one before it serves, whose files were good then."""
+    if before is None or before.report is None or after.report is None:
+        return ()
+    served, next_served = before.report.versions, after.report.versions
+    return problems_of(
+        each
+        for each in after.report.refused
+        if set(served.get(each.name, ())) - set(next_served.get(each.name, ())) and each.name in served
+    )
+
+
+def _died_at_reload(slot: int) -> Problem:
+    why, how = "it ended while it read, opened or tried a model", "Look for its last words in the log"
+    return Problem(f"worker {slot} has not survived the reload", "models", why, how)
 
 
 def _ending(code: int) -> str:

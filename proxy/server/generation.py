@@ -11,21 +11,18 @@ from native.engine import Engine
 from native.route import Directory
 from native.served import Served
 from proxy.access import examine as access
-from proxy.access import keys
-from proxy.access.keys import KeyRing
-from proxy.config.changes import differences
+from proxy.config.changes import differences, with_rules
 from proxy.config.schema import Config
 from proxy.models.artifact import Artifact
 from proxy.models.catalog import Catalog, ServedVersion
-from proxy.models.inventory import take_inventory
-from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip, load_changed, open_models
+from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip
+from proxy.models.refused import Refused, problems_of
+from proxy.models.renewal import NOTHING, Before, close, renew
 from proxy.models.signature import TensorSpec
-from proxy.models.trial import Trials
 from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
-from proxy.promotion.state import folder_of
 from proxy.route.remote import News, Remotes
-from proxy.server.tls import Material, load_material
+from proxy.server.rules import Rules
 from proxy.shadow import opening as shadowing
 from proxy.shadow.opening import OpenShadow
 from proxy.telemetry.pour import statistics
@@ -36,9 +33,9 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Generation:
     """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
-    material: None for plain text.
+    config: as it is obeyed. rules: what of it has nothing to do with models.
 
-    key_ring: the API keys of callers, None where there are none. notes: what is worth telling and no hindrance.
+    refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance.
     """
 
     config: Config
@@ -47,13 +44,17 @@ class Generation:
     remotes: Remotes
     directory: Directory
     catalog: Catalog
-    material: Material | None
-    key_ring: KeyRing | None
+    rules: Rules
     notes: tuple[Problem, ...]
+    refused: tuple[Refused, ...] = ()
 
     @property
     def opened(self) -> Opened:
         return {model.key: model for model in self.models}
+
+    def under(self, rules: Rules) -> Generation:
+        """The same models under other rules."""
+        return replace(self, config=with_rules(self.config, rules.config), rules=rules)
 
     @property
     def served(self) -> list[Served]:
@@ -62,41 +63,53 @@ class Generation:
 
 
 async def compile_generation(
+    rules: Rules,
     config: Config,
     before: Generation | None = None,
+    *,
     progress: Progress = lambda name: None,
     waiting: Callable[[str], None] = lambda reason: None,
+    slow: frozenset[str] = frozenset(),
 ) -> Generation:
     """Reads, checks, opens and warms whatever `before` does not have open already. Raises ProblemsFound.
 
     What blocks is done in a thread, and nothing of `before` is changed. waiting: told which upstream is waited for.
+    slow: hashes of files that took too long before; those of `before` are known.
     """
     loop = asyncio.get_running_loop()
-    opened = before.opened if before else {}
-    material = await loop.run_in_executor(None, load_material, config.tls) if config.tls else None
-    if problems := await loop.run_in_executor(None, access.problems, config):
-        raise ProblemsFound(problems)
-    ring = keys.load(config.access.keys) if config.access and config.access.keys else None
-    known = before.shadows if before else ()
-    embedded, local, notes = await loop.run_in_executor(None, _open_embedded, config, opened, known, progress)
+    known = _before(before, slow, config)
+    renewal = await loop.run_in_executor(None, renew, config, known, progress)
+    config, notes = renewal.config, renewal.notes
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
-        models = [*embedded, *await remotes.open()]
-        shadows = (*local, *shadowing.open_remote(config, remotes.shadow_pool))
-        models = _equipped(models, opened, weights_of(config), shadows)
-        directory, catalog = _lookups(models, remotes, config, weights_of(config))
+        models = [*renewal.models, *await remotes.open()]
+        if not models and renewal.refused:
+            raise ProblemsFound(problems_of(renewal.refused))
+        shadows = (*renewal.shadows, *shadowing.open_remote(config, remotes.shadow_pool))
+        models = _equipped(models, known.opened, weights_of(config), shadows)
+        directory, catalog = _lookups(models, remotes, config, weights_of(config), renewal.refused)
     except BaseException:
-        made = {model.engine for model in embedded} | {shadow.engine for shadow in local}
-        kept = {model.engine for model in opened.values()} | {shadow.engine for shadow in known}
-        await close_engines(made - kept)
+        await loop.run_in_executor(None, close, renewal.models, renewal.shadows, known)
         raise
-    notes += shadowing.notes(local, lambda name: catalog.lookup(name).version)
+    notes += shadowing.notes(renewal.shadows, lambda name: catalog.lookup(name).version)
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)
-    return Generation(config, tuple(models), shadows, remotes, directory, catalog, material, ring, tuple(notes))
+    told = before.refused if before else ()
+    for refused in renewal.refused:
+        if refused not in told:
+            log.error("%s", refused)
+    return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
+
+
+def _before(before: Generation | None, slow: frozenset[str], config: Config) -> Before:
+    if before is None:
+        return replace(NOTHING, slow=slow)
+    if before.config.load_timeout == config.load_timeout:
+        slow |= {each.slow for each in before.refused if each.slow}
+    return Before(before.opened, before.shadows, before.config, slow)
 
 
 def reshared(generation: Generation, shares: Shares) -> Generation:
@@ -112,7 +125,7 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows)
-    directory, catalog = _lookups(models, generation.remotes, config, weights)
+    directory, catalog = _lookups(models, generation.remotes, config, weights, generation.refused)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
 
@@ -129,7 +142,7 @@ async def renewed(generation: Generation, news: News) -> Generation:
     kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
     models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
     models = _equipped(models, before, weights_of(config), generation.shadows)
-    directory, catalog = _lookups(models, remotes, config, weights_of(config))
+    directory, catalog = _lookups(models, remotes, config, weights_of(config), generation.refused)
     return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
 
 
@@ -166,22 +179,6 @@ async def close_engines(engines: set[Engine]) -> None:
     loop = asyncio.get_running_loop()
     for engine in engines:
         await loop.run_in_executor(None, engine.close)
-
-
-def _open_embedded(
-    config: Config, opened: Opened, shadows: Sequence[OpenShadow], progress: Progress
-) -> tuple[list[OpenModel], list[OpenShadow], list[Problem]]:
-    inventory = take_inventory(config, load_changed(opened, config, shadowing.wanted(config, shadows)))
-    if inventory.problems:
-        raise ProblemsFound(inventory.problems)
-    with Trials(folder_of(config.state)) as trials:
-        models = open_models(inventory, opened, trials, progress)
-        try:
-            return models, shadowing.open_local(inventory.models, shadows, trials, progress), [*inventory.notes]
-        except BaseException:
-            for engine in {model.engine for model in models} - {model.engine for model in opened.values()}:
-                engine.close()
-            raise
 
 
 def _equipped(
@@ -234,10 +231,13 @@ def _properties(artifact: Artifact) -> dict[str, str]:
     return {"sha256": artifact.sha256, "opset": str(artifact.opset)}
 
 
-def _lookups(models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights) -> tuple[Directory, Catalog]:
+def _lookups(
+    models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
+) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     directory = Directory(by_name(models), weights, (config.sticky_header or "").encode())
-    catalog = Catalog((_version(model, remotes) for model in models), weights)
+    served = [_version(model, remotes) for model in models]
+    catalog = Catalog(served, weights, [(each.name, each.version, each.reason) for each in refused])
     directory.explain = catalog.explain_unknown
     return directory, catalog
 

@@ -107,6 +107,9 @@ class Inference:
                 reason = FAILING if served.failing else MISSING if served.missing else served.reason
                 state = "UNAVAILABLE" if reason else "LOADING"
                 response.models.add(name=served.name, version=served.version, state=state, reason=reason)
+        for name, version, reason in () if request.ready else self._catalog().refused:
+            if call.permits(ANYTHING, name) and not self._catalog().has(name, version):
+                response.models.add(name=name, version=version, state="UNAVAILABLE", reason=reason)
         return response
 
     def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Self
 
-from proxy.server.channel import Channel, Drain, Message, Reloaded
+from proxy.server.channel import Channel, Drain, Message, Reloaded, Ruled
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
 
@@ -27,6 +27,7 @@ class WorkerProcess:
         self.channel = channel
         self.started = time.monotonic()
         self.report: Report | None = None  # once it is ready
+        self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
         self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
         self.draining = False
         self.over_at = inf  # monotonic seconds; when it must have ended

@@ -14,13 +14,16 @@ class Reloads:
 
     def __init__(self) -> None:
         self.applied = 0
+        self.partial = 0
         self.refused = 0
         self._told: Sequence[Problem] = ()
 
-    def apply(self, changed: Sequence[str], restart: Sequence[str]) -> None:
-        """changed: in words. restart: keys that differ and stay as they are."""
-        self.applied += 1
-        self._told = ()
+    def apply(self, changed: Sequence[str], restart: Sequence[str], problems: Sequence[Problem] = ()) -> None:
+        """changed: in words. restart: keys that differ and stay as they are. problems: of models that were refused; the
+        log has them already."""
+        self.applied += not problems
+        self.partial += bool(problems)
+        self._told = problems
         log.info("reloaded: %s", ", ".join(changed) or "nothing changed")
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
@@ -36,4 +39,4 @@ class Reloads:
         self._told = problems
 
     def figures(self) -> ReloadSnapshot:
-        return ReloadSnapshot(self.applied, self.refused, int(bool(self._told)))
+        return ReloadSnapshot(self.applied, self.refused, int(bool(self._told)), self.partial)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from proxy.models.refused import Refused
+
 if TYPE_CHECKING:
     from native.served import Served
     from proxy.server.app import Application
@@ -17,11 +19,13 @@ ANY = "any"  # the version of a model whose requests pass undecoded
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models."""
+    """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
+    models that are not served, or not as they lie in the repository."""
 
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    refused: tuple[Refused, ...] = ()
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -68,8 +72,9 @@ def describe(application: Application) -> Report:
         at_the_door.append(("TLS", f"{application.tls.current.certificate}; {clients(config.tls)}"))
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
-    notes = tuple(f"{_name(m.served)}: {m.note}" for m in application.models if m.note)
-    return Report(tuple(rows), tuple(at_the_door), notes)
+    told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
+    notes = tuple(f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words))
+    return Report(tuple(rows), tuple(at_the_door), notes, application.refused)
 
 
 def _name(served: Served) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from native import figures
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from proxy.config.address import Address
-from proxy.config.changes import followed
+from proxy.config.changes import followed, with_models, with_rules
 from proxy.config.schema import Config, Listen
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
@@ -33,6 +33,7 @@ from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
 from proxy.server.report import ANY, Report
 from proxy.server.shadowing import CrewShadows
+from proxy.server.turns import Turns
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
@@ -76,10 +77,11 @@ class Supervisor:
         self._promoting: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._generation = 1
-        self._reloading = asyncio.Lock()
+        self._ruling = Turns(self._follow_rules)
+        self._reloading = Turns(self._follow_models)
+        self._is_changed = False  # by what the reload under way has done so far
+        self._said = ""  # of the last reload, to the service manager
         self._shared: SharedLimits | None = None
-        self._waiting: asyncio.Task[Outcome] | None = None  # the reload that has not begun
-        self._reloads: set[asyncio.Task[Outcome]] = set()  # at most two: that one, and one under way
         self._restarting = False
 
     @property
@@ -137,45 +139,63 @@ class Supervisor:
         return Outcome()
 
     async def reload(self) -> Outcome:
-        """Serves what configuration and repository hold now, once the reload before has ended. Problems are logged, and
-        change nothing. Raises NotNow.
+        """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
 
+        All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
         Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
         """
-        if self._waiting is None:
-            self._waiting = asyncio.get_running_loop().create_task(self._reload())
-            self._reloads.add(self._waiting)
-            self._waiting.add_done_callback(self._reloads.discard)
-        return await asyncio.shield(self._waiting)
+        rules = await self._ruling.take()
+        if rules.problems:
+            return rules
+        models = await self._reloading.take()
+        return Outcome(models.problems, (*rules.changed, *models.changed), models.needs_restart)
 
-    async def _reload(self) -> Outcome:
-        async with self._reloading:
-            self._waiting = None  # what changes from now on is the next one's
-            crew = self._at_work()
-            self._notifier.reloading()
-            log.info("reloading")
-            said = ""
-            try:
-                return await self._follow(crew)
-            except ProblemsFound as found:
-                for problem in found.problems:
-                    log.error("not reloaded: %s", problem)
-                said = "; the last reload was refused, the log says why"
-                return Outcome(found.problems)
-            finally:
-                if not self._ending:
-                    self._notifier.ready(self._words() + said)
+    async def _follow_rules(self) -> Outcome:
+        crew = self._at_work()
+        try:
+            wanted, _ = await self._read()
+            changed = await crew.rule(wanted)
+        except ProblemsFound as found:
+            return self._refuse(found)
+        self.config = with_rules(self.config, wanted)
+        if changed:
+            log.info("reloaded, of what is not about models: %s", ", ".join(changed))
+            self._is_changed = True
+        return Outcome((), changed)
 
-    async def _follow(self, crew: Crew) -> Outcome:
+    async def _follow_models(self) -> Outcome:
+        crew = self._at_work()
+        self._notifier.reloading()
+        log.info("reloading models")
+        self._said = ""
+        try:
+            wanted, restart = await self._read()
+            changed, problems = await crew.reload(wanted)
+            kept = {each.name for each in crew.report.refused if each.kept} if crew.report is not None else set()
+            self.config = with_models(with_rules(wanted, self.config), self.config, kept)
+            await crew.share(self._promoter.shares)
+            self._is_changed = True
+            if restart:
+                log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
+            return Outcome(problems, changed, tuple(restart))
+        except ProblemsFound as found:
+            return self._refuse(found)
+        finally:
+            self._generation += self._is_changed
+            self._is_changed = False
+            if not self._ending:
+                self._notifier.ready(self._words() + self._said)
+
+    async def _read(self) -> tuple[Config, list[str]]:
+        """What the configuration says now, as far as it can be followed, and the keys that need a restart."""
         wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
-        wanted = wanted.model_copy(update={"listen": self._with_ports(wanted.listen)})
-        changed = await crew.reload(followed(self.config, wanted)[0])
-        self.config, restart = followed(self.config, wanted)
-        await crew.share(self._promoter.shares)
-        self._generation += 1
-        if restart:
-            log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
-        return Outcome((), changed, tuple(restart))
+        return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
+
+    def _refuse(self, found: ProblemsFound) -> Outcome:
+        for problem in found.problems:
+            log.error("not reloaded: %s", problem)
+        self._said = "; the last reload was refused, the log says why"
+        return Outcome(found.problems)
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
@@ -238,8 +258,8 @@ class Supervisor:
         self._end("stopped")
         if self._admin is not None:
             await self._admin.stop()
-        for reload in self._reloads:
-            reload.cancel()
+        self._ruling.cancel()
+        self._reloading.cancel()
         if self._crew is not None:
             await self._crew.stop()
         if self._shared is not None:

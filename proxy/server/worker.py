@@ -10,13 +10,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
 
 import uvloop
 
 from native.region import Region
 from proxy.config.schema import Config
+from proxy.models.refused import problems_of
 from proxy.problem import ProblemsFound
 from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
@@ -30,6 +31,8 @@ from proxy.server.channel import (
     Reload,
     Reloaded,
     Renewed,
+    Rule,
+    Ruled,
     Share,
     Shared,
     Start,
@@ -62,7 +65,7 @@ class Worker:
         inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
         beating = loop.create_task(self._beat())
         try:
-            async with running(config, progress, inherited, start.shares) as application:
+            async with running(config, progress, inherited, start.shares, start.slow) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
@@ -88,13 +91,19 @@ class Worker:
         return by_message.result() if by_message in done else ORPHAN_SECONDS
 
     async def _listen(self, application: Application) -> float:
-        reloads: set[asyncio.Task[None]] = set()
+        tasks: set[asyncio.Task[None]] = set()
+
+        def begin(work: Coroutine[Any, Any, None]) -> None:
+            task = asyncio.get_running_loop().create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
         async for message in self._channel:
             match message:
+                case Rule(config):
+                    begin(self._rule(application, config))
                 case Reload(config):
-                    task = asyncio.get_running_loop().create_task(self._reload(application, config))
-                    reloads.add(task)
-                    task.add_done_callback(reloads.discard)
+                    begin(self._reload(application, config))
                 case Share(shares):
                     application.share(shares)
                     self._channel.send(Shared())
@@ -102,13 +111,21 @@ class Worker:
                     return seconds
         return ORPHAN_SECONDS
 
+    async def _rule(self, application: Application, config: Config) -> None:
+        try:
+            changed = await application.follow_rules(config)
+        except ProblemsFound as found:
+            self._channel.send(Ruled(found.problems))
+        else:
+            self._channel.send(Ruled(changed=tuple(changed)))
+
     async def _reload(self, application: Application, config: Config) -> None:
         try:
-            changed = await application.reload(config)
+            changed = await application.follow_models(config)
         except ProblemsFound as found:
             self._channel.send(Reloaded(None, found.problems))
         else:
-            self._channel.send(Reloaded(describe(application), changed=tuple(changed)))
+            self._channel.send(Reloaded(describe(application), problems_of(application.refused), tuple(changed)))
 
     async def _beat(self, application: Application | None = None) -> None:
         while True:

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from native.engine import Engine, Remote
 from native.mirror import Shadow as NativeShadow
@@ -15,6 +16,9 @@ from native.served import Served
 from proxy.config.schema import Batching, Config
 from proxy.config.shadow import Shadow
 from proxy.models.inventory import CheckedModel
+from proxy.models.limited import Attempt
+from proxy.models.opening import LoadLimits
+from proxy.models.refused import Refused
 from proxy.models.trial import Trials
 from proxy.models.warmup import warm_up
 from proxy.problem import Problem, ProblemsFound
@@ -62,35 +66,38 @@ def wanted(config: Config, before: Iterable[OpenShadow]) -> set[Key]:
 
 
 def open_local(
-    checked: Sequence[CheckedModel], before: Sequence[OpenShadow], trials: Trials, progress: Callable[[str], None]
-) -> list[OpenShadow]:
-    """Opens and warms the shadows that are versions of models that run here. Blocks for seconds. Raises ProblemsFound.
+    checked: Sequence[CheckedModel],
+    before: Sequence[OpenShadow],
+    limits: LoadLimits,
+    progress: Callable[[str], None],
+) -> tuple[list[OpenShadow], list[Refused]]:
+    """Opens and warms the shadows that are versions of models that run here; and which cannot be. Blocks for seconds.
 
     before: what is open; a shadow whose file and batching are the same keeps its session. That is never the session
-    which serves clients: runs, their memory and their locks are the shadow's alone.
+    which serves clients: runs, their memory and their locks are the shadow's alone. A version that is refused as a
+    version is no shadow either, and not told again.
     """
     versions = {(model.name, model.version): model for model in checked}
     known = {shadow.key: shadow for shadow in before if shadow.is_local}
     opened: list[OpenShadow] = []
-    made: list[Engine] = []
+    refused: list[Refused] = []
     settings = {model.name: model.settings for model in checked}
     for name, shadow in ((model, shadow) for model in settings for shadow in settings[model].shadow):
-        if shadow.version is None:
+        version = versions.get((name, shadow.version)) if shadow.version is not None else None
+        if shadow.version is None or version is None:
             continue
-        version = versions[name, shadow.version]
         kept, content, batching = known.get((name, shadow.version)), version.artifact.sha256, settings[name].batching
         if kept is not None and (kept.content, kept.batching) == (content, batching):
             opened.append(_shadow(name, shadow, batching, content, kept.engine))
             continue
         progress(f"{name} shadow {shadow.version}")
         try:
-            made.append(_opened(version, trials))
-        except BaseException:
-            for engine in made:
-                engine.close()
-            raise
-        opened.append(_shadow(name, shadow, batching, content, made[-1]))
-    return opened
+            engine = limits.attempt(version, partial(_opened, version, limits.trials))
+        except ProblemsFound as found:
+            refused.append(Refused(name, shadow.version, found.problems))
+        else:
+            opened.append(_shadow(name, shadow, batching, content, engine))
+    return opened, refused
 
 
 def open_remote(config: Config, pool_of: Callable[[str, Shadow], RemotePool | None]) -> list[OpenShadow]:
@@ -137,19 +144,9 @@ def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> lis
     ]
 
 
-def _opened(version: CheckedModel, trials: Trials) -> Engine:
-    try:
-        engine = Engine(version.name, version.version, version.artifact.data)
-    except ValueError as error:
-        what = "ONNX Runtime cannot load the shadow"
-        raise ProblemsFound(
-            [Problem(what, str(version.artifact.file), str(error), "Export it for this runtime")]
-        ) from None
-    try:
-        trials.tell(engine, version.artifact)
-    except ProblemsFound:
-        engine.close()
-        raise
+def _opened(version: CheckedModel, trials: Trials, attempt: Attempt[Engine]) -> Engine:
+    engine = attempt.engine(Engine(version.name, version.version, version.artifact.data))
+    trials.tell(engine, version.artifact)
     engine.yield_cores()
     if note := warm_up(engine, version.settings.batching.max):
         log.warning("model %s shadow %s: %s", version.name, version.version, note)

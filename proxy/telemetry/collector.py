@@ -130,12 +130,17 @@ def _reloads(snapshot: Snapshot) -> Iterator[Family]:
         return
     reloads = Family("modelward_reloads", "counter", "Reloads of configuration and repository", ("result",))
     in_order = Family(
-        "modelward_last_reload_successful", "gauge", "0 while the last reload was refused: the old one serves"
+        "modelward_last_reload_successful",
+        "gauge",
+        "0 while the last reload, or a model in it, was refused: the old one serves",
     )
     reloads.add(("applied",), figures.applied)
+    reloads.add(("partial",), figures.partial)
     reloads.add(("refused",), figures.refused)
     in_order.add((), 1 - figures.failing)
     yield from (reloads, in_order)
+    text = "Versions of models in the repository that cannot be served; the log and RepositoryIndex say why"
+    yield Family("modelward_models_refused", "gauge", text, rows=[((), snapshot.refused)])
 
 
 def _promotions(snapshot: Snapshot) -> Iterator[Family]:

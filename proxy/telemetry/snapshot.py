@@ -168,7 +168,8 @@ class PartingSnapshot:
 class ReloadSnapshot:
     applied: int = 0
     refused: int = 0
-    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload was refused
+    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload, or a model in it, was refused
+    partial: int = 0  # applied, but for models that were refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,7 @@ class Snapshot:
     shared: SharedSnapshot | None = None
     partings: PartingSnapshot = field(default_factory=PartingSnapshot)
     reloads: ReloadSnapshot | None = None
+    refused: int = field(default=0, metadata=FLAG)  # versions of models that cannot be served, in the worker with most
     # of the requests that name no version, 0 to 1, by model and version
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
     # that have ended, by model, outcome ("done", "rolled_back") and reason

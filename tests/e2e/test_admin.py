@@ -129,7 +129,9 @@ def test_reloads_at_once_share_one_that_waits(root: Path) -> None:
         models.repository(root, {"slow": models.slow_loop(20_000)})  # the first reload waits for its warm-up
         reload = channel.unary_unary(f"/{SERVICE}/Reload", response_deserializer=message("ReloadResponse").FromString)
         calls = [reload.future(b"")]
-        wait_until(lambda: any(line.endswith("reloading\n") for line in server.output), "the first reload", SECONDS)
+        wait_until(
+            lambda: any(line.endswith("reloading models\n") for line in server.output), "the first reload", SECONDS
+        )
         calls += [reload.future(b"") for _ in range(MOST_CALLS - 2)]
         Client(parse_address(server.admin), channel).call("Status")  # answered once they are there
         assert [call.result(SECONDS).generation for call in calls] == [2] + [3] * (MOST_CALLS - 2)

@@ -230,22 +230,36 @@ def test_limits_change_under_load_and_debts_stay(tmp_path: Path) -> None:
             assert over.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_broken_configuration_changes_nothing(tmp_path: Path) -> None:
+def test_a_broken_model_is_refused_and_the_others_change(tmp_path: Path) -> None:
     root = tmp_path / "models"
     with reloadable(root, {"add": add_one()}) as server, under_load(server, infer_add) as clients:
-        before = server.application.models
         put(root, "broken", 1, b"no model")
         put(root, "add", 2, identity(TensorProto.FLOAT))
-        with pytest.raises(ProblemsFound) as found:
-            server.reload()
-        assert "this is no ONNX model" in str(found.value)
-        clients.wait_for(2 * CLIENTS)
-        assert server.application.models == before
-        assert server.metric("modelward_reloads_total", result="refused") == 1
-        assert server.metric("modelward_last_reload_successful") == 0
-        shutil.rmtree(root / "broken")
         assert server.reload() == ["model add version 2 is new"]
+        (refused,) = server.application.refused
+        assert (refused.name, refused.version, refused.kept) == ("broken", "1", False)
+        assert "this is no ONNX model" in str(refused)
+        clients.wait_for(2 * CLIENTS)
+        assert server.metric("modelward_reloads_total", result="partial") == 1
+        assert server.metric("modelward_last_reload_successful") == 0
+        assert server.metric("modelward_models_refused") == 1
+        shutil.rmtree(root / "broken")
+        assert server.reload() == []
         assert server.metric("modelward_last_reload_successful") == 1
+        assert server.metric("modelward_models_refused") == 0
+
+
+def test_with_strict_a_broken_model_changes_nothing_of_the_models(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    with reloadable(root, {"add": add_one()}, strict=True) as server:
+        before = [model.engine for model in server.application.models]
+        put(root, "broken", 1, b"no model")
+        put(root, "add", 2, identity(TensorProto.FLOAT))
+        with pytest.raises(ProblemsFound, match="this is no ONNX model"):
+            server.reload(limits__streams=64)
+        assert [model.engine for model in server.application.models] == before
+        assert server.application.config.limits.streams == 64, "what is not about models is followed"
+        assert server.metric("modelward_reloads_total", result="refused") == 1
 
 
 def test_what_needs_a_restart_is_said_and_stays(tmp_path: Path) -> None:
@@ -271,8 +285,6 @@ def test_sighup_reloads_every_worker_of_a_real_server(tmp_path: Path) -> None:
             assert stub.infer(request("add", {"x": ROW})).model_version == "3"
         put(root, "broken", 1, b"no model")
         server.process.send_signal(signal.SIGHUP)
-        wait_until(
-            lambda: server.metric("modelward_reloads_total", result="refused") == 1, "the first worker's refusal"
-        )
+        wait_until(lambda: server.metric("modelward_reloads_total", result="partial") == 2, "both workers' refusals")
         with Stub(server.grpc) as stub:
             infer_add(stub)

@@ -1,5 +1,6 @@
 """The configuration as a whole: defaults, precedence, and every problem told at once with its place and its remedy."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def config(
         path = tmp_path / "modelward.yaml"
         path.write_text(text)
     return load(path, sets, environ or {})
+
+
+def unusable(text: str, tmp_path: Path) -> dict[str, list[str]]:
+    """Models whose own settings cannot be used, and why."""
+    found = config(text, tmp_path).unusable
+    return {name: [str(p).replace(f"{tmp_path}/", "") for p in problems] for name, problems in found.items()}
 
 
 def problems(text: str | None, tmp_path: Path, **sources: object) -> list[str]:
@@ -260,15 +267,46 @@ def test_a_model_brings_its_own_settings_and_the_main_file_wins_key_by_key(tmp_p
 def test_a_problem_in_a_models_own_settings_names_that_file(tmp_path: Path) -> None:
     models.repository(tmp_path / "models", {"fraud": models.add_one()})
     (tmp_path / "models/fraud/model.yaml").write_text("batching: {max: 8}\ndeadlin: 10ms\n")
-    (told,) = problems("repository: models", tmp_path)
-    assert told == "models/fraud/model.yaml:2: models.fraud.deadlin: unknown key. Did you mean deadline?"
+    assert unusable("repository: models", tmp_path) == {
+        "fraud": ["models/fraud/model.yaml:2: models.fraud.deadlin: unknown key. Did you mean deadline?"]
+    }
+
+
+def test_a_models_own_settings_that_cannot_be_used_are_no_hindrance_for_the_others(tmp_path: Path) -> None:
+    names = ("a", "b", "circle", "pipe", "sound")
+    root = models.repository(tmp_path / "models", dict.fromkeys(names, models.add_one()))
+    (root / "a/model.yaml").write_text("deadline: never\n")
+    (root / "b/model.yaml").write_text("hedging: {}\n")
+    (root / "circle/model.yaml").write_text("fallback: [{model: circle}]\n")
+    (root / "sound/model.yaml").write_text("deadline: 5ms\n")
+    os.mkfifo(root / "pipe/model.yaml")
+    text = "repository: models\nmodels: {a: {limit: {rate: 1/s}}}"
+    assert [*unusable(text, tmp_path)] == ["pipe", "a", "b", "circle"]
+    loaded = config(text, tmp_path)
+    assert (loaded.settings("sound").deadline, loaded.settings("a").deadline) == (5_000_000, None)
+
+
+def test_what_is_wrong_with_the_main_file_is_not_put_down_to_a_model(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"a": models.add_one()})
+    (root / "a/model.yaml").write_text("deadlin: 1s\n")
+    (told,) = problems("repository: models\nlimits: {strems: 1}", tmp_path)
+    assert "limits.strems" in told
+
+
+def test_a_server_that_runs_is_told_of_models_that_are_gone_and_follows_the_rest(tmp_path: Path) -> None:
+    models.repository(tmp_path / "models", {"a": models.add_one()})
+    file = tmp_path / "modelward.yaml"
+    file.write_text("repository: models\nmodels: {gone: {deadline: 1s}}\nlimits: {peer: {rate: 1/s}}\n")
+    loaded = load(file, environ={}, again=True)
+    assert loaded.limits.peer is not None
+    assert "the repository has no model 'gone'" in str(loaded.unfitting[0])
 
 
 def test_settings_that_link_out_of_the_repository_are_refused(tmp_path: Path) -> None:
     models.repository(tmp_path / "models", {"fraud": models.add_one()})
     (tmp_path / "secret.yaml").write_text("deadline: 1s")
     (tmp_path / "models/fraud/model.yaml").symlink_to(tmp_path / "secret.yaml")
-    (told,) = problems("repository: models", tmp_path)
+    (told,) = unusable("repository: models", tmp_path)["fraud"]
     assert "leaves the model's folder" in told
 
 

@@ -15,7 +15,8 @@ from proxy.models.artifact import load_artifact
 from proxy.models.canary import LARGEST, canary_file, failure, record, request_of
 from proxy.models.canary import load as load_canary
 from proxy.models.inventory import take_inventory
-from proxy.models.opening import OpenModel, open_models, try_canary
+from proxy.models.opening import LoadLimits, OpenModel, open_models, try_open
+from proxy.models.refused import problems_of
 from proxy.models.runtime import runtime
 from proxy.models.trial import Trials
 from proxy.problem import ProblemsFound
@@ -43,7 +44,11 @@ def open_all(folder: Path, before: list[OpenModel] | None = None) -> list[OpenMo
     if inventory.problems:
         raise ProblemsFound(inventory.problems)
     with Trials(folder / "state") as trials:
-        return open_models(inventory, {model.key: model for model in before or []}, trials)
+        known = {model.key: model for model in before or []}
+        opened, refused = open_models(inventory, known, LoadLimits(60, trials))
+    if refused:
+        raise ProblemsFound(problems_of(refused))
+    return opened
 
 
 def problem(folder: Path) -> str:
@@ -134,11 +139,11 @@ def test_a_file_that_is_no_canary_is_refused(folder: Path) -> None:
 def test_what_check_says_is_what_serve_would_say(folder: Path) -> None:
     write(folder, **{"input:x": X, "output:y": X})
     (checked,) = take_inventory(load(None, [f"repository={folder}"], {})).models
-    (found,) = try_canary(checked)
+    (found,) = try_open(checked, LoadLimits(60, Trials(folder / "state")))
     assert "fails its canary" in str(found)
     write(folder, **GOOD)
     (checked,) = take_inventory(load(None, [f"repository={folder}"], {})).models
-    assert try_canary(checked) == []
+    assert try_open(checked, LoadLimits(60, Trials(folder / "state"))) == []
 
 
 TYPES = [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8]

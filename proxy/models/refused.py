@@ -1,0 +1,42 @@
+"""Models of the repository that cannot be served: which, why, and what is served in their place."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.problem import Problem
+
+# a path, or a part of one: clients do not see where files lie
+_PATH = re.compile(r"(?<![\w/])(?:\.{0,2}/)[^\s'\":,;)]*")
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One version, or with version "" a model as a whole.
+
+    kept: what was served of the model before this reload is served still. slow: the hash of a file that was given up
+    because it took too long; the same file is not tried again.
+    """
+
+    name: str
+    version: str
+    problems: tuple[Problem, ...]
+    kept: bool = False
+    slow: str = ""
+
+    @property
+    def reason(self) -> str:
+        """For clients: what is wrong, without paths."""
+        first = self.problems[0]
+        text = f"{first.what}: {first.why}" if first.why else first.what
+        return _PATH.sub("(path)", text.partition("\n")[0])[:LONGEST_REASON]
+
+    def __str__(self) -> str:
+        which = f"model {self.name} version {self.version}" if self.version else f"model {self.name}"
+        stays = "; what was served before stays" if self.kept else ""
+        return f"{which} is refused{stays}: {'; '.join(map(str, self.problems))}"
+
+
+def problems_of(refused: Iterable[Refused]) -> tuple[Problem, ...]:
+    return tuple(dict.fromkeys(problem for each in refused for problem in each.problems))
