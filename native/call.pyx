@@ -9,7 +9,7 @@ from collections import deque
 
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
 from native.grpc cimport buffer_reserve, ending_with, write_prefix
-from native.h2 cimport flush_all
+from native.h2 cimport Connection, flush_all
 from native.identity cimport Identity
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport VERDICT_TEXT
@@ -86,6 +86,11 @@ cdef class Call:
         if self.stream == NULL or self.stream.caller == NULL:
             return ""
         return self.stream.caller.name[:self.stream.caller.name_size].decode("ascii")
+
+    @property
+    def transport(self):
+        """The client's connection as asyncio has it; None once the client has gone."""
+        return None if self.stream == NULL else (<Connection>self.stream.conn.owner).transport
 
     def permits(self, uint8_t kind, str model=None):
         """Whether the caller may call methods of this kind (a bit of native.identity.Permit) on a model.

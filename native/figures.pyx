@@ -11,6 +11,8 @@ from native.verdict cimport CODES, REASONS, name_of
 cdef enum:
     KEPT = 16                     # versions that have figures of their own although nobody serves them any more
 
+OUTCOME_NAMES = ("ok", "fallback", "refused", "failed")    # enum Outcome
+
 cdef bytes PREFIX = b"model\0"
 cdef bytes OTHER = b"model\0\0"
 cdef bytes REMOVED = b"\0(removed)"    # a version's place in a name: what removed versions of a model have counted
@@ -198,7 +200,7 @@ cdef dict figures_of(const Counters *c):
         "predicted_ns": c.predicted_ns, "taken_ns": c.taken_ns,
         "canary_runs": c.canary_runs, "canary_failures": c.canary_failures, "failing": c.failing,
         "pending": c.pending, "waiting": c.waiting, "concurrency": c.concurrency,
-        "request": folded(&c.request),
+        "request": {name: folded(&c.request[i]) for i, name in enumerate(OUTCOME_NAMES)},
         "score": folded(&c.score) if c.profiled else None,
         "stages": {"access": folded(&c.stage[<int>STAGE_ACCESS]),
                    "limit": folded(&c.stage[<int>STAGE_LIMIT]), "decode": folded(&c.stage[<int>STAGE_DECODE]),

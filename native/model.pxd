@@ -70,6 +70,13 @@ cdef enum Stage:
     STAGE_REPLY
     STAGES
 
+cdef enum Outcome:                # of a request, as its time is told
+    OUTCOME_OK = 0
+    OUTCOME_FALLBACK              # answered by a rung of the ladder
+    OUTCOME_REFUSED               # before any backend had it, and not for want of time
+    OUTCOME_FAILED
+    OUTCOMES
+
 cdef enum:
     BATCH_BUCKETS = 16            # powers of two of rows
 
@@ -102,7 +109,7 @@ cdef struct Counters:
     uint64_t unscored             # requests that cannot be scored, though there is a profile
     uint64_t canary_runs
     uint64_t canary_failures
-    mw_histogram request          # ns from the headers to the answer
+    mw_histogram request[<int>OUTCOMES]   # ns from the headers to the end
     mw_histogram stage[<int>STAGES]
     mw_histogram score
     Batches batches[BATCH_BUCKETS]

@@ -20,15 +20,16 @@ from native.exchange cimport (
 from native.grpc cimport ending_of
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, forget_kept, mirrored, pair
-from native.model cimport MODE_FALLBACK, MODE_TAG, Counters, Gate, Model, Rung
+from native.model cimport (
+    MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate, Model, Rung)
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
 from native.stream cimport begin_answer, finish, open_window, release, send_message
 from native.verdict cimport (
-    CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK, CODE_RESOURCE_EXHAUSTED,
-    CODE_UNAVAILABLE, CODE_UNKNOWN,
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
+    CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
     REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
     REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
@@ -481,8 +482,13 @@ cdef void relayed(State server, Exchange *x) noexcept:
 
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
     cdef Counters *c = server.other if x.asked == NULL else (<Model *>x.asked).counters
+    cdef int outcome = OUTCOME_FAILED
+    if code == CODE_OK:
+        outcome = OUTCOME_OK if x.fallback_reason == 0 else OUTCOME_FALLBACK
+    elif x.launched == 0 and code != CODE_DEADLINE_EXCEEDED and code != CODE_CANCELLED:
+        outcome = OUTCOME_REFUSED
     c.codes[code] += 1
-    mw_histogram_record_ns(&c.request, now - x.entered)
+    mw_histogram_record_ns(&c.request[outcome], now - x.entered)
     server.gauges.inflight -= 1
 
 

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 cdef enum:
     NAME_BYTES = 1000
-    SLOT_BYTES = 64 << 20         # counters of one version are 19 KiB
+    SLOT_BYTES = 64 << 20         # counters of one version are 25 KiB
 
 cdef struct Named:                # one entry of the directory
     uint64_t offset               # of the block, within a slot or within the common area

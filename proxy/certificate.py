@@ -1,6 +1,8 @@
 """Certificates, keys and authorities as files: loaded into an SSLContext, and what is wrong with them as problems."""
 
+import os
 import ssl
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +27,14 @@ class Certificate:
     subject: str
     not_before: datetime
     not_after: datetime
+    loose: tuple[Problem, ...] = ()
+    """What others than this user may do with its key."""
 
     def notes(self, now: datetime) -> list[Problem]:
-        """One note where peers refuse it now or soon will."""
+        """Where peers refuse it now or soon will, and where others have a hold on its key."""
+        return [*self._validity(now), *self.loose]
+
+    def _validity(self, now: datetime) -> list[Problem]:
         where = str(self.file)
         if now < self.not_before:
             what, how = f"is not valid before {self.not_before:%Y-%m-%d %H:%M} UTC", "Check the clock"
@@ -58,14 +65,31 @@ def is_http2(tls: ssl.SSLObject) -> bool:
 
 
 def read(file: Path, key: str) -> bytes:
-    """The bytes of the file that the setting `key` names. Raises ProblemsFound."""
+    """The bytes of the file that the setting `key` names. Raises ProblemsFound, also for one that anybody may write."""
     try:
-        return read_regular(file, LARGEST)
+        data = read_regular(file, LARGEST)
+        mode = os.stat(file).st_mode
     except OSError as error:
         why = error.strerror or str(error)
         raise ProblemsFound(
             [Problem(f"{key} cannot be read", str(file), why, "Check the path and its mode")]
         ) from error
+    if mode & stat.S_IWOTH:
+        why = "every user of this machine may put another in its place"
+        raise ProblemsFound([Problem(f"{key} can be written by anybody", str(file), why, f"chmod o-w {file}")])
+    return data
+
+
+def _loose(file: Path, key: str) -> tuple[Problem, ...]:
+    """Notes, not faults: Kubernetes mounts secrets readable by all of a container, with fsGroup writable by a group."""
+    mode = os.stat(file).st_mode
+    found = []
+    if mode & stat.S_IROTH:
+        how = f"chmod o-r {file}, or defaultMode: 0400 of a Kubernetes secret"
+        found.append(Problem(f"{key} can be read by anybody", str(file), how=how))
+    if mode & stat.S_IWGRP:
+        found.append(Problem(f"{key} can be written by its group", str(file), how=f"chmod g-w {file}"))
+    return tuple(found)
 
 
 def load_pair(context: ssl.SSLContext, section: str, certificate: Path, key: Path) -> Certificate:
@@ -79,13 +103,14 @@ def load_pair(context: ssl.SSLContext, section: str, certificate: Path, key: Pat
         how = "Write PEM: the server's certificate first, then its chain"
         raise ProblemsFound([Problem(f"{name} holds no certificate", str(certificate), how=how)]) from error
     read(key, f"{section}.key")
+    loose = _loose(key, f"{section}.key")
     try:
         # an encrypted key fails: without a password OpenSSL would ask the terminal
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError) as error:
         raise ProblemsFound([_refused_pair(section, certificate, key, error)]) from error
     subject = first.subject.rfc4514_string() or "no subject"
-    return Certificate(section, certificate, subject, first.not_valid_before_utc, first.not_valid_after_utc)
+    return Certificate(section, certificate, subject, first.not_valid_before_utc, first.not_valid_after_utc, loose)
 
 
 def _refused_pair(section: str, certificate: Path, key: Path, error: Exception) -> Problem:

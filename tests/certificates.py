@@ -12,7 +12,10 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+SAN = ExtensionOID.SUBJECT_ALTERNATIVE_NAME
+NO_TEXT = b"\xff\xfe.test"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def write_pair(issued: trustme.LeafCert, folder: Path, name: str) -> Pair:
 def _replace(file: Path, content: bytes) -> None:
     beside = file.with_suffix(".new")
     beside.write_bytes(content)
+    beside.chmod(0o600)
     os.replace(beside, file)
 
 
@@ -52,9 +56,16 @@ def credentials(authority: trustme.CA, issued: trustme.LeafCert | None = None) -
 
 
 def issue(
-    authority: trustme.CA, *names: x509.GeneralName, common_name: str = "client", seconds: float = 3600
+    authority: trustme.CA,
+    *names: x509.GeneralName,
+    common_name: str = "client",
+    seconds: float = 3600,
+    raw_name: bytes | None = None,
 ) -> trustme.LeafCert:
-    """A client's certificate with exactly these subject alternative names, good for so long from now."""
+    """A client's certificate with exactly these subject alternative names, good for so long from now.
+
+    raw_name: a DNS name in place of them, of any bytes.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
     signing = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
@@ -70,6 +81,10 @@ def issue(
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if raw_name is not None:
+        name = bytes([0x82, len(raw_name)]) + raw_name  # a DNS name, RFC 5280, section 4.2.1.6
+        value = bytes([0x30, len(name)]) + name
+        builder = builder.add_extension(x509.UnrecognizedExtension(SAN, value), critical=False)
     signed = builder.sign(signing, hashes.SHA256())  # type: ignore[arg-type]
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

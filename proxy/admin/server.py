@@ -1,75 +1,127 @@
-"""The admin API's listener: grpc.aio on the supervisor's loop, bound once, for as long as the supervisor lives."""
+"""The admin API's listener, bound once, for as long as the supervisor lives.
 
-import os
-from typing import Any, Self
+It is the data plane's own listener, without models, on the supervisor's loop. Connections have places in all and of
+each peer, silent ones make way first, and handshakes have a share: strangers do not lock operators out.
+"""
 
-import grpc
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, cast
 
+from native.call import Call
+from native.deadline import Wheel
+from native.limit import Limiter
+from native.pipeline import Server
+from native.region import Region
+from native.route import Directory
 from proxy.admin.operator import Operator
 from proxy.admin.service import Service
-from proxy.admin.tls import credentials
+from proxy.admin.tls import SECTION, server_side
 from proxy.config.address import Address
 from proxy.config.tls import AdminTls
-from proxy.problem import Problem, ProblemsFound
+from proxy.config.units import SECOND
+from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket
+from proxy.server.methods import MAX_REQUEST_BYTES, Dispatcher
+from proxy.server.protocol import Code, RpcError
+from proxy.server.tls import LiveMaterial
+from proxy.telemetry.partings import PartingLog
 
 KEY = "listen.admin"
 HOW = f"Stop what listens there, set {KEY} to another address, or to off: --set {KEY}=off"
 MOST_CALLS = 16  # at a time, over all connections; a reload waits for the one before it
-MOST_CONNECTIONS = 64  # each of which must have said something within 5 s: strangers take no descriptor from workers
+MOST_CONNECTIONS = 64
+MOST_OF_PEER = 16
 MODE = 0o600
-OPTIONS = {
-    # two servers would share the port, and each answer for the other
-    "grpc.so_reuseport": 0,
-    "grpc.max_allowed_incoming_connections": MOST_CONNECTIONS,
-    "grpc.max_receive_message_length": 64 * 1024,
-    "grpc.max_metadata_size": 8 * 1024,
-    "grpc.absolute_max_metadata_size": 8 * 1024,
-    "grpc.max_concurrent_streams": MOST_CALLS,
-    # to whoever connects and says nothing, TLS included
-    "grpc.server_handshake_timeout_ms": 5_000,
-    "grpc.max_connection_idle_ms": 5 * 60_000,
-}
+BACKLOG = 128
+INFLIGHT_BYTES = 4 * 2**20
+HANDSHAKE = 5 * SECOND
+REQUEST = 10 * SECOND
+IDLE_STREAM = 24 * 60 * 60 * SECOND  # a restart of many workers says little
+IDLE_CONNECTION = 5 * 60 * SECOND
+EVENTS_SECONDS = 1.0
+PEERS = 1024
+
+
+class Context:
+    """What a method may know of the client that calls it."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def peer(self) -> str:
+        """Its address, as gRPC writes it."""
+        return self._call.peer
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Names in its certificate, as gRPC calls them; empty without TLS."""
+        transport = self._call.transport
+        certificate = (transport.get_extra_info("peercert") if transport is not None else None) or {}
+        names = [value.encode() for _, value in certificate.get("subjectAltName", ())]
+        subject = [field for part in certificate.get("subject", ()) for field in part]
+        common = [value.encode() for name, value in subject if name == "commonName"]
+        return {"x509_subject_alternative_name": names, "x509_common_name": common}
 
 
 class AdminServer:
     """Use `start`, and `stop` in any case. address: with the real port."""
 
-    def __init__(self, server: Any, service: Service, address: Address) -> None:
-        self._server = server
-        self._service = service
-        self.address = address
+    def __init__(self, bound: BoundSocket, tls: LiveMaterial | None, operator: Operator) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bound = bound
+        self._service = Service(operator)
+        self._calls = 0
+        self._dispatcher = Dispatcher(self._service.methods())
+        region = Region()
+        self._wheel = Wheel(self._loop)
+        self._server = Server(self._wheel, Limiter(PEERS, region=region), Directory([]), region)
+        listener = self._server.listener
+        listener.max_connections, listener.max_per_peer = MOST_CONNECTIONS, MOST_OF_PEER
+        listener.set_sizes(MAX_REQUEST_BYTES, INFLIGHT_BYTES, MOST_CALLS)
+        listener.set_timeouts(HANDSHAKE, REQUEST, IDLE_STREAM, IDLE_CONNECTION, HANDSHAKE)
+        self._server.start(self._loop, self._answer, self._dispatcher.kinds)
+        handshakes = Handshakes(tls, HANDSHAKE / SECOND) if tls is not None else None
+        self._acceptor = Acceptor(listener, bound.socket, region, handshakes)
+        self._partings = PartingLog(KEY)
+        self._tasks = [self._loop.create_task(self._log_partings())]
+        if tls is not None:
+            self._tasks.append(self._loop.create_task(tls.watch()))
+        self.address = bound.address
 
     @classmethod
     async def start(cls, address: Address, tls: AdminTls | None, operator: Operator) -> Self:
         """Listens on the running loop. Raises ProblemsFound."""
-        encrypted = credentials(tls) if tls is not None else None
-        service = Service(operator)
-        server = grpc.aio.server(options=[*OPTIONS.items()], maximum_concurrent_rpcs=MOST_CALLS)
-        server.add_generic_rpc_handlers((service.handler(),))
-        try:
-            port = _bind(server, address, encrypted)
-            await server.start()
-        except BaseException:
-            await server.stop(None)
-            raise
-        return cls(server, service, address if address.is_unix else address.with_port(port))
+        material = LiveMaterial(server_side(tls), section=SECTION) if tls is not None else None
+        server = cls(BoundSocket(address, MODE, KEY, HOW), material, operator)
+        server._acceptor.start(BACKLOG)
+        return server
 
     async def stop(self) -> None:
         """Ends everything at once; the file of a Unix socket goes too."""
         self._service.stop()
-        await self._server.stop(None)
+        for task in self._tasks:
+            task.cancel()
+        self._acceptor.close()
+        self._acceptor.abandon()
+        self._server.stop()
+        self._wheel.close()
+        self._bound.close()
 
+    async def _answer(self, call: Call) -> None:
+        if self._calls >= MOST_CALLS:
+            call.finish(int(Code.RESOURCE_EXHAUSTED), f"{MOST_CALLS} calls are under way; ask again when one has ended")
+            return
+        self._calls += 1
+        try:
+            await self._dispatcher.dispatch(call.path, call, cast(Any, Context(call)), call.send)
+        except RpcError as error:
+            call.finish(int(error.code), error.message, error.reason)
+        else:
+            call.finish(0)
+        finally:
+            self._calls -= 1
 
-def _bind(server: Any, address: Address, encrypted: Any) -> int:
-    """The port. gRPC replaces the socket of a live server and tells no reason when it fails: we look before it."""
-    BoundSocket(address, MODE, KEY, HOW).close()
-    before = os.umask(0o777 & ~MODE)  # it listens as soon as the file is there
-    try:
-        if encrypted is not None:
-            return int(server.add_secure_port(str(address), encrypted))
-        return int(server.add_insecure_port(str(address)))
-    except RuntimeError as error:
-        raise ProblemsFound([Problem(f"cannot listen on {address}", KEY, "it was taken just now", HOW)]) from error
-    finally:
-        os.umask(before)
+    async def _log_partings(self) -> None:
+        while True:
+            await asyncio.sleep(EVENTS_SECONDS)
+            self._partings.take(self._server.listener.partings())

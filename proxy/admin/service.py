@@ -4,18 +4,17 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import wraps
 from importlib.metadata import version
 from typing import Any
-
-import grpc
 
 from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
 from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.promoter import Wanted
-from proxy.server.protocol import Message, message_class, pool
+from proxy.server.call import Method
+from proxy.server.protocol import Code, Message, RpcError, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
 SERVICE = "modelward.admin.v1.Admin"
@@ -23,7 +22,7 @@ INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.admin")
 
-Context = Any  # grpc.aio.ServicerContext
+Context = Any  # proxy.admin.server.Context
 Unary = Callable[[Message, Context], Awaitable[Message]]
 Streaming = Callable[[Message, Context], AsyncIterator[Message]]
 
@@ -41,8 +40,8 @@ class Service:
         self._version = version("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
 
-    def handler(self) -> Any:
-        """For grpc.aio.Server.add_generic_rpc_handlers."""
+    def methods(self) -> dict[bytes, Method]:
+        """By path, for proxy.server.methods.Dispatcher."""
         unary: dict[str, Unary] = {
             "Status": self._status,
             "Reload": self._reload,
@@ -51,15 +50,9 @@ class Service:
             "Shadows": self._shadows,
         }
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(_answered(method), **_codec(name))
-            for name, method in unary.items()
-        }
-        handlers |= {
-            name: grpc.unary_stream_rpc_method_handler(_streamed(method), **_codec(name))
-            for name, method in streaming.items()
-        }
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
+        rows |= {name: _row(name, _streamed(method)) for name, method in streaming.items()}
+        return {f"/{SERVICE}/{name}".encode(): row for name, row in rows.items()}
 
     def stop(self) -> None:
         for task in self._restarts:
@@ -119,12 +112,16 @@ class Service:
             steps.put_nowait(error)
 
 
-def _codec(method: str) -> dict[str, Any]:
-    described = pool().FindServiceByName(SERVICE).methods_by_name[method]
-    return {
-        "request_deserializer": message_class(described.input_type.full_name).FromString,
-        "response_serializer": message_class(described.output_type.full_name).SerializeToString,
-    }
+def _row(name: str, handler: Any) -> Method:
+    described = pool().FindServiceByName(SERVICE).methods_by_name[name]
+    return Method(
+        request=message_class(described.input_type.full_name),
+        response=message_class(described.output_type.full_name),
+        request_streaming=described.client_streaming,
+        response_streaming=described.server_streaming,
+        handler=handler,
+        kind=0,
+    )
 
 
 def _answered(method: Unary) -> Unary:
@@ -132,33 +129,30 @@ def _answered(method: Unary) -> Unary:
     async def answer(request: Message, context: Context) -> Message:
         try:
             return await method(request, context)
-        except Exception as error:  # noqa: BLE001 - grpc would tell the client what it was
-            ending = _ending(error)
-        return await context.abort(*ending)
+        except Exception as error:  # noqa: BLE001 - a client is not told what it was
+            raise _ending(error) from None
 
     return answer
 
 
-def _streamed(method: Streaming) -> Streaming:
+def _streamed(method: Streaming) -> Callable[[Message, Context], AsyncGenerator[Message, None]]:
     @wraps(method)
-    async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
+    async def answer(request: Message, context: Context) -> AsyncGenerator[Message, None]:
         try:
             async for each in method(request, context):
                 yield each
-            return
-        except Exception as error:  # noqa: BLE001 - grpc would tell the client what it was
-            ending = _ending(error)
-        await context.abort(*ending)
+        except Exception as error:  # noqa: BLE001 - a client is not told what it was
+            raise _ending(error) from None
 
     return answer
 
 
-def _ending(error: Exception) -> tuple[grpc.StatusCode, str]:
+def _ending(error: Exception) -> RpcError:
     """Status and text of a call that has failed."""
     if isinstance(error, NotNow):
-        return grpc.StatusCode.FAILED_PRECONDITION, str(error)
+        return RpcError(Code.FAILED_PRECONDITION, str(error), "NOT_NOW")
     log.error("an admin call failed", exc_info=error)
-    return grpc.StatusCode.INTERNAL, INTERNAL
+    return RpcError(Code.INTERNAL, INTERNAL, "INTERNAL")
 
 
 def _problems(problems: Iterable[Problem]) -> list[Message]:

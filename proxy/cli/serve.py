@@ -17,6 +17,7 @@ from proxy.config.arguments import from_arguments
 from proxy.problem import ProblemsFound
 from proxy.server import descriptors
 from proxy.server.activation import inherited_sockets
+from proxy.server.mishaps import Mishaps
 from proxy.server.notify import Notifier
 from proxy.server.supervisor import Supervisor
 from proxy.server.watch import watch
@@ -67,6 +68,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             logging.warning("%s", why)
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Mishaps())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)

@@ -202,8 +202,9 @@ class Acceptor:
         """Whether it has become a connection."""
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
-        except OSError as error:
-            # ssl.SSLError and the timeout are OSErrors too; strangers decide how often: no line of its own for each
+        except (OSError, ValueError) as error:
+            # ssl.SSLError and the timeout are OSErrors too, and names that are no text are ValueErrors; strangers decide
+            # how often: no line of its own for each
             self.failures += 1
             log.debug("TLS handshake with %s failed: %s", connection.peer, error)
             return False

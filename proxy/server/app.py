@@ -54,6 +54,7 @@ from proxy.server.rules import load_rules
 from proxy.server.tls import LiveMaterial
 from proxy.shadow.keeping import Keeping, Taken
 from proxy.shadow.samples import FOLDER as SAMPLES
+from proxy.telemetry.build import build
 from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
@@ -426,6 +427,7 @@ class Application:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""
         return replace(
             self._generation.remotes.figures() if self._generation else Snapshot(),
+            build=build(),
             upstream_changes=dict(self._refresher.changes),
             upstream_refreshes=dict(self._refresher.refreshes),
             refused=len({(each.name, each.version) for each in self.refused}),

@@ -323,7 +323,7 @@ class Supervisor:
         self.readiness.set(False, reason)
 
     async def _start_admin(self, address: Address) -> AdminServer:
-        from proxy.admin.server import AdminServer  # noqa: PLC0415 - brings gRPC, 18 MB: only where it is served
+        from proxy.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served
 
         return await AdminServer.start(address, self.config.admin_tls, self)
 

@@ -31,16 +31,16 @@ class Material:
     """Whose certificates clients may show."""
 
 
-def load_material(tls: Tls) -> Material:
+def load_material(tls: Tls, section: str = SECTION) -> Material:
     """Reads all files of the section. Raises ProblemsFound."""
     before = fingerprint(_files(tls))
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     # gRPC's connections live for hours: tickets would spare few handshakes, and outlive a changed client_ca
     context.num_tickets = 0
-    certificate = load_pair(context, SECTION, tls.certificate, tls.key)
+    certificate = load_pair(context, section, tls.certificate, tls.key)
     authorities = b""
     if tls.client_ca is not None:
-        authorities = load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
+        authorities = load_authorities(context, f"{section}.client_ca", tls.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_OPTIONAL
     return Material(context, certificate, before, authorities)
 
@@ -63,12 +63,13 @@ class LiveMaterial:
     that does not match its certificate leaves the old pair whole.
     """
 
-    def __init__(self, tls: Tls, material: Material | None = None) -> None:
-        """material: of these files, None to load it. Raises ProblemsFound."""
+    def __init__(self, tls: Tls, material: Material | None = None, section: str = SECTION) -> None:
+        """material: of these files, None to load it. section: of the configuration. Raises ProblemsFound."""
+        self._section = section
         self.reloads = 0
         self.failures = 0
         self._replacing = threading.Lock()
-        self._take(tls, material or load_material(tls))
+        self._take(tls, material or load_material(tls, section))
 
     def replace(self, tls: Tls, material: Material) -> None:
         """Another configuration's files, loaded by whoever checked them."""
@@ -103,7 +104,7 @@ class LiveMaterial:
             return
         self._loaded = seen
         try:
-            material = load_material(tls)
+            material = load_material(tls, self._section)
         except ProblemsFound as found:
             self.failures += 1
             log.error("the old certificate stays: %s", found)

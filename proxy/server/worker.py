@@ -37,6 +37,7 @@ from proxy.server.channel import (
     Shared,
     Start,
 )
+from proxy.server.mishaps import Mishaps
 from proxy.server.report import describe
 from proxy.telemetry.snapshot import Snapshot
 
@@ -150,6 +151,7 @@ async def work(slot: int, region: int, grpc: int, channel: int) -> int:
         format=f"%(asctime)s %(levelname)s %(name)s [worker {slot}] %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    asyncio.get_running_loop().set_exception_handler(Mishaps())
     code = await Worker(slot, Region.joined(region, slot), talk).serve(start, grpc)
     await talk.close()
     return code

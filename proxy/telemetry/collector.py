@@ -58,7 +58,16 @@ CREDENTIAL_RESULTS = {
 }
 
 
+STAGE_HELP = (
+    "Time in one stage: of one message in 64 for access, limit, decode and score, of all runs for queue, compute, reply"
+)
+
+
 def families(snapshot: Snapshot) -> Iterator[Family]:
+    if snapshot.build:
+        build = Family("modelward_build_info", "gauge", "1; the versions that run are its labels", (*snapshot.build,))
+        build.add((*snapshot.build.values(),), 1)
+        yield build
     yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
     held = "Bytes of requests being worked on, and of answers not taken yet"
     yield Family("modelward_inflight_bytes", "gauge", held, rows=[((), snapshot.inflight_bytes)])
@@ -175,8 +184,8 @@ def _access(snapshot: Snapshot) -> Iterator[Family]:
     credentials = Family(
         "modelward_access_credentials", "counter", "Credentials of calls, by what became of them", ("result",)
     )
-    for result in ("hits", "misses", "refused", "known_bad"):
-        credentials.add((CREDENTIAL_RESULTS[result],), getattr(access, result))
+    for count, result in CREDENTIAL_RESULTS.items():
+        credentials.add((result,), getattr(access, count))
     cached = Family("modelward_access_cached_credentials", "gauge", "Verified credentials that need no check")
     identities = Family("modelward_access_identities", "gauge", "Callers that are known by name")
     reloads = Family("modelward_access_failed_reloads", "counter", "Changed files of keys that could not be loaded")
@@ -216,7 +225,12 @@ def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:
 
 def _per_version(snapshot: Snapshot) -> Iterator[Family]:
     requests = Family("modelward_requests", "counter", "Inference requests finished", ("model", "version", "code"))
-    seconds = Family("modelward_request_seconds", "histogram", "Time from entry to trailers", ("model", "version"))
+    seconds = Family(
+        "modelward_request_seconds",
+        "histogram",
+        "Time from headers to trailers of every request, by outcome: ok, fallback, refused before a backend, failed",
+        ("model", "version", "outcome"),
+    )
     waiting = Family(
         "modelward_waiting", "gauge", "Requests that wait for a place with the backend", ("model", "version")
     )
@@ -232,7 +246,8 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
             canaries.add((name, version, "failed"), figures.canary.failed)
         for code, count in figures.requests.items():
             requests.add((name, version, code), count)
-        seconds.add((name, version), figures.seconds)
+        for outcome, histogram in figures.seconds.items():
+            seconds.add((name, version, outcome), histogram)
         if figures.statistics is not None:
             waiting.add((name, version), figures.waiting)
             places.add((name, version), figures.concurrency)
@@ -241,7 +256,7 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
 
 def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     refusals = Family("modelward_refusals", "counter", "Requests refused by a guard", ("model", "reason"))
-    stages = Family("modelward_stage_seconds", "histogram", "Time in one stage", ("stage", "model"))
+    stages = Family("modelward_stage_seconds", "histogram", STAGE_HELP, ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests outside the training profile", ("model",))
     unscored = Family("modelward_unscored", "counter", "Requests that could not be scored against it", ("model",))

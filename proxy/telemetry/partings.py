@@ -29,7 +29,9 @@ MEANING = {
 class PartingLog:
     """Remembers what it has told. The peer in a line is the last one, as the socket tells it: never a client's text."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: str = "") -> None:
+        """listener: its key of the configuration, where it is not the one of requests."""
+        self._listener = f" of {listener}" if listener else ""
         self._told: dict[str, int] = {}
 
     def take(self, partings: dict[str, tuple[int, str]]) -> None:
@@ -41,4 +43,4 @@ class PartingLog:
             self._told[why] = count
             level = logging.DEBUG if why in QUIET else logging.WARNING
             done = "refused" if why in REFUSED else "closed"
-            log.log(level, "%d connections %s, the last of %s: %s", new, done, peer, MEANING[why])
+            log.log(level, "%d connections%s %s, the last of %s: %s", new, self._listener, done, peer, MEANING[why])

@@ -106,7 +106,7 @@ def snapshot(region: Region) -> Snapshot:
             continue
         version = VersionSnapshot(
             requests=_codes(t["codes"]),
-            seconds=_seconds(t["request"]),
+            seconds={name: _scaled(each, NS) for name, each in t["request"].items() if each is not None},
             statistics=_statistics(t),
             pending=t["pending"],
             waiting=t["waiting"],

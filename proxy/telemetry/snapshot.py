@@ -24,6 +24,13 @@ END = {"gauge": inf, "merge": min}
 FLAG = {"gauge": 0, "merge": max}
 
 
+def _either(a: Mapping[str, str], b: Mapping[str, str]) -> Mapping[str, str]:
+    return b or a
+
+
+SAME: dict[str, object] = {"gauge": {}, "merge": _either}  # whichever process tells it
+
+
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """`cumulative[i]` observations were <= `bounds[i]`; one more element than bounds, the last of which counts all.
@@ -62,7 +69,7 @@ class VersionSnapshot:
     """One version of a model. Requests that ended before a version was chosen are counted under version ""."""
 
     requests: Mapping[str, int] = field(default_factory=dict)  # by gRPC code name
-    seconds: Histogram | None = None  # entry to trailers, every request
+    seconds: Mapping[str, Histogram] = field(default_factory=dict)  # entry to trailers, by outcome
     statistics: Statistics | None = None  # absent where nothing can be executed: _other, version ""
     pending: int = field(default=0, metadata=GAUGE)  # queued, not yet in an execution
     waiting: int = field(default=0, metadata=GAUGE)  # for a place with the backend
@@ -203,6 +210,7 @@ class ScrapeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
     inflight: int = field(default=0, metadata=GAUGE)
     inflight_bytes: int = field(default=0, metadata=GAUGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import trustme
 from cryptography import x509
 
 from proxy.access import keys
-from tests.certificates import authority_file, credentials, issue, write_pair
+from tests.certificates import NO_TEXT, authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
 from tests.e2e.test_access import (
     OK,
@@ -23,8 +24,8 @@ from tests.e2e.test_access import (
     infer_on,
     token_settings,
 )
-from tests.models import add_one
-from tests.support import EmbeddedServer, wait_until
+from tests.models import add_one, repository
+from tests.support import Server, serve_process, wait_until
 from tests.tokens import Issuer
 
 RULES = [
@@ -53,7 +54,7 @@ def tls(authority: trustme.CA, clients: trustme.CA, tmp_path: Path) -> dict[str,
 
 
 def infer(
-    server: EmbeddedServer, authority: trustme.CA, shown: trustme.LeafCert | None = None, metadata: Metadata = ()
+    server: Server, authority: trustme.CA, shown: trustme.LeafCert | None = None, metadata: Metadata = ()
 ) -> tuple[grpc.StatusCode, str]:
     with grpc.secure_channel(server.grpc, credentials(authority, shown)) as channel:
         return infer_on(channel, metadata)
@@ -70,6 +71,21 @@ def test_a_spiffe_id_is_an_identity(
     assert infer(server, authority)[0] is UNAUTHENTICATED
     assert infer(server, authority, issue(clients, common_name="client.example"))[0] is UNAUTHENTICATED
     assert infer(server, authority, issue(clients, SPIFFE, elsewhere))[0] is UNAUTHENTICATED, "which of the two?"
+
+
+def test_a_certificate_whose_names_are_no_text_is_refused_and_fills_no_log(
+    tls: dict[str, Any], authority: trustme.CA, clients: trustme.CA, tmp_path: Path
+) -> None:
+    root = repository(tmp_path / "models", {"add": add_one()})
+    access = {"certificates": True, "rules": RULES}
+    with serve_process(root, "--set", f"tls={json.dumps(tls)}", "--set", f"access={json.dumps(access)}") as server:
+        for _ in range(10):
+            assert infer(server, authority, issue(clients, raw_name=NO_TEXT))[0] is grpc.StatusCode.UNAVAILABLE
+        wait_until(lambda: server.metric("modelward_tls_handshake_failures_total") >= 10, "them to be counted")
+        assert infer(server, authority, issue(clients, SPIFFE))[0] is OK
+        output = "".join(server.output)
+        assert "Traceback" not in output
+        assert output.count("a connection was given up") == 1
 
 
 def test_certificates_are_no_identities_unless_they_are_said_to_be(

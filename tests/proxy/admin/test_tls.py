@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
 import pytest
 import trustme
+from cryptography import x509
 
-from proxy.admin.server import AdminServer
+from native.call import Call
+from proxy.admin.operator import Status
+from proxy.admin.server import AdminServer, Context
 from proxy.config.tls import AdminTls
 from proxy.problem import ProblemsFound
-from tests.certificates import authority_file, credentials, write_pair
+from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
 
 SERVER, OPERATOR = "localhost", "operator"
@@ -64,12 +68,63 @@ def test_files_are_loaded_again_when_they_change_and_broken_ones_are_not(tls: Ad
             assert await code(server, old) is grpc.StatusCode.OK
             write_pair(other.issue_cert(SERVER), tls.key.parent, "server")
             authority_file(other, tls.client_ca)
-            assert await code(server, new) is grpc.StatusCode.OK
+            while await code(server, new) is not grpc.StatusCode.OK:  # files are looked at once a second
+                await asyncio.sleep(0.05)
             assert await code(server, old) is grpc.StatusCode.UNAVAILABLE
         finally:
             await server.stop()
 
     asyncio.run(main())
+
+
+def test_strangers_who_say_nothing_keep_no_operator_out(tls: AdminTls, authority: trustme.CA) -> None:
+    async def main() -> None:
+        server = await AdminServer.start(ANYWHERE, tls, Played())
+        ours = credentials(authority, authority.issue_cert(OPERATOR))
+        host, port = server.address.host, server.address.port
+        silent = []
+        try:
+            for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"):  # the operator's own address is one
+                silent += [await asyncio.open_connection(host, port, local_addr=(source, 0)) for _ in range(80)]
+            began = asyncio.get_running_loop().time()
+            assert [await code(server, ours) for _ in range(3)] == [grpc.StatusCode.OK] * 3
+            assert asyncio.get_running_loop().time() - began < 4, "they were waited for"
+        finally:
+            for _, writer in silent:
+                writer.transport.abort()
+            await server.stop()
+
+    asyncio.run(main())
+
+
+def test_what_a_certificate_says_is_told_as_grpc_tells_it(tls: AdminTls, authority: trustme.CA) -> None:
+    class Seen(Played):
+        def status(self) -> Status:
+            seen.append(dict(contexts[-1].auth_context()))
+            return super().status()
+
+    seen: list[dict[str, Sequence[bytes]]] = []
+    contexts: list[Context] = []
+
+    async def main(patch: pytest.MonkeyPatch) -> None:
+        original = Context.__init__
+
+        def note(self: Context, call: Call) -> None:
+            original(self, call)
+            contexts.append(self)
+
+        patch.setattr(Context, "__init__", note)
+        server = await AdminServer.start(ANYWHERE, tls, Seen())
+        try:
+            ours = issue(authority, x509.DNSName("ops.test"), common_name="ops")
+            assert await code(server, credentials(authority, ours)) is grpc.StatusCode.OK
+        finally:
+            await server.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        asyncio.run(main(patch))
+    named = {"x509_subject_alternative_name": [b"ops.test"], "x509_common_name": [b"ops"]}
+    assert seen == [named]
 
 
 def test_files_that_cannot_serve_are_told_at_the_start(tls: AdminTls) -> None:

@@ -32,12 +32,13 @@ from tests.proxy.server.catalogs import FRAUD_STATISTICS
 SECONDS = Histogram(bounds=(0.001, 0.01), cumulative=(4, 9, 10), sum=0.05)
 CANARY = CanarySnapshot(passed=17, failed=18, failing=19)
 SNAPSHOT = Snapshot(
+    build={"version": "0.1.0", "python": "3.11.7"},
     models={
         "fraud": ModelSnapshot(
             versions={
                 "": VersionSnapshot(requests={"RESOURCE_EXHAUSTED": 7}),
                 "2": VersionSnapshot(
-                    {"OK": 9, "INVALID_ARGUMENT": 1}, SECONDS, FRAUD_STATISTICS, pending=4, canary=CANARY
+                    {"OK": 9, "INVALID_ARGUMENT": 1}, {"ok": SECONDS}, FRAUD_STATISTICS, pending=4, canary=CANARY
                 ),
             },
             refusals={"RATE_LIMIT_MODEL": 7},
@@ -116,7 +117,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
     per_version = {frozenset({"model", "version"})}
     assert shown == {
         "modelward_requests": {frozenset({"model", "version", "code"})},
-        "modelward_request_seconds": per_version,
+        "modelward_request_seconds": {frozenset({"model", "version", "outcome"})},
+        "modelward_build_info": {frozenset({"version", "python"})},
         "modelward_waiting": per_version,
         "modelward_concurrency_limit": per_version,
         "modelward_canary_failing": per_version,
@@ -244,11 +246,11 @@ def test_tritons_metrics_keep_its_names_and_its_microseconds(name: str, expected
 
 
 def test_a_histogram_shows_cumulative_buckets_their_sum_and_their_count() -> None:
-    assert value("modelward_request_seconds_bucket", **LABELS, le="0.001") == 4
-    assert value("modelward_request_seconds_bucket", **LABELS, le="0.01") == 9
-    assert value("modelward_request_seconds_bucket", **LABELS, le="+Inf") == 10
-    assert value("modelward_request_seconds_count", **LABELS) == 10
-    assert value("modelward_request_seconds_sum", **LABELS) == 0.05
+    assert value("modelward_request_seconds_bucket", **LABELS, outcome="ok", le="0.001") == 4
+    assert value("modelward_request_seconds_bucket", **LABELS, outcome="ok", le="0.01") == 9
+    assert value("modelward_request_seconds_bucket", **LABELS, outcome="ok", le="+Inf") == 10
+    assert value("modelward_request_seconds_count", **LABELS, outcome="ok") == 10
+    assert value("modelward_request_seconds_sum", **LABELS, outcome="ok") == 0.05
 
 
 def test_each_stage_is_a_histogram_of_its_own() -> None:
