@@ -36,3 +36,7 @@ class ProblemsFound(Exception):
 
     def __reduce__(self) -> tuple[type["ProblemsFound"], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)  # as it was made: it comes from other processes too
+
+
+class WrongUsage(Exception):
+    """A command line that cannot mean anything: one line that says what to write instead."""

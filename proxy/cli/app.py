@@ -4,12 +4,13 @@ Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 130 interrupted
 """
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from proxy.problem import ProblemsFound
+from proxy.problem import ProblemsFound, WrongUsage
 
 COMMANDS = {
     "demo": "show every guard at work on a bundled model, on loopback",
@@ -28,6 +29,7 @@ COMMANDS = {
     "schema": "print the JSON schema of the configuration",
 }
 INTERRUPTED = 130
+WRONG_USAGE = 2
 
 
 class _ShowVersion(argparse.Action):
@@ -41,8 +43,25 @@ class _ShowVersion(argparse.Action):
         parser.exit()
 
 
-def _parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of the whole program, with the arguments of `command` alone."""
+def _answer(command: str | None, words: str) -> int:
+    print(f"modelward {command or ''}".rstrip() + f": {words}", file=sys.stderr)
+    return WRONG_USAGE
+
+
+def _unknown(unknown: Sequence[str], below: argparse.ArgumentParser | None) -> str:
+    """What is not known, and which flag was perhaps meant."""
+    words = f"unrecognized arguments: {' '.join(unknown)}"
+    flag = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+    if flag is None or below is None:
+        return words
+    known = [name for action in below._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+    close = difflib.get_close_matches(flag, known, n=1)
+    return f"{words}; did you mean {close[0]}?" if close else f"{words}; --help lists all flags"
+
+
+def _parser(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """The parser of the whole program, with the arguments of `command` alone, and that command's."""
+    chosen = None
     parser = argparse.ArgumentParser(prog="modelward", description="A guard in front of machine-learning models.")
     parser.add_argument("--version", action=_ShowVersion)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -52,15 +71,21 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
             module = import_module(f"proxy.cli.{name}")
             module.add_arguments(below)
             below.set_defaults(run=module.run)
-    return parser
+            chosen = below
+    return parser, chosen
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs `argv` (without the program's name) and returns the exit code."""
     try:
         command = next((word for word in argv if not word.startswith("-")), None)
-        arguments = _parser(command).parse_args(argv)
+        parser, below = _parser(command)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            return _answer(command, _unknown(unknown, below))
         return int(arguments.run(arguments))
+    except WrongUsage as answered:
+        return _answer(command, str(answered))
     except SystemExit as leaving:  # argparse leaves so after help, and with 2 after an error that it has printed
         return leaving.code if isinstance(leaving.code, int) else 1
     except ProblemsFound as found:

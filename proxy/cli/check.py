@@ -35,6 +35,7 @@ COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.add_argument("--offline", action="store_true", help="ask no other server: upstreams, stores of limits")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,15 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again
-    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(None if bad_files else config))
+    asked = None if bad_files or arguments.offline else config
+    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked))
     problems += upstream_problems
     notes += upstream_notes
     notes += tuple(descriptors.notes(config)) if config is not None else ()
-    store_problem, store_note = _store(config)
+    store_problem, store_note = _store(config, offline=arguments.offline)
     problems += store_problem
     notes += store_note
     if config is not None:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
+        if arguments.offline and (unasked := _unasked(config)):
+            # rules may speak of models that only their servers know
+            names = []
+            notes += (Problem(f"{unasked} not asked", "--offline", how="Leave it out where they can be reached"),)
         notes += tuple(access.notes(config, names))
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
@@ -117,13 +123,19 @@ async def _ask_upstreams(
     return models, problems, (*notes, *await unreachable(silent))
 
 
-def _store(config: Config | None) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def _unasked(config: Config) -> str:
+    """Upstreams, in words; empty without any."""
+    texts = {*config.upstreams, *(text for settings in config.models.values() for text in settings.upstreams)}
+    return f"{len(texts)} upstream{'s were' if len(texts) > 1 else ' was'}" if texts else ""
+
+
+def _store(config: Config | None, *, offline: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Of limits.shared: what prevents serving, and what does not."""
     if config is None or config.limits.shared is None:
         return (), ()
     if (problem := shared.missing()) is not None:
         return (problem,), ()
-    note = asyncio.run(shared.unreachable(config.limits.shared))
+    note = None if offline else asyncio.run(shared.unreachable(config.limits.shared))
     return (), (note,) if note is not None else ()
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from proxy.cli import connect
 from proxy.cli.values import (
     AnswerProblem,
     Array,
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="", metavar="V", help="model version (default: the server's choice)")
     parser.add_argument("--timeout", default="10s", help="deadline of the whole request (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    connect.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,11 +64,12 @@ def run(args: argparse.Namespace) -> int:
         inputs = dict(_split_input(text) for text in args.input)
         if len(inputs) != len(args.input):
             raise UsageProblem("an input is given twice")
-        with _server(args) as address, grpc.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
+        metadata = connect.metadata(args)
+        with _server(args) as address, connect.channel(args, address, CHANNEL_OPTIONS) as channel:
             model = Path(args.model).stem if _is_file(args.model) else args.model
-            response = _infer(_Stub(channel, timeout), model, args.version, inputs)
+            response = _infer(_Stub(channel, timeout, metadata), model, args.version, inputs)
         outputs = _outputs(response)
-    except (UsageProblem, ValueProblem, UnitError) as problem:
+    except (UsageProblem, ValueProblem, UnitError, connect.ConnectProblem) as problem:
         print(f"modelward infer: {problem}", file=sys.stderr)
         return USAGE
     except AnswerProblem as problem:
@@ -85,8 +88,9 @@ def run(args: argparse.Namespace) -> int:
 class _Stub:
     """The two methods that are needed. Both share one deadline: the timeout is a promise about the command."""
 
-    def __init__(self, channel: grpc.Channel, timeout: float) -> None:
+    def __init__(self, channel: grpc.Channel, timeout: float, metadata: connect.Metadata) -> None:
         self._channel = channel
+        self._metadata = metadata
         self._deadline = time.monotonic() + timeout
 
     def __call__(self, method: str, **fields: Any) -> Any:
@@ -96,7 +100,9 @@ class _Stub:
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return call(request(**fields), timeout=max(self._deadline - time.monotonic(), 0))
+        return call(
+            request(**fields), timeout=max(self._deadline - time.monotonic(), 0), metadata=self._metadata or None
+        )
 
 
 def _is_file(model: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from proxy.admin.operator import NotNow
 from proxy.cli.output import console, print_problems
 from proxy.cli.ready import print_ready
+from proxy.config import triton
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
 from proxy.problem import ProblemsFound
@@ -32,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 after a drain, 1 with every problem that prevents serving."""
+    level = triton.log_level(arguments)
     logging.basicConfig(
-        level=arguments.log_level.upper(),
+        level=level.upper(),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         for note in descriptors.notes(config):
             logging.warning("%s", note)
         load = partial(from_arguments, arguments, again=True)
-        asyncio.run(serve(Supervisor(config, arguments.log_level, load, sockets, notifier), arguments.config))
+        asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1

@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.config.address import parse_address
+from proxy.config import triton
+from proxy.config.address import Address, parse_address
 from proxy.config.layer import Layer, merge
 from proxy.config.load import load
 from proxy.config.schema import Config, Listen
@@ -45,12 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port of listen.http, which answers /metrics, /healthz and /readyz; its host stays (Triton's flag)",
     )
     parser.add_argument("--metrics-port", type=int, metavar="N", help="the same as --http-port")
+    triton.add_arguments(parser)
+    parser.epilog = "Triton's other flags are taken as well, or answered with what to write instead."
 
 
 def from_arguments(
     arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ, *, again: bool = False
 ) -> Config:
-    """The configuration with the flags of `add_arguments` on top. again: as `load` takes it. Raises ProblemsFound."""
+    """The configuration with the flags of `add_arguments` on top. again: as `load` takes it.
+
+    Raises ProblemsFound, WrongUsage.
+    """
     return load(arguments.config, arguments.sets, environ, lambda below: _flags(arguments, below), again=again)
 
 
@@ -64,23 +70,28 @@ def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:
     for value, flag in ((arguments.model_repository, "--model-repository"), (arguments.model, "command line")):
         if value is not None:
             layers.append(Layer.of(("repository",), value, flag))
-    ports = [("grpc", arguments.grpc_port, "--grpc-port"), ("http", arguments.http_port, "--http-port")]
-    if arguments.http_port is None:
-        ports[1] = ("http", arguments.metrics_port, "--metrics-port")
-    elif arguments.metrics_port not in (None, arguments.http_port):
-        how = "Metrics and health share listen.http: give one of the two flags"
-        problems.append(Problem("this differs from --http-port", "--metrics-port", how=how))
-    for key, port, flag in ports:
-        if port is not None:
+    for key in ("grpc", "http"):
+        host, port = triton.host_and_port(arguments, key)
+        if host is not None or port is not None:
+            flag = f"--{key}-port" if port is not None else f"--{key}-address"
             try:
-                address = parse_address(_current(below, key)).with_port(port)
+                address = _changed(parse_address(_current(below, key)), host, port)
             except UnitError as error:
                 problems.append(Problem(str(error), flag, how=error.how))
             else:
                 layers.append(Layer.of(("listen", key), str(address), flag))
+    layers += triton.layers(arguments)
     if problems:
         raise ProblemsFound(problems)
     return merge(layers)
+
+
+def _changed(address: Address, host: str | None, port: int | None) -> Address:
+    """Raises UnitError."""
+    if host is not None:
+        shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        address = parse_address(f"{shown}:{0 if address.is_unix else address.port}")
+    return address if port is None else address.with_port(port)
 
 
 def _current(below: Layer, key: str) -> object:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, Privat
 from proxy.config.access import Access
 from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
 from proxy.config.canary import CanarySettings
+from proxy.config.drain import Drain
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.names import fault_of_name
@@ -408,6 +409,7 @@ class Config(Section):
     passthrough: bool = False
     """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
+    drain: Drain = Drain()
     state: Path | None = Field(default=None, strict=False)
     """Folder for what outlives a restart: promotions. Made when there is something to keep. Absent: the folder that the
     service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""

@@ -203,8 +203,8 @@ class Acceptor:
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
         except (OSError, ValueError) as error:
-            # ssl.SSLError and the timeout are OSErrors too, and names that are no text are ValueErrors; strangers decide
-            # how often: no line of its own for each
+            # ssl.SSLError and the timeout are OSErrors too, names that are no text ValueErrors; strangers decide how
+            # often: no line of its own for each
             self.failures += 1
             log.debug("TLS handshake with %s failed: %s", connection.peer, error)
             return False

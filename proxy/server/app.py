@@ -362,9 +362,10 @@ class Application:
         acceptor.start(BACKLOG)
         return acceptor
 
-    async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Readiness off, no new connections, clients told to go elsewhere, what is under way finished."""
+    async def drain(self, seconds: float = DRAIN_SECONDS, delay: float = 0) -> None:
+        """Readiness off; after the delay no new connections, clients told to go elsewhere, requests finished."""
         self.readiness.set(False, "draining")
+        await asyncio.sleep(delay)
         if self._listening is not None:
             self._listening.close()
         if self.server is None:

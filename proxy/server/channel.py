@@ -70,9 +70,10 @@ class Shared:
 
 @dataclass(frozen=True)
 class Drain:
-    """Finish what is under way within `seconds`, then end."""
+    """After `delay` seconds finish what is under way within `seconds`, then end. Readiness is off at once."""
 
     seconds: float
+    delay: float = 0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.changes import with_rules
 from proxy.config.schema import Config
+from proxy.config.units import SECOND
 from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
@@ -37,8 +38,7 @@ from proxy.telemetry.snapshot import Snapshot, WorkersSnapshot
 log = logging.getLogger("modelward.supervisor")
 
 # What workers may take to finish what is under way, and when those that are left are killed.
-DRAIN_SECONDS = 20.0
-KILL_SECONDS = 23.0
+KILL_SECONDS = 3.0  # beyond drain.timeout
 # A worker without a sign of life for so long is killed; one that is starting parses models, which may hold its loop up.
 HUNG_SECONDS = 5.0
 HUNG_STARTING_SECONDS = 60.0
@@ -200,16 +200,17 @@ class Crew:
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._move()
 
-    async def drain(self) -> None:
-        """Every worker finishes what is under way; those that have not after KILL_SECONDS are killed."""
+    async def drain(self, delay: float) -> None:
+        """After the delay every worker finishes what is under way; those that have not in time are killed."""
+        seconds = self.config.drain.timeout / SECOND
         self._ending = True
         for worker in self._workers:
             if worker.report is None:  # it has begun nothing
                 worker.kill()
             else:
-                worker.drain(DRAIN_SECONDS)
+                worker.drain(seconds, delay)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(KILL_SECONDS):
+            async with asyncio.timeout(delay + seconds + KILL_SECONDS):
                 while self._workers:
                     await self._move()
         for worker in self._workers:
@@ -318,12 +319,12 @@ class Crew:
             raise ProblemsFound(place.problems)
         before = place.worker
         if lost := _lost(before, after):
-            after.drain(DRAIN_SECONDS)
+            after.drain(self.config.drain.timeout / SECOND)
             raise ProblemsFound(lost)
         place.worker = after
         self._rolled += 1
         if before is not None:
-            before.drain(DRAIN_SECONDS)
+            before.drain(self.config.drain.timeout / SECOND)
         return Replaced(after.slot, after.pid, before.pid if before is not None else 0)
 
     async def _watch(self) -> None:

@@ -68,11 +68,11 @@ class WorkerProcess:
     def tell(self, message: Message) -> None:
         self.channel.send(message)
 
-    def drain(self, seconds: float) -> None:
-        """It takes no more connections, finishes what is under way and ends."""
+    def drain(self, seconds: float, delay: float = 0) -> None:
+        """After the delay it takes no more connections, finishes what is under way and ends."""
         self.draining = True
-        self.over_at = time.monotonic() + seconds + MARGIN_SECONDS
-        self.channel.send(Drain(seconds))
+        self.over_at = time.monotonic() + delay + seconds + MARGIN_SECONDS
+        self.channel.send(Drain(seconds, delay))
 
     def kill(self) -> None:
         """Ends it at once, if it has not ended."""

@@ -17,6 +17,7 @@ from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Sta
 from proxy.config.address import Address
 from proxy.config.changes import followed, with_models, with_rules
 from proxy.config.schema import Config, Listen
+from proxy.config.units import SECOND
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
 from proxy.models.weights import Weights, fractions, overridden
@@ -247,11 +248,22 @@ class Supervisor:
         )
 
     async def drain(self) -> None:
-        """Readiness off; what is under way is finished, within 23 s."""
+        """Readiness off; after drain.delay no new connections, what is under way finished within drain.timeout."""
+        began, settings = time.monotonic(), self.config.drain
+        delay, seconds = settings.delay / SECOND, settings.timeout / SECOND
         self._end("draining")
         self._notifier.stopping("draining")
-        if self._crew is not None:
-            await self._crew.drain()
+        if self._crew is None:
+            return
+        inflight, _, connections = self._crew.region.gauges()
+        later = f"for {delay:g} s new connections are still taken, then " if delay else ""
+        log.info(
+            "draining: not ready any more; %s%d requests on %d connections have %g s to finish",
+            later, inflight, connections, seconds,
+        )  # fmt: skip
+        await self._crew.drain(delay)
+        left = self._crew.region.gauges()[0]
+        log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, left)
 
     async def stop(self) -> None:
         """Ends everything at once."""

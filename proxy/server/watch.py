@@ -6,10 +6,13 @@ of the one that was there, which a watch on a file would go on looking at.
 
 import asyncio
 import hashlib
+import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
-from watchfiles import awatch
+from watchfiles import Change, DefaultFilter, awatch
 
 from proxy.models.files import LARGEST_SETTINGS
 from proxy.regular import read_regular
@@ -19,6 +22,10 @@ LATEST_MS = 5_000  # or when so much time has passed since the first
 LOOK_MS = 1_000  # between two looks whether the folder is still the same
 
 Changed = Callable[[], Awaitable[None]]
+Counts = Callable[[Path], bool]
+
+# a line for each change would be a change itself, where the log is a file that is watched
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 async def watch(config: Path | None, repository: Path | None, changed: Changed) -> None:
@@ -35,7 +42,8 @@ async def watch(config: Path | None, repository: Path | None, changed: Changed) 
 
 async def _follow_file(file: Path, changed: Changed) -> None:
     seen = _digest(file)
-    async for _ in _changes(file.parent, recursive=False):
+    # a ConfigMap is changed by turning the link ..data
+    async for _ in _changes(file.parent, lambda path: path.name == file.name or path.name.startswith("..")):
         now = _digest(file)
         if now not in (seen, ""):  # a file that is not there is about to be
             seen = now
@@ -43,17 +51,41 @@ async def _follow_file(file: Path, changed: Changed) -> None:
 
 
 async def _follow_tree(folder: Path, changed: Changed) -> None:
-    async for _ in _changes(folder, recursive=True):
+    async for _ in _changes(folder, lambda path: _may_be_served(path, folder), recursive=True):
         await changed()
 
 
-async def _changes(folder: Path, *, recursive: bool) -> AsyncIterator[None]:
-    """One item for each time that something has changed and settled, or another folder stands in this one's place."""
+def _may_be_served(path: Path, folder: Path) -> bool:
+    """No hidden file, none beside the models' folders, and nothing that this server itself writes, such as its log."""
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else path.parts[-1:]
+    if any(part.startswith(".") and not part.startswith("..") for part in parts):
+        return False
+    beside = len(parts) == 1 and path.suffix != ".onnx" and path.is_file()
+    return not beside and not _is_own_output(path)
+
+
+def _is_own_output(path: Path) -> bool:
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return True
+    return False
+
+
+async def _changes(folder: Path, counts: Counts, *, recursive: bool = False) -> AsyncIterator[None]:
+    """One item for each time that something that counts has changed and settled, or another folder stands in this one's
+    place."""
+    usual = DefaultFilter()
+
+    def watched(change: Change, path: str) -> bool:
+        return usual(change, path) and counts(Path(path))
+
     while True:
         here = _identity(folder)
         if here is not None:
             looks = awatch(
                 folder,
+                watch_filter=watched,
                 recursive=recursive,
                 step=SETTLE_MS,
                 debounce=LATEST_MS,

@@ -71,7 +71,8 @@ class Worker:
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
                 application.changed = lambda: self._channel.send(Renewed(describe(application)))
-                await application.drain(await self._told_to_drain(application))
+                told = await self._told_to_drain(application)
+                await application.drain(told.seconds, told.delay)
                 self._publish(application)
         except ProblemsFound as found:
             self._channel.send(Failed(found.problems))
@@ -80,8 +81,8 @@ class Worker:
             beating.cancel()
         return 0
 
-    async def _told_to_drain(self, application: Application) -> float:
-        """Waits; the seconds that it may take."""
+    async def _told_to_drain(self, application: Application) -> Drain:
+        """Waits; how long it may take."""
         terminated = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
         by_signal = asyncio.ensure_future(terminated.wait())
@@ -89,9 +90,9 @@ class Worker:
         done, _ = await asyncio.wait((by_signal, by_message), return_when=asyncio.FIRST_COMPLETED)
         for task in (by_signal, by_message):
             task.cancel()
-        return by_message.result() if by_message in done else ORPHAN_SECONDS
+        return by_message.result() if by_message in done else Drain(ORPHAN_SECONDS)
 
-    async def _listen(self, application: Application) -> float:
+    async def _listen(self, application: Application) -> Drain:
         tasks: set[asyncio.Task[None]] = set()
 
         def begin(work: Coroutine[Any, Any, None]) -> None:
@@ -108,9 +109,9 @@ class Worker:
                 case Share(shares):
                     application.share(shares)
                     self._channel.send(Shared())
-                case Drain(seconds):
-                    return seconds
-        return ORPHAN_SECONDS
+                case Drain():
+                    return message
+        return Drain(ORPHAN_SECONDS)
 
     async def _rule(self, application: Application, config: Config) -> None:
         try:

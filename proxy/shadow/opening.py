@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,10 +129,12 @@ def equip(served: Served, content: str, shadows: Iterable[OpenShadow]) -> None:
 
 
 def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> list[Problem]:
-    """Worth telling: shadows that are compared with themselves, which is meant only where noise is to be measured.
+    """Worth telling: models whose only shadow is the version that answers. Beside another it is the measure of noise.
 
     answering: the version of a model that has most of its requests.
     """
+    shadows = list(shadows)
+    count = Counter(shadow.model for shadow in shadows)
     return [
         Problem(
             f"the shadow {shadow.settings.name} is the version that answers",
@@ -140,7 +143,9 @@ def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> lis
             'To try it against another version, give that the requests: versions: {"OTHER": 100}',
         )
         for shadow in shadows
-        if shadow.settings.version is not None and answering(shadow.model) == shadow.settings.version
+        if shadow.settings.version is not None
+        and count[shadow.model] == 1
+        and answering(shadow.model) == shadow.settings.version
     ]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,34 @@ def test_a_repository_that_is_a_link_may_be_turned_to_another(tmp_path: Path) ->
         beside.symlink_to(second)
         os.replace(beside, link)
         wait_until(lambda: version_of(server) == "7", "the other repository", 20)
+
+
+@pytest.mark.parametrize("beside", ["the configuration", "the models", "a model"])
+def test_a_log_that_lies_beside_what_is_watched_is_no_change(tmp_path: Path, beside: str) -> None:
+    root = repository(tmp_path / "models", {"add": add_one()})
+    file = tmp_path / "modelward.yaml"
+    file.write_text(yaml.safe_dump({"repository": str(root)}))
+    folder = {"the configuration": tmp_path, "the models": root, "a model": root / "add" / "1"}[beside]
+    log = folder / "server.log"
+    redirected = ("sh", "-c", f'exec "$@" 2>>{log}', "redirected")
+    with serve_process("--config", file, launcher=redirected) as server:
+        with log.open("a") as other:
+            other.write("a line of another's\n")
+        put(root, 2, identity())
+        wait_until(lambda: version_of(server) == "2", "the new version", 20)
+        text = log.read_text()
+        assert "change detected" not in text and "changes detected" not in text
+        assert text.count("configuration reloaded") + server.metric("modelward_reloads_total", result="applied") <= 2
+        size = log.stat().st_size
+        assert not lasting(lambda: log.stat().st_size != size, 2.5)
+
+
+def lasting(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it becomes true within that time."""
+    try:
+        return wait_until(condition, "what should not be", seconds)
+    except AssertionError:
+        return False
 
 
 @pytest.mark.parametrize("how", ["written in place", "renamed over"])

@@ -20,12 +20,27 @@ def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
     assert not {"numpy", "onnx", "onnxruntime", "pydantic", "rich", "yaml", "grpc"} & set(loaded)
 
 
-@pytest.mark.parametrize(
-    "argv", [[], ["chek"], ["check", "--no-such-flag"], ["profile"], ["check", "--grpc-port", "x"]]
-)
+@pytest.mark.parametrize("argv", [[], ["chek"], ["profile"], ["check", "--grpc-port", "x"]])
 def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     assert "usage: modelward" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["check", "--grcp-port", "1"], "did you mean --grpc-port?"),
+        (["serve", "--no-such-flag=3"], "--help lists all flags"),
+        (["check", "a", "b"], "unrecognized arguments: b"),
+    ],
+)
+def test_an_unknown_flag_is_2_and_one_line_with_what_was_perhaps_meant(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"modelward {argv[0]}: unrecognized arguments: ")
+    assert words in line
 
 
 def test_the_module_runs_as_a_program() -> None:

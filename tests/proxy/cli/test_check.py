@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,16 @@ def test_rules_of_access_that_do_nothing_are_noted(repository: Path, capsys: pyt
     assert "'l*'" not in err
     assert _check_access(folder, "  keys: keys.json\n") == 0
     assert "no rule: nobody may call anything" in capsys.readouterr().err
+
+
+def test_offline_no_other_server_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        upstream = f"127.0.0.1:{nobody.getsockname()[1]}"
+        rules = "access={keys: keys.json, rules: [{anonymous: true, models: elsewhere}]}"
+        arguments = ["check", "--json", "--upstream", upstream, "--set", rules.replace("keys: keys.json, ", "")]
+        assert main(arguments) == 1
+        capsys.readouterr()
+        assert main([*arguments, "--offline"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert (note["what"], note["where"]) == ("1 upstream was not asked", "--offline")
