@@ -21,6 +21,7 @@ cdef class Access:
     cdef Tokens bad               # owner: a Credential (access.pyx), what its check said; for a short time
     cdef Limiter failures         # credentials that were refused, per peer
     cdef readonly Identities identities
+    cdef uint32_t epoch           # counts the times that keys of the tokens' issuer were withdrawn
     cdef dict attempts            # hash of a credential -> Attempt under way
     cdef dict of_peer             # key of a peer -> its attempts
     cdef uint32_t waiting         # streams
@@ -34,6 +35,8 @@ cdef class Access:
     cdef Outcome identify(self, Stream *s, int64_t now) noexcept
     cdef bint permit(self, const Stream *s, const Entry *entry, uint8_t permits, Verdict *v) noexcept
     cdef bint permit_method(self, const Stream *s, uint8_t permits, Verdict *v) noexcept
+    # Whether the caller of an open stream may go on, by what proved it and by what rules say of the method.
+    cdef bint stands(self, const Stream *s, int64_t now, Verdict *v) noexcept
     cdef int begin(self, Stream *s, int64_t now) except -1
     cdef int64_t wait_of(self, uint64_t peer, int under_way, int64_t now) noexcept
 

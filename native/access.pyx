@@ -54,16 +54,21 @@ cdef const char *TEXT_INVALID = "the credential is not valid here"
 cdef const char *TEXT_EXPIRED = "the credential has expired; get a new one"
 cdef const char *TEXT_TOO_LARGE = "the credential is larger than 8192 bytes"
 cdef const char *TEXT_REVOKED = "the credential was revoked while the call was open"
+cdef const char *TEXT_EXPIRED_OPEN = "the credential expired while the call was open; open it again with a new one"
+cdef const char *TEXT_WITHDRAWN = "keys that sign tokens were withdrawn while the call was open; open it again"
 cdef const char *TEXT_CERTIFICATE = "the client certificate of this connection no longer counts; connect again"
 
 
 # ---- at the headers ------------------------------------------------------------------------------------------
 
-cdef inline void take(Stream *s, Identity *caller) noexcept:
+cdef inline void take(Stream *s, Identity *caller, int64_t until) noexcept:
     caller.references += 1
     caller.used = True
     s.caller = caller
     s.caller_stamp = caller.stamp
+    s.caller_until = until
+    if s.credentials and not s.credential_is_key:
+        s.caller_epoch = (<Access>s.conn.wire.access).epoch
 
 
 cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) noexcept:
@@ -94,7 +99,7 @@ cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) 
     if token != NULL and access.identities.slot[token.owner].stamp == token.stamp:
         access.hits += 1
         s.credential_state = CREDENTIAL_KNOWN
-        take(s, &access.identities.slot[token.owner])
+        take(s, &access.identities.slot[token.owner], token.expires_ns)
         return
     token = access.bad.find(s.credential_hash, now)
     if token != NULL:
@@ -194,7 +199,7 @@ cdef class Attempt:
             elif identity == NULL:
                 deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
             else:
-                take(s, identity)
+                take(s, identity, until)
                 access.entered(s, now)
             proceed(s)
         self.flush()
@@ -250,6 +255,7 @@ cdef class Access:
         self.bad = Tokens(BAD_TOKENS, key)
         self.failures = Limiter(FAILING_PEERS, region=listener.region, name="failures")
         self.failures.set_peer(FAILURES_PER_SECOND, FAILURES_AT_ONCE)
+        self.epoch = 1
         self.attempts = {}
         self.of_peer = {}
 
@@ -282,9 +288,10 @@ cdef class Access:
             if now >= c.caller_until or c.caller_stamp != c.caller.stamp:
                 (<Connection>c.owner).drain()
                 return deny(s, TEXT_CERTIFICATE)
-            take(s, c.caller)
+            take(s, c.caller, INT64_MAX)
+            s.by_certificate = True
         elif self.identities.anonymous.grant != NULL:
-            take(s, &self.identities.anonymous)
+            take(s, &self.identities.anonymous, INT64_MAX)
         else:
             return deny(s, TEXT_NONE)
         return IDENTIFIED
@@ -305,6 +312,20 @@ cdef class Access:
         if (s.caller.grant.of_any & permits) == permits:
             return True
         return no(v, REASON_PERMISSION_DENIED, "this identity may not call this method")
+
+    # ---- calls that stay open
+
+    cdef bint stands(self, const Stream *s, int64_t now, Verdict *v) noexcept:
+        cdef const Conn *c = s.conn
+        if now >= (c.caller_until if s.by_certificate else s.caller_until):
+            return no(v, REASON_UNAUTHENTICATED, TEXT_CERTIFICATE if s.by_certificate else TEXT_EXPIRED_OPEN)
+        if s.caller_epoch and s.caller_epoch != self.epoch:
+            return no(v, REASON_UNAUTHENTICATED, TEXT_WITHDRAWN)
+        return self.permit_method(s, s.permits, v)
+
+    def withdraw(self):
+        """A key that has signed tokens counts no more: calls that are open by a token must be opened again."""
+        self.epoch += 1
 
     # ---- credentials that are not known
 

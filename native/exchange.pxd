@@ -97,6 +97,10 @@ cdef struct Stream:
     uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
     Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
     uint32_t caller_stamp         # the caller's when it was verified
+    uint32_t caller_epoch         # of a token: native.access.Access.epoch when its call began; else 0
+    bint by_certificate           # its connection's proved it, and says until when
+    int64_t caller_until          # ns; when what proved it expires, but for a certificate
+    uint8_t permits               # bits of native.identity.Permit that its method needs
     uint8_t credentials           # headers that hold one
     uint8_t credential_state      # enum Credential, in access.pyx
     bint credential_is_key
@@ -150,6 +154,7 @@ cdef struct Hooks:                # what the pipeline does with what the wire br
     void (*drained)(Stream *) noexcept                          # everything queued has been handed to nghttp2
     void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
     void (*credential)(Stream *, bint key, const uint8_t *value, size_t size) noexcept   # NULL where nobody asks who calls
+    bint (*stands)(Stream *, int64_t now) noexcept              # while access is on; False: its caller may not go on
     void (*places)(void *server, int64_t now) noexcept          # the tick ends, and `Wire.places` is set
     void (*room)(Conn *, int64_t now) noexcept                  # has been written, and something is parked
 

@@ -113,9 +113,14 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, 
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, s)
     # the next check is far away on an idle connection; a request must not wait that long for its timeout
-    if mw_timer_due_ns(&c.timer) > c.wire.now + 2 * SECOND:
-        watch(c, c.wire.now + SECOND)
+    if mw_timer_due_ns(&c.timer) > c.wire.now + 2 * patrol(c.wire):
+        watch(c, c.wire.now + patrol(c.wire))
     return 0
+
+
+cdef inline int64_t patrol(const Wire *wire) noexcept:
+    """Between two looks at open streams. What lets their callers in may end: they follow within a second."""
+    return SECOND if wire.access == NULL else SECOND // 2
 
 
 cdef bint oversize(const Stream *s, uint32_t times) noexcept:
@@ -399,6 +404,9 @@ cdef int check_streams(Conn *c, int64_t now) noexcept:
     cdef int why = PARTING_NONE
     while s != NULL:
         after = s.next
+        if c.wire.access != NULL and not c.wire.hooks.stands(s, now):
+            s = after
+            continue
         if s.method == METHOD_REFUSED or s.finished or s.out.size > s.out_sent:
             # its answer is ready, and the client takes none of it
             if now - s.active > c.wire.stall_timeout:
@@ -452,7 +460,7 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
     elif not c.handshaken:
         watch(c, c.opened + wire.handshake_timeout)
     elif c.open_streams or c.paused:
-        watch(c, now + SECOND)
+        watch(c, now + patrol(wire))
     else:
         watch(c, c.active + wire.idle_connection_timeout)
     flush_all(wire)

@@ -172,7 +172,13 @@ cdef class Identities:
     def grant_anonymous(self):
         """Anonymous callers have what rules for them say; without one there are none."""
         numbers = self.rules.matching_anonymous()
-        self.anonymous.grant = NULL if numbers is None else &self.granted(numbers).grant
+        if numbers is not None:
+            self.anonymous.grant = &self.granted(numbers).grant
+            return
+        self.anonymous.grant = NULL
+        # open streams of theirs are revoked before anything looks at what they may
+        self.stamps += 1
+        self.anonymous.stamp = self.stamps
 
     cdef Granted granted(self, object rules):
         cdef Granted granted = self.grants.get(rules)

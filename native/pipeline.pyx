@@ -14,8 +14,8 @@ from native.compression cimport INFLATED_PART, INFLATED_WHOLE
 from native.deadline cimport Wheel
 from native.engine cimport Engine
 from native.exchange cimport (
-    METHOD_COLD, METHOD_INFER, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW, PHASE_PACKED, Buffer,
-    Exchange, Stream, exchange_new, exchange_unref, sticky_of)
+    METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW,
+    PHASE_PACKED, Buffer, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
@@ -34,7 +34,7 @@ from native.outcome cimport (
     refuse_exchange, relayed, set_deadline, start, watch_deadline)
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
-from native.relay cimport relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
+from native.relay cimport Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
 from native.route cimport Directory, Entry, assigned_by
 from native.served cimport Served
 from native.session cimport mw_now_ns
@@ -117,7 +117,8 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
         if s.caller.budget:
             s.budget = s.caller.budget
             s.fleet = s.caller.fleet
-        if not server.access.permit_method(s, kind_of(server, s), &v):
+        s.permits = kind_of(server, s)
+        if not server.access.permit_method(s, s.permits, &v):
             on_refused(s, &v)
             refuse(s, &v)
             return
@@ -127,6 +128,29 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
                 return
     if s.method == METHOD_COLD:
         (<Server>server).begin_cold(s)
+
+
+cdef bint on_check(Stream *s, int64_t now) noexcept:
+    """Twice a second for each stream: one that stays open outlives neither what proved its caller nor the rules that let it in.
+
+    A unary inference ends as it began: its message was let in as a whole.
+    """
+    cdef State server = <State>s.conn.wire.server
+    cdef Verdict v
+    cdef Entry *entry
+    cdef Model *m = NULL
+    if s.caller == NULL or s.finished or s.method == METHOD_INFER or s.method == METHOD_REFUSED or s.attempt != NULL:
+        return True
+    if server.access.stands(s, now, &v):
+        if s.relay != NULL:
+            m = (<Relay *>s.relay).model
+        entry = NULL if m == NULL else server.directory.find(m.name)
+        # the model of a relay whose name is served no more ends as it began
+        if entry == NULL or server.access.permit(s, entry, s.permits, &v):
+            return True
+    on_refused(s, &v)
+    refuse(s, &v)
+    return False
 
 
 cdef uint8_t kind_of(State server, const Stream *s) noexcept:
@@ -778,6 +802,7 @@ cdef class Server(State):
         self.access = access
         self.listener.wire.access = <void *>access
         self.listener.wire.hooks.credential = on_credential
+        self.listener.wire.hooks.stands = on_check
         self.listener.wire.keep_credentials = access.forwards
 
     def serve(self, Directory directory not None, Pool passthrough):

@@ -48,13 +48,15 @@ class Gate:
         self._ring = keys.load(settings.keys) if settings.keys is not None else KeyRing(())
         self._key_set: KeySet | None = None
         self._remote: RemoteKeys | None = None
+        self._signing: frozenset[str] = frozenset()  # keys that tokens of open calls were signed with
         self._failed_reloads = 0
         self._waiting: set[asyncio.Task[None]] = set()
         if settings.jwt is not None:
             if settings.jwt.is_url:
-                self._remote = RemoteKeys(settings.jwt, self.native.clear)
+                self._remote = RemoteKeys(settings.jwt, self._follow_keys)
             else:
                 self._key_set = load_file(settings.jwt)
+                self._signing = self._key_set.members
         self._files = _files(settings)
         self._loaded = self._seen = fingerprint(self._files)
 
@@ -187,9 +189,19 @@ class Gate:
     def _reload(self) -> None:
         if self._settings.jwt is not None and self._remote is None:
             self._key_set = load_file(self._settings.jwt)
+            self._follow_keys()
         if self._settings.keys is not None:
             self._take(keys.load(self._settings.keys))
             log.info("%d API keys loaded", len(self._ring.keys))
+        self.native.clear()
+
+    def _follow_keys(self) -> None:
+        """The issuer's keys are others, or are too old to count."""
+        current = self._remote.current if self._remote is not None else self._key_set
+        members = current.members if current is not None else frozenset()
+        if self._signing - members:
+            self.native.withdraw()
+        self._signing = members
         self.native.clear()
 
     def _take(self, ring: KeyRing) -> None:

@@ -40,7 +40,10 @@ class Claims:
 
 
 class KeySet:
-    """Public keys of one issuer, by id and algorithm. `fingerprint`: equal where two sets are the same."""
+    """Public keys of one issuer, by id and algorithm.
+
+    fingerprint: equal where two sets are the same. members: the keys, as texts.
+    """
 
     def __init__(self, document: Any, algorithms: tuple[str, ...]) -> None:
         """document: a parsed JWKS (RFC 7517). Keys of other kinds are left out. ValueError where none is left."""
@@ -55,6 +58,7 @@ class KeySet:
         if not self._keys:
             raise ValueError(f"it holds no public key for {', '.join(algorithms)}")
         self.fingerprint = json.dumps(keys[:MOST_KEYS], sort_keys=True)
+        self.members = frozenset(json.dumps(entry, sort_keys=True) for entry in keys[:MOST_KEYS])
 
     def _add(self, entry: dict[str, Any], algorithm: str) -> None:
         try:

@@ -7,7 +7,6 @@ import contextlib
 import hmac
 import json
 import logging
-import queue
 import time
 from concurrent import futures
 from pathlib import Path
@@ -430,31 +429,3 @@ def test_an_api_key_counts_until_it_is_revoked(serve: Serve, tmp_path: Path) -> 
     with keys.editing(file) as kept:
         del kept[key.id]
     wait_until(lambda: infer(server, bearer(text))[0] is UNAUTHENTICATED, "the key is revoked")
-
-
-def test_a_stream_that_is_open_ends_when_its_key_is_revoked(serve: Serve, tmp_path: Path) -> None:
-    file = tmp_path / "keys.json"
-    key, text = keys.make("job")
-    with keys.editing(file) as kept:
-        kept[key.id] = key
-    access = {"keys": str(file), "rules": [{"identity": "job", "models": "*"}]}
-    server = serve({"add": add_one()}, access=access)
-    stream_response = message_class("inference.ModelStreamInferResponse")
-    with grpc.insecure_channel(server.grpc) as channel:
-        sent: queue.Queue[Any] = queue.Queue()
-        call = channel.stream_stream(
-            f"{SERVICE}/ModelStreamInfer",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=stream_response.FromString,
-        )(iter(sent.get, None), timeout=60, metadata=bearer(text))
-        sent.put(request("add", {"x": ROW}))
-        assert next(call).error_message == ""
-        with keys.editing(file) as kept:
-            kept.clear()
-
-        def told() -> str:
-            sent.put(request("add", {"x": ROW}))
-            return str(next(call).error_message)
-
-        assert "revoked" in wait_until(told, "the open stream is refused")
-        sent.put(None)

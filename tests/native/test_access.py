@@ -258,3 +258,30 @@ def test_the_name_of_a_caller_is_never_the_budget_of_an_address(start: Start) ->
     stream = client.infer(guarded.message(), bearer())
     guarded.accept("abcd")  # the four bytes of that address
     assert settled(client, stream) == 0
+
+
+def test_rules_that_are_taken_back_end_open_calls_within_a_second(start: Start) -> None:
+    guarded = Guarded(start)
+    client = guarded.client()
+    idle, other = client.begin(STREAM_INFER, bearer()), client.begin(REFLECTION, bearer())
+    guarded.accept()
+    assert settled(client, idle) is None
+    nobody = Rule.model_validate({"identity": "nobody", "models": ["*"]})
+    guarded.access.identities.replace_rules(Rules((nobody,)))
+    guarded.simulation.loop.advance(1)
+    assert [settled(client, stream) for stream in (idle, other)] == [PERMISSION_DENIED] * 2
+
+
+def test_an_open_call_without_a_credential_ends_when_there_is_no_rule_for_it_any_more(start: Start) -> None:
+    guarded = Guarded(start, rules=({"anonymous": True, "models": ["*"]},))
+    client = guarded.client()
+    idle, busy = client.begin(STREAM_INFER), client.begin(STREAM_INFER)
+    client.send(busy, framed(guarded.message()))
+    assert settled(client, idle) is None
+    nobody = Rule.model_validate({"identity": "nobody", "models": ["*"]})
+    guarded.access.identities.replace_rules(Rules((nobody,)))
+    client.send(busy, framed(guarded.message()))
+    assert settled(client, busy) is None
+    assert b"revoked" in client.replies[busy].data
+    guarded.simulation.loop.advance(1)
+    assert [settled(client, stream) for stream in (idle, busy)] == [UNAUTHENTICATED] * 2
