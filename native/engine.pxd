@@ -8,7 +8,7 @@ from native.limit cimport mw_costs
 from native.model cimport Counters, Empties, Gate, Tensor
 from native.parking cimport mw_answers
 from native.region cimport Region
-from native.session cimport mw_lane, mw_run, mw_session
+from native.session cimport mw_lane, mw_note, mw_run, mw_session
 from native.tensor cimport mw_span
 
 cdef extern from "placement.h" nogil:
@@ -43,6 +43,11 @@ cdef class Engine:
     cdef uint32_t output_count
     cdef readonly bint has_batch_axis   # the first dimension of every input and output is dynamic
     cdef readonly bint batchable  # rows of different requests may share a run
+    cdef public str digest        # SHA-256 of its file, in hexadecimal; "" where that is not known
+    cdef readonly bint contained_wholly  # it is not run at all any more: processes died of several inputs
+    cdef int64_t *contained       # owned: dimensions of inputs that it is not run with, contained_dims for each of them
+    cdef uint32_t contained_count
+    cdef uint32_t contained_dims
     cdef Empties empties          # any for upstreams; none for a session until `bear`
     cdef int64_t max_rows         # of one run; a single request with more runs alone
     cdef Gate gate
@@ -50,6 +55,7 @@ cdef class Engine:
     cdef Exchange *last
     cdef readonly uint32_t queue_length
     cdef mw_session *session      # owned; NULL where there is a pool, or after close
+    cdef mw_note *note            # the region's; of `run`; NULL without
     cdef mw_run run               # owned; lent to the lane while running
     cdef mw_lane *lane            # owned; NULL until a run was too long for the loop
     cdef Slot *slots              # owned; the exchanges of the run under way

@@ -17,6 +17,7 @@ from native.evidence cimport Evidence, evidence_of
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
 from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Empties, Gate, Tensor
+from native.notes cimport drop_note, take_note
 from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
@@ -145,6 +146,7 @@ cdef class Engine:
         cdef bytes content = model if isinstance(model, bytes) else b""
         cdef bytes path = os.fsencode(model) if isinstance(model, str) else b""
         self.keep = []
+        self.digest = ""
         self.name = name
         self.version = version
         self.counters = &self.uncounted
@@ -188,6 +190,7 @@ cdef class Engine:
         self.end()
         mw_waiting_free(&self.gate.waiting)
         free(self.empties.sets)
+        free(self.contained)
         free(self.slots)
         free(self.input)
         free(self.output)
@@ -202,6 +205,8 @@ cdef class Engine:
             if session != NULL:
                 mw_run_destroy(&self.run)
                 mw_session_close(session)
+        drop_note(self.note)
+        self.note = NULL
 
     def close(self):
         """Ends the session, from whichever thread: no request may refer to the engine, and none ever again."""
@@ -265,6 +270,30 @@ cdef class Engine:
     def failing(self, bint failing):
         self.counters.failing += <uint64_t>failing - <uint64_t>self.gate.failing    # wraps around to one less
         self.gate.failing = failing
+
+    def contain(self, list shapes, bint wholly):
+        """From now on it is not run with these, the dimensions of all inputs one after the other; wholly: with nothing.
+
+        Requests for it go down the ladder, or are refused.
+        """
+        cdef int64_t *kept
+        cdef uint32_t i, k, dims = 0
+        for i in range(self.input_count):
+            dims += self.input[i].rank
+        dims = min(dims, <uint32_t>MW_NOTE_DIMS)
+        shapes = [shape for shape in shapes if len(shape) == dims]
+        kept = <int64_t *>calloc(max(len(shapes) * dims, 1), sizeof(int64_t))
+        if kept == NULL:
+            raise MemoryError
+        for i in range(len(shapes)):
+            for k in range(dims):
+                kept[i * dims + k] = shapes[i][k]
+        free(self.contained)
+        self.contained = kept
+        self.contained_dims = dims
+        self.contained_count = <uint32_t>len(shapes)
+        self.contained_wholly = wholly
+        self.gate.contained = wholly or len(shapes) > 0
 
     def count_canary(self, bint passed):
         """A run of its canary."""
@@ -352,6 +381,9 @@ cdef class Engine:
             self.leave_evidence()
             self.counters = counters_of(region, self.name.encode(), self.version.encode())
             self.region = region
+            if self.session != NULL and self.note == NULL:
+                self.note = take_note(region, self.name, self.version, self.digest)
+                self.run.note = self.note
         return 0
 
     cdef Evidence *be_judged(self) except? NULL:
@@ -456,8 +488,11 @@ cdef class SideRun:
         engine.side_runs += 1
         if mw_run_init(&self.run, engine.session) < 0:
             raise MemoryError
+        if engine.region is not None:
+            self.run.note = take_note(engine.region, engine.name, engine.version, engine.digest)
 
     def __dealloc__(self):
+        drop_note(self.run.note)
         mw_run_destroy(&self.run)
         if self.engine is not None:
             self.engine.side_runs -= 1
@@ -484,6 +519,14 @@ cdef class SideRun:
 NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
          "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP16": np.float16, "BF16": np.uint16, "FP32": np.float32,
          "FP64": np.float64}
+
+
+def note_deaths():
+    """From now on native.notes.take_runs tells which run of this process was to blame for a signal that ended it.
+
+    Here, since here are the sessions opened (mw_session.execute).
+    """
+    mw_note_deaths()
 
 
 def load_runtime(path: str) -> str:

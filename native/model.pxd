@@ -124,6 +124,7 @@ cdef struct Counters:
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
     bint failing                  # its version's canary does not pass: nobody is let in
+    bint contained                # a process died of some of its requests: native.contain says which
     bint made                     # what follows has been set up: later settings change it and keep what it has learned
     bint across                   # a request's priority counts before fairness between identities
     bint ready                    # in State.ready

@@ -11,6 +11,7 @@ from native.admit cimport (
     mw_concurrency_enter, mw_concurrency_free, mw_concurrency_leave, mw_concurrency_limit, mw_waiting_ahead, mw_waiting_pass,
     mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
 from native.batch cimport withdraw
+from native.contain cimport contained
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
 from native.evidence cimport ASSIGNED_NONE, sketch, testify
@@ -30,7 +31,7 @@ from native.stream cimport begin_answer, finish, open_window, release, send_mess
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
-    REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
+    REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
     REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
 
@@ -146,6 +147,10 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     elif reason == REASON_CANARY:
         snprintf(v.text, VERDICT_TEXT, "this version of the model does not answer as it should and is out of service until it "
                  "does; ask for another version")
+    elif reason == REASON_CRASH:
+        v.retry_ns = -1
+        snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
+                 "died; do not retry, send other shapes or ask for another version")
     elif reason == REASON_NO_UPSTREAM:
         snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
     else:
@@ -198,6 +203,8 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     cdef uint32_t input, dim
     if m.gate.failing:
         return REASON_CANARY
+    if m.gate.contained and contained(x, m):
+        return REASON_CRASH
     # decode has asked the model of the request, and no other
     if x.empty and (x.rung or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
         return REASON_BACKEND_FAILED

@@ -12,7 +12,8 @@ from native.session cimport mw_run, mw_run_output
 from native.stream cimport grow
 from native.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from native.verdict cimport (
-    REASON_ANOMALY, REASON_CANARY, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_SHED, Verdict, describe)
+    REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_SHED, Verdict,
+    describe)
 
 cdef enum:
     STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
@@ -36,6 +37,8 @@ cdef const char *fallback_name(int reason) noexcept:
         return "anomaly"
     if reason in (REASON_QUEUE_FULL, REASON_SHED, REASON_INFEASIBLE):
         return "overload"
+    if reason == REASON_CRASH:
+        return "crash"
     if reason == REASON_CANARY:
         return "canary"
     return "failure"

@@ -1,7 +1,23 @@
 # Declarations of csrc/session.h and csrc/lane.h.
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
+
+cdef extern from "note.h" nogil:
+    enum:
+        MW_NOTE_NAME
+        MW_NOTE_VERSION
+        MW_NOTE_DIGEST
+        MW_NOTE_DIMS
+    ctypedef struct mw_note:
+        uint32_t used
+        char name[MW_NOTE_NAME]
+        char version[MW_NOTE_VERSION]
+        char digest[MW_NOTE_DIGEST]
+        uint32_t dims
+        int32_t signal
+        int64_t dim[MW_NOTE_DIMS]
+    void mw_note_deaths()
 
 cdef extern from "session.h" nogil:
     enum:
@@ -33,6 +49,7 @@ cdef extern from "session.h" nogil:
         int64_t shape[MW_MAX_RANK]
     ctypedef struct mw_run:
         mw_session *session
+        mw_note *note
         mw_run_input *in_ "in"
         mw_run_output *out
         int64_t took_ns

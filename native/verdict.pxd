@@ -51,6 +51,7 @@ cdef enum Reason:
     REASON_CREDENTIALS_LIMIT      # too many of a peer's credentials were refused
     REASON_ACCESS_BUSY
     REASON_ACCESS_UNAVAILABLE     # nobody can tell whose the credential is
+    REASON_CRASH                  # a process died of inputs of these shapes
     REASON_CANARY                 # the version does not answer as its canary expects
     REASONS
 

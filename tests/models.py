@@ -321,11 +321,23 @@ def with_past(heads: int = 2, size: int = 3) -> bytes:
     ).SerializeToString()
 
 
-def dividing() -> bytes:
-    """a and b INT64 [batch, columns] -> y = a / b: the processor traps at the smallest number divided by -1."""
+def dividing(*, in_thread: bool = False) -> bytes:
+    """a and b INT64 [batch, columns] -> y = a / b: the processor traps at the smallest number divided by -1.
+
+    in_thread: y is tiled by the largest of |b|, so that runs never are the loop's.
+    """
     shape: Shape = [BATCH, "columns"]
+    nodes = [helper.make_node("Div", ["a", "b"], ["ratio" if in_thread else "y"])]
+    if in_thread:
+        nodes += [
+            helper.make_node("Abs", ["b"], ["size"]),
+            helper.make_node("ReduceMax", ["size"], ["largest"], keepdims=0),
+            helper.make_node("Expand", ["largest", "two"], ["repeats"]),
+            helper.make_node("Tile", ["ratio", "repeats"], ["y"]),
+        ]
     return model(
-        [helper.make_node("Div", ["a", "b"], ["y"])],
+        nodes,
         [tensor(name, TensorProto.INT64, shape) for name in "ab"],
         [tensor("y", TensorProto.INT64, shape)],
+        [numpy_helper.from_array(np.array([2], np.int64), "two")],
     ).SerializeToString()

@@ -32,7 +32,9 @@ mw_lane *mw_lane_new(int eventfd, int idle) {
     lane->eventfd = eventfd;
     lane->idle = idle;
     sem_init(&lane->wake, 0, 0);
-    sigfillset(&all); /* signals belong to the main thread */
+    sigfillset(&all); /* signals belong to the main thread, but for those that a thread causes itself */
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int bad = pthread_create(&lane->thread, NULL, run, lane);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

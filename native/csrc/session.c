@@ -2,8 +2,11 @@
 #include "session.h"
 
 #include <dlfcn.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { KEEP = 1 << 20 }; /* gathered bytes kept between runs */
 
@@ -12,6 +15,40 @@ static OrtEnv *ENV;
 static OrtMemoryInfo *MEMORY;
 static OrtAllocator *ALLOCATOR;
 static const char *VERSION = "";
+
+/* Of the run of this thread. Initial-exec: a load, not a call. */
+static _Thread_local mw_note *CURRENT __attribute__((tls_model("initial-exec")));
+
+static void on_death(int number, siginfo_t *info, void *context) {
+    int own = info->si_code > 0 || info->si_pid == getpid();
+    (void)context;
+    if (CURRENT && own) CURRENT->signal = number;
+    /* once is all: the instruction that faults does so again, and what was sent is sent again */
+    if (info->si_code <= 0) raise(number);
+}
+
+void mw_note_deaths(void) {
+    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    struct sigaction action = {0};
+    action.sa_sigaction = on_death;
+    action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER;
+    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &action, NULL);
+}
+
+static void begin_note(mw_run *run) {
+    mw_note *note = run->note;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < run->session->inputs; i++)
+        for (uint32_t k = 0; k < run->session->input[i].rank && n < MW_NOTE_DIMS; k++) note->dim[n++] = run->in[i].shape[k];
+    atomic_signal_fence(memory_order_release); /* whoever reads it does so when this process is dead */
+    note->dims = n + 1;
+    CURRENT = note;
+}
+
+static void end_note(mw_run *run) {
+    CURRENT = NULL;
+    run->note->dims = 0;
+}
 
 /* Consumes the status: 0 for success, else -1 with its words in error. */
 static int failed(const OrtApi *api, OrtStatus *status, char error[MW_ERROR_TEXT]) {
@@ -102,12 +139,15 @@ static int declare(mw_session *s, int output, size_t i, mw_declared *d, char err
     return bad;
 }
 
+static void execute(mw_run *run);
+
 mw_session *mw_session_open(const void *bytes, size_t size, const char *path, int threads, char error[MW_ERROR_TEXT]) {
     OrtSessionOptions *options = NULL;
     mw_session *s = calloc(1, sizeof *s);
     size_t n = 0;
     snprintf(error, MW_ERROR_TEXT, "out of memory");
     if (!s || !API) goto fail;
+    s->execute = execute;
     s->api = API;
     s->memory = MEMORY;
     s->allocator = ALLOCATOR;
@@ -271,13 +311,16 @@ static int read_output(mw_run *run, uint32_t i) {
     return 0;
 }
 
-void mw_run_execute(mw_run *run) {
+void mw_run_execute(mw_run *run) { run->session->execute(run); }
+
+static void execute(mw_run *run) {
     mw_session *s = run->session;
     const OrtApi *a = s->api;
     int64_t started = mw_now_ns();
     int bad = 0;
     run->failed = 0;
     run->error[0] = 0;
+    if (run->note) begin_note(run);
     for (uint32_t i = 0; i < s->inputs && !bad; i++) {
         mw_run_input *in = &run->in[i];
         mw_declared *d = &s->input[i];
@@ -288,6 +331,7 @@ void mw_run_execute(mw_run *run) {
     if (!bad)
         bad = failed(a, ort_run(a, s->session, run->options, s->input_name, (const OrtValue *const *)run->in_value, s->inputs,
                                 s->output_name, s->outputs, run->out_value), run->error);
+    if (run->note) end_note(run);
     for (uint32_t i = 0; i < s->inputs; i++)
         if (run->in_value[i]) {
             ort_release_value(a, run->in_value[i]);

@@ -3,6 +3,7 @@
 #define MODELWARD_SESSION_H
 
 #include "clock.h"
+#include "note.h"
 #include "ort.h"
 #include "tensor.h"
 
@@ -17,7 +18,11 @@ typedef struct {
     int64_t shape[MW_MAX_RANK]; /* -1: dynamic */
 } mw_declared;
 
+typedef struct mw_run mw_run;
+
 typedef struct {
+    /* of the copy of this code that opened it: extensions have one each, and thread-local state must be one */
+    void (*execute)(mw_run *);
     const OrtApi *api;           /* borrowed from the loaded library, never unloaded */
     OrtSession *session;         /* owned */
     OrtMemoryInfo *memory;       /* process-wide, borrowed */
@@ -49,8 +54,9 @@ typedef struct {
 } mw_run_output;
 
 /* One run. Filled by the loop, run by the loop or a lane, read by the loop: never by two at once. */
-typedef struct {
+struct mw_run {
     mw_session *session;         /* borrowed */
+    mw_note *note;               /* borrowed; NULL: it is not noted */
     OrtRunOptions *options;      /* owned; terminate may be set from the loop while a lane runs it */
     mw_run_input *in;            /* owned, session->inputs of them, capacity kept between runs */
     mw_run_output *out;          /* owned, session->outputs of them */
@@ -58,7 +64,7 @@ typedef struct {
     int64_t took_ns;             /* measured around the run, where it ran */
     int failed;
     char error[MW_ERROR_TEXT];   /* ONNX Runtime's words: for the log, never for the client */
-} mw_run;
+};
 
 /* Loads libonnxruntime from path once per process. Returns NULL or a static explanation. */
 const char *mw_ort_load(const char *path);

@@ -8,6 +8,7 @@ from proxy.config.address import Address
 from proxy.problem import Problem
 from proxy.promotion.promoter import Wanted
 from proxy.promotion.state import Promotion
+from proxy.server.containment import Contained
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
 
@@ -38,7 +39,7 @@ class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
     ready. figures: what workers count outside of shared memory. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
-    fails its canary, by model and version.
+    fails its canary, by model and version. contained: inputs that are not run any more.
     """
 
     state: str
@@ -53,6 +54,7 @@ class Status:
     weights: Mapping[str, Mapping[str, int]]
     promotions: Sequence[PromotionStatus] = ()
     failing: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    contained: Sequence[Contained] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Operator(Protocol):
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 
     async def rollback(self, model: str) -> PromotionStatus: ...
+
+    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+        """Versions, of all where None, that are run again with inputs that a worker died of; those that were not."""
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """What proxy.shadow.report tells of each."""

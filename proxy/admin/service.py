@@ -14,6 +14,7 @@ from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.promoter import Wanted
 from proxy.server.call import Method
+from proxy.server.containment import words
 from proxy.server.protocol import Code, Message, RpcError, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
@@ -48,6 +49,7 @@ class Service:
             "Promote": self._promote,
             "Rollback": self._rollback,
             "Shadows": self._shadows,
+            "Pardon": self._pardon,
         }
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
         rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
@@ -92,6 +94,10 @@ class Service:
         except ProblemsFound as found:
             return message("ShadowsResponse", problems=_problems(found.problems))
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
+
+    async def _pardon(self, request: Any, context: Context) -> Message:
+        pardoned = await self._operator.pardon(request.model, request.version or None)
+        return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
@@ -187,6 +193,15 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         refused=[
             message("Refused", name=each.name, version=each.version, problems=_problems(each.problems), kept=each.kept)
             for each in (status.report.refused if status.report else ())
+        ],
+        contained=[
+            {
+                "model": each.model,
+                "version": each.version,
+                "shapes": [words(dims) for dims in each.shapes],
+                "out_of_service": each.wholly,
+            }
+            for each in status.contained
         ],
         upstreams=[
             message(

@@ -20,6 +20,7 @@ COMMANDS = {
     "restart": "replace the workers of a running server, without a request that fails",
     "promote": "give a version of a model its first share of the requests, or its next",
     "rollback": "take a promotion back at once",
+    "pardon": "let a version run again with inputs that workers died of",
     "shadow": "show verdicts on a model's shadows, and requests on which they disagreed",
     "check": "validate everything that serve would need",
     "profile": "fit the training profile of a model, or show one",

@@ -57,6 +57,10 @@ def _show(client: admin.Client, *, json: bool) -> int:
         if each.failing_canary:
             workers = f"{each.failing_canary} worker{'' if each.failing_canary == 1 else 's'}"
             out.print(plain(f"{each.name} version {each.version} fails its canary in {workers}"), soft_wrap=True)
+    for each in status.contained:
+        what = "out of service" if each.out_of_service else "not run with these again"
+        text = f"workers died of {each.model} version {each.version} with inputs {'; '.join(each.shapes)}: {what}"
+        out.print(plain(text), soft_wrap=True)
     if status.upstreams:
         print_table("upstreams, over all workers", UPSTREAMS, [
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))

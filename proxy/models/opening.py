@@ -162,6 +162,7 @@ def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
 
 def _open(checked: CheckedModel, trials: Trials, attempt: Attempt[OpenModel]) -> OpenModel:
     engine = attempt.engine(Engine(checked.name, checked.version, checked.artifact.data))
+    engine.digest = checked.artifact.sha256
     trials.tell(engine, checked.artifact)
     notes = []
     if checked.artifact.unpredictable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from proxy.server import descriptors, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.canaries import Canaries
+from proxy.server.containment import Contained, apply
 from proxy.server.generation import (
     Generation,
     close_engines,
@@ -88,8 +89,8 @@ class Inherited:
 class Application:
     """A server on the running loop, of one configuration after another. Use `running`, which starts and ends it.
 
-    inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares: see `share`.
-    slow: hashes of files of models that are not tried again, since they took too long.
+    inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares and contained: see
+    `share` and `contain`. slow: hashes of files of models that are not tried again, since they took too long.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Application:
         inherited: Inherited | None = None,
         shares: Shares | None = None,
         slow: frozenset[str] = frozenset(),
+        contained: Sequence[Contained] = (),
     ) -> None:
         self.config = config
+        self._contained = contained
         self._shares = shares or {}
         self.region = Region() if inherited is None else inherited.region
         self.readiness = Readiness("loading models")
@@ -167,7 +170,7 @@ class Application:
 
         rules = await load_rules(self.config)
         compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, slow=self._slow)
-        first = reshared(compiled, self._shares)
+        first = self._shared_out(compiled)
         if rules.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, rules.material)
         self._wheel = Wheel(loop)
@@ -249,7 +252,7 @@ class Application:
                 raise
             before = self._generation
             assert before is not None
-            after = reshared(after.under(before.rules), self._shares)
+            after = self._shared_out(after.under(before.rules))
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
             self._retired += before.served
@@ -261,7 +264,7 @@ class Application:
         """From the next message on these models' requests are shared among their versions like this, reloads or not."""
         assert self._generation is not None
         self._shares = shares
-        before, after = self._generation, reshared(self._generation, shares)
+        before, after = self._generation, self._shared_out(self._generation)
         self._serve(after)
         self._retired += [model.served for model in before.models]
 
@@ -275,7 +278,7 @@ class Application:
                 return False
             after = await renewed(before, news)
             await self._fleet.connect(after.remotes.pools, self.config.health)
-            after = reshared(after.under(self._current.rules), self._shares)
+            after = self._shared_out(after.under(self._current.rules))
             self._serve(after)
             self._spawn(_close_later(before.remotes, after.remotes))
             self._retired += [model.served for model in before.models]
@@ -290,6 +293,16 @@ class Application:
 
     def _embedded(self) -> set[str]:
         return {model.served.name for model in self.models if not model.upstreams}
+
+    def contain(self, contained: Sequence[Contained]) -> None:
+        """From now on these inputs of models are not run, reloads or not; what was said before is forgotten."""
+        self._contained = contained
+        self.share(self._shares)  # a version that is not run at all leaves its share to others
+
+    def _shared_out(self, generation: Generation) -> Generation:
+        """With the shares that were told, and what is contained."""
+        apply(self._contained, {served.engine for served in generation.served})
+        return reshared(generation, self._shares)
 
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
@@ -487,9 +500,11 @@ async def running(
     inherited: Inherited | None = None,
     shares: Shares | None = None,
     slow: frozenset[str] = frozenset(),
+    *,
+    contained: Sequence[Contained] = (),
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares, slow)
+    application = Application(config, inherited, shares, slow, contained)
     try:
         await application.start(progress)
         yield application

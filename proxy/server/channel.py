@@ -15,6 +15,7 @@ from typing import Self
 from proxy.config.schema import Config
 from proxy.models.weights import Shares
 from proxy.problem import Problem
+from proxy.server.containment import Contained
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
 
@@ -23,15 +24,15 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares: as in Share.
-
-    slow: hashes of files of models that other workers have given up.
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares and contained: as
+    in Share and Contain. slow: hashes of files of models that other workers have given up.
     """
 
     config: Config
     log_level: str
     shares: Shares
     slow: frozenset[str] = frozenset()
+    contained: tuple[Contained, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,13 @@ class Share:
 @dataclass(frozen=True)
 class Shared:
     """The last of the shares that were told are obeyed."""
+
+
+@dataclass(frozen=True)
+class Contain:
+    """What is not to be run any more; what is not named is."""
+
+    contained: tuple[Contained, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,20 @@ class Figures:
 
 
 Message = (
-    Start | Rule | Ruled | Reload | Share | Drain | Loading | Ready | Renewed | Failed | Reloaded | Shared | Figures
+    Start
+    | Rule
+    | Ruled
+    | Reload
+    | Share
+    | Contain
+    | Drain
+    | Loading
+    | Ready
+    | Renewed
+    | Failed
+    | Reloaded
+    | Shared
+    | Figures
 )
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from native import evidence, figures, shadows
+from native import evidence, figures, notes, shadows
 from native.region import Region
 from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.changes import with_rules
@@ -17,6 +17,7 @@ from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.channel import (
+    Contain,
     Failed,
     Figures,
     Loading,
@@ -30,6 +31,7 @@ from proxy.server.channel import (
     Shared,
     Start,
 )
+from proxy.server.containment import Containment
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.telemetry.merge import added, counters
@@ -84,6 +86,7 @@ class Crew:
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = Snapshot()  # what workers have counted that are no more
         self._died = self._hung = self._rolled = 0
+        self.containment = Containment()
         self._ending = False
         self._moved = asyncio.Event()  # somebody has got ready, or has ended
         self._rolling = asyncio.Lock()
@@ -156,7 +159,19 @@ class Crew:
                 changed |= dict.fromkeys(worker.reloaded.changed)
                 problems |= dict.fromkeys(worker.reloaded.problems)
                 self.config = with_rules(config, self.config)
+        if self.report is not None:
+            self.containment.keep(self.report.files)
         return tuple(changed), tuple(problems)
+
+    def pardon(self, model: str, version: str | None) -> list[tuple[str, str]]:
+        """These versions are run with everything again; which, by model and version, had not been."""
+        pardoned = self.containment.pardon(model, version)
+        self._contain()
+        return pardoned
+
+    def _contain(self) -> None:
+        for worker in self._workers:
+            worker.tell(Contain(self.containment.contained))
 
     async def rule(self, config: Config) -> tuple[str, ...]:
         """Every worker follows at once what is not about models, whatever reload or restart is under way; the first
@@ -247,7 +262,7 @@ class Crew:
         self._workers.add(worker)
         if self._ending:
             worker.kill()
-        worker.tell(Start(self.config, self._log_level, self._shares, self._slow()))
+        worker.tell(Start(self.config, self._log_level, self._shares, self._slow(), self.containment.contained))
         self._run(self._attend(place, worker))
         return worker
 
@@ -285,6 +300,8 @@ class Crew:
                     worker.figures = snapshot
         code = await worker.ended()
         self._workers.discard(worker)
+        if self.containment.take(code, notes.take_runs(self.region, worker.slot)):
+            self._contain()  # before whoever takes its place begins
         figures.vacate(self.region, worker.slot)
         shadows.vacate(self.region, worker.slot)
         evidence.vacate(self.region, worker.slot)

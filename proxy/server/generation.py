@@ -154,9 +154,14 @@ def _out_of_service(generation: Generation) -> dict[str, set[str]]:
     """Versions that fail and have no rung to answer in their place but last good answers, by model."""
     found: dict[str, set[str]] = {}
     for model in generation.models:
-        if model.engine.failing and all(rung.last_good is not None for rung in model.checked.rungs):
+        if is_out(model.engine) and all(rung.last_good is not None for rung in model.checked.rungs):
             found.setdefault(model.engine.name, set()).add(model.engine.version)
     return found
+
+
+def is_out(engine: Engine) -> bool:
+    """Out of service: it fails its canary, or is not run any more."""
+    return engine.failing or engine.contained_wholly
 
 
 def describe(before: Generation, after: Generation) -> list[str]:
@@ -216,7 +221,7 @@ def _version(model: OpenModel, remotes: Remotes) -> ServedVersion:
         batchable=engine.batchable,
         max_batch=model.checked.settings.batching.max,
         ready=True,
-        failing=engine.failing,
+        failing=is_out(engine),
         missing=engine.name in remotes.missing,
         platform=model.platform,
         backend=model.backend,

@@ -20,12 +20,14 @@ ANY = "any"  # the version of a model whose requests pass undecoded
 @dataclass(frozen=True, slots=True)
 class Report:
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
-    models that are not served, or not as they lie in the repository."""
+    models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
+    here."""
 
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     refused: tuple[Refused, ...] = ()
+    files: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -74,7 +76,8 @@ def describe(application: Application) -> Report:
         at_the_door.append(("access", access.words(config)))
     told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
     notes = tuple(f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words))
-    return Report(tuple(rows), tuple(at_the_door), notes, application.refused)
+    files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
+    return Report(tuple(rows), tuple(at_the_door), notes, application.refused, files)
 
 
 def _name(served: Served) -> str:

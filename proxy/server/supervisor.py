@@ -208,6 +208,10 @@ class Supervisor:
         self._at_work()
         return self._promoted(model, await self._promoter.rollback(model))
 
+    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+        """Raises NotNow."""
+        return self._at_work().pardon(model, version)
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
         self._at_work()
@@ -245,6 +249,7 @@ class Supervisor:
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             failing=self._failing(),
             promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
+            contained=crew.containment.contained if crew is not None else (),
         )
 
     async def drain(self) -> None:
@@ -295,6 +300,8 @@ class Supervisor:
             shared=shared,
             shares=shares,
             promotions=dict(self._promoter.ended),
+            crashes=dict(self._crew.containment.crashes),
+            contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.contained},
             shadows=self._shadowing.snapshots(),
         )
         return added(pour.snapshot(self._crew.region), own)

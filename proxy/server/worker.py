@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import uvloop
 
+from native.engine import note_deaths
 from native.region import Region
 from proxy.config.schema import Config
 from proxy.models.refused import problems_of
@@ -23,6 +24,7 @@ from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
 from proxy.server.channel import (
     Channel,
+    Contain,
     Drain,
     Failed,
     Figures,
@@ -66,7 +68,9 @@ class Worker:
         inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
         beating = loop.create_task(self._beat())
         try:
-            async with running(config, progress, inherited, start.shares, start.slow) as application:
+            async with running(
+                config, progress, inherited, start.shares, start.slow, contained=start.contained
+            ) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
                 self._channel.send(Ready(describe(application)))
@@ -109,6 +113,8 @@ class Worker:
                 case Share(shares):
                     application.share(shares)
                     self._channel.send(Shared())
+                case Contain(contained):
+                    application.contain(contained)
                 case Drain():
                     return message
         return Drain(ORPHAN_SECONDS)
@@ -162,6 +168,7 @@ def main(arguments: Sequence[str]) -> int:
     # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    note_deaths()
     slot, region, grpc, channel = map(int, arguments)
     return int(uvloop.run(work(slot, region, grpc, channel)))
 

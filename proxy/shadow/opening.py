@@ -151,6 +151,7 @@ def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> lis
 
 def _opened(version: CheckedModel, trials: Trials, attempt: Attempt[Engine]) -> Engine:
     engine = attempt.engine(Engine(version.name, version.version, version.artifact.data))
+    engine.digest = version.artifact.sha256
     trials.tell(engine, version.artifact)
     engine.yield_cores()
     if note := warm_up(engine, version.settings.batching.max):

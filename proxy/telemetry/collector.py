@@ -78,6 +78,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
     yield from _promotions(snapshot)
+    yield from _crashes(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
     yield from _scrapes(snapshot)
@@ -163,6 +164,17 @@ def _promotions(snapshot: Snapshot) -> Iterator[Family]:
     for labels, count in snapshot.promotions.items():
         ended.add(labels, count)
     yield from (shares, ended)
+
+
+def _crashes(snapshot: Snapshot) -> Iterator[Family]:
+    labels = ("model", "version")
+    crashes = Family("modelward_crashes", "counter", "Workers that died of a run of the version", labels)
+    contained = Family("modelward_contained", "gauge", "Shapes of inputs that are not run, since a worker died", labels)
+    for key, count in snapshot.crashes.items():
+        crashes.add(key, count)
+    for key, count in snapshot.contained.items():
+        contained.add(key, count)
+    yield from (crashes, contained)
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

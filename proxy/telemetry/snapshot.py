@@ -225,6 +225,9 @@ class Snapshot:
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
     # that have ended, by model, outcome ("done", "rolled_back") and reason
     promotions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
+    crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     scrapes: ScrapeSnapshot | None = None

@@ -86,6 +86,9 @@ class Played:
     async def rollback(self, model: str) -> PromotionStatus:
         raise ProblemsFound([BROKEN])
 
+    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+        return [(model, each) for each in ("1", "2") if version in (None, each)]
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         if model != "a":
             raise ProblemsFound([BROKEN])

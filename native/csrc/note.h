@@ -1,0 +1,26 @@
+/* What a process runs at this moment, in memory that outlives it: its supervisor reads there what it died of. */
+#ifndef MODELWARD_NOTE_H
+#define MODELWARD_NOTE_H
+
+#include <stdint.h>
+
+enum {
+    MW_NOTE_NAME = 129,          /* with the final 0, as the others */
+    MW_NOTE_VERSION = 65,
+    MW_NOTE_DIGEST = 65,         /* SHA-256 in hexadecimal */
+    MW_NOTE_DIMS = 256,          /* dimensions; of a model that has more, the first */
+};
+
+/* One for each run that may be under way. Written by the thread that runs, but for the first four. */
+typedef struct {
+    uint32_t used;               /* 1: an engine's */
+    char name[MW_NOTE_NAME], version[MW_NOTE_VERSION], digest[MW_NOTE_DIGEST];
+    uint32_t dims;               /* of the run under way, plus one; 0: nothing is run */
+    int32_t signal;              /* that its thread got and cannot survive; 0: none */
+    int64_t dim[MW_NOTE_DIMS];   /* of all inputs, one input after the other */
+} mw_note;
+
+/* From now on a deadly signal marks the note of the thread that gets it. Signals that other processes send do not. */
+void mw_note_deaths(void);
+
+#endif

@@ -1,0 +1,7 @@
+# What a process runs, noted where its supervisor finds it should the process die of it.
+from native.region cimport Region
+from native.session cimport mw_note
+
+# A note of this process for runs of a version; NULL where the region is this process's alone, or none is free.
+cdef mw_note *take_note(Region region, str name, str version, str digest) except? NULL
+cdef void drop_note(mw_note *note) noexcept

@@ -1,0 +1,13 @@
+from dataclasses import dataclass
+
+from native.region import Region
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    version: str
+    digest: str
+    dims: tuple[int, ...]
+    signal: int
+
+def take_runs(region: Region, slot: int) -> list[Run]: ...

@@ -1,0 +1,71 @@
+"""Which inputs are not run any more after deaths of workers."""
+
+import signal
+
+from native.notes import Run
+from proxy.server.containment import MOST_SHAPES, Containment
+
+ABORTED = -signal.SIGABRT
+
+
+def run(model: str, *dims: int, marked: bool = False) -> Run:
+    return Run(model, "1", "digest", dims, signal.SIGABRT if marked else 0)
+
+
+def shapes(containment: Containment) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {each.model: each.shapes for each in containment.contained}
+
+
+def test_the_run_whose_thread_got_the_signal_is_to_blame() -> None:
+    containment = Containment()
+    assert containment.take(ABORTED, [run("a", 1), run("b", 2, marked=True)])
+    assert shapes(containment) == {"b": ((2,),)}
+    assert containment.crashes == {("b", "1"): 1}
+
+
+def test_the_only_run_is_to_blame() -> None:
+    containment = Containment()
+    assert containment.take(ABORTED, [run("a", 1)])
+    assert shapes(containment) == {"a": ((1,),)}
+
+
+def test_of_several_without_a_mark_one_that_was_there_twice_is_to_blame() -> None:
+    containment = Containment()
+    assert not containment.take(ABORTED, [run("a", 1), run("b", 2)])
+    assert containment.contained == ()
+    assert containment.take(ABORTED, [run("a", 1), run("c", 3)])
+    assert shapes(containment) == {"a": ((1,),)}
+
+
+def test_a_signal_from_outside_blames_no_run() -> None:
+    containment = Containment()
+    for code in (-signal.SIGKILL, -signal.SIGTERM, 1, 0):
+        assert not containment.take(code, [run("a", 1)])
+    assert containment.contained == ()
+
+
+def test_too_many_shapes_take_the_version_out() -> None:
+    containment = Containment()
+    for size in range(MOST_SHAPES + 2):
+        containment.take(ABORTED, [run("a", size)])
+    (only,) = containment.contained
+    assert only.wholly
+    assert len(only.shapes) == MOST_SHAPES
+
+
+def test_what_is_no_longer_served_is_forgotten() -> None:
+    containment = Containment()
+    containment.take(ABORTED, [run("a", 1)])
+    containment.keep([("a", "1", "digest")])
+    assert shapes(containment) == {"a": ((1,),)}
+    containment.keep([("a", "1", "another")])
+    assert containment.contained == ()
+
+
+def test_a_pardon_is_for_one_version_or_all() -> None:
+    containment = Containment()
+    containment.take(ABORTED, [run("a", 1)])
+    assert containment.pardon("b", None) == []
+    assert containment.pardon("a", "2") == []
+    assert containment.pardon("a", "1") == [("a", "1")]
+    assert containment.contained == ()
