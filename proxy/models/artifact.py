@@ -14,6 +14,7 @@ from proxy.models.empty import unproven
 from proxy.models.external import beside, embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
 from proxy.models.operators import check_operators
+from proxy.models.rows import entangled
 from proxy.models.signature import TensorSpec, read_signature
 from proxy.problem import Problem, ProblemsFound
 
@@ -31,9 +32,10 @@ class Artifact:
     """data: the model with all its weights, for ONNX Runtime's session. sha256: of the file as it lies on disk.
 
     unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". unproven: one
-    that is not known to bear tensors of no elements, or "". files: what was
-    read, with their fingerprint from before. Where weights lie in files beside the model, their locations and hashes
-    are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
+    that is not known to bear tensors of no elements, or "". entangled: why rows of different requests are not shown to
+    be independent, or "". files: what was read, with their fingerprint from before. Where weights lie in files beside
+    the model, their locations and hashes are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses
+    only others.
     """
 
     file: Path
@@ -46,6 +48,7 @@ class Artifact:
     unproven: str = ""
     files: tuple[Path, ...] = ()
     fingerprint: Fingerprint = ()
+    entangled: str = ""
 
     @property
     def is_unchanged(self) -> bool:
@@ -78,7 +81,17 @@ def load_artifact(root: Path, file: Path) -> Artifact:
     if problems:
         raise ProblemsFound(problems)
     return Artifact(
-        file, data, digest, inputs, outputs, _opset(model), unpredictable(model), unproven(model), tuple(files), seen
+        file,
+        data,
+        digest,
+        inputs,
+        outputs,
+        _opset(model),
+        unpredictable(model),
+        unproven(model),
+        tuple(files),
+        seen,
+        entangled(model, inputs),
     )
 
 

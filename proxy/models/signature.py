@@ -89,7 +89,10 @@ def read_signature(model: Any, where: str, problems: list[Problem]) -> Signature
         if not 1 <= len(values) <= MOST_TENSORS:
             how = f"Models have 1 to {MOST_TENSORS} {kind}s"
             problems.append(Problem(f"the model has {len(values)} {kind}s", where, how=how))
-    if any(value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape") for value in outputs):
+    # shapes of functions that call each other in a circle are inferred without end
+    if not problems and any(
+        value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape") for value in outputs
+    ):
         outputs = _with_inferred_shapes(model)
     return _specs("input", inputs, where, problems), _specs("output", outputs, where, problems)
 

@@ -1,9 +1,11 @@
 """The first runs of a model: they fill caches, measure, and find out whether requests may share a run.
 
 A dynamic first axis is no promise that rows are independent: a model that normalises over its batch, or sorts it, has
-one too. So two rows are run together and apart; where the answers differ, the model is run request by request.
+one too. Whether they are is found in the graph (proxy.models.rows), and tried: rows of several magnitudes are run
+together and apart. Where either finds that they are not, the model is run request by request.
 """
 
+import contextlib
 import logging
 from typing import Any
 
@@ -17,16 +19,20 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[Any]
 Inputs = dict[str, Array]
 
+# of the numbers in rows that are run together; a model may tell only the large ones apart from others
+MAGNITUDES = (1e-3, 0.0, 1e2, 1e4)
+LARGEST_FP16 = 65504.0
 RUNS = 4  # the first allocates, the rest measure
 WIDE_ROWS = 32  # a second point of the cost curve
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
 
 
-def warm_up(engine: Engine, max_rows: int) -> str:
+def warm_up(engine: Engine, max_rows: int, entangled: str = "") -> str:
     """Runs the model a few times and settles how it is batched; what there is to say about it, or "".
 
-    max_rows: of a shared run, 1 where batching is off. Inputs are made up (small numbers, then zeros); a model that
-    refuses both is served request by request and measured on its first real ones.
+    max_rows: of a shared run, 1 where batching is off. entangled: why its graph is not shown to keep rows
+    apart, or "". Inputs are made up (small numbers, then zeros); a model that refuses both is served request by request
+    and measured on its first real ones.
     """
     rows = _accepted(engine)
     if rows is None:
@@ -38,7 +44,7 @@ def warm_up(engine: Engine, max_rows: int) -> str:
     if not engine.has_batch_axis or max_rows == 1:
         engine.set_batching(False, 1)
         return ""
-    if reason := _entangled(engine, rows):
+    if reason := entangled or _entangled(engine, rows, max_rows):
         engine.set_batching(False, 1)
         return f"{reason}: run request by request"
     engine.set_batching(True, max_rows)
@@ -82,18 +88,42 @@ def made_up(engine: Engine, rng: np.random.Generator | None) -> Inputs:
     return inputs
 
 
-def _entangled(engine: Engine, rows: list[Inputs]) -> str:
-    """Why two rows may not share a run, or ""."""
+def _entangled(engine: Engine, rows: list[Inputs], max_rows: int) -> str:
+    """Why rows may not share a run, or "". Two are tried, then as many as there are magnitudes."""
     apart = [engine.run_once(row) for row in rows]
+    if reason := _differ(engine, rows, apart):
+        return reason
+    more: list[tuple[Inputs, Inputs]] = []
+    for magnitude in MAGNITUDES:
+        row = {name: _scaled(array, datatype, magnitude) for array, (name, datatype, _) in _typed(engine, rows[0])}
+        with contextlib.suppress(ValueError):  # what it refuses by itself is no request
+            more.append((row, engine.run_once(row)))
+    chosen = [*more, *zip(rows, apart, strict=True)][:max_rows]
+    return _differ(engine, [row for row, _ in chosen], [answer for _, answer in chosen])
+
+
+def _typed(engine: Engine, row: Inputs) -> list[tuple[Array, tuple[str, str, tuple[int, ...]]]]:
+    return [(row[spec[0]], spec) for spec in engine.inputs]
+
+
+def _scaled(array: Array, datatype: str, magnitude: float) -> Array:
+    """Numbers of another size; what counts or chooses (integers, texts) stays."""
+    if datatype not in TOLERANCE or datatype == "BF16":
+        return array
+    return np.clip(array.astype(np.float64) * magnitude, -LARGEST_FP16, LARGEST_FP16).astype(array.dtype)
+
+
+def _differ(engine: Engine, rows: list[Inputs], apart: list[Inputs]) -> str:
+    """What is wrong with these rows in one run, or "". apart: the answer to each of them."""
     try:
         together = engine.run_once({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
     except ValueError:
-        return "it takes one row and not two"
+        return f"it takes one row and not {len(rows)}"
     for name, datatype, _ in engine.outputs:
-        if together[name].shape[:1] != (2,):
+        if together[name].shape[:1] != (len(rows),):
             return f"output '{name}' does not have a row for each row of the input"
-        for i in range(2):
-            if not _equal(together[name][i : i + 1], apart[i][name], datatype):
+        for i, alone in enumerate(apart):
+            if not _equal(together[name][i : i + 1], alone[name], datatype):
                 return f"output '{name}' of a row depends on the rows beside it"
     return ""
 
@@ -105,4 +135,7 @@ def _equal(a: Array, b: Array, datatype: str) -> bool:
         return bool((a == b).all())
     if datatype == "BF16":
         a, b = ((x.astype(np.uint32) << 16).view(np.float32) for x in (a, b))
-    return bool(np.allclose(a, b, rtol=TOLERANCE[datatype], atol=TOLERANCE[datatype], equal_nan=True))
+    tolerance, finite = TOLERANCE[datatype], b[np.isfinite(b)]
+    # what sums large numbers is off by a part of these, however small its result
+    scale = max(1.0, float(np.abs(finite).max(initial=0.0)))
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
