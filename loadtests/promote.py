@@ -35,7 +35,9 @@ CLIENTS, PER_SECOND = 20, 400.0  # of all clients together
 MODEL, OLD, NEW = "judge", "1", "2"
 LIMIT = 100  # a version that begins to fail does so with numbers of this size
 SLOW_ITERATIONS = 5_000  # 50 ms for one row
-AUTO_STEPS, FAIL_STEPS, SLOW_STEPS = (10, 50, 100), (20, 100), (5, 100)
+AUTO_STEPS, FAIL_STEPS, SLOW_STEPS = (25, 50, 100), (20, 100), (5, 100)
+# of the one that goes on by itself: each step waits for answers that decide them, some 700
+AUTO_BOUNDS = {"outputs": "off", "latency": 10, "errors": 0.05, "fallbacks": 0.05}
 ROLLBACK_SECONDS, OUTPUTS_SECONDS = 5.0, 10.0  # answers that are other take many of them to tell apart
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
@@ -258,7 +260,7 @@ def promoting(
 
 async def by_itself(pace: Pace) -> list[Outcome]:
     """From step to step until a good version has everything; then it is rolled back by hand."""
-    with promoting(add_one(), add_one(), pace) as (server, operator):
+    with promoting(add_one(), add_one(), pace, AUTO_BOUNDS) as (server, operator):
         async with traffic(server) as found:
             seen: list[Seen] = []
             following = asyncio.create_task(_follow(server, seen))

@@ -13,6 +13,7 @@ cdef struct Entry:                # a model's name and its versions
     uint32_t *weight              # owned: of each version, where no version is asked for; sum at least 1
     uint32_t total                # their sum
     uint64_t salt                 # hash of the name
+    bint by_request               # no caller is tied to a version
     uint32_t primary              # the version of most weight, of several the newest
     uint32_t number               # of the name in native.access.Access
 

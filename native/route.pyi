@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from native.served import Served
 
@@ -9,6 +9,7 @@ class Directory:
         models: list[list[Served]],
         weights: dict[str, dict[str, int]] | None = None,
         sticky_header: bytes = b"",
+        by_request: Container[str] = ...,
     ) -> None: ...
     @property
     def served(self) -> list[Served]: ...

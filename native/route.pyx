@@ -53,11 +53,12 @@ cdef class Directory:
 
     weights: model -> version -> share of the requests that name no version; a version that is not there has none, and for a
     model that is not there the newest version has all. sticky_header: name, in lower case, of the header whose value says
-    which requests are to get the same version; where it does not come, identity does. explain: callable that makes an
+    which requests are to get the same version; where it does not come, identity does. by_request: names of models of which each
+    request gets a version by itself. explain: callable that makes an
     unknown name into a message with near names; None for a message without.
     """
 
-    def __cinit__(self, list models, dict weights=None, bytes sticky_header=b""):
+    def __cinit__(self, list models, dict weights=None, bytes sticky_header=b"", by_request=frozenset()):
         cdef Entry *entry
         cdef uint32_t i
         self.served = []
@@ -81,6 +82,7 @@ cdef class Directory:
             entry.count = len(versions)
             entry.name = entry.versions[0].name
             entry.salt = mw_sticky(entry.name.data, entry.name.size)
+            entry.by_request = versions[0].name in by_request
             weigh(entry, versions, (weights or {}).get(versions[0].name))
 
     def __dealloc__(self):
@@ -107,7 +109,7 @@ cdef class Directory:
     cdef Model *choose(self, const Entry *entry, uint64_t sticky) noexcept:
         if entry.weight[entry.primary] == entry.total:
             return entry.versions[entry.primary]
-        if sticky == 0:
+        if sticky == 0 or entry.by_request:
             self.requests += 1
             sticky = self.requests
         return entry.versions[mw_sticky_choose(sticky, entry.salt, entry.weight, entry.count, entry.total)]
@@ -154,7 +156,7 @@ cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
     """Who gave it its version, which it did not name; enum Assigned."""
     if is_hurried(entry, x):
         return ASSIGNED_HURRIED
-    if sticky_of(x.stream) == 0 or entry.weight[entry.primary] == entry.total:
+    if sticky_of(x.stream) == 0 or entry.by_request or entry.weight[entry.primary] == entry.total:
         return ASSIGNED_BY_CHANCE
     return ASSIGNED_BY_KEY
 

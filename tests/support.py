@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -194,13 +195,20 @@ def _launched(
 ) -> Iterator[ServerProcess]:
     serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
              "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]  # fmt: skip
+    kept = tempfile.TemporaryDirectory(prefix="modelward-state-")  # of servers that are given no folder
     process = subprocess.Popen(
         [*launcher, *serve],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         pass_fds=descriptors,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(environment or {})},
+        env={
+            **os.environ,
+            "NO_COLOR": "1",
+            "PYTHONUNBUFFERED": "1",
+            "STATE_DIRECTORY": kept.name,
+            **(environment or {}),
+        },
     )
     server = ServerProcess("", "", process)
     reader = threading.Thread(target=_read, args=(process, server.output), daemon=True)
@@ -212,6 +220,7 @@ def _launched(
             server.signal_all(signal.SIGKILL)
         process.wait()
         reader.join(10)
+        kept.cleanup()
         if process.stdout is not None:
             process.stdout.close()
 

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 from proxy.config.address import Address
 from proxy.problem import Problem
-from proxy.promotion.promoter import Wanted
-from proxy.promotion.state import Promotion
+from proxy.promotion.asked import Wanted
+from proxy.promotion.promoter import Known
+from proxy.promotion.state import Event
 from proxy.server.containment import Contained
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import Snapshot
@@ -27,11 +28,13 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class PromotionStatus:
-    """The last promotion of a model. why: what its last change was made for."""
+    """The last promotion of a model. warnings: what is to be said of what was asked for. unsaved: it is not on disk
+    yet."""
 
     model: str
-    promotion: Promotion
-    why: str
+    known: Known
+    warnings: tuple[Problem, ...] = ()
+    unsaved: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
     ready. figures: what workers count outside of shared memory. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
-    fails its canary, by model and version. contained: inputs that are not run any more.
+    fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
+    models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
     """
 
     state: str
@@ -55,6 +59,9 @@ class Status:
     promotions: Sequence[PromotionStatus] = ()
     failing: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Sequence[Contained] = ()
+    policies: Mapping[str, str] = field(default_factory=dict)
+    events: Sequence[Event] = ()
+    unsaved: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,20 @@ class NotNow(Exception):
 
 class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` raise NotNow, the last three ProblemsFound as well; a
-    reload goes on if its caller is cancelled, and a second restart at a time is not now."""
+    reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
+    (proxy.admin.actor)."""
 
     def status(self) -> Status: ...
 
-    async def reload(self) -> Outcome: ...
+    async def reload(self, actor: str = "") -> Outcome: ...
 
-    async def restart(self, replaced: Callable[[Replaced], None]) -> Outcome: ...
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> Outcome: ...
 
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 
-    async def rollback(self, model: str) -> PromotionStatus: ...
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus: ...
 
-    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+    async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Versions, of all where None, that are run again with inputs that a worker died of; those that were not."""
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:

@@ -5,6 +5,8 @@ each peer, silent ones make way first, and handshakes have a share: strangers do
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -41,6 +43,7 @@ IDLE_STREAM = 24 * 60 * 60 * SECOND  # a restart of many workers says little
 IDLE_CONNECTION = 5 * 60 * SECOND
 EVENTS_SECONDS = 1.0
 PEERS = 1024
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 class Context:
@@ -52,6 +55,15 @@ class Context:
     def peer(self) -> str:
         """Its address, as gRPC writes it."""
         return self._call.peer
+
+    def uid(self) -> int | None:
+        """Of the process that opened a Unix socket's connection (SO_PEERCRED, unix(7)); None of any other."""
+        transport = self._call.transport
+        found = transport.get_extra_info("socket") if transport is not None else None
+        if found is None or found.family != socket.AF_UNIX:
+            return None
+        credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(credentials)[1])
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """Names in its certificate, as gRPC calls them; empty without TLS."""

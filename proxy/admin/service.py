@@ -9,10 +9,12 @@ from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
+from proxy.admin.actor import actor_of
 from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
 from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
-from proxy.promotion.promoter import Wanted
+from proxy.promotion.asked import Wanted
+from proxy.promotion.state import Event
 from proxy.server.call import Method
 from proxy.server.containment import words
 from proxy.server.protocol import Code, Message, RpcError, message_class, pool
@@ -64,7 +66,7 @@ class Service:
         return _status_message(self._operator.status(), self._version)
 
     async def _reload(self, request: Message, context: Context) -> Message:
-        outcome = await self._operator.reload()
+        outcome = await self._operator.reload(actor_of(context))
         return message(
             "ReloadResponse",
             problems=_problems(outcome.problems),
@@ -75,18 +77,28 @@ class Service:
 
     async def _promote(self, request: Any, context: Context) -> Message:
         steps = tuple(request.steps) or None
-        wanted = Wanted(request.model, request.version, steps, request.auto, request.force)
+        wanted = Wanted(
+            request.model,
+            request.version,
+            steps,
+            request.auto,
+            request.force,
+            request.reason,
+            actor_of(context),
+            tuple(request.without),
+        )
         return await self._promotion(self._operator.promote(wanted))
 
     async def _rollback(self, request: Any, context: Context) -> Message:
-        return await self._promotion(self._operator.rollback(request.model))
+        return await self._promotion(self._operator.rollback(request.model, request.reason, actor_of(context)))
 
     async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
         try:
             status = await work
         except ProblemsFound as found:
             return message("PromotionResponse", problems=_problems(found.problems))
-        return message("PromotionResponse", promotion=_promotion_message(status))
+        promotion, warnings = _promotion_message(status), _problems(status.warnings)
+        return message("PromotionResponse", promotion=promotion, warnings=warnings, unsaved=status.unsaved)
 
     async def _shadows(self, request: Any, context: Context) -> Message:
         try:
@@ -96,12 +108,12 @@ class Service:
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
 
     async def _pardon(self, request: Any, context: Context) -> Message:
-        pardoned = await self._operator.pardon(request.model, request.version or None)
+        pardoned = await self._operator.pardon(request.model, request.version or None, actor_of(context))
         return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
-        task = asyncio.get_running_loop().create_task(self._restart(steps))
+        task = asyncio.get_running_loop().create_task(self._restart(steps, actor_of(context)))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
         while isinstance(step := await steps.get(), Replaced):
@@ -111,9 +123,9 @@ class Service:
             raise step
         yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
 
-    async def _restart(self, steps: "asyncio.Queue[Replaced | Outcome | Exception]") -> None:
+    async def _restart(self, steps: "asyncio.Queue[Replaced | Outcome | Exception]", actor: str) -> None:
         try:
-            steps.put_nowait(await self._operator.restart(steps.put_nowait))
+            steps.put_nowait(await self._operator.restart(steps.put_nowait, actor))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
             steps.put_nowait(error)
 
@@ -203,6 +215,8 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
             }
             for each in status.contained
         ],
+        events=[_event_message(each) for each in status.events],
+        state_unsaved=status.unsaved,
         upstreams=[
             message(
                 "Upstream",
@@ -218,7 +232,8 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
 
 
 def _promotion_message(status: PromotionStatus) -> Message:
-    promotion = status.promotion
+    known, promotion, event = status.known, status.known.promotion, status.known.event
+    traffic = known.traffic
     return message(
         "Promotion",
         model=status.model,
@@ -228,8 +243,29 @@ def _promotion_message(status: PromotionStatus) -> Message:
         steps=promotion.steps,
         auto=promotion.auto,
         since=promotion.since,
-        why=status.why,
+        why=event.why if event else "",
+        actor=event.actor if event else "",
+        forced=promotion.forced,
+        by=known.by,
+        requests=traffic.requests if traffic else 0,
+        all_requests=traffic.total if traffic else 0,
+        callers=traffic.callers if traffic else 0,
+        bounds=[
+            message(
+                "Bound",
+                bound=each.bound,
+                decision=str(each.decision),
+                words=each.words_and_way,
+                answers=each.answers,
+                needed=each.needed,
+            )
+            for each in known.findings
+        ],
     )
+
+
+def _event_message(event: Event) -> Message:
+    return message("Event", **event.model_dump())
 
 
 def _models(report: Report, status: Status) -> list[Message]:
@@ -241,5 +277,6 @@ def _models(report: Report, status: Status) -> list[Message]:
         share = fractions(report.versions[name], status.weights.get(name))[number]
         words = {column.replace(" ", "_"): text for column, text in row.items()}
         failing = status.failing.get((name, number), 0)
+        words["version_policy"] = status.policies.get(name, "")
         models.append(message("Model", name=name, version=number, share=share, failing_canary=failing, **words))
     return models

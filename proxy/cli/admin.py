@@ -21,7 +21,7 @@ from proxy.config.units import UnitError
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.protocol import Message, message_class, pool
 
-DONE, REFUSED, UNREACHABLE = 0, 1, 2
+DONE, REFUSED, UNREACHABLE, UNSAVED = 0, 1, 2, 3
 ANSWER_SECONDS = 10.0
 # a proxy for the web is not on the way to an operator's port; whoever does not answer within 5 s is not there
 CHANNEL_OPTIONS = {"grpc.enable_http_proxy": 0, "grpc.min_reconnect_backoff_ms": 5_000}
@@ -150,6 +150,9 @@ def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:
     if missing := [flag for flag, file in files.items() if file is None]:
         if len(missing) < len(files):
             raise ProblemsFound([Problem("mTLS needs all three of its files", missing[0], how="Give this one too")])
+        if arguments.server_name is not None:
+            how = "Give --ca, --certificate and --key too, or leave it out"
+            raise ProblemsFound([Problem("there is no server name without mTLS", "--server-name", how=how)])
         return grpc.insecure_channel(str(address), options=[*options.items()])
     if arguments.server_name is not None:
         options = options | {"grpc.ssl_target_name_override": arguments.server_name}

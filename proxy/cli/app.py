@@ -1,6 +1,6 @@
 """Parses the command line and runs one command. Only that command's module is imported, so that help is instant.
 
-Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 130 interrupted.
+Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 3 done but not durable, 130 interrupted.
 """
 
 import argparse

@@ -15,13 +15,15 @@ from proxy.config.units import SECOND
 from proxy.config.upstream import parse_upstream
 from proxy.limit import shared
 from proxy.models.guards import OFF, guards, off
-from proxy.models.inventory import CheckedModel, Inventory, take_inventory
+from proxy.models.inventory import CheckedModel, Inventory, facts_of, take_inventory
 from proxy.models.opening import LoadLimits, OpenModel, try_open
+from proxy.models.policy import policy_notes
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.models.trial import Trials
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.state import folder_of
+from proxy.promotion.store import unwritable
 from proxy.route.asking import unreachable
 from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
@@ -75,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             names = []
             notes += (Problem(f"{unasked} not asked", "--offline", how="Leave it out where they can be reached"),)
         notes += tuple(access.notes(config, names))
+        notes += tuple(policy_notes(config, facts_of(inventory.models)))
+        notes += tuple(filter(None, (unwritable(folder_of(config.state)),)))
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
         return 1 if problems else 0

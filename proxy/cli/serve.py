@@ -75,8 +75,9 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
     with out.status("loading models") as status:
-        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(supervisor.restart))))
-        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(supervisor.reload))))
+        restart, reload = partial(supervisor.restart, actor="SIGUSR2"), partial(supervisor.reload, "SIGHUP")
+        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(restart))))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(reload))))
         started = asyncio.Event()
 
         async def follow() -> None:

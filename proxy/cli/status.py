@@ -7,7 +7,8 @@ from typing import Any
 
 from proxy.cli import admin
 from proxy.cli.admin import add_arguments, as_json
-from proxy.cli.output import console, plain, print_json, print_table
+from proxy.cli.output import console, plain, print_json, print_notes, print_table
+from proxy.cli.promote import UNSAVED, progress
 
 __all__ = ["add_arguments", "run"]
 
@@ -15,7 +16,9 @@ WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
 REFUSED = ("refused", "version", "served instead", "why")
 UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
-PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "why")
+PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "by", "why")
+EVENTS = ("at", "what", "model", "version", "by", "why")
+SHOWN_EVENTS = 10
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -66,12 +69,25 @@ def _show(client: admin.Client, *, json: bool) -> int:
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))
             for each in status.upstreams
         ])  # fmt: skip
+    for name, (policy, count) in _policies(status).items():
+        out.print(plain(f"{name}: {count} versions, version_policy {policy}"), soft_wrap=True)
     if status.promotions:
         print_table("promotions", PROMOTIONS, [
-            (each.model, each.version, f"{each.phase}{', by itself' if each.auto else ''}", f"{each.percent} %",
-             ", ".join(map(str, each.steps)), f"{datetime.fromtimestamp(each.since, UTC):%Y-%m-%d %H:%M:%SZ}", each.why)
+            (each.model, each.version, _phase(each), f"{each.percent} %", ", ".join(map(str, each.steps)),
+             _time(each.since), each.actor, each.why)
             for each in status.promotions
         ])  # fmt: skip
+    for each in status.promotions:
+        for line in progress(each):
+            out.print(plain(f"{each.model} version {each.version}: {line}"), soft_wrap=True)
+    if status.events:
+        print_table("lately", EVENTS, [
+            (_time(each.at), f"{each.what}{', forced' if each.forced else ''}", each.model, each.version, each.actor,
+             each.why)
+            for each in [*status.events][-SHOWN_EVENTS:]
+        ])  # fmt: skip
+    if status.state_unsaved:
+        print_notes([UNSAVED])
     return admin.DONE
 
 
@@ -81,6 +97,23 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"
     return "0 s"
+
+
+def _phase(promotion: Any) -> str:
+    return f"{promotion.phase}{', by itself' if promotion.auto and promotion.phase == 'stepping' else ''}"
+
+
+def _time(since: float) -> str:
+    return f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _policies(status: Any) -> dict[str, tuple[str, int]]:
+    """Of models of several versions."""
+    found: dict[str, tuple[str, int]] = {}
+    for each in status.models:
+        if each.version_policy:
+            found[each.name] = each.version_policy, found.get(each.name, ("", 0))[1] + 1
+    return {name: told for name, told in found.items() if told[1] > 1}
 
 
 def _counted(breakers: Mapping[str, int]) -> str:

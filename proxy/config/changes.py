@@ -15,6 +15,7 @@ OF_MODELS = (
     "upstreams",
     "upstream_tls",
     "passthrough",
+    "version_policy",
     "sticky_header",
     "models",
 )

@@ -1,6 +1,6 @@
 """How a version takes over from another, and what it may not do worse meanwhile."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -38,7 +38,8 @@ def check_steps(steps: tuple[int, ...]) -> None:
 
 
 class PromotionBounds(Section):
-    """What takes a version back: it is surely beyond one of these, against the versions that it takes over from."""
+    """What takes a version back: it is surely beyond one of these, against the versions that it takes over from. A step
+    ends when it is as good as sure that it keeps all of them."""
 
     errors: float = Field(default=0.01, ge=0, le=1)
     """Rise of the share of requests that the backend failed: 0.01 allows one in a hundred more."""
@@ -53,7 +54,10 @@ class PromotionBounds(Section):
 
 class PromotionSettings(Section):
     steps: Steps = (1, 10, 50, 100)
-    """Share of the requests at each step, in per cent."""
+    """Share of the requests at each step, in per cent. The first step of a promotion is the first of these."""
+    by: Literal["caller", "request"] = "caller"
+    """How requests get a version where several have a share. caller: those with the same value of sticky_header, or of
+    the same identity, get the same one; request: each by itself, so that a step has its share of few callers too."""
     hold: Duration = 5 * MINUTE
     """How long each step lasts at least, before `--auto` goes on to the next and the last is over."""
     min_requests: int = Field(default=1000, ge=1)

@@ -302,6 +302,9 @@ def _by_number(weights: object) -> object:
 Weight = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
+VersionPolicy = Literal["newest", "promoted", "explicit"]
+
+
 class ModelSettings(Section):
     """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
 
@@ -330,7 +333,9 @@ class ModelSettings(Section):
     canary: CanarySettings = CanarySettings()
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
-    Absent: the newest version has all."""
+    Absent: version_policy says who answers."""
+    version_policy: VersionPolicy | None = None
+    """Of this model; absent: the server's."""
     promotion: PromotionSettings = PromotionSettings()
     shadow: Shadows = ()
     """Who else is asked the same and whose answers nobody sees, but compared with the model's; one, or a list."""
@@ -413,6 +418,9 @@ class Config(Section):
     state: Path | None = Field(default=None, strict=False)
     """Folder for what outlives a restart: promotions. Made when there is something to keep. Absent: the folder that the
     service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""
+    version_policy: VersionPolicy = "newest"
+    """Which version of a model without `versions:` answers requests that name none. newest: the newest, from its
+    arrival on; promoted: the one that did so far, until another is promoted; explicit: `versions:` must be set."""
     sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
     """Requests with the same value of this header get the same version of a model whose versions have weights; where it
     does not come, requests of the same identity do."""
@@ -495,6 +503,10 @@ class Config(Section):
         """TLS towards the upstreams of a model, its own or the server's; None for plain text."""
         settings = self.settings(name)
         return settings.upstream_tls if settings.upstreams else self.upstream_tls
+
+    def policy(self, name: str) -> VersionPolicy:
+        """Of a model, its own or the server's."""
+        return self.settings(name).version_policy or self.version_policy
 
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""

@@ -3,7 +3,7 @@
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.canary import Canary, canary_file
 from proxy.models.canary import load as load_canary
+from proxy.models.facts import Facts, FactsByVersion
 from proxy.models.files import inside
+from proxy.models.policy import explicit_problems
 from proxy.models.refused import Refused, problems_of
 from proxy.models.repository import Version, scan
 from proxy.models.signature import TensorSpec, row_signature
@@ -81,6 +83,15 @@ class Inventory:
         return self.general + problems_of(self.refused)
 
 
+def facts_of(models: Iterable[CheckedModel]) -> dict[str, FactsByVersion]:
+    """By name; versions in their order."""
+    found: dict[str, dict[str, Facts]] = {}
+    for model in models:
+        facts = Facts(model.artifact.sha256, model.profile is not None, model.canary is not None)
+        found.setdefault(model.name, {})[model.version] = facts
+    return {**found}
+
+
 def load_unseen(name: str, version: Version, root: Path) -> Artifact:
     """Reads the file. Raises ProblemsFound."""
     return load_artifact(root, version.file)
@@ -108,7 +119,8 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
                 artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
             except ProblemsFound as found:
                 refused.append(Refused(folder.name, str(version.number), found.problems))
-        if missing := _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name)):
+        missing = _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
+        if missing := missing + explicit_problems(config, [folder.name]):
             refused.append(Refused(folder.name, "", tuple(missing)))
             artifacts[folder.name] = []
     models, weights = [], weights_of(config)

@@ -6,7 +6,7 @@ was, with its settings, its shadows and its weights. Others go on without it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from native.served import Served
 from proxy.config.changes import with_models
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
-from proxy.models.inventory import Inventory, take_inventory
+from proxy.models.inventory import Inventory, facts_of, take_inventory
 from proxy.models.opening import Key, LoadLimits, Opened, OpenModel, Progress, load_changed, open_models
+from proxy.models.policy import takeovers
 from proxy.models.refused import Refused, problems_of
 from proxy.models.trial import Trials
 from proxy.models.weights import weights_of
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is served. config: as it is obeyed. slow: hashes of files that are not tried again."""
+    """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: models whose
+    shares promotions decide."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
     config: Config | None = None
     slow: frozenset[str] = frozenset()
+    held: Collection[str] = ()
 
     @property
     def engines(self) -> set[Engine]:
@@ -61,6 +64,7 @@ def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     inventory = take_inventory(config, load_changed(before.opened, config, shadowing.wanted(config, before.shadows)))
     if inventory.general:
         raise ProblemsFound(inventory.problems)
+    inventory = _without_takeovers(config, before, inventory)
     seconds = config.load_timeout / SECOND
     with Trials(folder_of(config.state), seconds) as trials:
         limits = LoadLimits(seconds, trials, before.slow)
@@ -90,6 +94,15 @@ def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLim
     except BaseException:
         close(models, shadows, before)
         raise
+
+
+def _without_takeovers(config: Config, before: Before, inventory: Inventory) -> Inventory:
+    """New versions that would answer, and lack a guard of the one that does, stay out."""
+    now = facts_of(model.checked for model in before.opened.values() if not model.upstreams)
+    refused = takeovers(config, now, facts_of(inventory.models), before.held)
+    out = {(each.name, each.version) for each in refused}
+    models = tuple(model for model in inventory.models if (model.name, model.version) not in out)
+    return replace(inventory, models=models, refused=(*inventory.refused, *refused))
 
 
 def is_exacting(config: Config, *, first: bool) -> bool:

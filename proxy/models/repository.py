@@ -102,6 +102,12 @@ def scan(path: Path) -> Repository:
     return Repository(path, (), (Problem(what, str(path), how=how),))
 
 
+def listed(path: Path | None) -> dict[str, tuple[str, ...]]:
+    """Versions by model, ascending, as far as they can be listed."""
+    models = scan(path).models if path is not None else ()
+    return {folder.name: tuple(str(version.number) for version in folder.versions) for folder in models}
+
+
 def _single(path: Path) -> Repository:
     if path.suffix.lower() != ".onnx":
         return Repository(

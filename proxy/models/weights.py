@@ -13,14 +13,31 @@ def weights_of(config: Config) -> Weights:
     return {name: dict(settings.versions) for name, settings in config.models.items() if settings.versions is not None}
 
 
-def overridden(config: Config, shares: Shares, served: Mapping[str, Collection[str]]) -> Weights:
-    """The configuration's, but where `shares` says otherwise and every version with a share there is served."""
-    usable = {
-        name: dict(weights)
-        for name, weights in shares.items()
-        if all(version in served.get(name, ()) for version, weight in weights.items() if weight)
-    }
+def overridden(config: Config, shares: Shares, served: Mapping[str, Sequence[str]]) -> Weights:
+    """The configuration's, but where `shares` says otherwise and every version with a share there is served.
+
+    Of a model whose new versions wait for a promotion, those of the shares that are left have all, or the next older.
+    served: ascending.
+    """
+    usable = {}
+    for name, weights in shares.items():
+        there, wanted = served.get(name, ()), {version for version, weight in weights.items() if weight}
+        if all(version in there for version in wanted):
+            usable[name] = dict(weights)
+        elif config.policy(name) == "promoted" and config.settings(name).versions is None and there:
+            left = {version: weights[version] for version in wanted if version in there}
+            usable[name] = left or {_next_older(there, wanted): 1}
     return {**weights_of(config), **usable}
+
+
+def _next_older(served: Sequence[str], gone: Collection[str]) -> str:
+    """Than the newest of those that are gone; the oldest where there is none."""
+    newest = max(map(_number, gone), default=0)
+    return next((version for version in reversed(served) if _number(version) < newest), served[0])
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isascii() and version.isdecimal() else -1
 
 
 def in_service(

@@ -23,13 +23,14 @@ from proxy.shadow.sequence import mean_evidence, mean_interval
 KEPT_LEVEL = 0.05
 """A step ends wrongly for one bound with at most this chance; the bounds are watched in the next step too."""
 MOST_ANSWERS = 1 << 22  # that are foreseen; beyond it, no number of answers counts as enough
+FORESEEN = 0.01  # of how many answers are foreseen: so much too many at most
 INDEX_DEVIATIONS = 3.0
 SAMPLED = 16
 """One answer of so many is in the sample of outputs."""
 
 
-def findings(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, by_request: bool = False) -> list[Finding]:
-    """Of each bound. Both arms are of one step. by_request: no caller is tied to a version.
+def findings(candidate: Arm, incumbent: Arm, bounds: PromotionBounds) -> list[Finding]:
+    """Of each bound. Both arms are of one step.
 
     What is beyond a bound is found by proxy.promotion.guard; here it is undecided.
     """
@@ -37,7 +38,7 @@ def findings(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, by_requ
         _rate("errors", candidate, incumbent, bounds.errors),
         _rate("fallbacks", candidate, incumbent, bounds.fallbacks),
         _latency(candidate, incumbent, bounds.latency),
-        *_outputs(candidate, incumbent, bounds.outputs, by_request=by_request),
+        *_outputs(candidate, incumbent, bounds.outputs),
     ]
 
 
@@ -69,7 +70,7 @@ def _latency(candidate: Arm, incumbent: Arm, bound: float) -> Finding:
     return _finding("latency", count, kept)
 
 
-def _outputs(candidate: Arm, incumbent: Arm, bound: float | None, *, by_request: bool) -> list[Finding]:
+def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Finding]:
     if bound is None:
         return []
     from proxy.shadow.drift import BINS, stability_index  # noqa: PLC0415 - brings numpy, 20 MB
@@ -93,7 +94,7 @@ def _outputs(candidate: Arm, incumbent: Arm, bound: float | None, *, by_request:
         return [
             Finding("outputs", Decision.UNDECIDED, words, min(here, there) * SAMPLED, needed * SAMPLED, how),
         ]
-    if callers < FEWEST_CALLERS and not by_request:
+    if callers < FEWEST_CALLERS:
         words = f"its answers are of {callers:.0f} callers, of the {FEWEST_CALLERS} that tell versions from callers"
         how = "Set promotion.by to request, or promotion.bounds.outputs to off"
         return [Finding("outputs", Decision.UNDECIDED, words, how=how)]
@@ -115,7 +116,7 @@ def _finding(bound: str, count: int, kept: Callable[[float], bool]) -> Finding:
         if count * times > MOST_ANSWERS:
             return Finding(bound, Decision.UNDECIDED, f"{count} answers lie at or beyond the bound, not surely")
     low, high = times / 2, times
-    while (high - low) * count > 1:
+    while high - low > FORESEEN * high:
         middle = (low + high) / 2
         low, high = (low, middle) if kept(middle) else (middle, high)
     return Finding(bound, Decision.UNDECIDED, answers=count, needed=math.ceil(count * high))

@@ -28,12 +28,14 @@ class Finding:
     needed: int = 0
     how: str = ""
 
+    @property
+    def words_and_way(self) -> str:
+        return f"{self.words}. {self.how}" if self.words and self.how else self.words or self.how
+
     def __str__(self) -> str:
-        if self.decision is not Decision.UNDECIDED:
-            return f"{self.bound}: {self.words or self.decision}"
         counted = f"{self.answers} of {self.needed} answers" if self.needed else ""
-        text = f"{self.bound}: {', '.join(filter(None, (counted, self.words))) or 'undecided'}"
-        return f"{text}. {self.how}" if self.how else text
+        said = ", ".join(filter(None, (counted, self.words_and_way)))
+        return f"{self.bound}: {said or self.decision}"
 
 
 def undecided(findings: Iterable[Finding]) -> list[Finding]:

@@ -5,71 +5,49 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from proxy.config.promotion import PromotionSettings, check_steps
-from proxy.config.schema import Config
-from proxy.config.units import SECOND, UnitError
+from proxy.config.promotion import PromotionSettings
+from proxy.config.units import SECOND
 from proxy.models.weights import primary
 from proxy.problem import Problem, ProblemsFound
-from proxy.promotion import state
-from proxy.promotion.guard import NOTHING, Arm, Breach, breaches, moved
-from proxy.promotion.state import Event, Promotion, Shares, State
+from proxy.promotion.asked import (
+    GOOD,
+    Serving,
+    Wanted,
+    check_guards,
+    check_reason,
+    check_verdict,
+    check_version,
+    configured,
+    has_all,
+    refused,
+    steps_of,
+)
+from proxy.promotion.finding import Decision, Finding, undecided
+from proxy.promotion.guard import NOTHING, Breach
+from proxy.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
+from proxy.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
+from proxy.promotion.store import Store
 
 log = logging.getLogger("modelward.promotion")
 
 LOOK_SECONDS = 0.5
-RECENT = 6  # looks that the last seconds are
-GOOD = ("better", "equivalent")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """steps: in per cent; None: as configured where `auto`, else all at once. auto: it goes on by itself.
+class Known:
+    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at."""
 
-    force: the reason why it is to be done against the verdict; empty: it is not.
-    """
-
-    model: str
-    version: str
-    steps: tuple[int, ...] | None = None
-    auto: bool = False
-    force: str = ""
-
-
-class Serving(Protocol):
-    """What serves: asked for what there is, and told which version gets what."""
-
-    @property
-    def config(self) -> Config:
-        """As it was written."""
-
-    def versions(self, model: str) -> tuple[str, ...]:
-        """Those that are served, ascending."""
-
-    def arms(self, model: str) -> Mapping[str, Arm]:
-        """What each version has answered so far."""
-
-    def verdict(self, model: str, version: str, shares: Shares) -> str | None:
-        """On the shadow that this version is of the other one with the largest share; None where it is none."""
-
-    async def share(self, shares: Mapping[str, Shares]) -> None:
-        """From now on these models' requests are shared like this, whatever the configuration says."""
-
-
-@dataclass
-class Watched:
-    """What is remembered of a promotion that is under way, and may be lost. Counts at that time: when it began, at its
-    last step, and at the step before."""
-
-    begun: Mapping[str, Arm]
-    stepped: Mapping[str, Arm]
-    before: Mapping[str, Arm]
-    recent: deque[Mapping[str, Arm]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    promotion: Promotion
+    event: Event | None
+    findings: tuple[Finding, ...] = ()
+    traffic: Traffic | None = None
+    by: str = "caller"
 
 
 class Promoter:
@@ -78,30 +56,85 @@ class Promoter:
     def __init__(self, serving: Serving, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """clock: seconds since 1970."""
         self._serving = serving
-        self._folder = folder
         self._clock = clock
         self._watched: dict[str, Watched] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
         self._changing = asyncio.Lock()
+        self.store = Store(folder, clock)
         self.state = State()
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
-    def resume(self) -> None:
-        """Goes on with what the file says. Raises ProblemsFound."""
-        self.state = state.load(self._folder)
+    def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
+        """Goes on with what the file says. there: versions by model, asked for where the state is lost: of a model
+        without `versions:` the one before the newest answers then, for the newest may have been taken back.
 
-    def why(self, model: str) -> str:
-        """What the last change of the model's promotion was made for; empty where nobody said."""
-        return next((event.why for event in reversed(self.state.events) if event.model == model), "")
+        Raises ProblemsFound.
+        """
+        self.state = self.store.load()
+        if self.store.lost:
+            older = {m: v[-2] for m, v in there().items() if len(v) > 1 and configured(self._serving, m) is None}
+            words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
+            log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
+            event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
+            self._keep(self.state.with_serving(older, event))
+
+    def settle(self) -> None:
+        """Of models whose new versions wait for a promotion, notes who answers now. After each start and reload."""
+        fresh = {
+            model: served[-1]
+            for model in self._serving.models()
+            if self._serving.config.policy(model) == "promoted"
+            and configured(self._serving, model) is None
+            and model not in self.state.serving
+            and self._known(model) is None
+            and (served := self._serving.versions(model))
+            and self._serving.facts(model)
+        }
+        if fresh:
+            words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
+            event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=words)
+            self._keep(self.state.with_serving(fresh, event))
+
+    def note(self, what: str, actor: str, why: str = "") -> None:
+        """An operator has asked for something else."""
+        self._keep(self.state.with_event(Event(at=self._clock(), what=what, actor=actor, why=why)))
+
+    def known(self, model: str) -> Known:
+        """Of a model that has been promoted."""
+        promotion, now = self.state.promotions[model], self._serving.arms(model)
+        event = next((event for event in reversed(self.state.events) if event.model == model), None)
+        watched, by = self._watched.get(model), self._settings(model).by
+        if self._under_way(model) is None or watched is None:
+            return Known(promotion, event, by=by)
+        seen = traffic(promotion.version, now, watched)
+        if self._serving.config.sticky_header is not None:
+            seen = replace(seen, callers=0)  # a caller's requests have many versions
+        return Known(promotion, event, self._found.get(model, ()), seen, by)
+
+    def doubts(self, model: str) -> list[Problem]:
+        """Whether the callers so far are too few for the share of the present step."""
+        promotion = self.state.promotions[model]
+        config = self._serving.config
+        if config.access is None or config.sticky_header is not None or self._settings(model).by == "request":
+            return []  # nothing is tied, or not to callers
+        few = callers(sum(self._serving.arms(model).values(), NOTHING))
+        if not 0 < few < 100 / promotion.percent:
+            return []
+        what = f"{few} caller{'' if few == 1 else 's'} so far: {promotion.percent} % of them may be none"
+        how = f"Set models.{model}.promotion.by to request, or begin with a larger step"
+        return [Problem(what, f"model {model}", "a version is given by caller", how)]
 
     @property
     def shares(self) -> dict[str, dict[str, int]]:
         """Of the models whose shares the configuration has no say in."""
-        return {
+        promoted = {
             model: promotion.shares
             for model, promotion in self.state.promotions.items()
-            if promotion.configured == self._configured(model)
+            if promotion.configured == configured(self._serving, model)
         }
+        waiting = {m: {v: 1} for m, v in self.state.serving.items() if configured(self._serving, m) is None}
+        return {**waiting, **promoted}
 
     async def promote(self, wanted: Wanted) -> Promotion:
         """Begins with the first step, or goes on to the next one of a promotion that is under way.
@@ -110,37 +143,39 @@ class Promoter:
         """
         model, version = wanted.model, wanted.version
         async with self._changing:
-            self._check(model, version)
+            check_version(self._serving, model, version)
+            check_reason(model, wanted.why)
             now = self._under_way(model)
             if now is None:
                 return await self._begin(wanted)
             if now.version != version:
                 how = f"modelward rollback {model}, then promote {version}"
-                raise _refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
-            if now.step + 1 == len(now.steps):
-                raise _has_all(model, version)
-            return await self._go_on(model, now.model_copy(update={"auto": now.auto or wanted.auto}), wanted.force)
+                raise refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
+            return await self._ask_on(now, wanted)
 
-    async def rollback(self, model: str, why: str = "asked") -> Promotion:
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> Promotion:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.
 
-        Raises ProblemsFound, and then nothing has changed.
+        It is done even where it cannot be written down: `store.unsaved` says so. Raises ProblemsFound, and then nothing
+        has changed.
         """
         async with self._changing:
+            check_reason(model, why)
             promotion = self._known(model)
             if promotion is None:
                 promotion = self._from_next_older(model)
             elif promotion.phase == "rolled back":
-                raise _refused(
+                raise refused(
                     f"version {promotion.version} has been rolled back already", model, "Nothing is to be done"
                 )
-            return await self._take_back(model, promotion, "asked", why)
+            return await self._take_back(model, promotion, "asked", why, actor)
 
     async def watch(self) -> None:
         """Looks after promotions that are under way, for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
+                self.store.retry()
                 await self.look()
             except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
                 for problem in found.problems:
@@ -159,197 +194,212 @@ class Promoter:
     # ---- one promotion
 
     async def _look_at(self, model: str, promotion: Promotion) -> None:
+        if (again := self._with_other_files(model, promotion)) is not None:
+            await again
+            return
         settings, now = self._settings(model), self._serving.arms(model)
-        watched, version = self._watched.setdefault(model, Watched(now, now, now)), promotion.version
+        watched = self._watched.setdefault(model, Watched(now, now))
         reasons = (
-            _judged(version, now, watched, settings)
-            or _moved(promotion, now, watched, settings)
+            judged(promotion, now, watched, settings)
+            or answers_moved(promotion, now, watched, settings)
             or self._as_a_shadow(model, promotion)
         )
-        watched.recent.append(now)
         if reasons:
             words = "; ".join(breach.words for breach in reasons)
             log.error("model %s version %s is taken back: %s", model, promotion.version, words)
-            await self._take_back(model, promotion, reasons[0].bound, words)
+            await self._take_back(model, promotion, reasons[0].bound, words[:LONGEST_REASON], ITSELF)
             return
-        held = self._clock() - promotion.since >= settings.hold / SECOND
-        answered = _of(now, promotion.version).since(_of(watched.stepped, promotion.version)).requests
-        if not held or answered < settings.min_requests:
+        open_ = undecided(self._look_up(model, promotion))
+        watched.recent.append(now)
+        if open_ or self._clock() - promotion.since < settings.hold / SECOND:
             return
         if promotion.step + 1 == len(promotion.steps):
-            await self._change(model, promotion.model_copy(update={"phase": "done"}), "promoted")
-            self.ended[model, "done", ""] += 1
+            await self._finish(model, promotion, ITSELF, "every bound is kept")
         elif promotion.auto:
-            await self._go_on(model, promotion, "")
+            await self._go_on(model, promotion, ITSELF, "every bound is kept")
+
+    def _look_up(self, model: str, promotion: Promotion) -> list[Finding]:
+        """Of every bound in this step, remembered for whoever asks."""
+        now = self._serving.arms(model)
+        watched = self._watched.setdefault(model, Watched(now, now))
+        found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        self._found[model] = tuple(found)
+        return found
+
+    def _verdict_of(self, model: str, promotion: Promotion) -> list[Finding]:
+        """It goes on being a shadow while it has a part of the requests."""
+        verdict = self._serving.verdict(model, promotion.version, promotion.before)
+        if verdict is None:
+            return []
+        decision = Decision.KEPT if verdict in GOOD else Decision.UNDECIDED
+        how = f"modelward shadow report {model} {promotion.version} tells what is missing"
+        return [Finding("shadow", decision, f"the verdict is {verdict}", how="" if decision is Decision.KEPT else how)]
 
     def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
-        """It goes on being one while it has a part of the requests."""
         version = promotion.version
-        if promotion.forced or self._serving.verdict(model, version, promotion.before) != "worse":
+        if self._serving.verdict(model, version, promotion.before) != "worse":
             return []
         return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
 
+    def _with_other_files(self, model: str, promotion: Promotion) -> Coroutine[Any, Any, Promotion] | None:
+        """Where a version's file is another than when the promotion began, what is known is of the old one."""
+        now = self._digests(model, promotion.version, promotion.before)
+        changed = [v for v in now if promotion.digests.get(v, now[v]) != now[v]]
+        if not changed:
+            return None
+        why = f"version {', '.join(changed)} has another file: what was known is of the one before"
+        log.warning("model %s: %s", model, why)
+        counted = self._serving.arms(model)
+        self._watched[model] = Watched(counted, counted)
+        update: dict[str, Any] = {"digests": now, "forced": False}
+        if promotion.version in changed:
+            update["step"] = 0
+        after = promotion.model_copy(update=update)
+        return self._change(model, after, f"{after.percent} %", ITSELF, why)
+
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
-        steps, before = self._steps(wanted), self._present(model)
+        steps, before = steps_of(self._serving, wanted), self._present(model)
         if [v for v, share in before.items() if share] == [version]:
-            raise _has_all(model, version)
-        self._check_verdict(wanted, before)
-        configured, now = self._configured(model), self._clock()
+            raise has_all(model, version)
+        check_verdict(self._serving, wanted, before)
+        check_guards(self._serving, wanted, before)
         promotion = Promotion(
             version=version,
             before=before,
-            configured=configured,
+            configured=configured(self._serving, model),
             steps=steps,
             auto=wanted.auto,
-            since=now,
+            since=self._clock(),
             forced=bool(wanted.force),
+            digests=self._digests(model, version, before),
+            without=wanted.without,
         )
         counted = self._serving.arms(model)
-        self._watched[model] = Watched(counted, counted, counted)
-        return await self._change(model, promotion, f"{promotion.percent} %", wanted.force)
+        promotion = await self._change(model, promotion, f"{promotion.percent} %", wanted.actor, wanted.why)
+        self._watched[model] = Watched(counted, counted)
+        self._found.pop(model, None)
+        return promotion
 
-    async def _go_on(self, model: str, promotion: Promotion, force: str) -> Promotion:
-        forced = promotion.forced or bool(force)
+    async def _ask_on(self, promotion: Promotion, wanted: Wanted) -> Promotion:
+        """The next step, by hand; with `auto` when it is due."""
+        model = wanted.model
+        steps = self._steps_from_here(promotion, wanted)
+        update = {
+            "steps": steps,
+            "auto": promotion.auto or wanted.auto,
+            "without": (*promotion.without, *wanted.without),
+        }
+        after = promotion.model_copy(update=update)
+        if wanted.auto and not wanted.force:
+            return await self._change(
+                model, after, "goes on by itself", wanted.actor, wanted.why, since=promotion.since
+            )
+        open_ = undecided(each for each in self._look_up(model, promotion) if each.bound != "traffic")
+        if open_ and not wanted.force:
+            what = f"{promotion.percent} % of the requests have not shown yet that it keeps every bound"
+            how = "Wait, or say why it may go on without that: --force --reason TEXT"
+            raise ProblemsFound([Problem(what, f"model {model}", "; ".join(map(str, open_)), how)])
+        if promotion.step + 1 == len(steps):
+            return await self._finish(model, after, wanted.actor, wanted.why)
+        return await self._go_on(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
+
+    def _steps_from_here(self, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
+        """New steps take the place of those that are to come."""
+        if wanted.steps is None:
+            return promotion.steps
+        left = tuple(step for step in steps_of(self._serving, wanted) if step > promotion.percent)
+        return (*promotion.steps[: promotion.step + 1], *left)
+
+    async def _go_on(
+        self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
+    ) -> Promotion:
         after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
         counted = self._serving.arms(model)
-        watched = self._watched.setdefault(model, Watched(counted, counted, counted))
+        changed = await self._change(model, after, f"{after.percent} %", actor, why)
+        watched = self._watched.setdefault(model, Watched(counted, counted))
         watched.before, watched.stepped = watched.stepped, counted
-        return await self._change(model, after, f"{after.percent} %", force)
+        self._found.pop(model, None)
+        return changed
 
-    async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str) -> Promotion:
+    async def _finish(self, model: str, promotion: Promotion, actor: str, why: str) -> Promotion:
+        after = await self._change(model, promotion.model_copy(update={"phase": "done"}), "promoted", actor, why)
+        self.ended[model, "done", ""] += 1
+        return after
+
+    async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str, actor: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
-        after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock()})
+        after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock(), "forced": False})
         self._watched.pop(model, None)
-        self.state = self.state.with_promotion(model, after, self._event(model, after, "rolled back", why))
+        self._found.pop(model, None)
+        kept = self.state.with_promotion(model, after, self._event(model, after, "rolled back", actor, why))
+        self.state = kept
         self.ended[model, "rolled_back", bound] += 1
-        log.warning("model %s version %s: rolled back", model, after.version)
+        log.warning("model %s version %s: rolled back by %s%s", model, after.version, actor, f": {why}" if why else "")
         try:
             await self._serving.share(self.shares)
         finally:
-            state.save(self._folder, self.state)
+            self._keep(kept)
         return after
 
-    async def _change(self, model: str, promotion: Promotion, what: str, force: str = "") -> Promotion:
-        """Kept first: what a restart would not know of is not begun."""
-        after = promotion.model_copy(update={"since": self._clock()})
-        kept = self.state.with_promotion(model, after, self._event(model, after, what, force, forced=bool(force)))
-        state.save(self._folder, kept)
+    async def _change(
+        self, model: str, promotion: Promotion, what: str, actor: str, why: str = "", *, since: float | None = None
+    ) -> Promotion:
+        """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
+        after = promotion.model_copy(update={"since": self._clock() if since is None else since})
+        kept = self.state.with_promotion(model, after, self._event(model, after, what, actor, why))
+        self.store.save(kept)
         self.state = kept
-        log.info("model %s version %s: %s%s", model, after.version, what, f", forced: {force}" if force else "")
+        forced = " (forced)" if after.forced else ""
+        log.info(
+            "model %s version %s: %s, by %s%s%s", model, after.version, what, actor, forced, f": {why}" if why else ""
+        )
         await self._serving.share(self.shares)
         return after
 
-    def _event(self, model: str, promotion: Promotion, what: str, why: str, *, forced: bool = False) -> Event:
+    def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
         at, version = self._clock(), promotion.version
-        return Event(at=at, model=model, version=version, what=what, why=why, forced=forced)
+        return Event(at=at, model=model, version=version, what=what, actor=actor, why=why, forced=promotion.forced)
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+        self.store.keep(state)
 
     # ---- what there is
 
     def _known(self, model: str) -> Promotion | None:
         """The last one, unless the configuration has said something else since."""
         promotion = self.state.promotions.get(model)
-        return promotion if promotion is not None and promotion.configured == self._configured(model) else None
+        return promotion if promotion is not None and promotion.configured == configured(self._serving, model) else None
 
     def _under_way(self, model: str) -> Promotion | None:
         promotion = self._known(model)
         return promotion if promotion is not None and promotion.phase == "stepping" else None
 
-    def _configured(self, model: str) -> dict[str, int] | None:
-        versions = self._serving.config.settings(model).versions
-        return None if versions is None else dict(versions)
-
     def _present(self, model: str) -> dict[str, int]:
-        known = self._known(model)
-        if known is not None:
-            return known.shares
+        present = self.shares.get(model)
+        if present is not None:
+            return present
         served = self._serving.versions(model)
-        return self._configured(model) or {primary(served, None): 1}
+        return configured(self._serving, model) or {primary(served, None): 1}
+
+    def _digests(self, model: str, version: str, before: Shares) -> dict[str, str]:
+        """Of the versions with a share that are served."""
+        facts = self._serving.facts(model)
+        return {v: facts[v].sha256 for v in (version, *before) if v in facts and (v == version or before[v])}
 
     def _from_next_older(self, model: str) -> Promotion:
         served = self._serving.versions(model)
         if not served:
-            raise _refused("there is no such model", model, "Look at modelward status")
+            raise refused("there is no such model", model, "Look at modelward status")
+        if self._serving.config.policy(model) == "explicit":
+            served = tuple(version for version in served if version in (configured(self._serving, model) or {}))
         current = primary(served, self._present(model))
         if served.index(current) == 0:
-            raise _refused(f"there is no older version than {current}", model, "Add one to the repository")
+            raise refused(f"there is no older version than {current}", model, "Add one to the repository")
         older = served[served.index(current) - 1]
-        configured = self._configured(model)
-        return Promotion(version=current, before={older: 1}, configured=configured, steps=(100,), since=self._clock())
+        now, written = self._clock(), configured(self._serving, model)
+        return Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)
 
     def _settings(self, model: str) -> PromotionSettings:
         return self._serving.config.settings(model).promotion
-
-    def _steps(self, wanted: Wanted) -> tuple[int, ...]:
-        if wanted.steps is None:
-            return self._settings(wanted.model).steps if wanted.auto else (100,)
-        try:
-            check_steps(wanted.steps)
-        except UnitError as error:
-            raise _refused(str(error), wanted.model, error.how) from error
-        return wanted.steps
-
-    def _check(self, model: str, version: str) -> None:
-        served = self._serving.versions(model)
-        if version not in served:
-            what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
-            raise _refused(what, model, "Put it into the repository and look at modelward status")
-
-    def _check_verdict(self, wanted: Wanted, before: Shares) -> None:
-        model, version = wanted.model, wanted.version
-        verdict = self._serving.verdict(model, version, before)
-        if verdict in GOOD or wanted.force:
-            return
-        found = verdict or "not there: it is no shadow"
-        look = f"modelward shadow report {model} {version} tells why"
-        if verdict is None:
-            look = f"Set models.{model}.shadow to {{version: {version}}} and wait for a good one"
-        how = f"{look}; or say why it may be done without: --force --reason TEXT"
-        raise _refused(f"the verdict on version {version} is {found}", model, how)
-
-
-def _judged(version: str, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
-    """Why it is to be taken back: over the whole time, and over the last seconds.
-
-    Against the others at the same time, so that what befalls all versions is no reason; where they have nothing to
-    answer any more, against what they did before.
-    """
-    ever = _both(version, now, {})[1]
-    here, there = _both(version, now, watched.begun)
-    usual = there if there.requests else ever
-    reasons = breaches(here, usual, settings.bounds)
-    if not reasons and watched.recent:
-        here, there = _both(version, now, watched.recent[0])
-        reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True)
-    return reasons
-
-
-def _moved(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
-    """Whether its answers in this step are surely distributed otherwise than the others' at the same time; once it has
-    everything, than theirs since the step before, or where those are few, than all that are known."""
-    here, there = _both(promotion.version, now, watched.stepped)
-    if here.requests < settings.min_requests:
-        return []
-    if promotion.percent == 100:
-        there = _both(promotion.version, now, watched.before)[1]
-        if there.requests < settings.min_requests:
-            there = _both(promotion.version, now, {})[1]
-    return moved(here, there, settings.bounds, len(promotion.steps))
-
-
-def _both(version: str, now: Mapping[str, Arm], before: Mapping[str, Arm]) -> tuple[Arm, Arm]:
-    """What the version has answered since then, and all others together."""
-    since = {v: arm.since(_of(before, v)) for v, arm in now.items()}
-    return since.get(version, NOTHING), sum((arm for v, arm in since.items() if v != version), NOTHING)
-
-
-def _of(arms: Mapping[str, Arm], version: str) -> Arm:
-    return arms.get(version, NOTHING)
-
-
-def _has_all(model: str, version: str) -> ProblemsFound:
-    return _refused(f"version {version} has all requests already", model, "Nothing is to be done")
-
-
-def _refused(what: str, model: str, how: str) -> ProblemsFound:
-    return ProblemsFound([Problem(what, f"model {model}", how=how)])

@@ -1,4 +1,4 @@
-"""What has been promoted and taken back: one file, which the supervisor alone writes."""
+"""What has been promoted and taken back, and what operators asked for, as it is kept (proxy.promotion.store)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from proxy.config.section import Section
-from proxy.problem import Problem, ProblemsFound
-from proxy.regular import read_regular
-from proxy.whole import replace_file
 
-FILE = "promotions.json"
-LARGEST_FILE = 16 << 20
 MOST_EVENTS = 1000
+MOST_NOTES = 200
+"""Of these that are of no model, so that reloads leave promotions their place."""
+LONGEST_REASON = 500
+"""Characters. With as many of other text, all events fit into a file that is read again (store.LARGEST_FILE)."""
 # shares are kept in so many parts of the whole
 PARTS = 10_000
 
@@ -41,7 +40,11 @@ class Promotion(Section):
     since: float
     """Of the present step, or of the end."""
     forced: bool = False
-    """Against the verdict on its shadow, which then takes nothing back."""
+    """The present step was asked for although not every bound was decided."""
+    digests: Mapping[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files of the versions that had requests when it began: what was judged is what is promoted."""
+    without: tuple[str, ...] = Field(default=(), strict=False)
+    """Guards of the version before that this one may lack: profile, canary."""
 
     @property
     def percent(self) -> int:
@@ -60,64 +63,48 @@ class Promotion(Section):
 
 
 class Event(Section):
-    """Something that was done, by whom it was asked or why it had to be."""
+    """Something that was done, who asked for it, and why. model, version: empty for a reload or restart."""
 
     at: float
-    model: str
-    version: str
+    model: str = ""
+    version: str = ""
     what: str
+    actor: str = ""
+    """proxy.admin.actor; ITSELF where no operator asked for it; empty where it is not known."""
     why: str = ""
     forced: bool = False
-    """Against the verdict."""
+    """Although not every bound was decided."""
+
+
+ITSELF = "modelward"
+"""The actor of what the server decides."""
 
 
 class State(Section):
-    """promotions: by model. events: of all of them, the newest last."""
+    """promotions: by model. events: of all of them and of operators, the newest last."""
 
     promotions: Mapping[str, Promotion] = Field(default_factory=dict)
+    serving: Mapping[str, str] = Field(default_factory=dict)
+    """By model the version that has all requests until one is promoted: of models whose new versions wait for that, and
+    of those whose promotions were lost."""
     events: tuple[Event, ...] = Field(default=(), strict=False)
 
     def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
-        events = (*self.events, event)[-MOST_EVENTS:]
-        return State(promotions={**self.promotions, model: promotion}, events=events)
+        serving = {name: version for name, version in self.serving.items() if name != model}
+        kept = self.model_copy(update={"promotions": {**self.promotions, model: promotion}, "serving": serving})
+        return kept.with_event(event)
 
-    def without(self, model: str, event: Event) -> State:
-        left = {name: promotion for name, promotion in self.promotions.items() if name != model}
-        return State(promotions=left, events=(*self.events, event)[-MOST_EVENTS:])
+    def with_serving(self, serving: Mapping[str, str], event: Event) -> State:
+        return self.model_copy(update={"serving": {**self.serving, **serving}}).with_event(event)
+
+    def with_event(self, event: Event) -> State:
+        events = [*self.events, event]
+        notes = [each for each in events if not each.model]
+        if len(notes) > MOST_NOTES:
+            events.remove(notes[0])
+        return self.model_copy(update={"events": tuple(events[-MOST_EVENTS:])})
 
 
 def folder_of(configured: Path | None) -> Path:
     """Where the state is: as configured, or what the service manager gives, or a hidden folder of the working one."""
     return configured or Path(os.environ.get("STATE_DIRECTORY") or ".modelward")
-
-
-def load(folder: Path) -> State:
-    """What the folder's file says; nothing where there is none. Raises ProblemsFound."""
-    file = folder / FILE
-    try:
-        return State.model_validate_json(read_regular(file, LARGEST_FILE))
-    except FileNotFoundError:
-        return State()
-    except OSError as error:
-        why = error.strerror or str(error)
-        how = "Let the server read it, or set state to another folder"
-        raise ProblemsFound([Problem("the state cannot be read", str(file), why, how)]) from error
-    except ValidationError as error:
-        raise ProblemsFound([_no_state(file, error.errors()[0]["msg"])]) from error
-    except ValueError as error:
-        raise ProblemsFound([_no_state(file, str(error))]) from error
-
-
-def save(folder: Path, state: State) -> None:
-    """Makes the folder if it must. Raises ProblemsFound, and then nothing has changed."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(folder / FILE, state.model_dump_json(indent=1) + "\n")
-    except OSError as error:
-        why, how = error.strerror or os.strerror(error.errno or 0), "Set state to a folder that the server may write"
-        raise ProblemsFound([Problem("the state cannot be written", str(folder / FILE), why, how)]) from error
-
-
-def _no_state(file: Path, why: str) -> Problem:
-    how = "Put back a copy of it, or remove it: versions then have the shares that the configuration says"
-    return Problem("this is no file of promotions", str(file), why, how)

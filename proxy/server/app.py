@@ -154,6 +154,11 @@ class Application:
         return self._generation.refused if self._generation else ()
 
     @property
+    def shares(self) -> Shares:
+        """See `share`."""
+        return self._shares
+
+    @property
     def catalog(self) -> Catalog:
         return self._generation.catalog if self._generation else Catalog(())
 
@@ -315,7 +320,8 @@ class Application:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
-        after = await compile_generation(self._generation.rules, wanted, self._generation)
+        held = self._shares.keys()
+        after = await compile_generation(self._generation.rules, wanted, self._generation, held=held)
         await self._fleet.connect(after.remotes.pools, wanted.health)
         return after, restart
 

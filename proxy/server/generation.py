@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from native.engine import Engine
@@ -15,6 +15,8 @@ from proxy.config.changes import differences, with_rules
 from proxy.config.schema import Config
 from proxy.models.artifact import Artifact
 from proxy.models.catalog import Catalog, ServedVersion
+from proxy.models.facts import Facts
+from proxy.models.inventory import facts_of
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip
 from proxy.models.refused import Refused, problems_of
 from proxy.models.renewal import NOTHING, Before, close, renew
@@ -70,14 +72,16 @@ async def compile_generation(
     progress: Progress = lambda name: None,
     waiting: Callable[[str], None] = lambda reason: None,
     slow: frozenset[str] = frozenset(),
+    held: Collection[str] = (),
 ) -> Generation:
     """Reads, checks, opens and warms whatever `before` does not have open already. Raises ProblemsFound.
 
     What blocks is done in a thread, and nothing of `before` is changed. waiting: told which upstream is waited for.
-    slow: hashes of files that took too long before; those of `before` are known.
+    slow: hashes of files that took too long before; those of `before` are known. held: models whose shares promotions
+    decide.
     """
     loop = asyncio.get_running_loop()
-    known = _before(before, slow, config)
+    known = _before(before, slow, config, held)
     renewal = await loop.run_in_executor(None, renew, config, known, progress)
     config, notes = renewal.config, renewal.notes
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
@@ -104,12 +108,12 @@ async def compile_generation(
     return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
 
 
-def _before(before: Generation | None, slow: frozenset[str], config: Config) -> Before:
+def _before(before: Generation | None, slow: frozenset[str], config: Config, held: Collection[str]) -> Before:
     if before is None:
         return replace(NOTHING, slow=slow)
     if before.config.load_timeout == config.load_timeout:
         slow |= {each.slow for each in before.refused if each.slow}
-    return Before(before.opened, before.shadows, before.config, slow)
+    return Before(before.opened, before.shadows, before.config, slow, held)
 
 
 def reshared(generation: Generation, shares: Shares) -> Generation:
@@ -174,9 +178,15 @@ def describe(before: Generation, after: Generation) -> list[str]:
             words.append(f"model {name} version {version} is new")
         elif old[key].checked.artifact.sha256 != model.checked.artifact.sha256:
             words.append(f"model {name} version {version} has another file")
+        elif lost := _facts(model).lacks(_facts(old[key])):
+            words.append(f"model {name} version {version} has no {' and no '.join(lost)} any more")
         elif old[key].checked.profile_fingerprint != model.checked.profile_fingerprint:
             words.append(f"model {name} version {version} has another profile")
     return words + differences(before.config, after.config)
+
+
+def _facts(model: OpenModel) -> Facts:
+    return facts_of([model.checked])[model.checked.name][model.checked.version]
 
 
 async def close_engines(engines: set[Engine]) -> None:
@@ -240,7 +250,8 @@ def _lookups(
     models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
-    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode())
+    by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
+    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request)
     served = [_version(model, remotes) for model in models]
     catalog = Catalog(served, weights, [(each.name, each.version, each.reason) for each in refused])
     directory.explain = catalog.explain_unknown

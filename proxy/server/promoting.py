@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from native import evidence, figures
 from proxy.config.schema import Config
+from proxy.models.facts import FactsByVersion
 from proxy.models.weights import Shares
 from proxy.promotion.guard import Arm, arm_of
 from proxy.server.crew import Crew
@@ -23,6 +24,16 @@ class CrewServing:
     @property
     def config(self) -> Config:
         return self._config()
+
+    def models(self) -> tuple[str, ...]:
+        crew = self._crew()
+        report = crew.report if crew is not None else None
+        return tuple(report.versions) if report is not None else ()
+
+    def facts(self, model: str) -> FactsByVersion:
+        crew = self._crew()
+        report = crew.report if crew is not None else None
+        return report.facts.get(model, {}) if report is not None else {}
 
     def versions(self, model: str) -> tuple[str, ...]:
         crew = self._crew()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from proxy.models.facts import FactsByVersion
 from proxy.models.refused import Refused
 
 if TYPE_CHECKING:
@@ -21,13 +23,14 @@ ANY = "any"  # the version of a model whose requests pass undecoded
 class Report:
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
     models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
-    here."""
+    here. facts: of the same, by model and version."""
 
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     refused: tuple[Refused, ...] = ()
     files: tuple[tuple[str, str, str], ...] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
 
     @property
     def versions(self) -> dict[str, list[str]]:
@@ -45,6 +48,8 @@ class Report:
 def describe(application: Application) -> Report:
     from proxy.access import examine as access  # noqa: PLC0415
     from proxy.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
+    from proxy.models.inventory import facts_of  # noqa: PLC0415
+    from proxy.models.policy import policy_notes  # noqa: PLC0415
     from proxy.server.tls import clients  # noqa: PLC0415
 
     config, rows = application.config, []
@@ -75,9 +80,11 @@ def describe(application: Application) -> Report:
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
     told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
-    notes = tuple(f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words))
+    notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
-    return Report(tuple(rows), tuple(at_the_door), notes, application.refused, files)
+    facts = facts_of(model.checked for model in application.models if not model.upstreams)
+    notes += map(str, policy_notes(config, facts, application.shares))
+    return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
 
 
 def _name(served: Served) -> str:

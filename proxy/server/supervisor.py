@@ -20,11 +20,12 @@ from proxy.config.schema import Config, Listen
 from proxy.config.units import SECOND
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
+from proxy.models.repository import listed
 from proxy.models.weights import Weights, fractions, overridden
-from proxy.problem import ProblemsFound
+from proxy.problem import Problem, ProblemsFound
 from proxy.promotion import state
-from proxy.promotion.promoter import Promoter, Wanted
-from proxy.promotion.state import Promotion
+from proxy.promotion.asked import Wanted
+from proxy.promotion.promoter import Promoter
 from proxy.server.activation import Sockets
 from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.crew import Crew
@@ -38,7 +39,7 @@ from proxy.server.turns import Turns
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
-from proxy.telemetry.snapshot import Snapshot
+from proxy.telemetry.snapshot import Snapshot, StateSnapshot
 
 if TYPE_CHECKING:
     from proxy.admin.server import AdminServer
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelward.supervisor")
 
 Progress = Callable[[str], None]
+
+EVENTS_TOLD = 50  # the last, in answers about the server's status
 
 
 class Supervisor:
@@ -89,7 +92,7 @@ class Supervisor:
     def report(self) -> Report:
         """Of what is served; once it has started."""
         assert self._crew is not None and self._crew.report is not None
-        report = self._crew.report
+        report = self._crew.report.with_guard("state", self._promoter.store.words)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -98,7 +101,7 @@ class Supervisor:
         progress: told what the first workers are busy with before they are ready.
         """
         self._progress = progress
-        self._promoter.resume()
+        self._promoter.resume(lambda: listed(self.config.repository))
         self._beating = asyncio.get_running_loop().create_task(self._notifier.beat())
         self._http = await self._start_http()
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
@@ -114,11 +117,13 @@ class Supervisor:
             await self._shared.start()
         await self._crew.share(self._promoter.shares)
         await self._crew.start()
+        self._promoter.settle()
+        await self._crew.share(self._promoter.shares)
         self._promoting = asyncio.get_running_loop().create_task(self._promoter.watch())
         self._started = True
         self._notifier.ready(self._words())
 
-    async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None) -> Outcome:
+    async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = "") -> Outcome:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
 
         replaced: told of each. Raises NotNow, also while another restart lasts.
@@ -127,7 +132,8 @@ class Supervisor:
         if self._restarting:
             raise NotNow("the workers are being restarted already; ask again when that has ended")
         self._restarting = True
-        log.info("restarting workers")
+        log.info("restarting workers%s", f", asked by {actor}" if actor else "")
+        self._note("restart", actor)
         try:
             await crew.restart(replaced)
         except ProblemsFound as found:
@@ -139,12 +145,16 @@ class Supervisor:
         log.info("workers restarted")
         return Outcome()
 
-    async def reload(self) -> Outcome:
+    async def reload(self, actor: str = "") -> Outcome:
         """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
 
         All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
         Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
         """
+        if actor:
+            self._at_work()
+            log.info("reload, asked by %s", actor)
+            self._note("reload", actor)
         rules = await self._ruling.take()
         if rules.problems:
             return rules
@@ -174,6 +184,7 @@ class Supervisor:
             changed, problems = await crew.reload(wanted)
             kept = {each.name for each in crew.report.refused if each.kept} if crew.report is not None else set()
             self.config = with_models(with_rules(wanted, self.config), self.config, kept)
+            self._promoter.settle()
             await crew.share(self._promoter.shares)
             self._is_changed = True
             if restart:
@@ -201,24 +212,33 @@ class Supervisor:
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._at_work()
-        return self._promoted(wanted.model, await self._promoter.promote(wanted))
+        await self._promoter.promote(wanted)
+        return self._promoted(wanted.model, self._promoter.doubts(wanted.model))
 
-    async def rollback(self, model: str) -> PromotionStatus:
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._at_work()
-        return self._promoted(model, await self._promoter.rollback(model))
+        await self._promoter.rollback(model, why, actor)
+        return self._promoted(model)
 
-    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+    async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Raises NotNow."""
-        return self._at_work().pardon(model, version)
+        pardoned = self._at_work().pardon(model, version)
+        for name, each in pardoned:
+            self._promoter.note("pardon", actor, f"model {name} version {each}")
+        return pardoned
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
         self._at_work()
         return await self._shadowing.told(model)
 
-    def _promoted(self, model: str, promotion: Promotion) -> PromotionStatus:
-        return PromotionStatus(model, promotion, self._promoter.why(model))
+    def _promoted(self, model: str, warnings: Sequence[Problem] = ()) -> PromotionStatus:
+        return PromotionStatus(model, self._promoter.known(model), (*warnings,), self._promoter.store.unsaved)
+
+    def _note(self, what: str, actor: str) -> None:
+        if actor:
+            self._promoter.note(what, actor)
 
     def _with_ports(self, wanted: Listen) -> Listen:
         """With the addresses that were bound in place of those that were asked for the first time too."""
@@ -248,8 +268,11 @@ class Supervisor:
             figures=crew.figures() if crew is not None else Snapshot(),
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             failing=self._failing(),
-            promotions=[self._promoted(*each) for each in self._promoter.state.promotions.items()],
             contained=crew.containment.contained if crew is not None else (),
+            promotions=[self._promoted(model) for model in self._promoter.state.promotions],
+            policies=self._policies(),
+            events=self._promoter.state.events[-EVENTS_TOLD:],
+            unsaved=self._promoter.store.unsaved,
         )
 
     async def drain(self) -> None:
@@ -302,6 +325,7 @@ class Supervisor:
             promotions=dict(self._promoter.ended),
             crashes=dict(self._crew.containment.crashes),
             contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.contained},
+            state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
         )
         return added(pour.snapshot(self._crew.region), own)
@@ -312,6 +336,12 @@ class Supervisor:
     def _shares(self, report: Report) -> dict[str, dict[str, float]]:
         weights = self._weights(report)
         return {name: fractions(v, weights.get(name)) for name, v in report.versions.items() if v != [ANY]}
+
+    def _policies(self) -> dict[str, str]:
+        """Of models whose shares neither `versions:` nor an upstream decides."""
+        config = self.config
+        facts = self._crew.report.facts if self._crew is not None and self._crew.report is not None else {}
+        return {name: config.policy(name) for name in facts if config.settings(name).versions is None}
 
     def _weights(self, report: Report) -> Weights:
         return overridden(self.config, self._promoter.shares, report.versions)

@@ -164,6 +164,11 @@ def _promotions(snapshot: Snapshot) -> Iterator[Family]:
     for labels, count in snapshot.promotions.items():
         ended.add(labels, count)
     yield from (shares, ended)
+    if (state := snapshot.state) is not None:
+        unsaved = "1 while a promotion or rollback is not on disk: a restart would undo it"
+        yield Family("modelward_state_unsaved", "gauge", unsaved, rows=[((), state.unsaved)])
+        failures = "Writes of promotions and rollbacks that failed"
+        yield Family("modelward_state_write_failures", "counter", failures, rows=[((), state.failures)])
 
 
 def _crashes(snapshot: Snapshot) -> Iterator[Family]:

@@ -209,6 +209,14 @@ class ScrapeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class StateSnapshot:
+    """What outlives a restart."""
+
+    unsaved: int = field(default=0, metadata=FLAG)  # 1 while what was done last is not on disk
+    failures: int = 0  # writes
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -228,6 +236,7 @@ class Snapshot:
     # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
     crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
+    state: StateSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     scrapes: ScrapeSnapshot | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -58,23 +59,30 @@ def test_a_promotion_goes_from_step_to_step_and_back_in_all_workers(server: Serv
     promote(server, "--steps", "25,100", *REASON)
     assert 60 <= answers(server)["2"] <= 140
     assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [0.75, 0.25]
-    promote(server)
+    early = modelward("promote", "add", "2", "--admin", server.admin)
+    assert early.returncode == 1
+    assert "25 % of the requests have not shown yet that it keeps every bound" in early.stderr
+    promote(server, *REASON)
     assert answers(server).keys() == {"2"}
-    back = modelward("rollback", "add", "--admin", server.admin)
+    back = modelward("rollback", "add", "--reason", "incident 8", "--admin", server.admin)
     assert back.returncode == 0
     assert "rolled back, 0 % of the requests" in back.stdout
     assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [1, 0]
     assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="asked") == 1
     assert answers(server).keys() == {"1"}
+    told_last = told(server, "status")["events"][-1]
+    assert (told_last["what"], told_last["why"], told_last["model"]) == ("rolled back", "incident 8", "add")
+    assert f"uid {os.getuid()}" in told_last["actor"], "the client is known by its socket"
     shown = modelward("status", "--admin", server.admin)
     assert "rolled back" in shown.stdout
+    assert "by itself" not in shown.stdout
 
 
 def test_what_is_refused_is_told_and_changes_nothing(server: ServerProcess) -> None:
     for words, *arguments in (
         ("the verdict on version 2 is not there", "promote", "add", "2"),
         ("version 7 is not served; 1, 2 are", "promote", "add", "7", *REASON),
-        ("--force and --reason belong together", "promote", "add", "2", "--force"),
+        ("--force needs --reason", "promote", "add", "2", "--force"),
         ("are no steps", "promote", "add", "2", "--steps", "50,10", *REASON),
         ("there is no such model", "rollback", "other"),
         ("there is no older version than 1", "rollback", "add"),
@@ -148,3 +156,88 @@ def test_a_version_is_taken_back_for_other_answers_and_not_for_equal_ones(tmp_pa
         assert found["phase"] == ("rolled back" if moved else "stepping")
         assert ("its answers are distributed otherwise" in found["why"]) is moved
         assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="outputs") == moved
+
+
+def test_by_default_the_first_step_is_the_first(server: ServerProcess) -> None:
+    promote(server, *REASON)
+    found = promotion(server)
+    assert (found["percent"], found["steps"]) == (1, [1, 10, 50, 100])
+
+
+def test_steps_by_themselves_wait_for_answers_that_are_not_decided_yet(tmp_path: Path) -> None:
+    """Many times as many requests as every other bound needs, with answers that are wrong by a constant."""
+    versions = {1: models.add_one(), 2: models.identity()}
+    root = models.repository(tmp_path / "models", {"add": versions})
+    promoting = "{min_requests: 50, hold: 1ms, steps: [50, 100], bounds: {latency: 1000}}"
+    sets = ('models.add.versions={"1": 1}', f"models.add.promotion={promoting}", f"state={tmp_path / 'state'}")
+    with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
+        promote(server, "--auto", *REASON)
+        while promotion(server)["phase"] == "stepping":
+            answers(server, 400)
+            assert promotion(server)["percent"] < 100
+        found = promotion(server)
+        assert (found["phase"], found["actor"]) == ("rolled back", "modelward")
+        assert "its answers are distributed otherwise" in found["why"]
+
+
+@pytest.mark.parametrize("by", ["caller", "request"])
+def test_two_callers_bring_a_step_its_share_only_by_request(tmp_path: Path, by: str) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+    keys = tmp_path / "keys.json"
+    tokens = []
+    for name in ("a", "b"):
+        added = modelward("token", "add", name, "--file", keys)
+        assert added.returncode == 0, added.stderr
+        tokens.append(added.stdout.strip())
+    access = "access={keys: %s, rules: [{identity: '*', models: '*'}]}" % keys  # noqa: UP031
+    sets = ('models.add.versions={"1": 1}', f"models.add.promotion.by={by}", access, f"state={tmp_path / 'state'}")
+    with serve_process(root, *(word for each in sets for word in ("--set", each))) as server, Stub(server.grpc) as stub:
+
+        def asked(count: int) -> Counter[str]:
+            callers = [[("x-api-key", token)] for token in tokens]
+            return Counter(stub.infer(GOOD, metadata=caller).model_version for _ in range(count) for caller in callers)
+
+        asked(20)
+        answer = modelward("promote", "add", "2", *REASON, "--admin", server.admin)
+        assert ("2 callers so far: 1 % of them may be none" in answer.stderr) is (by == "caller")
+        seen = asked(1200)
+        if by == "request":
+            assert 5 <= seen["2"] <= 60
+        else:
+            assert seen["2"] == 0
+            wait_until(lambda: "should have brought 24" in str(promotion(server)["bounds"]), "what is missing")
+            shown = modelward("status", "--admin", server.admin).stdout
+            assert "0 of 2400 requests in this step, 2 callers" in shown
+            assert "set promotion.by to request" in shown
+
+
+def test_a_rollback_is_done_although_it_cannot_be_written_and_written_later(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+    folder = tmp_path / "state"
+    arguments = (root, "--set", 'models.add.versions={"1": 1}', "--set", f"state={folder}")
+    with serve_process(*arguments) as server:
+        promote(server, "--steps", "50,100", *REASON)
+        folder.rename(tmp_path / "aside")
+        folder.write_text("in the way")
+        back = modelward("rollback", "add", "--admin", server.admin)
+        assert back.returncode == 3
+        assert "rolled back" in back.stdout
+        assert "done, but not durable" in back.stderr
+        assert answers(server, 100).keys() == {"1"}
+        assert server.metric("modelward_state_unsaved") == 1
+        assert server.metric("modelward_state_write_failures_total") >= 1
+        assert "done, but not durable" in modelward("status", "--admin", server.admin).stderr
+        folder.unlink()
+        wait_until(lambda: server.metric("modelward_state_unsaved") == 0, "the state is written")
+    with serve_process(*arguments) as server:
+        assert promotion(server)["phase"] == "rolled back"
+        assert answers(server, 100).keys() == {"1"}
+
+
+def test_a_state_that_cannot_be_written_is_told_before_it_is_needed(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+    (tmp_path / "file").write_text("")
+    arguments = (root, "--set", f"state={tmp_path / 'file' / 'state'}")
+    assert "will not outlive a restart" in modelward("check", *arguments).stderr
+    with serve_process(*arguments) as server:
+        assert any("will not outlive a restart" in line for line in server.output)

@@ -20,8 +20,11 @@ from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from proxy.admin.service import SERVICE
 from proxy.config.address import Address
 from proxy.problem import Problem, ProblemsFound
-from proxy.promotion.promoter import Wanted
-from proxy.promotion.state import Promotion
+from proxy.promotion.asked import Wanted
+from proxy.promotion.finding import Decision, Finding
+from proxy.promotion.promoter import Known
+from proxy.promotion.state import Event, Promotion
+from proxy.promotion.step import Traffic
 from proxy.server.protocol import message_class, pool
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
@@ -30,7 +33,15 @@ TIMEOUT = 20.0
 ANYWHERE = Address(host="127.0.0.1", port=0)
 BROKEN = Problem("this is no model", "models/broken", "it is empty", "Write one")
 PROMOTED = PromotionStatus(
-    "a", Promotion(version="2", before={"1": 1}, configured=None, steps=(25, 100), since=7.5), "a reason"
+    "a",
+    Known(
+        Promotion(version="2", before={"1": 1}, configured=None, steps=(25, 100), since=7.5),
+        Event(at=7.5, model="a", version="2", what="25 %", actor="bob", why="a reason"),
+        (Finding("errors", Decision.UNDECIDED, "too few", 3, 700, "Wait"),),
+        Traffic(3, 9, 2),
+    ),
+    (BROKEN,),
+    unsaved=True,
 )
 CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anomaly")
 
@@ -45,6 +56,7 @@ class Played:
         self.wanted: Wanted | None = None
         self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
         self.error: Exception | None = None
+        self.actors: list[str] = []
         self.address = ""  # of the server that asks it
 
     def status(self) -> Status:
@@ -63,14 +75,19 @@ class Played:
             weights={"a": {"1": 30, "2": 10}},
             promotions=[PROMOTED],
             failing={("b", "1"): 2},
+            policies={"a": "promoted"},
+            events=[Event(at=1.5, what="reload", actor="carol")],
+            unsaved=True,
         )
 
-    async def reload(self) -> Outcome:
+    async def reload(self, actor: str = "") -> Outcome:
+        self.actors.append(actor)
         self.reloading.set()
         await self.go.wait()
         return self.outcome
 
-    async def restart(self, replaced: Callable[[Replaced], None]) -> Outcome:
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> Outcome:
+        self.actors.append(actor)
         if self.error is not None:
             raise self.error
         replaced(Replaced(2, 21, 11))
@@ -83,10 +100,11 @@ class Played:
         self.wanted = wanted
         return PROMOTED
 
-    async def rollback(self, model: str) -> PromotionStatus:
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
+        self.actors.append(actor)
         raise ProblemsFound([BROKEN])
 
-    async def pardon(self, model: str, version: str | None) -> Sequence[tuple[str, str]]:
+    async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         return [(model, each) for each in ("1", "2") if version in (None, each)]
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
@@ -159,6 +177,8 @@ def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None
         (upstream,) = told.upstreams
         assert (upstream.address, upstream.connected, upstream.inflight) == ("up:1", 2, 4)
         assert dict(upstream.breakers) == {"open": 1}
+        assert [m.version_policy for m in told.models] == ["promoted", "promoted", "", ""]
+        assert ([(e.what, e.actor) for e in told.events], told.state_unsaved) == ([("reload", "carol")], True)
 
     talk(test)
 
@@ -166,12 +186,23 @@ def test_status_tells_workers_versions_with_their_shares_and_upstreams() -> None
 def test_a_promotion_is_asked_for_with_all_that_was_said_and_told_or_its_problems_are() -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:
         asked = {"model": "a", "version": "2", "steps": [25, 100], "auto": True, "force": "a reason"}
+        asked["without"] = ["profile"]
         answer = await method(channel, "Promote")(**asked)
-        assert operator.wanted == Wanted("a", "2", (25, 100), auto=True, force="a reason")
+        assert operator.wanted is not None
+        actor = operator.wanted.actor
+        assert f"uid {os.getuid()}" in actor, "the client's socket is ours"
+        wanted = Wanted("a", "2", (25, 100), auto=True, force="a reason", actor=actor, without=("profile",))
+        assert operator.wanted == wanted
         assert (answer.promotion.percent, answer.promotion.why, [*answer.problems]) == (25, "a reason", [])
+        assert (answer.promotion.actor, answer.unsaved, answer.warnings[0].what) == ("bob", True, BROKEN.what)
+        assert (answer.promotion.requests, answer.promotion.all_requests, answer.promotion.callers) == (3, 9, 2)
+        (bound,) = answer.promotion.bounds
+        assert (bound.bound, bound.decision, bound.words) == ("errors", "undecided", "too few. Wait")
+        assert (bound.answers, bound.needed) == (3, 700)
         (promotion,) = (await method(channel, "Status")()).promotions
         assert promotion == answer.promotion
         refused = await method(channel, "Rollback")(model="a")
+        assert operator.actors == [actor]
         assert [problem.how for problem in refused.problems] == [BROKEN.how]
 
     talk(test)

@@ -10,11 +10,20 @@ from typing import ParamSpec
 import numpy as np
 import pytest
 
+from native.evidence import CHANCE, KEY
+from proxy.config.access import Access
 from proxy.config.schema import Config
+from proxy.models.facts import Facts
 from proxy.problem import ProblemsFound
-from proxy.promotion import state
+from proxy.promotion.asked import Wanted
+from proxy.promotion.finding import undecided
 from proxy.promotion.guard import Arm
-from proxy.promotion.promoter import Promoter, Wanted
+from proxy.promotion.promoter import Promoter
+from proxy.promotion.state import ITSELF, State
+from proxy.promotion.step import Traffic
+from proxy.promotion.store import COPY, FILE, RETRY_SECONDS, Store
+from tests.proxy.promotion.arms import by_caller, caller
+from tests.proxy.promotion.test_decide import answered
 from tests.proxy.promotion.test_guard import arm
 from tests.proxy.promotion.test_outputs import sketch
 
@@ -34,14 +43,21 @@ class Served:
 
     def __init__(self, **settings: object) -> None:
         self.config = Config.model_validate({"models": {"m": {"versions": {"2": 1}, **settings}}})
+        self.held = {"2": Facts("two", profile=True, canary=True), "3": Facts("three", profile=True, canary=True)}
         self.counted = {"2": arm(10_000), "3": arm(0)}
         self.verdicts = {("m", "3"): "equivalent"}
         self.against: Mapping[str, int] = {}
         self.shared: dict[str, Mapping[str, int]] = {}
         self.now = 1000.0
 
+    def models(self) -> tuple[str, ...]:
+        return ("m",)
+
     def versions(self, model: str) -> tuple[str, ...]:
-        return ("2", "3") if model == "m" else ()
+        return tuple(self.held) if model == "m" else ()
+
+    def facts(self, model: str) -> Mapping[str, Facts]:
+        return dict(self.held) if model == "m" else {}
 
     def arms(self, model: str) -> Mapping[str, Arm]:
         return dict(self.counted)
@@ -63,6 +79,21 @@ class Served:
         return promoter
 
 
+def saved(folder: Path) -> State:
+    return Store(folder).load()
+
+
+def why(promoter: Promoter) -> str:
+    event = promoter.known("m").event
+    assert event is not None
+    return event.why
+
+
+def enough(served: Served, count: int = 16_000, mean: float = 0.0) -> None:
+    """Both versions answer so much, and alike, that every bound of a step is decided."""
+    served.answer(v2=answered(count), v3=answered(count, mean))
+
+
 @on_a_loop
 async def test_a_promotion_by_hand_goes_a_step_each_time_it_is_asked_for(tmp_path: Path) -> None:
     served = Served()
@@ -71,19 +102,77 @@ async def test_a_promotion_by_hand_goes_a_step_each_time_it_is_asked_for(tmp_pat
     for _ in range(3):
         await promoter.promote(Wanted("m", "3", (1, 50, 100)))
         seen.append(served.shared["m"])
+        enough(served)
     assert seen == [{"2": 9900, "3": 100}, {"2": 5000, "3": 5000}, {"3": 10_000}]
+    await promoter.promote(Wanted("m", "3"))
+    assert promoter.state.promotions["m"].phase == "done"
     with pytest.raises(ProblemsFound, match="has all requests already"):
         await promoter.promote(Wanted("m", "3"))
 
 
+@pytest.mark.parametrize("auto", [False, True])
 @on_a_loop
-async def test_without_steps_it_has_everything_at_once(tmp_path: Path) -> None:
+async def test_the_first_step_is_the_first_of_those_that_are_configured(tmp_path: Path, *, auto: bool) -> None:
     served = Served()
-    await served.promoter(tmp_path).promote(Wanted("m", "3"))
+    await served.promoter(tmp_path).promote(Wanted("m", "3", auto=auto))
+    assert served.shared == {"m": {"2": 9900, "3": 100}}
+
+
+@on_a_loop
+async def test_everything_at_once_is_a_step_of_a_hundred(tmp_path: Path) -> None:
+    served = Served()
+    await served.promoter(tmp_path).promote(Wanted("m", "3", (100,)))
     assert served.shared == {"m": {"3": 10_000}}
 
 
-@pytest.mark.parametrize("verdict", [None, "undecided", "worse"])
+@on_a_loop
+async def test_new_steps_take_the_place_of_those_to_come(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 50, 100)))
+    enough(served)
+    await promoter.promote(Wanted("m", "3", (5, 20, 100)))
+    assert promoter.state.promotions["m"].steps == (10, 20, 100)
+    assert served.shared["m"]["3"] == 2000
+    enough(served)
+    with pytest.raises(ProblemsFound, match="are no steps"):
+        await promoter.promote(Wanted("m", "3", (30, 40)))
+    assert promoter.state.promotions["m"].percent == 20
+
+
+@on_a_loop
+async def test_one_that_is_to_go_on_by_itself_takes_new_steps_and_keeps_its_present_one(tmp_path: Path) -> None:
+    served = Served(promotion={"hold": "60s"})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 50, 100)))
+    enough(served)
+    served.now += 59
+    await promoter.promote(Wanted("m", "3", (20, 100), auto=True))
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == 10, "its time is not over"
+    served.now += 1
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == 20, "and has not begun again either"
+
+
+@on_a_loop
+async def test_by_hand_too_a_step_needs_its_bounds_or_force(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 50, 100)))
+    served.answer(v2=answered(16_000), v3=answered(320))
+    with pytest.raises(ProblemsFound, match=r"(?s)errors: 320 of \d+ answers.*outputs: .*--force --reason TEXT"):
+        await promoter.promote(Wanted("m", "3"))
+    assert served.shared["m"]["3"] == 1000
+    await promoter.promote(Wanted("m", "3", force="incident 7"))
+    assert served.shared["m"]["3"] == 5000
+    event = saved(tmp_path).events[-1]
+    assert (event.what, event.forced, event.why) == ("50 %", True, "incident 7")
+    with pytest.raises(ProblemsFound, match="--force"):
+        await promoter.promote(Wanted("m", "3"))
+
+
+@pytest.mark.parametrize("verdict", [None, "undecided"])
 @on_a_loop
 async def test_without_a_good_verdict_it_takes_force_and_a_reason_that_is_kept(
     tmp_path: Path, verdict: str | None
@@ -94,17 +183,27 @@ async def test_without_a_good_verdict_it_takes_force_and_a_reason_that_is_kept(
     with pytest.raises(ProblemsFound, match=r"--force --reason"):
         await promoter.promote(Wanted("m", "3"))
     assert served.shared == {}
-    assert state.load(tmp_path).events == ()
-    await promoter.promote(Wanted("m", "3", force="incident 7"))
-    (event,) = state.load(tmp_path).events
-    assert (event.forced, event.why) == (True, "incident 7")
+    assert saved(tmp_path).events == ()
+    await promoter.promote(Wanted("m", "3", force="incident 7", actor="alice"))
+    (event,) = saved(tmp_path).events
+    assert (event.forced, event.why, event.actor) == (True, "incident 7", "alice")
 
 
 @on_a_loop
-async def test_a_version_whose_shadow_turns_worse_is_taken_back(tmp_path: Path) -> None:
+async def test_no_force_outweighs_a_verdict_that_is_worse(tmp_path: Path) -> None:
+    served = Served()
+    served.verdicts["m", "3"] = "worse"
+    with pytest.raises(ProblemsFound, match="--force does not outweigh"):
+        await served.promoter(tmp_path).promote(Wanted("m", "3", force="incident 7"))
+    assert served.shared == {}
+
+
+@pytest.mark.parametrize("force", ["", "incident 7"])
+@on_a_loop
+async def test_a_version_whose_shadow_turns_worse_is_taken_back_forced_or_not(tmp_path: Path, force: str) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote(Wanted("m", "3", (10, 100)))
+    await promoter.promote(Wanted("m", "3", (10, 100), force=force))
     served.verdicts["m", "3"] = "undecided"
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "stepping"
@@ -113,21 +212,24 @@ async def test_a_version_whose_shadow_turns_worse_is_taken_back(tmp_path: Path) 
     assert served.against == {"2": 1}, "those from whom it takes over"
     assert served.shared == {"m": {"2": 1}}
     assert promoter.ended["m", "rolled_back", "shadow"] == 1
-    assert "modelward shadow report m 3" in promoter.why("m")
+    assert "modelward shadow report m 3" in why(promoter)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["from the start", "at a later step"])
 @on_a_loop
-async def test_one_that_was_forced_is_not_taken_back_for_its_shadow(tmp_path: Path, *, late: bool) -> None:
-    served = Served()
+async def test_a_step_waits_for_the_verdict_of_its_shadow_and_force_covers_one_step(tmp_path: Path) -> None:
+    served = Served(promotion={"steps": [10, 50, 100], "hold": "1s"})
+    served.verdicts["m", "3"] = "undecided"
     promoter = served.promoter(tmp_path)
-    await promoter.promote(Wanted("m", "3", (10, 20, 100), force="" if late else "incident 7"))
-    if late:
-        await promoter.promote(Wanted("m", "3", force="incident 7"))
-    served.verdicts["m", "3"] = "worse"
-    again = served.promoter(tmp_path)  # a restart knows it too
-    await again.look()
-    assert again.state.promotions["m"].phase == "stepping"
+    await promoter.promote(Wanted("m", "3", auto=True, force="incident 7"))
+    enough(served)
+    served.now += 2
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == 10
+    assert [each.bound for each in undecided(promoter.known("m").findings)] == ["shadow"]
+    served.verdicts["m", "3"] = "equivalent"
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == 50
+    assert not promoter.state.promotions["m"].forced
 
 
 @pytest.mark.parametrize(
@@ -152,24 +254,122 @@ async def test_what_cannot_be_promoted_is_refused_in_words(
 
 
 @on_a_loop
-async def test_by_itself_it_goes_on_after_time_and_enough_requests(tmp_path: Path) -> None:
+async def test_by_itself_it_goes_on_after_time_and_when_every_bound_is_kept(tmp_path: Path) -> None:
     served = Served(promotion={"steps": [10, 100], "hold": "60s", "min_requests": 100})
     promoter = served.promoter(tmp_path)
-    await promoter.promote(Wanted("m", "3", auto=True))
+    await promoter.promote(Wanted("m", "3", auto=True, actor="alice"))
     served.now += 61
     await promoter.look()
-    assert promoter.state.promotions["m"].percent == 10, "nobody has asked it anything"
-    served.answer(v3=arm(200), v2=arm(1800))
+    assert promoter.state.promotions["m"].percent == 10, "it has answered nothing"
+    served.answer(v3=answered(320), v2=answered(16_000))
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == 10, "too little to know anything"
+    enough(served)
     await promoter.look()
     assert promoter.state.promotions["m"].percent == 100
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "stepping", "the last step is held too"
     served.now += 61
-    served.answer(v3=arm(200))
+    enough(served)
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "done"
     assert served.shared == {"m": {"3": 10_000}}
     assert promoter.ended == {("m", "done", ""): 1}
+    told = [(event.what, event.actor) for event in saved(tmp_path).events]
+    assert told == [("10 %", "alice"), ("100 %", ITSELF), ("promoted", ITSELF)]
+
+
+@pytest.mark.parametrize("mean", [0.5, 1.0])
+@on_a_loop
+async def test_answers_that_have_moved_do_not_go_on_while_it_is_not_sure_that_they_keep_the_bound(
+    tmp_path: Path, mean: float
+) -> None:
+    """An index of 0.3 or 1, of which 0.25 are allowed: enough answers for every other bound."""
+    served = Served(promotion={"steps": [10, 100], "hold": "1s", "min_requests": 100})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", auto=True))
+    for _ in range(4):
+        served.now += 60
+        served.answer(v2=answered(9000), v3=answered(800, mean))
+        await promoter.look()
+        assert promoter.state.promotions["m"].percent in {0, 10}, "it goes nowhere, or back"
+    if promoter.state.promotions["m"].phase == "stepping":
+        assert [each.bound for each in undecided(promoter.known("m").findings)] == ["outputs"]
+
+
+@on_a_loop
+async def test_a_share_that_no_caller_brings_is_told_with_the_way_out(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    served.config = served.config.model_copy(
+        update={"access": Access.model_validate({"rules": [{"anonymous": True, "models": "*"}]})}
+    )
+    served.counted = {"2": by_caller(caller(300), caller(300)), "3": arm(0)}
+    await promoter.promote(Wanted("m", "3", auto=True))
+    (doubt,) = promoter.doubts("m")
+    assert "2 callers so far" in doubt.what
+    served.answer(v2=by_caller(caller(3750), caller(3750), way=KEY))
+    await promoter.look()
+    known = promoter.known("m")
+    assert known.traffic == Traffic(0, 7500, 2)
+    (traffic,) = [each for each in known.findings if each.bound == "traffic"]
+    assert str(traffic) == (
+        "traffic: 0 of 1000 answers, 1 % of 7500 requests of 2 callers should have brought 75. "
+        "Versions are given by caller: set promotion.by to request, or promote with larger --steps"
+    )
+
+
+@pytest.mark.parametrize("by", ["caller", "request"])
+@on_a_loop
+async def test_two_callers_decide_about_outputs_where_versions_are_given_by_request(tmp_path: Path, by: str) -> None:
+    served = Served(promotion={"steps": [10, 100], "hold": "1s", "by": by})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", auto=True))
+    assert not promoter.doubts("m")
+    two = by_caller(caller(8000), caller(8000), way=KEY if by == "caller" else CHANCE)
+    served.answer(v2=two, v3=two)
+    served.now += 2
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == (100 if by == "request" else 10)
+
+
+@pytest.mark.parametrize("version", ["2", "3"])
+@on_a_loop
+async def test_another_file_in_a_versions_place_makes_its_evidence_begin_again(tmp_path: Path, version: str) -> None:
+    served = Served(promotion={"steps": [10, 50, 100], "hold": "1s"})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", auto=True))
+    enough(served)
+    served.now += 2
+    await promoter.look()
+    enough(served)
+    served.now += 2
+    served.held[version] = Facts("another", profile=True, canary=True)
+    await promoter.look()
+    promotion = promoter.state.promotions["m"]
+    assert promotion.percent == (10 if version == "3" else 50), "what was known of the file is not known of this one"
+    assert f"version {version} has another file" in why(promoter)
+    served.now += 2
+    await promoter.look()
+    assert promoter.state.promotions["m"].percent == promotion.percent
+    enough(served)
+    await promoter.look()
+    assert promoter.state.promotions["m"].step == promotion.step + 1
+
+
+@pytest.mark.parametrize("guard", ["profile", "canary"])
+@on_a_loop
+async def test_a_version_without_a_guard_of_the_one_before_is_promoted_only_when_that_is_said(
+    tmp_path: Path, guard: str
+) -> None:
+    served = Served()
+    served.held["3"] = replace(served.held["3"], **{guard: False})
+    promoter = served.promoter(tmp_path)
+    with pytest.raises(ProblemsFound, match=f"(?s)version 3 has no {guard}.*--without-{guard}"):
+        await promoter.promote(Wanted("m", "3", force="incident 7"))
+    assert served.shared == {}
+    await promoter.promote(Wanted("m", "3", without=(guard,)))
+    assert saved(tmp_path).promotions["m"].without == (guard,)
 
 
 @on_a_loop
@@ -186,11 +386,11 @@ async def test_a_version_that_fails_is_taken_back_at_the_next_looks(tmp_path: Pa
         await promoter.look()
     assert promoter.state.promotions["m"].phase == "rolled back"
     assert served.shared == {"m": {"2": 1}}
-    assert "requests failed" in state.load(tmp_path).events[-1].why
+    assert "requests failed" in saved(tmp_path).events[-1].why
     assert promoter.ended == {("m", "rolled_back", "errors"): 1}
 
 
-def answered(count: int, *scores: float) -> Arm:
+def scored(count: int, *scores: float) -> Arm:
     """With as many sampled answers as there are scores."""
     return replace(arm(count), outputs=sketch(*scores), callers=(len(scores) // 64 + 1,) * 64)
 
@@ -204,7 +404,7 @@ async def test_a_version_whose_answers_have_moved_is_taken_back_once_it_has_answ
     promoter = served.promoter(tmp_path)
     await promoter.promote(Wanted("m", "3", (10, 100)))
     generator = np.random.default_rng(6)
-    served.answer(v2=answered(9000, *generator.normal(size=600)), v3=answered(999, *generator.normal(9, size=64)))
+    served.answer(v2=scored(9000, *generator.normal(size=600)), v3=scored(999, *generator.normal(9, size=64)))
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "stepping", "it has not answered enough"
     served.answer(v3=arm(1))
@@ -213,7 +413,7 @@ async def test_a_version_whose_answers_have_moved_is_taken_back_once_it_has_answ
     if bound != "off":
         assert served.shared == {"m": {"2": 1}}
         assert promoter.ended == {("m", "rolled_back", "outputs"): 1}
-        assert "a sample of 64 against one of 600" in state.load(tmp_path).events[-1].why
+        assert "a sample of 64 against one of 600" in saved(tmp_path).events[-1].why
 
 
 @on_a_loop
@@ -224,18 +424,18 @@ async def test_answers_are_held_against_those_of_the_same_step_and_in_the_last_a
     promoter = served.promoter(tmp_path)
     await promoter.promote(Wanted("m", "3", (10, 50, 100)))
     by_day, by_night = [1.0] * 500, [50.0] * 500
-    served.answer(v2=answered(8000, *by_day), v3=answered(800, *by_day[:50]))
+    served.answer(v2=scored(8000, *by_day), v3=scored(800, *by_day[:50]))
     await promoter.look()
-    await promoter.promote(Wanted("m", "3"))
+    await promoter.promote(Wanted("m", "3", force="a test"))
     for _ in range(3):
-        served.answer(v2=answered(8000, *by_night), v3=answered(8000, *by_night))
+        served.answer(v2=scored(8000, *by_night), v3=scored(8000, *by_night))
         await promoter.look()
     assert promoter.state.promotions["m"].phase == "stepping", "traffic has changed, for both of them"
-    await promoter.promote(Wanted("m", "3"))
-    served.answer(v3=answered(8000, *by_night))
+    await promoter.promote(Wanted("m", "3", force="a test"))
+    served.answer(v3=scored(8000, *by_night))
     await promoter.look()
     assert promoter.state.promotions["m"].phase == "stepping", "as the others in the step before"
-    served.answer(v3=answered(8000, *[-7.0] * 2000))
+    served.answer(v3=scored(8000, *[-7.0] * 2000))
     await promoter.look()
     assert promoter.ended == {("m", "rolled_back", "outputs"): 1}
 
@@ -255,7 +455,7 @@ async def test_where_all_versions_fail_alike_nothing_is_taken_back(tmp_path: Pat
 async def test_a_version_that_has_everything_and_fails_is_taken_back_too(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)
-    await promoter.promote(Wanted("m", "3"))
+    await promoter.promote(Wanted("m", "3", (100,)))
     for errors in (0, 0, 0, 40):
         served.answer(v3=arm(400, errors=errors * 10))
         await promoter.look()
@@ -267,9 +467,11 @@ async def test_rolling_back_by_hand_gives_every_version_what_it_had(tmp_path: Pa
     served = Served()
     promoter = served.promoter(tmp_path)
     await promoter.promote(Wanted("m", "3", (10, 100)))
-    await promoter.rollback("m")
+    await promoter.rollback("m", "incident 8", "alice")
     assert served.shared == {"m": {"2": 1}}
     assert promoter.ended == {("m", "rolled_back", "asked"): 1}
+    event = saved(tmp_path).events[-1]
+    assert (event.what, event.why, event.actor) == ("rolled back", "incident 8", "alice")
     with pytest.raises(ProblemsFound, match="rolled back already"):
         await promoter.rollback("m")
 
@@ -290,7 +492,7 @@ async def test_what_was_promoted_is_so_after_a_restart(tmp_path: Path) -> None:
     await served.promoter(tmp_path).promote(Wanted("m", "3", (10, 100)))
     again = served.promoter(tmp_path)
     assert again.shares == {"m": {"2": 9000, "3": 1000}}
-    await again.promote(Wanted("m", "3"))
+    await again.promote(Wanted("m", "3", force="a test"))
     assert served.shared == {"m": {"3": 10_000}}
 
 
@@ -302,22 +504,126 @@ async def test_a_configuration_that_says_something_new_is_obeyed(tmp_path: Path)
     served.config = Served(versions={"2": 5, "3": 5}).config
     assert promoter.shares == {}
     await promoter.look()
-    await promoter.promote(Wanted("m", "3"))
+    await promoter.promote(Wanted("m", "3", (100,)))
     assert served.shared == {"m": {"3": 10_000}}
 
 
+def block(folder: Path) -> None:
+    """From now on nothing can be written there."""
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
+
+
 @on_a_loop
-async def test_a_state_that_cannot_be_written_begins_nothing_and_still_takes_back(tmp_path: Path) -> None:
+async def test_a_state_that_cannot_be_written_begins_nothing(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path / "state")
     await promoter.promote(Wanted("m", "3", (10, 100)))
-    for file in (tmp_path / "state").iterdir():
-        file.unlink()
-    (tmp_path / "state").rmdir()
-    (tmp_path / "state").write_text("in the way")
+    block(tmp_path / "state")
     with pytest.raises(ProblemsFound, match="cannot be written"):
-        await promoter.promote(Wanted("m", "3"))
+        await promoter.promote(Wanted("m", "3", force="a test"))
     assert served.shared == {"m": {"2": 9000, "3": 1000}}
-    with pytest.raises(ProblemsFound, match="cannot be written"):
-        await promoter.rollback("m")
+    assert promoter.state.promotions["m"].percent == 10
+
+
+@on_a_loop
+async def test_a_rollback_that_cannot_be_written_is_done_and_written_as_soon_as_it_can_be(tmp_path: Path) -> None:
+    served, folder = Served(), tmp_path / "state"
+    promoter = served.promoter(folder)
+    await promoter.promote(Wanted("m", "3", (10, 100)))
+    block(folder)
+    await promoter.rollback("m")
     assert served.shared == {"m": {"2": 1}}
+    assert (promoter.store.unsaved, promoter.store.failures) == (True, 1)
+    folder.unlink()
+    promoter.store.retry()
+    assert promoter.store.unsaved, "it is not tried at every look"
+    served.now += RETRY_SECONDS
+    promoter.store.retry()
+    assert not promoter.store.unsaved
+    assert saved(folder).promotions["m"].phase == "rolled back"
+
+
+def unversioned(policy: str) -> Served:
+    """No `versions:`; and the policy."""
+    return Served(versions=None, version_policy=policy)
+
+
+@on_a_loop
+async def test_where_versions_wait_for_a_promotion_a_new_one_gets_nothing_until_then(tmp_path: Path) -> None:
+    served = unversioned("promoted")
+    promoter = served.promoter(tmp_path)
+    del served.held["3"]
+    promoter.settle()
+    assert promoter.shares == {"m": {"2": 1}}
+    served.held["3"] = Facts("three", profile=True, canary=True)
+    promoter.settle()
+    assert promoter.shares == {"m": {"2": 1}}
+    again = served.promoter(tmp_path)
+    again.settle()
+    assert again.shares == {"m": {"2": 1}}, "after a restart too"
+    await again.promote(Wanted("m", "3", (10, 100)))
+    assert served.shared == {"m": {"2": 9000, "3": 1000}}
+    await again.rollback("m")
+    assert served.shared == {"m": {"2": 1}}
+
+
+@pytest.mark.parametrize("policy", ["newest", "explicit"])
+def test_where_they_do_not_nothing_is_noted(tmp_path: Path, policy: str) -> None:
+    served = unversioned(policy)
+    promoter = served.promoter(tmp_path)
+    promoter.settle()
+    assert promoter.shares == {}
+    assert [*tmp_path.iterdir()] == []
+
+
+@on_a_loop
+async def test_with_an_explicit_policy_only_what_versions_names_is_promoted_or_returned_to(tmp_path: Path) -> None:
+    served = Served(version_policy="explicit")
+    promoter = served.promoter(tmp_path)
+    with pytest.raises(ProblemsFound, match="does not name version 3"):
+        await promoter.promote(Wanted("m", "3", force="a test"))
+    with pytest.raises(ProblemsFound, match="there is no older version than 2"):
+        await promoter.rollback("m")
+    named = Served(version_policy="explicit", versions={"2": 1, "3": 0})
+    await named.promoter(tmp_path).promote(Wanted("m", "3", (10, 100)))
+    assert named.shared == {"m": {"2": 9000, "3": 1000}}
+
+
+@on_a_loop
+async def test_where_the_state_is_lost_the_version_before_the_newest_answers_until_one_is_promoted(
+    tmp_path: Path,
+) -> None:
+    served = unversioned("newest")
+    promoter = served.promoter(tmp_path)
+    await promoter.rollback("m")
+    for name in (FILE, COPY):
+        (tmp_path / name).write_text("{")
+    for _ in range(2):  # and after another restart
+        again = Promoter(served, tmp_path, lambda: served.now)
+        again.resume(lambda: {"m": ("2", "3")})
+        assert again.shares == {"m": {"2": 1}}
+    await again.promote(Wanted("m", "3", (100,)))
+    assert again.shares == {"m": {"3": 10_000}}
+    assert saved(tmp_path).serving == {}
+
+
+@on_a_loop
+async def test_what_operators_ask_for_besides_is_kept_too(tmp_path: Path) -> None:
+    promoter = Served().promoter(tmp_path)
+    promoter.note("reload", "alice")
+    (event,) = saved(tmp_path).events
+    assert (event.what, event.actor, event.model) == ("reload", "alice", "")
+
+
+@on_a_loop
+async def test_a_reason_is_bounded_so_that_what_is_written_can_be_read(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    with pytest.raises(ProblemsFound, match="the reason has 501 characters"):
+        await promoter.promote(Wanted("m", "3", reason="x" * 501))
+    await promoter.promote(Wanted("m", "3", reason="x" * 500))
+    with pytest.raises(ProblemsFound, match="the reason has"):
+        await promoter.rollback("m", "x" * 501)

@@ -1,11 +1,7 @@
-"""The file that says which version has which share."""
-
-import stat
-from pathlib import Path
+"""Which version has which share, and what has been done."""
 
 import pytest
 
-from proxy.problem import ProblemsFound
 from proxy.promotion import state
 from proxy.promotion.state import Event, Promotion, State
 
@@ -32,18 +28,6 @@ def test_a_step_gives_its_share_and_leaves_the_rest_to_the_others_as_they_were(
     assert promotion.shares == shares
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    folder = tmp_path / "state" / "modelward"
-    assert state.load(folder) == State(), "there is nothing yet"
-    written = State().with_promotion("m", STEPPING, BEGUN)
-    state.save(folder, written)
-    assert state.load(folder) == written
-    assert stat.S_IMODE((folder / state.FILE).stat().st_mode) == 0o600
-    assert [f.name for f in folder.iterdir()] == [state.FILE], "nothing is left beside it"
-    state.save(folder, written.without("m", BEGUN))
-    assert state.load(folder).promotions == {}
-
-
 def test_events_are_bounded_and_the_newest_stay() -> None:
     kept = State()
     for i in range(state.MOST_EVENTS + 5):
@@ -52,16 +36,16 @@ def test_events_are_bounded_and_the_newest_stay() -> None:
     assert kept.events[-1].at == state.MOST_EVENTS + 4
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"promotions": {"m": {}}}', '{"unknown": 1}', "\xff"])
-def test_a_file_that_is_no_state_is_a_problem_that_says_how_to_mend_it(tmp_path: Path, text: str) -> None:
-    (tmp_path / state.FILE).write_text(text, encoding="latin-1")
-    with pytest.raises(ProblemsFound) as found:
-        state.load(tmp_path)
-    assert str(tmp_path / state.FILE) in str(found.value)
-    assert "remove it" in str(found.value)
+def test_reloads_leave_promotions_their_place() -> None:
+    kept = State().with_promotion("m", STEPPING, BEGUN)
+    for i in range(state.MOST_EVENTS):
+        kept = kept.with_event(Event(at=float(i), what="reload", actor="SIGHUP"))
+    assert len(kept.events) == state.MOST_NOTES + 1
+    assert kept.events[0] == BEGUN
+    assert kept.events[-1].at == state.MOST_EVENTS - 1
 
 
-def test_a_folder_that_cannot_be_made_is_a_problem_that_says_how_to_mend_it(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ProblemsFound, match="Set state to a folder"):
-        state.save(tmp_path / "file" / "state", State())
+def test_a_promotion_takes_the_place_of_what_answered_until_then() -> None:
+    kept = State().with_serving({"m": "2", "n": "1"}, BEGUN).with_promotion("m", STEPPING, BEGUN)
+    assert kept.serving == {"n": "1"}
+    assert kept.events == (BEGUN, BEGUN)

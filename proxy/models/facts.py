@@ -1,0 +1,23 @@
+"""What is told of a version from the process that has it open to the one that decides about its share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """sha256: of its file. profile, canary: whether it has them."""
+
+    sha256: str
+    profile: bool
+    canary: bool
+
+    def lacks(self, before: "Facts | None") -> tuple[str, ...]:
+        """The guards that the version before has, and this one has not."""
+        if before is None:
+            return ()
+        return tuple(guard for guard in GUARDS if getattr(before, guard) and not getattr(self, guard))
+
+
+GUARDS = ("profile", "canary")
+FactsByVersion = Mapping[str, Facts]

@@ -1,0 +1,73 @@
+"""New versions in the repository of a real server: who answers from their arrival on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import models
+from tests.e2e.test_admin import modelward, told
+from tests.e2e.test_promotion import REASON, answers
+from tests.support import ServerProcess, serve_process, wait_until
+
+
+def arrive(root: Path, version: int, beside: Path) -> None:
+    """A version is moved into the repository whole."""
+    made = models.repository(beside, {"add": {version: models.add_one()}})
+    (made / "add" / str(version)).rename(root / "add" / str(version))
+
+
+def versions(server: ServerProcess) -> dict[str, float]:
+    return {model["version"]: model["share"] for model in told(server, "status")["models"]}
+
+
+@pytest.mark.parametrize("policy", ["newest", "promoted"])
+def test_a_version_that_arrives_answers_at_once_or_when_it_is_promoted(tmp_path: Path, policy: str) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one()}})
+    state = ("--set", f"state={tmp_path / 'state'}")
+    arguments = (root, "--set", f"version_policy={policy}", *state)
+    with serve_process(*arguments) as server:
+        arrive(root, 2, tmp_path / "beside")
+        wait_until(lambda: "2" in versions(server), "the version to be loaded")
+        assert answers(server, 50).keys() == {"2" if policy == "newest" else "1"}
+        shown = modelward("status", "--admin", server.admin)
+        assert f"add: 2 versions, version_policy {policy}" in shown.stdout
+    checked = modelward("check", *arguments)
+    assert ("a new version answers from its arrival on: add by 2" in checked.stderr) is (policy == "newest")
+    with serve_process(*arguments) as server:
+        assert answers(server, 50).keys() == {"2" if policy == "newest" else "1"}, "as before the restart"
+        if policy == "newest":
+            wait_until(lambda: any("version_policy newest" in line for line in server.output), "READY says so")
+        if policy == "promoted":
+            asked = modelward("promote", "add", "2", "--steps", "100", *REASON, "--admin", server.admin)
+            assert asked.returncode == 0
+            assert answers(server, 50).keys() == {"2"}
+
+
+def test_with_an_explicit_policy_a_model_without_versions_is_a_problem(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one()}})
+    checked = modelward("check", root, "--set", "version_policy=explicit")
+    assert checked.returncode == 1
+    assert "models.add.versions" in checked.stderr
+    named = ("--set", 'models.add.versions={"1": 1}')
+    assert modelward("check", root, "--set", "version_policy=explicit", *named).returncode == 0
+
+
+def test_a_new_version_without_the_canary_of_the_one_before_does_not_take_over_by_a_reload(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one()}})
+    file = root / "add" / "1" / "model.onnx"
+    np.savez(tmp_path / "rows.npz", x=np.ones((2, 4), np.float32))
+    recorded = modelward("canary", "record", file, "--data", tmp_path / "rows.npz")
+    assert recorded.returncode == 0, recorded.stderr
+    with serve_process(root, "--set", f"state={tmp_path / 'state'}", "--set", "watch=false") as server:
+        arrive(root, 2, tmp_path / "beside")
+        refused = modelward("reload", "--admin", server.admin)
+        assert refused.returncode == 1
+        assert "version 2 has no canary, and version 1 has one" in refused.stderr
+        assert "--without-canary" in refused.stderr
+        assert answers(server, 50).keys() == {"1"}
+    with serve_process(root, "--set", f"state={tmp_path / 'state'}") as server:
+        said = "version 2 answers without a canary, which version 1 has"
+        wait_until(lambda: any(said in line for line in server.output), said)
