@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts clean
+.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -90,6 +90,9 @@ reloads: $(VENV)/.tested
 
 verdicts: $(VENV)/.tested
 	$(PY) -m loadtests.verdicts $(VERDICTS)
+
+nodes: $(VENV)/.tested
+	$(PY) -m loadtests.nodes
 
 mirror: $(VENV)/.tested
 	$(PY) -m loadtests.mirror $(MIRROR)

@@ -29,7 +29,8 @@ class Refused:
     def reason(self) -> str:
         """For clients: what is wrong, without paths."""
         first = self.problems[0]
-        text = f"{first.what}: {first.why}" if first.why else first.what
+        why = "" if "::" in first.why else first.why  # the runtime's own insides
+        text = f"{first.what}: {why}" if why else first.what
         return _PATH.sub("(path)", text.partition("\n")[0])[:LONGEST_REASON]
 
     def __str__(self) -> str:
