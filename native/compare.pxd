@@ -55,6 +55,7 @@ cdef extern from "compare.h" nogil:
         MW_DROP_BUSY
         MW_DROP_YIELDED
         MW_DROP_VOID
+        MW_DROP_DEADLINE
         MW_DROPS
 
     ctypedef struct mw_shadow_figures:

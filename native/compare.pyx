@@ -11,7 +11,7 @@ cdef mw_comparison found
 
 SIZE = sizeof(mw_shadow_figures)                                    # bytes
 WINDOW = MW_SHADOW_WINDOW                                           # pairs of scores
-DROPS = ("waiting", "places", "bytes", "busy", "yielded", "void")   # in the order of mw_shadow_drop
+DROPS = ("waiting", "places", "bytes", "busy", "yielded", "void", "deadline")   # in the order of mw_shadow_drop
 STATUS = ("compared", "primary unreadable", "shadow unreadable")
 
 

@@ -7,10 +7,12 @@ from native.histogram cimport MW_CELLS
 from native.region cimport Region
 
 cdef enum Assigned:               # who gave a request its version, where it is evidence for or against that version
-    ASSIGNED_NONE = 0             # no evidence: its client chose the version
+    ASSIGNED_NONE = 0             # nobody judges this model's versions
     ASSIGNED_BY_CHANCE            # a draw by weight, or one version has all requests
     ASSIGNED_BY_KEY               # the hash of a header or of the caller's name: a client may try until it gets a version
-    ASSIGNED_HURRIED              # no evidence but of how long the version takes: its client gives it too little time
+    # no evidence but of how long the version takes:
+    ASSIGNED_NAMED                # its client chose the version
+    ASSIGNED_HURRIED              # its client gives the model too little time
 
 cdef enum:
     CALLERS = 64                  # parts of a keyed hash that callers are counted in: a client does not know its part
@@ -40,6 +42,10 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept
 
 
+cdef inline uint32_t part_of(uint64_t budget) noexcept:
+    """The identity's part of the callers, or the peer's where there is no identity: by the keyed hash that its budget has."""
+    return <uint32_t>(budget >> 32) % <uint32_t>CALLERS
+
+
 cdef inline uint32_t caller_part(const Exchange *x) noexcept:
-    """The identity's part, or the peer's where there is no identity: by the keyed hash that its budget has."""
-    return <uint32_t>(x.payers.identity >> 32) % <uint32_t>CALLERS
+    return part_of(x.payers.identity)

@@ -53,10 +53,10 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
         took = max(now - x.launched, <int64_t>0)
         e.usual[caller] = estimated(e.usual[caller], <double>took)
         e.usual_all = estimated(e.usual_all, <double>took)
-        if x.assigned != ASSIGNED_HURRIED:
+        if x.assigned <= ASSIGNED_BY_KEY:
             e.tally[way][caller].good += 1
             e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
-    elif x.assigned == ASSIGNED_HURRIED:
+    elif x.assigned > ASSIGNED_BY_KEY:
         return
     elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
         if code == CODE_OK:
@@ -73,7 +73,7 @@ cdef void sketch(const Exchange *x, const Buffer *reply) noexcept:
     cdef Evidence *e = (<Model *>x.asked).evidence
     cdef uint32_t caller = caller_part(x), way = x.assigned - 1
     cdef mw_span message
-    if x.assigned == ASSIGNED_HURRIED or e.tally[way][caller].good * SPREAD >> (64 - SAMPLE_BITS):
+    if x.assigned > ASSIGNED_BY_KEY or e.tally[way][caller].good * SPREAD >> (64 - SAMPLE_BITS):
         return
     if x.fallback_reason != REASON_NONE or x.streaming or (<Model *>x.asked).pool != NULL:
         return

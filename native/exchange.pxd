@@ -60,7 +60,7 @@ cdef struct Stream:
     bint finished                 # the ending is decided; trailers follow what is queued
     bint deferred                 # nghttp2 waits for resume_data
     bint whole                    # a complete message waits in `message` for END_STREAM (unary calls)
-    bint mirrored                 # its requests are copies already (modelward-shadow): nobody's shadow gets them
+    bint mirrored                 # it says that its requests are copies (modelward-shadow)
     bint compressed               # the message that is arriving is compressed
     bint gzip_reply
     uint32_t header_bytes
@@ -247,7 +247,7 @@ cdef struct Exchange:
     bint flagged
     bint empty                    # an input has no elements
     uint8_t opaque                # enum Opaque; only where an upstream answers
-    bint mirrored                 # as its stream's
+    bint mirrored                 # it is a copy, by the word of one who may say so: nobody's shadow gets it
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

@@ -7,9 +7,7 @@ from native.exchange cimport (
     ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
 from native.forwarded cimport read_forwarded
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
-
-cdef extern from "sticky.h" nogil:
-    uint64_t mw_sticky(const void *data, size_t size)
+from native.limit cimport Limiter
 
 cdef enum:
     METADATA_BYTES = 6144         # of a block of an upstream's headers; with the 32 bytes that gRPC adds for each field this
@@ -151,13 +149,13 @@ cdef int read_header(
     elif not s.conn.trusted and is_hearsay(name, name_size):
         return 0
     elif same(name, name_size, "modelward-shadow", 16):
-        s.mirrored = True         # of two servers that shadow each other one request would never end
+        s.mirrored = True         # whether that is believed is for pipeline.pyx
     elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
         s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
     else:
         if s.conn.trusted and same(name, name_size, "x-forwarded-for", 15):
             read_forwarded(s, value, value_size)
         if same(name, name_size, <const char *>s.conn.wire.sticky_header.data, s.conn.wire.sticky_header.size):
-            s.sticky = mw_sticky(value, value_size)
+            s.sticky = (<Limiter>s.conn.wire.limiter).sticky(value, value_size)
         return keep(s, name, name_size, value, value_size, keep_metadata)
     return 0

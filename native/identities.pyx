@@ -6,16 +6,14 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
 from native.identity cimport (
-    PERMIT_INFER, PERMIT_METADATA, PERMIT_PASSTHROUGH, PERMIT_REPOSITORY, PERMIT_STATISTICS, PERMIT_STREAM, Identity)
+    PERMIT_INFER, PERMIT_METADATA, PERMIT_PASSTHROUGH, PERMIT_REPOSITORY, PERMIT_SHADOW, PERMIT_STATISTICS,
+    PERMIT_STREAM, Identity)
 from native.limit cimport MW_LEVEL_IDENTITY, Limiter
 from native.route cimport Directory, Entry
 
-cdef extern from "sticky.h" nogil:
-    uint64_t mw_sticky(const void *data, size_t size)
-
 PERMITS = {
     "infer": PERMIT_INFER, "stream": PERMIT_STREAM, "metadata": PERMIT_METADATA, "statistics": PERMIT_STATISTICS,
-    "repository": PERMIT_REPOSITORY, "passthrough": PERMIT_PASSTHROUGH,
+    "repository": PERMIT_REPOSITORY, "passthrough": PERMIT_PASSTHROUGH, "shadow": PERMIT_SHADOW,
 }
 
 cdef enum:
@@ -107,7 +105,7 @@ cdef class Identities:
         # known by a digest, so that nobody finds a name that pays from another's budget
         digest = blake2b(text, digest_size=16).digest()
         identity.fleet = self.limiter.fleet(<const char *>digest, len(digest))
-        identity.sticky = mw_sticky(<const char *>text, len(text))
+        identity.sticky = self.limiter.sticky(<const char *>text, len(text))
         identity.grant = &(<Granted>granted).grant
         self.share(number)
         identity.references = 0

@@ -8,6 +8,7 @@ cdef enum Permit:                 # kinds of methods, as bits; what is open to e
     PERMIT_STATISTICS = 8
     PERMIT_REPOSITORY = 16
     PERMIT_PASSTHROUGH = 32
+    PERMIT_SHADOW = 64            # to mark requests as a shadow's copies
 
 cdef struct Grant:                # what callers whom the same rules match may do; shared by them
     uint8_t *of_model             # owned: Permits by the model's number

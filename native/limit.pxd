@@ -132,6 +132,7 @@ cdef class Limiter:
     cdef mw_meter total_meter
     cdef mw_ledger *ledger     # the region's; NULL where nothing is shared with a fleet
     cdef uint64_t[2] fleet_key
+    cdef uint64_t[2] sticky_key   # the region's
     cdef Limit *overrides      # owned: of peers and identities that have limits of their own
     cdef uint32_t override_count
     cdef bint limiting         # there is any of these limits
@@ -141,6 +142,9 @@ cdef class Limiter:
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil
 
     # The same name's for the whole fleet; 0 where nothing is shared with one. A name that a stranger may choose must be a digest.
+    # What the choice of a version sticks to, never 0: the same for equal bytes in every process, and where the key is kept,
+    # after a restart.
+    cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil
     cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil
     cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept
 

@@ -78,6 +78,7 @@ cdef class Limiter:
         if region is not None:
             self.region = region
             memcpy(sip_key, region.header.sip_key, 16)
+            memcpy(self.sticky_key, region.header.sticky_key, 16)
             memory = region.common(name.encode(), sizeof(mw_gcra_shared) + self.size)
         else:
             memory = mmap(NULL, sizeof(mw_gcra_shared) + self.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -94,6 +95,9 @@ cdef class Limiter:
 
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil:
         return mw_gcra_hash(self.table.sip_key, level, key, size)
+
+    cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil:
+        return mw_gcra_hash(self.sticky_key, MW_LEVEL_IDENTITY, key, size)
 
     cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil:
         return 0 if self.ledger == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)

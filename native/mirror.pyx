@@ -10,9 +10,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from native.compare cimport (
-    MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_PLACES, MW_DROP_VOID, MW_DROP_WAITING, MW_DROP_YIELDED,
+    MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_DEADLINE, MW_DROP_PLACES, MW_DROP_VOID, MW_DROP_WAITING, MW_DROP_YIELDED,
     MW_PRIMARY_UNREADABLE, mw_compare_pair, mw_compare_room, mw_comparison, mw_shadow_drop, mw_shadow_fail, mw_shadow_figures,
     mw_shadow_record, mw_window_record)
+from native.evidence cimport ASSIGNED_HURRIED, caller_part
 from native.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Buffer, Exchange, bytes_held, exchange_new, exchange_unref)
 from native.model cimport LONGEST_VERSION, NO_OUTPUT, Model, Tap, ask
@@ -188,7 +189,9 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
     if reply != NULL:
         message = message_of(x, reply)
     size = x.body.size + message.size
-    if reply == NULL and took < shadow.deadline and x.due and now >= x.due:
+    if x.assigned == ASSIGNED_HURRIED:
+        why = MW_DROP_DEADLINE    # of its kind only those that are quick with the primary would make a pair
+    elif reply == NULL and took < shadow.deadline and x.due and now >= x.due:
         why = MW_DROP_VOID        # had the client been as patient as we are with the shadow, it might have been answered
     elif asked.gate.waiting.count:
         why = MW_DROP_WAITING
@@ -322,6 +325,7 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
     if reply == NULL or y.reply.size == 0:
         mw_shadow_fail(side, y.reply.size == 0, reply == NULL)
         mw_shadow_fail(slice, y.reply.size == 0, reply == NULL)
+        mw_shadow_fail(part_of(block, y), y.reply.size == 0, reply == NULL)
         return
     primary.data = y.reply.data
     primary.size = y.reply.size
@@ -332,9 +336,17 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
         return
     mw_shadow_record(side, &found, y.took, now - y.launched)
     mw_shadow_record(slice, &found, y.took, now - y.launched)
+    mw_shadow_record(part_of(block, y), &found, y.took, now - y.launched)
     mw_window_record(&block.window, &found)
     if found.disagreement > 0:
         keep(mirrors, y, primary, answer, found.disagreement)
+
+
+cdef inline mw_shadow_figures *part_of(ShadowBlock *block, const Exchange *y) noexcept:
+    """Of its caller's part, for one more pair."""
+    cdef uint32_t part = caller_part(y.mirrors)
+    block.of_part[part] += 1
+    return &block.part[part]
 
 
 cdef void pace(Mirrors *mirrors, bint busy, int64_t now) noexcept:

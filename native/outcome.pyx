@@ -120,7 +120,7 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and x.phase in (PHASE_NEW, PHASE_WAITING, PHASE_PARKED):
         x.assigned = ASSIGNED_NONE    # it never reached its backend: that is load, which clients make
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
-    abandon(server, x, now - x.launched if reason == REASON_DEADLINE else -1, now)
+    abandon(server, x, at_least(x, now) if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
     if begun and (reason == REASON_DEADLINE or reason == REASON_BACKEND_FAILED):
         mirror(server, x, NULL, now)
@@ -236,6 +236,16 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
     else:
         withdraw(x)
     leave(server, x, latency, now)
+
+
+cdef inline int64_t at_least(const Exchange *x, int64_t now) noexcept:
+    """How long the backend has taken at least; negative where that says nothing, since it usually takes longer and the client's
+    own deadline is what was too short: many of these would look like a quick backend."""
+    cdef const Model *asked = <const Model *>x.asked
+    cdef int64_t took = now - x.launched
+    if x.admitted == NULL or (asked.deadline and x.client_due >= x.entered + asked.deadline):
+        return took
+    return took if took > (<const Model *>x.admitted).gate.concurrency.latency else -1
 
 
 # ---- admission -----------------------------------------------------------------------------------------------

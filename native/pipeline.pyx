@@ -19,7 +19,7 @@ from native.exchange cimport (
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
-from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_STREAM
+from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_SHADOW, PERMIT_STREAM, may
 from native.inflater cimport Packed, packed_free, take_unpacked
 from native.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
@@ -183,6 +183,8 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     entry = server.directory.find(name)
     if entry != NULL:
         ask(x, server.directory.choose(entry, sticky_of(x.stream)))
+    if x.stream.mirrored and entry != NULL and x.stream.caller != NULL:
+        x.mirrored = x.mirrored or may(x.stream.caller, entry.number, PERMIT_SHADOW)
     if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
         return False
     if entry == NULL and packed != NULL:
@@ -433,7 +435,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
             return False
         x.sequence = True         # asked once: two answers would be written into the same memory
     take_deadline(x)
-    if m.evidence != NULL and not x.named:
+    if m.evidence != NULL:
         x.assigned = assigned_by(entry, x)
     rank(server, x, scanned_priority())
     return True
@@ -556,7 +558,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
         return
     x.stream = s
     x.streaming = s.method == METHOD_STREAM_INFER
-    x.mirrored = s.mirrored
+    x.mirrored = s.mirrored and s.conn.trusted
     x.priority = x.band = <uint8_t>ORDINARY
     x.entered = now if x.streaming else s.entered
     if s.last != NULL:
@@ -965,13 +967,14 @@ cdef class Server(State):
 
 
 cdef int judge_versions(Directory directory) except -1:
-    """Of a model with several versions, requests are evidence for or against each."""
+    """Of a model with several versions or with shadows, requests are evidence for or against each."""
     cdef Model *m
     cdef uint32_t i, k
     for i in range(directory.count):
-        for k in range(directory.entries[i].count if directory.entries[i].count > 1 else 0):
+        for k in range(directory.entries[i].count):
             m = directory.entries[i].versions[k]
-            m.evidence = (<Engine>m.engine).be_judged()
+            if directory.entries[i].count > 1 or m.tap_count:
+                m.evidence = (<Engine>m.engine).be_judged()
     return 0
 
 

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.breaker cimport Policy, mw_breaker, mw_outcome
+from native.evidence cimport CALLERS
 from native.h2 cimport Connection
 from native.histogram cimport Histogram
 
@@ -14,6 +15,8 @@ cdef class Endpoint:
     cdef public object on_lost    # called when a connection has gone, usable or not
     cdef bint in_order            # by active checks; endpoints start so
     cdef mw_breaker breaker
+    cdef float[CALLERS] failing   # share of a caller's requests that it failed lately, by part of the callers
+    cdef int64_t[CALLERS] heard   # ns; its last request's outcome
     cdef int64_t suspected        # ns; when its silence was noticed: until its connection has read a byte
     cdef int64_t restored         # ns; when it came back; from then on it starts slowly
     cdef readonly Histogram answers   # ns each
@@ -33,7 +36,9 @@ cdef class Endpoint:
     cdef bint available(self) noexcept
     cdef bint take(self, int64_t now) noexcept      # a request goes to it; True: it is the trial of its breaker
     cdef void give_back(self) noexcept              # and is no longer under way
-    cdef void judge(self, bint trial, mw_outcome outcome, int64_t now) noexcept   # once for every take
+    # Once for every take. caller: native.evidence.part_of, or CALLERS where the outcome has nothing to do with what was sent.
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, int64_t now) noexcept
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, int64_t now) noexcept
     cdef void measure(self, int64_t took, int64_t now) noexcept
     cdef void outlast(self, int64_t took, int64_t now) noexcept
     cdef void paused(self, int64_t span) noexcept

@@ -6,6 +6,7 @@ import os
 from native.breaker cimport (
     MW_BREAKER_OPEN, MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker_begin,
     mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
+from native.evidence cimport CALLERS
 from native.histogram cimport Histogram, mw_histogram_record_ns
 from native.session cimport mw_now_ns
 
@@ -19,6 +20,10 @@ cdef double BUDGET_FLOOR = 10.0   # and always so many
 cdef double SILENCE = 4.0         # times its usual pause, and an endpoint is asked whether it is there
 cdef double SILENCE_SHORTEST = 1e7   # ns; a busy machine keeps anybody waiting so long
 cdef double SILENCE_LONGEST = 1e9
+cdef float FAILING_STEP = 0.3     # by which one outcome moves a caller's share
+cdef float FAILING_SHARE = 0.125  # of the other callers' requests: fewer fail, and a failure is its caller's
+cdef int64_t LATELY = 5 * SECOND  # outcomes of other callers that count
+cdef int64_t LATELY_TRIED = 60 * SECOND   # where one at a time is let through
 
 
 cdef class Endpoint:
@@ -74,10 +79,10 @@ cdef class Endpoint:
         """As a request does: for tests. Whether it is the trial."""
         return self.take(now)
 
-    def end(self, bint trial, good, int64_t now):
-        """Ends what `begin` has begun; good: None where that says nothing."""
+    def end(self, bint trial, good, int64_t now, uint32_t caller=0):
+        """Ends what `begin` has begun; good: None where that says nothing. caller: part of the callers."""
         self.give_back()
-        self.judge(trial, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD, now)
+        self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD, now)
 
     cdef bint silent(self) noexcept:
         """Requests waited, and not a byte has come since that was noticed."""
@@ -94,14 +99,31 @@ cdef class Endpoint:
     cdef void give_back(self) noexcept:
         self.inflight -= 1
 
-    cdef void judge(self, bint trial, mw_outcome outcome, int64_t now) noexcept:
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, int64_t now) noexcept:
         """Passive health: outcomes open the breaker and close it again."""
         cdef bint was_open = self.breaker.open
         self.failures += outcome == MW_OUTCOME_BAD
+        if outcome != MW_OUTCOME_NONE and caller < CALLERS:
+            self.failing[caller] += (<float>(outcome == MW_OUTCOME_BAD) - self.failing[caller]) * FAILING_STEP
+            self.heard[caller] = now
+        if outcome == MW_OUTCOME_BAD and caller < CALLERS and not self.is_to_blame(caller, trial, now):
+            outcome = MW_OUTCOME_NONE
         if mw_breaker_end(&self.breaker, &self.rules.policy, trial, outcome, now):
             self.ejections += 1
         elif was_open and not self.breaker.open:
             self.restored = now
+
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, int64_t now) noexcept:
+        """Whether a failure is the endpoint's: not while it serves the others, who send something else. Then no client can have
+        it ejected for all, whatever it sends, nor keep it out by failing every trial."""
+        cdef int64_t since = now - (LATELY_TRIED if trial else LATELY)
+        cdef float failing = 0
+        cdef int others = 0, i
+        for i in range(CALLERS):
+            if <uint32_t>i != caller and self.heard[i] and self.heard[i] >= since:
+                failing += self.failing[i]
+                others += 1
+        return others == 0 or failing >= others * FAILING_SHARE
 
     cdef void measure(self, int64_t took, int64_t now) noexcept:
         """An answer."""

@@ -27,6 +27,7 @@ cdef struct Header:
     uint64_t names                # that were ever given
     uint64_t first_slot           # bytes from here to slot 0; the others follow, SLOT_BYTES apart
     uint8_t sip_key[16]           # of every hash that processes must agree on
+    uint8_t sticky_key[16]        # of those that choose a version: the same after a restart where it is kept
 
 cdef struct Gauges:                # what a slot begins with: one worker's gauges, zeroed when it has gone
     int64_t beat                  # ns, monotonic: its loop's last sign of life

@@ -28,7 +28,7 @@ cdef enum:
 MOST_SLOTS = 256
 
 cdef uint64_t LAYOUT = (0x6d7772656730 ^ (<uint64_t>sizeof(Named) << 40) ^ (<uint64_t>sizeof(mw_peers) << 16)
-                        ^ (<uint64_t>sizeof(Gauges) << 8))
+                        ^ (<uint64_t>sizeof(Gauges) << 8) ^ (<uint64_t>sizeof(Header) << 28))
 cdef size_t DIRECTORY_BYTES = (sizeof(Header) + ENTRIES * sizeof(Named) + 4095) // 4096 * 4096
 
 
@@ -64,6 +64,8 @@ cdef class Region:
             self.header.slot_used = PEERS_AT + sizeof(mw_peers)
             key = os.urandom(16)
             memcpy(self.header.sip_key, <const char *>key, 16)
+            key = os.urandom(16)
+            memcpy(self.header.sticky_key, <const char *>key, 16)
             self.header.opened = slot + 1
             self.header.layout = LAYOUT
         if self.header.layout != LAYOUT:
@@ -88,6 +90,18 @@ cdef class Region:
         """The memory behind an inherited descriptor, which is the region's from now on, with a slot of it."""
         slots = (os.fstat(fd).st_size - DIRECTORY_BYTES - COMMON_BYTES) // SLOT_BYTES
         return Region(slots, fd, slot)
+
+    @property
+    def sticky_key(self) -> bytes:
+        """16 bytes, random unless they were set: of the hashes that choose a version for a caller."""
+        return self.header.sticky_key[:16]
+
+    @sticky_key.setter
+    def sticky_key(self, bytes key not None):
+        """Before anybody joins: what callers are hashed with stays as it is."""
+        if len(key) != 16:
+            raise ValueError("the key has 16 bytes")
+        memcpy(self.header.sticky_key, <const char *>key, 16)
 
     # ---- blocks
 

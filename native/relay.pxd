@@ -19,6 +19,7 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     Buffer out                    # framed messages that the upstream has not taken; counts as in flight
     size_t out_sent               # of out, already on its way
     bint trial                    # of the endpoint's breaker
+    uint32_t caller               # part of the callers (native.evidence)
     bint judged                   # the endpoint has been told the outcome
     bint closing                  # the client has ended its side: END_STREAM follows what is queued
     Buffer answer                 # the upstream's message that is arriving, with its prefix; counts as in flight

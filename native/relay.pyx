@@ -11,6 +11,7 @@ from libc.string cimport memcmp, memcpy, memset
 from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
+from native.evidence cimport CALLERS, part_of
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
 from native.grpc cimport buffer_free, ending_with, write_prefix
 from native.headers cimport keep_passed_back
@@ -73,6 +74,7 @@ cdef bint relay_begin(
         model.users += 1
     s.relay = r
     r.trial = endpoint.take(now)
+    r.caller = part_of(s.budget)
     server.gauges.inflight += 1
     if due:
         timer_add(server.listener.wheel, &r.timer, due)
@@ -313,19 +315,22 @@ cdef int code_of_http(int status) noexcept:
     return CODE_UNAVAILABLE if status in (429, 502, 503, 504) else CODE_UNKNOWN
 
 
-cdef void judge(Relay *r, mw_outcome outcome) noexcept:
+cdef void judge(Relay *r, mw_outcome outcome, bint answered=True) noexcept:
     """A stream's length is no latency: only its outcome tells something about the endpoint. Once per relay: a stream that has
     begun well may last for days, and its endpoint's breaker does not wait for its end."""
     cdef Upstream upstream = <Upstream>r.upstream
     if not r.judged:
         r.judged = True
-        upstream.endpoint.judge(r.trial, outcome, upstream.conn.wire.now)
+        upstream.endpoint.judge(
+            r.trial, r.caller if answered else <uint32_t>CALLERS, outcome, upstream.conn.wire.now)
 
 
 cdef void conclude_upstream(Relay *r) noexcept:
     """END_STREAM has come: the upstream's own status, or what stands for it."""
     cdef Ending ending
     cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
+    if status == CODE_DEADLINE_EXCEEDED:
+        judge(r, MW_OUTCOME_NONE)  # its client's
     judge(r, MW_OUTCOME_GOOD if http_status == 200 and status >= 0 and blameless(status) else MW_OUTCOME_BAD)
     if status < 0:
         give_up(r, CODE_UNKNOWN if http_status == 200 else code_of_http(http_status), REASON_BACKEND_FAILED,
@@ -354,7 +359,7 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     cdef Relay *r = <Relay *>stream.owner
     cdef Upstream upstream = <Upstream>r.upstream
     if r.down != NULL:
-        judge(r, MW_OUTCOME_NONE if error == NGHTTP2_REFUSED_STREAM else MW_OUTCOME_BAD)
+        judge(r, MW_OUTCOME_NONE if error == NGHTTP2_REFUSED_STREAM else MW_OUTCOME_BAD, error != MW_CLIENT_LOST)
         if error == MW_CLIENT_LOST or error == NGHTTP2_REFUSED_STREAM:
             give_up(r, CODE_UNAVAILABLE, REASON_NO_UPSTREAM, "the connection to the upstream was lost; open the stream again")
         elif error == NGHTTP2_CANCEL:

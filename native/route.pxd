@@ -33,5 +33,5 @@ cdef class Directory:
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept
     cdef void unknown_version(self, Entry *entry, mw_span version, Verdict *v) noexcept
 
-# enum native.evidence.Assigned, of a request that names no version and whose deadline is known.
+# enum native.evidence.Assigned, of a request whose deadline is known and whose model is judged.
 cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept

@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy
 
 import os
 
-from native.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_HURRIED, Evidence, caller_part
+from native.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_HURRIED, ASSIGNED_NAMED, Evidence, caller_part
 from native.exchange cimport Exchange, sticky_of
 from native.model cimport Model
 from native.oip cimport shown
@@ -22,6 +22,7 @@ cdef enum:
     SHOWN = 65                    # bytes of an unknown name that are looked at: one more than the longest that is near
 
 cdef int64_t SUGGESTION_NS = 10000000
+cdef double TIME_ENOUGH = 1e9     # ns, for a model that has not answered yet
 
 
 cdef int order(mw_span a, mw_span b) noexcept:
@@ -153,9 +154,11 @@ cdef class Directory:
 
 
 cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
-    """Who gave it its version, which it did not name; enum Assigned."""
+    """Who gave it its version; enum Assigned."""
     if is_hurried(entry, x):
         return ASSIGNED_HURRIED
+    if x.named:
+        return ASSIGNED_NAMED
     if sticky_of(x.stream) == 0 or entry.by_request or entry.weight[entry.primary] == entry.total:
         return ASSIGNED_BY_CHANCE
     return ASSIGNED_BY_KEY
@@ -179,7 +182,7 @@ cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept:
         all = quicker(all, e.usual_all if e != NULL else 0)
     if own == 0:
         own = all
-    return own == 0 or x.due - x.entered < 2 * own
+    return x.due - x.entered < (2 * own if own else TIME_ENOUGH)
 
 
 cdef inline double quicker(double a, double b) noexcept:

@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from native.compare cimport mw_shadow_figures, mw_shadow_window
+from native.evidence cimport CALLERS
 from native.region cimport Region
 
 cdef enum Side:                   # of the anomaly flag
@@ -13,7 +14,7 @@ cdef enum:
     IDENTITIES = 15               # with a slice of their own, per process; all others share one
     IDENTITY_BYTES = 512          # of a name: no caller's is longer
 
-# One process's figures of one shadow: 154 KB, of which a shadow that few mirror touches little. This process alone writes
+# One process's figures of one shadow: 615 KB, of which a shadow that few mirror touches little. This process alone writes
 # them; they outlive it, and whoever takes its slot goes on counting. Zeroed memory is a shadow without pairs.
 cdef struct ShadowBlock:
     uint64_t served               # gauge: how many of this process count here; shadow_block adds one, they take it away
@@ -23,6 +24,8 @@ cdef struct ShadowBlock:
     char name[<int>IDENTITIES][<int>IDENTITY_BYTES]   # padded with zeros
     mw_shadow_figures of_identity[<int>IDENTITIES + 1]     # and in one of these; the last: of all others, and anonymous callers
     mw_shadow_window window
+    uint64_t of_part[CALLERS]     # pairs of each part of the callers (native.evidence), whatever they are called
+    mw_shadow_figures part[CALLERS]        # and their figures, for a verdict that no caller decides
 
 # This process's figures of a shadow (`name`: its own, of `model`'s version `primary`), zeroed when they are first asked for.
 # Another fingerprint is another shadow. They are the caller's until `served` is one less again. MemoryError without room.

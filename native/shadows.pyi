@@ -22,6 +22,8 @@ class Slices:
     """Of both."""
     identities: dict[str, Figures]
     """By the caller's name: at most MOST_IDENTITIES of them, those with most pairs."""
+    parts: dict[int, Figures]
+    """By part of the callers (native.evidence), those with pairs."""
     others: Figures
     """Of all other callers, and of anonymous ones."""
     scores: list[tuple[float, float]]
@@ -33,7 +35,7 @@ class Block:
     """This process's figures of one shadow. Raises MemoryError where the region has no room."""
 
     def __init__(self, region: Region, model: str, primary: str, name: str, fingerprint: str = "") -> None: ...
-    def add(self, figures: Figures, *, anomalous: bool = False, identity: str = "") -> None:
+    def add(self, figures: Figures, *, anomalous: bool = False, identity: str = "", part: int = 0) -> None:
         """Adds what other figures hold, and their window."""
 
     def warm(self, pairs: int = 1) -> None:
@@ -47,6 +49,9 @@ def shadows(region: Region, model: str | None = None) -> dict[tuple[str, str, st
 
 def totals(region: Region) -> dict[tuple[str, str, str], Figures]:
     """Slices.total of every shadow that any process serves."""
+
+def callers(region: Region, model: str, primary: str, name: str) -> list[Figures]:
+    """Slices.parts of one shadow."""
 
 def latencies(figures: Figures) -> tuple[Folded, Folded]:
     """Of the primary's and the shadow's answers that were compared."""

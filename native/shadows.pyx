@@ -97,13 +97,13 @@ cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *name, siz
 
 cdef class Slices:
     cdef readonly Figures normal, anomalous, total, others
-    cdef readonly dict identities
+    cdef readonly dict identities, parts
     cdef readonly list scores
     cdef readonly uint64_t warmed
 
     def __cinit__(self):
         self.normal, self.anomalous, self.total, self.others = Figures(), Figures(), Figures(), Figures()
-        self.identities, self.scores = {}, []
+        self.identities, self.parts, self.scores = {}, {}, []
 
     cdef int add(self, const ShadowBlock *block) except -1:
         cdef Figures figures
@@ -118,6 +118,7 @@ cdef class Slices:
                 figures = self.identities[name] = Figures()
             mw_shadow_add(&figures.figures, &block.of_identity[i])
         mw_shadow_add(&self.others.figures, &block.of_identity[<int>IDENTITIES])
+        add_parts(self.parts, block)
         self.scores += scores_of(&block.window)
         return 0
 
@@ -190,6 +191,34 @@ def totals(Region region not None) -> dict:
     return found
 
 
+cdef int add_parts(dict parts, const ShadowBlock *block) except -1:
+    cdef Figures figures
+    cdef uint32_t i
+    for i in range(<uint32_t>CALLERS):
+        if block.of_part[i]:      # only then: to read a page that nobody has written to takes memory as well
+            figures = parts.get(i)
+            if figures is None:
+                figures = parts[i] = Figures()
+            mw_shadow_add(&figures.figures, &block.part[i])
+    return 0
+
+
+def callers(Region region not None, str model not None, str primary not None, str name not None) -> list:
+    cdef Named *entry
+    cdef int slot
+    parts = {}
+    region.hold()
+    try:
+        full = served(region).get((model, primary, name))
+        if full is not None:
+            entry = region.find(full)
+            for slot in range(<int>region.header.opened):
+                add_parts(parts, block_at(region, entry, slot))
+    finally:
+        region.let_go()
+    return list(parts.values())
+
+
 def latencies(Figures figures not None) -> tuple:
     return folded(&figures.figures.latency_primary), folded(&figures.figures.latency_shadow)
 
@@ -213,11 +242,13 @@ cdef class Block:
         self.region = region
         self.block = shadow_block(region, model.encode(), primary.encode(), name.encode(), fingerprint.encode())
 
-    def add(self, Figures figures not None, *, bint anomalous=False, str identity not None=""):
+    def add(self, Figures figures not None, *, bint anomalous=False, str identity not None="", uint32_t part=0):
         cdef bytes name = identity.encode()
         cdef mw_shadow_window *w = &self.block.window
         mw_shadow_add(&self.block.side[<int>SIDE_ANOMALOUS if anomalous else <int>SIDE_NORMAL], &figures.figures)
         mw_shadow_add(identity_slice(self.block, name, len(name)), &figures.figures)
+        mw_shadow_add(&self.block.part[part % <uint32_t>CALLERS], &figures.figures)
+        self.block.of_part[part % <uint32_t>CALLERS] += 1
         for primary, shadow in figures.scores():
             w.primary[w.written % MW_SHADOW_WINDOW] = primary
             w.shadow[w.written % MW_SHADOW_WINDOW] = shadow

@@ -8,6 +8,7 @@ import asyncio
 from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from native.client cimport *
 from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
+from native.evidence cimport CALLERS, caller_part
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
 from native.grpc cimport write_prefix
 from native.headers cimport keep_passed_back
@@ -21,7 +22,7 @@ from native.pool cimport Endpoint, Pool
 from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport grow, mark, release
-from native.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
+from native.verdict cimport CODE_DEADLINE_EXCEEDED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
 
 cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
@@ -210,11 +211,12 @@ cdef int64_t share_of(const Upcall *call, uint32_t beside, int64_t now) noexcept
     return 2 * (now - call.started) // (<int64_t>call.beside + beside + 2)
 
 
-cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now) noexcept:
-    """Once per call: what is known first counts."""
+cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now, bint answered=True) noexcept:
+    """Once per call: what is known first counts. answered: by the server itself, which what was sent may have to do with."""
     if not call.judged:
         call.judged = True
-        (<Upstream>call.upstream).endpoint.judge(call.trial, outcome, now)
+        (<Upstream>call.upstream).endpoint.judge(
+            call.trial, caller_part(call.exchange) if answered else <uint32_t>CALLERS, outcome, now)
 
 
 cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
@@ -331,8 +333,9 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     if good:
         judge_call(call, MW_OUTCOME_GOOD, now)
         endpoint.measure(now - call.started, now)
-    elif waiting and not call.too_large and not (unprocessed(call, error) and endpoint.upstream is not upstream):
-        judge_call(call, MW_OUTCOME_BAD, now)
+    elif waiting and not call.too_large and not hurried(call, now) and not (
+            unprocessed(call, error) and endpoint.upstream is not upstream):
+        judge_call(call, MW_OUTCOME_BAD, now, error != MW_CLIENT_LOST)
     else:
         judge_call(call, MW_OUTCOME_NONE, now)
     if waiting:
@@ -346,6 +349,12 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     free(call.ending.metadata.data)
     exchange_unref(x)
     call_free(call)
+
+
+cdef bint hurried(const Upcall *call, int64_t now) noexcept:
+    """The endpoint has said itself that the time was up, which its client had made too short: see judge_overdue."""
+    return call.stream.grpc_status == CODE_DEADLINE_EXCEEDED and now - call.started <= 2 * (
+        <Upstream>call.upstream).endpoint.latency
 
 
 cdef bint blameless(int status) noexcept:

@@ -74,6 +74,7 @@ typedef enum {
     MW_DROP_BUSY,         /* the loop, or the machine, had no time to spare */
     MW_DROP_YIELDED,      /* begun, and not done in time while there was none to spare */
     MW_DROP_VOID,         /* the primary's time was cut short, or its answer cannot be compared */
+    MW_DROP_DEADLINE,     /* its client gave less time than the primary usually takes */
     MW_DROPS
 } mw_shadow_drop;
 

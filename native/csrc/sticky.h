@@ -1,8 +1,8 @@
 /* Which of several weighted versions a caller gets. The same key gets the same one as long as weights stay, and a version
  * whose share only grows keeps whoever it has: its part of [0, 1) is the lowest, so that it grows at one end.
  *
- * Keys are hashes (FNV-1a, then the finaliser of MurmurHash3) without a secret, so that they are the same in every process and
- * after a restart. Whoever works out which key he needs gets a version that he could have asked for by its number. */
+ * Keys are hashes under a secret of the server (native.limit.Limiter.sticky), so that no client works out which value of a
+ * header reaches a version. By trial a client can: what it sends is evidence within bounds alone (native/evidence.pyx). */
 #ifndef MODELWARD_STICKY_H
 #define MODELWARD_STICKY_H
 
@@ -15,7 +15,7 @@ static inline uint64_t mw_sticky_mix(uint64_t h) {
     return h ^ h >> 33;
 }
 
-/* Never 0, which stands for no key. */
+/* FNV-1a, then the finaliser of MurmurHash3: of a model's name. */
 static inline uint64_t mw_sticky(const void *data, size_t size) {
     const uint8_t *byte = (const uint8_t *)data;
     uint64_t h = UINT64_C(0xcbf29ce484222325);

@@ -10,7 +10,7 @@ from proxy.config.section import Section
 from proxy.config.units import SECOND, Duration, UnitError
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-Kind = Literal["infer", "stream", "metadata", "statistics", "repository", "passthrough"]
+Kind = Literal["infer", "stream", "metadata", "statistics", "repository", "passthrough", "shadow"]
 Source = Literal["certificate", "jwt", "key"]
 
 DEFAULT_KINDS: tuple[Kind, ...] = ("infer", "stream", "metadata")
@@ -86,7 +86,8 @@ class Rule(Section):
         default=DEFAULT_KINDS, strict=False, min_length=1
     )
     """infer: ModelInfer; stream: ModelStreamInfer; metadata: of server and models, their configuration, reflection;
-    statistics: ModelStatistics; repository: RepositoryIndex; passthrough: methods that are not known here."""
+    statistics: ModelStatistics; repository: RepositoryIndex; passthrough: methods that are not known here; shadow: to
+    mark requests as a shadow's copies (modelward-shadow), which are mirrored no further."""
 
     @model_validator(mode="after")
     def _is_for_somebody(self) -> Self:

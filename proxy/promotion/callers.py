@@ -24,16 +24,13 @@ from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from typing import TYPE_CHECKING
 
+from proxy.shadow.callers import HALF, left_out
 from proxy.shadow.sequence import mean_evidence
 
 if TYPE_CHECKING:
     from proxy.promotion.parts import Counts
 
 ALONE_LEVEL = 0.05
-FEW = 2
-"""So many callers or fewer have each a say: to take a version back is the safe side."""
-TENTH = 10
-HALF = 0.5
 BELIEFS = (1 / 2, 1 / 16)
 """Parts of the callers that may be hit: a product for each, and their mean is what counts."""
 
@@ -59,11 +56,6 @@ class Compared:
             return against_usual
         within = mean_evidence(some, failed, self.here / (self.here + self.there))
         return min(against_usual, within)
-
-
-def left_out(callers: int) -> int:
-    """How many of so many callers are not enough to say something of a version."""
-    return 0 if callers <= FEW else max(1, callers // TENTH)
 
 
 def surely_worse(callers: Sequence[Compared], level: float, *, aimed: bool) -> list[Compared]:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from native.evidence import CALLER_PARTS, KEY
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.callers import HALF, Compared, at_most, left_out, risen, share, surely_worse, typical
+from proxy.promotion.callers import Compared, at_most, risen, share, surely_worse, typical
 from proxy.promotion.outputs import CELLS, caller_count, sure_index
 from proxy.promotion.parts import NO_PARTS, Parts, Way, parts_of
+from proxy.shadow.callers import HALF, left_out
 from proxy.shadow.sequence import mean_evidence, mean_interval
 
 if TYPE_CHECKING:

@@ -52,6 +52,7 @@ from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
 from proxy.server.reloads import Reloads
 from proxy.server.rules import load_rules
+from proxy.server.sticky import sticky_key
 from proxy.server.tls import LiveMaterial
 from proxy.shadow.keeping import Keeping, Taken
 from proxy.shadow.samples import FOLDER as SAMPLES
@@ -105,6 +106,8 @@ class Application:
         self._contained = contained
         self._shares = shares or {}
         self.region = Region() if inherited is None else inherited.region
+        if inherited is None:
+            self.region.sticky_key = sticky_key(config, self.region.sticky_key)
         self.readiness = Readiness("loading models")
         self.server: Server | None = None
         self.grpc_address = config.listen.grpc

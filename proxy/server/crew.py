@@ -34,6 +34,7 @@ from proxy.server.channel import (
 from proxy.server.containment import Containment
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
+from proxy.server.sticky import sticky_key
 from proxy.telemetry.merge import added, counters
 from proxy.telemetry.snapshot import Snapshot, WorkersSnapshot
 
@@ -76,6 +77,7 @@ class Crew:
         self._shares: Shares = {}
         # twice as many slots as workers: a replacement starts before the one that it replaces has ended
         self.region = Region.shared(2 * config.workers)
+        self.region.sticky_key = sticky_key(config, self.region.sticky_key)
         self._log_level = log_level
         self._grpc = grpc
         self._changed = changed

@@ -42,7 +42,7 @@ class CrewShadows:
         bounds = {key: bounds for key in counted if (bounds := self._bounds(key[0]).get(key[2])) is not None}
         before = {key: verdict for key, verdict in self._verdicts.items() if key in bounds}
         waiting = [*(key for key in bounds if key not in before), *before]
-        again = {key: _judged(key, counted, bounds[key]) for key in waiting[:JUDGED_AT_ONCE]}
+        again = {key: self._judged(key, counted, bounds[key]) for key in waiting[:JUDGED_AT_ONCE]}
         self._verdicts = {**{key: verdict for key, verdict in before.items() if key not in again}, **again}
         return {key: ShadowSnapshot(verdict=_flags(verdict)) for key, verdict in self._verdicts.items()}
 
@@ -70,7 +70,7 @@ class CrewShadows:
         if crew is None or bounds is None or not others:
             return None
         counted, key = shadows.totals(crew.region), (model, primary(others, shares), version)
-        return _judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
+        return self._judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
 
     def _served(self, model: str) -> Sequence[str]:
         """Its versions, ascending."""
@@ -81,20 +81,20 @@ class CrewShadows:
     def _configured(self, model: str) -> Sequence[Shadow]:
         return self._config().settings(model).shadow
 
+    def _judged(self, key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:
+        model, version, name = key
+        itself = name == version
+        floor = None if itself else counted.get((model, version, version))
+        noise, crew = floor.sums() if floor is not None else None, self._crew()
+        callers = [each.sums() for each in shadows.callers(crew.region, *key)] if crew is not None else []
+        return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself, callers=callers)
+
     def _bounds(self, model: str) -> dict[str, Bounds]:
         return {shadow.name: shadow.bounds for shadow in self._configured(model)}
 
 
 def _flags(verdict: Verdict) -> dict[str, int]:
     return {str(each): int(each is verdict) for each in Verdict}
-
-
-def _judged(key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:
-    model, version, name = key
-    itself = name == version
-    floor = None if itself else counted.get((model, version, version))
-    noise = floor.sums() if floor is not None else None
-    return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself)
 
 
 def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow], answering: str) -> list[dict[str, Any]]:

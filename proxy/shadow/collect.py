@@ -59,5 +59,6 @@ def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
         *(part("identity", figures, of_all, name) for name, figures in own.identities.items()),
         part("others", own.others, of_all),
     ]
-    judgement = judge(sums, bounds, floor=of_all, itself=itself)
+    callers = [figures.sums() for figures in own.parts.values()]
+    judgement = judge(sums, bounds, floor=of_all, itself=itself, callers=callers)
     return Report(model, primary, name, judgement, sums, own.scores, tuple(slices), own.warmed)

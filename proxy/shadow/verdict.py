@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from native.histogram import EDGES
 from proxy.config.shadow import Bounds
+from proxy.shadow.callers import held, left_out
 from proxy.shadow.quantile import estimate, quantile_interval, ratio
 from proxy.shadow.sequence import Interval, difference_interval, mean_interval
 
@@ -48,9 +49,13 @@ class Finding:
     most: float
     lower_is: float | None
     """Where the interval lies below, the shadow is better than the primary; None where it cannot be."""
+    held: Verdict | None = None
+    """What is left of it where few callers would decide otherwise."""
 
     @property
     def verdict(self) -> Verdict:
+        if self.held is not None:
+            return self.held
         if self.interval.low > self.most:
             return Verdict.WORSE
         if self.interval.high >= self.least:
@@ -71,22 +76,28 @@ class Judgement:
     more: int | None
 
 
-def judge(sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool = False) -> Judgement:
+def judge(
+    sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool = False, callers: Sequence[Sums] = ()
+) -> Judgement:
     """Judges a shadow by its sums.
 
     floor: sums of a shadow of the primary's own version, whose disagreement is the noise that every other shadow's is
-    measured above. itself: these sums are such a shadow's, which disagreement cannot judge.
+    measured above. itself: these sums are such a shadow's, which disagreement cannot judge. callers: what the sums are
+    of by part of the callers; without them, all are one caller's.
     """
-    judged = _Judged(bounds, floor, itself)
-    findings = tuple(judged.findings(sums, 1.0))
+    judged = _Judged(bounds, floor, itself, callers)
+    findings = tuple(judged.held(sums))
     verdict = _together(findings)
-    more = judged.more(sums) if verdict is Verdict.UNDECIDED else None
-    return Judgement(verdict, pairs(sums), findings, more)
+    undecided = verdict is Verdict.UNDECIDED and _together(tuple(judged.findings(sums, 1.0))) is verdict
+    return Judgement(verdict, pairs(sums), findings, judged.more(sums) if undecided else None)
 
 
-def verdict_of(sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool = False) -> Verdict:
-    """The verdict of `judge` alone: about 1 ms, where to foresee how many pairs are missing takes ten times as long."""
-    return _together(tuple(_Judged(bounds, floor, itself).findings(sums, 1.0)))
+def verdict_of(
+    sums: Sums, bounds: Bounds, *, floor: Sums | None = None, itself: bool = False, callers: Sequence[Sums] = ()
+) -> Verdict:
+    """The verdict of `judge` alone: about 1 ms, three of many callers, where to foresee how many pairs are missing
+    takes ten times as long."""
+    return _together(tuple(_Judged(bounds, floor, itself, callers).held(sums)))
 
 
 def pairs(sums: Sums) -> int:
@@ -110,11 +121,23 @@ class _Judged:
     bounds: Bounds
     floor: Sums | None
     itself: bool
+    callers: Sequence[Sums]
+
+    def held(self, sums: Sums) -> Iterator[Finding]:
+        """Findings that no few callers decide."""
+        for place, found in enumerate(self.findings(sums, 1.0)):
+
+            def again(other: Sums, place: int = place) -> Finding:
+                return tuple(self.findings(other, 1.0))[place]
+
+            yield held(found, sums, self.callers, again)
 
     def findings(self, sums: Sums, times: float) -> Iterator[Finding]:
         disagreement = None if self.itself else self.bounds.disagreement
         errors, latency = self.bounds.errors, self.bounds.latency
         level = LEVEL / max(sum(bound is not None for bound in (disagreement, errors, latency)), 1)
+        if left_out(len(self.callers)):
+            level /= 2  # both the whole and what is left of it may find a bound broken
         if disagreement is not None:
             yield self._disagreement(sums, times, disagreement, level)
         if errors is not None:

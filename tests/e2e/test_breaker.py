@@ -64,6 +64,21 @@ def test_an_upstream_that_fails_two_of_three_is_taken_out_though_never_five_in_a
         assert codes(server, 30) == [grpc.StatusCode.OK] * 30
 
 
+def test_a_client_whose_requests_fail_has_no_upstream_taken_out_for_the_others() -> None:
+    def by_what_is_sent(r: Request) -> None:
+        failing(r) if "x-bad" in r.headers else r.answer()
+
+    with behind(by_what_is_sent, trusted_proxies="['127.0.0.1']") as (server, _), Stub(server.grpc) as stub:
+        asked, (upstream,) = request("add", {"x": ROW}), server.application.upstreams
+        for _ in range(30):
+            stub.infer(asked, metadata=[("x-forwarded-for", "10.0.0.1")])
+            for _ in range(5):
+                with pytest.raises(grpc.RpcError):
+                    stub.infer(asked, metadata=[("x-forwarded-for", "10.0.0.2"), ("x-bad", "1")])
+        assert (upstream.failures, upstream.ejections) == (150, 0)
+        assert upstream.usable
+
+
 def test_one_trial_brings_an_upstream_back() -> None:
     def failing_at_first(r: Request) -> None:
         failing(r) if r.number < 5 else r.answer()

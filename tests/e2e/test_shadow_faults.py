@@ -300,7 +300,7 @@ def test_a_copy_stays_marked_on_its_way_through_a_proxy(tmp_path: Path) -> None:
         asked.answer()
 
     with raw_upstream(behave) as upstream:
-        settings = {"models__add__upstreams": f"['{upstream.address}']"}
+        settings = {"models__add__upstreams": f"['{upstream.address}']", "trusted_proxies": ["127.0.0.1"]}
         with serving(tmp_path, {"here": models.add_one()}, **settings) as server, Stub(server.grpc) as stub:
             stub.infer(ask_add(), metadata=(("modelward-shadow", "1"),))
             stub.infer(ask_add())

@@ -68,7 +68,8 @@ def shadowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shadowed]:
         "mlp": {1: models.mlp(seed=1), 2: models.mlp(seed=2), 3: models.mlp(seed=1)}
     }
     root, state = models.repository(folder / "models", versions), folder / "state"
-    sets = ("workers=2", f"state={state}", 'models.mlp.versions={"1": 1}', f"models.mlp.shadow={SHADOW}")
+    served = ('models.mlp.versions={"1": 1}', f"models.mlp.shadow={SHADOW}")
+    sets = ("workers=2", f"state={state}", 'trusted_proxies=["127.0.0.1"]', *served)
     with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
         yield Shadowed(server, state)
 

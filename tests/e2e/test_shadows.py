@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from native.pipeline import Server
 from native.shadows import Slices, shadows
+from proxy.access import keys
 from proxy.route.connector import CONNECT_SECONDS
 from proxy.server import pressure
 from proxy.shadow.samples import FOLDER, kept, read
@@ -139,13 +141,71 @@ def test_nothing_is_written_of_a_shadow_without_samples(tmp_path: Path) -> None:
         assert kept(state / FOLDER, "add", "2") == []
 
 
-def test_a_request_that_is_a_copy_already_is_mirrored_no_further(alike: EmbeddedServer) -> None:
-    copy = (("modelward-shadow", "1"),)
-    with Stub(alike.grpc) as stub:
-        assert arrays(stub.infer(ask_add(3), metadata=copy))["y"][0, 0] == 4
-        assert len(list(stub.stream_call(iter([ask_add(i) for i in range(3)]), timeout=TIMEOUT, metadata=copy))) == 3
-        stub.infer(ask_add())
-    assert after(alike, 1).total.sums()["compared"] == 1
+def copies_and_others(server: EmbeddedServer, key: str = "") -> int:
+    """Sends REQUESTS that are marked as copies and one that is not; the pairs that come of them."""
+    caller = [("x-api-key", key)] if key else []
+    with Stub(server.grpc) as stub:
+        for _ in range(REQUESTS):
+            stub.infer(ask_add(3), metadata=[("modelward-shadow", "1"), *caller])
+        messages = iter([ask_add(i) for i in range(REQUESTS)])
+        metadata = (("modelward-shadow", "1"), *caller)
+        assert len(list(stub.stream_call(messages, timeout=TIMEOUT, metadata=metadata))) == REQUESTS
+        stub.infer(ask_add(), metadata=caller)
+    wait_until(lambda: not native(server).mirroring, "all pairs")
+    return ended(server)
+
+
+SLOW_ROW = {"x": np.ones((1, 4), np.float32)}
+SHADOW_OF_ADD = {"models__add__shadow": "{version: 2, warmup: 0}", **OF_TWO}
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["by a trusted proxy", "by a stranger"])
+def test_a_request_that_says_it_is_a_copy_is_believed_only_by_those_who_may_say_so(
+    tmp_path: Path, *, trusted: bool
+) -> None:
+    proxies = {"trusted_proxies": ["127.0.0.1"]} if trusted else {}
+    versions = two_versions(models.add_one(), models.add_one())
+    with serving(tmp_path / "models", versions, **proxies, **SHADOW_OF_ADD) as server:
+        assert copies_and_others(server) == (1 if trusted else 2 * REQUESTS + 1)
+
+
+def test_an_identity_may_mark_copies_where_a_rule_grants_it(tmp_path: Path) -> None:
+    made = {name: keys.make(name) for name in ("shadowing", "client")}
+    with keys.editing(tmp_path / "keys.json") as kept_keys:
+        kept_keys.update({key.id: key for key, _ in made.values()})
+    rules = [
+        {"identity": "shadowing", "models": "add", "methods": ["infer", "stream", "shadow"]},
+        {"identity": "client", "models": "add"},
+    ]
+    access = {"keys": str(tmp_path / "keys.json"), "rules": rules}
+    versions = two_versions(models.add_one(), models.add_one())
+    with serving(tmp_path / "models", versions, access=access, **SHADOW_OF_ADD) as server:
+        assert copies_and_others(server, made["shadowing"][1]) == 1
+        assert copies_and_others(server, made["client"][1]) == 1 + 2 * REQUESTS + 1
+
+
+def test_requests_with_deadlines_that_the_version_hardly_keeps_are_no_pairs(tmp_path: Path) -> None:
+    """Only those that it answers quickly would make one, and the shadow would look slow."""
+    slow = models.slow_loop(1000)
+    with (
+        serving(tmp_path / "models", {"add": {1: slow, 2: slow}}, **SHADOW_OF_ADD) as server,
+        Stub(server.grpc) as stub,
+    ):
+        took = []
+        for _ in range(5):
+            began = time.monotonic()
+            stub.infer(request("add", SLOW_ROW))
+            took.append(time.monotonic() - began)
+        assert after(server, 5).total.sums()["compared"] == 5
+        hardly = {"timeout": int(1.3e6 * sorted(took)[2])}
+        answered = 0
+        for _ in range(10):
+            with contextlib.suppress(grpc.RpcError):
+                answered += bool(stub.infer(request("add", SLOW_ROW, parameters=hardly)))
+        wait_until(lambda: not native(server).mirroring, "all pairs")
+        sums = figures(server).total.sums()
+        assert sums["compared"] == 5
+        assert sums["dropped"]["deadline"] >= answered > 0
 
 
 @pytest.mark.parametrize("streaming", [False, True], ids=["unary", "stream"])

@@ -76,6 +76,17 @@ def test_a_header_keeps_its_users_with_their_version_and_a_growing_share_takes_n
         assert all(after == "2" for before, after in zip(first, second, strict=True) if before == "2")
 
 
+def test_which_version_a_header_gets_is_a_secret_of_the_server_that_outlives_it(tmp_path: Path) -> None:
+    def chosen(folder: str) -> list[str]:
+        settings = {"models__add__versions": {"1": 1, "2": 1}, "sticky_header": "x-user", "state": tmp_path / folder}
+        with reloadable(tmp_path / f"models-{folder}", BOTH, **settings) as server, Stub(server.grpc) as stub:
+            return [version_of(stub, user(n)) for n in range(60)]
+
+    first = chosen("one")
+    assert chosen("one") == first
+    assert chosen("other") != first
+
+
 def test_an_identity_keeps_its_version_whatever_connection_it_comes_on(serve: Serve, tmp_path: Path) -> None:
     texts = []
     with keys.editing(tmp_path / "keys.json") as kept:

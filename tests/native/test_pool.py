@@ -142,3 +142,45 @@ def test_when_all_are_ejected_none_is() -> None:
         assert pool.next(now) is not None
 
     with_two(examine)
+
+
+def served(endpoint: Endpoint, caller: int, now: int, *, good: bool) -> None:
+    trial = endpoint.begin(now)
+    endpoint.end(trial, good, now, caller)
+
+
+def test_requests_of_one_caller_that_fail_while_others_are_served_eject_no_endpoint() -> None:
+    endpoint = Endpoint("first:1", "first:1", Policy(failures=5, volume=10))
+    for turn in range(200):
+        now = 100 * SECOND + turn * SECOND // 10
+        served(endpoint, 1, now, good=True)
+        for _ in range(10):
+            served(endpoint, 2, now, good=False)
+    assert (endpoint.ejections, endpoint.failures) == (0, 2000)
+    assert endpoint.state == "closed"
+
+
+def test_an_endpoint_that_fails_for_two_of_three_callers_or_for_the_only_one_is_ejected() -> None:
+    for callers in ((1,), (1, 2)):
+        endpoint = Endpoint("first:1", "first:1", Policy(failures=5, volume=10))
+        served(endpoint, 0, 90 * SECOND, good=True)  # long ago
+        if len(callers) == 2:
+            served(endpoint, 0, 100 * SECOND, good=True)
+        for turn in range(20):
+            for caller in callers:
+                served(endpoint, caller, 100 * SECOND + turn, good=False)
+        assert endpoint.ejections == 1
+
+
+def test_no_caller_keeps_an_ejected_endpoint_out_by_failing_its_trials() -> None:
+    endpoint = Endpoint("first:1", "first:1", Policy(failures=3, ejection=SECOND))
+    now = 100 * SECOND
+    served(endpoint, 1, now, good=True)
+    for caller in (2, 3, 4, 2, 3, 4):
+        served(endpoint, caller, now, good=False)
+    assert endpoint.ejections == 1
+    now += 2 * SECOND
+    for _ in range(10):
+        served(endpoint, 3, now, good=True) if endpoint.state == "closed" else served(endpoint, 2, now, good=False)
+    served(endpoint, 1, now, good=True)
+    assert endpoint.state != "open"

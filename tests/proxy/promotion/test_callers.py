@@ -7,8 +7,9 @@ import pytest
 
 from native.evidence import CHANCE, KEY
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.callers import Compared, left_out, surely_worse
+from proxy.promotion.callers import Compared, surely_worse
 from proxy.promotion.guard import LEVEL, breaches
+from proxy.shadow.callers import left_out
 from tests.proxy.promotion.arms import Caller, by_caller, caller
 
 BOUNDS = PromotionBounds()
