@@ -8,7 +8,8 @@ from native.session cimport mw_run
 
 cdef struct Outcome:              # what the pipeline does with a run's results; set once
     void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
-    void (*failed)(void *server, Exchange *, int reason, int64_t now) noexcept
+    # words: the runtime's about it, until the call returns; NULL for none
+    void (*failed)(void *server, Exchange *, int reason, const char *words, int64_t now) noexcept
     void (*expired)(void *server, Exchange *, int64_t now) noexcept
 
 cdef extern from "watchdog.h" nogil:

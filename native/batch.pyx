@@ -14,10 +14,12 @@ from native.reply cimport reply_from_run
 from native.engine cimport Engine, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
 from native.session cimport *
 from native.tensor cimport MW_BYTES, mw_span, mw_view
-from native.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
+from native.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_RUN_MEMORY
 
 cdef enum:
     QUEUE_MAX = 16384             # exchanges of one model
+    RUN_LEAST = 16 << 20          # bytes that any run may hold
+    RUN_PER_BYTE = 16 << 10       # and for each byte of its inputs: attention over tokens takes as much
     WATCHDOG_NS = 10000000        # a run on the loop that takes this long is terminated and starts anew in the lane
 
 
@@ -203,6 +205,13 @@ cdef bint gather(Engine engine) noexcept:
     return True
 
 
+cdef int64_t budget_of(Engine engine) noexcept:
+    """Bytes that the run may hold: as its inputs' justify, or as its rows were found to need."""
+    cdef double bytes = RUN_LEAST + <double>RUN_PER_BYTE * engine.run_bytes + <double>engine.row_memory * engine.run_rows
+    cdef int64_t most = max(engine.memory, engine.row_memory)
+    return most if bytes >= most else <int64_t>bytes
+
+
 # ---- results out of the run ------------------------------------------------------------------------------------
 
 cdef bint rows_kept(Engine engine) noexcept:
@@ -247,6 +256,12 @@ cdef void charge(Engine engine) noexcept:
         settle(x, share)
 
 
+cdef void never_ran(Engine engine) noexcept:
+    engine.run.failed = 1
+    engine.run.over_budget = 0
+    engine.run.error[0] = 0       # the words are of the run before
+
+
 cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
     cdef Counters *counters = engine.counters
     cdef Exchange *x
@@ -260,7 +275,9 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
         if x.phase != PHASE_RUNNING or x.attempt != engine.slots[k].attempt:
             counters.late += 1
         elif engine.run.failed:
-            scheduler.outcome.failed(scheduler.server, x, REASON_BACKEND_FAILED, now)
+            scheduler.outcome.failed(
+                scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
+                engine.run.error, now)
         else:
             asked = <Model *>x.asked
             rung = NULL
@@ -270,7 +287,7 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
             if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
                 scheduler.outcome.answered(scheduler.server, x, &reply, now)
             else:
-                scheduler.outcome.failed(scheduler.server, x, REASON_OUT_OF_MEMORY, now)
+                scheduler.outcome.failed(scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
         first_row += x.rows
         exchange_unref(x)
     engine.slot_count = 0
@@ -402,15 +419,16 @@ cdef class Scheduler:
         if engine.running or not collect(self, engine, now):
             return 0
         if not gather(engine):
-            engine.run.failed = 1
+            never_ran(engine)
             deliver(self, engine, now)
             return self.again(engine)
         gathered = mw_now_ns()
         engine.counters.input_ns += gathered - now
+        engine.run.budget = budget_of(engine)
         if mw_placement_predict(&engine.place, engine.run_bytes) > MW_INLINE_NS and self.to_lane(engine):
             return 0
         if engine.yields:         # no thread is to be had, and the loop is no shadow's
-            engine.run.failed = 1
+            never_ran(engine)
             deliver(self, engine, now)
         else:
             self.on_loop(engine, gathered)

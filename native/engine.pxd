@@ -63,6 +63,8 @@ cdef class Engine:
     cdef uint32_t slot_capacity
     cdef uint32_t live            # slots whose exchange still waits for the result
     cdef int64_t run_rows
+    cdef int64_t memory           # bytes that a run may hold at once beside its inputs
+    cdef int64_t row_memory       # twice what a run of one row was found to hold
     cdef readonly bint running    # in the lane
     cdef uint32_t side_runs       # SideRuns of it
     cdef bint pending             # in scheduler.pending

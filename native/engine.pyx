@@ -1,6 +1,6 @@
 """What runs one version of a model: ONNX Runtime over its file, or a pool of upstreams."""
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -153,6 +153,7 @@ cdef class Engine:
         self.name_span = keep_text(self, name)
         self.version_span = keep_text(self, version)
         self.max_rows = 1
+        self.memory = INT64_MAX
         if self.name_span.size > LONGEST_NAME:
             raise ValueError(f"the name has {self.name_span.size} bytes, {LONGEST_NAME} are the most")
         if isinstance(model, Remote):
@@ -311,11 +312,13 @@ cdef class Engine:
         if self.running:
             raise RuntimeError(f"{self.name} is running a request")
         held = fill(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
+        self.run.budget = 0
         with nogil:
             mw_run_execute(&self.run)
         del held
         try:
             answer = answer_of(self, &self.run)
+            self.row_memory = max(self.row_memory, 2 * self.run.peak // max(self.run_rows, <int64_t>1))
             self.answer_bytes = ENVELOPE + output_bytes(self)
             return answer
         finally:

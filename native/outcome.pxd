@@ -32,5 +32,5 @@ cdef void on_room(Conn *c, int64_t now) noexcept
 
 # for batch.Outcome
 cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept
-cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept
+cdef void on_failed(void *server, Exchange *x, int reason, const char *words, int64_t now) noexcept
 cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept

@@ -11,6 +11,7 @@ from native.admit cimport (
     mw_concurrency_enter, mw_concurrency_free, mw_concurrency_leave, mw_concurrency_limit, mw_waiting_ahead, mw_waiting_pass,
     mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
 from native.batch cimport withdraw
+from native.cause cimport mw_cause
 from native.contain cimport contained
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
@@ -32,8 +33,11 @@ from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
     REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
-    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_SHED,
+    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
     VERDICT_TEXT, Verdict, code_of)
+
+cdef enum:
+    CAUSE = 256                   # bytes of the runtime's words that a caller is told
 
 cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
 
@@ -73,6 +77,11 @@ cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept:
     fail(<State>server, x, REASON_DEADLINE, now)
 
 
+cdef inline bint is_known(const Stream *s) noexcept:
+    """A caller with a name; nobody else is told what goes on in a model."""
+    return s.caller != NULL and s.caller.name != NULL
+
+
 # ---- the ladder ----------------------------------------------------------------------------------------------
 
 cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
@@ -110,8 +119,14 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
 
 
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
-    """The backend did not answer in time, or at all: down the ladder, or a refusal."""
+    fail_with(server, x, reason, NULL, now)
+
+
+cdef void fail_with(State server, Exchange *x, int reason, const char *words, int64_t now) noexcept:
+    """The backend did not answer in time, or at all: down the ladder, or a refusal. words: the runtime's, NULL for none."""
     cdef Verdict v
+    cdef char cause[CAUSE]
+    cdef bint told = words != NULL and x.model == x.asked and x.stream != NULL and is_known(x.stream)
     cdef bint begun = x.phase == PHASE_RUNNING or x.phase == PHASE_UPSTREAM
     if x.mirrors != NULL:
         abandon(server, x, -1, now)
@@ -147,6 +162,8 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     elif reason == REASON_CANARY:
         snprintf(v.text, VERDICT_TEXT, "this version of the model does not answer as it should and is out of service until it "
                  "does; ask for another version")
+    elif reason == REASON_RUN_MEMORY:
+        snprintf(v.text, VERDICT_TEXT, "the model would need more memory for this input than it may have; send a smaller one")
     elif reason == REASON_CRASH:
         v.retry_ns = -1
         snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
@@ -154,7 +171,10 @@ cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     elif reason == REASON_NO_UPSTREAM:
         snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
     else:
-        snprintf(v.text, VERDICT_TEXT, "the model failed on this input")
+        cause[0] = 0
+        if told:
+            mw_cause(words, cause, CAUSE)
+        snprintf(v.text, VERDICT_TEXT, "the model failed on this input%s%s", <const char *>(b": " if cause[0] else b""), cause)
     refuse_exchange(server, x, &v, now)
 
 
@@ -323,8 +343,8 @@ cdef void on_places(void *context, int64_t now) noexcept:
             exchange_unref(x)
 
 
-cdef void on_failed(void *server, Exchange *x, int reason, int64_t now) noexcept:
-    fail(<State>server, x, reason, now)
+cdef void on_failed(void *server, Exchange *x, int reason, const char *words, int64_t now) noexcept:
+    fail_with(<State>server, x, reason, words, now)
 
 
 cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept:

@@ -15,6 +15,7 @@ cdef class Served:
     cdef double ceiling
     cdef uint32_t queue           # requests that may wait
     cdef bint across              # model.pxd: Gate
+    cdef int64_t memory           # Engine.memory, from when it is served
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
     cdef int attach(self, Region region, bint shared) except -1

@@ -62,6 +62,7 @@ cdef class Served:
         self.rungs = []
         self.shadows = []
         self.keep = []
+        self.memory = engine.memory
         m.name = engine.name_span
         m.version = engine.version_span
         m.inputs = engine.input
@@ -121,6 +122,10 @@ cdef class Served:
     def set_deadline(self, int64_t ns):
         """The model's own deadline from entry; 0 for none."""
         self.model.deadline = ns
+
+    def set_run_memory(self, int64_t most):
+        """Bytes that a run may hold at once beside its inputs. It counts from when it is served."""
+        self.memory = most
 
     def set_limit(self, double rate, int64_t burst, bint timed=False):
         """Of all requests for the model; as Limiter.set_peer."""
@@ -207,6 +212,7 @@ cdef class Served:
             leave_blocks(&self.model)
             self.region = region
         self.engine.attach(region)
+        self.engine.memory = self.memory
         self.engine.admit(self.floor, self.ceiling, self.queue, self.across)
         self.model.counters = self.engine.counters
         self.model.counters.profiled = self.model.profile != NULL

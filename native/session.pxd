@@ -52,6 +52,9 @@ cdef extern from "session.h" nogil:
         mw_note *note
         mw_run_input *in_ "in"
         mw_run_output *out
+        int64_t budget
+        int64_t peak
+        int over_budget
         int64_t took_ns
         int failed
         char *error

@@ -43,6 +43,7 @@ cdef enum Reason:
     REASON_SHED                   # for somebody with a better claim
     REASON_INFEASIBLE             # the deadline would pass while it waits
     REASON_BACKEND_FAILED
+    REASON_RUN_MEMORY             # the run wanted more than it may have
     REASON_NO_UPSTREAM
     REASON_OUT_OF_MEMORY
     REASON_DRAINING

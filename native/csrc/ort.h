@@ -85,6 +85,7 @@ enum { ORT_LOG_FATAL = 4, ORT_OPTIMISE_ALL = 99 }; /* its errors come back as st
     CALL(release_tensor_info, 99, void, (const OrtApi *a, OrtTensorInfo *p), (p), (OrtTensorInfo *)) \
     CALL(release_session_options, 100, void, (const OrtApi *a, OrtSessionOptions *p), (p), (OrtSessionOptions *)) \
     CALL(add_session_config, 130, OrtStatus *, (const OrtApi *a, OrtSessionOptions *o, const char *k, const char *v), (o, k, v), (OrtSessionOptions *, const char *, const char *)) \
+    CALL(register_allocator, 176, OrtStatus *, (const OrtApi *a, OrtEnv *e, void *allocator), (e, allocator), (OrtEnv *, void *)) \
     CALL(string_element, 252, OrtStatus *, (const OrtApi *a, OrtValue *v, size_t i, size_t n, char **out), (v, i, n, out), (OrtValue *, size_t, size_t, char **))
 
 #define MW_ORT_WRAP(name, position, result, parameters, arguments, types) \

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "session.h"
 
+#include "budget.h"
+
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -72,6 +74,7 @@ const char *mw_ort_load(const char *path) {
     if (!api) return "it is older than ONNX Runtime 1.20";
     if (failed(api, ort_create_env(api, ORT_LOG_FATAL, "modelward", &ENV), error) ||
         failed(api, ort_disable_telemetry(api, ENV), error) ||
+        failed(api, mw_budget_register(api, ENV, library), error) ||
         failed(api, ort_cpu_memory(api, ORT_ARENA_ALLOCATOR, ORT_MEMORY_DEFAULT, &MEMORY), error) ||
         failed(api, ort_default_allocator(api, &ALLOCATOR), error))
         return error;
@@ -156,6 +159,7 @@ mw_session *mw_session_open(const void *bytes, size_t size, const char *path, in
         failed(API, ort_set_inter_threads(API, options, 1), error) ||
         failed(API, ort_set_log_severity(API, options, ORT_LOG_FATAL), error) ||
         failed(API, ort_set_optimisation(API, options, ORT_OPTIMISE_ALL), error) ||
+        failed(API, ort_add_session_config(API, options, "session.use_env_allocators", "1"), error) ||
         /* idle pool threads must sleep, not spin: other models share these cores */
         failed(API, ort_add_session_config(API, options, "session.intra_op.allow_spinning", "0"), error))
         goto fail;
@@ -321,6 +325,7 @@ static void execute(mw_run *run) {
     run->failed = 0;
     run->error[0] = 0;
     if (run->note) begin_note(run);
+    mw_budget_begin(run->budget);
     for (uint32_t i = 0; i < s->inputs && !bad; i++) {
         mw_run_input *in = &run->in[i];
         mw_declared *d = &s->input[i];
@@ -331,6 +336,7 @@ static void execute(mw_run *run) {
     if (!bad)
         bad = failed(a, ort_run(a, s->session, run->options, s->input_name, (const OrtValue *const *)run->in_value, s->inputs,
                                 s->output_name, s->outputs, run->out_value), run->error);
+    run->peak = mw_budget_end(&run->over_budget);
     if (run->note) end_note(run);
     for (uint32_t i = 0; i < s->inputs; i++)
         if (run->in_value[i]) {

@@ -61,9 +61,12 @@ struct mw_run {
     mw_run_input *in;            /* owned, session->inputs of them, capacity kept between runs */
     mw_run_output *out;          /* owned, session->outputs of them */
     OrtValue **in_value, **out_value; /* owned arrays */
+    int64_t budget;              /* bytes that the run may hold at once beside its inputs; 0: any number */
+    int64_t peak;                /* that it held */
+    int over_budget;             /* it failed, since it wanted more */
     int64_t took_ns;             /* measured around the run, where it ran */
     int failed;
-    char error[MW_ERROR_TEXT];   /* ONNX Runtime's words: for the log, never for the client */
+    char error[MW_ERROR_TEXT];   /* ONNX Runtime's words: for the log; callers are told a part (cause.h) */
 };
 
 /* Loads libonnxruntime from path once per process. Returns NULL or a static explanation. */

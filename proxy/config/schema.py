@@ -325,6 +325,9 @@ class ModelSettings(Section):
     """Of all requests for this model; absent: no limit."""
     admission: Admission = Admission()
     batching: Batching = Batching()
+    run_memory: Size = Field(default=1024 * MiB, ge=MiB)
+    """The most memory that a run may hold beside its inputs, of a model that runs here. Where inputs are small it is
+    less: 16 MiB, 16 KiB for each of their bytes, and for each row twice what the warm-up was seen to hold."""
     fallback: Annotated[tuple[Rung, ...], BeforeValidator(lambda rungs: () if rungs is None else rungs)] = Field(
         default=(), strict=False
     )

@@ -216,6 +216,7 @@ def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | No
     admission = settings.admission
     served.set_admission(*_concurrency(admission.concurrency), admission.queue, admission.priority_across_identities)
     served.set_deadline(settings.deadline or 0)
+    served.set_run_memory(settings.run_memory)
     if settings.limit is not None:
         served.set_limit(*settings.limit.native)
     if checked.profile is not None:
