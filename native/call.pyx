@@ -92,6 +92,13 @@ cdef class Call:
         """The client's connection as asyncio has it; None once the client has gone."""
         return None if self.stream == NULL else (<Connection>self.stream.conn.owner).transport
 
+    @property
+    def identity_kind(self) -> str:
+        """How that was proved: certificate, token or key; empty with it."""
+        if self.stream == NULL or self.stream.caller == NULL or self.stream.caller.kind == NULL:
+            return ""
+        return self.stream.caller.kind.decode()
+
     def permits(self, uint8_t kind, str model=None):
         """Whether the caller may call methods of this kind (a bit of native.identity.Permit) on a model.
 

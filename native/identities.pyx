@@ -99,12 +99,14 @@ cdef class Identities:
         if identity.name != NULL:
             identity.name_size = len(text)
             memcpy(identity.name, <const char *>text, len(text))
-        # longer than any address, whose budgets are of the same level
-        text = b"identity " + name.encode()
+        # longer than any address, whose budgets are of the same level; a token named as a key is another identity
+        text = source.encode() + b" identity " + name.encode()
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
         # known by a digest, so that nobody finds a name that pays from another's budget
         digest = blake2b(text, digest_size=16).digest()
         identity.fleet = self.limiter.fleet(<const char *>digest, len(digest))
+        identity.kind = b"certificate" if source == "certificate" else b"key" if source == "key" else b"token"
+        text = b"identity " + name.encode()
         identity.sticky = self.limiter.sticky(<const char *>text, len(text))
         identity.grant = &(<Granted>granted).grant
         self.share(number)

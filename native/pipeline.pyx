@@ -6,7 +6,7 @@ outcome.pyx says what becomes of it then.
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from native.access cimport IDENTIFIED, Access, leave, on_credential
 from native.call cimport Call, call_begin, call_of
@@ -123,7 +123,9 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
             refuse(s, &v)
             return
         if server.listener.wire.keep_metadata and s.caller.name_size:
-            if keep_first(&s.metadata, b"modelward-identity", 18, <const uint8_t *>s.caller.name, s.caller.name_size) < 0:
+            if keep_first(&s.metadata, b"modelward-identity-kind", 23, <const uint8_t *>s.caller.kind,
+                          strlen(s.caller.kind)) < 0 or (
+                    keep_first(&s.metadata, b"modelward-identity", 18, <const uint8_t *>s.caller.name, s.caller.name_size) < 0):
                 refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
                 return
     if s.method == METHOD_COLD:

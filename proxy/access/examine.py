@@ -7,6 +7,7 @@ from proxy.models.suggest import suggestion
 from proxy.problem import Problem, ProblemsFound
 
 SECTION = "access"
+WORDS: dict[str, str] = {"certificate": "certificate", "jwt": "token", "key": "key"}
 LOCAL = ("127.", "[::1]", "localhost", "unix:")
 
 
@@ -40,16 +41,46 @@ def notes(config: Config, names: list[str]) -> list[Problem]:
             if names and not any(pattern(model).fullmatch(name) for name in names):
                 how = suggestion(model, names) or f"Served are {', '.join(names[:8])}"
                 found.append(Problem(f"no model is called {model!r}", where, how=how))
-        unknown = [source for source in rule.by if not _can_prove(access, source)]
-        if rule.identity is not None and len(unknown) == len(rule.by):
+        unknown = [source for source in rule.sources if not _can_prove(access, source)]
+        if rule.identity is not None and len(unknown) == len(rule.sources):
             why = f"access has no {' and no '.join(unknown)} to prove it by"
             found.append(Problem(f"nobody can be {rule.identity!r}", where, why, "Set it, or leave the rule out"))
+    found += _unsaid(config)
     if not access.rules:
         found.append(Problem("no rule: nobody may call anything", f"{SECTION}.rules", how="Write one for each caller"))
     if config.tls is None and (access.jwt or access.keys) and not str(config.listen.grpc).startswith(LOCAL):
         why = "tokens and keys travel in the clear, for whoever can listen to take"
         found.append(Problem(f"{config.listen.grpc} has no TLS", "listen.grpc", why, "Set tls, or let a mesh encrypt"))
     return found
+
+
+def _unsaid(config: Config) -> list[Problem]:
+    """Names that more than one kind of credential can prove, where nothing says which one is meant."""
+    access = config.access
+    if access is None:
+        return []
+    kinds = [word for source, word in WORDS.items() if _can_prove(access, source)]
+    if len(kinds) < 2:
+        return []
+    unsaid = {
+        f"{SECTION}.rules[{number}]": rule.identity
+        for number, rule in enumerate(access.rules)
+        if rule.identity is not None and "by" not in rule.model_fields_set
+    }
+    if config.limits.identity is not None:
+        overrides = config.limits.identity.overrides
+        unsaid |= {
+            f"limits.identity.overrides[{name!r}]": name
+            for name, share in overrides.items()
+            if "by" not in share.model_fields_set
+        }
+    if not unsaid:
+        return []
+    listed = ", ".join([*unsaid][:8]) + (f" and {len(unsaid) - 8} more" if len(unsaid) > 8 else "")
+    name = next(iter(unsaid.values()))
+    why = f"a {', a '.join(kinds[:-1])} and a {kinds[-1]} named {name!r} are all taken for it"
+    how = "Write by: certificate, token or key, or by: any if that is meant; the next release will ask for it"
+    return [Problem("how the identity must be proved is not said", listed, why, how)]
 
 
 def _can_prove(access: object, source: str) -> bool:

@@ -24,7 +24,7 @@ class Rules:
         return tuple(
             number
             for number, (rule, identity) in enumerate(zip(self._rules, self._identities, strict=True))
-            if identity is not None and source in rule.by and identity.fullmatch(name)
+            if identity is not None and source in rule.sources and identity.fullmatch(name)
         )
 
     def matching_anonymous(self) -> tuple[int, ...] | None:

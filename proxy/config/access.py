@@ -12,6 +12,7 @@ from proxy.config.units import SECOND, Duration, UnitError
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Kind = Literal["infer", "stream", "metadata", "statistics", "repository", "passthrough", "shadow"]
 Source = Literal["certificate", "jwt", "key"]
+Proof = Literal["certificate", "token", "jwt", "key", "any"]
 
 DEFAULT_KINDS: tuple[Kind, ...] = ("infer", "stream", "metadata")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -22,6 +23,15 @@ MINUTE = 60 * SECOND
 def _listed(value: object) -> object:
     """One item stands for a list of one."""
     return (value,) if isinstance(value, str) else value
+
+
+SOURCES: tuple[Source, ...] = ("certificate", "jwt", "key")
+By = Annotated[tuple[Proof, ...], BeforeValidator(_listed)]
+
+
+def sources(by: tuple[Proof, ...]) -> tuple[Source, ...]:
+    """What may prove a name where `by` says this: token is jwt by another word."""
+    return tuple(source for source in SOURCES if {"any", source, "token" if source == "jwt" else source} & set(by))
 
 
 def _jwks(value: object) -> object:
@@ -76,10 +86,9 @@ class Rule(Section):
     """Whom it is for: a name, with * for any characters: spiffe://prod/*, team-a, *@example.com."""
     anonymous: bool = False
     """true, in place of identity: for callers without any credential."""
-    by: Annotated[tuple[Source, ...], BeforeValidator(_listed)] = Field(
-        default=("certificate", "jwt", "key"), strict=False, min_length=1
-    )
-    """How the identity must be proved."""
+    by: By = Field(default=("any",), strict=False, min_length=1)
+    """How the identity must be proved: certificate, token, key, or any. A token and a key of the same name are two
+    identities: where several kinds are taken, a rule without `by` lets in both, which is a warning."""
     models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
     """Names of models, with * for any characters."""
     methods: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
@@ -88,6 +97,11 @@ class Rule(Section):
     """infer: ModelInfer; stream: ModelStreamInfer; metadata: of server and models, their configuration, reflection;
     statistics: ModelStatistics; repository: RepositoryIndex; passthrough: methods that are not known here; shadow: to
     mark requests as a shadow's copies (modelward-shadow), which are mirrored no further."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What may prove the identity."""
+        return sources(self.by)
 
     @model_validator(mode="after")
     def _is_for_somebody(self) -> Self:

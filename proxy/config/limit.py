@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from proxy.config.access import By
 from proxy.config.section import Section
 from proxy.config.units import (
     DURATION_PATTERN,
@@ -174,6 +175,8 @@ class Share(Allowance):
     """A number: of all their requests, whatever they ask for. They wait before identities with a higher one; 1 goes
     first. A range, 2-7: a request may ask for any in it (parameter `priority`, 5 where it says none), which orders the
     requests of its own identity. Absent: the range of all identities."""
+    by: By = Field(default=("any",), strict=False, min_length=1)
+    """How the identity must be proved for this to hold: certificate, token, key, or any."""
 
 
 class IdentityLimit(Allowance):

@@ -3,6 +3,7 @@
 import ipaddress
 
 from proxy.access.rules import pattern
+from proxy.config.access import sources
 from proxy.config.limit import EVERY_IDENTITY, Share
 from proxy.config.proxies import networks
 from proxy.config.schema import Limits
@@ -31,11 +32,14 @@ class Overrides:
             if share.limits:
                 self.native.append(share.native)
                 number = len(self.native)
-            self._shares.append((pattern(name), (number, share.weight, *(share.priority or NOT_SAID))))
+            self._shares.append(
+                (sources(share.by), pattern(name), (number, share.weight, *(share.priority or NOT_SAID)))
+            )
 
     def share(self, source: str, name: str) -> tuple[int, int, int, int]:
         """Of an identity: number of its limit, weight, highest and lowest priority; 0: as all have it."""
-        return next((values for fits, values in self._shares if fits.fullmatch(name)), (0, NOTHING.weight, *NOT_SAID))
+        found = (values for proofs, fits, values in self._shares if source in proofs and fits.fullmatch(name))
+        return next(found, (0, NOTHING.weight, *NOT_SAID))
 
 
 def _prefix(text: str) -> int:

@@ -77,7 +77,9 @@ class Elsewhere:
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:
     """The client's metadata, as far as an upstream sees it and grpcio takes it, and who the client is."""
-    known = [("modelward-identity", call.identity)] if call.identity else []
+    known = []
+    if call.identity:
+        known = [("modelward-identity", call.identity), ("modelward-identity-kind", call.identity_kind)]
     return known + [
         (name, value)
         for name, value in call.metadata.items()

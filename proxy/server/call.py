@@ -24,6 +24,10 @@ class Call(Protocol):
     def identity(self) -> str:
         """Who calls, as a header tells it; empty where nobody asks or a rule lets anonymous callers in."""
 
+    @property
+    def identity_kind(self) -> str:
+        """How that was proved: certificate, token or key; empty with it."""
+
     def permits(self, kind: int, model: str | None = None) -> bool:
         """Whether the caller may call methods of this kind (0: any) on a model (None: any)."""
 

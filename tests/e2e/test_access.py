@@ -197,6 +197,25 @@ def test_a_rule_may_ask_how_an_identity_is_proved(serve: Serve, issuer: Issuer, 
     assert infer(server, bearer(issuer.token("alice")))[0] is PERMISSION_DENIED
 
 
+def test_a_token_named_as_a_key_is_another_identity_with_a_budget_of_its_own(
+    serve: Serve, issuer: Issuer, tmp_path: Path
+) -> None:
+    key, text = keys.make("ops")
+    with keys.editing(tmp_path / "keys.json") as kept:
+        kept[key.id] = key
+    access = {
+        "jwt": token_settings(issuer.publish(tmp_path / "jwks.json")),
+        "keys": str(tmp_path / "keys.json"),
+        "rules": [{"identity": "ops", "by": "any", "models": "*"}],
+    }
+    limit = {"rate": "1/h", "burst": 1, "overrides": {"ops": {"rate": "1/h", "burst": 2, "by": "key"}}}
+    server = serve({"add": add_one()}, access=access, limits__identity=limit)
+    token = bearer(issuer.token("ops"))
+    assert [infer(server, token)[0] for _ in range(2)] == [OK, RESOURCE_EXHAUSTED]
+    by_key = [infer(server, (("x-api-key", text),))[0] for _ in range(3)]
+    assert by_key == [OK, OK, RESOURCE_EXHAUSTED], "its own budget, by the override that is for keys"
+
+
 def test_two_credentials_of_one_identity_share_its_budget(serve: Serve, issuer: Issuer, tmp_path: Path) -> None:
     access = {
         "jwt": token_settings(issuer.publish(tmp_path / "jwks.json")),

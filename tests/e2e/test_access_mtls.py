@@ -115,19 +115,20 @@ def test_a_token_says_more_than_the_certificate_of_its_connection(
     assert infer(server, authority, other, bearer(issuer.token("team")))[0] is OK
 
 
-def test_a_certificate_and_a_key_of_one_name_share_a_budget(
+def test_a_certificate_and_a_key_of_one_name_have_a_budget_each(
     serve: Serve, tls: dict[str, Any], authority: trustme.CA, clients: trustme.CA, tmp_path: Path
 ) -> None:
     key, text = keys.make("client.example")
     with keys.editing(tmp_path / "keys.json") as kept:
         kept[key.id] = key
     access = {"certificates": True, "keys": str(tmp_path / "keys.json"), "rules": RULES}
-    limit = {"rate": "1/h", "burst": 2}
+    limit = {"rate": "1/h", "burst": 1}
     server = serve({"add": add_one()}, tls=tls, access=access, limits__identity=limit)
     shown = issue(clients, x509.DNSName("client.example"))
     assert infer(server, authority, shown)[0] is OK
     assert infer(server, authority, None, bearer(text))[0] is OK
     assert infer(server, authority, shown)[0] is RESOURCE_EXHAUSTED
+    assert infer(server, authority, None, bearer(text))[0] is RESOURCE_EXHAUSTED
 
 
 def test_an_open_connection_is_known_no_longer_than_its_certificate_is_good(

@@ -46,7 +46,12 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
         "rules": [{"identity": "*", "models": "*", "methods": EVERYTHING}],
         "forward_credentials": forwards,
     }
-    lie = (("modelward-identity", "root"), ("x-forwarded-for", "6.6.6.6"), ("forwarded", "for=6.6.6.6"))
+    lie = (
+        ("modelward-identity", "root"),
+        ("modelward-identity-kind", "certificate"),
+        ("x-forwarded-for", "6.6.6.6"),
+        ("forwarded", "for=6.6.6.6"),
+    )
     token = issuer.token("spiffe://prod/a")
     upstream = Upstream(thrice)
     with (
@@ -54,14 +59,15 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
         in_front(upstreams=f"[{address}]", access=access) as server,
         grpc.insecure_channel(server.grpc) as channel,
     ):
-        for metadata, name in (
-            (bearer(token), "spiffe://prod/a"),
-            ((("x-api-key", text),), "jos%C3%A9"),
-            (bearer(text), "jos%C3%A9"),
+        for metadata, name, kind in (
+            (bearer(token), "spiffe://prod/a", "token"),
+            ((("x-api-key", text),), "jos%C3%A9", "key"),
+            (bearer(text), "jos%C3%A9", "key"),
         ):
             list(stream(channel)(iter([asked()]), timeout=TIMEOUT, metadata=(*lie, *metadata)))
             seen = upstream.seen
             assert seen["modelward-identity"] == name, "and not what the client says"
+            assert seen["modelward-identity-kind"] == kind
             assert not {"x-api-key", "x-forwarded-for", "forwarded"} & seen.keys()
             assert text not in str(seen)
             sent_on = f"Bearer {token}" if forwards and metadata == bearer(token) else None
@@ -85,6 +91,7 @@ def test_what_passes_through_needs_a_rule_that_says_so(issuer: Issuer, tmp_path:
         call = channel.unary_unary(UNKNOWN)
         assert call(b"ask", timeout=TIMEOUT, metadata=bearer(issuer.token("admin"))) == b"ask"
         assert upstream.seen["modelward-identity"] == "admin"
+        assert upstream.seen["modelward-identity-kind"] == "token"
         for metadata, code in ((bearer(issuer.token("user")), PERMISSION_DENIED), ((), UNAUTHENTICATED)):
             with pytest.raises(grpc.RpcError) as error:
                 call(b"ask", timeout=TIMEOUT, metadata=metadata)

@@ -25,6 +25,7 @@ class AdapterCall:
     peer: str
     metadata: dict[str, str]
     identity: str = ""
+    identity_kind: str = ""
 
     def permits(self, kind: int, model: str | None = None) -> bool:
         return True
