@@ -23,7 +23,7 @@ from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_
 from native.inflater cimport Packed, packed_free, take_unpacked
 from native.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
-    mw_meter)
+    mw_level, mw_meter)
 from native.mirror cimport pace, take_kept
 from native.model cimport *
 from native.oip cimport (
@@ -211,6 +211,7 @@ cdef inline void pays(Payers *payers, const Stream *s, mw_meter *model) noexcept
 cdef void limit_verdict(State server, Verdict *v, int level, const Stream *s, const Model *m, int64_t retry) noexcept:
     """m: the model asked for, where it may be its limit."""
     cdef Limiter limiter = server.listener.limiter
+    server.callers.note_refusal(s, <mw_level>level, s.conn.wire.now)
     if level == MW_LEVEL_PEER:
         over_limit(v, REASON_PEER_LIMIT, limiter.limit_of(MW_LEVEL_PEER, s.peer_limit).text, retry)
     elif level == MW_LEVEL_IDENTITY:
@@ -602,6 +603,8 @@ cdef void go_through(State server, Exchange *x, int first, bint timed, int64_t n
             if x.asked != NULL and ROOM_STAGE[i] >= 0:
                 mw_histogram_record_ns(&(<Model *>x.asked).counters.stage[ROOM_STAGE[i]], after - before)
             before = after
+    if timed:
+        server.callers.note_spent(x.stream, SAMPLE, SAMPLE * x.predicted)
     route(server, x, now)
 
 

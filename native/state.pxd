@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from native.access cimport Access
 from native.batch cimport Scheduler
+from native.callers cimport Callers
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
@@ -22,6 +23,7 @@ cdef class State:
     cdef readonly Listener listener
     cdef readonly Scheduler scheduler
     cdef readonly Inflater inflater
+    cdef Callers callers
     cdef readonly Directory directory
     cdef readonly Events events
     cdef readonly Access access   # None: everybody may do everything

@@ -2,6 +2,7 @@
 import os
 
 from native.batch cimport Scheduler
+from native.callers cimport Callers
 from native.deadline cimport Wheel
 from native.events cimport Events
 from native.h2 cimport Listener
@@ -22,6 +23,7 @@ cdef class State:
         self.listener = Listener(wheel, limiter, self.region)
         self.scheduler = Scheduler()
         self.inflater = Inflater()
+        self.callers = Callers(self.region)
         self.directory = directory
         self.events = Events()
         self.mirrors.share = 1

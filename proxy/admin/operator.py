@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.config.address import Address
+from proxy.limit.callers import Callers
 from proxy.problem import Problem
 from proxy.promotion.asked import Wanted
 from proxy.promotion.promoter import Known
@@ -87,11 +88,13 @@ class NotNow(Exception):
 
 
 class Operator(Protocol):
-    """Called on the loop of the admin API. All but `status` raise NotNow, the last three ProblemsFound as well; a
-    reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
+    """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
+    well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
     (proxy.admin.actor)."""
 
     def status(self) -> Status: ...
+
+    def callers(self, count: int) -> Callers: ...
 
     async def reload(self, actor: str = "") -> Outcome: ...
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.admin.actor import actor_of
 from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
+from proxy.limit.callers import Caller
 from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.asked import Wanted
@@ -21,6 +22,7 @@ from proxy.server.protocol import Code, Message, RpcError, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
 SERVICE = "modelward.admin.v1.Admin"
+CALLERS, MOST_CALLERS = 20, 1000
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.admin")
@@ -33,6 +35,19 @@ Streaming = Callable[[Message, Context], AsyncIterator[Message]]
 def message(kind: str, /, **fields: Any) -> Message:
     """A message of the admin API by its short name."""
     return message_class(f"modelward.admin.v1.{kind}")(**fields)
+
+
+def _caller(caller: Caller) -> Message:
+    ago = -1.0 if caller.refused_ago is None else caller.refused_ago
+    return message(
+        "Caller",
+        kind=caller.kind,
+        name=caller.name,
+        refused={level: count for level, count in caller.refused.items() if count},
+        requests=caller.requests,
+        spent_seconds=caller.spent_seconds,
+        refused_ago=ago,
+    )
 
 
 class Service:
@@ -52,6 +67,7 @@ class Service:
             "Rollback": self._rollback,
             "Shadows": self._shadows,
             "Pardon": self._pardon,
+            "Identities": self._identities,
         }
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
         rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
@@ -64,6 +80,14 @@ class Service:
 
     async def _status(self, request: Message, context: Context) -> Message:
         return _status_message(self._operator.status(), self._version)
+
+    async def _identities(self, request: Any, context: Context) -> Message:
+        callers = self._operator.callers(min(request.most or CALLERS, MOST_CALLERS))
+        return message(
+            "IdentitiesResponse",
+            refused=[_caller(each) for each in callers.refused],
+            spending=[_caller(each) for each in callers.spending],
+        )
 
     async def _reload(self, request: Message, context: Context) -> Message:
         outcome = await self._operator.reload(actor_of(context))

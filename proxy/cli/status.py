@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proxy.cli import admin
-from proxy.cli.admin import add_arguments, as_json
+from proxy.cli.admin import as_json
 from proxy.cli.output import console, plain, print_json, print_notes, print_table
 from proxy.cli.promote import UNSAVED, progress
 
 __all__ = ["add_arguments", "run"]
+
+FEW = 20
 
 WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
@@ -19,12 +21,43 @@ UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
 PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "by", "why")
 EVENTS = ("at", "what", "model", "version", "by", "why")
 SHOWN_EVENTS = 10
+CALLERS = ("kind", "name", "refused", "by limit", "last refused")
+SPENDING = ("kind", "name", "requests", "backend time")
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0, 1 where the server does not tell, 2 where there is none."""
+    if arguments.identities is not None:
+        return admin.run(arguments, lambda client: _show_callers(client, arguments.identities, json=arguments.json))
     return admin.run(arguments, lambda client: _show(client, json=arguments.json))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    admin.add_arguments(parser)
+    parser.add_argument(
+        "--identities",
+        type=int,
+        nargs="?",
+        const=FEW,
+        metavar="N",
+        help=f"who is over which limit, and who spends most: the first N of each (default: {FEW})",
+    )
+
+
+def _show_callers(client: admin.Client, count: int, *, json: bool) -> int:
+    found: Any = client.call("Identities", admin.ANSWER_SECONDS, most=max(count, 1))
+    if json:
+        print_json(as_json(found))
+        return admin.DONE
+    print_table("refused by limits", CALLERS, [
+        (each.kind, each.name, sum(each.refused.values()), _counted(each.refused), f"{span(each.refused_ago)} ago")
+        for each in found.refused
+    ])  # fmt: skip
+    print_table("spending most, by a sample", SPENDING, [
+        (each.kind, each.name, each.requests, f"{each.spent_seconds:.3g} s") for each in found.spending
+    ])  # fmt: skip
+    return admin.DONE
 
 
 def _show(client: admin.Client, *, json: bool) -> int:

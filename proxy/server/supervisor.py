@@ -18,6 +18,7 @@ from proxy.config.address import Address
 from proxy.config.changes import followed, with_models, with_rules
 from proxy.config.schema import Config, Listen
 from proxy.config.units import SECOND
+from proxy.limit.callers import Callers, Watch, most
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
 from proxy.models.repository import listed
@@ -79,6 +80,7 @@ class Supervisor:
         serving = CrewServing(lambda: self.config, lambda: self._crew, self._shadowing)
         self._promoter = Promoter(serving, state.folder_of(config.state))
         self._promoting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._generation = 1
         self._ruling = Turns(self._follow_rules)
@@ -120,6 +122,7 @@ class Supervisor:
         self._promoter.settle()
         await self._crew.share(self._promoter.shares)
         self._promoting = asyncio.get_running_loop().create_task(self._promoter.watch())
+        self._watching = asyncio.get_running_loop().create_task(Watch(self._crew.region).run())
         self._started = True
         self._notifier.ready(self._words())
 
@@ -228,6 +231,10 @@ class Supervisor:
             self._promoter.note("pardon", actor, f"model {name} version {each}")
         return pardoned
 
+    def callers(self, count: int) -> Callers:
+        """Who is over which limit, and who spends most."""
+        return most(self._crew.region, count) if self._crew is not None else Callers()
+
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
         self._at_work()
@@ -308,7 +315,7 @@ class Supervisor:
             await self._http.stop()
         if self._bound is not None:
             self._bound.close()
-        for task in (self._beating, self._promoting):
+        for task in (self._beating, self._promoting, self._watching):
             if task is not None:
                 task.cancel()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import trustme
 
@@ -24,6 +25,7 @@ from proxy.config.address import parse_address
 from proxy.problem import ProblemsFound
 from tests import models
 from tests.certificates import authority_file, write_pair
+from tests.e2e.messages import Stub, request
 from tests.e2e.test_workers import Load
 from tests.support import ServerProcess, serve_process, wait_until
 
@@ -78,6 +80,21 @@ def test_ready_shows_where_it_is_and_status_shows_workers_and_models(root: Path)
         assert {row[1] for row in rows if len(row) == 6} == {str(pid) for pid in server.workers()}
         assert [row[:3] for row in rows if len(row) > 6] == [["add", "1", "0.75"], ["add", "2", "0.25"]]
         assert "\x1b" not in shown.stdout
+
+
+def test_status_tells_who_is_over_which_limit(root: Path) -> None:
+    with serve_process(root, "--set", "limits.identity={rate: 1/h, burst: 1}") as server:
+        with Stub(server.grpc) as stub:
+            row = request("add", {"x": np.zeros((1, 4), np.float32)})
+            stub.infer(row)
+            for _ in range(3):
+                with pytest.raises(grpc.RpcError):
+                    stub.infer(row)
+        ended = modelward("status", "--identities", "5", "--admin", server.admin, "--json")
+        (refused,) = json.loads(ended.stdout)["refused"]
+        assert (refused["kind"], refused["name"], refused["refused"]) == ("address", "127.0.0.1", {"identity": "3"})
+        shown = modelward("status", "--identities", "--admin", server.admin, COLUMNS="200").stdout
+        assert "127.0.0.1" in shown and "3 identity" in shown
 
 
 def test_a_reload_says_what_changed_or_what_is_wrong_and_waits_for_it(root: Path, tmp_path: Path) -> None:

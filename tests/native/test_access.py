@@ -11,6 +11,7 @@ import pytest
 from loadtests.fuzz.simulation import Simulation
 from native.access import Access, Attempt
 from native.limit import Limiter
+from native.region import Region
 from proxy.access.rules import Rules
 from proxy.config.access import Rule
 from tests.e2e.h2client import framed
@@ -32,9 +33,10 @@ class Guarded:
         start: Start,
         rules: Iterable[dict[str, object]] = ({"identity": "*", "models": ["*"]},),
         limiter: Limiter | None = None,
+        region: Region | None = None,
         **more: int,
     ):
-        self.simulation: Simulation = start(limiter or Limiter(1024))
+        self.simulation: Simulation = start(limiter or Limiter(1024), region)
         checked = Rules(tuple(map(Rule.model_validate, rules)))
         self.access = Access(self.simulation.server.listener, checked, **more)
         self.attempts: list[Attempt] = []

@@ -19,6 +19,7 @@ from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Sta
 from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from proxy.admin.service import SERVICE
 from proxy.config.address import Address
+from proxy.limit.callers import Caller, Callers
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.asked import Wanted
 from proxy.promotion.finding import Decision, Finding
@@ -79,6 +80,10 @@ class Played:
             events=[Event(at=1.5, what="reload", actor="carol")],
             unsaved=True,
         )
+
+    def callers(self, count: int) -> Callers:
+        known = Caller("key", "ops", {"identity": 3, "total": 0}, 64, 0.5, 1.5), Caller("address", "10.0.0.1")
+        return Callers(known[:count], known[:1])
 
     async def reload(self, actor: str = "") -> Outcome:
         self.actors.append(actor)
@@ -214,6 +219,18 @@ def test_shadows_are_told_as_documents_or_what_is_wrong() -> None:
         assert [json.loads(each)["verdict"] for each in told.reports] == ["worse", "undecided"]
         refused = await method(channel, "Shadows")(model="b")
         assert ([*refused.reports], [problem.what for problem in refused.problems]) == ([], [BROKEN.what])
+
+    talk(test)
+
+
+def test_callers_are_told_with_what_refused_them() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        told = await method(channel, "Identities")()
+        ops, stranger = told.refused
+        assert (ops.kind, ops.name, dict(ops.refused), ops.refused_ago) == ("key", "ops", {"identity": 3}, 1.5)
+        assert (stranger.kind, stranger.name, stranger.refused_ago) == ("address", "10.0.0.1", -1)
+        assert [(each.name, each.requests, each.spent_seconds) for each in told.spending] == [("ops", 64, 0.5)]
+        assert len((await method(channel, "Identities")(most=1)).refused) == 1
 
     talk(test)
 
