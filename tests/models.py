@@ -176,6 +176,21 @@ def slow_loop(iterations: int, width: int = 256) -> bytes:
     ).SerializeToString()
 
 
+def hungry(rows: int) -> bytes:
+    """x FP32 [batch, 4] -> y, plus the sum of a product of two `rows` x `rows` matrices: computed when it is opened."""
+    return model(
+        [
+            helper.make_node("ConstantOfShape", ["shape"], ["ones"]),
+            helper.make_node("MatMul", ["ones", "ones"], ["product"]),
+            helper.make_node("ReduceSum", ["product"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["x", "sum"], ["y"]),
+        ],
+        [tensor("x", TensorProto.FLOAT, [BATCH, 4])],
+        [tensor("y", TensorProto.FLOAT, [BATCH, 4])],
+        [numpy_helper.from_array(np.array([rows, rows], np.int64), "shape")],
+    ).SerializeToString()
+
+
 def sequence_output() -> bytes:
     """x FP32 [batch, 4] -> parts, a sequence of tensors: something the protocol has no tensor for."""
     return model(

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from native.engine import Engine
+from proxy.child import Bounds, ChildEnded, in_child
+from proxy.models.runtime import runtime
+from proxy.models.warmup import made_up
 
 T = TypeVar("T")
 
@@ -13,6 +16,30 @@ T = TypeVar("T")
 LAST_SECONDS = 1.0
 # between two words that it still lasts
 TOLD_SECONDS = 5.0
+
+
+# bytes that a child may write to when it opens a model, beside this many times the model's own
+CHILD_MEMORY = 2 << 30
+COPIES = 4
+
+
+def try_in_child(data: bytes, seconds: float) -> None:
+    """Opens a model and runs it once, in a process that may not survive it. Raises ChildEnded where it does not, and
+    ValueError with the runtime's words where it cannot be opened, or takes too much memory."""
+    try:
+        in_child(Bounds(seconds, CHILD_MEMORY + COPIES * len(data)), open_once, data)
+    except MemoryError:
+        raise ChildEnded("it takes too much memory") from None
+
+
+def open_once(data: bytes) -> None:
+    runtime()
+    engine = Engine("trial", "1", data)
+    try:
+        engine.run_once(made_up(engine, None))
+    except ValueError as error:  # it may refuse what is made up
+        if "alloc" in str(error):
+            raise
 
 
 class TookTooLong(Exception):

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from native.engine import Engine
 from native.recall import Recall
 from native.served import Served
+from proxy.child import ChildEnded
 from proxy.config.schema import LARGEST_CONCURRENCY, Config
 from proxy.models.artifact import Artifact, load_artifact
 from proxy.models.canary import failure
 from proxy.models.catalog import version_order
 from proxy.models.inventory import CheckedModel, Inventory, Load
-from proxy.models.limited import Attempt, TookTooLong, within
+from proxy.models.limited import Attempt, TookTooLong, try_in_child, within
 from proxy.models.refused import Refused
 from proxy.models.repository import Version
 from proxy.models.runtime import runtime
@@ -97,7 +98,13 @@ class LoadLimits:
             log.info("%s is still loading after %.0f of at most %g s", name, spent, self.seconds)
 
         try:
+            self._try_in_child(checked.artifact)
             return within(self.seconds, work, waiting)
+        except ChildEnded as ended:
+            log.error("%s is given up: %s", name, ended)
+            why, how = f"{ended} ({checked.artifact.costly})", "Raise load_timeout if it is only large"
+            what = "the model takes too long to load" if "longer" in why else "ONNX Runtime does not survive the model"
+            raise Slow([Problem(what, where, why, how)]) from None
         except TookTooLong as error:
             log.error("%s is given up: %s", name, error)
             why = f"{error}{'; its thread runs on until the worker is replaced' if error.is_stuck else ''}"
@@ -106,6 +113,12 @@ class LoadLimits:
         except ValueError as error:
             how = "Export it for this runtime"
             raise ProblemsFound([Problem("ONNX Runtime cannot load the model", where, str(error), how)]) from None
+
+    def _try_in_child(self, artifact: Artifact) -> None:
+        """Once for each file. Raises ChildEnded, ValueError."""
+        if artifact.costly and artifact.data and not self.trials.was_opened(artifact):
+            try_in_child(artifact.data, self.seconds)
+            self.trials.note_opened(artifact)
 
 
 def open_models(

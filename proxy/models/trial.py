@@ -6,6 +6,7 @@ forks for every run. It sets open dimensions to 0, each alone and several togeth
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -68,6 +69,7 @@ class Trials:
         self._seconds = min(seconds, SECONDS)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "trial")
         self._found: dict[str, Future[Findings]] = {}
+        self._opened: set[str] = set()
 
     def begin(self, artifacts: Sequence[Artifact]) -> None:
         """Starts what will be asked for, as many children at a time as there are cores. Artifacts hold their data."""
@@ -98,6 +100,20 @@ class Trials:
         how = "Export it in another way, or for another version of the runtime"
         what = "ONNX Runtime does not survive a request to the model"
         return [Problem(what, str(artifact.file), dies, how)] if dies else []
+
+    def was_opened(self, artifact: Artifact) -> bool:
+        """Whether a child process has opened the file, now or in an earlier process of this server."""
+        return artifact.sha256 in self._opened or self._note(artifact).exists()
+
+    def note_opened(self, artifact: Artifact) -> None:
+        self._opened.add(artifact.sha256)
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if sum(1 for _ in self._folder.iterdir()) < MOST_KEPT:
+                self._note(artifact).touch(mode=0o600)
+
+    def _note(self, artifact: Artifact) -> Path:
+        return self._folder / f"{artifact.sha256}-{runtime()}.opened"
 
     def __enter__(self) -> Self:
         return self

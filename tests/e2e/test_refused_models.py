@@ -157,6 +157,22 @@ def test_a_model_that_never_ends_its_first_run_is_given_up_and_not_tried_again(t
         assert server.reload() == ["model endless version 1 is new"]
 
 
+def test_a_file_of_200_bytes_that_takes_all_time_or_memory_is_refused_without_harm(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"good": models.add_one()})
+    with serve_process(root, "--set", "watch=false", "--set", "load_timeout=2s") as server, Stub(server.grpc) as stub:
+        workers = server.workers()
+        put(root, "time", 1, models.hungry(10_000))
+        put(root, "memory", 1, models.hungry(2**18))
+        put(root, "small", 1, models.hungry(2**4))
+        reload = modelward("reload", "--admin", server.admin)
+        assert reload.returncode == 1
+        assert "model small version 1 is new" in reload.stdout
+        index = {entry.name: entry for entry in stub.ask("RepositoryIndex").models}
+        assert index["time"].state == index["memory"].state == "UNAVAILABLE"
+        stub.infer(request("good", {"x": ROW}))
+        assert server.workers() == workers
+
+
 def test_rules_are_followed_while_a_model_does_not_end(tmp_path: Path) -> None:
     """The reload of models is still under way; what is not about models is obeyed, in every worker."""
     root = models.repository(tmp_path / "models", {"good": models.add_one()})
