@@ -6,14 +6,15 @@ was, with its settings, its shadows and its weights. Others go on without it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from native.served import Served
 from proxy.config.changes import with_models
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
+from proxy.models.facts import FactsByVersion
 from proxy.models.inventory import Inventory, facts_of, take_inventory
 from proxy.models.opening import Key, LoadLimits, Opened, OpenModel, Progress, load_changed, open_models
 from proxy.models.policy import takeovers
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Before:
     """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: models whose
-    shares promotions decide."""
+    shares promotions decide. facts: of the versions that are served."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
     config: Config | None = None
     slow: frozenset[str] = frozenset()
     held: Collection[str] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
 
     @property
     def engines(self) -> set[Engine]:
@@ -98,8 +100,7 @@ def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLim
 
 def _without_takeovers(config: Config, before: Before, inventory: Inventory) -> Inventory:
     """New versions that would answer, and lack a guard of the one that does, stay out."""
-    now = facts_of(model.checked for model in before.opened.values() if not model.upstreams)
-    refused = takeovers(config, now, facts_of(inventory.models), before.held)
+    refused = takeovers(config, before.facts, facts_of(inventory.models), before.held)
     out = {(each.name, each.version) for each in refused}
     models = tuple(model for model in inventory.models if (model.name, model.version) not in out)
     return replace(inventory, models=models, refused=(*inventory.refused, *refused))

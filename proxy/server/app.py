@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from proxy.config.units import SECOND
 from proxy.limit.overrides import Overrides
 from proxy.limit.shared import SharedLimits, fleet_key
 from proxy.models.catalog import Catalog
+from proxy.models.facts import FactsByVersion
 from proxy.models.opening import OpenModel, Progress
 from proxy.models.refused import Refused, problems_of
 from proxy.models.weights import Shares
@@ -40,6 +41,7 @@ from proxy.server.canaries import Canaries
 from proxy.server.containment import Contained, apply
 from proxy.server.generation import (
     Generation,
+    Known,
     close_engines,
     compile_generation,
     describe,
@@ -91,7 +93,8 @@ class Application:
     """A server on the running loop, of one configuration after another. Use `running`, which starts and ends it.
 
     inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares and contained: see
-    `share` and `contain`. slow: hashes of files of models that are not tried again, since they took too long.
+    `share` and `contain`. slow: hashes of files of models that are not tried again, since they took too long. facts: of
+    versions that other workers serve.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Application:
         shares: Shares | None = None,
         slow: frozenset[str] = frozenset(),
         contained: Sequence[Contained] = (),
+        *,
+        facts: Mapping[str, FactsByVersion] | None = None,
     ) -> None:
         self.config = config
         self._contained = contained
@@ -124,6 +129,7 @@ class Application:
         self._reloading = asyncio.Lock()
         self._ruling = asyncio.Lock()
         self._slow = slow
+        self._facts = facts or {}
         self._http: HttpServer | None = None
         self._bound: BoundSocket | InheritedSocket | None = None if inherited is None else inherited.bound
         self._shared: SharedLimits | None = None
@@ -177,7 +183,8 @@ class Application:
             self.readiness.set(False, reason)
 
         rules = await load_rules(self.config)
-        compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, slow=self._slow)
+        known = Known(self._slow, self._shares.keys(), self._facts)
+        compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
         first = self._shared_out(compiled)
         if rules.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, rules.material)
@@ -323,8 +330,8 @@ class Application:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
-        held = self._shares.keys()
-        after = await compile_generation(self._generation.rules, wanted, self._generation, held=held)
+        known = Known(held=self._shares.keys())
+        after = await compile_generation(self._generation.rules, wanted, self._generation, known=known)
         await self._fleet.connect(after.remotes.pools, wanted.health)
         return after, restart
 
@@ -511,9 +518,10 @@ async def running(
     slow: frozenset[str] = frozenset(),
     *,
     contained: Sequence[Contained] = (),
+    facts: Mapping[str, FactsByVersion] | None = None,
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares, slow, contained)
+    application = Application(config, inherited, shares, slow, contained, facts=facts)
     try:
         await application.start(progress)
         yield application

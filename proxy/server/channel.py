@@ -8,11 +8,12 @@ import contextlib
 import pickle
 import socket
 import struct
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 from proxy.config.schema import Config
+from proxy.models.facts import FactsByVersion
 from proxy.models.weights import Shares
 from proxy.problem import Problem
 from proxy.server.containment import Contained
@@ -25,7 +26,8 @@ _LENGTH = struct.Struct("!I")
 @dataclass(frozen=True)
 class Start:
     """The first message: what to serve. listen.grpc is the address of the inherited socket. shares and contained: as
-    in Share and Contain. slow: hashes of files of models that other workers have given up.
+    in Share and Contain. slow: hashes of files of models that other workers have given up. facts: of the versions that
+    they serve; a newer one must not lack their guards.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class Start:
     shares: Shares
     slow: frozenset[str] = frozenset()
     contained: tuple[Contained, ...] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

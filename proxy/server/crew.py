@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from native import evidence, figures, notes, shadows
@@ -13,6 +13,7 @@ from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.changes import with_rules
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
+from proxy.models.facts import FactsByVersion
 from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
@@ -75,6 +76,7 @@ class Crew:
     ) -> None:
         self.config = config
         self._shares: Shares = {}
+        self._facts: Mapping[str, FactsByVersion] = {}  # of what the last worker that ended has served
         # twice as many slots as workers: a replacement starts before the one that it replaces has ended
         self.region = Region.shared(2 * config.workers)
         self.region.sticky_key = sticky_key(config, self.region.sticky_key)
@@ -264,7 +266,9 @@ class Crew:
         self._workers.add(worker)
         if self._ending:
             worker.kill()
-        worker.tell(Start(self.config, self._log_level, self._shares, self._slow(), self.containment.contained))
+        slow, contained = self._slow(), self.containment.contained
+        facts = self.report.facts if self.report is not None else self._facts
+        worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts))
         self._run(self._attend(place, worker))
         return worker
 
@@ -302,6 +306,8 @@ class Crew:
                     worker.figures = snapshot
         code = await worker.ended()
         self._workers.discard(worker)
+        if worker.report is not None:
+            self._facts = worker.report.facts
         if self.containment.take(code, notes.take_runs(self.region, worker.slot)):
             self._contain()  # before whoever takes its place begins
         figures.vacate(self.region, worker.slot)

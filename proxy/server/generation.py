@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from native.engine import Engine
 from native.route import Directory
@@ -15,7 +15,7 @@ from proxy.config.changes import differences, with_rules
 from proxy.config.schema import Config
 from proxy.models.artifact import Artifact
 from proxy.models.catalog import Catalog, ServedVersion
-from proxy.models.facts import Facts
+from proxy.models.facts import Facts, FactsByVersion
 from proxy.models.inventory import facts_of
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip
 from proxy.models.refused import Refused, problems_of
@@ -64,6 +64,16 @@ class Generation:
         return [*(model.served for model in self.models), *(shadow.native.served for shadow in self.shadows)]
 
 
+@dataclass(frozen=True)
+class Known:
+    """slow: hashes of files that took too long before. held: models whose shares promotions decide. facts: of versions
+    that other workers serve, where nothing is served here yet."""
+
+    slow: frozenset[str] = frozenset()
+    held: Collection[str] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+
+
 async def compile_generation(
     rules: Rules,
     config: Config,
@@ -71,18 +81,16 @@ async def compile_generation(
     *,
     progress: Progress = lambda name: None,
     waiting: Callable[[str], None] = lambda reason: None,
-    slow: frozenset[str] = frozenset(),
-    held: Collection[str] = (),
+    known: Known | None = None,
 ) -> Generation:
     """Reads, checks, opens and warms whatever `before` does not have open already. Raises ProblemsFound.
 
     What blocks is done in a thread, and nothing of `before` is changed. waiting: told which upstream is waited for.
-    slow: hashes of files that took too long before; those of `before` are known. held: models whose shares promotions
-    decide.
+    known: besides what `before` tells.
     """
     loop = asyncio.get_running_loop()
-    known = _before(before, slow, config, held)
-    renewal = await loop.run_in_executor(None, renew, config, known, progress)
+    served = _before(before, known or Known(), config)
+    renewal = await loop.run_in_executor(None, renew, config, served, progress)
     config, notes = renewal.config, renewal.notes
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
@@ -90,10 +98,10 @@ async def compile_generation(
         if not models and renewal.refused:
             raise ProblemsFound(problems_of(renewal.refused))
         shadows = (*renewal.shadows, *shadowing.open_remote(config, remotes.shadow_pool))
-        models = _equipped(models, known.opened, weights_of(config), shadows)
+        models = _equipped(models, served.opened, weights_of(config), shadows)
         directory, catalog = _lookups(models, remotes, config, weights_of(config), renewal.refused)
     except BaseException:
-        await loop.run_in_executor(None, close, renewal.models, renewal.shadows, known)
+        await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
         raise
     notes += shadowing.notes(renewal.shadows, lambda name: catalog.lookup(name).version)
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
@@ -108,12 +116,14 @@ async def compile_generation(
     return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
 
 
-def _before(before: Generation | None, slow: frozenset[str], config: Config, held: Collection[str]) -> Before:
+def _before(before: Generation | None, known: Known, config: Config) -> Before:
+    slow = known.slow
     if before is None:
-        return replace(NOTHING, slow=slow)
+        return replace(NOTHING, slow=slow, held=known.held, facts=known.facts)
     if before.config.load_timeout == config.load_timeout:
         slow |= {each.slow for each in before.refused if each.slow}
-    return Before(before.opened, before.shadows, before.config, slow, held)
+    facts = facts_of(model.checked for model in before.models if not model.upstreams)
+    return Before(before.opened, before.shadows, before.config, slow, known.held, facts)
 
 
 def reshared(generation: Generation, shares: Shares) -> Generation:

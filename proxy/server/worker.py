@@ -69,7 +69,7 @@ class Worker:
         beating = loop.create_task(self._beat())
         try:
             async with running(
-                config, progress, inherited, start.shares, start.slow, contained=start.contained
+                config, progress, inherited, start.shares, start.slow, contained=start.contained, facts=start.facts
             ) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))

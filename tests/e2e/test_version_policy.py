@@ -68,6 +68,8 @@ def test_a_new_version_without_the_canary_of_the_one_before_does_not_take_over_b
         assert "version 2 has no canary, and version 1 has one" in refused.stderr
         assert "--without-canary" in refused.stderr
         assert answers(server, 50).keys() == {"1"}
+        assert modelward("restart", "--admin", server.admin).returncode == 0
+        assert answers(server, 50).keys() == {"1"}, "nor by a restart of the workers"
     with serve_process(root, "--set", f"state={tmp_path / 'state'}") as server:
         said = "version 2 answers without a canary, which version 1 has"
         wait_until(lambda: any(said in line for line in server.output), said)
