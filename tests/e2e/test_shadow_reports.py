@@ -140,7 +140,7 @@ def test_what_there_is_not_is_told(shadowed: Shadowed) -> None:
 def test_a_shadow_that_is_as_good_is_promoted_without_force(shadowed: Shadowed) -> None:
     shadowed.until("3", "equivalent")
     assert shadowed.report("3")["verdict"] == "equivalent"
-    done = modelward("promote", "mlp", "3", "--admin", shadowed.server.admin)
+    done = modelward("promote", "mlp", "3", "--steps", "100", "--admin", shadowed.server.admin)
     assert (done.returncode, done.stderr) == (0, "")
     with Stub(shadowed.server.grpc) as stub:
         assert stub.infer(request("mlp", {"input": ROWS[:1]})).model_version == "3"
