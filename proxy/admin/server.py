@@ -34,6 +34,7 @@ HOW = f"Stop what listens there, set {KEY} to another address, or to off: --set 
 MOST_CALLS = 16  # at a time, over all connections; a reload waits for the one before it
 MOST_CONNECTIONS = 64
 MOST_OF_PEER = 16
+ARRIVALS = 200.0  # new connections of a peer per second: a handshake costs the loop a millisecond
 MODE = 0o600
 BACKLOG = 128
 INFLIGHT_BYTES = 4 * 2**20
@@ -89,6 +90,7 @@ class AdminServer:
         self._server = Server(self._wheel, Limiter(PEERS, region=region), Directory([]), region)
         listener = self._server.listener
         listener.max_connections, listener.max_per_peer = MOST_CONNECTIONS, MOST_OF_PEER
+        listener.set_arrivals(ARRIVALS)
         listener.set_sizes(MAX_REQUEST_BYTES, INFLIGHT_BYTES, MOST_CALLS)
         listener.set_timeouts(HANDSHAKE, REQUEST, IDLE_STREAM, IDLE_CONNECTION, HANDSHAKE)
         self._server.start(self._loop, self._answer, self._dispatcher.kinds)

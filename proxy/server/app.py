@@ -559,7 +559,7 @@ def _apply_limits(config: Config, overrides: Overrides, server: Server) -> None:
     limiter.set_overrides(overrides.native)
     server.set_priorities(*overrides.priority)
     listener.set_limited(overrides.networks)
-    room = descriptors.room(config)
+    room = descriptors.room(config, descriptors.limit_of_now())
     listener.max_connections, listener.max_per_peer, listener.max_here = room.total, room.per_peer, room.here
     listener.set_ipv6(limits.ipv6.prefix, limits.ipv6.peers)
     listener.set_arrivals(limits.connections.rate_per_peer)

@@ -36,6 +36,12 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def limit_of_now() -> int:
+    """Descriptors that this process may have as it is."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST if soft == resource.RLIM_INFINITY else soft
+
+
 def room(config: Config, limit: int | None = None) -> Room:
     """limit: descriptors of one process; None for what this one may raise its own to."""
     if limit is None:

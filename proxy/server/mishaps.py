@@ -21,19 +21,26 @@ class Mishaps:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._said = -PERIOD_SECONDS
-        self._left_out = 0
+        self._said = {True: -PERIOD_SECONDS, False: -PERIOD_SECONDS}  # by whether it is known what causes it
+        self._left_out = {True: 0, False: 0}
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if not any(key in context for key in OF_CONNECTIONS):
             loop.default_exception_handler(context)
             return
-        now = self._now()
-        if now - self._said < PERIOD_SECONDS:
-            self._left_out += 1
+        error, now = context.get("exception"), self._now()
+        # strangers' bytes cause these within the loop's TLS; anything else is a fault of ours, and told with its place
+        known = isinstance(error, OSError | ValueError)
+        if now - self._said[known] < PERIOD_SECONDS:
+            self._left_out[known] += 1
             return
-        error = context.get("exception")
-        more = f"; {self._left_out} more since the last such line" if self._left_out else ""
-        self._said, self._left_out = now, 0
-        log.warning("a connection was given up: %s: %s%s", context.get("message"), type(error).__name__, more)
-        log.debug("%s", error, exc_info=error)
+        more = f"; {self._left_out[known]} more since the last such line" if self._left_out[known] else ""
+        self._said[known], self._left_out[known] = now, 0
+        log.log(
+            logging.WARNING if known else logging.ERROR,
+            "a connection was given up: %s: %s%s",
+            context.get("message"),
+            type(error).__name__,
+            more,
+            exc_info=None if known else error,
+        )

@@ -41,3 +41,10 @@ def test_what_no_connection_causes_is_told_as_ever(caplog: pytest.LogCaptureFixt
     tell(mishaps, loop, message="Task exception was never retrieved", task=object())
     assert loop.told == ["Task exception was never retrieved"]
     assert caplog.messages == []
+
+
+def test_a_bug_on_a_connection_is_told_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    tell(Mishaps(), Loop(), protocol=object(), exception=AttributeError("ours"))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
