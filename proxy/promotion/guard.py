@@ -22,7 +22,7 @@ from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
 from proxy.promotion.callers import Compared, at_most, risen, share, surely_worse, typical
 from proxy.promotion.outputs import CELLS, caller_count, sure_index
-from proxy.promotion.parts import NO_PARTS, Parts, Way, parts_of
+from proxy.promotion.parts import NO_PARTS, Parts, Way, of_one
 from proxy.shadow.callers import HALF, left_out
 from proxy.shadow.sequence import mean_evidence, mean_interval
 
@@ -87,12 +87,10 @@ class Arm:
 
     def ways(self) -> list[Way]:
         """By how requests got their version, and by caller."""
-        parts = self.parts
-        if not parts.tallies:
-            failed, replaced = self.errors, self.fallbacks
-            good = max(self.requests - failed - replaced, 0)
-            parts = parts_of((good, failed, replaced), self.latency, self.outputs)
-        return parts.ways()
+        if self.parts.tallies:
+            return self.parts.ways()
+        good = max(self.requests - self.errors - self.fallbacks, 0)
+        return of_one((good, self.errors, self.fallbacks), self.latency, self.outputs)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from native.compare import SCORE_EDGES, SKETCH_ANSWER
-from native.evidence import CALLER_PARTS, CHANCE
+from native.evidence import CALLER_PARTS
 from native.histogram import EDGES
 
 if TYPE_CHECKING:
@@ -87,15 +87,12 @@ class Way:
         return self.good + self.failed + self.replaced
 
 
-def parts_of(
-    counts: tuple[int, int, int], latency: Sequence[int], outputs: Sequence[int], *, part: int = 0, way: int = CHANCE
-) -> Parts:
-    """Of one caller alone. counts: requests that the version answered, failed, and the fallback answered."""
+def of_one(counts: tuple[int, int, int], latency: Sequence[int], outputs: Sequence[int]) -> list[Way]:
+    """Of one caller, whose requests got their version by chance. counts: as the first fields of Way."""
     import numpy as np  # noqa: PLC0415
 
-    def alone(given: Sequence[int]) -> bytes:
-        every = np.zeros((WAYS, CALLER_PARTS, len(given)), np.int64)
-        every[way, part] = given
-        return every.tobytes()
-
-    return Parts(alone((*counts, sum(outputs) // SKETCH_ANSWER)), alone(latency), alone(outputs))
+    cells, scores = (np.array([given], np.int64) for given in (latency, outputs))
+    good, failed, replaced = (np.array([count], np.int64) for count in counts)
+    chance = Way(good, failed, replaced, scores.sum(axis=1) // SKETCH_ANSWER, cells, scores)
+    nothing = good * 0
+    return [chance, Way(nothing, nothing, nothing, nothing, cells * 0, scores * 0)]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+import numpy as np
+
 from native.compare import SKETCH_ANSWER, score_cell
-from native.evidence import CHANCE
+from native.evidence import CALLER_PARTS, CHANCE
 from native.histogram import EDGES, cell
 from proxy.promotion.guard import Arm, arm_of
-from proxy.promotion.parts import CELLS, NO_PARTS, Parts, parts_of
+from proxy.promotion.parts import CELLS, NO_PARTS, WAYS, Parts
 
 MS = 1_000_000
 
@@ -33,7 +35,13 @@ class Caller:
         latency[cell(int(self.slow_ms * MS))] += self.slow
         outputs = [0] * CELLS
         outputs[score_cell(self.score)] = self.good * SKETCH_ANSWER
-        return parts_of((self.good, self.failed, self.replaced), latency, outputs, part=part, way=way)
+
+        def alone(counts: Sequence[int]) -> bytes:
+            every = np.zeros((WAYS, CALLER_PARTS, len(counts)), np.int64)
+            every[way, part] = counts
+            return every.tobytes()
+
+        return Parts(alone((self.good, self.failed, self.replaced, self.good)), alone(latency), alone(outputs))
 
 
 def caller(
