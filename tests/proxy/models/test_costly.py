@@ -5,7 +5,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from native.engine import Engine
 from proxy.child import ChildEnded
 from proxy.models.costly import costly
 from proxy.models.limited import try_in_child
@@ -47,4 +46,3 @@ def test_the_child_ends_where_this_process_would_not() -> None:
     with pytest.raises(ValueError, match="alloc"):
         try_in_child(models.hungry(2**18), 30)
     try_in_child(models.hungry(4), 30)
-    Engine("a", "1", models.hungry(4)).close()
