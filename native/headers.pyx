@@ -8,6 +8,17 @@ from native.exchange cimport (
 from native.forwarded cimport read_forwarded
 from native.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 from native.limit cimport Limiter
+from native.verdict cimport CODE_PERMISSION_DENIED, CODE_UNAUTHENTICATED
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <string.h>
+    static int mw_holds(const void *data, size_t size, const char *text) {
+        return size && memmem(data, size, text, strlen(text)) != NULL;
+    }
+    """
+    bint mw_holds(const void *data, size_t size, const char *text) noexcept nogil
 
 cdef enum:
     METADATA_BYTES = 6144         # of a block of an upstream's headers; with the 32 bytes that gRPC adds for each field this
@@ -59,6 +70,28 @@ cdef int keep_passed_back(
     if not passed_back(name, name_size) or kept.size + 8 + name_size + value_size > METADATA_BYTES:
         return 0
     return keep_header(kept, name, name_size, value, value_size)
+
+
+cdef bint proves_client(const uint8_t *name, size_t size) noexcept:
+    """Whether a header of this name is a credential: by its name, since schemes are many."""
+    return (same(name, size, "cookie", 6) or mw_holds(name, size, "auth") or mw_holds(name, size, "key")
+            or mw_holds(name, size, "token") or mw_holds(name, size, "secret"))
+
+
+cdef bint refuses_us(const Stream *s, int status) noexcept:
+    cdef size_t at = 0
+    cdef uint32_t sizes[2]
+    if s == NULL or (status != CODE_UNAUTHENTICATED and status != CODE_PERMISSION_DENIED):
+        return False
+    # it was told who calls, and may judge that; only we can prove to it that we may say so
+    if status == CODE_PERMISSION_DENIED and s.caller != NULL and s.caller.name_size:
+        return False
+    while at + 8 <= s.metadata.size:
+        memcpy(sizes, s.metadata.data + at, 8)
+        if proves_client(s.metadata.data + at + 8, sizes[0]):
+            return False
+        at += 8 + sizes[0] + sizes[1]
+    return True
 
 
 cdef int keep_header(

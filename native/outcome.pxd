@@ -6,6 +6,8 @@ from native.model cimport Model
 from native.state cimport State
 from native.verdict cimport Verdict
 
+cdef const char *UPSTREAM_REFUSES_US
+
 cdef void watch_deadline(Exchange *x) noexcept
 cdef void set_deadline(State server, Exchange *x) noexcept
 cdef void clear_deadline(State server, Exchange *x) noexcept

@@ -20,11 +20,13 @@ from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
     Exchange, Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
+from native.headers cimport refuses_us
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, forget_kept, mirrored, pair
 from native.model cimport (
     MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate, Model, Rung)
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
+from native.pool cimport Pool
 from native.recall cimport Recall
 from native.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from native.state cimport State
@@ -33,12 +35,13 @@ from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
     REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
-    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
+    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED, REASON_UPSTREAM_CREDENTIALS,
     VERDICT_TEXT, Verdict, code_of)
 
 cdef enum:
     CAUSE = 256                   # bytes of the runtime's words that a caller is told
 
+cdef const char *UPSTREAM_REFUSES_US = "the upstream server refused this proxy's credentials, not yours"
 cdef int64_t RETRY_NS = 100000000         # when there may be room for answers again
 
 
@@ -169,7 +172,12 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
         snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
                  "died; do not retry, send other shapes or ask for another version")
     elif reason == REASON_NO_UPSTREAM:
-        snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
+        if x.model != NULL and (<Model *>x.model).pool != NULL and (<Pool>(<Model *>x.model).pool).untrusted():
+            snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached: TLS with it fails")
+        else:
+            snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
+    elif reason == REASON_UPSTREAM_CREDENTIALS:
+        snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     else:
         cause[0] = 0
         if told:
@@ -458,6 +466,9 @@ cdef void refused_upstream(State server, Exchange *x, int status, Buffer *initia
     cdef Verdict v
     if x.mirrors != NULL:
         end_mirror(server, x, NULL, status == CODE_DEADLINE_EXCEEDED, now)
+        return
+    if refuses_us(x.stream, status):
+        fail(server, x, REASON_UPSTREAM_CREDENTIALS, now)
         return
     if status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT:
         (<Model *>x.model).doubted = True

@@ -6,6 +6,9 @@ from native.evidence cimport CALLERS
 from native.h2 cimport Connection
 from native.histogram cimport Histogram
 
+cdef enum:
+    NOTED_TEXT = 256              # bytes of an upstream's words that are kept for the log
+
 cdef class Endpoint:
     cdef readonly str address
     cdef bytes authority
@@ -29,6 +32,12 @@ cdef class Endpoint:
     cdef readonly uint64_t failures
     cdef readonly uint64_t ejections
     cdef readonly uint64_t joins    # connections that became usable
+    cdef public uint64_t unconnected  # attempts to connect that failed
+    cdef public bint untrusted    # the last of them for TLS: its certificate or ours, or the name
+    cdef uint64_t noted           # failures whose last one is told below, since they were last asked for
+    cdef int noted_status         # gRPC's; -1 where there was none
+    cdef char noted_text[NOTED_TEXT]    # as it came, cut; ends in 0
+    cdef void note(self, int status, const char *text) noexcept     # a failure, for the log
     cdef readonly uint64_t silences   # times that requests waited on it and nothing came
     cdef readonly uint64_t retries    # requests that it failed and another was asked
     cdef readonly uint64_t hedges     # requests that it was slow with and another was asked too
@@ -51,4 +60,5 @@ cdef class Pool:
     cdef double budget            # retries that may still be made
     cdef public double hedge_share    # hedged requests per request; 0: off
     cdef double hedge_budget      # that may still be made
+    cdef bint untrusted(self) noexcept    # none is connected, and TLS is why
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)

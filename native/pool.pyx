@@ -1,5 +1,6 @@
 """The endpoints of a model, and which of them the next request goes to."""
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy, strlen
 
 import os
 
@@ -67,6 +68,11 @@ cdef class Endpoint:
         return STATES[<int>(MW_BREAKER_OPEN if self.silent() else mw_breaker_state_at(&self.breaker, mw_now_ns()))]
 
     @property
+    def breaker_state(self) -> str:
+        """The same of its breaker alone."""
+        return STATES[<int>mw_breaker_state_at(&self.breaker, mw_now_ns())]
+
+    @property
     def usable(self) -> bool:
         """Whether requests are sent to it as long as not everybody is out."""
         return self.available()
@@ -83,6 +89,21 @@ cdef class Endpoint:
         """Ends what `begin` has begun; good: None where that says nothing. caller: part of the callers."""
         self.give_back()
         self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD, now)
+
+    def take_failures(self):
+        """(number, gRPC status of the last or -1, its text as it came) of the failures since the last call, or None."""
+        if self.noted == 0:
+            return None
+        found = self.noted, self.noted_status, self.noted_text.decode("utf-8", "replace")
+        self.noted = 0
+        return found
+
+    cdef void note(self, int status, const char *text) noexcept:
+        cdef size_t size = min(strlen(text), <size_t>NOTED_TEXT - 1)
+        self.noted += 1
+        self.noted_status = status
+        memcpy(self.noted_text, text, size)
+        self.noted_text[size] = 0
 
     cdef bint silent(self) noexcept:
         """Requests waited, and not a byte has come since that was noticed."""
@@ -177,6 +198,15 @@ cdef class Pool:
     def next(self, int64_t now):
         """The endpoint that a request at `now` (ns, monotonic) would go to, None where there is none: for tests."""
         return self.choose(None, now)
+
+    cdef bint untrusted(self) noexcept:
+        cdef Endpoint e
+        cdef bint found = False
+        for e in self.endpoints:
+            if e.upstream is not None:
+                return False
+            found |= e.untrusted
+        return found
 
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None

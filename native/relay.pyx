@@ -14,7 +14,7 @@ from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.evidence cimport CALLERS, part_of
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
 from native.grpc cimport buffer_free, ending_with, write_prefix
-from native.headers cimport keep_passed_back
+from native.headers cimport keep_passed_back, refuses_us
 from native.model cimport Model
 from native.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM
 from native.outgoing cimport FIELDS, Outgoing, request_fields
@@ -22,12 +22,13 @@ from native.state cimport State
 from native.stream cimport (
     UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
 from native.pool cimport Endpoint, Pool
-from native.upstream cimport Upstream, blameless, copied, hear
+from native.outcome cimport UPSTREAM_REFUSES_US
+from native.upstream cimport Upstream, blameless, copied, hear, note_failure
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
-    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, name_of)
+    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, REASON_UPSTREAM_CREDENTIALS, name_of)
 
 cdef enum:
     PREFIX = 5
@@ -329,9 +330,19 @@ cdef void conclude_upstream(Relay *r) noexcept:
     """END_STREAM has come: the upstream's own status, or what stands for it."""
     cdef Ending ending
     cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
+    cdef Endpoint endpoint = (<Upstream>r.upstream).endpoint
+    cdef bint good = http_status == 200 and status >= 0 and blameless(status)
+    if good and status > 0 and refuses_us(r.down, status):
+        judge(r, MW_OUTCOME_NONE)
+        endpoint.failures += 1
+        note_failure(endpoint, &r.stream, 0, r.message)
+        give_up(r, CODE_UNAVAILABLE, REASON_UPSTREAM_CREDENTIALS, UPSTREAM_REFUSES_US)
+        return
     if status == CODE_DEADLINE_EXCEEDED:
         judge(r, MW_OUTCOME_NONE)  # its client's
-    judge(r, MW_OUTCOME_GOOD if http_status == 200 and status >= 0 and blameless(status) else MW_OUTCOME_BAD)
+    judge(r, MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD)
+    if not good:
+        note_failure(endpoint, &r.stream, 0, r.message)
     if status < 0:
         give_up(r, CODE_UNKNOWN if http_status == 200 else code_of_http(http_status), REASON_BACKEND_FAILED,
                 "the upstream ended the call without a gRPC status")
@@ -360,6 +371,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     cdef Upstream upstream = <Upstream>r.upstream
     if r.down != NULL:
         judge(r, MW_OUTCOME_NONE if error == NGHTTP2_REFUSED_STREAM else MW_OUTCOME_BAD, error != MW_CLIENT_LOST)
+        if error != NGHTTP2_REFUSED_STREAM:
+            note_failure(upstream.endpoint, stream, error, r.message)
         if error == MW_CLIENT_LOST or error == NGHTTP2_REFUSED_STREAM:
             give_up(r, CODE_UNAVAILABLE, REASON_NO_UPSTREAM, "the connection to the upstream was lost; open the stream again")
         elif error == NGHTTP2_CANCEL:

@@ -53,4 +53,5 @@ cdef void cancel_call(Exchange *x) noexcept
 # for native.relay
 cdef bint blameless(int status) noexcept
 cdef void hear(Upstream upstream) noexcept                        # a frame of an answer has come
+cdef void note_failure(Endpoint endpoint, const mw_client_stream *stream, uint32_t error, const char *message) noexcept
 cdef char *copied(const uint8_t *value, size_t size) noexcept      # a C string that the caller owns; NULL for want of memory

@@ -1,5 +1,6 @@
 """The upstream side: requests forwarded as the bytes they came as, over one multiplexed connection per endpoint."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -11,7 +12,7 @@ from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_ini
 from native.evidence cimport CALLERS, caller_part
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
 from native.grpc cimport write_prefix
-from native.headers cimport keep_passed_back
+from native.headers cimport keep_passed_back, refuses_us
 from native.h2 cimport Connection, Listener, close_soon, flush_all
 from native.limit cimport mw_cost_learn
 from native.model cimport Model
@@ -22,7 +23,8 @@ from native.pool cimport Endpoint, Pool
 from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport grow, mark, release
-from native.verdict cimport CODE_DEADLINE_EXCEEDED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
+from native.verdict cimport (
+    CODE_DEADLINE_EXCEEDED, CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY)
 
 cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
@@ -225,6 +227,7 @@ cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
     cdef Endpoint endpoint = (<Upstream>call.upstream).endpoint
     if now - call.started > 2 * endpoint.latency:
         judge_call(call, MW_OUTCOME_BAD, now)
+        endpoint.note(-1, "no answer before a deadline that it usually keeps")
         endpoint.outlast(now - call.started, now)
 
 
@@ -300,7 +303,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
     elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE or (
-            error == MW_CLIENT_LOST and resendable(x))) and retry(server, x, endpoint, now):
+            error == MW_CLIENT_LOST and resendable(x)) or unwelcome(call)) and retry(server, x, endpoint, now):
         return
     if answered or not unprocessed(call, error):
         settle(x, share)
@@ -312,6 +315,46 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
         refused_upstream(server, x, call.stream.grpc_status, &call.initial, &call.ending, now)
     else:
         fail(server, x, REASON_BACKEND_FAILED, now)
+
+
+cdef bint is_our_fault(const Wire *wire, int status) noexcept:
+    """Whether that the upstream refuses us is evidence against it: where clients' credentials are checked here and not passed
+    on, no client can cause it."""
+    return status == CODE_UNAUTHENTICATED and wire.access != NULL and not wire.keep_credentials
+
+
+cdef bint unwelcome(const Upcall *call) noexcept:
+    """Another endpoint may take what this one refuses because it is we who ask."""
+    cdef const Exchange *x = call.exchange
+    return is_our_fault(x.wire, call.stream.grpc_status) and refuses_us(x.stream, call.stream.grpc_status)
+
+
+cdef void judge_refusal(Upcall *call, int status, int64_t now) noexcept:
+    cdef Upstream upstream = <Upstream>call.upstream
+    if is_our_fault(upstream.conn.wire, status):
+        judge_call(call, MW_OUTCOME_BAD, now)
+    else:
+        judge_call(call, MW_OUTCOME_NONE, now)
+        upstream.endpoint.failures += 1
+    note_failure(upstream.endpoint, &call.stream, 0, call.ending.message)
+
+
+cdef void note_failure(Endpoint endpoint, const mw_client_stream *stream, uint32_t error, const char *message) noexcept:
+    cdef char text[64]
+    if stream.http_status == 200 and stream.grpc_status > 0:
+        if message == NULL:
+            message = ""
+        endpoint.note(stream.grpc_status, message)
+        return
+    if error == MW_CLIENT_LOST:
+        snprintf(text, sizeof(text), "its connection was lost")
+    elif stream.http_status > 0 and stream.http_status != 200:
+        snprintf(text, sizeof(text), "HTTP status %d", stream.http_status)
+    elif error:
+        snprintf(text, sizeof(text), "it reset the request, HTTP/2 error %u", error)
+    else:
+        snprintf(text, sizeof(text), "its answer was not one of gRPC")
+    endpoint.note(-1, text)
 
 
 cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
@@ -330,12 +373,15 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     upstream.calls -= 1
     endpoint.give_back()
     # what a GOAWAY sends back says nothing of the next connection, an answer that we had no room for nothing of the server
-    if good:
+    if good and stream.grpc_status > 0 and refuses_us(x.stream, stream.grpc_status):
+        judge_refusal(call, stream.grpc_status, now)
+    elif good:
         judge_call(call, MW_OUTCOME_GOOD, now)
         endpoint.measure(now - call.started, now)
     elif waiting and not call.too_large and not hurried(call, now) and not (
             unprocessed(call, error) and endpoint.upstream is not upstream):
         judge_call(call, MW_OUTCOME_BAD, now, error != MW_CLIENT_LOST)
+        note_failure(endpoint, stream, error, call.ending.message)
     else:
         judge_call(call, MW_OUTCOME_NONE, now)
     if waiting:

@@ -1,14 +1,28 @@
-"""The READY table: what is served, how, and which guards are off."""
+"""READY: what is served, how, and which guards are off. A table on a terminal, plain lines anywhere else."""
+
+from collections.abc import Iterator
 
 from proxy.cli.output import console, plain, print_table
 from proxy.config.schema import Listen
 from proxy.server.report import COLUMNS, Report
 
 
+def lines(report: Report) -> Iterator[str]:
+    """READY and a line for each version, for logs: `model add, version 1, backend ..., guards off ...`."""
+    yield "READY"
+    for row in report.rows:
+        cells = (", ".join(plain(cell).split("\n")) for cell in row)
+        yield "; ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, cells, strict=True))
+
+
 def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:
     """Prints the table, the addresses, and what there is to say about single models. listen: with real ports."""
-    print_table("READY", COLUMNS, report.rows)
     out = console()
+    if out.is_terminal:
+        print_table("READY", COLUMNS, report.rows)
+    else:
+        for line in lines(report):
+            out.print(line, soft_wrap=True)
     out.print(f"gRPC     {listen.grpc}")
     for label, text in report.guards:
         out.print(f"{label:<8} {plain(text)}", soft_wrap=True)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from proxy.admin.operator import NotNow
 from proxy.cli.output import console, print_problems
@@ -15,6 +15,7 @@ from proxy.cli.ready import print_ready
 from proxy.config import triton
 from proxy.config.arguments import add_arguments as add_configuration_arguments
 from proxy.config.arguments import from_arguments
+from proxy.config.log import Level, LogSettings
 from proxy.problem import ProblemsFound
 from proxy.server import descriptors
 from proxy.server.activation import inherited_sockets
@@ -22,26 +23,22 @@ from proxy.server.mishaps import Mishaps
 from proxy.server.notify import Notifier
 from proxy.server.supervisor import Supervisor
 from proxy.server.watch import watch
-
-LEVELS = ("debug", "info", "warning", "error")
+from proxy.telemetry import logs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
-    parser.add_argument("--log-level", choices=LEVELS, default="info", help="(default: %(default)s)")
+    parser.add_argument("--log-level", choices=get_args(Level), help="in place of log.level (default: info)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 after a drain, 1 with every problem that prevents serving."""
     level = triton.log_level(arguments)
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
+    logs.configure(LogSettings(), level)  # until the configuration is read
     try:
         sockets, notifier = inherited_sockets(), Notifier()
         config = from_arguments(arguments)
+        logs.configure(config.log, level)
         descriptors.raise_limit()
         for note in descriptors.notes(config):
             logging.warning("%s", note)

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator, Mapping
 from proxy.config.explain import dotted
 from proxy.config.schema import Config
 
-# sockets are bound, processes started, and the state read once
-FIXED = ("listen", "admin_tls", "workers", "state")
+# sockets are bound, processes started, the state read and the log set up once
+FIXED = ("listen", "admin_tls", "workers", "state", "log")
 # what says which models are served, and how: everything else is followed whether or not they can be
 OF_MODELS = (
     "repository",

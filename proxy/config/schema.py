@@ -11,6 +11,7 @@ from proxy.config.address import OFF, Address, AddressOrOff, ListenAddress
 from proxy.config.canary import CanarySettings
 from proxy.config.drain import Drain
 from proxy.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
+from proxy.config.log import LogSettings
 from proxy.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
 from proxy.config.names import fault_of_name
 from proxy.config.promotion import PromotionSettings
@@ -418,6 +419,8 @@ class Config(Section):
     """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
     limits: Limits = Limits()
     drain: Drain = Drain()
+    log: LogSettings = LogSettings()
+    """What is written to stderr. Changed only by a restart."""
     state: Path | None = Field(default=None, strict=False)
     """Folder for what outlives a restart: promotions. Made when there is something to keep. Absent: the folder that the
     service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""

@@ -132,13 +132,14 @@ def layers(arguments: argparse.Namespace) -> Sequence[Layer]:
     return [Layer.of(path, value, flag) for path, value, flag in found if value is not None]
 
 
-def log_level(arguments: argparse.Namespace) -> str:
-    """--log-level, unless Triton's flags say otherwise."""
+def log_level(arguments: argparse.Namespace) -> str | None:
+    """--log-level, unless Triton's flags say otherwise; None where neither says anything."""
+    given: str | None = arguments.log_level
     if arguments.log_verbose:
         return "debug"
     if arguments.log_warning is False:
         return "error"
-    return "warning" if arguments.log_info is False else str(arguments.log_level)
+    return "warning" if arguments.log_info is False else given
 
 
 def _seconds(number: int | None) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import ssl
 from typing import Any, cast
 
 from native.h2 import Listener
@@ -34,6 +35,11 @@ class SecureUpstream(BufferedUpstream):
         super().connection_made(transport)
 
 
+class Silent(ConnectionError):
+    """A connection that ended before its server said anything. With TLS 1.3 that is how one shows that it dislikes our
+    certificate: the handshake has ended by then."""
+
+
 class Connector:
     """Owns the task that connects one endpoint; `close` ends both."""
 
@@ -43,6 +49,7 @@ class Connector:
         # set when the first attempt has succeeded or failed
         self.tried = asyncio.Event()
         self._listener = listener
+        self._secure = address.tls is not None
         self._lost = asyncio.Event()
         self._upstream: BufferedUpstream | None = None
         self._usable: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -71,6 +78,8 @@ class Connector:
                     await self._connect()
             except (OSError, TimeoutError, ProblemsFound) as error:
                 self._abort()
+                self.endpoint.unconnected += 1
+                self.endpoint.untrusted = isinstance(error, ssl.SSLError | ProblemsFound | Silent) and self._secure
                 if not said:
                     why = str(error) or f"it has not answered within {CONNECT_SECONDS:.0f} s"
                     log.warning("upstream %s cannot be reached: %s; trying on", self.address.text, why)
@@ -112,7 +121,8 @@ class Connector:
             raise ConnectionError("it does not speak HTTP/2 over TLS (no ALPN h2)")
         # connected is what the kernel says: the server itself may be frozen, or no HTTP/2 server at all
         if not await self._usable:
-            raise ConnectionError("it closed the connection before it said anything of HTTP/2")
+            perhaps = "; it may not accept our certificate, or want one" if self._secure else ""
+            raise Silent(f"it closed the connection before it said anything of HTTP/2{perhaps}")
 
     def close(self) -> None:
         self._task.cancel()

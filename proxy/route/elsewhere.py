@@ -1,7 +1,9 @@
 """Methods about a model that only its upstreams can answer: passed on to the first of them that does."""
 
 import asyncio
+import logging
 import re
+import time
 from dataclasses import dataclass
 
 import grpc
@@ -13,8 +15,15 @@ from proxy.route.channel import open_channel
 from proxy.route.metadata import ANSWERS
 from proxy.server.call import Call
 from proxy.server.protocol import INFERENCE_SERVICE, Code, Message, RpcError, message_class
+from proxy.telemetry.logs import shown
+from proxy.telemetry.paced import Paced
+
+log = logging.getLogger("modelward.upstream")
 
 ANSWER_SECONDS = 5.0
+LONGEST_TEXT = 256
+REFUSED = "the upstream server refused this proxy's credentials, not yours"
+CREDENTIAL = re.compile(r"^cookie$|auth|key|token|secret")
 # grpcio takes no other keys; binary values are not text here
 KEY = re.compile(r"(?!.*-bin$)[0-9a-z_.-]+")
 # what grpcio itself says of a server that it does not reach
@@ -33,6 +42,7 @@ class Elsewhere:
     def __init__(self, addresses: list[UpstreamAddress]) -> None:
         self.addresses = addresses
         self._lines: dict[UpstreamAddress, _Line] = {}
+        self._refusals = Paced()
 
     async def ask(self, name: str, request: Message, call: Call) -> Message:
         """The answer to the unary method `name`. RpcError: an upstream's own, or UNAVAILABLE for none."""
@@ -40,12 +50,22 @@ class Elsewhere:
             try:
                 return await self._ask(address, name, request, call)
             except grpc.RpcError as error:
+                code = Code(error.code().value[0])
+                if _refuses_us(code, call):
+                    self._say_refused(address, code, error.details() or "")
+                    raise RpcError(Code.UNAVAILABLE, REFUSED, "UPSTREAM_CREDENTIALS") from None
                 if error.code() not in SILENCE:
-                    code = Code(error.code().value[0])
                     raise RpcError(code, error.details() or "", "BACKEND_FAILED") from None
             except ProblemsFound:
                 continue  # files of upstream_tls: whoever connects for requests says so
         raise RpcError(Code.UNAVAILABLE, "no upstream server of this model can be reached", "NO_UPSTREAM")
+
+    def _say_refused(self, address: UpstreamAddress, code: Code, text: str) -> None:
+        def tell(total: int) -> None:
+            words = "upstream %s refused our credentials %d times, the last with %s: %s"
+            log.warning(words, address.text, total, code.name, shown(text[:LONGEST_TEXT]))
+
+        self._refusals.add(address, 1, time.monotonic(), tell)
 
     async def close(self) -> None:
         lines, self._lines = self._lines, {}
@@ -73,6 +93,13 @@ class Elsewhere:
             line.users -= 1
             if line.users == 0 and self._lines.get(address) is not line:
                 await asyncio.shield(line.channel.close())
+
+
+def _refuses_us(code: Code, call: Call) -> bool:
+    """As native.headers.refuses_us has it for requests."""
+    if code not in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED) or (code == Code.PERMISSION_DENIED and call.identity):
+        return False
+    return not any(CREDENTIAL.search(name) for name, _ in _passed_on(call))
 
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:

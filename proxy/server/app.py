@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from proxy.models.weights import Shares
 from proxy.problem import ProblemsFound
 from proxy.promotion.state import folder_of
 from proxy.route.elsewhere import ANSWER_SECONDS
+from proxy.route.faults import FaultLog
 from proxy.route.fleet import Fleet
 from proxy.route.refresh import Hints, Refresher
 from proxy.route.remote import News, Remotes
@@ -63,6 +65,7 @@ from proxy.telemetry.events import AnomalyLog
 from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
 from proxy.telemetry.pour import partings, snapshot
+from proxy.telemetry.refusals import SECONDS, RefusalLog
 from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
 
 if TYPE_CHECKING:
@@ -137,6 +140,8 @@ class Application:
         self._wheel: Wheel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.partings = PartingLog()
+        self.faults = FaultLog()
+        self.refusals = RefusalLog()
         self._canaries = Canaries(self._follow_canaries)
         self._refresher = Refresher(
             lambda: self._current.remotes, self._renew, self._hints, lambda: self.config.health, self._embedded
@@ -479,11 +484,16 @@ class Application:
         return server
 
     async def _log_events(self) -> None:
+        summed = 0.0
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             self.collect_anomalies()
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())
+            self.faults.take(self.upstreams, time.monotonic())
+            if self._http is not None and time.monotonic() >= summed + SECONDS:  # else the supervisor sums up
+                summed = time.monotonic()
+                self.refusals.take(figures.models(self.region))
 
     async def _pace_shadows(self) -> None:
         """While the loop or the machine has no time to spare, nothing is mirrored."""

@@ -31,7 +31,7 @@ class Start:
     """
 
     config: Config
-    log_level: str
+    log_level: str | None
     shares: Shares
     slow: frozenset[str] = frozenset()
     contained: tuple[Contained, ...] = ()

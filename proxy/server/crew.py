@@ -69,7 +69,7 @@ class Crew:
     def __init__(
         self,
         config: Config,
-        log_level: str,
+        log_level: str | None,
         grpc: int,
         changed: Callable[[], None],
         waiting: Callable[[str], None],

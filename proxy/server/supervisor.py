@@ -40,6 +40,7 @@ from proxy.server.turns import Turns
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
+from proxy.telemetry.refusals import SECONDS, RefusalLog
 from proxy.telemetry.snapshot import Snapshot, StateSnapshot
 
 if TYPE_CHECKING:
@@ -55,12 +56,12 @@ EVENTS_TOLD = 50  # the last, in answers about the server's status
 class Supervisor:
     """Use `start`, wait for whatever is to end it, then `drain`; and `stop` in any case.
 
-    log_level: of the workers. load: reads the configuration again. sockets: that listen already, in the place of those
-    that would be bound. notifier: to the service manager.
+    log_level: of the workers, in place of log.level. load: reads the configuration again. sockets: that listen already,
+    in the place of those that would be bound. notifier: to the service manager.
     """
 
     def __init__(
-        self, config: Config, log_level: str, load: Callable[[], Config], sockets: Sockets, notifier: Notifier
+        self, config: Config, log_level: str | None, load: Callable[[], Config], sockets: Sockets, notifier: Notifier
     ) -> None:
         self.config = config
         self._load = load
@@ -81,6 +82,7 @@ class Supervisor:
         self._promoter = Promoter(serving, state.folder_of(config.state))
         self._promoting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._summing: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._generation = 1
         self._ruling = Turns(self._follow_rules)
@@ -123,8 +125,17 @@ class Supervisor:
         await self._crew.share(self._promoter.shares)
         self._promoting = asyncio.get_running_loop().create_task(self._promoter.watch())
         self._watching = asyncio.get_running_loop().create_task(Watch(self._crew.region).run())
+        self._summing = asyncio.get_running_loop().create_task(self._sum_up())
         self._started = True
         self._notifier.ready(self._words())
+
+    async def _sum_up(self) -> None:
+        """What all workers have refused, told in the log."""
+        told = RefusalLog()
+        while True:
+            assert self._crew is not None
+            told.take(figures.models(self._crew.region))
+            await asyncio.sleep(SECONDS)
 
     async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = "") -> Outcome:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
@@ -315,7 +326,7 @@ class Supervisor:
             await self._http.stop()
         if self._bound is not None:
             self._bound.close()
-        for task in (self._beating, self._promoting, self._watching):
+        for task in (self._beating, self._promoting, self._watching, self._summing):
             if task is not None:
                 task.cancel()
 

@@ -41,6 +41,7 @@ from proxy.server.channel import (
 )
 from proxy.server.mishaps import Mishaps
 from proxy.server.report import describe
+from proxy.telemetry import logs
 from proxy.telemetry.snapshot import Snapshot
 
 BEAT_SECONDS = 0.25
@@ -153,11 +154,7 @@ async def work(slot: int, region: int, grpc: int, channel: int) -> int:
     """The process, from its first message to its end."""
     talk = await Channel.over(socket.socket(fileno=channel))
     start = cast(Start, await talk.receive())
-    logging.basicConfig(
-        level=start.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s %(name)s [worker {slot}] %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
+    logs.configure(start.config.log, start.log_level, slot)
     asyncio.get_running_loop().set_exception_handler(Mishaps())
     code = await Worker(slot, Region.joined(region, slot), talk).serve(start, grpc)
     await talk.close()

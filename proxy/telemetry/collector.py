@@ -360,7 +360,11 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         changes.add((kind,), count)
     for result, count in snapshot.upstream_refreshes.items():
         refreshes.add((result,), count)
+    unconnected = Family(
+        "modelward_upstream_connect_failures", "counter", "Attempts to connect to an upstream that failed", labels
+    )
     for address, endpoint in snapshot.endpoints.items():
+        unconnected.add((address,), endpoint.unconnected)
         requests.add((address,), endpoint.requests)
         failures.add((address,), endpoint.failures)
         ejections.add((address,), endpoint.ejections)
@@ -374,7 +378,7 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
     yield from (requests, failures, ejections, seconds, inflight, connected, available, breaker)
-    yield from (silences, retries, hedges, changes, refreshes)
+    yield from (silences, retries, hedges, unconnected, changes, refreshes)
 
 
 def _triton(snapshot: Snapshot) -> Iterator[Family]:

@@ -93,6 +93,7 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
         silences=native.silences,
         retries=native.retries,
         hedges=native.hedges,
+        unconnected=native.unconnected,
     )
 
 

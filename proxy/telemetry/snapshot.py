@@ -108,6 +108,7 @@ class EndpointSnapshot:
     silences: int = 0
     retries: int = 0
     hedges: int = 0
+    unconnected: int = 0  # attempts to connect that failed
 
 
 @dataclass(frozen=True, slots=True)

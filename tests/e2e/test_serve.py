@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxy.server.report import COLUMNS
 from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import Stub, arrays, parameters, request
@@ -58,18 +59,22 @@ def refused_to_start(*arguments: str | Path) -> str:
 # ---- what it serves ------------------------------------------------------------------------------------------
 
 
-def test_the_ready_table_says_of_each_model_which_guards_are_on(process: ServerProcess) -> None:
+def test_ready_says_of_each_model_which_guards_are_on_in_plain_lines_where_no_terminal_reads_it(
+    process: ServerProcess,
+) -> None:
     printed = "".join(process.output)
-    assert "READY" in printed
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in process.output if "│" in line]
-    assert [(row[0], row[1]) for row in rows] == [("add", "1"), ("add", "9"), ("add", "10"), ("slow", "1")]
+    assert printed.isascii() and "READY" in printed.splitlines()
+    lines = [line.split("; ") for line in printed.splitlines() if line.startswith("model ")]
+    rows = [dict(zip(COLUMNS, (cell for cell in line), strict=True)) for line in lines]
+    versions = [("add", "1"), ("add", "9"), ("add", "10"), ("slow", "1")]
+    assert [(row["model"], row["version"]) for row in rows] == [(f"model {m}", f"version {v}") for m, v in versions]
     assert "model 100/s" in printed
     slow = rows[-1]
-    assert "thread" in slow[3]
-    assert "20ms" in slow
-    assert "value" in slow
-    assert "anomaly" in slow[-1]
-    assert "deadline" not in slow[-1]
+    assert "thread" in slow["runs on"]
+    assert slow["deadline"] == "deadline 20ms"
+    assert slow["fallback"] == "fallback value"
+    assert "anomaly" in slow["guards off"]
+    assert "deadline" not in slow["guards off"]
 
 
 def test_a_repository_is_served_with_its_own_settings(process: ServerProcess) -> None:

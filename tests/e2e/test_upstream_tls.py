@@ -78,6 +78,12 @@ def infer(address: str) -> list[float]:
         return list(np.frombuffer(response.raw_output_contents[0], np.float32).tolist())
 
 
+def says_that_tls_fails(server: EmbeddedServer, error: grpc.RpcError) -> None:
+    """To the client without a detail, and to the operator in a figure."""
+    assert error.details() == "no upstream server of this model can be reached: TLS with it fails"
+    assert server.metric("modelward_upstream_connect_failures_total") > 0
+
+
 def test_models_of_an_upstream_are_listed_described_and_served_over_tls(
     tmp_path: Path, authority: trustme.CA, ca: Path
 ) -> None:
@@ -112,6 +118,7 @@ def test_an_upstream_that_requires_a_certificate_and_sees_none_gets_no_request(
         with pytest.raises(grpc.RpcError) as refused:
             infer(server.grpc)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        says_that_tls_fails(server, refused.value)
         assert behind.metric("modelward_requests_total", model="add") == 0
 
 
@@ -121,6 +128,7 @@ def test_a_certificate_of_another_authority_is_not_trusted(tmp_path: Path, ca: P
         with pytest.raises(grpc.RpcError) as refused:
             infer(server.grpc)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        says_that_tls_fails(server, refused.value)
         assert not server.application.upstreams[0].connected
 
 
@@ -129,8 +137,10 @@ def test_a_certificate_for_another_name_is_not_trusted_until_that_name_is_config
 ) -> None:
     pair = write_pair(authority.issue_cert("models.test"), tmp_path, "server")
     with upstream(tmp_path, pair) as behind:
-        with in_front(model(behind.grpc, ca=ca)) as server, pytest.raises(grpc.RpcError):
-            infer(server.grpc)
+        with in_front(model(behind.grpc, ca=ca)) as server:
+            with pytest.raises(grpc.RpcError) as refused:
+                infer(server.grpc)
+            says_that_tls_fails(server, refused.value)
         named = {"upstreams": f"['{behind.grpc}']", "upstream_tls": f"{{ca: {ca}, server_name: models.test}}"}
         with in_front(named) as server:
             assert infer(server.grpc) == [2.0, 3.0, 4.0, 5.0]

@@ -161,6 +161,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_retries": {frozenset({"endpoint"})},
         "modelward_unscored": {frozenset({"model"})},
         "modelward_upstream_hedges": {frozenset({"endpoint"})},
+        "modelward_upstream_connect_failures": {frozenset({"endpoint"})},
         "modelward_upstream_changes": {frozenset({"kind"})},
         "modelward_upstream_refreshes": {frozenset({"result"})},
         "modelward_inflight": {frozenset()},

@@ -1,0 +1,14 @@
+"""What the server writes to stderr, and how."""
+
+from typing import Literal
+
+from proxy.config.section import Section
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class LogSettings(Section):
+    format: Literal["text", "json"] = "text"
+    """json: one object per line, with time, level, logger, message, worker and fields."""
+    level: Level = "info"
+    """The least that is written; --log-level counts more."""
