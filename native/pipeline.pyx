@@ -54,6 +54,7 @@ cdef enum:
     COLD_OF_PEER = 128            # of one peer, so that nobody's open calls keep another's health checks out
 
 cdef int64_t MILLISECOND = 1000000
+cdef int64_t LEARN_RETRY = 500 * MILLISECOND
 cdef int64_t ROOM_RETRY = 100 * MILLISECOND
 cdef int64_t UNREAD_NS = 100000           # of backend time: what a cold call or an unread message counts as
 cdef bytes HEALTH = b"/grpc.health.v1.Health/"
@@ -190,9 +191,26 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
         return False
     if entry == NULL and packed != NULL:
-        server.directory.unknown_model(name, now, v)    # not worth inflating
+        unknown_model(server, x.stream, name, now, v)   # not worth inflating
         return False
     return True
+
+
+cdef void unknown_model(State server, const Stream *s, mw_span name, int64_t now, Verdict *v) noexcept:
+    server.unlisted = True
+    if server.learner is not None and name.size <= LONGEST_NAME and learns(server, s, name):
+        v.reason = REASON_NO_UPSTREAM
+        v.retry_ns = LEARN_RETRY
+        snprintf(v.text, VERDICT_TEXT, "the upstream servers are asked for this model; retry in 0.5 s")
+    else:
+        server.directory.unknown_model(name, now, v)
+
+
+cdef bint learns(State server, const Stream *s, mw_span name) noexcept:
+    try:
+        return server.learner(name.data[:name.size], s.peer)
+    except MemoryError:
+        return False
 
 
 cdef inline uint8_t infer_permit(const Exchange *x) noexcept:
@@ -414,8 +432,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
         return False
     if entry == NULL:
-        server.unlisted = True
-        server.directory.unknown_model(name, now, v)
+        unknown_model(server, x.stream, name, now, v)
         return False
     if version.size:
         m = server.directory.version(entry, version)
@@ -831,6 +848,11 @@ cdef class Server(State):
         self.passthrough = passthrough
         self.limited = limiter.limiting
         self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in directory.served)
+
+    def learn(self, learner):
+        """learner: callable(name as bytes, key of a peer) that says whether upstreams are asked for a model that is not served;
+        called for each request for one, raises nothing. None: nobody is asked."""
+        self.learner = learner
 
     def take_unlisted(self) -> bool:
         """Whether a model was asked for that is not served, since the last call."""

@@ -33,6 +33,7 @@ cdef class State:
     cdef Mirrors mirrors
     cdef Gate *ready             # of backends with a place that somebody may wait for
     cdef bint unlisted            # a model was asked for that is not served
+    cdef object learner           # callable(name, peer): whether an upstream is asked for a model that is not served; None
     cdef uint8_t highest          # priority that requests of an identity without a grant of its own may ask for; 1 goes first
     cdef uint8_t lowest
     cdef bint limited             # any peer, identity or total rate is set

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
-    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked))
+    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked, inventory))
     problems += upstream_problems
     notes += upstream_notes
     notes += tuple(descriptors.notes(config)) if config is not None else ()
@@ -106,7 +106,7 @@ def _tried(model: CheckedModel, limits: LoadLimits) -> list[Problem]:
 
 
 async def _ask_upstreams(
-    config: Config | None,
+    config: Config | None, inventory: Inventory
 ) -> tuple[list[OpenModel], tuple[Problem, ...], tuple[Problem, ...]]:
     """Models of upstreams, problems, notes. Each upstream is asked once; serve would wait for those that are down."""
     if config is None:
@@ -114,7 +114,8 @@ async def _ask_upstreams(
     models: list[OpenModel] = []
     problems: tuple[Problem, ...] = ()
     try:
-        models = await Remotes(config, patience=0).open()
+        local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
+        models = await Remotes(config, patience=0).open(local)
     except ProblemsFound as found:
         problems = found.problems
     sections = [(config.upstreams, config.upstream_tls)]

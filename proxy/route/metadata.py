@@ -114,10 +114,13 @@ class Inquiry:
                 raise
             return None
 
-    async def names(self, *, say: bool) -> tuple[list[str], int]:
-        """Of all models that it serves or is about to, and how many others it has. say: log those that are not served
-        and why."""
-        ready = {entry.name for entry in (await self.ask("RepositoryIndex", ready=True)).models}
+    async def names(self, *, say: bool) -> tuple[list[str], int] | None:
+        """Of all models that it serves or is about to, and how many others it has; None where it has no index. say: log
+        those that are not served and why."""
+        index = await self.index()
+        if index is None:
+            return None
+        ready = set(index)
         others = {e.name: e for e in (await self.ask("RepositoryIndex")).models if e.name not in ready}
         names = ready | {name for name, entry in others.items() if entry.state.rpartition(".")[2] in LOADING}
         usable = []
@@ -144,10 +147,16 @@ async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
         return await inquiry.describe(model, await inquiry.index())
 
 
-async def models_of(address: UpstreamAddress) -> list[str]:
-    """Names of all models that an upstream serves or is about to. Raises grpc.RpcError; NotYet where there is none."""
+async def models_of(address: UpstreamAddress) -> list[str] | None:
+    """Names of all models that an upstream serves or is about to; None where it has no index, as KServe's server.
+
+    Raises grpc.RpcError; NotYet where there is none.
+    """
     async with inquire(address) as inquiry:
-        names, others = await inquiry.names(say=True)
+        listed = await inquiry.names(say=True)
+    if listed is None:
+        return None
+    names, others = listed
     if not names:
         raise NotYet(f"none is ready{f' of {others}' if others else ''}")
     return names

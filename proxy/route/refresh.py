@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
@@ -13,9 +14,11 @@ from proxy.config.schema import Health
 from proxy.config.units import SECOND
 from proxy.models.signature import TensorSpec
 from proxy.problem import ProblemsFound
+from proxy.route.learning import Learning
 from proxy.route.metadata import RemoteModel
 from proxy.route.remote import PASSTHROUGH, News, Remotes
-from proxy.route.survey import survey
+from proxy.route.survey import learn, survey
+from proxy.telemetry.logs import shown
 
 log = logging.getLogger("modelward.upstream")
 
@@ -23,6 +26,8 @@ POLL_SECONDS = 0.25
 # After a question that a hint has led to, the next for the same model may come so soon: twice as late each time that it
 # has found nothing, up to the interval. Clients make hints: they cannot make more questions than that.
 FIRST_PAUSE = 2.0
+# a question of a client about a model that is not known waits so long for an upstream's word
+LEARN_SECONDS = 2.0
 # models that hints may have asked for at once
 HINTED_AT_ONCE = 8
 
@@ -63,6 +68,7 @@ class Refresher:
         self._pauses: dict[str, _Pause] = {}
         self._waiting: set[str] = set()  # models that are asked for when their pause has ended
         self._refused: dict[object, object] = {}  # news that the configuration does not fit, told once
+        self._learning = Learning()
         self.changes: Counter[str] = Counter()
         self.refreshes: Counter[str] = Counter()
 
@@ -75,6 +81,8 @@ class Refresher:
             hints, now = self._hints(), loop.time()
             self._waiting.update(hints.models, [PASSTHROUGH] if hints.unlisted else [])
             back, joins = hints.joins > joins, hints.joins
+            for name in self._learning.next():
+                await self._learn(name)
             if back:
                 self._waiting.update(name for name, _ in self._remotes().told)
             if now >= due:
@@ -83,6 +91,31 @@ class Refresher:
             elif names := self._ripe(now):
                 changed = await self._refresh(names)
                 self._wait(names, loop.time(), changed=changed)
+
+    def wants(self, name: bytes, peer: int) -> bool:
+        """Whether upstreams are asked for a model that is not served. For native.pipeline.Server.learn."""
+        try:
+            text = name.decode()
+        except UnicodeDecodeError:
+            return False
+        return self._learning.wants(text, peer, asyncio.get_running_loop().time())
+
+    async def known(self, name: str, peer: str) -> None:
+        """Returns when it is known whether an upstream has the model, or soon is not."""
+        if not self._remotes().learns or not self.wants(name.encode(), hash(peer)):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEARN_SECONDS):
+                while self._learning.is_waiting(name):
+                    await asyncio.sleep(POLL_SECONDS / 2)
+
+    async def _learn(self, name: str) -> None:
+        remotes = self._remotes()
+        news, silent = await learn(remotes, name)
+        found = news is not None and await self._take(remotes, news)
+        self._learning.done(name, asyncio.get_running_loop().time(), found=found, silent=bool(silent))
+        if found:
+            self._note("added", f"model {shown(name)} was asked for, and an upstream has it")
 
     def _interval(self) -> float:
         # jittered: many workers and many servers do not ask in step

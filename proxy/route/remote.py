@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,8 @@ log = logging.getLogger("modelward.upstream")
 # alone the connections are: a shadow's, which must not be able to spoil anybody else's, or ""
 Key = tuple[tuple[UpstreamAddress, ...], float, bool, str]
 PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
-# What upstreams have told, by model and addresses: its descriptions, and under PASSTHROUGH the names of all models.
+# What upstreams have told, by model and addresses: its descriptions, and under PASSTHROUGH the names of all models,
+# None where they have no index.
 Told = Mapping[tuple[str, tuple[UpstreamAddress, ...]], Any]
 
 
@@ -116,15 +117,19 @@ class Remotes:
     def pools(self) -> list[RemotePool]:
         return list(self._pools.values())
 
-    async def open(self) -> list[OpenModel]:
-        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem."""
+    async def open(self, local: Collection[str] = ()) -> list[OpenModel]:
+        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem.
+
+        local: models that run here, which no upstream without an index is asked for.
+        """
         _, bad_files = examine(self._config)
         if bad_files:
             raise ProblemsFound(bad_files)
         wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
         if self._config.upstreams:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-            for name in await self._ask(PASSTHROUGH, models_of, addresses, "the list of its models"):
+            listed = await self._ask(PASSTHROUGH, models_of, addresses, "the list of its models")
+            for name in self._unlisted(addresses, local) if listed is None else listed:
                 wanted.setdefault(name, addresses)
         self._choose_pools(wanted)
         opened = await asyncio.gather(
@@ -143,6 +148,25 @@ class Remotes:
         if problems:
             raise ProblemsFound(list(problems))
         return models
+
+    def _unlisted(self, addresses: list[UpstreamAddress], local: Collection[str]) -> list[str]:
+        """What is served of upstreams that have no index: models that the configuration names, and those that were
+        learned when they were first asked for."""
+        if self._before is None:
+            log.warning(
+                "upstream %s has no RepositoryIndex: models that the configuration names are served, others when they "
+                "are first asked for",
+                ", ".join(address.text for address in addresses),
+            )
+        named = [name for name, s in self._config.models.items() if not s.upstreams and name not in local]
+        before = self._given or (self._before.told if self._before else {})
+        learned = [name for name, at in before if name != PASSTHROUGH and at == tuple(addresses) and name not in local]
+        return list(dict.fromkeys([*named, *learned]))
+
+    @property
+    def learns(self) -> bool:
+        """Whether a model that is not known may be served by an upstream all the same."""
+        return any(name == PASSTHROUGH and told is None for (name, _), told in self._told.items())
 
     def _choose_pools(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
         """Models with the same upstreams share their connections, unless they ask a second one differently."""

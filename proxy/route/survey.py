@@ -52,7 +52,7 @@ async def survey(
     missing = set(remotes.missing)
     silent = 0
     for addresses, known in _by_addresses(remotes.told).items():
-        lists = (PASSTHROUGH, addresses) in remotes.told
+        lists = remotes.told.get((PASSTHROUGH, addresses)) is not None
         wanted = [name for name in known if name in names]
         if not wanted and not (lists and listing):
             continue
@@ -74,6 +74,19 @@ async def survey(
     return News(told, frozenset(missing)), silent
 
 
+async def learn(remotes: Remotes, name: str) -> tuple[News | None, int]:
+    """News of a model that an upstream without an index serves, None where none of them does; and how many could not be
+    asked."""
+    silent = 0
+    for (kind, addresses), told in remotes.told.items():
+        if kind == PASSTHROUGH and told is None:
+            seen = await _look(addresses, [name], (), (), listing=False)
+            silent += seen.silent
+            if name in seen.described:
+                return News({(name, addresses): seen.described[name]}, remotes.missing), silent
+    return None, silent
+
+
 def same(before: list[RemoteModel], after: list[RemoteModel]) -> bool:
     return len(before) == len(after) and all(a.is_as(b) for a, b in zip(before, after, strict=True))
 
@@ -92,7 +105,7 @@ async def _look(
             async with inquire(address) as inquiry:
                 index = await inquiry.index()
                 if listing:
-                    names, _ = await inquiry.names(say=False)
+                    names, _ = await inquiry.names(say=False) or ([], 0)
                     listed.update(names)
                     left += [n for n in names if n not in known and n not in local and n not in left]
                 left = await _describe(inquiry, index, [name for name in left if name not in seen.described], seen)

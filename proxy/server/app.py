@@ -208,7 +208,7 @@ class Application:
             self.server.guard(self.gate.native)
         self._fleet = Fleet(self.server.listener)
         self._serve(first)
-        dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness))
+        dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness, self._refresher.known))
         self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
         await self._fleet.connect(first.remotes.pools, self.config.health)
         if self.gate is not None:
@@ -353,6 +353,7 @@ class Application:
             self.gate.native.identities.set_shares(overrides.share)
         self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.remotes.passthrough())
+        server.learn(self._refresher.wants if generation.remotes.learns else None)
         if self.tls is not None and config.tls is not None and generation.rules.material is not None:
             self.tls.replace(config.tls, generation.rules.material)
         self.config = config

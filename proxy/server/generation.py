@@ -94,7 +94,7 @@ async def compile_generation(
     config, notes = renewal.config, renewal.notes
     remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
     try:
-        models = [*renewal.models, *await remotes.open()]
+        models = [*renewal.models, *await remotes.open(_local(renewal.models, renewal.refused))]
         if not models and renewal.refused:
             raise ProblemsFound(problems_of(renewal.refused))
         shadows = (*renewal.shadows, *shadowing.open_remote(config, remotes.shadow_pool))
@@ -151,13 +151,18 @@ async def renewed(generation: Generation, news: News) -> Generation:
     # a model that cannot be opened any more is not to be one that was open
     changed = {name for name, _ in news.told}
     before = {key: model for key, model in generation.opened.items() if not model.upstreams or key[0] not in changed}
-    opened = {model.key: model for model in await remotes.open()}
     embedded = [model for model in generation.models if not model.upstreams]
+    opened = {model.key: model for model in await remotes.open(_local(embedded, generation.refused))}
     kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
     models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
     models = _equipped(models, before, weights_of(config), generation.shadows)
     directory, catalog = _lookups(models, remotes, config, weights_of(config), generation.refused)
     return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
+
+
+def _local(embedded: Sequence[OpenModel], refused: Sequence[Refused]) -> set[str]:
+    """Names of the repository's models, served or not."""
+    return {model.engine.name for model in embedded} | {each.name for each in refused}
 
 
 def _afresh(model: OpenModel) -> Served:

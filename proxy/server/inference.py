@@ -5,7 +5,7 @@ Answers follow Triton where servers of the protocol differ, because its clients 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,20 @@ FAILING = "it does not answer as it should and is out of service until it does"
 EXTENSIONS = ("model_configuration", "statistics")
 
 
+# told the name of a model that is not served, and the peer that asks: returns when an upstream has been asked for it
+Known = Callable[[str, str], Awaitable[None]]
+
+
+async def at_once(name: str, peer: str) -> None:
+    """There is no upstream that could have it."""
+
+
 class Inference:
-    def __init__(self, catalog: Callable[[], Catalog], readiness: Readiness) -> None:
+    """known: called before a question about a model that is not served is answered."""
+
+    def __init__(self, catalog: Callable[[], Catalog], readiness: Readiness, known: Known = at_once) -> None:
         self._catalog = catalog
+        self._known = known
         self._readiness = readiness
         self._version = distribution_version("modelward")
 
@@ -40,6 +51,8 @@ class Inference:
 
     async def model_ready(self, request: Message, call: Call) -> Message:
         """An unknown model is not ready, and that is no error: so Triton answers, and clients poll it so."""
+        if call.permits(PERMITS["metadata"], request.name):
+            await self._know(request.name, call)
         if (ask := self._catalog().elsewhere(request.name)) is not None:
             try:
                 return await ask("ModelReady", request, call)
@@ -58,6 +71,8 @@ class Inference:
         return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
 
     async def model_metadata(self, request: Message, call: Call) -> Message:
+        if call.permits(PERMITS["metadata"], request.name):
+            await self._know(request.name, call)
         served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
         if served.elsewhere is not None:
             return await served.elsewhere("ModelMetadata", request, call)
@@ -75,6 +90,8 @@ class Inference:
         return response
 
     async def model_config(self, request: Message, call: Call) -> Message:
+        if call.permits(PERMITS["metadata"], request.name):
+            await self._know(request.name, call)
         served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
         if served.elsewhere is not None:
             return await served.elsewhere("ModelConfig", request, call)
@@ -111,6 +128,10 @@ class Inference:
             if call.permits(ANYTHING, name) and not self._catalog().has(name, version):
                 response.models.add(name=name, version=version, state="UNAVAILABLE", reason=reason)
         return response
+
+    async def _know(self, name: str, call: Call) -> None:
+        if name not in self._catalog().names:
+            await self._known(name, call.peer)
 
     def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:
         """The version asked for. Whoever may not ask is told so whether or not it is there."""

@@ -15,7 +15,7 @@ from native.identities import PERMITS
 from proxy.models.catalog import Catalog
 from proxy.server.call import Call, Method, Requests, StreamHandler, UnaryHandler
 from proxy.server.health import Health
-from proxy.server.inference import Inference
+from proxy.server.inference import Inference, Known, at_once
 from proxy.server.protocol import (
     HEALTH_SERVICE,
     INFERENCE_SERVICE,
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 Send = Callable[[bytes], Awaitable[None]]
 
 
-def build(catalog: Callable[[], Catalog], readiness: Readiness) -> dict[bytes, Method]:
+def build(catalog: Callable[[], Catalog], readiness: Readiness, known: Known = at_once) -> dict[bytes, Method]:
     """The method table by path, such as b"/inference.GRPCInferenceService/ServerLive".
 
-    catalog: called for every request, since a reload replaces it.
+    catalog: called for every request, since a reload replaces it. known: as Inference has it.
     """
-    inference = Inference(catalog, readiness)
+    inference = Inference(catalog, readiness, known)
     health = Health(readiness)
     table = _rows(
         INFERENCE_SERVICE,
