@@ -10,13 +10,37 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from tests import models
-from tests.e2e.messages import Array, Stub, arrays, refused, request
+from tests.e2e.messages import Array, Stub, arrays, parameters, refused, request
 from tests.support import ServerProcess, serve_process
 
 ROW = np.ones((1, 4), np.float32)
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def short_sequences_fail() -> bytes:
+    """As models.gru takes and gives, and no dimension of 0 kills it; but a sequence below 100 fails."""
+    constants = {"one": [1], "two_hundred": [200], "axis": [0]}
+    return models.model(
+        [
+            helper.make_node("Shape", ["x"], ["shape"]),
+            helper.make_node("Gather", ["shape", "one"], ["length"]),
+            helper.make_node("Sub", ["length", "two_hundred"], ["index"]),
+            helper.make_node("Gather", ["zeros", "index"], ["nothing"]),
+            helper.make_node("ReduceSum", ["x", "one"], ["sum"], keepdims=0),
+            helper.make_node("Concat", ["sum", "sum"], ["twice"], axis=1),
+            helper.make_node("Unsqueeze", ["twice", "axis"], ["up"]),
+            helper.make_node("Add", ["up", "nothing"], ["y"]),
+        ],
+        [models.tensor("x", TensorProto.FLOAT, ["batch", "sequence", 4])],
+        [models.tensor("y", TensorProto.FLOAT, [1, "batch", 8])],
+        [
+            numpy_helper.from_array(np.zeros(100, np.float32), "zeros"),
+            *(numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()),
+        ],
+    ).SerializeToString()
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +55,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
             "past": models.with_past(),
             "gru": models.gru(),
             "voice": models.voice_activity(),
+            "long": short_sequences_fail(),
         },
     )
-    sets = ["state=" + str(folder / "state"), "workers=1"]
+    sets = [f"state={folder / 'state'}", "workers=1", 'models.long.fallback=[{"model": "gru"}]']
     with serve_process(root, *(argument for each in sets for argument in ("--set", each))) as running:
         yield running
 
@@ -95,6 +120,14 @@ def test_what_the_runtime_dies_of_is_refused(
     assert (found.code, found.reason) == (INVALID, "INVALID_INPUT")
     assert re.search(words, found.message)
     assert answer(stub, "add", {"x": ROW})["y"].shape == (1, 4)
+    assert server.workers() == before, "no worker has died"
+
+
+def test_a_rung_that_would_die_of_it_is_not_asked(server: ServerProcess, stub: Stub) -> None:
+    before = server.workers()
+    fallen = stub.infer(request("long", {"x": np.ones((1, 3, 4), np.float32)}))
+    assert parameters(fallen)["modelward_fallback_source"] == "model:gru"
+    assert refused(stub, request("long", {"x": empty(1, 0, 4)})).reason == "BACKEND_FAILED"
     assert server.workers() == before, "no worker has died"
 
 
