@@ -102,7 +102,8 @@ def test_workers_inherit_neither_the_variables_nor_what_they_tell_of(repository:
 
 def test_the_manager_hears_of_start_reload_and_end(repository: Path, manager: Manager) -> None:
     told = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
-    with serve_process(repository, "--set", "workers=2", "--set", "watch=false", environment=told) as running:
+    settings = ("--set", "workers=2", "--set", "watch=false", "--set", "strict=true")
+    with serve_process(repository, *settings, environment=told) as running:
         assert manager.wait_for("READY")["STATUS"] == "2 of 2 workers ready"
         manager.wait_for("WATCHDOG")
         before = time.monotonic_ns() // 1000
