@@ -8,6 +8,7 @@ import os
 
 from native.exchange cimport METHOD_REFUSED, Conn, Stream
 from native.h2 cimport Connection, Listener, flush_all
+from native.holding cimport holder_of, pay_for
 from native.identities cimport Identities
 from native.identity cimport Identity, may
 from native.limit cimport Limiter
@@ -105,9 +106,11 @@ cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) 
     if token != NULL:
         access.known_bad += 1
         s.credential_state = token.owner
-    elif grow(s.conn.wire, &s.credential, size) < 0:
-        s.credential_state = CREDENTIAL_NO_ROOM
     else:
+        pay_for(&s.credential, holder_of(s))
+        if grow(s.conn.wire, &s.credential, size) < 0:
+            s.credential_state = CREDENTIAL_NO_ROOM
+            return
         memcpy(s.credential.data, value, size)
         s.credential.size = size
         s.credential_state = CREDENTIAL_NEW

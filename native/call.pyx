@@ -1,13 +1,14 @@
 """Cold methods: health, metadata, statistics, reflection. One Python object per call, none of it on the hot path."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
 import asyncio
 from collections import deque
 
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
+from native.holding cimport count_bytes, holder_of
 from native.grpc cimport buffer_reserve, ending_with, write_prefix
 from native.h2 cimport Connection, flush_all
 from native.identity cimport Identity
@@ -64,7 +65,7 @@ cdef class Call:
 
     cdef void hold(self, Py_ssize_t more) noexcept:
         self.held += more
-        self.stream.conn.wire.gauges.bytes += more
+        count_bytes(self.stream.conn.wire, holder_of(self.stream), more)
 
     cdef int gone(self) except -1:
         self.hold(-<Py_ssize_t>self.held)
@@ -149,7 +150,8 @@ cdef class Call:
         memset(&framed, 0, sizeof(framed))
         if buffer_reserve(&framed, 5 + len(message)) < 0:
             raise MemoryError
-        self.stream.conn.wire.gauges.bytes += framed.capacity
+        framed.holder = holder_of(self.stream)
+        count_bytes(self.stream.conn.wire, framed.holder, <int64_t>framed.capacity)
         write_prefix(framed.data, False, <uint32_t>len(message))
         memcpy(framed.data + 5, <const char *>message, len(message))
         framed.size = 5 + len(message)

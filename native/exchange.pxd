@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from native.client cimport mw_client
 from native.conduct cimport PARTINGS, mw_conduct
 from native.deadline cimport mw_timer
+from native.holders cimport mw_holder, mw_holders
 from native.identity cimport Identity
 from native.limit cimport Payers
 from native.nghttp2 cimport nghttp2_session
@@ -18,6 +19,7 @@ cdef struct Buffer:
     uint8_t *data                 # owned by whoever holds the Buffer; moved, never shared
     size_t size
     size_t capacity
+    mw_holder *holder             # borrowed: whose the memory is, where it counts as in flight; moves with the data
 
 cdef enum Method:
     METHOD_NONE = 0               # headers not complete yet
@@ -75,6 +77,10 @@ cdef struct Stream:
     uint32_t messages             # complete messages so far
     Buffer message                # the message that is arriving
     void *packed                  # borrowed: native.inflater.Packed, while a message is being inflated: no more is read
+    bint sending                  # in the wire's list of senders: between two pieces of that message
+    Stream *staler
+    Stream *fresher
+    mw_holder *holder             # one user: who pays for its buffers (native.holding); NULL until one needs memory
     Buffer out                    # framed messages on their way to the client; count as in flight
     size_t out_sent               # of out, already with nghttp2
     size_t withheld               # received bytes whose window is not opened yet (streaming back-pressure)
@@ -144,6 +150,7 @@ cdef struct Conn:
     Identity *caller              # borrowed with one reference: of the client's certificate; NULL for none
     uint32_t caller_stamp
     int64_t caller_until          # ns; when the certificate expires
+    mw_holder *holder             # one user: of the last of its streams that needed one; NULL before
     int fd
 
 cdef struct Hooks:                # what the pipeline does with what the wire brings; set once
@@ -169,6 +176,10 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     void *limiter                 # borrowed: the listener's native.limit.Limiter
     size_t message_size           # bytes; before and after decompression
     size_t inflight_limit         # bytes of messages held over all connections, of all processes
+    double share_factor           # that one peer or identity may hold, times what is free of them (csrc/holders.h)
+    mw_holders *holders           # owned
+    Stream *stalest               # those in the middle of a message, by when a byte of it came last
+    Stream *freshest
     Gauges *gauges                # borrowed, like the next: this process's, in the region
     const Header *slots           # and everybody's
     int64_t handshake_timeout     # all ns
@@ -193,10 +204,6 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
     uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow
-
-# Whether so many bytes more keep within the budget of all processes; at the same instant each may take one message too many.
-cdef inline bint may_hold(const Wire *wire, size_t more) noexcept:
-    return bytes_held(wire.slots) + more <= wire.inflight_limit
 
 cdef enum Phase:
     PHASE_NEW = 0

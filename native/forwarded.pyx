@@ -4,6 +4,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from native.exchange cimport Stream, Wire, mw_network
+from native.holding cimport forget_holder
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
@@ -13,6 +14,7 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
     cdef size_t length
     cdef Limiter limiter = <Limiter>s.conn.wire.limiter
     cdef int found = mw_forwarded_peer(value, size, s.conn.wire.proxies, s.conn.wire.proxy_count, address)
+    forget_holder(s)
     if found == 1:
         length = mw_address_budget(address, s.conn.wire.peer_bits, key)
         s.peer = limiter.hash(MW_LEVEL_PEER, key, length)

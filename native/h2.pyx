@@ -4,7 +4,7 @@ from cpython.buffer cimport PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 import asyncio
@@ -23,6 +23,7 @@ from native.exchange cimport (
     Stream, Wire)
 from native.forwarded cimport limit_of, mw_address_budget, mw_address_within, networks_of
 from native.headers cimport read_header
+from native.holders cimport MW_HOLDER_BUCKETS, MW_HOLDER_WAYS, mw_holder, mw_holder_factor, mw_holder_leave, mw_holders
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 from native.networks cimport Networks
 from native.nghttp2 cimport *
@@ -655,6 +656,9 @@ cdef class Connection:
         if c.caller != NULL:
             c.caller.references -= 1
             c.caller = NULL
+        if c.holder != NULL:
+            mw_holder_leave(c.wire.holders, c.holder)
+            c.holder = NULL
         self.transport = None
         self.end()
 
@@ -714,6 +718,8 @@ cdef class Listener:
         self.wire.peer_bits = IPV6_BITS
         self.wire.message_size = 16 << 20
         self.wire.inflight_limit = 256 << 20
+        self.wire.share_factor = mw_holder_factor(0.5)
+        self.wire.holders = <mw_holders *>calloc(1, sizeof(mw_holders))
         self.wire.max_streams = 128
         self.wire.handshake_timeout = 5 * SECOND
         self.wire.request_timeout = 30 * SECOND
@@ -722,7 +728,7 @@ cdef class Listener:
         self.wire.stall_timeout = 30 * SECOND
         self.read_buffer = <uint8_t *>malloc(READ_SIZE)
         self.write_buffer = <uint8_t *>malloc(WRITE_SIZE)
-        if self.read_buffer == NULL or self.write_buffer == NULL:
+        if self.read_buffer == NULL or self.write_buffer == NULL or self.wire.holders == NULL:
             raise MemoryError
         self.read_view = PyMemoryView_FromMemory(<char *>self.read_buffer, READ_SIZE, PyBUF_WRITE)
         self.connections = OrderedDict()
@@ -733,6 +739,7 @@ cdef class Listener:
         self.resets.set_peer(PEER_RESET_RATE, PEER_RESET_BURST)
 
     def __dealloc__(self):
+        free(self.wire.holders)
         free(self.wire.proxies)
         free(self.wire.limited)
         free(self.read_buffer)
@@ -741,10 +748,14 @@ cdef class Listener:
     def __call__(self):
         return BufferedConnection(self)
 
-    def set_sizes(self, size_t message_size, size_t inflight_bytes, uint32_t streams):
-        """Largest message, messages held over all connections of all processes (both bytes), streams per connection."""
+    def set_sizes(self, size_t message_size, size_t inflight_bytes, uint32_t streams, double share=0.5):
+        """Largest message, messages held over all connections of all processes (both bytes), streams per connection.
+
+        share: of the messages held, 0 to 1, that one peer or identity may have while no other has any.
+        """
         self.wire.message_size = message_size
         self.wire.inflight_limit = inflight_bytes
+        self.wire.share_factor = mw_holder_factor(share)
         self.wire.max_streams = streams
 
     def set_arrivals(self, double per_second):
@@ -803,6 +814,15 @@ cdef class Listener:
         """Frees a descriptor, where a connection is idle; False where none is. To be called where there are no more."""
         self.wire.partings[<int>PARTING_DESCRIPTORS] += 1
         return self.make_room_for_all()
+
+    def holders(self) -> list:
+        """Bytes in flight by peer and by identity, the most first; an identity's are its peer's too."""
+        cdef const mw_holder *cell = &self.wire.holders.cell[0][0]
+        cdef Py_ssize_t i
+        found = []
+        if self.wire.holders.live:
+            found = [cell[i].bytes for i in range(<Py_ssize_t>MW_HOLDER_BUCKETS * MW_HOLDER_WAYS) if cell[i].key]
+        return sorted(found, reverse=True)
 
     def partings(self) -> dict:
         """Connections refused and closed since the start, by why, and the last peer of each: {why: (count, peer)}."""

@@ -18,6 +18,7 @@ from native.compression cimport (
     INFLATED_NO_MEMORY, INFLATED_PART, INFLATED_WHOLE, inflation_begin, inflation_end, inflation_room, inflation_step)
 from native.exchange cimport Buffer, Exchange, Stream, Wire
 from native.h2 cimport flush_all
+from native.holding cimport count_bytes
 from native.stream cimport grow, release
 
 log = logging.getLogger("modelward.wire")
@@ -55,7 +56,7 @@ cdef void take_unpacked(Packed *p, Buffer *message) noexcept:
         # without a trailer that tells the size there was room for the largest
         data = realloc(out.data, max(out.size, <size_t>1))
         if data != NULL:
-            p.wire.gauges.bytes -= out.capacity - max(out.size, <size_t>1)
+            count_bytes(p.wire, out.holder, <int64_t>max(out.size, <size_t>1) - <int64_t>out.capacity)
             out.data = <unsigned char *>data
             out.capacity = max(out.size, <size_t>1)
     message[0] = out[0]
@@ -121,6 +122,7 @@ cdef class Inflater:
         p.body = message[0]
         memset(message, 0, sizeof(Buffer))
         state[0] = inflation_begin(&p.work, p.body.data, p.body.size, s.encoding, p.wire.message_size)
+        p.work.out.holder = p.body.holder
         if state[0] == INFLATED_PART and grow(p.wire, &p.work.out, inflation_room(&p.work, HEAD)) < 0:
             state[0] = INFLATED_NO_MEMORY
         if state[0] == INFLATED_PART:

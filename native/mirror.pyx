@@ -16,6 +16,7 @@ from native.compare cimport (
 from native.evidence cimport ASSIGNED_HURRIED, caller_part
 from native.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Buffer, Exchange, bytes_held, exchange_new, exchange_unref)
+from native.holding cimport pay_for
 from native.model cimport LONGEST_VERSION, NO_OUTPUT, Model, Tap, ask
 from native.served cimport Served
 from native.served import check_fits
@@ -245,6 +246,7 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     y.entered = now
     y.launched = now
     y.due = now + shadow.deadline
+    pay_for(&y.reply, x.body.holder)
     if (message.size and grow(x.wire, &y.reply, message.size) < 0) or (tap.inputs != NULL and not lend_tensors(y, x, tap)):
         exchange_unref(y)
         return NULL

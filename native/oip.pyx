@@ -5,8 +5,9 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from native.empty cimport bears
-from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange, may_hold
-from native.grpc cimport buffer_reserve
+from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange
+from native.holding cimport pay_for
+from native.stream cimport grow
 from native.message cimport *
 from native.model cimport Model, Tensor
 from native.tensor cimport (
@@ -266,15 +267,17 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
     """Writes typed contents in raw form; they count as bytes in flight like the message they came in."""
     cdef size_t at = 0
     cdef uint32_t i
-    if not may_hold(x.wire, total):
+    cdef int grown
+    pay_for(&x.converted, x.body.holder)
+    grown = grow(x.wire, &x.converted, max(total, <size_t>1))
+    if grown == -1:
         snprintf(v.text, VERDICT_TEXT, "requests in flight hold %zu bytes already; retry shortly", x.wire.inflight_limit)
         wrong(v, REASON_INFLIGHT_BYTES)
         v.retry_ns = 100000000
         return False
-    if buffer_reserve(&x.converted, max(total, <size_t>1)) < 0:
+    if grown < 0:
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
-    x.wire.gauges.bytes += x.converted.capacity
     for i in range(m.input_count):
         if not seen[i]:
             continue

@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from native.exchange cimport Conn, Exchange
+from native.holders cimport mw_holder_room
 from native.region cimport bytes_held
 
 cdef extern from "answer.h" nogil:
@@ -15,9 +16,11 @@ cdef enum:
     # one is always under way. It is what a socket and one run need to keep going.
     OWED_CAP = 2097152
     # Bytes that windows hold back and that are not held against others: on a connection that a proxy shares among its clients
-    # one of them must not keep the others waiting so easily. And at most this part of what all connections may still hold.
+    # one of them must not keep the others waiting so easily. And at most a part of what all may still hold, and of
+    # what its caller may.
     STUCK_CAP = 25165824
     STUCK_PART = 8
+    CALLER_PART = 4
 
 
 cdef inline size_t owed(const Conn *c) noexcept:
@@ -26,11 +29,15 @@ cdef inline size_t owed(const Conn *c) noexcept:
 
 cdef inline void note_stuck(Conn *c) noexcept:
     """All that could be written has been: what is left, the client's windows hold back."""
-    cdef size_t left
+    cdef size_t left, used, room
     c.stuck = 0
     if c.unsent:
-        left = c.wire.inflight_limit - min(<size_t>bytes_held(c.wire.slots), c.wire.inflight_limit)
+        used = bytes_held(c.wire.slots)
+        left = c.wire.inflight_limit - min(used, c.wire.inflight_limit)
         c.stuck = min(c.unsent, min(<size_t>STUCK_CAP, left // STUCK_PART))
+        if c.holder != NULL:
+            room = mw_holder_room(c.holder, used, c.wire.inflight_limit, c.wire.share_factor)
+            c.stuck = min(c.stuck, room // CALLER_PART)
 
 
 cdef inline bint must_park(const Conn *c) noexcept:

@@ -19,6 +19,7 @@ from native.exchange cimport (
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
+from native.holding cimport forget_holder
 from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_SHADOW, PERMIT_STREAM, may
 from native.inflater cimport Packed, packed_free, take_unpacked
 from native.limit cimport (
@@ -115,6 +116,7 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
     cdef State server = <State>s.conn.wire.server
     cdef Verdict v
     if s.caller != NULL:
+        forget_holder(s)
         if s.caller.budget:
             s.budget = s.caller.budget
             s.fleet = s.caller.fleet

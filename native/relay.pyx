@@ -13,6 +13,7 @@ from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.evidence cimport CALLERS, part_of
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
+from native.holding cimport holder_of, pay_for, unlink_sender
 from native.grpc cimport buffer_free, ending_with, write_prefix
 from native.headers cimport keep_passed_back, refuses_us
 from native.model cimport Model
@@ -114,6 +115,7 @@ cdef void conclude(Relay *r, Ending *ending) noexcept:
     finish(s, ending)
     # what the client still sends goes nowhere
     s.method = METHOD_REFUSED
+    unlink_sender(s)
     release(s.conn.wire, &s.message)
     release(s.conn.wire, &s.held)
 
@@ -151,6 +153,7 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
     cdef Relay *r = <Relay *>s.relay
     cdef Upstream upstream = <Upstream>r.upstream
     cdef size_t size = PREFIX + message.size
+    pay_for(&r.out, holder_of(s))
     if not make_room(s.conn.wire, &r.out, &r.out_sent, size):
         return False
     write_prefix(r.out.data + r.out.size, False, <uint32_t>message.size)
@@ -241,6 +244,7 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
     cdef Buffer *b = &r.answer
     cdef const uint8_t *end = data + size
     cdef size_t need, n
+    pay_for(b, holder_of(r.down))
     while data < end:
         need = PREFIX + <size_t>r.expected if b.size >= PREFIX else PREFIX
         n = min(<size_t>(end - data), need - b.size)
@@ -256,6 +260,7 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
         if b.size >= PREFIX and b.size == PREFIX + <size_t>r.expected:
             send_message(r.down, b)          # takes it
             memset(b, 0, sizeof(Buffer))
+            pay_for(b, holder_of(r.down))
 
 
 cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:

@@ -4,6 +4,7 @@ from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memmove, memset, strlen
 
 from native.exchange cimport Buffer, Exchange
+from native.holding cimport count_bytes, pay_for
 from native.grpc cimport buffer_reserve, write_prefix
 from native.message cimport (
     mw_oip_reply_size, mw_oip_reply_write, mw_oip_stream_reply_prefix, mw_reply, mw_reply_output)
@@ -77,6 +78,7 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     cdef size_t size = mw_oip_reply_size(&REPLY)
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
+    pay_for(out, x.body.holder)
     if size > REPLY_BYTES or grow(x.wire, out, FRAME + extra + size) < 0:
         return False
     write_prefix(out.data, False, <uint32_t>(extra + size))
@@ -264,7 +266,8 @@ cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcep
     text = strlen(verdict.text)
     if buffer_reserve(out, FRAME + text + x.id.size + 40) < 0:
         return False
-    x.wire.gauges.bytes += out.capacity
+    out.holder = x.body.holder
+    count_bytes(x.wire, out.holder, <int64_t>out.capacity)
     n += put_length(out.data + n, 1, text)
     memcpy(out.data + n, verdict.text, text)
     n += text

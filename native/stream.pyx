@@ -7,11 +7,12 @@ from libc.string cimport memcpy, memset, strlen
 
 from native.conduct cimport mw_conduct_message, mw_conduct_sent
 from native.exchange cimport (
-    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire,
-    may_hold)
+    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
 from native.compression cimport (
     INFLATED_MALFORMED, INFLATED_TOO_LARGE, INFLATED_WHOLE, deflate_message, inflate_message)
 from native.grpc cimport buffer_free, buffer_reserve, ending_clear, ending_of
+from native.holders cimport mw_holder, mw_holder_held
+from native.holding cimport count_bytes, forget_holder, holder_of, may_take, note_sender, pay_for, unlink_sender
 from native.nghttp2 cimport *
 from native.verdict cimport (
     REASON_INFLATED_TOO_LARGE, REASON_INFLIGHT_BYTES, REASON_MALFORMED_FRAMING, REASON_MESSAGE_TOO_LARGE,
@@ -23,9 +24,13 @@ cdef enum:
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
     GZIP_CAP = 32768              # larger answers go uncompressed: these take 0.1 to 0.5 ms of the loop, 256 KiB took up to 4 ms
     SPARE_STREAMS = 4096
+    SENDERS_SEEN = 64             # of those in the middle of a message, that are looked at to make room for another
 
 cdef int64_t SECOND = 1000000000
 cdef const char *INFLIGHT_TEXT = "requests in flight hold %zu bytes already; retry shortly"
+cdef const char *SHARE_TEXT = "your requests in flight hold their share of %zu bytes already; retry shortly"
+cdef const char *GIVEN_UP_TEXT = (
+    "the request came too slowly while requests in flight held %zu bytes, and others needed the room; retry shortly")
 cdef Stream *SPARE = NULL         # freed streams for reuse, chained by next; the loop's thread alone
 cdef int SPARES = 0
 
@@ -72,6 +77,7 @@ cdef void stream_free(Stream *s) noexcept:
         s.next.previous = s.previous
     c.open_streams -= 1
     c.unsent -= s.out.size
+    unlink_sender(s)
     if s.withheld and c.session != NULL:
         nghttp2_session_consume_connection(c.session, s.withheld)
     release(c.wire, &s.message)
@@ -79,6 +85,7 @@ cdef void stream_free(Stream *s) noexcept:
     release(c.wire, &s.out)
     buffer_free(&s.metadata)
     ending_clear(&s.ending)
+    forget_holder(s)
     Py_XDECREF(<PyObject *>s.call)
     if SPARES < SPARE_STREAMS:
         s.next = SPARE
@@ -89,21 +96,50 @@ cdef void stream_free(Stream *s) noexcept:
 
 
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept:
-    """Room in a buffer that counts as in flight. 0, -1 over the budget of all, -2 no memory."""
+    """Room in a buffer that counts as in flight. 0, -1 over the budget of all or of its holder, -2 no memory."""
     cdef size_t before = b.capacity
     if capacity <= before:
         return 0
-    if not may_hold(wire, capacity - before):
+    if not may_take(wire, b.holder, capacity - before) and not make_way(wire, b.holder, capacity - before):
         return -1
     if buffer_reserve(b, capacity) < 0:
         return -2
-    wire.gauges.bytes += capacity - before
+    count_bytes(wire, b.holder, <int64_t>(capacity - before))
     return 0
 
 
 cdef void release(Wire *wire, Buffer *b) noexcept:
-    wire.gauges.bytes -= b.capacity
+    cdef size_t size = b.capacity
     buffer_free(b)
+    count_bytes(wire, b.holder, -<int64_t>size)
+
+
+cdef bint make_way(Wire *wire, const mw_holder *holder, size_t more) noexcept:
+    """Ends requests that have stopped in the middle of their message, of callers who hold more than this one would."""
+    cdef Stream *s = wire.stalest
+    cdef Stream *after
+    cdef int _
+    if holder == NULL:
+        return False
+    for _ in range(<int>SENDERS_SEEN):
+        if s == NULL:
+            break
+        after = s.fresher
+        if s.message.holder != NULL and mw_holder_held(s.message.holder) > mw_holder_held(holder) + more:
+            refuse_size(s, REASON_INFLIGHT_BYTES, GIVEN_UP_TEXT, wire.inflight_limit)
+            if may_take(wire, holder, more):
+                return True
+        s = after
+    return False
+
+
+cdef void refuse_bytes(Stream *s, const mw_holder *holder) noexcept:
+    """There is no room for what it sends: of all, or of its caller's share."""
+    cdef Wire *wire = s.conn.wire
+    if holder == NULL or mw_holder_held(holder) < wire.message_size:
+        refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
+    else:
+        refuse_size(s, REASON_INFLIGHT_BYTES, SHARE_TEXT, mw_holder_held(holder))
 
 
 # ---- answers -----------------------------------------------------------------------------------------------
@@ -213,13 +249,16 @@ cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept:
 
 cdef void send_message(Stream *s, Buffer *framed) noexcept:
     cdef Wire *wire = s.conn.wire
+    cdef mw_holder *holder
+    cdef size_t size
     if s.finished or s.conn.session == NULL:
         release(wire, framed)
         return
     if s.gzip_reply and framed.size <= GZIP_CAP:
-        wire.gauges.bytes -= framed.capacity
+        holder, size = framed.holder, framed.capacity
         deflate_message(framed)
-        wire.gauges.bytes += framed.capacity
+        framed.holder = holder
+        count_bytes(wire, holder, <int64_t>framed.capacity - <int64_t>size)
     s.conn.unsent -= s.out.size
     if s.out.size == 0:
         release(wire, &s.out)
@@ -275,6 +314,7 @@ cdef void refuse(Stream *s, Verdict *verdict) noexcept:
     ending_of(&ending, verdict)
     finish(s, &ending)
     s.method = METHOD_REFUSED
+    unlink_sender(s)
     release(s.conn.wire, &s.message)
     release(s.conn.wire, &s.held)
 
@@ -282,6 +322,7 @@ cdef void refuse(Stream *s, Verdict *verdict) noexcept:
 cdef void reset(Stream *s, int error) noexcept:
     s.finished = True
     s.method = METHOD_REFUSED
+    unlink_sender(s)
     if s.conn.session != NULL:
         nghttp2_submit_rst_stream(s.conn.session, 0, s.id, error)
         mark(s.conn)
@@ -369,12 +410,15 @@ cdef bint end_message(Stream *s) noexcept:
     cdef Wire *wire = s.conn.wire
     cdef Verdict v
     cdef size_t before = s.message.capacity, limit = min(wire.message_size, <size_t>COLD_BYTES)
+    cdef mw_holder *holder = s.message.holder
     cdef int state
     s.prefix_size = 0
+    unlink_sender(s)
     if s.compressed and s.method == METHOD_COLD:
         # the others' are inflated behind admission (pipeline.pyx); these are small, and paid for with the headers
         state = inflate_message(&s.message, s.encoding, limit)
-        wire.gauges.bytes += s.message.capacity - before
+        s.message.holder = holder
+        count_bytes(wire, holder, <int64_t>s.message.capacity - <int64_t>before)
         if state != INFLATED_WHOLE:
             inflation_verdict(&v, state, limit)
             wire.hooks.refused(s, &v)
@@ -410,14 +454,15 @@ cdef size_t feed(Stream *s, const uint8_t *data, size_t size) noexcept:
                 break
             if not begin_message(s):
                 return size
+            pay_for(&s.message, holder_of(s))
             if s.expected and grow(wire, &s.message, min(<size_t>s.expected, max(<size_t>(end - data), <size_t>FIRST_BYTES))) < 0:
-                refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
+                refuse_bytes(s, s.holder)
                 return size
         n = min(<size_t>(end - data), s.expected - s.message.size)
         if s.message.size + n > s.message.capacity:
             bad = grow(wire, &s.message, min(<size_t>s.expected, max(2 * s.message.capacity, s.message.size + n)))
             if bad < 0:
-                refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, wire.inflight_limit)
+                refuse_bytes(s, s.message.holder)
                 return size
         if n:
             memcpy(s.message.data + s.message.size, data, n)
@@ -425,6 +470,8 @@ cdef size_t feed(Stream *s, const uint8_t *data, size_t size) noexcept:
             data += n
         if s.message.size == s.expected and not end_message(s):
             return size
+    if s.prefix_size == 5:
+        note_sender(s)
     return size - (end - data)
 
 
@@ -438,8 +485,9 @@ cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept:
         n = feed(s, data, size)
     if n == size:
         return
+    pay_for(&s.held, holder_of(s))
     if grow(s.conn.wire, &s.held, s.held.size + (size - n)) < 0:
-        refuse_size(s, REASON_INFLIGHT_BYTES, INFLIGHT_TEXT, s.conn.wire.inflight_limit)
+        refuse_bytes(s, s.held.holder)
         return
     memcpy(s.held.data + s.held.size, data + n, size - n)
     s.held.size += size - n

@@ -11,6 +11,7 @@ from native.client cimport *
 from native.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.evidence cimport CALLERS, caller_part
 from native.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
+from native.holding cimport pay_for
 from native.grpc cimport write_prefix
 from native.headers cimport keep_passed_back, refuses_us
 from native.h2 cimport Connection, Listener, close_soon, flush_all
@@ -439,6 +440,7 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
     mw_client_consume(c.client, NULL, size)
     if call.too_large or call.exchange.attempt != call.attempt:
         return
+    pay_for(&call.answer, call.exchange.body.holder)
     if call.answer.size + size > wire.message_size + 5 or (call.answer.size + size > call.answer.capacity and grow(
             wire, &call.answer, max(call.answer.size + size, min(2 * call.answer.capacity, wire.message_size + 5))) < 0):
         call.too_large = True

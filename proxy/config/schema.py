@@ -97,6 +97,10 @@ class Limits(Section):
     """Of one message, before and after decompression."""
     inflight_bytes: Size = Field(default=256 * MiB, ge=KiB)
     """Bytes of all requests that have begun and not ended, and of answers that clients have not taken yet."""
+    inflight_share: float = Field(default=0.5, gt=0, le=1)
+    """Of inflight_bytes, what one peer address or identity may hold while no other holds any. It is less, the less is
+    free: with 0.5, eight that take all they can have a ninth each and leave a ninth. With 1, one may take all. One
+    message of message_size may always be held."""
     connections: Connections = Connections()
     """Armour against connection floods; always on."""
     ipv6: Ipv6 = Ipv6()

@@ -574,7 +574,7 @@ def _apply_limits(config: Config, overrides: Overrides, server: Server) -> None:
     listener.max_connections, listener.max_per_peer, listener.max_here = room.total, room.per_peer, room.here
     listener.set_ipv6(limits.ipv6.prefix, limits.ipv6.peers)
     listener.set_arrivals(limits.connections.rate_per_peer)
-    listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams)
+    listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams, limits.inflight_share)
     times = limits.timeouts
     listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
 
