@@ -25,6 +25,7 @@ cdef class Access:
     cdef dict attempts            # hash of a credential -> Attempt under way
     cdef dict of_peer             # key of a peer -> its attempts
     cdef uint32_t waiting         # streams
+    cdef dict waiting_of          # budget of a peer -> its streams that wait
     cdef public object verify     # called with each new Attempt
     cdef public bint forwards     # upstreams see `authorization`
     cdef uint64_t hits

@@ -168,6 +168,9 @@ cdef class Attempt:
                 s.next_waiting = NULL
                 s.attempt = NULL
                 self.access.waiting -= 1
+                self.access.waiting_of[s.peer] -= 1
+                if self.access.waiting_of[s.peer] == 0:
+                    del self.access.waiting_of[s.peer]
                 return 0
             link = &link[0].next_waiting
         return 0
@@ -261,6 +264,7 @@ cdef class Access:
         self.epoch = 1
         self.attempts = {}
         self.of_peer = {}
+        self.waiting_of = {}
 
     # ---- the hot path
 
@@ -343,8 +347,10 @@ cdef class Access:
         if retry > 0:
             deny_for_now(s, REASON_CREDENTIALS_LIMIT, retry)
             return 0
-        if self.waiting >= WAITING_STREAMS or attempt is None and (
-                len(self.attempts) >= ATTEMPTS or of_peer >= ATTEMPTS_OF_PEER):
+        waiting_of = self.waiting_of.get(s.peer, 0)
+        # a peer has no more of either than is free: several who take all that they can leave as much for another
+        if waiting_of >= WAITING_STREAMS - <int>self.waiting or attempt is None and (
+                of_peer >= min(<int>ATTEMPTS_OF_PEER, <int>ATTEMPTS - len(self.attempts))):
             deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
             return 0
         is_new = attempt is None
@@ -364,6 +370,7 @@ cdef class Access:
         s.next_waiting = attempt.first
         attempt.first = s
         self.waiting += 1
+        self.waiting_of[s.peer] = waiting_of + 1
         if is_new:
             self.verify(attempt)
         return 0

@@ -15,11 +15,12 @@ from native.deadline cimport Wheel
 from native.engine cimport Engine
 from native.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW,
-    PHASE_PACKED, Buffer, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
+    PHASE_PACKED, Buffer, Ending, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
+from native.grpc cimport buffer_reserve
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
-from native.holding cimport forget_holder
+from native.holding cimport count_bytes, forget_holder, holder_of
 from native.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_SHADOW, PERMIT_STREAM, may
 from native.inflater cimport Packed, packed_free, take_unpacked
 from native.limit cimport (
@@ -40,7 +41,8 @@ from native.route cimport Directory, Entry, assigned_by
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport inflation_verdict, open_window, proceed, refuse, refuse_for, release
+from native.stream cimport (
+    finish, inflation_verdict, open_window, proceed, refuse, refuse_for, release, send_message)
 from native.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from native.pool cimport Pool
 from native.upstream cimport cancel_call, forward_hook
@@ -51,14 +53,17 @@ cdef enum:
     SAMPLE = 64                   # every so many messages the stages are timed: a clock reading costs 25 ns
     ORDINARY = 5                  # priority of a request that names none, as Triton's: 1 goes first
     LOWEST = 9
-    COLD_CALLS = 1024             # coroutines at a time: a Watch or a reflection stream may stay open for long
-    COLD_OF_PEER = 128            # of one peer, so that nobody's open calls keep another's health checks out
+    COLD_CALLS = 1024             # coroutines at a time that answer once, and as many that answer streams, such as a Watch
+    COLD_OF_PEER = 128            # of one peer, and of one identity
+    PROBE_PLACES = 256            # of those that answer once: for calls that are open to every caller
+    PROBES_PER_SECOND = 100       # of one peer, besides what it may send otherwise
+    PROBES_AT_ONCE = 200
+    PROBING_PEERS = 65536
 
 cdef int64_t MILLISECOND = 1000000
 cdef int64_t LEARN_RETRY = 500 * MILLISECOND
 cdef int64_t ROOM_RETRY = 100 * MILLISECOND
 cdef int64_t UNREAD_NS = 100000           # of backend time: what a cold call or an unread message counts as
-cdef bytes HEALTH = b"/grpc.health.v1.Health/"
 
 # False with a verdict; with REASON_NONE in it where the exchange has gone another way, and comes back or ends by that.
 ctypedef bint (*Room)(State, Exchange *, Verdict *, int64_t) noexcept
@@ -569,7 +574,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     if s.method == METHOD_COLD:
         # the first message is paid for with the headers, every other one by itself
         if s.messages <= 1 or not server.limited or pay(server, s):
-            call_of(s).take(message)
+            (<Server>server).take_cold(s, message)
         return
     if s.method == METHOD_RELAY:
         pass_through(server, s, message, now)
@@ -743,7 +748,7 @@ cdef void send_unpacked(Stream *s, Packed *packed) noexcept:
 
 cdef void on_ended(Stream *s, int64_t now) noexcept:
     if s.method == METHOD_COLD:
-        call_of(s).end()
+        (<Server>(<State>s.conn.wire.server)).end_messages(s)
     elif s.method == METHOD_STREAM_INFER:
         end_stream(s)
     elif s.method == METHOD_RELAY:
@@ -784,6 +789,24 @@ cdef void on_gone(Stream *s) noexcept:
         call.gone()
 
 
+cdef int answer_framed(Stream *s, bytes answer) except -1:
+    """A whole answer to a cold call, and its end."""
+    cdef Buffer framed
+    cdef Ending ending
+    memset(&framed, 0, sizeof(framed))
+    if buffer_reserve(&framed, len(answer)) < 0:
+        raise MemoryError
+    framed.holder = holder_of(s)
+    count_bytes(s.conn.wire, framed.holder, <int64_t>framed.capacity)
+    memcpy(framed.data, <const char *>answer, len(answer))
+    framed.size = len(answer)
+    send_message(s, &framed)
+    memset(&ending, 0, sizeof(ending))
+    finish(s, &ending)
+    s.method = METHOD_REFUSED     # what still comes is dropped
+    return 0
+
+
 # ---- the server ----------------------------------------------------------------------------------------------
 
 cdef class Server(State):
@@ -818,7 +841,12 @@ cdef class Server(State):
         self.highest, self.lowest = ORDINARY, LOWEST
         self.serve(directory, None)
         self.tasks = {}
-        self.cold_of_peer = {}
+        self.streams = {}
+        self.cold_of = {}
+        self.streaming = frozenset()
+        self.probes = {}
+        self.probe_rate = Limiter(PROBING_PEERS, region=self.listener.region, name="probes")
+        self.probe_rate.set_peer(PROBES_PER_SECOND, PROBES_AT_ONCE)
         self.methods = {}
 
     def guard(self, Access access not None):
@@ -866,12 +894,14 @@ cdef class Server(State):
         """What requests of identities without a grant of their own may ask for; 1 is the highest."""
         self.highest, self.lowest = highest, lowest
 
-    def start(self, loop, dispatch, methods):
+    def start(self, loop, dispatch, methods, streaming=()):
         """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.
 
         methods: path -> kind of method, as a bit of native.identity.Permit; 0 for those that are open to everybody.
+        streaming: paths of those that are answered with a stream.
         """
         self.loop = loop
+        self.streaming = frozenset(streaming)
         self.dispatch = dispatch
         self.methods = dict(methods)
         self.scheduler.start(loop)
@@ -879,7 +909,7 @@ cdef class Server(State):
 
     def stop(self):
         """Cancels cold calls, aborts connections, leaves the loop."""
-        for task in list(self.tasks):
+        for task in [*self.tasks, *self.streams]:
             task.cancel()
         for connection in list(self.listener.connections):
             connection.abort()
@@ -908,36 +938,92 @@ cdef class Server(State):
         return self.gauges.inflight > 0 or (self.access is not None and self.access.busy)
 
     cdef void begin_cold(self, Stream *s) noexcept:
-        cdef Call call
-        cdef Verdict v
+        """A call that is answered with one message begins with its own: until then it takes no place."""
         try:
             path = (<list><object>s.call)[0][1]
-            # an orchestrator's health check comes from the address of the application that it looks after
-            if self.limited and not path.startswith(HEALTH) and not pay(self, s):
+            kind = self.methods.get(path)
+            if not self.pays_for_call(s, kind == 0):
                 return
-            if path not in self.methods:
+            if kind is None:
                 if self.passthrough is not None:
                     self.begin_relay(s, path)
                     return
                 refuse_for(s, REASON_UNKNOWN_METHOD, "unknown method")
-                return
-            peer = (<Connection>s.conn.owner).peer_key
-            of_peer = self.cold_of_peer.get(peer, 0)
-            if len(self.tasks) >= COLD_CALLS or of_peer >= COLD_OF_PEER:
+            elif path in self.streaming:
+                self.open_call(s)
+        except MemoryError:
+            refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+
+    cdef bint pays_for_call(self, Stream *s, bint probe) noexcept:
+        """Probes have a rate of their own, so that no traffic of an orchestrator's address takes it from its health checks.
+        What goes beyond that is paid for like every other call."""
+        cdef int64_t retry = 0
+        if not self.limited or probe and self.probe_rate.admit_peer(s.peer, 1, s.conn.wire.now, &retry) == MW_ADMITTED:
+            return True
+        return pay(self, s)
+
+    cdef Call open_call(self, Stream *s):
+        """The coroutine that answers; None where the stream is refused."""
+        cdef Call call
+        cdef Verdict v
+        path = (<list><object>s.call)[0][1]
+        streaming = path in self.streaming
+        taken = self.streams if streaming else self.tasks
+        bound = COLD_CALLS if streaming or self.methods.get(path) == 0 else COLD_CALLS - PROBE_PLACES
+        holders = [s.peer] if s.caller == NULL or s.caller.budget == 0 else [s.peer, s.budget]
+        for holder in holders:
+            held = self.cold_of.get((streaming, holder), 0)
+            # a share, and no more than what is free: several who take all that they can leave as much for another
+            if held >= COLD_OF_PEER or held >= bound - len(taken):
                 v.reason = REASON_QUEUE_FULL
                 v.retry_ns = -1
                 snprintf(v.text, VERDICT_TEXT, "too many calls of this kind are open; do not retry at once")
                 on_refused(s, &v)
                 refuse(s, &v)
-                return
-            call = call_begin(s, (<Connection>s.conn.owner).peer_name)
-            call.access = self.access
-            call.task = self.loop.create_task(self.dispatch(call))
-            self.tasks[call.task] = peer
-            self.cold_of_peer[peer] = of_peer + 1
-            call.task.add_done_callback(self.end_cold)
+                return None
+        call = call_begin(s, (<Connection>s.conn.owner).peer_name)
+        call.access = self.access
+        call.task = self.loop.create_task(self.dispatch(call))
+        taken[call.task] = [(streaming, holder) for holder in holders]
+        for key in taken[call.task]:
+            self.cold_of[key] = self.cold_of.get(key, 0) + 1
+        call.task.add_done_callback(self.end_cold)
+        return call
+
+    cdef void take_cold(self, Stream *s, Buffer *message) noexcept:
+        """A message of a cold call. Takes the buffer."""
+        cdef Call call = call_of(s)
+        try:
+            if call is None:
+                answers = self.probes.get((<list><object>s.call)[0][1])
+                answer = None if answers is None else answers.get((<const char *>message.data)[:message.size])
+                if answer is not None:
+                    release(s.conn.wire, message)
+                    answer_framed(s, answer)
+                    return
+                call = self.open_call(s)
+            if call is None:
+                release(s.conn.wire, message)
+            else:
+                call.take(message)
+        except MemoryError:
+            release(s.conn.wire, message)
+            refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+
+    cdef void end_messages(self, Stream *s) noexcept:
+        """The client of a cold call sends no more."""
+        cdef Call call = call_of(s)
+        try:
+            if call is None:
+                call = self.open_call(s)      # which says what is missing
+            if call is not None:
+                call.end()
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
+
+    def set_probes(self, answers not None):
+        """Answers to unary calls that need no coroutine: path -> {message: framed answer}."""
+        self.probes = answers
 
     cdef int begin_relay(self, Stream *s, bytes path) except -1:
         """The upstream answers, whatever is asked: the bytes are not looked at."""
@@ -958,10 +1044,11 @@ cdef class Server(State):
 
     def end_cold(self, task):
         """The coroutine of a cold call has ended."""
-        peer = self.tasks.pop(task)
-        self.cold_of_peer[peer] -= 1
-        if self.cold_of_peer[peer] == 0:
-            del self.cold_of_peer[peer]
+        keys = self.tasks.pop(task, None) or self.streams.pop(task)
+        for key in keys:
+            self.cold_of[key] -= 1
+            if self.cold_of[key] == 0:
+                del self.cold_of[key]
 
     def pace(self, bint busy):
         """Told several times a second whether this process lacked time: then fewer requests are mirrored, or none."""

@@ -51,6 +51,7 @@ from proxy.server.generation import (
     renewed,
     reshared,
 )
+from proxy.server.health import prepared
 from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -209,7 +210,9 @@ class Application:
         self._fleet = Fleet(self.server.listener)
         self._serve(first)
         dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness, self._refresher.known))
-        self.server.start(loop, _cold(dispatcher), dispatcher.kinds)
+        self.server.start(loop, _cold(dispatcher), dispatcher.kinds, dispatcher.streaming)
+        set_probes = self.server.set_probes
+        self.readiness.follow(lambda ready: set_probes(prepared(ready)))
         await self._fleet.connect(first.remotes.pools, self.config.health)
         if self.gate is not None:
             await self.gate.prepare()

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from proxy.server.call import Call
-from proxy.server.protocol import SERVICES, Code, Message, RpcError, clip, message_class
+from proxy.server.protocol import (
+    HEALTH_SERVICE,
+    INFERENCE_SERVICE,
+    SERVICES,
+    Code,
+    Message,
+    RpcError,
+    clip,
+    message_class,
+)
 from proxy.server.readiness import Readiness
 
 # "" is the server as a whole. Models are no gRPC services: ModelReady answers for them.
 KNOWN_SERVICES = frozenset(("", *SERVICES))
+
+
+def prepared(ready: bool) -> dict[bytes, dict[bytes, bytes]]:
+    """Answers to probes, framed, by path and message: of the server, and of its services as long as it is as it is now.
+
+    A message that is written in another way, or asks for what is not known, is for the coroutines below.
+    """
+    request, check = (
+        message_class("grpc.health.v1.HealthCheckRequest"),
+        message_class("grpc.health.v1.HealthCheckResponse"),
+    )
+    status = check(status="SERVING" if ready else "NOT_SERVING")
+    return {
+        f"/{HEALTH_SERVICE}/Check".encode(): {
+            request(service=name).SerializeToString(): _framed(status) for name in KNOWN_SERVICES
+        },
+        f"/{INFERENCE_SERVICE}/ServerLive".encode(): {
+            b"": _framed(message_class("inference.ServerLiveResponse")(live=True))
+        },
+        f"/{INFERENCE_SERVICE}/ServerReady".encode(): {
+            b"": _framed(message_class("inference.ServerReadyResponse")(ready=ready))
+        },
+    }
+
+
+def _framed(message: Message) -> bytes:
+    encoded: bytes = message.SerializeToString()
+    return struct.pack(">BI", 0, len(encoded)) + encoded
 
 
 class Health:

@@ -92,6 +92,7 @@ class Dispatcher:
     def __init__(self, methods: Mapping[bytes, Method]) -> None:
         self.methods = methods
         self.kinds = {path: method.kind for path, method in methods.items()}
+        self.streaming = {path for path, method in methods.items() if method.response_streaming}
 
     async def dispatch(self, path: bytes, messages: AsyncIterator[bytes], call: Call, send: Send) -> None:
         """Decodes `messages`, runs the handler, and sends each response; returning means status OK.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 
 class Readiness:
@@ -16,6 +16,12 @@ class Readiness:
         self._ready = False
         self._reason = reason
         self._changed = asyncio.Event()
+        self._follower: Callable[[bool], None] | None = None
+
+    def follow(self, told: Callable[[bool], None]) -> None:
+        """`told` is called with the present state, and with every later one before anything else sees it."""
+        self._follower = told
+        told(self._ready)
 
     @property
     def ready(self) -> bool:
@@ -29,6 +35,8 @@ class Readiness:
         """Turns readiness on, or off with a reason ("draining")."""
         self._ready = ready
         self._reason = "" if ready else reason or "not ready"
+        if self._follower is not None:
+            self._follower(ready)
         # A fresh event for the next change: watchers of this one are woken even if the switch flips back at once.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

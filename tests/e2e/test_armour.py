@@ -168,8 +168,9 @@ def test_open_calls_of_one_peer_keep_nobody_elses_health_check_out(serve: Serve)
             for stream in streams:
                 client.send(stream, framed(b""), end=True)
             client.read_until(lambda: all(client.replies[s].messages or client.replies[s].over for s in streams))  # noqa: B023
-        refused = client.call(framed(b""), check)
+        refused = client.call(framed(b""), watch)
         assert (refused.code, refused.reason) == (14, "QUEUE_FULL")
+        assert client.call(framed(b""), check).code == 0
         other = stack.enter_context(H2Client(server.grpc, source="127.0.0.2"))
         assert other.call(framed(b""), check).code == 0
     with H2Client(server.grpc) as client:
