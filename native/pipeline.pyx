@@ -16,7 +16,7 @@ from native.engine cimport Engine
 from native.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW,
     PHASE_PACKED, Buffer, Ending, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
-from native.grpc cimport buffer_reserve
+from native.grpc cimport buffer_reserve, ending_with
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
@@ -789,6 +789,13 @@ cdef void on_gone(Stream *s) noexcept:
         call.gone()
 
 
+cdef bytes answer_of(const Stream *s):
+    """What is kept behind the headers of a cold call that has no coroutine; None before its message."""
+    cdef list headers = <list><object>s.call
+    last = headers[len(headers) - 1]
+    return last if isinstance(last, bytes) else None
+
+
 cdef int answer_framed(Stream *s, bytes answer) except -1:
     """A whole answer to a cold call, and its end."""
     cdef Buffer framed
@@ -805,6 +812,15 @@ cdef int answer_framed(Stream *s, bytes answer) except -1:
     finish(s, &ending)
     s.method = METHOD_REFUSED     # what still comes is dropped
     return 0
+
+
+cdef void refuse_second(Stream *s) noexcept:
+    """As the coroutines do (proxy/server/methods.py)."""
+    cdef Ending ending
+    memset(&ending, 0, sizeof(ending))
+    ending_with(&ending, CODE_UNIMPLEMENTED, "this method takes one request message", "REQUEST_CARDINALITY")
+    finish(s, &ending)
+    s.method = METHOD_REFUSED
 
 
 # ---- the server ----------------------------------------------------------------------------------------------
@@ -995,11 +1011,16 @@ cdef class Server(State):
         cdef Call call = call_of(s)
         try:
             if call is None:
-                answers = self.probes.get((<list><object>s.call)[0][1])
+                headers = <list><object>s.call
+                if answer_of(s) is not None:          # which another message spoils
+                    release(s.conn.wire, message)
+                    refuse_second(s)
+                    return
+                answers = self.probes.get(headers[0][1])
                 answer = None if answers is None else answers.get((<const char *>message.data)[:message.size])
                 if answer is not None:
                     release(s.conn.wire, message)
-                    answer_framed(s, answer)
+                    headers.append(answer)            # sent when the request has ended
                     return
                 call = self.open_call(s)
             if call is None:
@@ -1014,6 +1035,9 @@ cdef class Server(State):
         """The client of a cold call sends no more."""
         cdef Call call = call_of(s)
         try:
+            if call is None and answer_of(s) is not None:
+                answer_framed(s, answer_of(s))
+                return
             if call is None:
                 call = self.open_call(s)      # which says what is missing
             if call is not None:

@@ -1,5 +1,5 @@
 # Last good answers: what a model said to the very same request, for when it says nothing.
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from native.exchange cimport Buffer, Exchange
 from native.limit cimport Limiter
@@ -7,10 +7,12 @@ from native.limit cimport Limiter
 cdef struct Kept:
     uint64_t key[2]               # keyed hash of the request; 0, 0: empty
     int64_t at                    # ns
+    uint8_t owner                 # part of the hash of the identity that it was for: index in Recall.places
     Buffer answer                 # owned; framed
 
 cdef class Recall:
-    cdef Kept *table              # owned; each request has one place, which the latest keeps
+    cdef Kept *table              # owned; each request has one place, which the latest keeps, but for those of callers with fewer
+    cdef uint32_t[256] places     # that callers have, by owner
     cdef uint64_t size
     cdef int64_t max_age          # ns
     cdef readonly uint64_t kept

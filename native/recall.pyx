@@ -6,7 +6,7 @@ client's metadata: only what is new with every call (ids of traces, attempts) is
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from native.exchange cimport Buffer, Exchange
 from native.grpc cimport buffer_free, buffer_reserve
@@ -129,16 +129,26 @@ cdef class Recall:
         cdef uint64_t i
         for i in range(self.size):
             self.table[i].answer.size = 0
+        memset(self.places, 0, sizeof(self.places))
 
     cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a
         cdef Kept *place
+        cdef uint8_t owner
         if framed.size > LARGEST or not may_recall(x):
             return
         a = hash_request(limiter, MW_LEVEL_PEER, x)
         place = &self.table[a & (self.size - 1)]
+        owner = <uint8_t>(x.payers.identity >> 56)
+        if place.answer.size and place.owner != owner and now - place.at <= self.max_age and (
+                self.places[owner] + 1 >= self.places[place.owner]):
+            return                # a caller who asks for more and more pushes out its own answers, not another's
         if buffer_reserve(&place.answer, framed.size) < 0:
             return
+        if place.answer.size:
+            self.places[place.owner] -= 1
+        self.places[owner] += 1
+        place.owner = owner
         memcpy(place.answer.data, framed.data, framed.size)
         place.answer.size = framed.size
         place.key[0] = a

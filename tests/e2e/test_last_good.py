@@ -101,7 +101,7 @@ def failing_later(tmp_path: Path, callers: tuple[str, ...] = (), **settings: Any
         kept.update({key.id: key for key, _ in made})
     if callers:
         settings |= {"access__keys": str(file), "access__rules": "[{identity: '*', models: '*'}]"}
-    with guarded(Plain(ModelInfer=infer), fallback="[{last_good: {}}]", **settings) as (_, stub):
+    with guarded(Plain(ModelInfer=infer), **{"fallback": "[{last_good: {}}]"} | settings) as (_, stub):
 
         def ask(message: Any, *metadata: tuple[str, str]) -> bytes | None:
             try:
@@ -184,3 +184,15 @@ def test_what_an_embedded_model_answered_one_caller_holds_for_all(serve: Serve, 
         again = call(late, timeout=TIMEOUT, metadata=(("x-api-key", made[1][1]),))
     assert again.parameters["modelward_fallback_source"].string_param == "last_good"
     assert again.raw_output_contents == good.raw_output_contents
+
+
+def test_a_caller_who_asks_for_more_and_more_pushes_out_no_other_callers_answer(tmp_path: Path) -> None:
+    few = {"fallback": "[{last_good: {entries: 8}}]"}
+    with failing_later(tmp_path, ("alice", "bob"), **few) as (ask, (alice, bob)):
+        message = request("plain", {"x": ROW})
+        first = ask(message, ("x-api-key", alice))
+        for number in range(150):
+            assert ask(request("plain", {"x": ROW + number}), ("x-api-key", bob)) is not None
+        ask.fail()  # type: ignore[attr-defined]
+        assert first is not None
+        assert ask(message, ("x-api-key", alice)) == first
