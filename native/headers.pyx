@@ -1,6 +1,6 @@
 """What the headers of a request say: the method, its encoding and deadline, and what is kept for others."""
 from cpython.ref cimport Py_INCREF, PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memmove
 
 from native.exchange cimport (
@@ -21,8 +21,9 @@ cdef extern from *:
     bint mw_holds(const void *data, size_t size, const char *text) noexcept nogil
 
 cdef enum:
-    METADATA_BYTES = 6144         # of a block of an upstream's headers; with the 32 bytes that gRPC adds for each field this
-                                  # stays below the 8 KiB from which its clients refuse them
+    # Of a block of an upstream's headers. With the 32 bytes that gRPC adds for each field this stays below the 8 KiB from
+    # which its clients refuse them.
+    METADATA_BYTES = 6144
 
 cdef const char *INFER_PATH = "/inference.GRPCInferenceService/ModelInfer"
 cdef const char *STREAM_INFER_PATH = "/inference.GRPCInferenceService/ModelStreamInfer"

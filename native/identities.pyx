@@ -1,7 +1,7 @@
 """Callers by name, and what rules allow them: one slot each in a fixed table, one grant for all whom the same rules match."""
 from hashlib import blake2b
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 

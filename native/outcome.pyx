@@ -17,8 +17,8 @@ from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_ad
 from native.empty cimport bears
 from native.evidence cimport ASSIGNED_NONE, sketch, testify
 from native.exchange cimport (
-    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Buffer, Conn, Ending,
-    Exchange, Stream, exchange_unref, settle)
+    METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING,
+    Buffer, Conn, Ending, Exchange, Stream, exchange_unref, settle)
 from native.grpc cimport ending_of
 from native.headers cimport refuses_us
 from native.histogram cimport mw_histogram_record_ns
