@@ -134,6 +134,7 @@ class Remote:
     optional: frozenset = frozenset()
 
 
+@cython.no_gc_clear               # so that the region is there until the engine has taken its note and counts out of it
 cdef class Engine:
     """One version of a model, open in ONNX Runtime or run by upstreams.
 
@@ -383,10 +384,11 @@ cdef class Engine:
         if self.region is not region:
             self.leave_evidence()
             self.counters = counters_of(region, self.name.encode(), self.version.encode())
-            self.region = region
-            if self.session != NULL and self.note == NULL:
+            if self.session != NULL:
+                drop_note(self.note)  # it lies in the region before, which is still there
                 self.note = take_note(region, self.name, self.version, self.digest)
                 self.run.note = self.note
+            self.region = region
         return 0
 
     cdef Evidence *be_judged(self) except? NULL:
