@@ -118,3 +118,9 @@ def typical(some: Counts, of: Counts) -> tuple[int, int]:
     seen = [(int(s), int(n)) for s, n in zip(some.tolist(), of.tolist(), strict=True) if n]
     kept = sorted(seen, key=lambda each: each[0] / each[1])[: len(seen) - left_out(len(seen))]
     return sum(s for s, _ in kept), sum(n for _, n in kept)
+
+
+def without_most(counts: Counts) -> list[int]:
+    """The callers that are left without those who count most: as many are left out as may not decide."""
+    seen = [(int(n), caller) for caller, n in enumerate(counts.tolist()) if n]
+    return [caller for _, caller in sorted(seen)[: len(seen) - left_out(len(seen))]]

@@ -4,6 +4,10 @@ A bound is kept where the answers of the step refute, at KEPT_LEVEL, that the ve
 a confidence sequence's upper end (proxy/shadow/sequence.py), so that looking twice a second costs nothing. The index of
 the outputs is compared with what it would be, with its bias and noise, if the version were at the bound (noncentral
 chi-square; Yurdakul, "Statistical properties of population stability index", 2018).
+
+No caller ends a step by how much it sends. A bound is kept where the answers to all callers show it, and so do those
+without the tenth of the callers that show it most (proxy/shadow/callers.py). What the others usually have is measured
+without the tenth of their callers that do worst, so that no caller makes it worse in order to allow more.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from typing import Literal
 
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
+from proxy.promotion.callers import typical, without_most
 from proxy.promotion.finding import Decision, Finding
-from proxy.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm
+from proxy.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm, typical_latency
 from proxy.promotion.outputs import answers, caller_count
 from proxy.shadow.sequence import mean_evidence, mean_interval
 
@@ -42,32 +47,44 @@ def findings(candidate: Arm, incumbent: Arm, bounds: PromotionBounds) -> list[Fi
     ]
 
 
+def counted(arm: Arm) -> int:
+    """Requests without those of the callers that send most."""
+    requests = arm.by_caller().requests
+    return int(requests[without_most(requests)].sum())
+
+
 def _rate(bound: Literal["errors", "fallbacks"], candidate: Arm, incumbent: Arm, rise: float) -> Finding:
-    here, there = (arm.errors if bound == "errors" else arm.fallbacks for arm in (candidate, incumbent))
     if not incumbent.requests:
         return Finding(bound, Decision.UNDECIDED, "the other versions have answered nothing to compare with")
+    here, there = candidate.by_caller(), incumbent.by_caller()
+    some_here, some_there = (side.failed if bound == "errors" else side.replaced for side in (here, there))
+    usual, k = typical(some_there, there.requests)
+    left = without_most(here.requests - some_here)
+    sums = [(int(some_here[of].sum()), int(here.requests[of].sum())) for of in (left, slice(None))]
 
     def kept(times: float) -> bool:
         """With so many times the answers, in the same proportions."""
-        n, k = candidate.requests * times, incumbent.requests * times
-        high = mean_interval(min(here * times, n), n, 2 * KEPT_LEVEL).high
-        return high <= rise or high <= mean_interval(min(there * times, k), k, 2 * KEPT_LEVEL).low + rise
+        most = rise + mean_interval(min(usual * times, k * times), k * times, 2 * KEPT_LEVEL).low
+        return all(mean_interval(some * times, n * times, 2 * KEPT_LEVEL).high <= most for some, n in sums)
 
-    return _finding(bound, candidate.requests, kept)
+    return _finding(bound, sums[0][1], kept)
 
 
 def _latency(candidate: Arm, incumbent: Arm, bound: float) -> Finding:
-    cumulative = list(accumulate(incumbent.latency))
+    here = candidate.by_caller().latency
+    cumulative = list(accumulate(typical_latency(incumbent.by_caller().latency)))
     if not cumulative[-1]:
         return Finding("latency", Decision.UNDECIDED, "the other versions have answered nothing to compare with")
     usual = next(i for i, below in enumerate(cumulative) if below >= QUANTILE * cumulative[-1])
     edge = next((i for i, e in enumerate(EDGES) if e >= EDGES[usual] * bound), len(EDGES) - 1)
-    count, faster = sum(candidate.latency), sum(candidate.latency[: edge + 1])
+    faster = here[:, : edge + 1].sum(axis=1)
+    left = without_most(faster)
+    sums = [(int(faster[of].sum()), int(here[of].sum())) for of in (left, slice(None))]
 
     def kept(times: float) -> bool:
-        return mean_evidence(faster * times, count * times, QUANTILE) >= -math.log(KEPT_LEVEL)
+        return all(mean_evidence(some * times, n * times, QUANTILE) >= -math.log(KEPT_LEVEL) for some, n in sums)
 
-    return _finding("latency", count, kept)
+    return _finding("latency", sums[0][1], kept)
 
 
 def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Finding]:
@@ -75,7 +92,9 @@ def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Findin
         return []
     from proxy.shadow.drift import BINS, stability_index  # noqa: PLC0415 - brings numpy, 20 MB
 
-    here, there = answers(candidate.outputs), answers(incumbent.outputs)
+    sides = [side.by_caller() for side in (candidate, incumbent)]
+    left = [side.outputs[without_most(side.sampled)].sum(axis=0).tolist() for side in sides]
+    here, there = map(answers, left)
     callers = min(map(caller_count, (candidate.callers, incumbent.callers)))
     freedom = BINS - 1
 
@@ -83,9 +102,9 @@ def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Findin
         """Bias less deviations of the index of a version at the bound, of samples with `parts` = 1/n + 1/k."""
         return freedom * parts - INDEX_DEVIATIONS * math.sqrt(4 * bound * parts + 2 * freedom * parts**2)
 
-    sides = 1 + (min(here, there) / max(here, there) if min(here, there) else 1.0)
-    enough = next(n for n in (1 << i for i in range(4, 40)) if bound + noise(sides / n) > freedom * sides / n)
-    needed = next(n for n in range(enough // 2, enough + 1) if bound + noise(sides / n) > freedom * sides / n)
+    parts = 1 + (min(here, there) / max(here, there) if min(here, there) else 1.0)
+    enough = next(n for n in (1 << i for i in range(4, 40)) if bound + noise(parts / n) > freedom * parts / n)
+    needed = next(n for n in range(enough // 2, enough + 1) if bound + noise(parts / n) > freedom * parts / n)
     if min(here, there) < needed:
         words = f"of which one in {SAMPLED} is compared"
         how = ""
@@ -98,8 +117,11 @@ def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Findin
         words = f"its answers are of {callers:.0f} callers, of the {FEWEST_CALLERS} that tell versions from callers"
         how = "Set promotion.by to request, or promotion.bounds.outputs to off"
         return [Finding("outputs", Decision.UNDECIDED, words, how=how)]
-    seen = stability_index([float(c) for c in incumbent.outputs], [float(c) for c in candidate.outputs])
-    if seen is not None and seen <= bound + noise(1 / here + 1 / there):
+    every = [side.outputs.sum(axis=0).tolist() for side in sides]
+    seen = max(
+        stability_index([float(c) for c in theirs], [float(c) for c in ours]) or 0.0 for ours, theirs in (every, left)
+    )
+    if seen <= bound + noise(1 / here + 1 / there):
         return [Finding("outputs", Decision.KEPT, f"a population stability index of {seen:.2f}")]
     words = f"a population stability index of {seen:.2f} is seen, {bound:g} is allowed, and it is not sure either way"
     return [Finding("outputs", Decision.UNDECIDED, words)]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 QUANTILE = 0.99
 LEVEL = 0.05 / 8
-"""Of an interval of the whole time: four bounds of two sides each, together at most 5 %."""
+"""Of the intervals of all steps together: four bounds of two sides each, at most 5 %."""
 RECENT_LEVEL = 1e-10
 FEWEST = 100
 """Answers to a caller before what they take counts as usual for it."""
@@ -85,6 +85,11 @@ class Arm:
             self.parts - before.parts,
         )
 
+    def by_caller(self) -> Way:
+        """However requests got their version."""
+        chance, key = self.ways()
+        return chance + key
+
     def ways(self) -> list[Way]:
         """By how requests got their version, and by caller."""
         if self.parts.tallies:
@@ -122,15 +127,18 @@ def arm_of(figures: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> A
     )
 
 
-def breaches(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, recent: bool = False) -> list[Breach]:
+def breaches(
+    candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, steps: int = 1, recent: bool = False
+) -> list[Breach]:
     """The bounds that the candidate is surely beyond; none where it cannot be told.
 
-    recent: both arms are of the last seconds, and looked at anew each time.
+    steps: both arms are of one step of so many, at each of which counting begins again. recent: they are of the last
+    seconds, and a look is independent of the one before.
     """
     found = [*_canary(candidate)]
     ways = list(_both_ways(candidate, incumbent))
     for key, here, there in ways:
-        level = (RECENT_LEVEL if recent else LEVEL) / len(ways)
+        level = (RECENT_LEVEL if recent else LEVEL / steps) / len(ways)
         found += [*_rates(here, there, bounds, level, aimed=key), *_latency(here, there, bounds, level, aimed=key)]
     return found
 
@@ -210,8 +218,7 @@ def _latency(here: Way, there: Way, bounds: PromotionBounds, level: float, *, ai
     """What is usual for a caller is the 99th percentile of its own requests, or where these are few, of the others'."""
     counts = there.latency.sum(axis=1)
     own = [_quantile(cells, n) for cells, n in zip(there.latency.tolist(), counts.tolist(), strict=True)]
-    seen = sorted((part for part, n in enumerate(counts) if n), key=own.__getitem__)
-    usual = _surely_above(there.latency[seen[: len(seen) - left_out(len(seen))]].sum(axis=0).tolist(), level)
+    usual = _surely_above(typical_latency(there.latency), level)
     if usual is None:
         return
     edges = [_edge((took if n >= FEWEST else usual) * bounds.latency) for took, n in zip(own, counts, strict=True)]
@@ -227,6 +234,15 @@ def _latency(here: Way, there: Way, bounds: PromotionBounds, level: float, *, ai
             f"{sum(slow_here)} of {here.latency.sum()} requests took longer than {longest:.4g} s, {bounds.latency:g} "
             f"times the others' p99, told by {len(told)} of {len(callers)} callers",
         )
+
+
+def typical_latency(latency: Counts) -> list[int]:
+    """Sums by cell without the callers whose own quantiles are the largest: as many are left out as may not decide."""
+    counts = latency.sum(axis=1)
+    own = [_quantile(cells, n) for cells, n in zip(latency.tolist(), counts.tolist(), strict=True)]
+    seen = sorted((caller for caller, n in enumerate(counts) if n), key=own.__getitem__)
+    cells: list[int] = latency[seen[: len(seen) - left_out(len(seen))]].sum(axis=0).tolist()
+    return cells
 
 
 def _compared(

@@ -86,6 +86,16 @@ class Way:
     def requests(self) -> Counts:
         return self.good + self.failed + self.replaced
 
+    def __add__(self, other: Way) -> Way:
+        return Way(
+            self.good + other.good,
+            self.failed + other.failed,
+            self.replaced + other.replaced,
+            self.sampled + other.sampled,
+            self.latency + other.latency,
+            self.outputs + other.outputs,
+        )
+
 
 def of_one(counts: tuple[int, int, int], latency: Sequence[int], outputs: Sequence[int]) -> list[Way]:
     """Of one caller, whose requests got their version by chance. counts: as the first fields of Way."""

@@ -29,7 +29,7 @@ from proxy.promotion.asked import (
     steps_of,
 )
 from proxy.promotion.finding import Decision, Finding, undecided
-from proxy.promotion.guard import NOTHING, Breach
+from proxy.promotion.guard import NOTHING, Arm, Breach
 from proxy.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from proxy.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
 from proxy.promotion.store import Store
@@ -197,26 +197,32 @@ class Promoter:
         if (again := self._with_other_files(model, promotion)) is not None:
             await again
             return
-        settings, now = self._settings(model), self._serving.arms(model)
+        now = self._serving.arms(model)
+        if await self._fails(model, promotion, now):
+            return
+        open_ = undecided(self._look_up(model, promotion))
+        self._watched[model].recent.append(now)
+        if open_ or self._clock() - promotion.since < self._settings(model).hold / SECOND:
+            return
+        if promotion.step + 1 == len(promotion.steps):
+            await self._finish(model, promotion, ITSELF, "every bound is kept")
+        elif promotion.auto:
+            await self._go_on(model, promotion, ITSELF, "every bound is kept")
+
+    async def _fails(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> str:
+        """Takes it back where it does worse, and says why. Before a step ends too: its figures end with it."""
+        settings = self._settings(model)
         watched = self._watched.setdefault(model, Watched(now, now))
         reasons = (
             judged(promotion, now, watched, settings)
             or answers_moved(promotion, now, watched, settings)
             or self._as_a_shadow(model, promotion)
         )
+        words = "; ".join(breach.words for breach in reasons)
         if reasons:
-            words = "; ".join(breach.words for breach in reasons)
             log.error("model %s version %s is taken back: %s", model, promotion.version, words)
             await self._take_back(model, promotion, reasons[0].bound, words[:LONGEST_REASON], ITSELF)
-            return
-        open_ = undecided(self._look_up(model, promotion))
-        watched.recent.append(now)
-        if open_ or self._clock() - promotion.since < settings.hold / SECOND:
-            return
-        if promotion.step + 1 == len(promotion.steps):
-            await self._finish(model, promotion, ITSELF, "every bound is kept")
-        elif promotion.auto:
-            await self._go_on(model, promotion, ITSELF, "every bound is kept")
+        return words
 
     def _look_up(self, model: str, promotion: Promotion) -> list[Finding]:
         """Of every bound in this step, remembered for whoever asks."""
@@ -275,8 +281,8 @@ class Promoter:
             digests=self._digests(model, version, before),
             without=wanted.without,
         )
-        counted = self._serving.arms(model)
         promotion = await self._change(model, promotion, f"{promotion.percent} %", wanted.actor, wanted.why)
+        counted = self._serving.arms(model)
         self._watched[model] = Watched(counted, counted)
         self._found.pop(model, None)
         return promotion
@@ -295,6 +301,9 @@ class Promoter:
             return await self._change(
                 model, after, "goes on by itself", wanted.actor, wanted.why, since=promotion.since
             )
+        if found := await self._fails(model, promotion, self._serving.arms(model)):
+            how = "Look at its answers, mend it, and promote it again"
+            raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
         open_ = undecided(each for each in self._look_up(model, promotion) if each.bound != "traffic")
         if open_ and not wanted.force:
             what = f"{promotion.percent} % of the requests have not shown yet that it keeps every bound"
@@ -315,10 +324,9 @@ class Promoter:
         self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
     ) -> Promotion:
         after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
-        counted = self._serving.arms(model)
         changed = await self._change(model, after, f"{after.percent} %", actor, why)
-        watched = self._watched.setdefault(model, Watched(counted, counted))
-        watched.before, watched.stepped = watched.stepped, counted
+        counted = self._serving.arms(model)
+        self._watched.setdefault(model, Watched(counted, counted)).step(counted)
         self._found.pop(model, None)
         return changed
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from native.evidence import KEY
 from proxy.config.promotion import PromotionSettings
-from proxy.promotion.decide import findings
+from proxy.promotion.decide import counted, findings
 from proxy.promotion.finding import Decision, Finding
 from proxy.promotion.guard import NOTHING, Arm, Breach, breaches, moved
 from proxy.promotion.state import Promotion
@@ -26,6 +26,12 @@ class Watched:
     stepped: Mapping[str, Arm]
     before: Mapping[str, Arm]
     recent: deque[Mapping[str, Arm]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Of this step: with other shares, the seconds before are not comparable."""
+
+    def step(self, now: Mapping[str, Arm]) -> None:
+        """The next step begins: its shares hold from now on."""
+        self.before, self.stepped = self.stepped, now
+        self.recent.clear()
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,17 @@ def callers(arm: Arm, *, tied: bool = False) -> int:
 
 
 def judged(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
-    """Why it is to be taken back: over the whole step, and over the last seconds.
+    """Why it is to be taken back: over the whole step, and over the last seconds of it.
 
-    Against the others at the same time, so that what befalls all versions is no reason; where they have nothing to
-    answer any more, against what they did before.
+    Against the others at the same time and with the same shares, so that what befalls all versions is no reason: over
+    several steps an outage in a larger one would weigh on the version (Simpson's paradox). Where the others have
+    nothing to answer any more, against what they did before.
     """
     version = promotion.version
     here, usual = _of_step(promotion, now, watched, settings)
     if not usual.requests:
         usual = both(version, now, {})[1]
-    reasons = breaches(here, usual, settings.bounds)
+    reasons = breaches(here, usual, settings.bounds, steps=len(promotion.steps))
     if not reasons and watched.recent:
         here, there = both(version, now, watched.recent[0])
         reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True)
@@ -85,7 +92,7 @@ def decided(
     """Of each bound, from the answers in this step; and whether its share of the requests comes."""
     here, there = _of_step(promotion, now, watched, settings)
     found = findings(here, there, settings.bounds)
-    return [*found, _traffic(promotion, traffic(promotion.version, now, watched), settings)]
+    return [*found, _traffic(promotion, traffic(promotion.version, now, watched), counted(here), settings)]
 
 
 def _of_step(
@@ -101,9 +108,10 @@ def _of_step(
     return here, there
 
 
-def _traffic(promotion: Promotion, seen: Traffic, settings: PromotionSettings) -> Finding:
+def _traffic(promotion: Promotion, seen: Traffic, count: int, settings: PromotionSettings) -> Finding:
+    """count: of the requests those that count, without the callers that send most."""
     needed = settings.min_requests
-    if seen.requests >= needed:
+    if count >= needed:
         return Finding("traffic", Decision.KEPT)
     expected = seen.total * promotion.percent // 100
     words = how = ""
@@ -112,7 +120,10 @@ def _traffic(promotion: Promotion, seen: Traffic, settings: PromotionSettings) -
         words = f"{promotion.percent} % of {seen.total} requests{who} should have brought {expected}"
         if settings.by == "caller":
             how = "Versions are given by caller: set promotion.by to request, or promote with larger --steps"
-    return Finding("traffic", Decision.UNDECIDED, words, seen.requests, needed, how)
+    elif count < needed <= seen.requests:
+        words = f"of {seen.requests} requests these are without the callers that send most, who end no step alone"
+        how = "Wait for other callers, or say why it may go on: --force --reason TEXT"
+    return Finding("traffic", Decision.UNDECIDED, words, count, needed, how)
 
 
 def both(version: str, now: Mapping[str, Arm], before: Mapping[str, Arm]) -> tuple[Arm, Arm]:
