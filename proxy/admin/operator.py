@@ -39,12 +39,23 @@ class PromotionStatus:
 
 
 @dataclass(frozen=True)
+class ReloadRecord:
+    """What has become of a reload. at: seconds since 1970. by: who asked for it. changed: in words."""
+
+    at: float
+    by: str
+    changed: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
 class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
     ready. figures: what workers count outside of shared memory. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
+    refused_reload: where the last one was.
     """
 
     state: str
@@ -63,15 +74,18 @@ class Status:
     policies: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Event] = ()
     unsaved: bool = False
+    refused_reload: ReloadRecord | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words."""
+    """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
+    reload before it that changed something, where this one did not."""
 
     problems: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
+    last_change: ReloadRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from proxy.admin.actor import actor_of
-from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, Replaced, Status
+from proxy.admin.operator import NotNow, Operator, Outcome, PromotionStatus, ReloadRecord, Replaced, Status
 from proxy.limit.callers import Caller
 from proxy.models.weights import fractions
 from proxy.problem import Problem, ProblemsFound
@@ -97,6 +97,7 @@ class Service:
             generation=self._operator.status().generation,
             changed=outcome.changed,
             needs_restart=outcome.needs_restart,
+            last_change=_record(outcome.last_change),
         )
 
     async def _promote(self, request: Any, context: Context) -> Message:
@@ -197,6 +198,13 @@ def _ending(error: Exception) -> RpcError:
     return RpcError(Code.INTERNAL, INTERNAL, "INTERNAL")
 
 
+def _record(record: ReloadRecord | None) -> Message | None:
+    if record is None:
+        return None
+    problems = _problems(record.problems)
+    return message("ReloadRecord", at=record.at, actor=record.by, changed=record.changed, problems=problems)
+
+
 def _problems(problems: Iterable[Problem]) -> list[Message]:
     return [message("Problem", **problem.as_json()) for problem in problems]
 
@@ -241,6 +249,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         ],
         events=[_event_message(each) for each in status.events],
         state_unsaved=status.unsaved,
+        refused_reload=_record(status.refused_reload),
         upstreams=[
             message(
                 "Upstream",

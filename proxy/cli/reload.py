@@ -5,7 +5,7 @@ from typing import Any
 
 from proxy.cli import admin
 from proxy.cli.admin import add_arguments, as_json, problems_of
-from proxy.cli.output import console, plain, print_json, print_problems
+from proxy.cli.output import console, plain, print_json, print_problems, time_of
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,14 +21,17 @@ def _reload(client: admin.Client, *, json: bool) -> int:
     problems = problems_of(answer)
     if json:
         print_json(as_json(answer))
-    elif problems and not answer.changed:
-        print_problems(problems)
-    else:
-        print_problems(problems)
-        out = console()
+        return admin.REFUSED if problems else admin.DONE
+    print_problems(problems)
+    out = console()
+    if answer.changed or not problems:
         out.print(f"reloaded{' in part' if problems else ''}: generation {answer.generation}")
         for words in answer.changed or ["nothing changed"]:
             out.print(f"  {plain(words)}", soft_wrap=True)
         for key in answer.needs_restart:
             out.print(f"  {plain(key)} differs and stays until the server is started anew", soft_wrap=True)
+    if answer.HasField("last_change"):
+        last = answer.last_change
+        words = f"already applied at {time_of(last.at)} by {last.actor}: {', '.join(last.changed)}"
+        out.print(f"  {plain(words)}", soft_wrap=True)
     return admin.REFUSED if problems else admin.DONE

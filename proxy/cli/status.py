@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from proxy.cli import admin
 from proxy.cli.admin import as_json
-from proxy.cli.output import console, plain, print_json, print_notes, print_table
+from proxy.cli.output import console, plain, print_json, print_notes, print_table, time_of
 from proxy.cli.promote import UNSAVED, progress
 
 __all__ = ["add_arguments", "run"]
@@ -73,6 +72,14 @@ def _show(client: admin.Client, *, json: bool) -> int:
     )
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
     out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
+    if status.HasField("refused_reload"):
+        last = status.refused_reload
+        number = len(last.problems)
+        first = f"{last.problems[0].where}: {last.problems[0].what}" if number else ""
+        text = f"the last reload was refused at {time_of(last.at)}, asked for by {last.actor}: {first}"
+        if number > 1:
+            text += f" (the first of {number} problems)"
+        out.print(plain(f"{text}; what was served before still is"), soft_wrap=True)
     print_table("workers", WORKERS, [
         (each.worker, each.pid, each.state, span(each.age_seconds), each.connections, each.inflight)
         for each in status.workers
@@ -107,7 +114,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
     if status.promotions:
         print_table("promotions", PROMOTIONS, [
             (each.model, each.version, _phase(each), f"{each.percent} %", ", ".join(map(str, each.steps)),
-             _time(each.since), each.actor, each.why)
+             time_of(each.since), each.actor, each.why)
             for each in status.promotions
         ])  # fmt: skip
     for each in status.promotions:
@@ -115,7 +122,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
             out.print(plain(f"{each.model} version {each.version}: {line}"), soft_wrap=True)
     if status.events:
         print_table("lately", EVENTS, [
-            (_time(each.at), f"{each.what}{', forced' if each.forced else ''}", each.model, each.version, each.actor,
+            (time_of(each.at), f"{each.what}{', forced' if each.forced else ''}", each.model, each.version, each.actor,
              each.why)
             for each in [*status.events][-SHOWN_EVENTS:]
         ])  # fmt: skip
@@ -134,10 +141,6 @@ def span(seconds: float) -> str:
 
 def _phase(promotion: Any) -> str:
     return f"{promotion.phase}{', by itself' if promotion.auto and promotion.phase == 'stepping' else ''}"
-
-
-def _time(since: float) -> str:
-    return f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def _policies(status: Any) -> dict[str, tuple[str, int]]:

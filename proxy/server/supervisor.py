@@ -34,6 +34,7 @@ from proxy.server.http import AppState, HttpServer
 from proxy.server.notify import Notifier
 from proxy.server.promoting import CrewServing
 from proxy.server.readiness import Readiness
+from proxy.server.reload_history import ReloadHistory
 from proxy.server.report import ANY, Report
 from proxy.server.shadowing import CrewShadows
 from proxy.server.turns import Turns
@@ -89,6 +90,7 @@ class Supervisor:
         self._reloading = Turns(self._follow_models)
         self._is_changed = False  # by what the reload under way has done so far
         self._said = ""  # of the last reload, to the service manager
+        self._reloads = ReloadHistory()
         self._shared: SharedLimits | None = None
         self._restarting = False
 
@@ -169,11 +171,16 @@ class Supervisor:
             self._at_work()
             log.info("reload, asked by %s", actor)
             self._note("reload", actor)
+        by = self._reloads.asked_by = actor or "watching"
         rules = await self._ruling.take()
         if rules.problems:
-            return rules
+            return replace(rules, last_change=self._reloads.last_change)
+        self._reloads.apply(by, rules.changed)
         models = await self._reloading.take()
-        return Outcome(models.problems, (*rules.changed, *models.changed), models.needs_restart)
+        changed = (*rules.changed, *models.changed)
+        self._reloads.apply(by, changed)
+        last = None if changed else self._reloads.last_change
+        return Outcome(models.problems, changed, models.needs_restart, last)
 
     async def _follow_rules(self) -> Outcome:
         crew = self._at_work()
@@ -201,6 +208,7 @@ class Supervisor:
             self._promoter.settle()
             await crew.share(self._promoter.shares)
             self._is_changed = True
+            self._reloads.refused = None
             if restart:
                 log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
             return Outcome(problems, changed, tuple(restart))
@@ -214,13 +222,18 @@ class Supervisor:
 
     async def _read(self) -> tuple[Config, list[str]]:
         """What the configuration says now, as far as it can be followed, and the keys that need a restart."""
-        wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        try:
+            wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        except ProblemsFound:
+            self._reloads.unread += 1
+            raise
         return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
 
     def _refuse(self, found: ProblemsFound) -> Outcome:
         for problem in found.problems:
             log.error("not reloaded: %s", problem)
         self._said = "; the last reload was refused, the log says why"
+        self._reloads.refuse(found.problems)
         return Outcome(found.problems)
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
@@ -291,6 +304,7 @@ class Supervisor:
             policies=self._policies(),
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
+            refused_reload=self._reloads.refused,
         )
 
     async def drain(self) -> None:
@@ -337,7 +351,7 @@ class Supervisor:
         shared = self._shared.figures() if self._shared is not None else None
         shares = self._shares(self._crew.report) if self._crew.report is not None else {}
         own = replace(
-            self._crew.figures(),
+            added(self._crew.figures(), Snapshot(reloads=self._reloads.figures())),
             shared=shared,
             shares=shares,
             promotions=dict(self._promoter.ended),
