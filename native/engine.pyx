@@ -480,13 +480,14 @@ cdef object output_array(const mw_run_output *out, str datatype):
 cdef class SideRun:
     """Runs of an engine beside its requests', in any one thread and at any time. Until it is freed, the engine is not idle.
 
-    Raises RuntimeError for an engine that is closed, or that upstreams run.
+    canary: digest of the file and the canary that it runs, "" for other inputs. Raises RuntimeError for an engine that is
+    closed, or that upstreams run.
     """
 
     cdef Engine engine
     cdef mw_run run               # owned
 
-    def __cinit__(self, Engine engine not None):
+    def __cinit__(self, Engine engine not None, str canary=""):
         if engine.session == NULL:
             raise RuntimeError(f"{engine.name} is not open here")
         self.engine = engine
@@ -494,7 +495,7 @@ cdef class SideRun:
         if mw_run_init(&self.run, engine.session) < 0:
             raise MemoryError
         if engine.region is not None:
-            self.run.note = take_note(engine.region, engine.name, engine.version, engine.digest)
+            self.run.note = take_note(engine.region, engine.name, engine.version, canary or engine.digest, bool(canary))
 
     def __dealloc__(self):
         drop_note(self.run.note)
@@ -526,12 +527,35 @@ NUMPY = {"BOOL": np.bool_, "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.
          "FP64": np.float64}
 
 
-def note_deaths():
-    """From now on native.notes.take_runs tells which run of this process was to blame for a signal that ended it.
+cdef Region NOTED = None          # of this process, as its signals are
+
+
+def note_deaths(Region region not None):
+    """From now on native.notes.take_runs tells which run or load of this process was to blame for a signal that ended it.
 
     Here, since here are the sessions opened (mw_session.execute).
     """
+    global NOTED
+    NOTED = region
     mw_note_deaths()
+
+
+cdef class LoadNote:
+    """A context manager: what its thread does is noted as the load of a version. digest: of its file and canary."""
+
+    cdef mw_note *note            # the region's; NULL without
+
+    def __cinit__(self, str name not None, str version not None, str digest not None):
+        self.note = take_note(NOTED, name, version, digest, True)
+
+    def __dealloc__(self):
+        drop_note(self.note)
+
+    def __enter__(self):
+        mw_note_work(self.note)
+
+    def __exit__(self, *raised):
+        mw_note_work(NULL)
 
 
 def load_runtime(path: str) -> str:

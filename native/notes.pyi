@@ -9,5 +9,6 @@ class Run:
     digest: str
     dims: tuple[int, ...]
     signal: int
+    loading: bool = False
 
 def take_runs(region: Region, slot: int) -> list[Run]: ...

@@ -17,7 +17,8 @@ BLOCK = b"runs"
 class Run:
     """A run that was under way when its process died. dims: of all inputs, one input after the other.
 
-    signal: that its thread got, 0 where it was another thread's.
+    signal: that its thread got, 0 where it was another thread's. loading: it was a load of the version or a run of its
+    canary; the digest is that of file and canary.
     """
 
     name: str
@@ -25,9 +26,10 @@ class Run:
     digest: str
     dims: tuple
     signal: int
+    loading: bool = False
 
 
-cdef mw_note *take_note(Region region, str name, str version, str digest) except? NULL:
+cdef mw_note *take_note(Region region, str name, str version, str digest, bint loading=False) except? NULL:
     cdef mw_note *notes
     cdef int i
     cdef bytes text
@@ -44,6 +46,7 @@ cdef mw_note *take_note(Region region, str name, str version, str digest) except
         memcpy(notes[i].version, <const char *>text, len(text))
         text = digest.encode()[:MW_NOTE_DIGEST - 1]
         memcpy(notes[i].digest, <const char *>text, len(text))
+        notes[i].loading = loading
         notes[i].used = 1
         return &notes[i]
     return NULL
@@ -71,7 +74,7 @@ def take_runs(Region region not None, int slot):
         if note.used and note.dims:
             dims = tuple([note.dim[k] for k in range(min(note.dims - 1, <uint32_t>MW_NOTE_DIMS))])
             runs.append(Run(text_of(note.name, MW_NOTE_NAME), text_of(note.version, MW_NOTE_VERSION),
-                            text_of(note.digest, MW_NOTE_DIGEST), dims, note.signal))
+                            text_of(note.digest, MW_NOTE_DIGEST), dims, note.signal, bool(note.loading)))
         if note.used:
             memset(note, 0, sizeof(mw_note))
     return runs

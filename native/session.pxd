@@ -11,6 +11,7 @@ cdef extern from "note.h" nogil:
         MW_NOTE_DIMS
     ctypedef struct mw_note:
         uint32_t used
+        uint32_t loading
         char name[MW_NOTE_NAME]
         char version[MW_NOTE_VERSION]
         char digest[MW_NOTE_DIGEST]
@@ -18,6 +19,7 @@ cdef extern from "note.h" nogil:
         int32_t signal
         int64_t dim[MW_NOTE_DIMS]
     void mw_note_deaths()
+    void mw_note_work(mw_note *note)
 
 cdef extern from "session.h" nogil:
     enum:

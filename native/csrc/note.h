@@ -11,9 +11,10 @@ enum {
     MW_NOTE_DIMS = 256,          /* dimensions; of a model that has more, the first */
 };
 
-/* One for each run that may be under way. Written by the thread that runs, but for the first four. */
+/* One for each run that may be under way. Written by the thread that runs, but for the first five. */
 typedef struct {
     uint32_t used;               /* 1: an engine's */
+    uint32_t loading;            /* 1: of a load or a canary; its digest is that of both */
     char name[MW_NOTE_NAME], version[MW_NOTE_VERSION], digest[MW_NOTE_DIGEST];
     uint32_t dims;               /* of the run under way, plus one; 0: nothing is run */
     int32_t signal;              /* that its thread got and cannot survive; 0: none */
@@ -22,5 +23,8 @@ typedef struct {
 
 /* From now on a deadly signal marks the note of the thread that gets it. Signals that other processes send do not. */
 void mw_note_deaths(void);
+
+/* What this thread does is the note's from now on, whatever it runs that has no note of its own; NULL ends it. */
+void mw_note_work(mw_note *note);
 
 #endif

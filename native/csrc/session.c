@@ -37,6 +37,12 @@ void mw_note_deaths(void) {
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &action, NULL);
 }
 
+void mw_note_work(mw_note *note) {
+    if (CURRENT) CURRENT->dims = 0;
+    if (note) note->dims = 1;
+    CURRENT = note;
+}
+
 static void begin_note(mw_run *run) {
     mw_note *note = run->note;
     uint32_t n = 0;

@@ -7,10 +7,11 @@ wrote the file is not trusted: no pickles, and a bound on what it unpacks to.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,14 @@ Specs = tuple[TensorSpec, ...]
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """inputs: as Engine.run_once takes them. expected: by output name. tolerances: of each of them, 0 for exactly."""
+    """inputs: as Engine.run_once takes them. expected: by output name. tolerances: of each of them, 0 for exactly.
+    digest: of the file."""
 
     file: Path
     inputs: Arrays
     expected: Arrays
     tolerances: Mapping[str, float]
+    digest: str = ""
 
 
 def canary_file(model_file: Path) -> Path:
@@ -55,9 +58,9 @@ def canary_file(model_file: Path) -> Path:
 
 def load(root: Path, file: Path, inputs: Specs, outputs: Specs) -> Canary:
     """The canary of a model with these inputs and outputs, from a file in the folder `root`. Raises ProblemsFound."""
-    arrays = _read(root, file)
+    arrays, digest = _read(root, file)
     try:
-        return _canary(file, arrays, inputs, {spec.name: spec for spec in outputs})
+        return replace(_canary(file, arrays, inputs, {spec.name: spec for spec in outputs}), digest=digest)
     except ValueError as error:
         raise ProblemsFound([Problem("the canary does not fit the model", str(file), str(error), MEND)]) from None
 
@@ -137,11 +140,11 @@ def plain(array: Array, datatype: str) -> Array:
     return (array.astype(np.uint32) << np.uint32(16)).view(np.float32) if datatype == "BF16" else array
 
 
-def _read(root: Path, file: Path) -> Arrays:
+def _read(root: Path, file: Path) -> tuple[Arrays, str]:
     how = "Write it again: modelward canary record MODEL --data FILE"
     data = read_inside(root, file, LARGEST)
     try:
-        return read_arrays(data, LARGEST)
+        return read_arrays(data, LARGEST), hashlib.sha256(data).hexdigest()
     except DAMAGE as error:
         why = str(error) if isinstance(error, ValueError) else "it is damaged, or no .npz"
         raise ProblemsFound([Problem("the canary cannot be read", str(file), why, how)]) from None

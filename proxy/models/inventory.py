@@ -3,6 +3,7 @@
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,13 @@ class CheckedModel:
     undecoded: Problem | None = None
     profile_fingerprint: Fingerprint = ()
     canary: Canary | None = None
+
+    @property
+    def load_digest(self) -> str:
+        """Of all that is run when it is loaded: its file and its canary."""
+        if self.canary is None:
+            return self.artifact.sha256
+        return hashlib.sha256(f"{self.artifact.sha256} {self.canary.digest}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from native.engine import Engine
+from native.engine import Engine, LoadNote
 from native.recall import Recall
 from native.served import Served
 from proxy.child import ChildEnded
@@ -33,6 +33,7 @@ Key = tuple[str, str]  # name and version
 T = TypeVar("T")
 Progress = Callable[[str], None]
 
+DEADLY_HOW = "Look into the model and its canary; another file is loaded, the same after a pardon and a reload"
 FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is next
 
 
@@ -80,11 +81,13 @@ class Slow(ProblemsFound):
 @dataclass(frozen=True, slots=True)
 class LoadLimits:
     """seconds: the longest that one version may take to be opened and tried. slow: hashes of files that took longer
-    before, and are not tried again. trials: what the runtime does not survive."""
+    before, and are not tried again. trials: what the runtime does not survive. deadly: names, versions and load digests
+    that a worker died of."""
 
     seconds: float
     trials: Trials
     slow: frozenset[str] = frozenset()
+    deadly: frozenset[tuple[str, str, str]] = frozenset()
 
     def attempt(self, checked: CheckedModel, work: Callable[[Attempt[T]], T]) -> T:
         """What `work` returns. Raises ProblemsFound, Slow among them."""
@@ -93,13 +96,21 @@ class LoadLimits:
             how = "Replace the file, or change load_timeout; a server that is started again tries it again"
             raise Slow([Problem("the model took too long to load before, and is not tried again", where, how=how)])
         name = f"model {checked.name} version {checked.version}"
+        identity = checked.name, checked.version, checked.load_digest
+        if identity in self.deadly:
+            what = "a worker died when it loaded the model or ran its canary, and it is not loaded again"
+            raise ProblemsFound([Problem(what, where, how=DEADLY_HOW)])
+
+        def noted(attempt: Attempt[T]) -> T:
+            with LoadNote(*identity):
+                return work(attempt)
 
         def waiting(spent: float) -> None:
             log.info("%s is still loading after %.0f of at most %g s", name, spent, self.seconds)
 
         try:
             self._try_in_child(checked.artifact)
-            return within(self.seconds, work, waiting)
+            return within(self.seconds, noted, waiting)
         except ChildEnded as ended:
             log.error("%s is given up: %s", name, ended)
             why, how = f"{ended} ({checked.artifact.costly})", "Raise load_timeout if it is only large"

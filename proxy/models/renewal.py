@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Before:
     """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: models whose
-    shares promotions decide. facts: of the versions that are served."""
+    shares promotions decide. facts: of the versions that are served. deadly: as in LoadLimits."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
@@ -41,6 +41,7 @@ class Before:
     slow: frozenset[str] = frozenset()
     held: Collection[str] = ()
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    deadly: frozenset[tuple[str, str, str]] = frozenset()
 
     @property
     def engines(self) -> set[Engine]:
@@ -69,7 +70,7 @@ def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     inventory = _without_takeovers(config, before, inventory)
     seconds = config.load_timeout / SECOND
     with Trials(folder_of(config.state), seconds) as trials:
-        limits = LoadLimits(seconds, trials, before.slow)
+        limits = LoadLimits(seconds, trials, before.slow, before.deadly)
         return _renew(config, before, inventory, limits, progress)
 
 

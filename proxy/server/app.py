@@ -40,7 +40,7 @@ from proxy.server import descriptors, methods
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.canaries import Canaries
-from proxy.server.containment import Contained, apply
+from proxy.server.containment import Contained, apply, deadly
 from proxy.server.generation import (
     Generation,
     Known,
@@ -144,6 +144,7 @@ class Application:
         self.faults = FaultLog()
         self.refusals = RefusalLog()
         self._canaries = Canaries(self._follow_canaries)
+        self._canaries.deadly = deadly(contained)
         self._refresher = Refresher(
             lambda: self._current.remotes, self._renew, self._hints, lambda: self.config.health, self._embedded
         )
@@ -189,7 +190,7 @@ class Application:
             self.readiness.set(False, reason)
 
         rules = await load_rules(self.config)
-        known = Known(self._slow, self._shares.keys(), self._facts)
+        known = Known(self._slow, self._shares.keys(), self._facts, deadly(self._contained))
         compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
         first = self._shared_out(compiled)
         if rules.material is not None and self.config.tls is not None:
@@ -320,6 +321,7 @@ class Application:
     def contain(self, contained: Sequence[Contained]) -> None:
         """From now on these inputs of models are not run, reloads or not; what was said before is forgotten."""
         self._contained = contained
+        self._canaries.deadly = deadly(contained)
         self.share(self._shares)  # a version that is not run at all leaves its share to others
 
     def _shared_out(self, generation: Generation) -> Generation:
@@ -338,7 +340,7 @@ class Application:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
-        known = Known(held=self._shares.keys())
+        known = Known(held=self._shares.keys(), deadly=deadly(self._contained))
         after = await compile_generation(self._generation.rules, wanted, self._generation, known=known)
         await self._fleet.connect(after.remotes.pools, wanted.health)
         return after, restart

@@ -35,7 +35,8 @@ class Watch:
 class Canaries:
     """Of one process, on its loop. One canary at a time, in a thread of their own.
 
-    changed: called when a version has gone out of service or come back (Engine.failing).
+    changed: called when a version has gone out of service or come back (Engine.failing). deadly: those that a worker
+    died of, by name, version and load digest, are not run, and fail.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -43,6 +44,7 @@ class Canaries:
         self._watches: dict[Engine, Watch] = {}
         self._known: set[Engine] = set()  # of the last models
         self._thread = ThreadPoolExecutor(1, "canary")
+        self.deadly: frozenset[tuple[str, str, str]] = frozenset()
 
     def follow(self, models: Sequence[OpenModel]) -> None:
         """From now on those of these models. A version that stays and whose canary was read anew is run on it soon."""
@@ -55,16 +57,19 @@ class Canaries:
                 continue
             watch, seconds = before.get(engine), interval / SECOND
             if watch is None or watch.canary is not canary or watch.seconds != seconds:
-                watch = self._begin(engine, canary, seconds, is_new=engine not in known)
+                identity = engine.name, engine.version, model.checked.load_digest
+                watch = self._begin(engine, canary, seconds, identity, is_new=engine not in known)
             self._watches[engine] = watch
         for watch in set(before.values()) - set(self._watches.values()):
             watch.task.cancel()
 
-    def _begin(self, engine: Engine, canary: Canary, seconds: float, *, is_new: bool) -> Watch:
+    def _begin(
+        self, engine: Engine, canary: Canary, seconds: float, identity: tuple[str, str, str], *, is_new: bool
+    ) -> Watch:
         if is_new:
             engine.count_canary(True)  # when it was loaded
         first = seconds if is_new else min(SOON_SECONDS, seconds)
-        task = asyncio.get_running_loop().create_task(self._watch(engine, canary, seconds, first))
+        task = asyncio.get_running_loop().create_task(self._watch(engine, canary, seconds, first, identity))
         return Watch(canary, seconds, task)
 
     def _forgive(self, engine: Engine) -> None:
@@ -80,18 +85,22 @@ class Canaries:
         self._watches = {}
         self._thread.shutdown(wait=False)
 
-    async def _watch(self, engine: Engine, canary: Canary, seconds: float, pause: float) -> None:
+    async def _watch(
+        self, engine: Engine, canary: Canary, seconds: float, pause: float, identity: tuple[str, str, str]
+    ) -> None:
         while True:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             try:
-                self._judge(engine, canary, await self._run(engine, canary))
+                self._judge(engine, canary, await self._run(engine, canary, identity))
             except Exception:
                 log.exception("model %s version %s: the canary could not be run", engine.name, engine.version)
             pause = min(seconds, RETRY_SECONDS) if engine.failing else seconds
 
-    async def _run(self, engine: Engine, canary: Canary) -> str | None:
+    async def _run(self, engine: Engine, canary: Canary, identity: tuple[str, str, str]) -> str | None:
         """What is wrong with the answer. Cancelled, it ends the run in the thread; until then the engine stays open."""
-        side = SideRun(engine)
+        if identity in self.deadly:
+            return "a worker died when it ran the canary"
+        side = SideRun(engine, identity[2])
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, difference, canary, engine, side.run_once)

@@ -32,7 +32,7 @@ from proxy.server.channel import (
     Shared,
     Start,
 )
-from proxy.server.containment import Containment
+from proxy.server.containment import Containment, deadly
 from proxy.server.process import WorkerProcess
 from proxy.server.report import Report
 from proxy.server.sticky import sticky_key
@@ -152,10 +152,14 @@ class Crew:
                 worker = place.worker
                 if worker is None or not worker.ready:  # whoever takes the place begins with it
                     continue
-                worker.reloaded = None
-                worker.tell(Reload(config))
-                while worker in self._workers and worker.reloaded is None:
-                    await self._move()
+                while True:
+                    worker.reloaded = None
+                    worker.tell(Reload(config))
+                    while worker in self._workers and worker.reloaded is None:
+                        await self._move()
+                    if worker.reloaded is not None or not worker.died_of_load:
+                        break
+                    worker = await self._replacement(place)
                 if worker.reloaded is None:
                     raise ProblemsFound([_died_at_reload(worker.slot)])
                 if worker.reloaded.report is None:
@@ -166,6 +170,14 @@ class Crew:
         if self.report is not None:
             self.containment.keep(self.report.files)
         return tuple(changed), tuple(problems)
+
+    async def _replacement(self, place: Place) -> WorkerProcess:
+        """Of a worker that has died of a load, when it is ready. Raises ProblemsFound where it cannot start."""
+        while (worker := place.worker) is None or not worker.ready:
+            if place.problems:
+                raise ProblemsFound(place.problems)
+            await self._move()
+        return worker
 
     def pardon(self, model: str, version: str | None) -> list[tuple[str, str]]:
         """These versions are run with everything again; which, by model and version, had not been."""
@@ -308,16 +320,19 @@ class Crew:
         self._workers.discard(worker)
         if worker.report is not None:
             self._facts = worker.report.facts
-        if self.containment.take(code, notes.take_runs(self.region, worker.slot)):
+        runs = notes.take_runs(self.region, worker.slot)
+        if self.containment.take(code, runs):
             self._contain()  # before whoever takes its place begins
+            known = deadly(self.containment.contained)
+            worker.died_of_load = any(run.loading and (run.name, run.version, run.digest) in known for run in runs)
         figures.vacate(self.region, worker.slot)
         shadows.vacate(self.region, worker.slot)
         evidence.vacate(self.region, worker.slot)
         self._taken.discard(worker.slot)
         self._gone = added(self._gone, counters(worker.figures))
         if worker.report is None and not worker.draining:
-            place.failures += 1
-            place.problems = problems or (_died_at_start(code),)
+            place.failures = max(place.failures, 1) if worker.died_of_load else place.failures + 1
+            place.problems = () if worker.died_of_load else problems or (_died_at_start(code),)
         self._note_move()
         if place.worker is worker and not self._ending:
             self._hung += worker.hung
@@ -340,6 +355,8 @@ class Crew:
         after = await self._spawn(place)
         while after in self._workers and not after.ready:
             await self._move()
+        if after.died_of_load:
+            return await self._roll(place)
         if not after.ready:
             raise ProblemsFound(place.problems)
         before = place.worker

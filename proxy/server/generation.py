@@ -67,11 +67,12 @@ class Generation:
 @dataclass(frozen=True)
 class Known:
     """slow: hashes of files that took too long before. held: models whose shares promotions decide. facts: of versions
-    that other workers serve, where nothing is served here yet."""
+    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits."""
 
     slow: frozenset[str] = frozenset()
     held: Collection[str] = ()
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    deadly: frozenset[tuple[str, str, str]] = frozenset()
 
 
 async def compile_generation(
@@ -119,11 +120,11 @@ async def compile_generation(
 def _before(before: Generation | None, known: Known, config: Config) -> Before:
     slow = known.slow
     if before is None:
-        return replace(NOTHING, slow=slow, held=known.held, facts=known.facts)
+        return replace(NOTHING, slow=slow, held=known.held, facts=known.facts, deadly=known.deadly)
     if before.config.load_timeout == config.load_timeout:
         slow |= {each.slow for each in before.refused if each.slow}
     facts = facts_of(model.checked for model in before.models if not model.upstreams)
-    return Before(before.opened, before.shadows, before.config, slow, known.held, facts)
+    return Before(before.opened, before.shadows, before.config, slow, known.held, facts, known.deadly)
 
 
 def reshared(generation: Generation, shares: Shares) -> Generation:

@@ -30,6 +30,7 @@ class WorkerProcess:
         self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
         self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
         self.draining = False
+        self.died_of_load = False  # the next worker does not load that again
         self.over_at = inf  # monotonic seconds; when it must have ended
         self.hung = False
         self.unshared = 0  # shares that it has been told, and has not answered

@@ -299,7 +299,7 @@ class Supervisor:
             figures=crew.figures() if crew is not None else Snapshot(),
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             failing=self._failing(),
-            contained=crew.containment.contained if crew is not None else (),
+            contained=crew.containment.inputs if crew is not None else (),
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
             policies=self._policies(),
             events=self._promoter.state.events[-EVENTS_TOLD:],
@@ -356,7 +356,7 @@ class Supervisor:
             shares=shares,
             promotions=dict(self._promoter.ended),
             crashes=dict(self._crew.containment.crashes),
-            contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.contained},
+            contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.inputs},
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
         )

@@ -156,7 +156,9 @@ async def work(slot: int, region: int, grpc: int, channel: int) -> int:
     start = cast(Start, await talk.receive())
     logs.configure(start.config.log, start.log_level, slot)
     asyncio.get_running_loop().set_exception_handler(Mishaps())
-    code = await Worker(slot, Region.joined(region, slot), talk).serve(start, grpc)
+    joined = Region.joined(region, slot)
+    note_deaths(joined)
+    code = await Worker(slot, joined, talk).serve(start, grpc)
     await talk.close()
     return code
 
@@ -165,7 +167,6 @@ def main(arguments: Sequence[str]) -> int:
     # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    note_deaths()
     slot, region, grpc, channel = map(int, arguments)
     return int(uvloop.run(work(slot, region, grpc, channel)))
 

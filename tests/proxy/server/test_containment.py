@@ -3,7 +3,7 @@
 import signal
 
 from native.notes import Run
-from proxy.server.containment import MOST_SHAPES, Containment
+from proxy.server.containment import MOST_LOADS, MOST_SHAPES, Containment, deadly
 
 ABORTED = -signal.SIGABRT
 
@@ -69,3 +69,23 @@ def test_a_pardon_is_for_one_version_or_all() -> None:
     assert containment.pardon("a", "2") == []
     assert containment.pardon("a", "1") == [("a", "1")]
     assert containment.contained == ()
+
+
+def test_a_load_is_contained_by_its_digest_and_kept_though_it_is_not_served() -> None:
+    containment = Containment()
+    load = Run("a", "1", "file and canary", (), signal.SIGFPE, loading=True)
+    assert containment.take(-signal.SIGFPE, [load])
+    assert containment.take(-signal.SIGFPE, [load]), "another worker that loads it dies of the same"
+    containment.keep([])
+    assert deadly(containment.contained) == {("a", "1", "file and canary")}
+    assert containment.inputs == ()
+    assert containment.pardon("a", None) == [("a", "1")]
+    assert deadly(containment.contained) == frozenset()
+
+
+def test_of_loads_the_oldest_are_forgotten_first() -> None:
+    containment = Containment()
+    for number in range(MOST_LOADS + 3):
+        containment.take(ABORTED, [Run("a", "1", str(number), (), signal.SIGABRT, loading=True)])
+    containment.keep([])
+    assert {digest for _, _, digest in deadly(containment.contained)} == set(map(str, range(3, MOST_LOADS + 3)))
