@@ -426,11 +426,13 @@ class Config(Section):
     log: LogSettings = LogSettings()
     """What is written to stderr. Changed only by a restart."""
     state: Path | None = Field(default=None, strict=False)
-    """Folder for what outlives a restart: promotions. Made when there is something to keep. Absent: the folder that the
-    service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""
+    """Folder for what outlives a restart: promotions, samples of shadows, and the key that ties callers to versions.
+    Made when the first of these is written: the key at the first start, where access or sticky_header is set. Absent:
+    the folder that the service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""
     version_policy: VersionPolicy = "newest"
     """Which version of a model without `versions:` answers requests that name none. newest: the newest, from its
-    arrival on; promoted: the one that did so far, until another is promoted; explicit: `versions:` must be set."""
+    arrival on; promoted: the one that did so far, until another is promoted, or the oldest where `state` has no record
+    of one that did; explicit: `versions:` must be set."""
     sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
     """Requests with the same value of this header get the same version of a model whose versions have weights; where it
     does not come, requests of the same identity do."""

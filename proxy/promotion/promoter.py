@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config.promotion import PromotionSettings
+from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.models.weights import primary
 from proxy.problem import Problem, ProblemsFound
@@ -33,6 +34,7 @@ from proxy.promotion.guard import NOTHING, Arm, Breach
 from proxy.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from proxy.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
 from proxy.promotion.store import Store
+from proxy.promotion.unpromoted import expected, waiting_notes
 
 log = logging.getLogger("modelward.promotion")
 
@@ -59,6 +61,7 @@ class Promoter:
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self._found: dict[str, tuple[Finding, ...]] = {}
+        self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
         self.state = State()
@@ -66,35 +69,52 @@ class Promoter:
         """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
     def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
-        """Goes on with what the file says. there: versions by model, asked for where the state is lost: of a model
-        without `versions:` the one before the newest answers then, for the newest may have been taken back.
+        """Goes on with what the file says. there: versions by model. Where the state is lost, of a model without
+        `versions:` the one before the newest answers, for the newest may have been taken back; where new versions wait
+        for a promotion, the oldest.
 
         Raises ProblemsFound.
         """
         self.state = self.store.load()
+        listed, config = there(), self._serving.config
         if self.store.lost:
-            older = {m: v[-2] for m, v in there().items() if len(v) > 1 and configured(self._serving, m) is None}
+            older = {
+                m: v[0] if config.policy(m) == "promoted" else v[-2]
+                for m, v in listed.items()
+                if len(v) > 1 and configured(self._serving, m) is None
+            }
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
             log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
             event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
             self._keep(self.state.with_serving(older, event))
+        self.expect(config, listed)
+
+    def expect(self, config: Config, there: Mapping[str, tuple[str, ...]]) -> None:
+        """Before each start and reload, so that no version that waits answers meanwhile. config: that is to be
+        followed. there: versions by model."""
+        shares, self._expected = self.shares, {}
+        self._expected = expected(self._serving, config, self.state, there, shares)
 
     def settle(self) -> None:
         """Of models whose new versions wait for a promotion, notes who answers now. After each start and reload."""
-        fresh = {
-            model: served[-1]
-            for model in self._serving.models()
-            if self._serving.config.policy(model) == "promoted"
-            and configured(self._serving, model) is None
-            and model not in self.state.serving
-            and self._known(model) is None
-            and (served := self._serving.versions(model))
-            and self._serving.facts(model)
-        }
+        config, serving = self._serving.config, self._serving
+        served = {m: serving.versions(m) for m in serving.models() if serving.facts(m) and m not in self._expected}
+        late = {m: v[0] for m, v in served.items() if m in expected(serving, config, self.state, served, {})}
+        fresh = {m: v for m, v in self._expected.items() if v in serving.versions(m) and serving.facts(m)} | late
         if fresh:
+            self._expected = {m: v for m, v in self._expected.items() if m not in fresh}
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
-            event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=words)
+            why = f"no promotion is on record: {words}"[:LONGEST_REASON]
+            event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
             self._keep(self.state.with_serving(fresh, event))
+        for note in waiting_notes(serving, {**self._expected, **fresh}, self.shares):
+            log.warning("%s", note)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For READY: versions that wait because no promotion is on record."""
+        waiting = {**self._expected, **self.state.serving}
+        return tuple(map(str, waiting_notes(self._serving, waiting, self.shares)))
 
     def note(self, what: str, actor: str, why: str = "") -> None:
         """An operator has asked for something else."""
@@ -134,7 +154,7 @@ class Promoter:
             if promotion.configured == configured(self._serving, model)
         }
         waiting = {m: {v: 1} for m, v in self.state.serving.items() if configured(self._serving, m) is None}
-        return {**waiting, **promoted}
+        return {**waiting, **promoted, **{m: {v: 1} for m, v in self._expected.items()}}
 
     async def promote(self, wanted: Wanted) -> Promotion:
         """Begins with the first step, or goes on to the next one of a promotion that is under way.

@@ -44,6 +44,9 @@ class Report:
     def with_guard(self, label: str, words: str) -> Report:
         return replace(self, guards=(*self.guards, (label, words)))
 
+    def with_notes(self, notes: tuple[str, ...]) -> Report:
+        return replace(self, notes=(*self.notes, *notes))
+
 
 def describe(application: Application) -> Report:
     from proxy.access import examine as access  # noqa: PLC0415

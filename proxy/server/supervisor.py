@@ -98,7 +98,7 @@ class Supervisor:
     def report(self) -> Report:
         """Of what is served; once it has started."""
         assert self._crew is not None and self._crew.report is not None
-        report = self._crew.report.with_guard("state", self._promoter.store.words)
+        report = self._crew.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -202,6 +202,7 @@ class Supervisor:
         self._said = ""
         try:
             wanted, restart = await self._read()
+            await self._expect(crew, wanted)
             changed, problems = await crew.reload(wanted)
             kept = {each.name for each in crew.report.refused if each.kept} if crew.report is not None else set()
             self.config = with_models(with_rules(wanted, self.config), self.config, kept)
@@ -213,12 +214,20 @@ class Supervisor:
                 log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
             return Outcome(problems, changed, tuple(restart))
         except ProblemsFound as found:
+            await self._expect(crew, self.config)
             return self._refuse(found)
         finally:
             self._generation += self._is_changed
             self._is_changed = False
             if not self._ending:
                 self._notifier.ready(self._words() + self._said)
+
+    async def _expect(self, crew: Crew, config: Config) -> None:
+        """Tells the workers which version of a model is to answer that has no share yet."""
+        there = await asyncio.get_running_loop().run_in_executor(None, listed, config.repository)
+        self._promoter.expect(config, there)
+        if self._promoter.shares != crew.shares:
+            await crew.share(self._promoter.shares)
 
     async def _read(self) -> tuple[Config, list[str]]:
         """What the configuration says now, as far as it can be followed, and the keys that need a restart."""

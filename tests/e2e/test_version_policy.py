@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,32 @@ def test_a_version_that_arrives_answers_at_once_or_when_it_is_promoted(tmp_path:
             asked = modelward("promote", "add", "2", "--steps", "100", *REASON, "--admin", server.admin)
             assert asked.returncode == 0
             assert answers(server, 50).keys() == {"2"}
+
+
+def test_a_version_that_was_taken_back_does_not_answer_where_the_record_of_it_is_lost(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+    state = tmp_path / "state"
+    arguments = (root, "--set", "version_policy=promoted", "--set", f"state={state}")
+    with serve_process(*arguments) as server:
+        assert answers(server, 20).keys() == {"1"}
+        asked = modelward("promote", "add", "2", "--steps", "100", *REASON, "--admin", server.admin)
+        assert asked.returncode == 0, asked.stderr
+        assert answers(server, 20).keys() == {"2"}
+        assert modelward("rollback", "add", "--admin", server.admin).returncode == 0
+    shutil.rmtree(state)
+    with serve_process(*arguments) as server:
+        assert answers(server, 20).keys() == {"1"}
+        said = "no promotion is on record: add is answered by version 1, and 2 must wait"
+        wait_until(lambda: sum(said in line for line in server.output) == 2, "the log and READY say so")
+        made = models.repository(tmp_path / "beside", {"late": {1: models.add_one(), 2: models.add_one()}})
+        (made / "late").rename(root / "late")
+        shares = {"1": 1.0, "2": 0.0}
+        wait_until(
+            lambda: (
+                {m["version"]: m["share"] for m in told(server, "status")["models"] if m["name"] == "late"} == shares
+            ),
+            "a model that arrives with two versions is answered by its oldest",
+        )
 
 
 def test_with_an_explicit_policy_a_model_without_versions_is_a_problem(tmp_path: Path) -> None:

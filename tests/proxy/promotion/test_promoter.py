@@ -570,6 +570,71 @@ async def test_where_versions_wait_for_a_promotion_a_new_one_gets_nothing_until_
     assert served.shared == {"m": {"2": 1}}
 
 
+def restarted(served: Served, folder: Path, there: Mapping[str, tuple[str, ...]]) -> Promoter:
+    """At its start nothing is served yet."""
+    promoter = Promoter(served, folder, lambda: served.now)
+    held, served.held = served.held, {}
+    promoter.resume(lambda: there)
+    served.held = held
+    return promoter
+
+
+@pytest.mark.parametrize("broken", [True, False])
+@on_a_loop
+async def test_where_they_wait_and_the_record_is_lost_the_oldest_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, broken: bool
+) -> None:
+    served = unversioned("promoted")
+    served.held = {"1": Facts("one", profile=True, canary=True), **served.held}
+    there = {"m": ("1", "2", "3")}
+    promoter = restarted(served, tmp_path, there)
+    await promoter.promote(Wanted("m", "3", (100,), force="a test"))
+    await promoter.rollback("m")
+    for name in (FILE, COPY):
+        (tmp_path / name).unlink()
+        if broken:
+            (tmp_path / name).write_text("{")
+    again = restarted(served, tmp_path, there)
+    assert again.shares == {"m": {"1": 1}}, "before any worker has started"
+    again.settle()
+    assert again.shares == {"m": {"1": 1}}
+    (note,) = again.notes
+    assert "no promotion is on record: m is answered by version 1, and 2, 3 must wait" in note
+    assert broken or note in caplog.messages
+    assert saved(tmp_path).serving == {"m": "1"}
+    await again.promote(Wanted("m", "2", (100,), force="a test"))
+    assert again.notes == ()
+
+
+def test_where_the_policy_changes_to_promoted_the_version_that_answers_goes_on(tmp_path: Path) -> None:
+    served = unversioned("newest")
+    promoter = served.promoter(tmp_path)
+    promoter.expect(unversioned("promoted").config, {"m": ("2", "3")})
+    assert promoter.shares == {"m": {"3": 1}}
+    served.config = unversioned("promoted").config
+    promoter.settle()
+    assert (promoter.shares, saved(tmp_path).serving) == ({"m": {"3": 1}}, {"m": "3"})
+
+
+def test_a_refused_change_of_the_policy_leaves_no_trace(tmp_path: Path) -> None:
+    served = unversioned("newest")
+    promoter = served.promoter(tmp_path)
+    promoter.expect(unversioned("promoted").config, {"m": ("2", "3")})
+    promoter.expect(served.config, {"m": ("2", "3")})
+    assert promoter.shares == {}
+
+
+def test_while_the_oldest_version_is_refused_another_one_is_not_written_down(tmp_path: Path) -> None:
+    served = unversioned("promoted")
+    promoter = restarted(served, tmp_path, {"m": ("1", "2", "3")})
+    promoter.settle()
+    assert (promoter.shares, saved(tmp_path).serving) == ({"m": {"1": 1}}, {})
+    assert "m is answered by version 2, and 3 must wait" in promoter.notes[0]
+    served.held = {"1": Facts("one", profile=True, canary=True), **served.held}
+    promoter.settle()
+    assert saved(tmp_path).serving == {"m": "1"}
+
+
 @pytest.mark.parametrize("policy", ["newest", "explicit"])
 def test_where_they_do_not_nothing_is_noted(tmp_path: Path, policy: str) -> None:
     served = unversioned(policy)
