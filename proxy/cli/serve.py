@@ -83,7 +83,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
 
         if config.watch:
             asked.append(loop.create_task(watch(file, config.repository, follow)))
-            asked[-1].add_done_callback(_told)
+            asked[-1].add_done_callback(partial(_told, supervisor))
         try:
             starting = loop.create_task(supervisor.start(lambda what: status.update(f"loading {what}")))
             await _first(starting, signalled.wait())
@@ -105,9 +105,10 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         await supervisor.stop()
 
 
-def _told(watching: asyncio.Task[None]) -> None:
+def _told(supervisor: Supervisor, watching: asyncio.Task[None]) -> None:
     """Nobody waits for the watch: should it fail, this is where it shows."""
     if not watching.cancelled() and (error := watching.exception()) is not None:
+        supervisor.watch_failures += 1
         logging.error("files are no longer watched, only SIGHUP reloads: %s", error, exc_info=error)
 
 

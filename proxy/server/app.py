@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from native import figures
+from native import figures, shadows
 from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
@@ -67,6 +67,7 @@ from proxy.telemetry.merge import added
 from proxy.telemetry.partings import PartingLog
 from proxy.telemetry.pour import partings, snapshot
 from proxy.telemetry.refusals import SECONDS, RefusalLog
+from proxy.telemetry.shadow_drops import DropLog
 from proxy.telemetry.snapshot import PartingSnapshot, Snapshot
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Application:
         self.partings = PartingLog()
         self.faults = FaultLog()
         self.refusals = RefusalLog()
+        self.drops = DropLog()
+        self._keeping: Keeping | None = None
         self._canaries = Canaries(self._follow_canaries)
         self._canaries.deadly = deadly(contained)
         self._refresher = Refresher(
@@ -225,7 +228,8 @@ class Application:
         self._spawn(self._refresher.run())
         self._spawn(self._pace_shadows())
         samples = folder_of(self.config.state) / SAMPLES
-        self._spawn(Keeping(self._samples, samples, self.region.slot, self.region.slots).run())
+        self._keeping = Keeping(self._samples, samples, self.region.slot, self.region.slots)
+        self._spawn(self._keeping.run())
         if self.tls is not None:
             self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
         self.readiness.set(True)
@@ -474,6 +478,7 @@ class Application:
             refused=len({(each.name, each.version) for each in self.refused}),
             partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
             reloads=self.reloads.figures(),
+            samples_lost=self._keeping.lost if self._keeping is not None else 0,
             tls=self._listening.figures() if self._listening is not None else None,
             access=self.gate.figures() if self.gate is not None else None,
             shared=self._shared.figures() if self._shared is not None else None,
@@ -500,6 +505,7 @@ class Application:
             if self._http is not None and time.monotonic() >= summed + SECONDS:  # else the supervisor sums up
                 summed = time.monotonic()
                 self.refusals.take(figures.models(self.region))
+                self.drops.take(shadows.totals(self.region))
 
     async def _pace_shadows(self) -> None:
         """While the loop or the machine has no time to spare, nothing is mirrored."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from native import figures
+from native import figures, shadows
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from proxy.config.address import Address
 from proxy.config.changes import followed, with_models, with_rules
@@ -42,6 +42,7 @@ from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.merge import added
 from proxy.telemetry.refusals import SECONDS, RefusalLog
+from proxy.telemetry.shadow_drops import DropLog
 from proxy.telemetry.snapshot import Snapshot, StateSnapshot
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Supervisor:
         self._promoter = Promoter(serving, state.folder_of(config.state))
         self._promoting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self.watch_failures = 0  # of the configuration and the repository
         self._summing: asyncio.Task[None] | None = None
         self._began = time.monotonic()
         self._generation = 1
@@ -133,10 +135,11 @@ class Supervisor:
 
     async def _sum_up(self) -> None:
         """What all workers have refused, told in the log."""
-        told = RefusalLog()
+        told, drops = RefusalLog(), DropLog()
         while True:
             assert self._crew is not None
             told.take(figures.models(self._crew.region))
+            drops.take(shadows.totals(self._crew.region))
             await asyncio.sleep(SECONDS)
 
     async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = "") -> Outcome:
@@ -364,6 +367,7 @@ class Supervisor:
             shared=shared,
             shares=shares,
             promotions=dict(self._promoter.ended),
+            watch_failures=self.watch_failures,
             crashes=dict(self._crew.containment.crashes),
             contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.inputs},
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),

@@ -27,6 +27,7 @@ class Keeping:
     """take: gives what was sampled since it was last called, of a bounded size. root: folder of all samples.
 
     worker: whose folders these are; writers: how many there may be, who share the bounds of a shadow's samples.
+    lost: how many could not be written.
     """
 
     def __init__(self, take: Callable[[], Sequence[Taken]], root: Path, worker: int, writers: int) -> None:
@@ -35,6 +36,7 @@ class Keeping:
         self._worker = worker
         self._bounds = max(1, MOST_FILES // writers), MOST_BYTES // writers
         self._samples: dict[tuple[str, str], Samples] = {}  # of shadows that had any, so as many as were configured
+        self.lost = 0
         self._lost = self._quiet = 0  # since the last line; rounds without one that are left
 
     async def run(self) -> None:
@@ -47,6 +49,7 @@ class Keeping:
         """One round."""
         taken = self._take()
         lost, why = await asyncio.to_thread(self._write, taken) if taken else (0, "")
+        self.lost += lost
         self._lost += lost
         self._quiet = max(self._quiet - 1, 0)
         if lost and not self._quiet:

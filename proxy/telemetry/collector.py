@@ -77,6 +77,8 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _shared(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
+    watch = "Watches of configuration and repository that ended with an error: only SIGHUP reloads then"
+    yield Family("modelward_watch_failures", "counter", watch, rows=[((), snapshot.watch_failures)])
     yield from _promotions(snapshot)
     yield from _crashes(snapshot)
     yield from _tls(snapshot)
@@ -321,6 +323,8 @@ def _shadows(snapshot: Snapshot) -> Iterator[Family]:
     )
     dropped = Family("modelward_shadow_dropped", "counter", "Requests that were not mirrored", (*labels, "reason"))
     seconds = Family("modelward_shadow_answer_seconds", "histogram", "Time to answers of both sides", (*labels, "side"))
+    lost = Family("modelward_shadow_samples_lost", "counter", "Samples that could not be written to the folder state")
+    lost.add((), snapshot.samples_lost)
     verdict = Family("modelward_shadow_verdict", "gauge", "1 for what the shadow surely is", (*labels, "verdict"))
     for key, shadow in snapshot.shadows.items():
         for family, by in (
@@ -334,7 +338,7 @@ def _shadows(snapshot: Snapshot) -> Iterator[Family]:
                 family.add((*key, label), figure)
         disagreement.add(key, shadow.disagreement)
         disagreeing.add(key, shadow.disagreeing)
-    yield from (pairs, disagreement, disagreeing, mismatches, dropped, seconds, verdict)
+    yield from (pairs, disagreement, disagreeing, mismatches, dropped, seconds, lost, verdict)
 
 
 def _upstreams(snapshot: Snapshot) -> Iterator[Family]:

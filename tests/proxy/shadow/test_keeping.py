@@ -63,8 +63,10 @@ def test_a_folder_that_cannot_be_written_is_told_once_in_a_while_and_hurts_nobod
     root = tmp_path / "shadows"
     root.write_bytes(b"a file")
     plane = Plane(*([PAIR] for _ in range(2 * QUIET_ROUNDS + 1)))
+    keeping = Keeping(plane.take, root, 0, 1)
     with caplog.at_level(logging.ERROR, "modelward.shadow"):
-        keep(Keeping(plane.take, root, 0, 1), 2 * QUIET_ROUNDS + 1)
+        keep(keeping, 2 * QUIET_ROUNDS + 1)
+    assert keeping.lost == 2 * QUIET_ROUNDS + 1
     assert [record.message.split(" could")[0] for record in caplog.records] == [
         f"{count} samples of disagreeing answers" for count in (1, QUIET_ROUNDS, QUIET_ROUNDS)
     ]
