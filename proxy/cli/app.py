@@ -5,7 +5,7 @@ Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 3 done but not 
 
 import argparse
 import difflib
-import os
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -30,6 +30,8 @@ COMMANDS = {
     "schema": "print the JSON schema of the configuration",
 }
 INTERRUPTED = 130
+# how writing to stdout fails, which has no name, where it is no pipe
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 WRONG_USAGE = 2
 
 
@@ -79,6 +81,22 @@ def _parser(command: str | None) -> tuple[argparse.ArgumentParser, argparse.Argu
 def main(argv: Sequence[str]) -> int:
     """Runs `argv` (without the program's name) and returns the exit code."""
     try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (head, less) has what it wanted
+        import_module("proxy.cli.output").give_stdout_up()
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        import_module("proxy.cli.output").give_stdout_up()
+        print(f"modelward: output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
         command = next((word for word in argv if not word.startswith("-")), None)
         parser, below = _parser(command)
         arguments, unknown = parser.parse_known_args(argv)
@@ -94,7 +112,3 @@ def main(argv: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader (head, less) has what it wanted; nothing may be written to the pipe while Python shuts down
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1

@@ -21,9 +21,15 @@ from proxy.problem import Problem
 WIDTH_OF_FILES = 140
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Called while BrokenPipeError is handled. The command says what it means; rich would end the process."""
+        raise  # noqa: PLE0704
+
+
 def console(*, error: bool = False) -> Console:
     """A console on stdout, or on stderr."""
-    console = Console(stderr=error, highlight=False, markup=False, emoji=False)
+    console = _Console(stderr=error, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_OF_FILES
     return console
@@ -66,6 +72,11 @@ def _print(found: Iterable[Problem], label: str, style: str) -> None:
         for word, text in (("where", problem.where), ("why", problem.why), ("mend", problem.how)):
             if text:
                 out.print(Text.assemble((f"  {word}: ", "dim"), plain(text)), soft_wrap=True)
+
+
+def give_stdout_up() -> None:
+    """What is still to be written goes nowhere: Python would write it when the process ends, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from proxy.admin.operator import NotNow
-from proxy.cli.output import console, print_problems
+from proxy.cli.output import console, give_stdout_up, print_problems
 from proxy.cli.ready import print_ready
 from proxy.config import triton
 from proxy.config.arguments import add_arguments as add_configuration_arguments
@@ -95,7 +95,11 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             raise
     try:
         if not signalled.is_set():
-            print_ready(supervisor.report, supervisor.config.listen, config.workers)
+            try:
+                print_ready(supervisor.report, supervisor.config.listen, config.workers)
+            except OSError as error:  # READY is information: a server that has lost its reader serves on
+                give_stdout_up()
+                logging.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)
             await signalled.wait()
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())

@@ -57,3 +57,10 @@ def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
         done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, check=False)
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+def test_a_stdout_that_is_full_is_one_line() -> None:
+    command = [sys.executable, "-m", "proxy", "schema"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"modelward: output cannot be written: No space left on device\n")
