@@ -199,6 +199,18 @@ cdef class Pool:
         """The endpoint that a request at `now` (ns, monotonic) would go to, None where there is none: for tests."""
         return self.choose(None, now)
 
+    @property
+    def panic(self) -> bool:
+        """Whether requests are sent to connected endpoints that are out of order too, since too few are in order."""
+        cdef Endpoint e
+        cdef uint32_t usable = 0, heard = 0, connected = 0
+        for e in self.endpoints:
+            if e.upstream is not None:
+                connected += 1
+                usable += e.available()
+                heard += not e.silent()
+        return is_panic(usable, heard, connected)
+
     cdef bint untrusted(self) noexcept:
         cdef Endpoint e
         cdef bint found = False
@@ -225,9 +237,7 @@ cdef class Pool:
             # a first send only: what is sent again has had its share of trouble
             if avoid is None and e.in_order and mw_breaker_due(&e.breaker, now):
                 return e
-        # with fewer than half of them in order, the checks may be what is wrong: all are tried again, but for those that are
-        # silent, as long as any is not
-        panic = usable * 2 < (heard if heard else connected)
+        panic = is_panic(usable, heard, connected)
         for e in self.endpoints:
             if e.upstream is None or e is avoid or e.inflight >= e.rules.max_inflight:
                 continue
@@ -251,6 +261,12 @@ cdef class Pool:
         if second is None:
             return first
         return first if cost(first, now) <= cost(second, now) else second
+
+
+cdef inline bint is_panic(uint32_t usable, uint32_t heard, uint32_t connected) noexcept:
+    """With fewer than half of them in order, the checks may be what is wrong: all are tried again, but for those that are
+    silent, as long as any is not (Envoy's panic threshold)."""
+    return usable * 2 < (heard if heard else connected)
 
 
 cdef double cost(Endpoint e, int64_t now) noexcept:

@@ -266,7 +266,11 @@ class Health(Section):
 
 
 class Breaker(Section):
-    """What takes an endpoint out although it is connected and its checks succeed, and what brings it back."""
+    """What takes an endpoint out although it is connected and its checks succeed, and what brings it back.
+
+    Where fewer than half of a model's connected endpoints are in order, requests go to all of them, as with Envoy's
+    panic threshold: the breaker of a model's only endpoint therefore stops no requests.
+    """
 
     consecutive_failures: int = Field(default=5, ge=0, le=LARGEST_BURST)
     """Failures in a row that take it out; 0: any number."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -333,7 +333,12 @@ class Remotes:
         for pool in self.pools:
             for group in pool.groups:
                 total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))
-        return total
+        return replace(total, panics={name: int(panic) for name, panic in self.panics().items()})
+
+    def panics(self) -> dict[str, bool]:
+        """By model: whether requests are sent to endpoints that are out of order too."""
+        shown = (name for name in self._keys if name != PASSTHROUGH and "\0" not in name)
+        return {name: self._pools[self._keys[name]].pool.panic for name in shown}
 
 
 def _needing_a_signature(settings: ModelSettings) -> list[str]:

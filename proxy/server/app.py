@@ -34,6 +34,7 @@ from proxy.promotion.state import folder_of
 from proxy.route.elsewhere import ANSWER_SECONDS
 from proxy.route.faults import FaultLog
 from proxy.route.fleet import Fleet
+from proxy.route.panic import PanicLog
 from proxy.route.refresh import Hints, Refresher
 from proxy.route.remote import News, Remotes
 from proxy.server import descriptors, methods
@@ -143,6 +144,7 @@ class Application:
         self._tasks: set[asyncio.Task[None]] = set()
         self.partings = PartingLog()
         self.faults = FaultLog()
+        self.panics = PanicLog()
         self.refusals = RefusalLog()
         self.drops = DropLog()
         self._keeping: Keeping | None = None
@@ -502,6 +504,7 @@ class Application:
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())
             self.faults.take(self.upstreams, time.monotonic())
+            self.panics.take(self._generation.remotes.panics() if self._generation else {})
             if self._http is not None and time.monotonic() >= summed + SECONDS:  # else the supervisor sums up
                 summed = time.monotonic()
                 self.refusals.take(figures.models(self.region))

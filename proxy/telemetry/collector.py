@@ -349,7 +349,12 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
     seconds = Family("modelward_upstream_seconds", "histogram", "Time of an upstream's answers", labels)
     inflight = Family("modelward_upstream_inflight", "gauge", "Requests on their way through an upstream", labels)
     connected = Family("modelward_upstream_connected", "gauge", "Endpoints with a connection", labels)
-    available = Family("modelward_upstream_available", "gauge", "Connected endpoints that are sent requests", labels)
+    in_order = "Connected endpoints in order: these alone are sent requests, unless the model is in panic"
+    available = Family("modelward_upstream_available", "gauge", in_order, labels)
+    panicking = "Workers that try all connected endpoints of the model, since fewer than half are in order"
+    panic = Family("modelward_upstream_panic", "gauge", panicking, ("model",))
+    for model, count in snapshot.panics.items():
+        panic.add((model,), count)
     breaker = Family(
         "modelward_upstream_breaker_state", "gauge", "Endpoints by the state of their breaker", ("endpoint", "state")
     )
@@ -381,7 +386,7 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         silences.add((address,), endpoint.silences)
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
-    yield from (requests, failures, ejections, seconds, inflight, connected, available, breaker)
+    yield from (requests, failures, ejections, seconds, inflight, connected, available, panic, breaker)
     yield from (silences, retries, hedges, unconnected, changes, refreshes)
 
 

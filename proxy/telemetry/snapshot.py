@@ -244,6 +244,7 @@ class Snapshot:
     access: AccessSnapshot | None = None
     scrapes: ScrapeSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
+    panics: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # workers with a pool in panic, by model
     upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
     upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
     shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

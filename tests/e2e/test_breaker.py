@@ -280,3 +280,18 @@ def test_a_server_that_accepts_and_says_nothing_is_not_connected(monkeypatch: py
 def test_a_breaker_that_makes_no_sense_is_a_problem(text: str, finding: str) -> None:
     with pytest.raises(ProblemsFound, match=finding):
         load(sets=[text], environ={})
+
+
+def test_the_breaker_of_an_only_upstream_stops_no_requests_and_that_shows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "modelward.upstream")
+    with behind(failing) as (server, _):
+        (upstream,) = server.application.upstreams
+        assert server.metric("modelward_upstream_panic", model="add") == 0
+        codes(server, 5)
+        assert shown(server, upstream) == "open"
+        before = upstream.requests
+        codes(server, 3)
+        assert upstream.requests == before + 3, "they are tried"
+        assert server.metric("modelward_upstream_panic", model="add") == 1
+        assert server.metric("modelward_upstream_available") == 0
+        wait_until(lambda: "model add: fewer than half" in caplog.text, "a line in the log")

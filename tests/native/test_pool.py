@@ -184,3 +184,15 @@ def test_no_caller_keeps_an_ejected_endpoint_out_by_failing_its_trials() -> None
         served(endpoint, 3, now, good=True) if endpoint.state == "closed" else served(endpoint, 2, now, good=False)
     served(endpoint, 1, now, good=True)
     assert endpoint.state != "open"
+
+
+def test_a_pool_is_in_panic_while_fewer_than_half_of_its_endpoints_are_in_order() -> None:
+    def examine(pool: Pool, first: Endpoint, second: Endpoint, now: int) -> None:
+        first.healthy = False
+        assert not pool.panic, "half of them are"
+        second.healthy = False
+        assert pool.panic
+        first.healthy = True
+        assert not pool.panic
+
+    with_two(examine)
