@@ -39,6 +39,7 @@ from proxy.promotion.unpromoted import expected, waiting_notes
 log = logging.getLogger("modelward.promotion")
 
 LOOK_SECONDS = 0.5
+GOES_ON = "goes on by itself"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Promoter:
     def known(self, model: str) -> Known:
         """Of a model that has been promoted."""
         promotion, now = self.state.promotions[model], self._serving.arms(model)
-        event = next((event for event in reversed(self.state.events) if event.model == model), None)
+        past = (event for event in reversed(self.state.events) if event.model == model)
+        event = next((event for event in past if event.what != GOES_ON), None)  # it tells why the step was done
         watched, by = self._watched.get(model), self._settings(model).by
         if self._under_way(model) is None or watched is None:
             return Known(promotion, event, by=by)
@@ -318,9 +320,7 @@ class Promoter:
         }
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:
-            return await self._change(
-                model, after, "goes on by itself", wanted.actor, wanted.why, since=promotion.since
-            )
+            return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
         if found := await self._fails(model, promotion, self._serving.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
@@ -330,7 +330,7 @@ class Promoter:
             how = "Wait, or say why it may go on without that: --force --reason TEXT"
             raise ProblemsFound([Problem(what, f"model {model}", "; ".join(map(str, open_)), how)])
         if promotion.step + 1 == len(steps):
-            return await self._finish(model, after, wanted.actor, wanted.why)
+            return await self._finish(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
         return await self._go_on(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
 
     def _steps_from_here(self, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
@@ -350,8 +350,11 @@ class Promoter:
         self._found.pop(model, None)
         return changed
 
-    async def _finish(self, model: str, promotion: Promotion, actor: str, why: str) -> Promotion:
-        after = await self._change(model, promotion.model_copy(update={"phase": "done"}), "promoted", actor, why)
+    async def _finish(
+        self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
+    ) -> Promotion:
+        done = promotion.model_copy(update={"phase": "done", "forced": forced})
+        after = await self._change(model, done, "promoted", actor, why)
         self.ended[model, "done", ""] += 1
         return after
 
@@ -378,7 +381,7 @@ class Promoter:
         kept = self.state.with_promotion(model, after, self._event(model, after, what, actor, why))
         self.store.save(kept)
         self.state = kept
-        forced = " (forced)" if after.forced else ""
+        forced = " (forced)" if kept.events[-1].forced else ""
         log.info(
             "model %s version %s: %s, by %s%s%s", model, after.version, what, actor, forced, f": {why}" if why else ""
         )
@@ -387,7 +390,8 @@ class Promoter:
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
         at, version = self._clock(), promotion.version
-        return Event(at=at, model=model, version=version, what=what, actor=actor, why=why, forced=promotion.forced)
+        forced = promotion.forced and what != GOES_ON  # which forces no step
+        return Event(at=at, model=model, version=version, what=what, actor=actor, why=why, forced=forced)
 
     def _keep(self, state: State) -> None:
         self.state = state

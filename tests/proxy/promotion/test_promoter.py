@@ -172,6 +172,24 @@ async def test_by_hand_too_a_step_needs_its_bounds_or_force(tmp_path: Path) -> N
         await promoter.promote(Wanted("m", "3"))
 
 
+@on_a_loop
+async def test_only_what_was_forced_is_told_as_that_and_its_reason_stays_with_the_step(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3", (10, 100), force="incident 7", actor="alice"))
+    await promoter.promote(Wanted("m", "3", auto=True, actor="bob"))
+    event = saved(tmp_path).events[-1]
+    assert (event.what, event.actor, event.forced) == ("goes on by itself", "bob", False)
+    step = promoter.known("m")
+    assert step.event is not None
+    assert (step.event.actor, step.event.why, step.promotion.forced) == ("alice", "incident 7", True)
+    await promoter.promote(Wanted("m", "3", force="incident 8"))
+    enough(served)
+    await promoter.promote(Wanted("m", "3"))
+    event = saved(tmp_path).events[-1]
+    assert (event.what, event.forced) == ("promoted", False)
+
+
 @pytest.mark.parametrize("verdict", [None, "undecided"])
 @on_a_loop
 async def test_without_a_good_verdict_it_takes_force_and_a_reason_that_is_kept(
