@@ -31,6 +31,7 @@ from proxy.promotion.asked import (
 )
 from proxy.promotion.finding import Decision, Finding, undecided
 from proxy.promotion.guard import NOTHING, Arm, Breach
+from proxy.promotion.reach import out_of_reach, reached
 from proxy.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from proxy.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
 from proxy.promotion.store import Store
@@ -129,10 +130,13 @@ class Promoter:
         watched, by = self._watched.get(model), self._settings(model).by
         if self._under_way(model) is None or watched is None:
             return Known(promotion, event, by=by)
+        return Known(promotion, event, self._found.get(model, ()), self._traffic(promotion, now, watched), by)
+
+    def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
         seen = traffic(promotion.version, now, watched)
         if self._serving.config.sticky_header is not None:
             seen = replace(seen, callers=0)  # a caller's requests have many versions
-        return Known(promotion, event, self._found.get(model, ()), seen, by)
+        return seen
 
     def doubts(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
@@ -140,11 +144,10 @@ class Promoter:
         config = self._serving.config
         if config.access is None or config.sticky_header is not None or self._settings(model).by == "request":
             return []  # nothing is tied, or not to callers
-        few = callers(sum(self._serving.arms(model).values(), NOTHING))
-        if not 0 < few < 100 / promotion.percent:
+        few = out_of_reach(model, promotion.percent, callers(sum(self._serving.arms(model).values(), NOTHING)))
+        if few is None:
             return []
-        what = f"{few} caller{'' if few == 1 else 's'} so far: {promotion.percent} % of them may be none"
-        how = f"Set models.{model}.promotion.by to request, or begin with a larger step"
+        what, how = few
         return [Problem(what, f"model {model}", "a version is given by caller", how)]
 
     @property
@@ -251,6 +254,9 @@ class Promoter:
         now = self._serving.arms(model)
         watched = self._watched.setdefault(model, Watched(now, now))
         found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        seen = self._traffic(promotion, now, watched)
+        if few := reached(model, promotion.percent, seen, self._settings(model)):
+            found = [few if each.bound == "traffic" else each for each in found]
         self._found[model] = tuple(found)
         return found
 
@@ -324,10 +330,13 @@ class Promoter:
         if found := await self._fails(model, promotion, self._serving.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
-        open_ = undecided(each for each in self._look_up(model, promotion) if each.bound != "traffic")
+        findings = undecided(self._look_up(model, promotion))
+        open_ = [each for each in findings if each.bound != "traffic"]
         if open_ and not wanted.force:
             what = f"{promotion.percent} % of the requests have not shown yet that it keeps every bound"
             how = "Wait, or say why it may go on without that: --force --reason TEXT"
+            if stuck := [each for each in findings if each.bound == "traffic" and each.how]:
+                open_, how = [*stuck, *open_], f"{stuck[0].how}; or say why it may go on: --force --reason TEXT"
             raise ProblemsFound([Problem(what, f"model {model}", "; ".join(map(str, open_)), how)])
         if promotion.step + 1 == len(steps):
             return await self._finish(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))

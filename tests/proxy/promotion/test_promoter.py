@@ -331,10 +331,29 @@ async def test_a_share_that_no_caller_brings_is_told_with_the_way_out(tmp_path: 
     known = promoter.known("m")
     assert known.traffic == Traffic(0, 7500, 2)
     (traffic,) = [each for each in known.findings if each.bound == "traffic"]
+    how = "Set models.m.promotion.by to request and reload, or roll back and promote with larger steps: --steps 50,100"
     assert str(traffic) == (
-        "traffic: 0 of 1000 answers, 1 % of 7500 requests of 2 callers should have brought 75. "
-        "Versions are given by caller: set promotion.by to request, or promote with larger --steps"
+        "traffic: 0 of 1000 answers, none of 7500 requests in this step, 2 callers so far: 1 % of them may be none. "
+        + how
     )
+    with pytest.raises(ProblemsFound, match="traffic: 0 of 1000") as refused:
+        await promoter.promote(Wanted("m", "3"))
+    (problem,) = refused.value.problems
+    assert problem.how == f"{how}; or say why it may go on: --force --reason TEXT"
+
+
+@on_a_loop
+async def test_a_few_requests_of_a_few_callers_are_enough_to_tell_it(tmp_path: Path) -> None:
+    served = Served(promotion={"by": "caller"})
+    promoter = served.promoter(tmp_path)
+    await promoter.promote(Wanted("m", "3"))
+    served.answer(v2=by_caller(caller(10), caller(10), way=KEY))
+    with pytest.raises(ProblemsFound, match="none of 20 requests in this step, 2 callers so far"):
+        await promoter.promote(Wanted("m", "3"))
+    served.answer(v3=by_caller(None, None, caller(1), way=KEY))
+    with pytest.raises(ProblemsFound, match="errors: ") as refused:
+        await promoter.promote(Wanted("m", "3"))
+    assert "promotion.by" not in str(refused.value.problems[0].how), "its share comes"
 
 
 @pytest.mark.parametrize("by", ["caller", "request"])
