@@ -5,6 +5,7 @@ Unless a function says otherwise the first axis is the batch, dynamic and named 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -355,4 +356,19 @@ def dividing(*, in_thread: bool = False) -> bytes:
         [tensor(name, TensorProto.INT64, shape) for name in "ab"],
         [tensor("y", TensorProto.INT64, shape)],
         [numpy_helper.from_array(np.array([2], np.int64), "two")],
+    ).SerializeToString()
+
+
+def convolutions(layers: int = 1) -> bytes:
+    """x [batch, 3, height, width] -> y [batch, 3]: convolutions of 3 x 3 without padding that halve the picture, and
+    the mean of what is left. One takes pictures of 3 x 3 and larger, five those of 63 x 63."""
+    names = ["x", *(f"c{i}" for i in range(layers))]
+    nodes = [helper.make_node("Conv", [before, "w"], [after], strides=[2, 2]) for before, after in pairwise(names)]
+    nodes += [helper.make_node("GlobalAveragePool", names[-1:], ["p"]), helper.make_node("Flatten", ["p"], ["y"])]
+    weights = np.random.default_rng(0).normal(0, 0.2, (3, 3, 3, 3)).astype(np.float32)
+    return model(
+        nodes,
+        [tensor("x", TensorProto.FLOAT, [BATCH, 3, "height", "width"])],
+        [tensor("y", TensorProto.FLOAT, [BATCH, 3])],
+        [numpy_helper.from_array(weights, "w")],
     ).SerializeToString()

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from native.engine import Engine
 from proxy.child import Bounds, ChildEnded, in_child
 from proxy.models.runtime import runtime
-from proxy.models.warmup import made_up
+from proxy.models.warmup import made_up, sizes
 
 T = TypeVar("T")
 
@@ -35,11 +35,14 @@ def try_in_child(data: bytes, seconds: float) -> None:
 def open_once(data: bytes) -> None:
     runtime()
     engine = Engine("trial", "1", data)
-    try:
-        engine.run_once(made_up(engine, None))
-    except ValueError as error:  # it may refuse what is made up
-        if "alloc" in str(error):
-            raise
+    for size in sizes(engine):
+        try:
+            engine.run_once(made_up(engine, None, size))
+        except ValueError as error:  # it may refuse what is made up
+            if "alloc" in str(error):
+                raise
+        else:
+            return
 
 
 class TookTooLong(Exception):

@@ -1,7 +1,8 @@
 """What a model bears of dimensions that are 0, found out in a child process, since ONNX Runtime may die of it.
 
 Only of models whose operators are not all known to bear them (proxy.models.empty). The child opens the model once and
-forks for every run. It sets open dimensions to 0, each alone and several together, and all others to 1.
+forks for every run. It sets open dimensions to 0, each alone and several together, and all others to the
+first size that the model takes, as its warm-up does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from native.engine import Engine
 from proxy.child import Bounds, ChildEnded, ending, in_child
 from proxy.models.artifact import Artifact
 from proxy.models.runtime import runtime
-from proxy.models.warmup import Array, made_up
+from proxy.models.warmup import Array, made_up, sizes
 from proxy.problem import Problem, ProblemsFound
 
 log = logging.getLogger(__name__)
@@ -151,13 +152,14 @@ def find(data: bytes, symbols: Symbols) -> Findings:
     """Opens the model and runs it, each time in a fork of this process, which must have no other threads."""
     runtime()
     engine = Engine("trial", "1", data)
-    if ended := _base(engine):
+    ended, size = _base(engine)
+    if ended:
         return Findings((), (ended,), "" if ended == SLOW else ended)
     names = [f"{name}[{k}]" for name, _, shape in engine.inputs for k, size in enumerate(shape) if size < 0]
     borne: list[Dims] = []
     refused: list[str] = []
     for zeros in plan(engine, symbols):
-        what = _forked(lambda: engine.run_once(_with_zeros(engine, zeros)))  # noqa: B023 - it is called at once
+        what = _forked(lambda: engine.run_once(_with_zeros(engine, zeros, size)))  # noqa: B023 - it is called at once
         if what is None:
             borne.append(zeros)
             continue
@@ -167,23 +169,29 @@ def find(data: bytes, symbols: Symbols) -> Findings:
     return Findings(tuple(borne), tuple(refused))
 
 
-def _base(engine: Engine) -> str:
-    """What became of runs as its warm-up makes them, or ""; an error is nothing that it did not survive."""
+def _base(engine: Engine) -> tuple[str, int]:
+    """What became of runs as its warm-up makes them, or "", and the size that it takes, 1 where it takes none.
+
+    An error is nothing that it did not survive.
+    """
     rng = np.random.default_rng(0)
-    for inputs in (made_up(engine, rng), made_up(engine, None)):
-        ended = _forked(partial(engine.run_once, inputs))
-        if ended is not None and ended != ERROR:
-            return ended
-    return ""
+    for size in sizes(engine):
+        ends = [_forked(partial(engine.run_once, made_up(engine, each, size))) for each in (rng, None)]
+        for ended in ends:
+            if ended is not None and ended != ERROR:
+                return ended, size
+        if None in ends:
+            return "", size
+    return "", 1
 
 
-def _with_zeros(engine: Engine, zeros: Dims) -> dict[str, Array]:
-    inputs, number = made_up(engine, None), 0
+def _with_zeros(engine: Engine, zeros: Dims, size: int) -> dict[str, Array]:
+    inputs, number = made_up(engine, None, size), 0
     for name, _, shape in engine.inputs:
         cut = []
-        for size in shape:
-            cut.append(slice(0 if size < 0 and number in zeros else None))
-            number += size < 0
+        for given in shape:
+            cut.append(slice(0 if given < 0 and number in zeros else None))
+            number += given < 0
         inputs[name] = inputs[name][tuple(cut)]
     return inputs
 

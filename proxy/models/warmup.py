@@ -7,6 +7,9 @@ together and apart. Where either finds that they are not, the model is run reque
 
 import contextlib
 import logging
+import math
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,11 @@ Inputs = dict[str, Array]
 # of the numbers in rows that are run together; a model may tell only the large ones apart from others
 MAGNITUDES = (1e-3, 0.0, 1e2, 1e4)
 LARGEST_FP16 = 65504.0
+# of dynamic axes, until the model takes one: a sequence may have 1 step, a convolution needs more than its kernel, a
+# backbone that halves its picture five times needs 32
+SIZES = (1, 8, 32, 224)
+MOST_ELEMENTS = 1 << 18  # of a row of a size above 1, over all inputs: a picture of 224 x 224 has 150528
+SIZE_SECONDS = 5.0  # after which no larger size is tried
 RUNS = 4  # the first allocates, the rest measure
 WIDE_ROWS = 32  # a second point of the cost curve
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
@@ -31,8 +39,8 @@ def warm_up(engine: Engine, max_rows: int, entangled: str = "") -> str:
     """Runs the model a few times and settles how it is batched; what there is to say about it, or "".
 
     max_rows: of a shared run, 1 where batching is off. entangled: why its graph is not shown to keep rows
-    apart, or "". Inputs are made up (small numbers, then zeros); a model that refuses both is served request by request
-    and measured on its first real ones.
+    apart, or "". Inputs are made up (small numbers, then zeros, of each of `sizes`); a model that refuses all
+    of them is served request by request and measured on its first real ones.
     """
     rows = _accepted(engine)
     if rows is None:
@@ -58,34 +66,56 @@ def _accepted(engine: Engine) -> list[Inputs] | None:
     """Two one-row inputs that the model takes: unequal if it takes those, zeros otherwise."""
     rng = np.random.default_rng(0)
     refusal: ValueError | None = None
-    for made in ([made_up(engine, rng), made_up(engine, rng)], [made_up(engine, None)] * 2):
-        try:
-            for row in made:
-                engine.run_once(row)
-        except ValueError as error:
-            refusal = error
-        else:
-            return made
+    began = time.monotonic()
+    for size in sizes(engine):
+        if time.monotonic() - began > SIZE_SECONDS:
+            break
+        for made in ([made_up(engine, rng, size), made_up(engine, rng, size)], [made_up(engine, None, size)] * 2):
+            try:
+                for row in made:
+                    engine.run_once(row)
+            except ValueError as error:
+                refusal = refusal or error  # larger sizes only say the same of other numbers
+            else:
+                return made
     log.warning("model %s version %s refused its warm-up: %s", engine.name, engine.version, refusal)
     return None
 
 
-def made_up(engine: Engine, rng: np.random.Generator | None) -> Inputs:
-    """One row; zeros where rng is None. Dynamic axes get 1, which every model with a sequence axis takes."""
+def sizes(engine: Engine) -> Iterator[int]:
+    """Of the dynamic axes beside the rows, in the order in which they are tried."""
+    before: list[list[int]] = []
+    for size in SIZES:
+        shapes = _shapes(engine, size)
+        if size == 1 or (shapes != before and sum(map(math.prod, shapes)) <= MOST_ELEMENTS):
+            yield size
+        before = shapes
+
+
+def made_up(engine: Engine, rng: np.random.Generator | None, size: int = 1) -> Inputs:
+    """One row; zeros where rng is None. size: of its dynamic axes."""
     inputs: Inputs = {}
-    for name, datatype, shape in engine.inputs:
-        sizes = [1 if size < 0 else size for size in shape]
+    for (name, datatype, _), shape in zip(engine.inputs, _shapes(engine, size), strict=True):
         if datatype == "BYTES":
-            inputs[name] = np.full(sizes, b"0" if rng is None else b"1", dtype=object)
+            inputs[name] = np.full(shape, b"0" if rng is None else b"1", dtype=object)
         elif rng is None:
-            inputs[name] = np.zeros(sizes, NUMPY[datatype])
+            inputs[name] = np.zeros(shape, NUMPY[datatype])
         elif datatype == "BF16":
-            inputs[name] = (rng.random(sizes, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+            inputs[name] = (rng.random(shape, np.float32).view(np.uint32) >> 16).astype(np.uint16)
         elif datatype in TOLERANCE:
-            inputs[name] = rng.standard_normal(sizes).astype(NUMPY[datatype])
+            inputs[name] = rng.standard_normal(shape).astype(NUMPY[datatype])
         else:
-            inputs[name] = rng.integers(0, 2, sizes).astype(NUMPY[datatype])
+            inputs[name] = rng.integers(0, 2, shape).astype(NUMPY[datatype])
     return inputs
+
+
+def _shapes(engine: Engine, size: int) -> list[list[int]]:
+    """Of the inputs of one row."""
+    rows = 0 if engine.has_batch_axis else -1
+    return [
+        [given if given >= 0 else 1 if axis == rows else size for axis, given in enumerate(shape)]
+        for _, _, shape in engine.inputs
+    ]
 
 
 def _entangled(engine: Engine, rows: list[Inputs], max_rows: int) -> str:
