@@ -15,8 +15,13 @@ cdef enum Inflated:               # what has become of a message so far
     INFLATED_PART = 0             # there is more
     INFLATED_WHOLE
     INFLATED_MALFORMED
-    INFLATED_TOO_LARGE            # over the limit or the ratio
+    INFLATED_TOO_LARGE            # over the limit
+    INFLATED_OVER_RATIO           # over both RATIO times its size and RATIO_FREE
     INFLATED_NO_MEMORY
+
+cdef enum:
+    RATIO = 100                   # a message may not inflate to more than this times its size,
+    RATIO_FREE = 1048576          # unless that is no more than this: 1 to 8 ms, and what any client may send as it is
 
 cdef struct Inflation:
     z_stream z
@@ -25,6 +30,7 @@ cdef struct Inflation:
     const uint8_t *input          # borrowed: what is left of the message
     size_t left
     size_t allowed                # bytes that it may become
+    Inflated beyond               # what one that becomes more is
     Buffer out                    # owned; of at most allowed + 1 bytes: one more tells "full" from "too much"
 
 # Refuses what says that it is too large before a byte is inflated. Ended by inflation_end, however it goes.

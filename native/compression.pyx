@@ -26,8 +26,6 @@ cdef enum:
     GZIP_ONLY = 16 + 15           # windowBits: a gzip wrapper, no zlib one
     ZLIB_ONLY = 15
     GZIP_LEAST = 18               # bytes of header and trailer
-    RATIO = 100                   # a message may not inflate to more than this times its size
-    RATIO_FREE = 65536            # below this size the ratio does not matter
     FIRST_BYTES = 1024
 
 
@@ -36,13 +34,17 @@ cdef int inflation_begin(Inflation *i, const uint8_t *message, size_t size, int 
     it costs anything, one that is not where its contents get longer than it said."""
     cdef uint32_t said            # little-endian, as every machine that this is compiled for
     memset(i, 0, sizeof(Inflation))
-    i.allowed = min(limit, max(size * RATIO, <size_t>RATIO_FREE))
+    i.allowed = max(size * RATIO, <size_t>RATIO_FREE)
+    i.beyond = INFLATED_OVER_RATIO
+    if limit <= i.allowed:
+        i.allowed = limit
+        i.beyond = INFLATED_TOO_LARGE
     if encoding == ENCODING_GZIP:
         if size < GZIP_LEAST or message[0] != 0x1f or message[1] != 0x8b:
             return INFLATED_MALFORMED
         memcpy(&said, message + size - sizeof(said), sizeof(said))
         if said > i.allowed:
-            return INFLATED_TOO_LARGE
+            return INFLATED_TOO_LARGE if said > limit else INFLATED_OVER_RATIO
         i.allowed = said
         i.exact = True
     if inflateInit2(&i.z, ZLIB_ONLY if encoding == ENCODING_DEFLATE else GZIP_ONLY) != Z_OK:
@@ -70,7 +72,7 @@ cdef int inflation_step(Inflation *i, size_t out_size, size_t most) noexcept nog
     if state != Z_OK and state != Z_STREAM_END and state != Z_BUF_ERROR:
         return INFLATED_MALFORMED
     if i.out.size > i.allowed:
-        return INFLATED_MALFORMED if i.exact else INFLATED_TOO_LARGE
+        return INFLATED_MALFORMED if i.exact else i.beyond
     if state == Z_STREAM_END:
         return INFLATED_WHOLE if i.left == 0 else INFLATED_MALFORMED
     # the stream wants more than the message holds

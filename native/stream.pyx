@@ -9,7 +9,8 @@ from native.conduct cimport mw_conduct_message, mw_conduct_sent
 from native.exchange cimport (
     ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
 from native.compression cimport (
-    INFLATED_MALFORMED, INFLATED_TOO_LARGE, INFLATED_WHOLE, deflate_message, inflate_message)
+    INFLATED_MALFORMED, INFLATED_OVER_RATIO, INFLATED_TOO_LARGE, INFLATED_WHOLE, RATIO, RATIO_FREE, deflate_message,
+    inflate_message)
 from native.grpc cimport buffer_free, buffer_reserve, ending_clear, ending_of
 from native.holders cimport mw_holder, mw_holder_held
 from native.holding cimport count_bytes, forget_holder, holder_of, may_take, note_sender, pay_for, unlink_sender
@@ -398,7 +399,12 @@ cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept:
     elif state == INFLATED_TOO_LARGE:
         v.reason = REASON_INFLATED_TOO_LARGE
         snprintf(v.text, VERDICT_TEXT,
-                 "compressed message inflates beyond %zu bytes or to more than 100 times its size", limit)
+                 "compressed message inflates beyond the limit of %zu bytes", limit)
+    elif state == INFLATED_OVER_RATIO:
+        v.reason = REASON_INFLATED_TOO_LARGE
+        snprintf(v.text, VERDICT_TEXT,
+                 "compressed message inflates to more than %d times its size and %d bytes; send it uncompressed",
+                 RATIO, RATIO_FREE)
     else:
         v.reason = REASON_OUT_OF_MEMORY
         v.retry_ns = SECOND // 10

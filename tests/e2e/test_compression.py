@@ -108,6 +108,31 @@ def test_a_method_that_is_passed_through_gets_its_messages_inflated() -> None:
 
 
 @pytest.mark.parametrize("encoding", PACKERS)
+def test_equal_numbers_are_taken_however_small_they_get(serve: Serve, encoding: str) -> None:
+    server = serve({"add": add_one()})
+    equal = np.ones((20_000, 4), np.float32)
+    message = packed(request("add", {"x": equal}), encoding)
+    assert len(message) < equal.nbytes / 100
+    with H2Client(server.grpc) as client:
+        reply = client.call(message, headers=[("grpc-encoding", encoding)])
+        np.testing.assert_array_equal(arrays(RESPONSE.FromString(reply.messages[0][1]))["y"], equal + 1)
+    nothing_is_left(server)
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+@pytest.mark.parametrize("size", [2 * MiB, 64 * MiB])
+def test_a_refused_message_is_told_which_limit_it_is_over(serve: Serve, encoding: str, size: int) -> None:
+    server = serve({"add": add_one()}, limits__message_size="16MiB")
+    bomb = framed(PACKERS[encoding](REQUEST(model_name="add").SerializeToString() + b"\x2a" + bytes(size)))
+    with H2Client(server.grpc) as client:
+        reply = client.call(bomb, headers=[("grpc-encoding", encoding)])
+    assert (reply.code, reply.reason) == (8, "INFLATED_TOO_LARGE")
+    by_ratio = "more than 100 times its size and 1048576 bytes"
+    by_limit = "the limit of 16777216 bytes"
+    assert (by_limit if size > 16 * MiB else by_ratio) in reply.message
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
 @pytest.mark.parametrize("size", [2 * MiB, 64 * MiB])
 def test_a_bomb_is_refused(serve: Serve, encoding: str, size: int) -> None:
     server = serve({"add": add_one()}, limits__message_size="1MiB")
