@@ -81,9 +81,11 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             await started.wait()  # what changes while the first workers load is served when they are ready
             await ask(supervisor.reload)
 
+        def not_followed() -> None:
+            supervisor.watch_failures += 1
+
         if config.watch:
-            asked.append(loop.create_task(watch(file, config.repository, follow)))
-            asked[-1].add_done_callback(partial(_told, supervisor))
+            asked.append(loop.create_task(watch(file, config.repository, follow, not_followed)))
         try:
             starting = loop.create_task(supervisor.start(lambda what: status.update(f"loading {what}")))
             await _first(starting, signalled.wait())
@@ -107,13 +109,6 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         for task in asked:
             task.cancel()
         await supervisor.stop()
-
-
-def _told(supervisor: Supervisor, watching: asyncio.Task[None]) -> None:
-    """Nobody waits for the watch: should it fail, this is where it shows."""
-    if not watching.cancelled() and (error := watching.exception()) is not None:
-        supervisor.watch_failures += 1
-        logging.error("files are no longer watched, only SIGHUP reloads: %s", error, exc_info=error)
 
 
 async def _first(*work: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:

@@ -1,118 +1,140 @@
-"""Files that have changed: what is served follows them, without anybody asking for it.
+"""Files that have changed: what is served follows them, without a request to reload.
 
-Folders are watched, not files: an editor, a rename and a ConfigMap's symbolic links all put another file in the place
-of the one that was there, which a watch on a file would go on looking at.
+Every half second the state of the files is read and compared. No link is followed out of the repository, a folder that
+cannot be read hides no other, and changes on network file systems and behind a ConfigMap's links are seen as well,
+which the kernel's notifications miss.
 """
 
 import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import stat
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-
-from watchfiles import Change, DefaultFilter, awatch
 
 from proxy.models.files import LARGEST_SETTINGS
 from proxy.regular import read_regular
 
-SETTLE_MS = 500  # a change is acted upon when nothing more has changed for so long
-LATEST_MS = 5_000  # or when so much time has passed since the first
-LOOK_MS = 1_000  # between two looks whether the folder is still the same
+LOOK_SECONDS = 0.5  # a change is acted upon when one more look finds nothing else changed
+LATEST_SECONDS = 5.0  # or when so much time has passed since the first
+IDLE_SHARE = 50  # a pause lasts at least so many times as long as the look before it: 2 % of a core
+DEEPEST = 3  # folders below the repository: a model, a version, and what lies beside its model file
+MOST_ENTRIES = 10_000  # of one model's folder; changes in what exceeds them are not seen
+REPEAT_SECONDS = 60.0  # between two lines about looks that fail
 
 Changed = Callable[[], Awaitable[None]]
-Counts = Callable[[Path], bool]
+State = object  # compared with ==; None where there is nothing to be served
+Entries = dict[str, tuple[int, ...]]
 
-# a line for each change would be a change itself, where the log is a file that is watched
-logging.getLogger("watchfiles").setLevel(logging.WARNING)
-
-
-async def watch(config: Path | None, repository: Path | None, changed: Changed) -> None:
-    """Calls `changed` after each change of the configuration file's content, and of anything below the repository."""
-    async with asyncio.TaskGroup() as group:
-        if config is not None:
-            group.create_task(_follow_file(config.absolute(), changed))
-        if repository is not None:
-            file = repository.is_file()
-            group.create_task(
-                _follow_file(repository.absolute(), changed) if file else _follow_tree(repository, changed)
-            )
+log = logging.getLogger("modelward.watch")
 
 
-async def _follow_file(file: Path, changed: Changed) -> None:
-    seen = _digest(file)
-    # a ConfigMap is changed by turning the link ..data
-    async for _ in _changes(file.parent, lambda path: path.name == file.name or path.name.startswith("..")):
-        now = _digest(file)
-        if now not in (seen, ""):  # a file that is not there is about to be
-            seen = now
-            await changed()
+async def watch(config: Path | None, repository: Path | None, changed: Changed, failed: Callable[[], None]) -> None:
+    """Calls `changed` after each change of the configuration file's content, and of what the repository may serve.
+
+    failed: called for each look and each reload that raised.
+    """
+    looks: dict[str, Callable[[], State]] = {}
+    if config is not None:
+        looks["configuration"] = partial(_content, config.absolute())
+    if repository is not None:
+        looks["repository"] = partial(_file if repository.is_file() else _tree, repository.absolute())
+    follows = [_follow(what, look, look(), changed, failed) for what, look in looks.items()]
+    await asyncio.gather(*follows)
 
 
-async def _follow_tree(folder: Path, changed: Changed) -> None:
-    async for _ in _changes(folder, lambda path: _may_be_served(path, folder), recursive=True):
-        await changed()
-
-
-def _may_be_served(path: Path, folder: Path) -> bool:
-    """No hidden file, none beside the models' folders, and nothing that this server itself writes, such as its log."""
-    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else path.parts[-1:]
-    if any(part.startswith(".") and not part.startswith("..") for part in parts):
-        return False
-    beside = len(parts) == 1 and path.suffix != ".onnx" and path.is_file()
-    return not beside and not _is_own_output(path)
-
-
-def _is_own_output(path: Path) -> bool:
-    for descriptor in (1, 2):
-        with suppress(OSError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return True
-    return False
-
-
-async def _changes(folder: Path, counts: Counts, *, recursive: bool = False) -> AsyncIterator[None]:
-    """One item for each time that something that counts has changed and settled, or another folder stands in this one's
-    place."""
-    usual = DefaultFilter()
-
-    def watched(change: Change, path: str) -> bool:
-        return usual(change, path) and counts(Path(path))
-
+async def _follow(
+    what: str, look: Callable[[], State], known: State, changed: Changed, failed: Callable[[], None]
+) -> None:
+    """Never ends by itself: what fails once is tried again. known: what is served already."""
+    loop = asyncio.get_running_loop()
+    latest = known
+    since: float | None = None  # when the first change after `known` was seen
+    quiet_until = 0.0
+    pause = LOOK_SECONDS
     while True:
-        here = _identity(folder)
-        if here is not None:
-            looks = awatch(
-                folder,
-                watch_filter=watched,
-                recursive=recursive,
-                step=SETTLE_MS,
-                debounce=LATEST_MS,
-                rust_timeout=LOOK_MS,
-                yield_on_timeout=True,
-            )
-            async for changes in looks:
-                moved = _identity(folder) != here
-                if changes or moved:
-                    yield
-                if moved:
-                    break
-        await asyncio.sleep(LOOK_MS / 1e3)
+        await asyncio.sleep(pause)
+        began = loop.time()
+        try:
+            found = await asyncio.to_thread(look)
+            pause = max(LOOK_SECONDS, IDLE_SHARE * (loop.time() - began))
+            if found is None or found == known:
+                since = None
+            else:
+                since = began if since is None else since
+                if found == latest or began - since >= LATEST_SECONDS:
+                    known, since = found, None
+                    await changed()
+            latest = found
+        except Exception as error:
+            failed()
+            if began >= quiet_until:
+                quiet_until = began + REPEAT_SECONDS
+                log.exception("a change of the %s was not followed: %s; SIGHUP reloads", what, error)
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Of the folder that the path leads to; None where there is none."""
+def _content(file: Path) -> State:
     try:
-        found = folder.stat()
+        return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).digest()
+    except OSError:
+        return None  # a file that is not there is about to be
+
+
+def _file(file: Path) -> State:
+    try:
+        return _state(os.stat(file))
     except OSError:
         return None
-    return found.st_dev, found.st_ino
 
 
-def _digest(file: Path) -> str:
-    """Of its content; "" where there is none."""
+def _tree(repository: Path) -> State:
     try:
-        return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).hexdigest()
+        root = os.path.realpath(repository, strict=True)
+        models = os.listdir(root)
     except OSError:
-        return ""
+        return None
+    found: Entries = {}
+    for name in models:
+        path = os.path.join(root, name)
+        if os.path.isdir(path) or name.lower().endswith(".onnx"):
+            entries: Entries = {}
+            _add(entries, path, root, 1)
+            found.update(entries)
+    return found
+
+
+def _add(found: Entries, path: str, root: str, depth: int) -> None:
+    """The states of `path` and of what lies in it. What vanishes meanwhile, or cannot be read, is left out."""
+    name = os.path.basename(path)
+    if name.startswith(".") or name.endswith("~") or len(found) >= MOST_ENTRIES:
+        return
+    with suppress(OSError):
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode) and os.path.realpath(path).startswith(os.path.join(root, "")):
+            status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            if not _is_own_output(status):
+                found[path] = _state(status)
+            return
+        # not its times: they change with every hidden file in it
+        found[path] = status.st_dev, status.st_ino, status.st_mode
+        if depth <= DEEPEST:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    _add(found, entry.path, root, depth + 1)
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _is_own_output(status: os.stat_result) -> bool:
+    """The log, which changes with every line, also with one about a reload."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(descriptor)):
+                return True
+    return False

@@ -77,7 +77,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _shared(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
-    watch = "Watches of configuration and repository that ended with an error: only SIGHUP reloads then"
+    watch = "Changes of configuration and repository that were not followed because of an error; SIGHUP reloads"
     yield Family("modelward_watch_failures", "counter", watch, rows=[((), snapshot.watch_failures)])
     yield from _promotions(snapshot)
     yield from _crashes(snapshot)

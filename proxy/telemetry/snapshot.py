@@ -237,7 +237,7 @@ class Snapshot:
     # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
     crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
-    watch_failures: int = 0  # of configuration and repository: changes are not noticed any more
+    watch_failures: int = 0  # of configuration and repository: changes that were not followed
     samples_lost: int = 0  # of shadows that disagree, which could not be written
     state: StateSnapshot | None = None
     tls: TlsSnapshot | None = None
