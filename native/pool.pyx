@@ -211,6 +211,15 @@ cdef class Pool:
                 heard += not e.silent()
         return is_panic(usable, heard, connected)
 
+    @property
+    def connected(self) -> bool:
+        """Whether requests have an endpoint to go to, in order or not."""
+        cdef Endpoint e
+        for e in self.endpoints:
+            if e.upstream is not None:
+                return True
+        return False
+
     cdef bint untrusted(self) noexcept:
         cdef Endpoint e
         cdef bint found = False

@@ -41,6 +41,7 @@ cdef class Upstream(Connection):
     cdef int64_t pinged           # ns; when the PING that is not answered yet was sent; 0 for none
     cdef int pings                # answered ones since anything else came: each doubles the pause
     cdef bint doubted             # silent for too long, and what the socket holds is still to be read
+    cdef bint mute                # its PING has gone unanswered for long enough to be counted, once
     cdef int64_t resent           # ns; in this silence: when it was last seen to what waits, or the PING was sent
     cdef void join(self) noexcept
     cdef void leave(self) noexcept

@@ -645,26 +645,32 @@ cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
         mw_client_ping(c.client)
         upstream.pinged = now
         upstream.resent = now
+        upstream.mute = False
         upstream.endpoint.suspected = now
         upstream.endpoint.silences += 1
         mark(c)
     elif now < given_up(upstream):
         upstream.resent = now
-        resend_all(upstream, now)
+        if (resend_all(upstream, now) or now - upstream.pinged >= SECOND) and not upstream.mute:
+            upstream.mute = True
+            upstream.endpoint.unanswered += 1
     else:
         upstream.transport.abort()
         return
     timer_add(upstream.listener.wheel, timer, next_check(upstream, now))
 
 
-cdef void resend_all(Upstream upstream, int64_t now) noexcept:
-    """Everything that waits for an endpoint that does not even answer a PING is asked of another one too, once there is one."""
+cdef bint resend_all(Upstream upstream, int64_t now) noexcept:
+    """Everything that waits for an endpoint that does not even answer a PING is asked of another one too, once there is one.
+    Whether anything was."""
+    cdef int64_t before = <int64_t>upstream.endpoint.retries
     cdef mw_client *client = upstream.conn.client
     cdef mw_client_stream *stream = mw_client_next(client, NULL)
     while stream != NULL:
         if stream.calls == &CALLS:
             resend(<Upcall *>stream.owner, now)    # on another connection: no stream of this one is opened or closed
         stream = mw_client_next(client, stream)
+    return <int64_t>upstream.endpoint.retries != before
 
 
 cdef void resend(Upcall *call, int64_t now) noexcept:

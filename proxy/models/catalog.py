@@ -70,6 +70,7 @@ class ServedVersion:
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
     canary, or `missing` on all of its upstreams, is not ready to those who ask about it, but no reason to take the
     whole server for unready. `config` and `metadata` are those of the upstream that runs it, None where there are none.
+    `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers.
     `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
     """
 
@@ -90,10 +91,11 @@ class ServedVersion:
     metadata: Any = None
     properties: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
+    answers: Callable[[], bool] = lambda: True
 
 
 def is_in_service(version: ServedVersion) -> bool:
-    return version.ready and not version.failing and not version.missing
+    return version.ready and not version.failing and not version.missing and version.answers()
 
 
 def version_order(version: str) -> tuple[int, str]:

@@ -26,7 +26,7 @@ class _Seen:
     """Of one endpoint, when it was last looked at. status and text: of its last failure."""
 
     ejections: int = 0
-    silences: int = 0
+    unanswered: int = 0
     state: str = "closed"
     status: int = -1
     text: str = ""
@@ -81,11 +81,12 @@ class FaultLog:
 
     def _silences(self, endpoint: Endpoint, seen: _Seen, now: float) -> None:
         def tell(total: int) -> None:
-            text = f"gave no sign of life while requests waited, {total} times"
+            text = f"gave no sign of life while requests waited, and did not answer a PING, {total} times"
             _say(logging.WARNING, endpoint, text, silences=total)
 
-        self._paced.add((endpoint.address, "silences"), endpoint.silences - seen.silences, now, tell)
-        seen.silences = endpoint.silences
+        # a pause that ends with the answer to our PING is no fault: modelward_upstream_silences_total has it
+        self._paced.add((endpoint.address, "silences"), endpoint.unanswered - seen.unanswered, now, tell)
+        seen.unanswered = endpoint.unanswered
 
 
 def _say(level: int, endpoint: Endpoint, words: str, **fields: object) -> None:

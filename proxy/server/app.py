@@ -39,6 +39,7 @@ from proxy.route.refresh import Hints, Refresher
 from proxy.route.remote import News, Remotes
 from proxy.server import descriptors, methods
 from proxy.server.accept import Acceptor, Handshakes
+from proxy.server.answering import Answering
 from proxy.server.bind import BoundSocket, InheritedSocket
 from proxy.server.canaries import Canaries
 from proxy.server.containment import Contained, apply, deadly
@@ -120,6 +121,8 @@ class Application:
         if inherited is None:
             self.region.sticky_key = sticky_key(config, self.region.sticky_key)
         self.readiness = Readiness("loading models")
+        self.answering = Answering(lambda: self.catalog, self.readiness)
+        self._answering: asyncio.Task[None] | None = None
         self.server: Server | None = None
         self.grpc_address = config.listen.grpc
         self.http_address = config.listen.http
@@ -234,7 +237,8 @@ class Application:
         self._spawn(self._keeping.run())
         if self.tls is not None:
             self._spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
-        self.readiness.set(True)
+        self.answering.begin()
+        self._answering = self._spawn(self.answering.run())
 
     async def reload(self, config: Config) -> list[str]:
         """Serves another configuration, and the repository as it is now; returns in words what changed.
@@ -410,6 +414,8 @@ class Application:
 
     async def drain(self, seconds: float = DRAIN_SECONDS, delay: float = 0) -> None:
         """Readiness off; after the delay no new connections, clients told to go elsewhere, requests finished."""
+        if self._answering is not None:
+            self._answering.cancel()
         self.readiness.set(False, "draining")
         await asyncio.sleep(delay)
         if self._listening is not None:

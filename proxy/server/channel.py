@@ -107,6 +107,13 @@ class Renewed:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Whether a model can be answered. reason: why none can, empty while one can."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Failed:
     """It cannot serve this, and ends."""
 
@@ -144,6 +151,7 @@ Message = (
     | Loading
     | Ready
     | Renewed
+    | Answers
     | Failed
     | Reloaded
     | Shared

@@ -18,6 +18,7 @@ from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
 from proxy.problem import Problem, ProblemsFound
 from proxy.server.channel import (
+    Answers,
     Contain,
     Failed,
     Figures,
@@ -99,6 +100,12 @@ class Crew:
     def ready(self) -> int:
         """How many workers take requests."""
         return sum(worker.ready for worker in self._workers)
+
+    @property
+    def unanswered(self) -> str:
+        """Why none of the workers that take requests can answer for a model; empty while one can."""
+        reasons = [worker.unanswered for worker in self._workers if worker.ready]
+        return reasons[0] if reasons and all(reasons) else ""
 
     @property
     def report(self) -> Report | None:
@@ -309,6 +316,9 @@ class Crew:
                     self._note_move()
                 case Renewed(report):
                     worker.report = report
+                case Answers(reason):
+                    worker.unanswered = reason
+                    self._changed()
                 case Shared():
                     worker.unshared -= 1
                     self._note_move()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from native.engine import Engine
 from native.route import Directory
@@ -23,6 +24,7 @@ from proxy.models.renewal import NOTHING, Before, close, renew
 from proxy.models.signature import TensorSpec
 from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
+from proxy.route.reach import can_answer
 from proxy.route.remote import News, Remotes
 from proxy.server.rules import Rules
 from proxy.shadow import opening as shadowing
@@ -235,7 +237,7 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenModel, remotes: Remotes) -> ServedVersion:
+def _version(model: OpenModel, remotes: Remotes, answers: Callable[[], bool]) -> ServedVersion:
     engine, artifact = model.engine, model.checked.artifact
     asked = remotes.elsewhere.get(engine.name)
     return ServedVersion(
@@ -255,6 +257,7 @@ def _version(model: OpenModel, remotes: Remotes) -> ServedVersion:
         metadata=model.metadata,
         properties={} if model.upstreams else _properties(artifact),
         elsewhere=asked.ask if asked is not None else None,
+        answers=answers,
     )
 
 
@@ -268,7 +271,7 @@ def _lookups(
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
     directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request)
-    served = [_version(model, remotes) for model in models]
+    served = [_version(model, remotes, partial(can_answer, model, models)) for model in models]
     catalog = Catalog(served, weights, [(each.name, each.version, each.reason) for each in refused])
     directory.explain = catalog.explain_unknown
     return directory, catalog

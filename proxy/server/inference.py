@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SERVER_NAME = "modelward"
 ANYTHING = 0
 MISSING = "no upstream serves it now"
+UNREACHABLE = "no upstream server of it can be reached, and no fallback answers for it"
 FAILING = "it does not answer as it should and is out of service until it does"
 # Triton's names, and only of what is whole: its model_repository also loads, its schedule_policy also has priorities.
 EXTENSIONS = ("model_configuration", "statistics")
@@ -121,7 +122,7 @@ class Inference:
             if is_in_service(served):
                 response.models.add(name=served.name, version=served.version, state="READY")
             elif not request.ready:
-                reason = FAILING if served.failing else MISSING if served.missing else served.reason
+                reason = _reason(served)
                 state = "UNAVAILABLE" if reason else "LOADING"
                 response.models.add(name=served.name, version=served.version, state=state, reason=reason)
         for name, version, reason in () if request.ready else self._catalog().refused:
@@ -139,6 +140,15 @@ class Inference:
             what = "this identity may not call this method of this model"
             raise RpcError(Code.PERMISSION_DENIED, what, "PERMISSION_DENIED")
         return self._catalog().lookup(name, version)
+
+
+def _reason(served: ServedVersion) -> str:
+    """Why it is not in service; empty while it loads."""
+    if served.failing:
+        return FAILING
+    if served.missing:
+        return MISSING
+    return served.reason if served.answers() else UNREACHABLE
 
 
 def _message(kind: str, /, **fields: object) -> Any:

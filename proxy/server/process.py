@@ -29,6 +29,7 @@ class WorkerProcess:
         self.report: Report | None = None  # once it is ready
         self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
         self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
+        self.unanswered = ""  # why it can answer for no model; empty while it can for one
         self.draining = False
         self.died_of_load = False  # the next worker does not load that again
         self.over_at = inf  # monotonic seconds; when it must have ended

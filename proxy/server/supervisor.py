@@ -391,13 +391,14 @@ class Supervisor:
     def _weights(self, report: Report) -> Weights:
         return overridden(self.config, self._promoter.shares, report.versions)
 
-    # ---- readiness: while any worker is ready
+    # ---- readiness: while any worker is ready and can answer for a model
 
     def _judge(self) -> None:
         assert self._crew is not None
-        ready = self._crew.ready > 0
-        if ready != self.readiness.ready and not self._ending:
-            self.readiness.set(ready, "no worker is ready")
+        reason = self._crew.unanswered if self._crew.ready else "no worker is ready"
+        starting = not self._crew.ready and not self.readiness.ready  # what it waits for is told already
+        if reason != self.readiness.reason and not starting and not self._ending:
+            self.readiness.set(not reason, reason)
         if self._started and not self._ending:
             self._notifier.status(self._words())
 

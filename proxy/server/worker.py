@@ -23,6 +23,7 @@ from proxy.problem import ProblemsFound
 from proxy.server.app import Application, Inherited, running
 from proxy.server.bind import InheritedSocket
 from proxy.server.channel import (
+    Answers,
     Channel,
     Contain,
     Drain,
@@ -57,6 +58,7 @@ class Worker:
         self._region = region
         self._channel = channel
         self._said = ""
+        self._unanswered = ""
         self._figures = Snapshot()
 
     async def serve(self, start: Start, grpc: int) -> int:
@@ -74,6 +76,7 @@ class Worker:
             ) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
+                self._publish(application)  # before it counts as ready
                 self._channel.send(Ready(describe(application)))
                 application.changed = lambda: self._channel.send(Renewed(describe(application)))
                 told = await self._told_to_drain(application)
@@ -144,6 +147,9 @@ class Worker:
             await asyncio.sleep(BEAT_SECONDS)
 
     def _publish(self, application: Application) -> None:
+        if application.answering.reason != self._unanswered:
+            self._unanswered = application.answering.reason
+            self._channel.send(Answers(self._unanswered))
         figures = application.cold()
         if figures != self._figures:
             self._figures = figures

@@ -295,3 +295,32 @@ def test_the_breaker_of_an_only_upstream_stops_no_requests_and_that_shows(caplog
         assert server.metric("modelward_upstream_panic", model="add") == 1
         assert server.metric("modelward_upstream_available") == 0
         wait_until(lambda: "model add: fewer than half" in caplog.text, "a line in the log")
+
+
+def test_a_pause_whose_ping_is_answered_is_no_warning_and_a_frozen_endpoint_is_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    held: list[Request] = []
+
+    def warned() -> list[str]:
+        return [r.getMessage() for r in caplog.records if "no sign of life" in r.getMessage()]
+
+    def slow_in_the_end(r: Request) -> None:
+        r.answer() if r.number < 20 else held.append(r)
+
+    with behind(slow_in_the_end) as (server, _), ThreadPoolExecutor(1) as pool:
+        (endpoint,) = server.application.upstreams
+        codes(server, 20)
+        waiting = pool.submit(infer, server.grpc)
+        wait_until(lambda: endpoint.silences, "the question whether it is there")
+        wait_until(lambda: endpoint.usable, "its answer")
+        held[0].answer()
+        held[0].connection.flush()
+        assert answer(waiting.result()) == ONES
+        assert endpoint.unanswered == 0
+    with one_freezes() as (server, first, frozen), ThreadPoolExecutor(1) as pool:
+        until_it_freezes(server, frozen, pool)
+        wait_until(warned, "the warning")
+        assert [words.split(": ")[0] for words in warned()] == [f"upstream {first.address}"]
+        assert (first.silences, first.unanswered) == (1, 1)
+        frozen.go.set()
