@@ -379,7 +379,7 @@ def test_addresses_that_hold_an_ipv4_address_are_that_peer(start: Start) -> None
 
 def test_resets_of_a_peer_add_up_over_its_connections(start: Start) -> None:
     simulation = start()
-    provoked = 0
+    provoked, began = 0, simulation.loop.time()
     while provoked < 20_000:
         client = Client(simulation)
         for _ in range(400):  # a connection may reset a thousand
@@ -394,7 +394,8 @@ def test_resets_of_a_peer_add_up_over_its_connections(start: Start) -> None:
         client.peer.leave()
     assert client.terminated == ENHANCE_YOUR_CALM
     assert partings(simulation) == {"peer_resets": 1}
-    assert 5000 <= provoked < 6000
+    earned = 500 * (simulation.loop.time() - began)  # the budget comes back while the test runs
+    assert 5000 <= provoked <= 5000 + earned + 20  # each connection may have some of its own
     honest = Client(simulation)  # of the same peer, and a single cancellation of its own
     honest.h2.reset_stream(honest.begin())
     honest.flush()
