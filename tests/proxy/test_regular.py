@@ -13,7 +13,7 @@ from proxy.config.access import Jwt
 from proxy.config.limit import Shared
 from proxy.config.sources import from_file
 from proxy.problem import ProblemsFound
-from proxy.promotion import state
+from proxy.promotion import store
 from proxy.regular import open_regular, read_regular
 from proxy.score import Profile, ProfileError
 from proxy.server.watch import _digest as digest
@@ -24,7 +24,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "keys": keys.load,
     "key set": lambda file: load_file(Jwt(jwks=str(file), issuer="https://issuer", audience=("us",))),
     "profile": Profile.load,
-    "state": lambda file: state.load(file.parent),
+    "state": lambda file: store.Store(file.parent).load(),
     "password": lambda file: Shared(url="redis://localhost", password_file=file).password,
 }
 ODD: dict[str, Callable[[Path], object]] = {
@@ -39,7 +39,7 @@ ODD: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("reader", READERS)
 def test_every_reader_refuses_at_once_what_is_no_regular_file(tmp_path: Path, reader: str, odd: str) -> None:
-    file = tmp_path / (state.FILE if reader == "state" else "file.yaml")
+    file = tmp_path / (store.FILE if reader == "state" else "file.yaml")
     ODD[odd](file)
     with pytest.raises((OSError, ProblemsFound, ProfileError)):
         READERS[reader](file)
