@@ -21,14 +21,17 @@ from proxy.models.policy import policy_notes
 from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.models.trial import Trials
+from proxy.models.weights import answering
 from proxy.problem import Problem, ProblemsFound
-from proxy.promotion.state import folder_of
-from proxy.promotion.store import unwritable
+from proxy.promotion.state import State, folder_of
+from proxy.promotion.store import Store, unwritable
+from proxy.promotion.unpromoted import at_start, recorded_shares
 from proxy.route.asking import unreachable
 from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
 from proxy.server import descriptors
 from proxy.server.tls import clients, load_material
+from proxy.shadow.opening import notes as shadow_notes
 
 SHORT_SHA256 = 12
 COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards")
@@ -77,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             names = []
             notes += (Problem(f"{unasked} not asked", "--offline", how="Leave it out where they can be reached"),)
         notes += tuple(access.notes(config, names))
-        notes += tuple(policy_notes(config, facts_of(inventory.models)))
+        notes += _of_versions(config, inventory)
         notes += tuple(filter(None, (unwritable(folder_of(config.state)),)))
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
@@ -142,6 +145,22 @@ def _store(config: Config | None, *, offline: bool) -> tuple[tuple[Problem, ...]
         return (problem,), ()
     note = None if offline else asyncio.run(shared.unreachable(config.limits.shared))
     return (), (note,) if note is not None else ()
+
+
+def _of_versions(config: Config, inventory: Inventory) -> tuple[Problem, ...]:
+    """By the versions that would answer after a start: the state of promotions has a say in that."""
+    facts = facts_of(inventory.models)
+    notes: tuple[Problem, ...] = ()
+    state = State()
+    try:
+        state = Store(folder_of(config.state)).peek()
+    except ProblemsFound as found:
+        notes = found.problems
+    served = {name: list(known) for name, known in facts.items()}
+    first = {name: {version: 1} for name, version in at_start(config, state, served).items()}
+    shares = {**first, **recorded_shares(config, state)}
+    notes += tuple(policy_notes(config, facts, shares))
+    return (*notes, *shadow_notes(config, answering(config, served, shares)))
 
 
 def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:

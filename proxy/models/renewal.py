@@ -6,7 +6,7 @@ was, with its settings, its shadows and its weights. Others go on without it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from proxy.models.opening import Key, LoadLimits, Opened, OpenModel, Progress, l
 from proxy.models.policy import takeovers
 from proxy.models.refused import Refused, problems_of
 from proxy.models.trial import Trials
-from proxy.models.weights import weights_of
+from proxy.models.weights import Shares, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.state import folder_of
 from proxy.shadow import opening as shadowing
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: models whose
-    shares promotions decide. facts: of the versions that are served. deadly: as in LoadLimits."""
+    """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: shares
+    that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
     config: Config | None = None
     slow: frozenset[str] = frozenset()
-    held: Collection[str] = ()
+    held: Shares = field(default_factory=dict)
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
 

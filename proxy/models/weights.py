@@ -30,6 +30,12 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Sequence[str
     return {**weights_of(config), **usable}
 
 
+def answering(config: Config, served: Mapping[str, Sequence[str]], shares: Shares) -> dict[str, str]:
+    """By model the version with most of the requests that name none. served: ascending. shares: decided by promotions."""
+    weights = overridden(config, shares, served)
+    return {name: primary(versions, weights.get(name)) for name, versions in served.items() if versions}
+
+
 def _next_older(served: Sequence[str], gone: Collection[str]) -> str:
     """Than the newest of those that are gone; the oldest where there is none."""
     newest = max(map(_number, gone), default=0)

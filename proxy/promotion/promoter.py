@@ -35,7 +35,7 @@ from proxy.promotion.reach import out_of_reach, reached
 from proxy.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from proxy.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
 from proxy.promotion.store import Store
-from proxy.promotion.unpromoted import expected, waiting_notes
+from proxy.promotion.unpromoted import expected, recorded_shares, waiting_notes
 
 log = logging.getLogger("modelward.promotion")
 
@@ -153,13 +153,8 @@ class Promoter:
     @property
     def shares(self) -> dict[str, dict[str, int]]:
         """Of the models whose shares the configuration has no say in."""
-        promoted = {
-            model: promotion.shares
-            for model, promotion in self.state.promotions.items()
-            if promotion.configured == configured(self._serving, model)
-        }
-        waiting = {m: {v: 1} for m, v in self.state.serving.items() if configured(self._serving, m) is None}
-        return {**waiting, **promoted, **{m: {v: 1} for m, v in self._expected.items()}}
+        recorded = recorded_shares(self._serving.config, self.state)
+        return {**recorded, **{m: {v: 1} for m, v in self._expected.items()}}
 
     async def promote(self, wanted: Wanted) -> Promotion:
         """Begins with the first step, or goes on to the next one of a promotion that is under way.

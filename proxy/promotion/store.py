@@ -77,6 +77,10 @@ class Store:
             self.keep(copy)
         return copy or State()
 
+    def peek(self) -> State:
+        """As `load`, but it changes, logs and judges nothing. Raises ProblemsFound where a file may not be read."""
+        return self._read(FILE)[0] or self._read(COPY)[0] or State()
+
     def save(self, state: State) -> None:
         """Raises ProblemsFound, and then nothing has changed."""
         try:

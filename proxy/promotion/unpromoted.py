@@ -20,10 +20,20 @@ def expected(
     there: Mapping[str, Sequence[str]],
     shares: Mapping[str, Mapping[str, int]],
 ) -> dict[str, str]:
-    """The version that answers now, else the last one promoted under another `versions:`, else the oldest.
+    """The version that answers now, else as `at_start`. shares: as they are now."""
+    found = at_start(config, state, there)
+    for model in found:
+        if serving.facts(model) and (served := serving.versions(model)):
+            now = overridden(serving.config, shares, {model: served}).get(model)
+            found[model] = primary(served, now)
+    return found
+
+
+def at_start(config: Config, state: State, there: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The last version promoted under another `versions:`, else the oldest.
 
     There may be newer ones that were taken back, or never promoted, and the record of it lost. config: that is to be
-    followed. there: versions by model, ascending. shares: as they are now.
+    followed. there: versions by model, ascending.
     """
     found = {}
     for model, versions in there.items():
@@ -32,13 +42,22 @@ def expected(
             continue
         if model in state.serving or (last is not None and last.configured is None):
             continue
-        if serving.facts(model) and (served := serving.versions(model)):
-            now = overridden(serving.config, shares, {model: served}).get(model)
-            found[model] = primary(served, now)
-        else:
-            known = {v: share for v, share in last.shares.items() if v in versions} if last is not None else {}
-            found[model] = primary(versions, known) if any(known.values()) else versions[0]
+        known = {v: share for v, share in last.shares.items() if v in versions} if last is not None else {}
+        found[model] = primary(versions, known) if any(known.values()) else versions[0]
     return found
+
+
+def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
+    """Shares by model, where the configuration has no say in them."""
+    versions = {name: config.settings(name).versions for name in {*state.promotions, *state.serving}}
+    written = {name: None if each is None else dict(each) for name, each in versions.items()}
+    promoted = {
+        model: promotion.shares
+        for model, promotion in state.promotions.items()
+        if promotion.configured == written[model]
+    }
+    waiting = {model: {version: 1} for model, version in state.serving.items() if written[model] is None}
+    return {**waiting, **promoted}
 
 
 def waiting_notes(

@@ -198,7 +198,7 @@ class Application:
             self.readiness.set(False, reason)
 
         rules = await load_rules(self.config)
-        known = Known(self._slow, self._shares.keys(), self._facts, deadly(self._contained))
+        known = Known(self._slow, self._shares, self._facts, deadly(self._contained))
         compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
         first = self._shared_out(compiled)
         if rules.material is not None and self.config.tls is not None:
@@ -350,7 +350,7 @@ class Application:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._generation is not None and self._fleet is not None
         wanted, restart = followed(self.config, config)
-        known = Known(held=self._shares.keys(), deadly=deadly(self._contained))
+        known = Known(held=self._shares, deadly=deadly(self._contained))
         after = await compile_generation(self._generation.rules, wanted, self._generation, known=known)
         await self._fleet.connect(after.remotes.pools, wanted.health)
         return after, restart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip
 from proxy.models.refused import Refused, problems_of
 from proxy.models.renewal import NOTHING, Before, close, renew
 from proxy.models.signature import TensorSpec
-from proxy.models.weights import Shares, Weights, in_service, overridden, weights_of
+from proxy.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.reach import can_answer
 from proxy.route.remote import News, Remotes
@@ -68,11 +68,11 @@ class Generation:
 
 @dataclass(frozen=True)
 class Known:
-    """slow: hashes of files that took too long before. held: models whose shares promotions decide. facts: of versions
+    """slow: hashes of files that took too long before. held: shares that promotions decide. facts: of versions
     that other workers serve, where nothing is served here yet. deadly: as in LoadLimits."""
 
     slow: frozenset[str] = frozenset()
-    held: Collection[str] = ()
+    held: Shares = field(default_factory=dict)
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
 
@@ -106,7 +106,7 @@ async def compile_generation(
     except BaseException:
         await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
         raise
-    notes += shadowing.notes(renewal.shadows, lambda name: catalog.lookup(name).version)
+    notes += shadowing.notes(config, answering(config, _versions(models), served.held))
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
     for note in notes:
@@ -136,14 +136,20 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     its canary, and has no ladder that is sure to answer, others have the share.
     """
     config = generation.config
-    served: dict[str, list[str]] = {}
-    for name, version in generation.opened:
-        served.setdefault(name, []).append(version)
+    served = _versions(generation.models)
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows)
     directory, catalog = _lookups(models, generation.remotes, config, weights, generation.refused)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
+
+
+def _versions(models: Iterable[OpenModel]) -> dict[str, list[str]]:
+    """By model, ascending."""
+    served: dict[str, list[str]] = {}
+    for model in models:
+        served.setdefault(model.checked.name, []).append(model.checked.version)
+    return served
 
 
 async def renewed(generation: Generation, news: News) -> Generation:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -128,24 +127,21 @@ def equip(served: Served, content: str, shadows: Iterable[OpenShadow]) -> None:
             raise ProblemsFound([Problem(what, where, str(error), how)]) from error
 
 
-def notes(shadows: Iterable[OpenShadow], answering: Callable[[str], str]) -> list[Problem]:
+def notes(config: Config, answering: Mapping[str, str]) -> list[Problem]:
     """Worth telling: models whose only shadow is the version that answers. Beside another it is the measure of noise.
 
     answering: the version of a model that has most of its requests.
     """
-    shadows = list(shadows)
-    count = Counter(shadow.model for shadow in shadows)
+    only = {name: settings.shadow[0] for name, settings in config.models.items() if len(settings.shadow) == 1}
     return [
         Problem(
-            f"the shadow {shadow.settings.name} is the version that answers",
-            f"models.{shadow.model}.shadow",
+            f"the shadow {shadow.name} is the version that answers",
+            f"models.{model}.shadow",
             "it measures how much the model disagrees with itself",
             'To try it against another version, give that the requests: versions: {"OTHER": 100}',
         )
-        for shadow in shadows
-        if shadow.settings.version is not None
-        and count[shadow.model] == 1
-        and answering(shadow.model) == shadow.settings.version
+        for model, shadow in only.items()
+        if shadow.version is not None and not config.models[model].upstreams and answering.get(model) == shadow.version
     ]
 
 

@@ -100,3 +100,26 @@ def test_a_new_version_without_the_canary_of_the_one_before_does_not_take_over_b
     with serve_process(root, "--set", f"state={tmp_path / 'state'}") as server:
         said = "version 2 answers without a canary, which version 1 has"
         wait_until(lambda: any(said in line for line in server.output), said)
+
+
+def test_a_shadow_is_called_the_version_that_answers_only_where_it_is(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
+    shadow = ("--set", "models.add.shadow={version: 2}")
+    state = ("--set", f"state={tmp_path / 'state'}")
+    promoted = (root, *shadow, *state, "--set", "version_policy=promoted")
+    said = "the shadow 2 is the version that answers"
+    assert said in modelward("check", root, *shadow, *state).stderr, "the newest does"
+    assert said not in modelward("check", *promoted).stderr, "the oldest does until one is promoted"
+    with serve_process(*promoted) as server:
+        assert answers(server, 20).keys() == {"1"}
+        assert not any(said in line for line in server.output)
+        assert modelward("reload", "--admin", server.admin).returncode == 0
+        assert not any(said in line for line in server.output), "nor at a reload"
+        asked = modelward("promote", "add", "2", "--steps", "100", "--force", *REASON, "--admin", server.admin)
+        assert asked.returncode == 0, asked.stderr
+    before = sorted((tmp_path / "state").iterdir())
+    assert said in modelward("check", *promoted).stderr, "now it does"
+    assert sorted((tmp_path / "state").iterdir()) == before, "check only looks at the state"
+    with serve_process(*promoted) as server:
+        assert answers(server, 20).keys() == {"2"}
+        wait_until(lambda: any(said in line for line in server.output), said)
