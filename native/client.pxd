@@ -7,6 +7,7 @@ cdef extern from "client.h" nogil:
     const uint32_t MW_CLIENT_LOST
     ctypedef struct mw_client:
         bint goaway
+        uint32_t max_streams      # that the peer allows
     ctypedef struct mw_client_stream
     ctypedef struct mw_client_calls:
         ssize_t (*read)(mw_client_stream *, uint8_t *to, size_t room, bint *end) noexcept

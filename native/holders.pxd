@@ -20,6 +20,8 @@ cdef extern from "holders.h" nogil:
     mw_holder *mw_holder_enter(mw_holders *, uint64_t peer, uint64_t identity)
     void mw_holder_leave(mw_holders *, mw_holder *)
     void mw_holder_count(mw_holders *, mw_holder *, int64_t more)
+    void mw_holder_relay(mw_holder *, int more)
+    bint mw_holder_may_relay(const mw_holder *, uint64_t used, uint64_t limit, double factor)
     uint64_t mw_holder_held(const mw_holder *)
     bint mw_holder_may(
         const mw_holder *, uint64_t more, uint64_t used, uint64_t limit, double factor, uint64_t least)

@@ -301,6 +301,7 @@ cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcep
 
 # ---- compressed messages -------------------------------------------------------------------------------------
 
+cdef const char *RELAYED_TEXT = "your streams have their share of the upstream's already; end one or retry shortly"
 cdef const char *NAME_FIRST = "a compressed message must hold model_name once, as its first field"
 
 
@@ -681,9 +682,18 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
     cdef Stream *s = x.stream
     cdef Model *m = <Model *>x.asked
     cdef Verdict v
-    if s.relay == NULL and not relay_begin(
-            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s)):
-        fail(server, x, REASON_NO_UPSTREAM, now)
+    cdef int reason = REASON_NONE
+    if s.relay == NULL:
+        reason = relay_begin(
+            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s))
+    if reason == REASON_RELAYED_STREAMS:
+        v.reason = reason
+        v.retry_ns = ROOM_RETRY
+        snprintf(v.text, VERDICT_TEXT, "%s", RELAYED_TEXT)
+        refuse_exchange(server, x, &v, now)
+        return
+    if reason != REASON_NONE:
+        fail(server, x, reason, now)
         return
     if not relays_to(s, m.pool):
         v.reason = REASON_UNSUPPORTED_FEATURE
@@ -1053,7 +1063,7 @@ cdef class Server(State):
         """The upstream answers, whatever is asked: the bytes are not looked at."""
         cdef list headers = <list><object>s.call
         cdef bytes name, value
-        cdef int kept = 0
+        cdef int kept = 0, reason
         for name, value in headers[1:]:      # the first is the path
             if passed_on(name, len(name)):
                 kept |= keep_header(&s.metadata, name, len(name), value, len(value))
@@ -1062,8 +1072,12 @@ cdef class Server(State):
         s.method = METHOD_RELAY
         if kept < 0:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
-        elif not relay_begin(self, s, self.passthrough, path, len(path), NULL, due_of(s)):
-            refuse_for(s, REASON_NO_UPSTREAM, "no upstream server can be reached")
+            return 0
+        reason = relay_begin(self, s, self.passthrough, path, len(path), NULL, due_of(s))
+        if reason == REASON_RELAYED_STREAMS:
+            refuse_for(s, reason, RELAYED_TEXT)
+        elif reason != REASON_NONE:
+            refuse_for(s, reason, "no upstream server can be reached")
         return 0
 
     def end_cold(self, task):

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from native.client cimport mw_client_stream
 from native.deadline cimport mw_timer
 from native.exchange cimport Buffer, Stream
+from native.holders cimport mw_holder
 from native.model cimport Counters, Model
 from native.state cimport State
 from native.pool cimport Pool
@@ -13,6 +14,7 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     mw_client_stream stream
     void *upstream                # borrowed: the native.upstream.Upstream that it is on
     void *pool                    # borrowed from the model, or the server: a stream's later messages must be for the same
+    mw_holder *holder             # borrowed from the wire, as one of its users: has one relay more until this one is freed
     Stream *down                  # borrowed; NULL once the client's call has its ending, or the client has gone
     Model *model                  # that the first message was for, counted in its users; NULL where no model is charged
     Counters *counters            # borrowed: the model's, or the server's for what no model is charged with
@@ -30,8 +32,9 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     char *details                 # owned; grpc-status-details-bin as it came
 
 
-# Binds the stream to an upstream stream of its own; due: absolute, 0 for none. False where no endpoint can take it.
-cdef bint relay_begin(
+# Binds the stream to an upstream stream of its own; due: absolute, 0 for none. The reason where that is refused: no endpoint
+# can take it, or the caller has its share of the endpoint's streams.
+cdef int relay_begin(
     State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept
 cdef bint relays_to(const Stream *s, const void *pool) noexcept
 # Copies a message behind those that wait; False where there is no room.

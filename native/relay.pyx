@@ -13,6 +13,7 @@ from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.evidence cimport CALLERS, part_of
 from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
+from native.holders cimport mw_holder, mw_holder_leave, mw_holder_may_relay, mw_holder_relay
 from native.holding cimport holder_of, pay_for, unlink_sender
 from native.grpc cimport buffer_free, ending_with, write_prefix
 from native.headers cimport keep_passed_back, refuses_us
@@ -29,7 +30,8 @@ from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
     CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
-    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_OUT_OF_MEMORY, REASON_UPSTREAM_CREDENTIALS, name_of)
+    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_RELAYED_STREAMS,
+    REASON_UPSTREAM_CREDENTIALS, name_of)
 
 cdef enum:
     PREFIX = 5
@@ -40,20 +42,25 @@ cdef enum:
 
 # ---- the life of a relay -------------------------------------------------------------------------------------
 
-cdef bint relay_begin(
+cdef int relay_begin(
         State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept:
     cdef int64_t now = s.conn.wire.now
     cdef Endpoint endpoint = pool.choose(None, now)
     cdef Upstream upstream
+    cdef mw_holder *holder = holder_of(s)
     cdef Relay *r
     cdef uint8_t fields[FIELDS]
     cdef Outgoing outgoing
     if endpoint is None:
-        return False
+        return REASON_NO_UPSTREAM
     upstream = <Upstream>endpoint.upstream
+    if not mw_holder_may_relay(
+            holder, endpoint.inflight, min(upstream.conn.client.max_streams, endpoint.rules.max_inflight),
+            s.conn.wire.share_factor):
+        return REASON_RELAYED_STREAMS
     r = <Relay *>calloc(1, sizeof(Relay))
     if r == NULL:
-        return False
+        return REASON_NO_UPSTREAM
     r.stream.calls = &CALLS
     r.stream.owner = r
     mw_timer_init(&r.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
@@ -71,17 +78,20 @@ cdef bint relay_begin(
     if mw_client_submit(
             upstream.conn.client, &r.stream, path, path_size, fields, request_fields(&outgoing, now, fields)) < 0:
         free(r)
-        return False
+        return REASON_NO_UPSTREAM
     if model != NULL:
         model.users += 1
     s.relay = r
+    r.holder = holder
+    holder.users += 1
+    mw_holder_relay(holder, 1)
     r.trial = endpoint.take(now)
     r.caller = part_of(s.budget)
     server.gauges.inflight += 1
     if due:
         timer_add(server.listener.wheel, &r.timer, due)
     mark(&upstream.conn)
-    return True
+    return REASON_NONE
 
 
 cdef void detach(Relay *r) noexcept:
@@ -388,6 +398,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
     judge(r, MW_OUTCOME_NONE)
     upstream.endpoint.give_back()
+    mw_holder_relay(r.holder, -1)
+    mw_holder_leave(upstream.conn.wire.holders, r.holder)
     if r.model != NULL:
         r.model.users -= 1
     buffer_free(&r.metadata)

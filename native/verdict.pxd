@@ -54,6 +54,7 @@ cdef enum Reason:
     REASON_ACCESS_UNAVAILABLE     # nobody can tell whose the credential is
     REASON_CRASH                  # a process died of inputs of these shapes
     REASON_CANARY                 # the version does not answer as its canary expects
+    REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
     REASONS
 

@@ -98,6 +98,15 @@ static inline void mw_holder_count(mw_holders *t, mw_holder *h, int64_t more) {
     if (more < 0 && h->bytes == 0) mw_holder_tidy(t, h);
 }
 
+/* One more stream is bound to an upstream's, or one fewer. Whoever counts one more is one of its users meanwhile. */
+static inline void mw_holder_relay(mw_holder *h, int more) {
+    h->relays += (uint32_t)more;
+    if (h->peer) {
+        h->peer->relays += (uint32_t)more;
+        h->identity->relays += (uint32_t)more;
+    }
+}
+
 /* What counts against its share: of its peer and its identity the one that holds more. */
 static inline uint64_t mw_holder_held(const mw_holder *h) {
     if (h->peer == NULL) return h->bytes;
@@ -118,6 +127,14 @@ static inline int mw_holder_may(const mw_holder *h, uint64_t more, uint64_t used
     uint64_t own = mw_holder_held(h) + more;
     if (used + more > limit) return 0;
     return own <= least || (double)own <= factor * (double)(limit - used - more);
+}
+
+/* Whether it may have one more of an upstream's `limit` streams, of which `used` are in use: as for bytes. Its first one always
+ * may: that waits until the upstream has room for it. */
+static inline int mw_holder_may_relay(const mw_holder *h, uint64_t used, uint64_t limit, double factor) {
+    uint64_t own = h->relays;
+    if (h->peer) own = h->peer->relays > h->identity->relays ? h->peer->relays : h->identity->relays;
+    return own == 0 || (used < limit && (double)(own + 1) <= factor * (double)(limit - used - 1));
 }
 
 #endif

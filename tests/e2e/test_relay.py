@@ -532,3 +532,48 @@ def test_what_passes_through_is_limited_message_by_message() -> None:
         with pytest.raises(grpc.RpcError) as error:
             list(call)
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def held_open(channel: grpc.Channel, peer: str, method: str = STREAM_INFER) -> tuple[grpc.Call, threading.Event]:
+    """One more stream of this client, whose first request has its answer; and what ends it."""
+    done = threading.Event()
+
+    def messages() -> Iterator[bytes]:
+        yield asked().SerializeToString() if method == STREAM_INFER else b"x"
+        done.wait(TIMEOUT)
+
+    return channel.stream_stream(method)(messages(), timeout=TIMEOUT, metadata=(("x-forwarded-for", peer),)), done
+
+
+@pytest.mark.parametrize("method", [STREAM_INFER, UNKNOWN])
+def test_one_callers_streams_leave_the_upstreams_to_others(method: str) -> None:
+    """Of eight the first has four. They are free again once they have ended."""
+
+    def each(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        for _ in messages:
+            yield answer("0")
+
+    settings = {"breaker": "{max_inflight: 8}", "trusted_proxies": "['127.0.0.1']", "passthrough": "true"}
+    with relayed(each, **settings) as (_, server, channel):
+        for _ in range(2):
+            opened = []
+
+            def let_in(peer: str) -> str:
+                """Empty, or why not."""
+                call, done = held_open(channel, peer, method)
+                opened.append((call, done))  # noqa: B023 - a call that nothing refers to is cancelled
+                try:
+                    message = STREAM_RESPONSE.FromString(next(call))
+                except grpc.RpcError as error:
+                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                    return str(error.details())
+                return str(message.error_message)
+
+            refused = [let_in("10.0.0.1") for _ in range(8)]
+            assert [bool(each) for each in refused] == [False] * 4 + [True] * 4
+            assert "their share of the upstream's" in refused[4]
+            assert [bool(let_in("10.0.0.2")) for _ in range(4)] == [False, False, True, True]
+            assert not let_in("10.0.0.3"), "there is room for a third"
+            for _, done in opened:
+                done.set()
+            nothing_is_left(server)
