@@ -78,7 +78,8 @@ def _unsaid(config: Config) -> list[Problem]:
         return []
     listed = ", ".join([*unsaid][:8]) + (f" and {len(unsaid) - 8} more" if len(unsaid) > 8 else "")
     name = next(iter(unsaid.values()))
-    why = f"a {', a '.join(kinds[:-1])} and a {kinds[-1]} named {name!r} are all taken for it"
+    number = "both" if len(kinds) == 2 else "all"
+    why = f"a {', a '.join(kinds[:-1])} and a {kinds[-1]} named {name!r} are {number} taken for it"
     how = "Write by: certificate, token or key, or by: any if that is meant; the next release will ask for it"
     return [Problem("how the identity must be proved is not said", listed, why, how)]
 

@@ -77,8 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
         if arguments.offline and (unasked := _unasked(config)):
             # rules may speak of models that only their servers know
+            known = [
+                name
+                for name, each in config.models.items()
+                if each.upstreams or (config.upstreams and name not in names)
+            ]
+            why = f"not checked: {', '.join(f'model {name}' for name in known)}" if known else ""
+            notes += (Problem(f"{unasked} not asked", "--offline", why, "Leave it out where they can be reached"),)
             names = []
-            notes += (Problem(f"{unasked} not asked", "--offline", how="Leave it out where they can be reached"),)
         notes += tuple(access.notes(config, names))
         notes += _of_versions(config, inventory)
         notes += tuple(filter(None, (unwritable(folder_of(config.state)),)))

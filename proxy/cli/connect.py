@@ -36,11 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_plain(args: argparse.Namespace) -> bool:
+    """Whether the flags ask for no TLS."""
+    return not (args.tls or args.ca or args.certificate)
+
+
 def channel(args: argparse.Namespace, address: str, options: Sequence[tuple[str, object]]) -> grpc.Channel:
     """Raises ConnectProblem."""
     if (args.certificate is None) != (args.key is None):
         raise ConnectProblem("--certificate and --key come together")
-    if not (args.tls or args.ca or args.certificate):
+    if is_plain(args):
         if args.server_name is not None:
             raise ConnectProblem("--server-name is of TLS: add --tls")
         return grpc.insecure_channel(address, options=[*options])

@@ -77,12 +77,20 @@ def run(args: argparse.Namespace) -> int:
         return SERVER_ERROR
     except grpc.RpcError as error:
         print(f"{error.code().name}: {error.details()}", file=sys.stderr)
+        if _may_want_tls(args, error):
+            print("modelward infer: perhaps the server wants TLS: add --tls or --ca FILE", file=sys.stderr)
         return SERVER_ERROR
     if args.json:
         _print_json(response, outputs)
     else:
         _print_tables(response, outputs)
     return OK
+
+
+def _may_want_tls(args: argparse.Namespace, error: grpc.RpcError) -> bool:
+    """Whether the other side has taken a connection without TLS and closed it."""
+    details = (error.details() or "").lower()
+    return connect.is_plain(args) and "failed to connect" in details and "refused" not in details
 
 
 class _Stub:

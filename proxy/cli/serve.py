@@ -25,6 +25,8 @@ from proxy.server.supervisor import Supervisor
 from proxy.server.watch import watch
 from proxy.telemetry import logs
 
+log = logging.getLogger("modelward.serve")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         logs.configure(config.log, level)
         descriptors.raise_limit()
         for note in descriptors.notes(config):
-            logging.warning("%s", note)
+            log.warning("%s", note)
         load = partial(from_arguments, arguments, again=True)
         asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
@@ -64,7 +66,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         try:
             await what()
         except NotNow as why:
-            logging.warning("%s", why)
+            log.warning("%s", why)
 
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(Mishaps())
@@ -101,7 +103,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
                 print_ready(supervisor.report, supervisor.config.listen, config.workers)
             except OSError as error:  # READY is information: a server that has lost its reader serves on
                 give_stdout_up()
-                logging.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)
+                log.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)
             await signalled.wait()
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())

@@ -54,7 +54,7 @@ def _show_callers(client: admin.Client, count: int, *, json: bool) -> int:
         for each in found.refused
     ])  # fmt: skip
     print_table("spending most, by a sample", SPENDING, [
-        (each.kind, each.name, each.requests, f"{each.spent_seconds:.3g} s") for each in found.spending
+        (each.kind, each.name, f"~{each.requests}", f"~{each.spent_seconds:.3g} s") for each in found.spending
     ])  # fmt: skip
     return admin.DONE
 

@@ -142,6 +142,8 @@ def parse_priority(value: object) -> object:
     if found is None:
         raise UnitError(f"{value!r} is not a priority", HOW_PRIORITY)
     highest, lowest = int(found[1]), int(found[2] or found[1])
+    if highest > lowest:
+        raise UnitError(f"{value!r} is reversed: the lower number goes first", f"Write {lowest}-{highest}")
     if not HIGHEST_PRIORITY <= highest <= lowest <= LOWEST_PRIORITY:
         raise UnitError(f"{value!r} is out of range", HOW_PRIORITY)
     return highest, lowest

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from native.callers import LEVELS, read
 from native.region import Region
+from proxy.plural import counted
 
 log = logging.getLogger("modelward.limits")
 
@@ -99,9 +100,11 @@ class Watch:
         for n, each in listed[:LINES]:
             levels = ", ".join(level for level, count in each.refused.items() if count)
             log.warning(
-                "%s is over a limit: %d requests refused in the last %.0f s; limits that refused it so far: %s",
-                each.words, n, INTERVAL_SECONDS, levels,
+                "%s is over a limit: %s refused in the last %.0f s; limits that refused it so far: %s",
+                each.words, counted(n, "request"), INTERVAL_SECONDS, levels,
+                extra={"fields": {"kind": each.kind, "name": each.name, "requests": n, "reason": levels}},
             )  # fmt: skip
         if len(listed) > LINES:
             others = sum(n for n, _ in listed[LINES:])
-            log.warning("%d more callers are over a limit: %d requests refused", len(listed) - LINES, others)
+            left_out = counted(len(listed) - LINES, "more caller")
+            log.warning("%s over a limit: %s refused", left_out, counted(others, "request"))

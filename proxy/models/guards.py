@@ -1,7 +1,9 @@
 """What each guard does for a model, in the words of the READY table and of `check`."""
 
+from proxy.config.limit import IdentityLimit, Limit, PeerLimit
 from proxy.config.schema import Config
 from proxy.models.inventory import CheckedModel
+from proxy.plural import counted
 
 OFF = "off"
 
@@ -10,7 +12,7 @@ def guards(config: Config, model: CheckedModel) -> dict[str, str]:
     """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where nobody switched it on."""
     settings, limits = model.settings, config.limits
     rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
-    on = [f"{name} {limit.model_dump(mode='json')['rate']}" for name, limit in rates.items() if limit is not None]
+    on = [_words(name, limit) for name, limit in rates.items() if limit is not None]
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
     ladder = [rung.model or ("last good" if rung.last_good else "value") for rung in model.rungs]
     decode = {"decode": OFF} if model.undecoded else {}
@@ -20,6 +22,12 @@ def guards(config: Config, model: CheckedModel) -> dict[str, str]:
         "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
         "fallback": " > ".join(ladder) or OFF,
     }
+
+
+def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:
+    count = len(getattr(limit, "overrides", ()))
+    overrides = f" ({counted(count, 'override')})" if count else ""
+    return f"{name} {limit.model_dump(mode='json')['rate']}{overrides}"
 
 
 def off(states: dict[str, str]) -> list[str]:

@@ -27,7 +27,7 @@ from proxy.models.weights import Weights, primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.score import Profile
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.models")
 
 Key = tuple[str, str]  # name and version
 T = TypeVar("T")

@@ -57,11 +57,16 @@ def _unguarded(name: str, version: str, now: str, guard: str) -> Problem:
     return Problem(what, f"model {name} version {version}", why, how)
 
 
+def _lies(config: Config, name: str) -> str:
+    return f"its versions are those of {config.repository}/{name}" if config.repository is not None else ""
+
+
 def explicit_problems(config: Config, names: Collection[str]) -> list[Problem]:
     """Models of the repository that need `versions:` and have none."""
+    what = "version_policy is explicit and the model has no versions"
     how = 'Name the versions that answer: {"1": 1}, or set version_policy to newest or promoted'
     return [
-        Problem("version_policy is explicit and the model has no versions", f"models.{name}.versions", how=how)
+        Problem(what, f"models.{name}.versions", _lies(config, name), how)
         for name in names
         if config.policy(name) == "explicit" and config.settings(name).versions is None
     ]

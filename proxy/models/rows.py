@@ -16,7 +16,7 @@ from onnx import numpy_helper, shape_inference
 
 from proxy.models.signature import TensorSpec, has_batch_axis
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.models")
 
 MOST_NODES = 50_000
 LARGEST_KEPT = 4096  # bytes of a constant whose values are looked at; shapes are far smaller

@@ -30,7 +30,7 @@ from proxy.models.runtime import runtime
 from proxy.models.warmup import Array, made_up, sizes
 from proxy.problem import Problem, ProblemsFound
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.models")
 
 SECONDS = 30.0  # of one child
 RUN_SECONDS = 5  # of one run in it

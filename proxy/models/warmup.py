@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from native.engine import NUMPY, Engine
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.models")
 
 Array = npt.NDArray[Any]
 Inputs = dict[str, Array]

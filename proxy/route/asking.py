@@ -19,6 +19,8 @@ log = logging.getLogger("modelward.upstream")
 
 PAUSE_SECONDS = 0.5
 REACH = "Start it, mend the address, or declare the model's signature: in the configuration"
+REACH_ALL = "Start it, mend the address, or name its models and their signatures in the configuration"
+LIST = "the list of its models"
 RENAME = "Mend the model's name, or declare its signature: in the configuration"
 REACH_SECONDS = 2.0
 SERVES_ON = "Start it: serve would begin without it and try on"
@@ -104,4 +106,9 @@ def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet)
         return Problem(f"the upstream does not tell us {what}", address.text, _why(error), DECLARE)
     if code is grpc.StatusCode.NOT_FOUND:
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), RENAME)
-    return Problem("the upstream cannot be reached", address.text, f"it did not tell {what}: {_why(error)}", REACH)
+    return Problem(
+        "the upstream cannot be reached",
+        address.text,
+        f"it did not tell {what}: {_why(error)}",
+        REACH_ALL if what == LIST else REACH,
+    )

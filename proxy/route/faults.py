@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from native.pool import Endpoint
+from proxy.plural import counted
 from proxy.status import Code
 from proxy.telemetry.logs import shown
 from proxy.telemetry.paced import Paced
@@ -58,7 +59,7 @@ class FaultLog:
             _say(
                 logging.WARNING,
                 endpoint,
-                f"{total} failed requests, the last with {code}{': ' if code else ''}{seen.text}",
+                f"{counted(total, 'failed request')}, the last with {code}{': ' if code else ''}{seen.text}",
                 failures=total,
                 code=code,
                 text=seen.text,
@@ -75,13 +76,19 @@ class FaultLog:
         seen.ejections, seen.state = endpoint.ejections, state
 
         def tell(total: int) -> None:
-            _say(logging.WARNING, endpoint, f"was taken out by its breaker again, {total} times", ejections=total)
+            _say(
+                logging.WARNING,
+                endpoint,
+                f"was taken out by its breaker again, {counted(total, 'time')}",
+                ejections=total,
+            )
 
         self._paced.add((endpoint.address, "ejections"), max(ejections, 0), now, tell)
 
     def _silences(self, endpoint: Endpoint, seen: _Seen, now: float) -> None:
         def tell(total: int) -> None:
-            text = f"gave no sign of life while requests waited, and did not answer a PING, {total} times"
+            times = counted(total, "time")
+            text = f"gave no sign of life while requests waited, and did not answer a PING, {times}"
             _say(logging.WARNING, endpoint, text, silences=total)
 
         # a pause that ends with the answer to our PING is no fault: modelward_upstream_silences_total has it

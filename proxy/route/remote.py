@@ -22,7 +22,7 @@ from proxy.models.artifact import Artifact
 from proxy.models.inventory import CheckedModel, CheckedRung
 from proxy.models.opening import OpenModel
 from proxy.problem import Problem, ProblemsFound
-from proxy.route.asking import Unanswered, Waiting, ask
+from proxy.route.asking import LIST, Unanswered, Waiting, ask
 from proxy.route.credentials import examine
 from proxy.route.elsewhere import Elsewhere
 from proxy.route.group import Group
@@ -128,7 +128,7 @@ class Remotes:
         wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
         if self._config.upstreams:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-            listed = await self._ask(PASSTHROUGH, models_of, addresses, "the list of its models")
+            listed = await self._ask(PASSTHROUGH, models_of, addresses, LIST)
             for name in self._unlisted(addresses, local) if listed is None else listed:
                 wanted.setdefault(name, addresses)
         self._choose_pools(wanted)

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from proxy.access.gate import Gate
     from proxy.server.http import HttpServer
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.server")
 
 BACKLOG = 4096
 DRAIN_SECONDS = 20.0

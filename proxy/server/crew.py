@@ -92,7 +92,7 @@ class Crew:
         self._gone = Snapshot()  # what workers have counted that are no more
         self._died = self._hung = self._rolled = 0
         self.containment = Containment()
-        self._ending = False
+        self._starting, self._ending = True, False
         self._moved = asyncio.Event()  # somebody has got ready, or has ended
         self._rolling = asyncio.Lock()
 
@@ -136,6 +136,7 @@ class Crew:
             await self._move()
             if problems := [problem for place in self._places for problem in place.problems]:
                 raise ProblemsFound(dict.fromkeys(problems))
+        self._starting = False
 
     async def restart(self, replaced: Callable[[Replaced], None]) -> None:
         """Every worker is replaced, one after the other, each drained when its replacement is ready.
@@ -344,6 +345,8 @@ class Crew:
             place.failures = max(place.failures, 1) if worker.died_of_load else place.failures + 1
             place.problems = () if worker.died_of_load else problems or (_died_at_start(code),)
         self._note_move()
+        if self._starting and place.problems:  # told by `start`, which gives up
+            return
         if place.worker is worker and not self._ending:
             self._hung += worker.hung
             self._died += not worker.hung

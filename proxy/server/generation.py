@@ -31,7 +31,7 @@ from proxy.shadow import opening as shadowing
 from proxy.shadow.opening import OpenShadow
 from proxy.telemetry.pour import statistics
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.models")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ async def compile_generation(
     told = before.refused if before else ()
     for refused in renewal.refused:
         if refused not in told:
-            log.error("%s", refused)
+            fields = {"model": refused.name, "version": refused.version, "reason": refused.problems[0].what}
+            log.error("%s", refused, extra={"fields": fields})
     return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
 
 

@@ -38,7 +38,7 @@ MAX_LINE_BYTES = 2048
 MAX_FIELD_BYTES = 4096
 MAX_HEADERS = 64
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.http")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.1
 BACKLOG = 128
 IPV6_BYTES = 8
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.http")
 
 
 class Connections:

@@ -36,7 +36,7 @@ MAX_REQUEST_BYTES = 64 * 1024
 # Health: whoever may connect may ask, since orchestrators have no credentials.
 OPEN = 0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("modelward.server")
 
 Send = Callable[[bytes], Awaitable[None]]
 

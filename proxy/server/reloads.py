@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from proxy.plural import counted
 from proxy.problem import Problem
 from proxy.telemetry.snapshot import ReloadSnapshot
 
@@ -24,7 +25,7 @@ class Reloads:
         self.applied += not problems
         self.partial += bool(problems)
         self._told = problems
-        log.info("reloaded: %s", ", ".join(changed) or "nothing changed")
+        log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"fields": {"changed": [*changed]}})
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
 
@@ -32,10 +33,12 @@ class Reloads:
         """Everything stays as it was. One line for each problem, and one for all that were told the last time."""
         self.refused += 1
         if list(problems) == list(self._told):
-            log.error("not reloaded, for the same %d problems as before", len(problems))
+            log.error("not reloaded, for the same %s as before", counted(len(problems), "problem"))
         else:
             for problem in problems:
-                log.error("not reloaded: %s", problem)
+                log.error(
+                    "not reloaded: %s", problem, extra={"fields": {"reason": problem.what, "where": problem.where}}
+                )
         self._told = problems
 
     def figures(self) -> ReloadSnapshot:

@@ -243,7 +243,7 @@ class Supervisor:
 
     def _refuse(self, found: ProblemsFound) -> Outcome:
         for problem in found.problems:
-            log.error("not reloaded: %s", problem)
+            log.error("not reloaded: %s", problem, extra={"fields": {"reason": problem.what, "where": problem.where}})
         self._said = "; the last reload was refused, the log says why"
         self._reloads.refuse(found.problems)
         return Outcome(found.problems)

@@ -16,7 +16,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, worker: int | None) -> None:
         super().__init__()
-        self._worker = {} if worker is None else {"worker": worker}
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **self._worker,
+            "worker": self._worker,
             "fields": getattr(record, "fields", {}),
         }
         if record.exc_info:

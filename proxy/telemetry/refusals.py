@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.plural import counted
+
 log = logging.getLogger("modelward.requests")
 
 SECONDS = 10.0
@@ -27,6 +29,9 @@ CLIENTS_OWN = frozenset(
         "UNSUPPORTED_FEATURE",
     }
 )
+
+# what the backend was asked for and did not give
+FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY"})
 
 Figures = Mapping[tuple[str, str], Mapping[str, Any]]
 Counts = dict[tuple[str, str], Counter[str]]  # by model ("" for none that is served), and refusals or fallbacks
@@ -49,7 +54,8 @@ class RefusalLog:
             if lines <= MODELS_PER_ROUND:
                 _say(model, kind, new)
         if lines > MODELS_PER_ROUND:
-            log.warning("%d more models refused requests or were stood in for", lines - MODELS_PER_ROUND)
+            more = counted(lines - MODELS_PER_ROUND, "more model")
+            log.warning("%s refused requests or were stood in for", more)
         self._before = now
 
 
@@ -61,11 +67,26 @@ def _counts(figures: Figures) -> Counts:
     return found
 
 
+def _became(new: Counter[str]) -> str:
+    if new.keys() <= FAILED:
+        return "failed"
+    return "refused or failed" if new.keys() & FAILED else "refused"
+
+
 def _say(model: str, kind: str, new: Counter[str]) -> None:
     number = sum(new.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in new.most_common())
-    who = f"model {model}" if model else "no served model"
-    what = "refused" if kind == "refusals" else "answered by a fallback"
+    who = f"model {model}" if model else "before a model was known"
+    what = _became(new) if kind == "refusals" else "answered by a fallback"
     level = logging.INFO if new.keys() <= CLIENTS_OWN else logging.WARNING
     fields = {"model": model, "seconds": SECONDS, kind: dict(new)}
-    log.log(level, "%s: %d requests %s in %.0f s: %s", who, number, what, SECONDS, reasons, extra={"fields": fields})
+    log.log(
+        level,
+        "%s: %s %s in %.0f s: %s",
+        who,
+        counted(number, "request"),
+        what,
+        SECONDS,
+        reasons,
+        extra={"fields": fields},
+    )

@@ -82,3 +82,10 @@ def test_a_server_of_another_authority_is_not_asked(secured: Secured, capsys: py
 def test_flags_that_mean_nothing_are_2(flags: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["infer", "add", "--input", INPUT, *flags]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_without_tls_against_a_server_that_wants_it_the_flags_are_named(
+    secured: Secured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", "add", "--url", secured.url, "--input", INPUT, "--timeout", "3s"]) == 1
+    assert "perhaps the server wants TLS: add --tls or --ca FILE" in capsys.readouterr().err

@@ -27,7 +27,7 @@ def test_where_several_credentials_prove_a_name_a_rule_must_say_which_is_meant()
         {"anonymous": True},
     ]
     (told,) = unsaid(rules, jwt=JWT, keys="keys.json")
-    assert told == "access.rules[0]: a token and a key named 'ops' are all taken for it"
+    assert told == "access.rules[0]: a token and a key named 'ops' are both taken for it"
 
 
 def test_overrides_of_limits_must_say_it_too() -> None:

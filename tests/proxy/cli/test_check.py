@@ -146,6 +146,7 @@ def test_offline_no_other_server_is_asked(tmp_path: Path, capsys: pytest.Capture
         arguments = ["check", "--json", "--upstream", upstream, "--set", rules.replace("keys: keys.json, ", "")]
         assert main(arguments) == 1
         capsys.readouterr()
-        assert main([*arguments, "--offline"]) == 0
+        assert main([*arguments, "--offline", "--set", "models.elsewhere.deadline=1s"]) == 0
     (note,) = json.loads(capsys.readouterr().out)["notes"]
     assert (note["what"], note["where"]) == ("1 upstream was not asked", "--offline")
+    assert note["why"] == "not checked: model elsewhere"

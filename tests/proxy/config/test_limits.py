@@ -1,8 +1,9 @@
 import pytest
 
 from proxy.config import Config
-from proxy.config.limit import Limit, Share
+from proxy.config.limit import Limit, Share, parse_priority
 from proxy.config.schema import Limits
+from proxy.config.units import UnitError
 from proxy.limit.overrides import Overrides
 
 
@@ -86,3 +87,9 @@ def test_a_priority_is_a_number_or_a_range() -> None:
 @pytest.mark.parametrize("written", [0, 101, "7-2", "0-5", "high", True, "1-", 2.5])
 def test_what_is_no_priority_is_refused(written: object) -> None:
     assert "priority" in refused(Share, priority=written)
+
+
+def test_a_priority_range_that_is_reversed_is_told_as_that() -> None:
+    with pytest.raises(UnitError, match="'9-2' is reversed") as told:
+        parse_priority("9-2")
+    assert told.value.how == "Write 2-9"

@@ -47,7 +47,7 @@ def test_the_log_names_the_few_who_were_refused_most_since_the_last_look(
         assert len(caplog.messages) == callers.LINES + 1
         assert "token 'team 8' is over a limit: 8 requests refused" in caplog.messages[0]
         assert caplog.messages[0].endswith("so far: identity")
-        assert caplog.messages[-1] == "3 more callers are over a limit: 6 requests refused"
+        assert caplog.messages[-1] == "3 more callers over a limit: 6 requests refused"
         caplog.clear()
         watch.look()
         assert caplog.messages == [], "nothing new"
