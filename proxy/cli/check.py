@@ -26,7 +26,7 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.state import State, folder_of
 from proxy.promotion.store import Store, unwritable
 from proxy.promotion.unpromoted import at_start, recorded_shares
-from proxy.route.asking import unreachable
+from proxy.route.asking import unreachable, untrusted
 from proxy.route.credentials import examine
 from proxy.route.remote import Remotes
 from proxy.server import descriptors
@@ -122,16 +122,20 @@ async def _ask_upstreams(
         return [], (), ()
     models: list[OpenModel] = []
     problems: tuple[Problem, ...] = ()
+    sections = [(config.upstreams, config.upstream_tls)]
+    sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
+    addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
+    bad = await untrusted(list(addresses))
     try:
         local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
         models = await Remotes(config, patience=0).open(local)
     except ProblemsFound as found:
         problems = found.problems
-    sections = [(config.upstreams, config.upstream_tls)]
-    sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
+    # what follows from it would only hide it
+    refused = {problem.where for problem in bad}
+    problems = (*bad, *(problem for problem in problems if problem.where not in refused))
     undecoded = [model for model in models if model.checked.undecoded is not None]
     told = {problem.where for problem in problems} | {address for model in undecoded for address in model.upstreams}
-    addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
     silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
     notes = [model.checked.undecoded for model in undecoded if model.checked.undecoded is not None]
     return models, problems, (*notes, *await unreachable(silent))

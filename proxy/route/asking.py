@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
-from proxy.config.upstream import UpstreamAddress
+from proxy.certificate import is_http2
+from proxy.config.upstream import UpstreamAddress, resolve
 from proxy.problem import Problem, ProblemsFound
 from proxy.route.channel import method, open_channel
+from proxy.route.credentials import client_context
 from proxy.server.protocol import INFERENCE_SERVICE
 
 T = TypeVar("T")
@@ -23,6 +26,11 @@ REACH_ALL = "Start it, mend the address, or name its models and their signatures
 LIST = "the list of its models"
 RENAME = "Mend the model's name, or declare its signature: in the configuration"
 REACH_SECONDS = 2.0
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, section 3.4: with empty SETTINGS
+NO_HTTP2 = "it does not speak HTTP/2 over TLS (no ALPN h2)"
+WANTS = "it may want a client certificate (upstream_tls.certificate and key), or not accept ours"
+CLOSED = f"it closed the connection after the handshake; {WANTS}"
+MEND_TLS = "Mend upstream_tls: ca, server_name, certificate and key"
 SERVES_ON = "Start it: serve would begin without it and try on"
 DECLARE = "Declare the model's signature: in the configuration"
 
@@ -70,6 +78,41 @@ async def ask(
             log.warning("%s", reason)
             said = True
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def untrusted(addresses: list[UpstreamAddress]) -> list[Problem]:
+    """With which of the servers that can be reached TLS fails, and why, in OpenSSL's words: no request gets there."""
+    found = await asyncio.gather(*(_handshake(address) for address in addresses if address.tls is not None))
+    return [problem for problem in found if problem is not None]
+
+
+async def _handshake(address: UpstreamAddress) -> Problem | None:
+    assert address.tls is not None
+    try:
+        async with asyncio.timeout(REACH_SECONDS):
+            host = (await resolve(address))[0]
+            secure: dict[str, Any] = {"ssl": client_context(address.tls), "server_hostname": address.server_name}
+            if address.path:
+                reader, writer = await asyncio.open_unix_connection(host, **secure)
+            else:
+                reader, writer = await asyncio.open_connection(host, address.port, **secure)
+            try:
+                if not is_http2(writer.get_extra_info("ssl_object")):
+                    return Problem("TLS with the upstream fails", address.text, NO_HTTP2, MEND_TLS)
+                writer.write(PREFACE)
+                # with TLS 1.3 a server that refuses our certificate says so only after the handshake
+                if not await reader.read(1):
+                    return Problem("TLS with the upstream fails", address.text, CLOSED, MEND_TLS)
+            finally:
+                writer.transport.abort()
+    except ssl.SSLError as error:
+        wants = f"; {WANTS}" if "alert" in str(error).lower() else ""
+        return Problem("TLS with the upstream fails", address.text, f"{error}{wants}", MEND_TLS)
+    except ConnectionResetError:
+        return Problem("TLS with the upstream fails", address.text, CLOSED, MEND_TLS)
+    except (OSError, TimeoutError):
+        return None  # it cannot be reached, which is told otherwise
+    return None
 
 
 async def unreachable(addresses: list[UpstreamAddress]) -> list[Problem]:

@@ -239,3 +239,37 @@ def test_check_and_serve_find_what_is_wrong_with_the_files(tmp_path: Path, capsy
     assert "upstream_tls.ca cannot be read" in capsys.readouterr().err
     with pytest.raises(ProblemsFound, match=r"upstream_tls\.ca cannot be read"), in_front(settings):
         pass
+
+
+def _checked(settings: dict[str, object], capsys: pytest.CaptureFixture[str]) -> str:
+    """What `check` says is wrong."""
+    assert main(["check", *(f"--set={key}={value}" for key, value in settings.items())]) == 1
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_check_names_the_cause_where_tls_with_an_upstream_fails(
+    tmp_path: Path, authority: trustme.CA, ca: Path, capsys: pytest.CaptureFixture[str], declared: bool
+) -> None:
+    foreign = authority_file(trustme.CA(), tmp_path / "foreign.pem")
+    pair = write_pair(authority.issue_cert("127.0.0.1"), tmp_path, "server")
+
+    def settings(address: str, **tls: object) -> dict[str, object]:
+        found = model(address, **tls) | {"state": tmp_path / "state"}
+        return found if declared else {k: v for k, v in found.items() if not k.endswith("signature")}
+
+    with upstream(tmp_path, pair) as behind:
+        text = _checked(settings(behind.grpc, ca=foreign), capsys)
+        assert "TLS with the upstream fails" in text and "certificate verify failed" in text
+        text = _checked(settings(behind.grpc, ca=ca, server_name="other.test"), capsys)
+        assert "TLS with the upstream fails" in text and "other.test" in text
+    with upstream(tmp_path, pair, tls__client_ca=ca, tls__require_client_certificate="true") as behind:
+        text = _checked(settings(behind.grpc, ca=ca), capsys)
+        assert "TLS with the upstream fails" in text and "may want a client certificate" in text
+
+
+def test_check_passes_an_upstream_whose_tls_is_in_order(tmp_path: Path, authority: trustme.CA, ca: Path) -> None:
+    pair = write_pair(authority.issue_cert("127.0.0.1"), tmp_path, "server")
+    with upstream(tmp_path, pair) as behind:
+        settings = model(behind.grpc, ca=ca) | {"state": tmp_path / "state"}
+        assert main(["check", *(f"--set={key}={value}" for key, value in settings.items())]) == 0
