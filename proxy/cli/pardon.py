@@ -26,7 +26,19 @@ def _pardon(client: admin.Client, arguments: argparse.Namespace) -> int:
         print_json(as_json(answer))
     elif not answer.pardoned:
         where = f"model {arguments.model}" + (f" version {arguments.version}" if arguments.version else "")
-        print_problems([Problem("no worker has died of it", where, how="`modelward status` shows what is contained")])
+        known = _known(client, arguments.model, arguments.version)
+        what = (
+            "no worker has died of it" if known else f"there is no such {'version' if arguments.version else 'model'}"
+        )
+        how = f"`modelward status` shows what is {'contained' if known else 'served'}"
+        print_problems([Problem(what, where, how=how)])
     for each in answer.pardoned if not arguments.json else ():
         console().print(f"model {plain(each.model)} version {plain(each.version)} is run again", soft_wrap=True)
     return admin.DONE if answer.pardoned else admin.REFUSED
+
+
+def _known(client: admin.Client, model: str, version: str) -> bool:
+    """Whether the server has it, be it refused."""
+    status: Any = client.call("Status", admin.ANSWER_SECONDS)
+    there = {(each.name, each.version) for each in (*status.models, *status.refused)}
+    return any(name == model and version in ("", number) for name, number in there)

@@ -7,7 +7,8 @@ from typing import Any
 from proxy.cli import admin
 from proxy.cli.admin import as_json
 from proxy.cli.output import console, plain, print_json, print_notes, print_table, time_of
-from proxy.cli.promote import UNSAVED, progress
+from proxy.cli.promote import progress
+from proxy.problem import Problem
 
 __all__ = ["add_arguments", "run"]
 
@@ -22,6 +23,12 @@ EVENTS = ("at", "what", "model", "version", "by", "why")
 SHOWN_EVENTS = 10
 CALLERS = ("kind", "name", "refused", "by limit", "last refused")
 SPENDING = ("kind", "name", "requests", "backend time")
+NOT_SAVED = Problem(
+    "what was done last is not on disk: a restart of the server would undo it",
+    "state",
+    "the server cannot write its state",
+    "Let it write the folder; it tries again every two seconds, and its log says when that works",
+)
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -127,7 +134,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
             for each in [*status.events][-SHOWN_EVENTS:]
         ])  # fmt: skip
     if status.state_unsaved:
-        print_notes([UNSAVED])
+        print_notes([NOT_SAVED])
     return admin.DONE
 
 

@@ -106,12 +106,12 @@ def _outputs(candidate: Arm, incumbent: Arm, bound: float | None) -> list[Findin
     enough = next(n for n in (1 << i for i in range(4, 40)) if bound + noise(parts / n) > freedom * parts / n)
     needed = next(n for n in range(enough // 2, enough + 1) if bound + noise(parts / n) > freedom * parts / n)
     if min(here, there) < needed:
-        words = f"of which one in {SAMPLED} is compared"
+        words = f"counted are those compared, one in {SAMPLED} of all"
         how = ""
         if min(candidate.requests, incumbent.requests) >= SAMPLED * 2 * needed and not min(here, there):
             words, how = "none of its answers holds anything to compare", "Set promotion.bounds.outputs to off"
         return [
-            Finding("outputs", Decision.UNDECIDED, words, min(here, there) * SAMPLED, needed * SAMPLED, how),
+            Finding("outputs", Decision.UNDECIDED, words, min(here, there), needed, how),
         ]
     if callers < FEWEST_CALLERS:
         words = f"its answers are of {callers:.0f} callers, of the {FEWEST_CALLERS} that tell versions from callers"

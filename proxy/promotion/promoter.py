@@ -118,9 +118,13 @@ class Promoter:
         waiting = {**self._expected, **self.state.serving}
         return tuple(map(str, waiting_notes(self._serving, waiting, self.shares)))
 
-    def note(self, what: str, actor: str, why: str = "") -> None:
-        """An operator has asked for something else."""
-        self._keep(self.state.with_event(Event(at=self._clock(), what=what, actor=actor, why=why)))
+    def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
+        """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
+        state = self.state.with_event(Event(at=self._clock(), what=what, actor=actor, why=why[:LONGEST_REASON]))
+        if kept:
+            self._keep(state)
+        else:
+            self.state = state
 
     def known(self, model: str) -> Known:
         """Of a model that has been promoted."""

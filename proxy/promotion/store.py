@@ -43,6 +43,8 @@ class Store:
         self._unsaved: State | None = None
         self._saved: State | None = None
         self._tried = self._logged = -inf
+        self.beside: dict[str, str] = {}
+        """Other files of the folder, by name: written again where they are removed while the server runs."""
 
     @property
     def words(self) -> str:
@@ -117,6 +119,20 @@ class Store:
             self.keep(self._saved)
         elif self._unsaved is not None and not 0 <= self._clock() - self._tried < RETRY_SECONDS:
             self.keep(self._unsaved)
+        for name, text in self.beside.items():
+            if not (self.folder / name).exists():
+                self._restore(self.folder / name, text)
+
+    def _restore(self, file: Path, text: str) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(file, text)
+        except OSError as error:
+            if not 0 <= self._clock() - self._logged < LOG_SECONDS:
+                self._logged = self._clock()
+                log.error("%s: the file is gone and cannot be written again: %s", file, error.strerror)
+        else:
+            log.error("%s: the file is gone while the server runs; it is written again", file)
 
     def _read(self, name: str) -> tuple[State | None, Problem | None]:
         """What a file says; nothing where there is none; or why it says nothing."""

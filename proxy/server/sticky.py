@@ -41,6 +41,14 @@ def sticky_key(config: Config, random: bytes) -> bytes:
     return random
 
 
+def kept_key(config: Config, key: bytes) -> dict[str, str]:
+    """The file by its name, with what it holds, where it holds this key."""
+    try:
+        return {FILE: key.hex() + "\n"} if _read(folder_of(config.state) / FILE) == key else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def _read(file: Path) -> bytes:
     key = bytes.fromhex(read_regular(file, LARGEST).decode("ascii").strip())
     if len(key) != BYTES:

@@ -37,6 +37,7 @@ from proxy.server.readiness import Readiness
 from proxy.server.reload_history import ReloadHistory
 from proxy.server.report import ANY, Report
 from proxy.server.shadowing import CrewShadows
+from proxy.server.sticky import kept_key
 from proxy.server.turns import Turns
 from proxy.telemetry import pour
 from proxy.telemetry.exposition import Exposition
@@ -123,6 +124,7 @@ class Supervisor:
         if self.config.limits.shared is not None:
             self._shared = SharedLimits(self.config.limits.shared, self._crew.region)
             await self._shared.start()
+        self._promoter.store.beside = kept_key(self.config, self._crew.region.sticky_key)
         await self._crew.share(self._promoter.shares)
         await self._crew.start()
         self._promoter.settle()
@@ -173,7 +175,18 @@ class Supervisor:
         if actor:
             self._at_work()
             log.info("reload, asked by %s", actor)
+        try:
+            outcome = await self._reload(actor)
+        except asyncio.CancelledError:
             self._note("reload", actor)
+            raise
+        if actor or outcome.changed or outcome.problems:
+            refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
+            why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
+            self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
+        return outcome
+
+    async def _reload(self, actor: str) -> Outcome:
         by = self._reloads.asked_by = actor or "watching"
         rules = await self._ruling.take()
         if rules.problems:

@@ -112,7 +112,14 @@ def test_the_ladder_answers_and_the_third_shape_takes_the_version_out(
         assert main(["pardon", "div_guarded", "--admin", server.admin]) == 0
         wait_until(lambda: not parameters_of(server), "it is run again")
         assert server.metric("modelward_contained", model="div_guarded") == 0
-        assert main(["pardon", "div_guarded", "--admin", server.admin]) == 1
+        for words, *what in (
+            ("no worker has died of it", "div_guarded"),
+            ("there is no such version", "div_guarded", "9"),
+            ("there is no such model", "other"),
+        ):
+            capsys.readouterr()
+            assert main(["pardon", *what, "--admin", server.admin]) == 1
+            assert words in capsys.readouterr().err
 
 
 def parameters_of(server: ServerProcess) -> dict[str, object]:

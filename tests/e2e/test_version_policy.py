@@ -35,6 +35,12 @@ def test_a_version_that_arrives_answers_at_once_or_when_it_is_promoted(tmp_path:
         assert answers(server, 50).keys() == {"2" if policy == "newest" else "1"}
         shown = modelward("status", "--admin", server.admin)
         assert f"add: 2 versions, version_policy {policy}" in shown.stdout
+        wait_until(
+            lambda: (
+                [(e["what"], e["actor"]) for e in told(server, "status")["events"]][-1:] == [("reload", "watching")]
+            ),
+            "status tells what was found by watching",
+        )
     checked = modelward("check", *arguments)
     assert ("a new version answers from its arrival on: add by 2" in checked.stderr) is (policy == "newest")
     with serve_process(*arguments) as server:
@@ -94,6 +100,9 @@ def test_a_new_version_without_the_canary_of_the_one_before_does_not_take_over_b
         assert refused.returncode == 1
         assert "version 2 has no canary, and version 1 has one" in refused.stderr
         assert "--without-canary" in refused.stderr
+        event = told(server, "status")["events"][-1]
+        assert event["what"] == "reload refused"
+        assert "no canary" in event["why"]
         assert answers(server, 50).keys() == {"1"}
         assert modelward("restart", "--admin", server.admin).returncode == 0
         assert answers(server, 50).keys() == {"1"}, "nor by a restart of the workers"

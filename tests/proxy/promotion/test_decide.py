@@ -34,6 +34,12 @@ def test_equal_versions_keep_every_bound_once_enough_is_answered() -> None:
     assert undecided(findings(answered(10_000), answered(90_000), BOUNDS)) == []
 
 
+def test_of_a_sample_only_the_answers_in_it_are_counted() -> None:
+    found = by_bound(answered(18), answered(90_000))["outputs"]
+    assert found.answers <= 1
+    assert "one in 16" in str(found)
+
+
 @pytest.mark.parametrize("candidate", [NOTHING, arm(1), arm(300)])
 def test_of_few_answers_nothing_is_decided_and_what_is_missing_is_told(candidate: Arm) -> None:
     found = findings(candidate, answered(90_000), BOUNDS)

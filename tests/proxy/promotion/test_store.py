@@ -82,6 +82,15 @@ def test_a_file_that_is_removed_while_the_server_runs_is_written_again(
     assert "is gone while the server runs" in caplog.text
 
 
+def test_another_file_of_the_folder_that_is_removed_is_written_again_too(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    store = Store(folder)
+    store.beside = {"sticky.key": "00\n"}
+    store.retry()
+    assert (folder / "sticky.key").read_text() == "00\n"
+    assert [file.name for file in folder.iterdir()] == ["sticky.key"]
+
+
 def test_a_folder_that_cannot_be_made_is_a_problem_that_says_how_to_mend_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file" / "state")
