@@ -60,7 +60,7 @@ class Only(Section):
     """Which requests are mirrored: those that every key here fits."""
 
     identity: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), strict=False, max_length=64)
-    """Names of callers, with * for any characters: spiffe://prod/*, team-a."""
+    """Names of callers, however they are proved, with * for any characters: spiffe://prod/*, team-a."""
     anomalous: bool | None = None
     """true: requests that the anomaly guard flags; false: those that it does not."""
 

@@ -31,7 +31,10 @@ def overridden(config: Config, shares: Shares, served: Mapping[str, Sequence[str
 
 
 def answering(config: Config, served: Mapping[str, Sequence[str]], shares: Shares) -> dict[str, str]:
-    """By model the version with most of the requests that name none. served: ascending. shares: decided by promotions."""
+    """By model the version with most of the requests that name none.
+
+    served: ascending. shares: decided by promotions.
+    """
     weights = overridden(config, shares, served)
     return {name: primary(versions, weights.get(name)) for name, versions in served.items() if versions}
 
