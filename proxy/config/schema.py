@@ -100,8 +100,8 @@ class Limits(Section):
     inflight_share: float = Field(default=0.5, gt=0, le=1)
     """Of inflight_bytes, what one peer address or identity may hold while no other holds any. It is less, the less is
     free: with 0.5, eight that take all they can have a ninth each and leave a ninth. With 1, one may take all. One
-    message of message_size may always be held. The same part of an upstream's streams is the most that one caller's relayed
-    streams may take."""
+    message of message_size may always be held. The same part of an upstream's streams is the most that one caller's
+    relayed streams may take."""
     connections: Connections = Connections()
     """Armour against connection floods; always on."""
     ipv6: Ipv6 = Ipv6()
