@@ -1,5 +1,5 @@
 """Natural batching over ONNX Runtime: one run per model and tick, where it may run, and what becomes of it."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -116,7 +116,7 @@ cdef bint same_tail(const Exchange *a, const Exchange *b, Engine engine) noexcep
 
 cdef bint joins(const Exchange *x, Engine engine) noexcept:
     cdef Exchange *first = engine.slots[0].exchange
-    return (engine.batchable and not x.alone and not first.alone and
+    return (engine.batchable and not engine.runs_alone and not x.alone and not first.alone and
             engine.run_rows + x.rows <= engine.max_rows and same_tail(first, x, engine))
 
 
@@ -171,11 +171,30 @@ cdef size_t list_elements(mw_span raw, mw_span *to) noexcept:
     return n
 
 
+cdef void name_callers(Engine engine, mw_note *note) noexcept:
+    """Whose requests the run is for, should the process die of it."""
+    cdef uint64_t caller
+    cdef uint32_t k, n = 0
+    for k in range(engine.slot_count):
+        caller = engine.slots[k].exchange.payers.identity
+        if n and note.caller[n - 1] == caller:
+            continue
+        if n == <uint32_t>MW_NOTE_CALLERS:
+            n += 1                # only that there are more
+            break
+        note.caller[n] = caller
+        n += 1
+    note.callers = n
+    note.any_rows = engine.batchable
+
+
 cdef bint gather(Engine engine) noexcept:
     cdef uint32_t i, k
     cdef size_t size, elements, at = 0
     cdef mw_run_input *to
     cdef mw_view *view
+    if engine.note != NULL:
+        name_callers(engine, engine.note)
     for i in range(engine.input_count):
         size = 0
         elements = 0

@@ -2,5 +2,5 @@
 from native.exchange cimport Exchange
 from native.model cimport Model
 
-# Whether the model that is to run is not to be run with the dimensions of x, or with any. x.model is m.
+# Whether the model that is to run is not to be run with the dimensions of x, for its caller or at all. x.model is m.
 cdef bint contained(const Exchange *x, const Model *m) noexcept

@@ -13,13 +13,15 @@ cdef bint contained(const Exchange *x, const Model *m) noexcept:
     if engine.contained_wholly:
         return True
     for i in range(engine.contained_count):
-        if matches(x, engine, engine.contained + i * engine.contained_dims):
+        if engine.contained[i].of_caller and engine.contained[i].caller != x.payers.identity:
+            continue
+        if not engine.contained[i].of_shape or matches(x, engine, engine.contained_dim + i * engine.contained_dims):
             return True
     return False
 
 
 cdef bint matches(const Exchange *x, Engine engine, const int64_t *shape) noexcept:
-    """In a run that requests share the number of rows is nobody's; whether there are any is."""
+    """Where requests may share a run, -1 stands for any number of rows but 0."""
     cdef const int64_t *d
     cdef size_t at = 0
     cdef uint32_t i, k, n = 0
@@ -29,7 +31,7 @@ cdef bint matches(const Exchange *x, Engine engine, const int64_t *shape) noexce
         for k in range(engine.input[i].rank):
             if n == engine.contained_dims:
                 return True       # the note had no room for more
-            if d[k] != shape[n] and not (k == 0 and engine.batchable and d[k] > 0 and shape[n] > 0):
+            if d[k] != shape[n] and not (k == 0 and shape[n] < 0 < d[k]):
                 return False
             n += 1
     return True

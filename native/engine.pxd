@@ -27,6 +27,11 @@ cdef struct Slot:                 # an exchange's place in a run
     Exchange *exchange            # one reference
     uint32_t attempt              # a mismatch with the exchange's: its result is late
 
+cdef struct Contained:            # requests that an engine does not run, since a process died of their like
+    bint of_caller                # only those of one caller
+    bint of_shape                 # only those with certain dimensions
+    uint64_t caller               # its budget
+
 cdef class Engine:
     cdef readonly str name
     cdef readonly str version
@@ -45,7 +50,9 @@ cdef class Engine:
     cdef readonly bint batchable  # rows of different requests may share a run
     cdef public str digest        # SHA-256 of its file, in hexadecimal; "" where that is not known
     cdef readonly bint contained_wholly  # it is not run at all any more: processes died of several inputs
-    cdef int64_t *contained       # owned: dimensions of inputs that it is not run with, contained_dims for each of them
+    cdef readonly bint runs_alone  # requests do not share runs: a process died of one that callers shared
+    cdef Contained *contained     # owned: what it is not run with
+    cdef int64_t *contained_dim   # owned: dimensions of their inputs, contained_dims for each of them
     cdef uint32_t contained_count
     cdef uint32_t contained_dims
     cdef Empties empties          # any for upstreams; none for a session until `bear`

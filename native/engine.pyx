@@ -193,6 +193,7 @@ cdef class Engine:
         mw_waiting_free(&self.gate.waiting)
         free(self.empties.sets)
         free(self.contained)
+        free(self.contained_dim)
         free(self.slots)
         free(self.input)
         free(self.output)
@@ -273,29 +274,40 @@ cdef class Engine:
         self.counters.failing += <uint64_t>failing - <uint64_t>self.gate.failing    # wraps around to one less
         self.gate.failing = failing
 
-    def contain(self, list shapes, bint wholly):
-        """From now on it is not run with these, the dimensions of all inputs one after the other; wholly: with nothing.
+    def contain(self, list refused, bint wholly, bint runs_alone):
+        """From now on it is not run with these; wholly: with nothing. Such requests go down the ladder, or are refused.
 
-        Requests for it go down the ladder, or are refused.
+        refused: (budget of a caller, or None for all; dimensions of all inputs one after the other, or None for any). A
+        dimension of -1 is any but 0. runs_alone: requests do not share runs.
         """
-        cdef int64_t *kept
+        cdef Contained *kept
+        cdef int64_t *dim
         cdef uint32_t i, k, dims = 0
         for i in range(self.input_count):
             dims += self.input[i].rank
         dims = min(dims, <uint32_t>MW_NOTE_DIMS)
-        shapes = [shape for shape in shapes if len(shape) == dims]
-        kept = <int64_t *>calloc(max(len(shapes) * dims, 1), sizeof(int64_t))
-        if kept == NULL:
+        refused = [each for each in refused if each[1] is None or len(each[1]) == dims]
+        kept = <Contained *>calloc(max(len(refused), 1), sizeof(Contained))
+        dim = <int64_t *>calloc(max(len(refused) * dims, 1), sizeof(int64_t))
+        if kept == NULL or dim == NULL:
+            free(kept)
+            free(dim)
             raise MemoryError
-        for i in range(len(shapes)):
-            for k in range(dims):
-                kept[i * dims + k] = shapes[i][k]
+        for i, (caller, shape) in enumerate(refused):
+            kept[i].of_caller = caller is not None
+            kept[i].of_shape = shape is not None
+            kept[i].caller = 0 if caller is None else <uint64_t>caller
+            for k in range(dims if shape is not None else 0):
+                dim[i * dims + k] = shape[k]
         free(self.contained)
+        free(self.contained_dim)
         self.contained = kept
+        self.contained_dim = dim
         self.contained_dims = dims
-        self.contained_count = <uint32_t>len(shapes)
+        self.contained_count = <uint32_t>len(refused)
         self.contained_wholly = wholly
-        self.gate.contained = wholly or len(shapes) > 0
+        self.runs_alone = runs_alone
+        self.gate.contained = wholly or len(refused) > 0
 
     def count_canary(self, bint passed):
         """A run of its canary."""
@@ -314,6 +326,9 @@ cdef class Engine:
             raise RuntimeError(f"{self.name} is running a request")
         held = fill(self, &self.run, inputs, &self.run_bytes, &self.run_rows)
         self.run.budget = 0
+        if self.note != NULL:
+            self.note.callers = 0
+            self.note.any_rows = 0
         with nogil:
             mw_run_execute(&self.run)
         del held

@@ -242,6 +242,7 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     y.empty = x.empty
     y.alone = x.rows == 0
     y.sequence = x.sequence
+    y.payers.identity = x.payers.identity    # the caller whose input it is; a copy pays nothing
     y.flagged = x.flagged
     y.entered = now
     y.launched = now

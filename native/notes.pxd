@@ -2,7 +2,7 @@
 from native.region cimport Region
 from native.session cimport mw_note
 
-# A note of this process for runs of a version; NULL where the region is this process's alone, or none is free.
+# A note of this process for runs of a version; NULL where the region is this process's alone, or (the log says so) full.
 # loading: of a load or a canary, where the digest is that of both.
 cdef mw_note *take_note(Region region, str name, str version, str digest, bint loading=*) except? NULL
 cdef void drop_note(mw_note *note) noexcept

@@ -10,5 +10,7 @@ class Run:
     dims: tuple[int, ...]
     signal: int
     loading: bool = False
+    callers: tuple[int, ...] = ()
+    more: bool = False
 
 def take_runs(region: Region, slot: int) -> list[Run]: ...

@@ -2,23 +2,25 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
+import logging
 from dataclasses import dataclass
 
 from native.region cimport Named, Region
-from native.session cimport MW_NOTE_DIGEST, MW_NOTE_DIMS, MW_NOTE_NAME, MW_NOTE_VERSION, mw_note
+from native.session cimport MW_NOTE_CALLERS, MW_NOTE_DIGEST, MW_NOTE_DIMS, MW_NOTE_NAME, MW_NOTE_VERSION, mw_note
 
 cdef enum:
-    NOTES = 512                   # of one process: engines, and runs of theirs beside requests
+    NOTES = 256                   # of one block; a process has as many blocks as it needs
 
-BLOCK = b"runs"
+log = logging.getLogger("modelward.server")
 
 
 @dataclass(frozen=True)
 class Run:
     """A run that was under way when its process died. dims: of all inputs, one input after the other.
 
-    signal: that its thread got, 0 where it was another thread's. loading: it was a load of the version or a run of its
-    canary; the digest is that of file and canary.
+    -1 is any number of rows. signal: that its thread got, 0 where it was another thread's. callers: the budgets of those
+    whose requests it was for; none where it was no request's. more: there were others. loading: it was a load of the version
+    or a run of its canary; the digest is that of file and canary.
     """
 
     name: str
@@ -27,29 +29,46 @@ class Run:
     dims: tuple
     signal: int
     loading: bool = False
+    callers: tuple = ()
+    more: bool = False
+
+
+cdef bytes block_name(int number):
+    return b"runs %d" % number
 
 
 cdef mw_note *take_note(Region region, str name, str version, str digest, bint loading=False) except? NULL:
-    cdef mw_note *notes
-    cdef int i
+    cdef mw_note *note
     cdef bytes text
     if region is None or region.fd < 0 or region.slot < 0:
         return NULL
-    notes = <mw_note *>region.block(BLOCK, NOTES * sizeof(mw_note))
-    for i in range(<int>NOTES):
-        if notes[i].used:
-            continue
-        memset(&notes[i], 0, sizeof(mw_note))
-        text = name.encode()[:MW_NOTE_NAME - 1]
-        memcpy(notes[i].name, <const char *>text, len(text))
-        text = version.encode()[:MW_NOTE_VERSION - 1]
-        memcpy(notes[i].version, <const char *>text, len(text))
-        text = digest.encode()[:MW_NOTE_DIGEST - 1]
-        memcpy(notes[i].digest, <const char *>text, len(text))
-        notes[i].loading = loading
-        notes[i].used = 1
-        return &notes[i]
-    return NULL
+    try:
+        note = free_note(region)
+    except MemoryError as error:
+        log.warning("model %s version %s: should a worker die of a run of it, that is not known: %s", name, version, error)
+        return NULL
+    memset(note, 0, sizeof(mw_note))
+    text = name.encode()[:MW_NOTE_NAME - 1]
+    memcpy(note.name, <const char *>text, len(text))
+    text = version.encode()[:MW_NOTE_VERSION - 1]
+    memcpy(note.version, <const char *>text, len(text))
+    text = digest.encode()[:MW_NOTE_DIGEST - 1]
+    memcpy(note.digest, <const char *>text, len(text))
+    note.loading = loading
+    note.used = 1
+    return note
+
+
+cdef mw_note *free_note(Region region) except NULL:
+    """MemoryError where the region has no room for another block."""
+    cdef mw_note *notes
+    cdef int number = 0, i
+    while True:
+        notes = <mw_note *>region.block(block_name(number), NOTES * sizeof(mw_note))
+        for i in range(<int>NOTES):
+            if not notes[i].used:
+                return &notes[i]
+        number += 1
 
 
 cdef void drop_note(mw_note *note) noexcept:
@@ -59,25 +78,30 @@ cdef void drop_note(mw_note *note) noexcept:
 
 def take_runs(Region region not None, int slot):
     """What the process of a slot was running when it died. Its notes are gone then, so that another can have the slot."""
-    cdef Named *entry = region.find(BLOCK)
+    cdef Named *entry
     cdef mw_note *notes
-    cdef mw_note *note
-    cdef int i
-    cdef uint32_t k
+    cdef int number = 0, i
     runs = []
     region.check(slot)
-    if entry == NULL:
-        return runs
-    notes = <mw_note *>(<uint8_t *>region.slot_at(slot) + entry.offset)
-    for i in range(<int>NOTES):
-        note = &notes[i]
-        if note.used and note.dims:
-            dims = tuple([note.dim[k] for k in range(min(note.dims - 1, <uint32_t>MW_NOTE_DIMS))])
-            runs.append(Run(text_of(note.name, MW_NOTE_NAME), text_of(note.version, MW_NOTE_VERSION),
-                            text_of(note.digest, MW_NOTE_DIGEST), dims, note.signal, bool(note.loading)))
-        if note.used:
-            memset(note, 0, sizeof(mw_note))
-    return runs
+    while True:
+        entry = region.find(block_name(number))
+        if entry == NULL:
+            return runs
+        notes = <mw_note *>(<uint8_t *>region.slot_at(slot) + entry.offset)
+        for i in range(<int>NOTES):
+            if notes[i].used and notes[i].dims:
+                runs.append(run_of(&notes[i]))
+            if notes[i].used:
+                memset(&notes[i], 0, sizeof(mw_note))
+        number += 1
+
+
+cdef object run_of(const mw_note *note):
+    cdef uint32_t k
+    dims = tuple([note.dim[k] for k in range(min(note.dims - 1, <uint32_t>MW_NOTE_DIMS))])
+    callers = tuple([note.caller[k] for k in range(min(note.callers, <uint32_t>MW_NOTE_CALLERS))])
+    return Run(text_of(note.name, MW_NOTE_NAME), text_of(note.version, MW_NOTE_VERSION), text_of(note.digest, MW_NOTE_DIGEST),
+               dims, note.signal, bool(note.loading), callers, note.callers > <uint32_t>MW_NOTE_CALLERS)
 
 
 cdef str text_of(const char *text, int size):

@@ -232,6 +232,8 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     if m.gate.failing:
         return REASON_CANARY
     if m.gate.contained and contained(x, m):
+        if x.stream != NULL:
+            server.callers.note_spent(x.stream, 0, 1)    # so that operators are told its name
         return REASON_CRASH
     # decode has asked the model of the request, and no other
     if x.empty and (x.rung or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):

@@ -1,5 +1,5 @@
 # Declarations of csrc/session.h and csrc/lane.h.
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from native.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 
@@ -9,6 +9,7 @@ cdef extern from "note.h" nogil:
         MW_NOTE_VERSION
         MW_NOTE_DIGEST
         MW_NOTE_DIMS
+        MW_NOTE_CALLERS
     ctypedef struct mw_note:
         uint32_t used
         uint32_t loading
@@ -17,6 +18,9 @@ cdef extern from "note.h" nogil:
         char digest[MW_NOTE_DIGEST]
         uint32_t dims
         int32_t signal
+        uint32_t any_rows
+        uint32_t callers
+        uint64_t caller[MW_NOTE_CALLERS]
         int64_t dim[MW_NOTE_DIMS]
     void mw_note_deaths()
     void mw_note_work(mw_note *note)

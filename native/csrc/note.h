@@ -9,6 +9,7 @@ enum {
     MW_NOTE_VERSION = 65,
     MW_NOTE_DIGEST = 65,         /* SHA-256 in hexadecimal */
     MW_NOTE_DIMS = 256,          /* dimensions; of a model that has more, the first */
+    MW_NOTE_CALLERS = 16,        /* of one run; where there are more, the first */
 };
 
 /* One for each run that may be under way. Written by the thread that runs, but for the first five. */
@@ -18,7 +19,10 @@ typedef struct {
     char name[MW_NOTE_NAME], version[MW_NOTE_VERSION], digest[MW_NOTE_DIGEST];
     uint32_t dims;               /* of the run under way, plus one; 0: nothing is run */
     int32_t signal;              /* that its thread got and cannot survive; 0: none */
-    int64_t dim[MW_NOTE_DIMS];   /* of all inputs, one input after the other */
+    uint32_t any_rows;           /* requests may share the run: the first dimension of an input says nothing but 0 or more */
+    uint32_t callers;            /* of its requests, each run of equal ones once; above MW_NOTE_CALLERS: there were more. 0: no request's */
+    uint64_t caller[MW_NOTE_CALLERS]; /* their budgets, as limits know them */
+    int64_t dim[MW_NOTE_DIMS];   /* of all inputs, one input after the other; -1: any number of rows but 0 */
 } mw_note;
 
 /* From now on a deadly signal marks the note of the thread that gets it. Signals that other processes send do not. */

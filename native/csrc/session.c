@@ -47,7 +47,10 @@ static void begin_note(mw_run *run) {
     mw_note *note = run->note;
     uint32_t n = 0;
     for (uint32_t i = 0; i < run->session->inputs; i++)
-        for (uint32_t k = 0; k < run->session->input[i].rank && n < MW_NOTE_DIMS; k++) note->dim[n++] = run->in[i].shape[k];
+        for (uint32_t k = 0; k < run->session->input[i].rank && n < MW_NOTE_DIMS; k++) {
+            int64_t length = run->in[i].shape[k];
+            note->dim[n++] = k == 0 && note->any_rows && length > 0 ? -1 : length;
+        }
     atomic_signal_fence(memory_order_release); /* whoever reads it does so when this process is dead */
     note->dims = n + 1;
     CURRENT = note;

@@ -71,6 +71,7 @@ class Status:
     promotions: Sequence[PromotionStatus] = ()
     failing: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Sequence[Contained] = ()
+    callers: Mapping[int, str] = field(default_factory=dict)  # names of known ones, for `contained`
     policies: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Event] = ()
     unsaved: bool = False

@@ -17,7 +17,7 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.asked import Wanted
 from proxy.promotion.state import Event
 from proxy.server.call import Method
-from proxy.server.containment import words
+from proxy.server.containment import caller_name, words
 from proxy.server.protocol import Code, Message, RpcError, message_class, pool
 from proxy.server.report import COLUMNS, Report
 
@@ -244,6 +244,16 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
                 "version": each.version,
                 "shapes": [words(dims) for dims in each.shapes],
                 "out_of_service": each.wholly,
+                "runs_alone": each.alone,
+                "callers": [
+                    {
+                        "caller": caller_name(caller.key, status.callers),
+                        "shapes": [words(dims) for dims in caller.shapes],
+                        "refused": caller.wholly,
+                        "deaths": caller.deaths,
+                    }
+                    for caller in each.callers
+                ],
             }
             for each in status.contained
         ],

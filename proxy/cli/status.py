@@ -108,9 +108,17 @@ def _show(client: admin.Client, *, json: bool) -> int:
             workers = f"{each.failing_canary} worker{'' if each.failing_canary == 1 else 's'}"
             out.print(plain(f"{each.name} version {each.version} fails its canary in {workers}"), soft_wrap=True)
     for each in status.contained:
-        what = "out of service" if each.out_of_service else "not run with these again"
-        text = f"workers died of {each.model} version {each.version} with inputs {'; '.join(each.shapes)}: {what}"
-        out.print(plain(text), soft_wrap=True)
+        of = f"workers died of {each.model} version {each.version}"
+        if each.shapes:
+            out.print(plain(f"{of} with inputs {'; '.join(each.shapes)}: not run with these again"), soft_wrap=True)
+        for caller in each.callers:
+            what = "not run for it again" if caller.refused else "not run with these for it again"
+            text = f"{of} with inputs {'; '.join(caller.shapes)} of {caller.caller}, {caller.deaths} times: {what}"
+            out.print(plain(text), soft_wrap=True)
+        if each.runs_alone:
+            out.print(plain(f"{of} in runs that callers shared: each request runs alone"), soft_wrap=True)
+        if each.out_of_service:
+            out.print(plain(f"{of}: out of service"), soft_wrap=True)
     if status.upstreams:
         print_table("upstreams, over all workers", UPSTREAMS, [
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))

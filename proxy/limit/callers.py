@@ -60,6 +60,11 @@ def most(region: Region, count: int) -> Callers:
     )
 
 
+def names(region: Region) -> dict[int, str]:
+    """Of all callers that the tables know, by the key of their budget."""
+    return {key: each.words for rows in read(region) for key, each in _added(rows).items()}
+
+
 def _added(rows: list[Any]) -> dict[int, Caller]:
     """By key: what all workers know of a caller."""
     found: dict[int, Caller] = {}

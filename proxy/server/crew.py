@@ -13,6 +13,7 @@ from proxy.admin.operator import Replaced, WorkerStatus
 from proxy.config.changes import with_rules
 from proxy.config.schema import Config
 from proxy.config.units import SECOND
+from proxy.limit import callers
 from proxy.models.facts import FactsByVersion
 from proxy.models.refused import problems_of
 from proxy.models.weights import Shares
@@ -332,7 +333,7 @@ class Crew:
         if worker.report is not None:
             self._facts = worker.report.facts
         runs = notes.take_runs(self.region, worker.slot)
-        if self.containment.take(code, runs):
+        if self.containment.take(code, runs, callers.names(self.region)):
             self._contain()  # before whoever takes its place begins
             known = deadly(self.containment.contained)
             worker.died_of_load = any(run.loading and (run.name, run.version, run.digest) in known for run in runs)

@@ -18,7 +18,7 @@ from proxy.config.address import Address
 from proxy.config.changes import followed, with_models, with_rules
 from proxy.config.schema import Config, Listen
 from proxy.config.units import SECOND
-from proxy.limit.callers import Callers, Watch, most
+from proxy.limit.callers import Callers, Watch, most, names
 from proxy.limit.shared import SharedLimits
 from proxy.models.catalog import Catalog
 from proxy.models.repository import listed
@@ -325,6 +325,7 @@ class Supervisor:
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             failing=self._failing(),
             contained=crew.containment.inputs if crew is not None else (),
+            callers=names(crew.region) if crew is not None else {},
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
             policies=self._policies(),
             events=self._promoter.state.events[-EVENTS_TOLD:],
@@ -382,7 +383,8 @@ class Supervisor:
             promotions=dict(self._promoter.ended),
             watch_failures=self.watch_failures,
             crashes=dict(self._crew.containment.crashes),
-            contained={(each.model, each.version): len(each.shapes) for each in self._crew.containment.inputs},
+            contained={(each.model, each.version): each.count for each in self._crew.containment.inputs},
+            deaths=dict(self._crew.containment.deaths),
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
         )

@@ -176,12 +176,15 @@ def _promotions(snapshot: Snapshot) -> Iterator[Family]:
 def _crashes(snapshot: Snapshot) -> Iterator[Family]:
     labels = ("model", "version")
     crashes = Family("modelward_crashes", "counter", "Workers that died of a run of the version", labels)
-    contained = Family("modelward_contained", "gauge", "Shapes of inputs that are not run, since a worker died", labels)
+    contained = Family("modelward_contained", "gauge", "Shapes of inputs that are not run, for a caller or all", labels)
+    deaths = Family("modelward_worker_deaths", "counter", "Workers that died", ("cause",))
     for key, count in snapshot.crashes.items():
         crashes.add(key, count)
     for key, count in snapshot.contained.items():
         contained.add(key, count)
-    yield from (crashes, contained)
+    for cause, number in snapshot.deaths.items():
+        deaths.add((cause,), number)
+    yield from (crashes, contained, deaths)
 
 
 def _tls(snapshot: Snapshot) -> Iterator[Family]:

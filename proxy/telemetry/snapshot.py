@@ -239,6 +239,7 @@ class Snapshot:
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
     watch_failures: int = 0  # of configuration and repository: changes that were not followed
     samples_lost: int = 0  # of shadows that disagree, which could not be written
+    deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None

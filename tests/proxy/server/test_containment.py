@@ -3,7 +3,7 @@
 import signal
 
 from native.notes import Run
-from proxy.server.containment import MOST_LOADS, MOST_SHAPES, Containment, deadly
+from proxy.server.containment import MOST_CALLERS, MOST_LOADS, MOST_SHAPES, Containment, deadly
 
 ABORTED = -signal.SIGABRT
 
@@ -89,3 +89,57 @@ def test_of_loads_the_oldest_are_forgotten_first() -> None:
         containment.take(ABORTED, [Run("a", "1", str(number), (), signal.SIGABRT, loading=True)])
     containment.keep([])
     assert {digest for _, _, digest in deadly(containment.contained)} == set(map(str, range(3, MOST_LOADS + 3)))
+
+
+def of(*callers: int, size: int = 1) -> Run:
+    return Run("a", "1", "digest", (size,), signal.SIGABRT, callers=callers)
+
+
+def test_a_caller_is_refused_a_shape_and_after_three_all_of_them() -> None:
+    containment = Containment()
+    for size in range(MOST_SHAPES + 2):
+        containment.take(ABORTED, [of(7, size=size)])
+    (only,) = containment.contained
+    assert not only.wholly
+    assert only.shapes == ()
+    assert only.refused == [(7, None)]
+    assert containment.pardon("a", None) == [("a", "1")]
+
+
+def test_a_shape_is_refused_for_all_when_three_callers_died_of_it() -> None:
+    containment = Containment()
+    for caller in range(1, MOST_CALLERS):
+        containment.take(ABORTED, [of(caller)])
+        containment.take(ABORTED, [of(caller)])  # which another worker had in its queue
+    assert shapes(containment) == {"a": ()}
+    containment.take(ABORTED, [of(MOST_CALLERS)])
+    assert shapes(containment) == {"a": ((1,),)}
+    assert not containment.contained[0].wholly
+
+
+def test_three_callers_without_any_shape_take_the_version_out() -> None:
+    containment = Containment()
+    for caller in range(1, MOST_CALLERS + 1):
+        for shape in range(MOST_SHAPES):
+            assert not any(each.wholly for each in containment.contained)
+            containment.take(ABORTED, [of(caller, size=10 * caller + shape)])
+    assert containment.contained[0].wholly
+
+
+def test_after_a_death_of_a_shared_run_requests_run_alone_and_no_caller_is_refused() -> None:
+    containment = Containment()
+    assert containment.take(ABORTED, [of(7, 8)])
+    assert not containment.take(ABORTED, [of(7, 9)]), "a run that began before"
+    (only,) = containment.contained
+    assert (only.alone, only.refused) == (True, [])
+    assert containment.take(ABORTED, [of(7)])
+    assert containment.contained[0].refused == [(7, (1,))]
+    containment.pardon("a", None)
+    assert containment.contained == ()
+
+
+def test_deaths_are_counted_by_cause() -> None:
+    containment = Containment()
+    for code, runs in ((0, []), (1, []), (-signal.SIGKILL, [of(7)]), (ABORTED, [of(7)]), (ABORTED, [])):
+        containment.take(code, runs)
+    assert containment.deaths == {"exit": 1, "signal": 1, "run": 1, "unattributed": 1}

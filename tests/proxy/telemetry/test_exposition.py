@@ -176,6 +176,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_promotions": {frozenset({"model", "outcome", "reason"})},
         "modelward_crashes": set(),
         "modelward_contained": set(),
+        "modelward_worker_deaths": set(),
         "modelward_state_unsaved": {frozenset()},
         "modelward_state_write_failures": {frozenset()},
         "modelward_watch_failures": {frozenset()},
