@@ -21,6 +21,9 @@ cdef class Directory:
     cdef Entry *entries           # owned; sorted by name
     cdef uint32_t count
     cdef readonly list served     # Served objects that the entries point into
+    cdef list names               # bytes of models that cannot be served, sorted
+    cdef mw_span *refused         # owned; borrows from `names`
+    cdef uint32_t refused_count
     cdef bytes sticky_header
     cdef public object explain
     cdef int64_t suggested        # when it was last called
@@ -29,6 +32,7 @@ cdef class Directory:
     # Where no version is asked for. sticky: the caller's key, 0 for none: then every request is one by itself.
     cdef Model *choose(self, const Entry *entry, uint64_t sticky) noexcept
     cdef Model *version(self, Entry *entry, mw_span version) noexcept
+    cdef bint is_refused(self, mw_span name) noexcept
     # The verdicts of names that are not there.
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept
     cdef void unknown_version(self, Entry *entry, mw_span version, Verdict *v) noexcept

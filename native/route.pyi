@@ -1,4 +1,4 @@
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 
 from native.served import Served
 
@@ -10,6 +10,7 @@ class Directory:
         weights: dict[str, dict[str, int]] | None = None,
         sticky_header: bytes = b"",
         by_request: Container[str] = ...,
+        refused: Iterable[str] = ...,
     ) -> None: ...
     @property
     def served(self) -> list[Served]: ...

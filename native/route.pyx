@@ -1,4 +1,5 @@
 """Which model answers: names looked up in a sorted table, versions by their text or by their weights."""
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
@@ -56,10 +57,12 @@ cdef class Directory:
     model that is not there the newest version has all. sticky_header: name, in lower case, of the header whose value says
     which requests are to get the same version; where it does not come, identity does. by_request: names of models of which each
     request gets a version by itself. explain: callable that makes an
-    unknown name into a message with near names; None for a message without.
+    unknown name into a message with near names; None for a message without. refused: names of models that the repository
+    holds and that cannot be served.
     """
 
-    def __cinit__(self, list models, dict weights=None, bytes sticky_header=b"", by_request=frozenset()):
+    def __cinit__(self, list models, dict weights=None, bytes sticky_header=b"", by_request=frozenset(),
+                  refused=()):
         cdef Entry *entry
         cdef uint32_t i
         self.served = []
@@ -85,6 +88,14 @@ cdef class Directory:
             entry.salt = mw_sticky(entry.name.data, entry.name.size)
             entry.by_request = versions[0].name in by_request
             weigh(entry, versions, (weights or {}).get(versions[0].name))
+        self.names = sorted(name.encode() for name in refused)
+        self.refused = <mw_span *>calloc(max(len(self.names), 1), sizeof(mw_span))
+        if self.refused == NULL:
+            raise MemoryError
+        for name in self.names:
+            self.refused[self.refused_count].data = <const uint8_t *>PyBytes_AS_STRING(name)
+            self.refused[self.refused_count].size = len(name)
+            self.refused_count += 1
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -92,6 +103,7 @@ cdef class Directory:
             free(self.entries[i].versions)
             free(self.entries[i].weight)
         free(self.entries)
+        free(self.refused)
 
     cdef Entry *find(self, mw_span name) noexcept:
         cdef uint32_t low = 0, high = self.count, middle
@@ -123,10 +135,28 @@ cdef class Directory:
                 return entry.versions[i]
         return NULL
 
+    cdef bint is_refused(self, mw_span name) noexcept:
+        cdef uint32_t low = 0, high = self.refused_count, middle
+        cdef int c
+        while low < high:
+            middle = (low + high) // 2
+            c = order(name, self.refused[middle])
+            if c == 0:
+                return True
+            if c < 0:
+                high = middle
+            else:
+                low = middle + 1
+        return False
+
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept:
         cdef bytes text
         v.reason = REASON_UNKNOWN_MODEL
         v.retry_ns = 0
+        if self.is_refused(name):
+            snprintf(v.text, VERDICT_TEXT, "model '%.*s' is in the repository and cannot be served: RepositoryIndex says why",
+                     shown(name), <const char *>name.data)
+            return
         snprintf(v.text, VERDICT_TEXT, "unknown model")
         # a search among names costs more than the refusal: strangers get at most a hundred a second
         if now - self.suggested < SUGGESTION_NS:

@@ -21,7 +21,8 @@ class Problem:
         text = f"{self.where}: {self.what}"
         if self.why:
             text += f": {self.why}"
-        return f"{text}. {self.how}" if self.how else text
+        text = f"{text}. {self.how}" if self.how else text
+        return " ".join(text.split("\n")).rstrip()  # a log has a line for each
 
     def as_json(self) -> dict[str, str]:
         return asdict(self)

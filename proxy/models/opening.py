@@ -20,7 +20,7 @@ from proxy.models.inventory import CheckedModel, Inventory, Load
 from proxy.models.limited import Attempt, TookTooLong, try_in_child, within
 from proxy.models.refused import Refused
 from proxy.models.repository import Version
-from proxy.models.runtime import runtime
+from proxy.models.runtime import mend, runtime
 from proxy.models.trial import Trials
 from proxy.models.warmup import warm_up
 from proxy.models.weights import Weights, primary
@@ -122,7 +122,7 @@ class LoadLimits:
             how = "Raise load_timeout if it is only large; a loop without an end is never served"
             raise Slow([Problem("the model takes too long to load", where, why, how)]) from None
         except ValueError as error:
-            how = "Export it for this runtime"
+            how = mend(str(error))
             raise ProblemsFound([Problem("ONNX Runtime cannot load the model", where, str(error), how)]) from None
 
     def _try_in_child(self, artifact: Artifact) -> None:

@@ -3,6 +3,7 @@
 import onnxruntime as ort
 
 from proxy.models.artifact import Artifact
+from proxy.models.runtime import mend
 from proxy.models.signature import TensorSpec
 from proxy.problem import Problem
 
@@ -29,7 +30,7 @@ def probe(artifact: Artifact) -> list[Problem]:
         session = ort.InferenceSession(artifact.data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - the runtime's errors share no base class of their own
         why = str(error).partition("\n")[0][:500]
-        return [Problem("ONNX Runtime cannot load the model", where, why, "Export it for this runtime")]
+        return [Problem("ONNX Runtime cannot load the model", where, why, mend(why))]
     problems = []
     for kind, declared, found in (
         ("inputs", artifact.inputs, session.get_inputs()),

@@ -39,5 +39,13 @@ class Refused:
         return f"{which} is refused{stays}: {'; '.join(map(str, self.problems))}"
 
 
+def stale(name: str, version: str, refused: Iterable[Refused]) -> str:
+    """Why a version is served as it was before and not as it is on disk, or ""."""
+    for each in refused:
+        if each.kept and each.name == name and each.version in ("", version):
+            return f"an older file is served; the one on disk was refused: {each.reason}"[:LONGEST_REASON]
+    return ""
+
+
 def problems_of(refused: Iterable[Refused]) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(problem for each in refused for problem in each.problems))

@@ -1,7 +1,7 @@
 """The model repository: Triton's layout REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file as version 1 of its stem.
 
 Optional beside them: NAME/model.yaml (settings) and NAME/VERSION/profile.npz. A scan lists names and files; it opens
-none of them.
+none of them but the config.pbtxt of a folder without a model.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.config.names import fault_of_name
-from proxy.models.files import canonical, inside
+from proxy.models.files import canonical, inside, read_inside
 from proxy.models.refused import Refused, problems_of
 from proxy.problem import Problem, ProblemsFound
 
@@ -17,6 +17,8 @@ MODEL_FILE = "model.onnx"
 SETTINGS_FILE = "model.yaml"
 PROFILE_FILE = "profile.npz"
 
+LARGEST_PBTXT = 1 << 20
+_ENSEMBLE = re.compile(rb"^\s*(platform\s*:\s*[\"']ensemble[\"']|ensemble_scheduling\b)", re.MULTILINE)
 _VERSION = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -126,7 +128,7 @@ def _scan_folder(path: Path) -> Repository:
     refused: list[Refused] = []
     notes: list[Problem] = []
     for entry in sorted(root.iterdir()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name == "lost+found":  # which a new file system has
             continue
         if not entry.is_dir():
             if entry.suffix.lower() == ".onnx":
@@ -171,13 +173,14 @@ def _scan_model(root: Path, folder: Path, refused: list[Refused], notes: list[Pr
             versions.append(Version(int(entry.name), file))
         else:
             complete = False
-            why, how = _instead(entry), f"Put the model at {file}"
+            why, how = _instead(folder, entry)
             problem = Problem(f"the version has no {MODEL_FILE}", str(entry), why, how)
             refused.append(Refused(folder.name, entry.name, (problem,)))
     if not versions:
         if complete:
-            how = f"Put it at {folder}/1/{MODEL_FILE}"
-            refused.append(Refused(folder.name, "", (Problem("the model has no version", str(folder), how=how),)))
+            why = _of_ensemble(folder)
+            how = _elsewhere(folder) if why else f"Put it at {folder}/1/{MODEL_FILE}"
+            refused.append(Refused(folder.name, "", (Problem("the model has no version", str(folder), why, how),)))
         return None
     settings = folder / SETTINGS_FILE
     has_settings = settings.exists() or settings.is_symlink()
@@ -197,9 +200,25 @@ FOREIGN = {
 }
 
 
-def _instead(version: Path) -> str:
-    """What a version without a model file seems to be, "" where nothing tells."""
+def _instead(folder: Path, version: Path) -> tuple[str, str]:
+    """What a version without a model file seems to be, "" where nothing tells, and what to do."""
+    how = f"Put the model at {version / MODEL_FILE}"
     for name, backend in FOREIGN.items():
         if (version / name).exists():
-            return f"its {name} is a model of {backend}, which only Triton runs"
-    return ""
+            return f"its {name} is a model of {backend}, which only Triton runs", how
+    if others := sorted(each.name for each in version.iterdir() if each.suffix.lower() == ".onnx"):
+        return f"it has {others[0]}", f"Rename {others[0]} to {MODEL_FILE}"
+    why = _of_ensemble(folder)
+    return why, _elsewhere(folder) if why else how
+
+
+def _of_ensemble(folder: Path) -> str:
+    try:
+        written = read_inside(folder, folder / "config.pbtxt", LARGEST_PBTXT)
+    except ProblemsFound:
+        return ""
+    return "its config.pbtxt is that of an ensemble, which only Triton runs" if _ENSEMBLE.search(written) else ""
+
+
+def _elsewhere(folder: Path) -> str:
+    return f"Name the Triton that runs it in models.{folder.name}.upstreams"

@@ -10,6 +10,13 @@ from proxy.problem import Problem, ProblemsFound
 HOW = "Install the onnxruntime wheel (1.20 or later) into this environment"
 
 
+def mend(error: str) -> str:
+    """What to do about a model that the runtime cannot load. error: its words."""
+    if "locale" in error:
+        return "Install the locale that it names on this machine, or export the model without it"
+    return "Export it for this runtime"
+
+
 @cache
 def runtime() -> str:
     """Loads libonnxruntime once per process; its release. Raises ProblemsFound where there is none that fits."""

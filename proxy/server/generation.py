@@ -19,7 +19,7 @@ from proxy.models.catalog import Catalog, ServedVersion
 from proxy.models.facts import Facts, FactsByVersion
 from proxy.models.inventory import facts_of
 from proxy.models.opening import Opened, OpenModel, Progress, by_name, equip
-from proxy.models.refused import Refused, problems_of
+from proxy.models.refused import Refused, problems_of, stale
 from proxy.models.renewal import NOTHING, Before, close, renew
 from proxy.models.signature import TensorSpec
 from proxy.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
@@ -277,9 +277,11 @@ def _lookups(
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
-    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request)
     served = [_version(model, remotes, partial(can_answer, model, models)) for model in models]
+    served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
     catalog = Catalog(served, weights, [(each.name, each.version, each.reason) for each in refused])
+    out = {name for name, _, _ in catalog.refused}
+    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request, out)
     directory.explain = catalog.explain_unknown
     return directory, catalog
 

@@ -120,7 +120,7 @@ class Inference:
             if not call.permits(ANYTHING, served.name):
                 continue
             if is_in_service(served):
-                response.models.add(name=served.name, version=served.version, state="READY")
+                response.models.add(name=served.name, version=served.version, state="READY", reason=served.reason)
             elif not request.ready:
                 reason = _reason(served)
                 state = "UNAVAILABLE" if reason else "LOADING"

@@ -63,6 +63,9 @@ def test_a_good_model_is_served_beside_everything_that_cannot_be(tmp_path: Path)
         with pytest.raises(grpc.RpcError) as error:
             stub.infer(request("broken", {"x": ROW}))
         assert error.value.code() is grpc.StatusCode.NOT_FOUND
+        for name in REFUSED * 3:
+            with pytest.raises(grpc.RpcError, match=f"'{name}' is in the repository and cannot be served"):
+                stub.infer(request(name, {"x": ROW}))
         assert server.metric("modelward_models_refused") == len(REFUSED)
 
 
@@ -100,6 +103,9 @@ def test_a_model_that_has_become_bad_stays_as_it_was_with_its_settings(tmp_path:
             assert stub.infer(request("add", {"x": ROW})).model_version == "2"
             states = {(entry.name, entry.version): entry.state for entry in stub.ask("RepositoryIndex").models}
             assert set(states.values()) == {"READY"}, "what is served is ready, whatever lies in the folder"
+            reasons = {entry.version: entry.reason for entry in stub.ask("RepositoryIndex").models if entry.reason}
+            assert reasons.keys() == {"2"}
+            assert "an older file is served; the one on disk was refused: this is no ONNX model" in reasons["2"]
         put(root, "add", 3, models.identity())
         (root / "add/2/model.onnx").write_bytes(models.identity())
         assert "model add version 2 has another file" in server.reload()

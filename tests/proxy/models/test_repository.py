@@ -114,3 +114,28 @@ def test_what_is_neither_folder_nor_onnx_file_is_refused(tmp_path: Path) -> None
     (tmp_path / "model.pkl").touch()
     assert "does not end in .onnx" in only_problem(scan(tmp_path / "model.pkl"))
     assert "neither a folder nor a file" in only_problem(scan(Path("/dev/null")))
+
+
+@pytest.mark.parametrize("version", ["1", ""], ids=["an empty version", "no version"])
+def test_an_ensemble_of_triton_is_told_as_one(tmp_path: Path, version: str) -> None:
+    (tmp_path / "ens" / version).mkdir(parents=True)
+    (tmp_path / "ens/config.pbtxt").write_text('max_batch_size: 8\nplatform: "ensemble"\n')
+    problem = only_problem(scan(tmp_path))
+    assert "its config.pbtxt is that of an ensemble, which only Triton runs" in problem
+    assert "models.ens.upstreams" in problem
+    assert "Put" not in problem
+
+
+def test_a_model_file_of_another_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m/1").mkdir(parents=True)
+    (tmp_path / "m/1/net.onnx").write_bytes(MODEL)
+    (tmp_path / "m/config.pbtxt").write_text('default_model_filename: "net.onnx"\n')
+    assert "Rename net.onnx to model.onnx" in only_problem(scan(tmp_path))
+
+
+def test_folders_of_the_file_system_are_no_models(tmp_path: Path) -> None:
+    models.repository(tmp_path, {"a": MODEL})
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".snapshot/1").mkdir(parents=True)
+    assert scan(tmp_path).names == ["a"]
+    assert scan(tmp_path).problems == ()
