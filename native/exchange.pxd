@@ -170,6 +170,12 @@ cdef extern from "forwarded.h" nogil:
         uint8_t address[16]
         uint8_t bits
 
+cdef extern from "sites.h" nogil:
+    ctypedef struct mw_sites:
+        uint32_t most
+    mw_sites *mw_sites_new(uint32_t most)
+    bint mw_sites_enter(mw_sites *sites, uint64_t network, uint64_t member, uint32_t most, int64_t now)
+
 cdef struct Wire:                 # one listener's view of its connections; owned by native.h2.Listener
     Hooks hooks
     void *server                  # borrowed: the native.pipeline.Server the hooks work for
@@ -198,6 +204,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     void *access                  # borrowed: native.access.Access; NULL where nobody asks who calls
     mw_network *proxies           # owned: whose x-forwarded-for counts
     uint32_t proxy_count
+    mw_sites *sites               # owned: places of IPv6 peers that proxies have told; NULL where no proxy is trusted
     mw_network *limited           # owned: whose peers have limits of their own, the most specific first; numbered from 1
     uint32_t limited_count
     uint8_t peer_bits             # of an IPv6 address: they are one peer

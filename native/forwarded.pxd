@@ -11,6 +11,9 @@ cdef extern from "forwarded.h" nogil:
 
 # One x-forwarded-for header of a trusted proxy. Of several the last counts, unless it names trusted proxies alone.
 cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept
+# Once the headers are complete: the peer that counts takes its place in its IPv6 network, or shares the others' budget. Earlier
+# headers take none: a client may have written them.
+cdef void enter_network(Stream *s) noexcept
 # The number of the limit that peers of this address (16 bytes) have; 0: none of their own.
 cdef uint32_t limit_of(const Wire *wire, const uint8_t *address) noexcept
 cdef mw_network *networks_of(list networks) except? NULL

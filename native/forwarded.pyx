@@ -1,31 +1,70 @@
 """Peers behind trusted proxies: x-forwarded-for read in place."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from native.exchange cimport Stream, Wire, mw_network
+from native.exchange cimport Stream, Wire, mw_network, mw_sites_enter
 from native.holding cimport forget_holder
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
+# The IPv6 peer that was told last, and the hash that finds it again; the loop's thread alone.
+cdef uint8_t[16] LATEST
+cdef size_t LATEST_SIZE = 0
+cdef uint64_t LATEST_PEER = 0
+
+
 cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
+    global LATEST_SIZE, LATEST_PEER
     cdef uint8_t[16] address
     cdef uint8_t[16] key
     cdef size_t length
-    cdef Limiter limiter = <Limiter>s.conn.wire.limiter
     cdef int found = mw_forwarded_peer(value, size, s.conn.wire.proxies, s.conn.wire.proxy_count, address)
     forget_holder(s)
     if found == 1:
         length = mw_address_budget(address, s.conn.wire.peer_bits, key)
-        s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
-        s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
-        s.fleet = limiter.fleet(key, length)
+        charge(s, key, length)
+        if length > 4:
+            memcpy(LATEST, key, 16)
+            LATEST_SIZE = length
+            LATEST_PEER = s.peer
         s.peer_limit = limit_of(s.conn.wire, address)
     elif found < 0:
         s.peer = s.conn.peer
         s.budget = s.conn.identity
         s.fleet = s.conn.fleet
         s.peer_limit = s.conn.peer_limit
+
+
+cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
+    cdef Limiter limiter = <Limiter>s.conn.wire.limiter
+    s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
+    s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
+    s.fleet = limiter.fleet(key, length)
+
+
+cdef void enter_network(Stream *s) noexcept:
+    cdef size_t length
+    if LATEST_PEER == 0 or s.peer != LATEST_PEER or s.peer == s.conn.peer or s.conn.wire.sites == NULL:
+        return
+    length = shared_budget(s.conn.wire, <Limiter>s.conn.wire.limiter, LATEST, LATEST_SIZE)
+    if length < LATEST_SIZE:
+        forget_holder(s)
+        charge(s, LATEST, length)
+
+
+cdef size_t shared_budget(Wire *wire, Limiter limiter, const uint8_t *key, size_t length) noexcept:
+    """How many bytes of the key of an IPv6 peer its budgets go by: fewer where others have the places of its /56 or /48."""
+    cdef uint64_t network
+    cdef size_t size
+    cdef uint32_t most = max(wire.sites.most // 4, 1)
+    for size in range(7, 5, -1):  # as Networks does for connections
+        if length > size:
+            network = limiter.hash(MW_LEVEL_PEER, key, size)
+            if not mw_sites_enter(wire.sites, network, limiter.hash(MW_LEVEL_PEER, key, length), most, wire.now):
+                length = size
+        most = wire.sites.most
+    return length
 
 
 cdef uint32_t limit_of(const Wire *wire, const uint8_t *address) noexcept:

@@ -34,6 +34,7 @@ cdef class Listener:
     cdef bint make_room_for_all(self) except -1
     cdef Connection idlest(self, object connections)
     cdef int dismiss(self, Connection connection) except -1
+    cdef int make_sites(self) except -1
     cdef int note(self, Connection connection, int why) except -1
     cdef int forget(self, Connection connection) except -1
 

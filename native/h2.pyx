@@ -20,8 +20,8 @@ from native.conduct cimport (
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
     ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
-    Stream, Wire)
-from native.forwarded cimport limit_of, mw_address_budget, mw_address_within, networks_of
+    Stream, Wire, mw_sites, mw_sites_new)
+from native.forwarded cimport enter_network, limit_of, mw_address_budget, mw_address_within, networks_of
 from native.headers cimport read_header
 from native.holders cimport MW_HOLDER_BUCKETS, MW_HOLDER_WAYS, mw_holder, mw_holder_factor, mw_holder_leave, mw_holders
 from native.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
@@ -159,6 +159,8 @@ cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
     cdef nghttp2_nv nv[1]
     cdef Wire *wire = c.wire
     s.entered = wire.now
+    if c.trusted:
+        enter_network(s)
     if oversize(s, 1):
         count_resets(c, MW_RESET_FAULT)
         refuse_for(s, REASON_HEADERS_TOO_LARGE, "the request's metadata is over 16384 bytes or 100 fields")
@@ -742,6 +744,7 @@ cdef class Listener:
         free(self.wire.holders)
         free(self.wire.proxies)
         free(self.wire.limited)
+        free(self.wire.sites)
         free(self.read_buffer)
         free(self.write_buffer)
 
@@ -771,6 +774,7 @@ cdef class Listener:
         self.wire.proxies = proxies
         self.wire.proxy_count = <uint32_t>len(networks)
         self.trusts_unix = unix
+        self.make_sites()
 
     def set_limited(self, list networks not None):
         """Whose peers the limiter's overrides 1, 2, ... are for; the most specific come first."""
@@ -804,6 +808,18 @@ cdef class Listener:
             raise ValueError(f"{bits} bits of an address are no peer")
         self.wire.peer_bits = bits
         self.networks.most = peers
+        self.make_sites()
+
+    cdef int make_sites(self) except -1:
+        cdef mw_sites *sites = self.wire.sites
+        if not self.wire.proxy_count and not self.trusts_unix or sites != NULL and <int>sites.most == self.networks.most:
+            return 0
+        sites = mw_sites_new(<uint32_t>self.networks.most)
+        if sites == NULL:
+            raise MemoryError
+        free(self.wire.sites)
+        self.wire.sites = sites
+        return 0
 
     @property
     def leaving(self) -> int:

@@ -12,6 +12,7 @@ from loadtests.fuzz import frames
 from loadtests.fuzz.frames import PREFACE, frame, settings
 from loadtests.fuzz.script import REQUEST, TEMPLATES, play
 from loadtests.fuzz.simulation import Simulation
+from native.limit import Limiter
 from native.pipeline import Server
 from native.served import Served
 from proxy.server.protocol import message_class
@@ -356,6 +357,34 @@ def test_a_host_that_goes_from_network_to_network_gets_no_new_budgets(start: Sta
         came += client.open
         client.leave()
     assert came == 5
+
+
+def let_through(simulation: Simulation, told: list[list[str]]) -> list[bool]:
+    """Whether each of these requests, of which a trusted proxy tells so, is within its peer's limit of one."""
+    proxy = Client(simulation)
+    headers = [[("x-forwarded-for", address) for address in addresses] for addresses in told]
+    return [proxy.call(USUAL, each).trailers.get("grpc-status") == "0" for each in headers]
+
+
+def test_networks_of_one_site_behind_a_proxy_have_few_budgets(start: Start) -> None:
+    limiter = Limiter(4096)
+    limiter.set_peer(0.001, 1)
+    simulation = start(limiter)
+    simulation.server.listener.set_proxies([(b"\0" * 10 + b"\xff\xff" + bytes([127, 0, 0, 1]), 128)], False)
+    home = [[f"2001:db8:0:{i:x}::1"] for i in range(8)]  # of one /56
+    assert let_through(simulation, home) == [True] * 4 + [True] + [False] * 3
+    others = [[f"2001:db8:0:{i:x}00::1"] for i in range(1, 16)]  # of other /56 of the /48
+    assert let_through(simulation, others) == [True] * 11 + [True] + [False] * 3
+    assert let_through(simulation, [["2001:db8:1::1"], ["2001:db8:1:1::1"]]) == [True, True]
+
+
+def test_what_a_client_writes_before_the_proxy_takes_no_place_of_a_network(start: Start) -> None:
+    limiter = Limiter(4096)
+    limiter.set_peer(0.001, 1)
+    simulation = start(limiter)
+    simulation.server.listener.set_proxies([(b"\0" * 10 + b"\xff\xff" + bytes([127, 0, 0, 1]), 128)], False)
+    let_through(simulation, [[f"2001:db8:0:{i:x}::1", f"192.0.2.{i}"] for i in range(8)])
+    assert let_through(simulation, [[f"2001:db8:0:1{i:x}::1"] for i in range(8)]) == [True] * 5 + [False] * 3
 
 
 def test_how_much_of_an_address_is_a_peer_is_configured(start: Start) -> None:
