@@ -41,12 +41,13 @@ cdef inline void count_bytes(Wire *wire, mw_holder *holder, int64_t more) noexce
         mw_holder_count(wire.holders, holder, more)
 
 
-cdef inline bint may_take(const Wire *wire, const mw_holder *holder, size_t more) noexcept:
-    """At the same instant each of several processes may take one message too many."""
+cdef inline bint may_take(const Wire *wire, const mw_holder *holder, size_t more, size_t least) noexcept:
+    """least: what the holder may have in any case, where there is room. At the same instant each of several processes may
+    take one message too many."""
     cdef uint64_t used = bytes_held(wire.slots)
     if holder == NULL:
         return used + more <= wire.inflight_limit
-    return mw_holder_may(holder, more, used, wire.inflight_limit, wire.share_factor, wire.message_size)
+    return mw_holder_may(holder, more, used, wire.inflight_limit, wire.share_factor, least)
 
 
 # ---- senders in the middle of a message, the one that has not moved for longest first

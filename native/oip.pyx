@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy, memset
 from native.empty cimport bears
 from native.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange
 from native.holding cimport pay_for
-from native.stream cimport grow
+from native.stream cimport grow_beside
 from native.message cimport *
 from native.model cimport Model, Tensor
 from native.tensor cimport (
@@ -269,7 +269,7 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
     cdef uint32_t i
     cdef int grown
     pay_for(&x.converted, x.body.holder)
-    grown = grow(x.wire, &x.converted, max(total, <size_t>1))
+    grown = grow_beside(x.wire, &x.converted, max(total, <size_t>1))
     if grown == -1:
         snprintf(v.text, VERDICT_TEXT, "requests in flight hold %zu bytes already; retry shortly", x.wire.inflight_limit)
         wrong(v, REASON_INFLIGHT_BYTES)

@@ -39,7 +39,7 @@ cdef class Endpoint:
     cdef char noted_text[NOTED_TEXT]    # as it came, cut; ends in 0
     cdef void note(self, int status, const char *text) noexcept     # a failure, for the log
     cdef readonly uint64_t silences   # times that requests waited on it and nothing came
-    cdef readonly uint64_t unanswered # of them those in which a PING had no answer for a second, or requests were moved
+    cdef readonly uint64_t unanswered  # of them those in which a PING had no answer for a second, or requests were moved
     cdef readonly uint64_t retries    # requests that it failed and another was asked
     cdef readonly uint64_t hedges     # requests that it was slow with and another was asked too
     cdef bint silent(self) noexcept

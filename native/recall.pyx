@@ -13,7 +13,7 @@ from native.grpc cimport buffer_free, buffer_reserve
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
 from native.model cimport Model
 from native.reply cimport LENGTH_BYTES, put_length
-from native.stream cimport grow
+from native.stream cimport grow_beside
 from native.holding cimport pay_for
 
 cdef extern from *:
@@ -168,7 +168,7 @@ cdef class Recall:
         if place.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
             return False
         pay_for(framed, x.body.holder)
-        if grow(x.wire, framed, place.answer.size) < 0:
+        if grow_beside(x.wire, framed, place.answer.size) < 0:
             return False
         memcpy(framed.data, place.answer.data, place.answer.size)
         framed.size = place.answer.size

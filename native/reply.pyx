@@ -10,7 +10,7 @@ from native.message cimport (
     mw_oip_reply_size, mw_oip_reply_write, mw_oip_stream_reply_prefix, mw_reply, mw_reply_output)
 from native.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
 from native.session cimport mw_run, mw_run_output
-from native.stream cimport grow
+from native.stream cimport grow_beside
 from native.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from native.verdict cimport (
     REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_SHED, Verdict,
@@ -79,7 +79,7 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
     pay_for(out, x.body.holder)
-    if size > REPLY_BYTES or grow(x.wire, out, FRAME + extra + size) < 0:
+    if size > REPLY_BYTES or grow_beside(x.wire, out, FRAME + extra + size) < 0:
         return False
     write_prefix(out.data, False, <uint32_t>(extra + size))
     memcpy(out.data + FRAME, head, extra)
@@ -247,7 +247,7 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
     size = framed.size - FRAME + n
     if x.streaming:
         prefix = mw_oip_stream_reply_prefix(size, head)
-    if grow(x.wire, framed, FRAME + prefix + size) < 0:
+    if grow_beside(x.wire, framed, FRAME + prefix + size) < 0:
         return False
     memmove(framed.data + FRAME + prefix, framed.data + FRAME, size - n)
     memcpy(framed.data + FRAME, head, prefix)

@@ -55,6 +55,7 @@ cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept   # st
 cdef void open_window(Stream *s) noexcept                     # reads on, and gives back what was withheld, unless congested
 cdef void proceed(Stream *s) noexcept                         # the caller is known, or a message inflated: reads on
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept  # 0; -1 over the budget of all; -2 no memory
+cdef int grow_beside(Wire *wire, Buffer *b, size_t capacity) noexcept
 # Room for size more bytes behind those of out that wait from *sent on; False over the budget of all.
 cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept
 # What native.headers.keep_header has kept, at most `room` fields, which point into it.

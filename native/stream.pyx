@@ -98,10 +98,20 @@ cdef void stream_free(Stream *s) noexcept:
 
 cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept:
     """Room in a buffer that counts as in flight. 0, -1 over the budget of all or of its holder, -2 no memory."""
+    return reserve(wire, b, capacity, wire.message_size)
+
+
+cdef int grow_beside(Wire *wire, Buffer *b, size_t capacity) noexcept:
+    """As `grow`, for what a message that has come needs beside itself: its contents made raw, and its answer."""
+    return reserve(wire, b, capacity, 2 * wire.message_size)
+
+
+cdef int reserve(Wire *wire, Buffer *b, size_t capacity, size_t least) noexcept:
     cdef size_t before = b.capacity
     if capacity <= before:
         return 0
-    if not may_take(wire, b.holder, capacity - before) and not make_way(wire, b.holder, capacity - before):
+    if (not may_take(wire, b.holder, capacity - before, least)
+            and not make_way(wire, b.holder, capacity - before, least)):
         return -1
     if buffer_reserve(b, capacity) < 0:
         return -2
@@ -115,7 +125,7 @@ cdef void release(Wire *wire, Buffer *b) noexcept:
     count_bytes(wire, b.holder, -<int64_t>size)
 
 
-cdef bint make_way(Wire *wire, const mw_holder *holder, size_t more) noexcept:
+cdef bint make_way(Wire *wire, const mw_holder *holder, size_t more, size_t least) noexcept:
     """Ends requests that have stopped in the middle of their message, of callers who hold more than this one would."""
     cdef Stream *s = wire.stalest
     cdef Stream *after
@@ -128,7 +138,7 @@ cdef bint make_way(Wire *wire, const mw_holder *holder, size_t more) noexcept:
         after = s.fresher
         if s.message.holder != NULL and mw_holder_held(s.message.holder) > mw_holder_held(holder) + more:
             refuse_size(s, REASON_INFLIGHT_BYTES, GIVEN_UP_TEXT, wire.inflight_limit)
-            if may_take(wire, holder, more):
+            if may_take(wire, holder, more, least):
                 return True
         s = after
     return False

@@ -23,7 +23,7 @@ from native.outgoing cimport FIELDS, Outgoing, request_fields
 from native.pool cimport Endpoint, Pool
 from native.session cimport mw_now_ns
 from native.state cimport State
-from native.stream cimport grow, mark, release
+from native.stream cimport grow_beside, mark, release
 from native.verdict cimport (
     CODE_DEADLINE_EXCEEDED, CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY)
 
@@ -441,7 +441,7 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
     if call.too_large or call.exchange.attempt != call.attempt:
         return
     pay_for(&call.answer, call.exchange.body.holder)
-    if call.answer.size + size > wire.message_size + 5 or (call.answer.size + size > call.answer.capacity and grow(
+    if call.answer.size + size > wire.message_size + 5 or (call.answer.size + size > call.answer.capacity and grow_beside(
             wire, &call.answer, max(call.answer.size + size, min(2 * call.answer.capacity, wire.message_size + 5))) < 0):
         call.too_large = True
         mw_client_reset(c.client, stream, NGHTTP2_CANCEL)
