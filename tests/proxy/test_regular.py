@@ -16,7 +16,6 @@ from proxy.problem import ProblemsFound
 from proxy.promotion import store
 from proxy.regular import open_regular, read_regular
 from proxy.score import Profile, ProfileError
-from proxy.server.watch import _digest as digest
 
 READERS: dict[str, Callable[[Path], object]] = {
     "configuration": from_file,
@@ -43,12 +42,6 @@ def test_every_reader_refuses_at_once_what_is_no_regular_file(tmp_path: Path, re
     ODD[odd](file)
     with pytest.raises((OSError, ProblemsFound, ProfileError)):
         READERS[reader](file)
-
-
-@pytest.mark.parametrize("odd", ODD)
-def test_a_watched_file_that_is_none_counts_as_missing(tmp_path: Path, odd: str) -> None:
-    ODD[odd](tmp_path / "file")
-    assert digest(tmp_path / "file") == ""
 
 
 def test_a_regular_file_is_read_through_links_up_to_its_bound(tmp_path: Path) -> None:
