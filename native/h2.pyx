@@ -42,6 +42,7 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef extern from "<malloc.h>" nogil:
     int mallopt(int, int)
+    int malloc_trim(size_t)
     enum:
         M_MMAP_THRESHOLD
         M_TRIM_THRESHOLD
@@ -264,6 +265,12 @@ nghttp2_option_set_no_closed_streams(OPTIONS, 1)
 nghttp2_option_set_max_outbound_ack(OPTIONS, 256)
 # its own limiter of resets, which answers INTERNAL_ERROR, stays behind ours
 nghttp2_option_set_stream_reset_rate_limit(OPTIONS, 2 * MW_RESET_BURST, 100)
+
+
+def give_back() -> None:
+    """Gives what the C library keeps of freed memory to the system; from any thread."""
+    with nogil:
+        malloc_trim(0)
 
 
 def nghttp2_release() -> str:

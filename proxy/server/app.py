@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from native import figures, shadows
 from native.call import Call
 from native.deadline import Wheel
+from native.h2 import give_back
 from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
@@ -54,6 +55,7 @@ from proxy.server.generation import (
     reshared,
 )
 from proxy.server.health import prepared
+from proxy.server.memory import Memory
 from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -504,8 +506,12 @@ class Application:
 
     async def _log_events(self) -> None:
         summed = 0.0
+        memory = Memory()
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
+            if self.server is not None and memory.is_kept(self.server.totals()["inflight_bytes"]):
+                await asyncio.to_thread(give_back)
+                memory.given_back()
             self.collect_anomalies()
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())

@@ -372,3 +372,17 @@ def test_many_requests_later_memory_is_what_it_was(process: ServerProcess) -> No
     before = process.resident_bytes()
     work(process, 20)
     assert process.resident_bytes() - before < 8 * MiB
+
+
+@resident
+def test_memory_of_large_uploads_is_given_back(tmp_path: Path) -> None:
+    size = 12 * MiB
+    with serve_process(models.repository(tmp_path, {"add": models.add_one()})) as process:
+        work(process, 1)
+        process.baseline = process.resident_bytes()
+        with contextlib.ExitStack() as stack:
+            for client in [stack.enter_context(H2Client(process.grpc)) for _ in range(10)]:
+                client.send(client.begin(), b"\0" + size.to_bytes(4) + b"\0" * (size - 1))
+            wait_until(lambda: process.metric("modelward_inflight_bytes") > 100 * MiB, "the uploads")
+            assert grown(process) > 90
+        wait_until(lambda: grown(process) < 40, "their memory to be given back")
