@@ -509,9 +509,10 @@ class Application:
         memory = Memory()
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
-            if self.server is not None and memory.is_kept(self.server.totals()["inflight_bytes"]):
+            server = self.server
+            if server is not None and memory.is_kept(server.totals()["inflight_bytes"]):
                 await asyncio.to_thread(give_back)
-                memory.given_back()
+                memory.given_back(server.totals()["inflight_bytes"])
             self.collect_anomalies()
             if self.server is not None:
                 self.partings.take(self.server.listener.partings())

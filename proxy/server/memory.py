@@ -23,9 +23,10 @@ class Memory:
         self._least = resident()
 
     def is_kept(self, inflight_bytes: int) -> bool:
-        self._least = min(self._least, self._resident())
-        return self._resident() - self._least - inflight_bytes > KEPT_BYTES
+        used = self._resident() - inflight_bytes
+        self._least = min(self._least, used)
+        return used - self._least > KEPT_BYTES
 
-    def given_back(self) -> None:
-        """What is left is in use."""
-        self._least = self._resident()
+    def given_back(self, inflight_bytes: int) -> None:
+        """What is left is in use, and what requests hold of it is kept once they have ended."""
+        self._least = self._resident() - inflight_bytes

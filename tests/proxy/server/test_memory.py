@@ -14,5 +14,13 @@ def test_what_is_left_after_giving_back_is_in_use() -> None:
     resident = 100 * 2**20
     memory = Memory(lambda: resident)
     resident += 2 * KEPT_BYTES
-    memory.given_back()
+    memory.given_back(0)
     assert not memory.is_kept(0)
+
+
+def test_what_requests_hold_while_memory_is_given_back_is_kept_when_they_end() -> None:
+    resident = 100 * 2**20
+    memory = Memory(lambda: resident)
+    resident += 2 * KEPT_BYTES
+    memory.given_back(2 * KEPT_BYTES)
+    assert memory.is_kept(0)
