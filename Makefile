@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Of tests at a time: most of their time is waiting. PROCESSES=0 runs them in pytest's own process.
+PROCESSES ?= 3
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
 .PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
@@ -11,7 +13,7 @@ demo: $(VENV)/.built
 
 test: $(VENV)/.tested
 	@scripts/peers
-	$(PY) -m pytest $(PYTEST)
+	$(PY) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 build: $(VENV)/.built
 

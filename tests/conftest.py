@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,12 +24,27 @@ Serve = Callable[..., EmbeddedServer]
 
 # Servers are started by the hundred: what Python has compiled for one serves the next, whatever the environment says.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Python's readline writes a size of a terminal that is not there into the environment: commands would fold their lines.
+for variable in ("COLUMNS", "LINES"):
+    os.environ.pop(variable, None)
 
 
 def pytest_collection_finish() -> None:
     """Whatever all tests have imported is there to stay: a collection that a test asks for looks at its own objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that a test runs in this process configures the log for that test's stderr, which closes afterwards."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler and handler not in handlers:
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture

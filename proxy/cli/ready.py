@@ -23,11 +23,11 @@ def print_ready(report: Report, listen: Listen, workers: int = 1) -> None:
     else:
         for line in lines(report):
             out.print(line, soft_wrap=True)
-    out.print(f"gRPC     {listen.grpc}")
+    out.print(f"gRPC     {listen.grpc}", soft_wrap=True)
     for label, text in report.guards:
         out.print(f"{label:<8} {plain(text)}", soft_wrap=True)
     if listen.admin is not None:
-        out.print(f"admin    {listen.admin}")
+        out.print(f"admin    {listen.admin}", soft_wrap=True)
     base = f"http://{listen.http}" if not listen.http.is_unix else str(listen.http)
     out.print(f"metrics  {base}/metrics   health  {base}/healthz   readiness  {base}/readyz", soft_wrap=True)
     if workers > 1:

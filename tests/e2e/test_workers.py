@@ -48,11 +48,22 @@ class Load:
     """Clients that ask one thing after the other, each on a connection of its own, until they are told to stop."""
 
     def __init__(self, address: str, clients: int, **options: object) -> None:
-        self.answered = 0
+        self.by_client = [0] * clients
         self.failures: list[str] = []
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(address, options)) for _ in range(clients)]
+        self._threads = [threading.Thread(target=self._ask, args=(i, address, options)) for i in range(clients)]
+
+    @property
+    def answered(self) -> int:
+        return sum(self.by_client)
+
+    def wait_for_each(self, answers: int) -> None:
+        """Until every client has had so many more answers: none is still without a connection."""
+        before = list(self.by_client)
+        wait_until(
+            lambda: all(now >= then + answers for now, then in zip(self.by_client, before, strict=True)), "answers"
+        )
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -64,7 +75,7 @@ class Load:
         for thread in self._threads:
             thread.join(60)
 
-    def _ask(self, address: str, options: dict[str, object]) -> None:
+    def _ask(self, client: int, address: str, options: dict[str, object]) -> None:
         with Stub(address, **options) as stub:
             while not self._over.is_set():
                 try:
@@ -73,8 +84,7 @@ class Load:
                     with self._lock:
                         self.failures.append(f"{error.code()} {error.details()}")
                 else:
-                    with self._lock:
-                        self.answered += 1
+                    self.by_client[client] += 1
 
 
 def test_figures_are_the_sum_over_workers_and_survive_them(two: ServerProcess) -> None:
@@ -97,12 +107,12 @@ def test_figures_are_the_sum_over_workers_and_survive_them(two: ServerProcess) -
 
 def test_a_client_that_retries_notices_nothing_of_a_worker_that_is_killed(two: ServerProcess) -> None:
     with Load(two.grpc, 4, **RETRYING) as load:
-        wait_until(lambda: load.answered > 50, "load")
+        load.wait_for_each(10)
         for _ in range(3):
-            killed, before = two.workers()[0], load.answered
+            killed = two.workers()[0]
             os.kill(killed, signal.SIGKILL)
             wait_until(lambda killed=killed: killed not in two.workers() and len(two.workers()) == 2, "another", 5)  # type: ignore[misc]
-            wait_until(lambda before=before: load.answered > before + 100, "answers")  # type: ignore[misc]
+            load.wait_for_each(25)
     assert load.failures == []
 
 
