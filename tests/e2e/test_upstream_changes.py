@@ -179,8 +179,11 @@ def test_an_upstream_that_cannot_be_asked_changes_nothing() -> None:
     with behind(peer, health__refresh="100ms") as (_, upstream, server, stub):
         upstream.stop(None).wait()
         wait_until(lambda: server.metric("modelward_upstream_refreshes_total", result="failed") > 0, "a failure")
-        assert stub.ask("ModelReady", name="m").ready
+        wait_until(lambda: not stub.ask("ModelReady", name="m").ready, "the model to be not ready")
+        assert [model.name for model in stub.ask("RepositoryIndex").models] == ["m"]
         assert refused(stub, request("m", {"x": row(4)})).reason == "NO_UPSTREAM"
+        assert refused(stub, request("m", {"x": row(3)})).reason == "INVALID_INPUT"
+        assert server.metric("modelward_upstream_changes_total") == 0
 
 
 def test_one_upstream_of_two_that_lacks_a_model_does_not_make_it_unready() -> None:

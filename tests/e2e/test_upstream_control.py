@@ -112,13 +112,14 @@ def test_with_a_declared_signature_the_server_starts_before_its_upstream_and_ser
     with serve_process(models) as first:
         address = first.grpc
     with in_front([address], models__add__signature=SIGNATURE) as server:
-        assert server.page("/readyz")[0] == 200
+        assert (server.page("/healthz")[0], server.page("/readyz")[0]) == (200, 503)
         with pytest.raises(grpc.RpcError) as refused:
             infer(server.grpc)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         with serve_process(models, "--grpc-port", port_of(address)):
             wait_until(lambda: server.application.upstreams[0].connected, "the connection")
             assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
+            wait_until(lambda: server.page("/readyz")[0] == 200, "the server to be ready")
 
 
 def test_a_declared_signature_is_what_requests_are_held_to(upstream: ServerProcess) -> None:
