@@ -147,6 +147,9 @@ cdef struct Conn:
     uint64_t identity             # anonymous clients are known by their address
     uint64_t fleet
     bint trusted                  # a proxy whose word on addresses counts
+    uint8_t told[16]              # the IPv6 peer that it told of last: the key of its budgets; blocks of headers of several
+    size_t told_size              # connections may come at once, those of one may not
+    uint64_t told_peer            # the hash of that key
     Identity *caller              # borrowed with one reference: of the client's certificate; NULL for none
     uint32_t caller_stamp
     int64_t caller_until          # ns; when the certificate expires
@@ -171,6 +174,9 @@ cdef extern from "forwarded.h" nogil:
         uint8_t bits
 
 cdef extern from "sites.h" nogil:
+    enum:
+        MW_SITE_WAYS
+        MW_SITE_BUCKETS
     ctypedef struct mw_sites:
         uint32_t most
     mw_sites *mw_sites_new(uint32_t most)

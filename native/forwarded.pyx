@@ -1,21 +1,16 @@
 """Peers behind trusted proxies: x-forwarded-for read in place."""
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from native.exchange cimport Stream, Wire, mw_network, mw_sites_enter
+from native.exchange cimport (
+    MW_SITE_BUCKETS, MW_SITE_WAYS, Conn, Stream, Wire, mw_network, mw_sites, mw_sites_enter, mw_sites_new)
 from native.holding cimport forget_holder
 from native.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
-# The IPv6 peer that was told last, and the hash that finds it again; the loop's thread alone.
-cdef uint8_t[16] LATEST
-cdef size_t LATEST_SIZE = 0
-cdef uint64_t LATEST_PEER = 0
-
-
 cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
-    global LATEST_SIZE, LATEST_PEER
+    cdef Conn *c = s.conn
     cdef uint8_t[16] address
     cdef uint8_t[16] key
     cdef size_t length
@@ -25,9 +20,9 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
         length = mw_address_budget(address, s.conn.wire.peer_bits, key)
         charge(s, key, length)
         if length > 4:
-            memcpy(LATEST, key, 16)
-            LATEST_SIZE = length
-            LATEST_PEER = s.peer
+            memcpy(c.told, key, 16)
+            c.told_size = length
+            c.told_peer = s.peer
         s.peer_limit = limit_of(s.conn.wire, address)
     elif found < 0:
         s.peer = s.conn.peer
@@ -44,13 +39,14 @@ cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
 
 
 cdef void enter_network(Stream *s) noexcept:
+    cdef Conn *c = s.conn
     cdef size_t length
-    if LATEST_PEER == 0 or s.peer != LATEST_PEER or s.peer == s.conn.peer or s.conn.wire.sites == NULL:
+    if c.told_size == 0 or s.peer != c.told_peer or s.peer == c.peer or c.wire.sites == NULL:
         return
-    length = shared_budget(s.conn.wire, <Limiter>s.conn.wire.limiter, LATEST, LATEST_SIZE)
-    if length < LATEST_SIZE:
+    length = shared_budget(c.wire, <Limiter>c.wire.limiter, c.told, c.told_size)
+    if length < c.told_size:
         forget_holder(s)
-        charge(s, LATEST, length)
+        charge(s, c.told, length)
 
 
 cdef size_t shared_budget(Wire *wire, Limiter limiter, const uint8_t *key, size_t length) noexcept:
@@ -97,3 +93,23 @@ def peer(bytes value not None, list trusted not None):
     cdef int found = mw_forwarded_peer(value, len(value), networks, len(trusted), address)
     free(networks)
     return address[:16] if found == 1 else None
+
+
+SITE_WAYS, SITE_BUCKETS = MW_SITE_WAYS, MW_SITE_BUCKETS
+
+
+cdef class Sites:
+    """For tests: the table of IPv6 networks and their members, both named by hashes."""
+    cdef mw_sites *sites          # owned
+
+    def __cinit__(self, uint32_t most):
+        self.sites = mw_sites_new(most)
+        if self.sites == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.sites)
+
+    def enter(self, uint64_t network, uint64_t member, uint32_t most, int64_t now_ns) -> bool:
+        """Whether `member` has one of the first `most` places of `network`."""
+        return mw_sites_enter(self.sites, network, member, most, now_ns)

@@ -2,8 +2,10 @@
  *
  * One who has an IPv6 network could otherwise name an address of another part of it with each request and have a budget for
  * each. A member keeps its place for a minute after its last request: by then what it owed is paid, and the one that takes the
- * place gains nothing. A network is forgotten a minute after its last request, too; where its bucket has no room, all of the
- * network share one budget. The table has a fixed size. Networks and members are keyed hashes. No I/O, no clock. */
+ * place gains nothing, where a limit gives back its burst within a minute. A network is forgotten a minute after its last request,
+ * too; where its bucket has no room, all of the network share one budget. The table has a fixed size, and each process one of its
+ * own. Networks and members are keyed hashes. A request costs two looks, each at 8 networks and their `most` members at most.
+ * No I/O, no clock. */
 #ifndef MODELWARD_SITES_H
 #define MODELWARD_SITES_H
 
@@ -16,7 +18,7 @@ enum {
 
 typedef struct {
     uint64_t hash;                /* 0: vacant */
-    int64_t used;                 /* ns */
+    int64_t used;                 /* ns; by its last request */
 } mw_site_place;
 
 typedef struct {

@@ -66,13 +66,18 @@ class Client:
         self.h2.local_settings = Settings(client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.replies: dict[int, Reply] = {}
         self.terminated: int | None = None
+        self.withheld = b""  # until the next flush
         self.h2.initiate_connection()
         self.read()
 
     def flush(self, sizes: Iterable[int] = ()) -> None:
-        self.peer.send(self.h2.data_to_send(), sizes)
+        data, self.withheld = self.withheld + self.h2.data_to_send(), b""
+        self.peer.send(data, sizes)
 
-    def begin(self, path: str = INFER, headers: Iterable[tuple[str, str]] = (), *, end: bool = False) -> int:
+    def begin(
+        self, path: str = INFER, headers: Iterable[tuple[str, str]] = (), *, end: bool = False, withheld: int = 0
+    ) -> int:
+        """withheld: so many bytes of its headers stay here until there is something more to send."""
         stream = self.h2.get_next_available_stream_id()
         usual = [
             (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "test"),
@@ -80,7 +85,9 @@ class Client:
         ]  # fmt: skip
         self.h2.send_headers(stream, [*usual, *headers], end_stream=end)
         self.replies[stream] = Reply()
-        self.flush()
+        data = self.withheld + self.h2.data_to_send()
+        self.withheld = data[len(data) - withheld :]
+        self.peer.send(data[: len(data) - withheld])
         return stream
 
     def send(self, stream: int, data: bytes, *, end: bool = False) -> int:

@@ -387,6 +387,24 @@ def test_what_a_client_writes_before_the_proxy_takes_no_place_of_a_network(start
     assert let_through(simulation, [[f"2001:db8:0:1{i:x}::1"] for i in range(8)]) == [True] * 5 + [False] * 3
 
 
+def test_requests_of_other_proxies_between_the_headers_of_one_free_no_budget(start: Start) -> None:
+    limiter = Limiter(4096)
+    limiter.set_peer(0.001, 1)
+    simulation = start(limiter)
+    simulation.server.listener.set_proxies([(b"\0" * 10 + b"\xff\xff" + bytes([127, 0, 0, 1]), 128)], False)
+    proxy, other = Client(simulation), Client(simulation)
+    came = 0
+    for i in range(8):
+        last = ("x-last", str(i) * 200)  # the block is cut in the middle of it
+        stream = proxy.begin(INFER, [("x-forwarded-for", f"2001:db8:0:{i:x}::1"), last], withheld=50)
+        assert other.call(USUAL, [("x-forwarded-for", f"2001:db9:{i:x}::1")]).code == 0
+        proxy.send(stream, framed(USUAL), end=True)
+        simulation.settle()
+        proxy.read()
+        came += proxy.replies[stream].code == 0
+    assert came == 5
+
+
 def test_how_much_of_an_address_is_a_peer_is_configured(start: Start) -> None:
     simulation = start()
     listener = simulation.server.listener
