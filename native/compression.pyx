@@ -136,6 +136,41 @@ cdef int deflate_message(Buffer *framed) noexcept nogil:
     return 1
 
 
+def inflated(bytes message not None, bint gzip, size_t limit, list steps not None):
+    """For tests: a message inflated in steps of (bytes out, bytes in) and then to its end, as by native.inflater, or without
+    steps at once; its contents, or an enum Inflated."""
+    cdef Inflation i
+    cdef Buffer whole
+    cdef size_t out, most
+    cdef int encoding = ENCODING_GZIP if gzip else ENCODING_DEFLATE
+    cdef int state
+    memset(&whole, 0, sizeof(whole))
+    if buffer_reserve(&whole, max(len(message), 1)) < 0:
+        raise MemoryError
+    memcpy(whole.data, <const char *>message, len(message))
+    whole.size = len(message)
+    if not steps:
+        state = inflate_message(&whole, encoding, limit)
+    else:
+        state = inflation_begin(&i, whole.data, whole.size, encoding, limit)
+        for out, most in steps:
+            if state == INFLATED_PART:
+                if buffer_reserve(&i.out, inflation_room(&i, out)) < 0:
+                    state = INFLATED_NO_MEMORY
+                else:
+                    state = inflation_step(&i, out, most)
+        if state == INFLATED_PART and buffer_reserve(&i.out, i.allowed + 1) < 0:
+            state = INFLATED_NO_MEMORY
+        while state == INFLATED_PART:
+            state = inflation_step(&i, i.out.size + out, most)
+        inflation_end(&i)
+        buffer_free(&whole)
+        whole = i.out
+    contents = (<const char *>whole.data)[:whole.size] if state == INFLATED_WHOLE else state
+    buffer_free(&whole)
+    return contents
+
+
 def measure_deflate(bytes message not None) -> tuple[int, float]:
     """Bytes of a message's gzip form, or its own size where that is no larger, and the seconds that finding it took."""
     import time

@@ -1,4 +1,5 @@
-"""Fuzzes whole connections, clients' or our own to upstreams: python -m loadtests.fuzz.fuzzer TARGET [ARGUMENTS] FOLDER
+"""Fuzzes whole connections, clients' or our own to upstreams, and compressed messages:
+python -m loadtests.fuzz.fuzzer TARGET [ARGUMENTS] FOLDER
 
 Coverage guided with the compiled driver beside it (scripts/fuzz builds it), else it plays the files named as arguments.
 """
@@ -38,7 +39,13 @@ def outgoing(loop: SimulatedLoop) -> Play:
     return lambda data: play(data, loop, site)
 
 
-TARGETS = {"connection": connection, "outgoing": outgoing}
+def inflate(loop: SimulatedLoop) -> Play:
+    from loadtests.fuzz.inflate import play  # noqa: PLC0415
+
+    return play
+
+
+TARGETS = {"connection": connection, "outgoing": outgoing, "inflate": inflate}
 
 
 def main() -> None:

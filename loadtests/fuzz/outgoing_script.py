@@ -60,6 +60,18 @@ HEADERS: list[list[frames.Header]] = [
 ]
 
 
+METADATA: list[list[frames.Header]] = [
+    [],
+    [(b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01")],
+    [(b"x-request-id", b""), (b"traceparent", b"x")],
+    [(b"x-%d" % i, b"v" * 100) for i in range(60)],
+    [(b"x-long", b"v" * 12_000)],
+    [(b"authorization", b"Bearer t"), (b"cookie", b"a=b"), (b"x-forwarded-for", b"192.0.2.1"), (b"key-bin", b"AAEC")],
+    [(b"grpc-accept-encoding", b"gzip"), (b"modelward-shadow", b"1"), (b"modelward-identity", b"forged")],
+    [(b"proxy-x", b"1"), (b"x-\xc3\xa9".lower(), b"\xff\x80")],
+]
+
+
 def _request(model: str, rows: int = 1, **parameters: int) -> bytes:
     request = REQUEST(model_name=model, id="1")
     request.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
@@ -196,13 +208,15 @@ class Script:
 
     def infer(self, which: int) -> None:
         flags = self.byte()
-        stream = self.begin(PATHS[0], [(b"grpc-timeout", b"30m")] if flags & 128 else [])
+        timeout = [(b"grpc-timeout", b"30m")] if flags & 128 else []
+        stream = self.begin(PATHS[0], [*METADATA[flags >> 3 & 7], *timeout])
         self.client.send(frames.data(stream, frames.message(REQUESTS[flags % len(REQUESTS)]), end=True))
 
     def stream(self, which: int) -> None:
         """Opens a stream, or an unknown method's, with a first message."""
         flags = self.byte()
-        stream = self.begin(PATHS[1 + (flags >> 7)], [(b"grpc-timeout", b"30m")] if flags & 64 else [])
+        timeout = [(b"grpc-timeout", b"30m")] if flags & 64 else []
+        stream = self.begin(PATHS[1 + (flags >> 7)], [*METADATA[flags >> 3 & 7], *timeout])
         self.client.send(frames.data(stream, frames.message(REQUESTS[(flags & 63) % len(REQUESTS)])))
 
     def message(self, which: int) -> None:

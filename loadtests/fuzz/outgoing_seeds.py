@@ -58,6 +58,9 @@ def programs() -> dict[str, bytes]:
             + both(DATA, 0, 5, 0)
             + both(LOSE, 0)
         )
+    for metadata in range(len(script.METADATA)):
+        made[f"metadata-{metadata}"] = bytes([PASSTHROUGH, INFER, metadata << 3, STREAM, END | metadata << 3, TICK, 0])
+        made[f"metadata-{metadata}"] += both(ANSWER, 0, 0) + both(ANSWER, 1, 0)
     answered = bytes([INFER, 0, TICK, 0]) + both(ANSWER, 0, 0)
     made["silent"] = bytes([0]) + answered * 3 + bytes([INFER, 0, *([ADVANCE, 10, TICK, 0] * 3), ADVANCE, 15])
     made["silent-and-back"] = (

@@ -15,7 +15,12 @@ import numpy as np
 
 from loadtests.fuzz import frames
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
+from native.access import Access, Attempt
 from native.limit import Limiter
+from proxy.access.rules import Rules
+from proxy.config.access import Rule
+from proxy.config.proxies import networks
+from proxy.server.health import prepared
 from proxy.server.protocol import message_class
 
 STEPS = 256  # of one input
@@ -37,8 +42,18 @@ HEADERS: list[frames.Header] = [
     (b"grpc-accept-encoding", b"gzip"), (b"grpc-accept-encoding", b"identity, deflate, gzip"),
     (b"grpc-encoding", b"deflate"), (b"content-type", b"text/plain"),
     (b"x-long", b"v" * 4000), (b"cookie", b"a=b"), (b"key-bin", b"AAEC"),
+    (b"authorization", b"Bearer one"), (b"authorization", b"bearer mw_two"), (b"authorization", b"Basic YTpi"),
+    (b"x-api-key", b"mw_two"), (b"authorization", b"Bearer " + b"t" * 9000), (b"modelward-shadow", b"1"),
+    (b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"), (b"x-request-id", b""),
+    (b"forwarded", b"for=192.0.2.1"),
 ]  # fmt: skip
 ERRORS = [0, 1, 2, 5, 7, 8, 11, 0xFFFFFFFF]
+RULES = Rules(
+    tuple(map(Rule.model_validate, ({"identity": "*", "models": ["mlp", "steep"]}, {"anonymous": True, "models": "*"})))
+)
+CLIENTS = [("127.0.0.1", 50000), ("2001:db8::1", 50001)]
+PROXIES = networks(tuple(host for host, _ in CLIENTS))
+PROBES = prepared(True)
 
 
 def _tensors(model: str, id: str = "", outputs: tuple[str, ...] = (), **arrays: np.ndarray) -> bytes:
@@ -60,6 +75,17 @@ def _typed() -> bytes:
     request.inputs.add(name="a", datatype="FP32", shape=[1, 3]).contents.fp32_contents.extend([1, 2, 3])
     request.inputs.add(name="b", datatype="INT64", shape=[1, 2]).contents.int64_contents.extend([4, 5])
     request.parameters["timeout"].int64_param = 20_000
+    return bytes(request.SerializeToString())
+
+
+def _extended() -> bytes:
+    """What Triton's extensions add."""
+    request = REQUEST(model_name="plain", id="extended")
+    request.parameters["priority"].uint64_param = 2
+    request.parameters["sequence_id"].int64_param = 7
+    shared = request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    shared.parameters["shared_memory_region"].string_param = "region"
+    request.outputs.add(name="y").parameters["classification"].int64_param = 3
     return bytes(request.SerializeToString())
 
 
@@ -85,6 +111,8 @@ TEMPLATES = [
     b"",
     b"\x0a\x03mlp\x2a\xff\xff\xff\xff\x07",
     b"\x0a\x03mlp",  # as a metadata request: one model's name
+    b"\x0a\x1cinference.GRPCInferenceService",  # as a probe: one service's
+    _extended(),
     b"\x0a\x05plain\x1a\x02id\x22\x0f\x0a\x07timeout\x12\x04\x10\xa0\x9c\x01\x2a\x03\xff\xff\xff\x12\x0231",
 ]
 
@@ -97,9 +125,12 @@ class Script:
         self.at = 1
         self.simulation = simulation
         self.peers: list[Peer] = []
+        self.attempts: list[Attempt] = []
+        self.withheld: dict[Peer, bytes] = {}
         self.steps: list[Callable[[Peer], None]] = [
             self.raw, self.open, self.infer, self.infer, self.message, self.body, self.reset, self.window,
             self.settings, self.ping, self.odd_frame, self.tick, self.advance, self.deafen, self.leave, self.drain,
+            self.packed, self.begin, self.decide,
         ]  # fmt: skip
 
     # ---- reading
@@ -134,7 +165,9 @@ class Script:
             if self.over:
                 return
             choice = self.byte()
-            self.steps[choice & 15](self.peer(choice >> 7))
+            peer = self.peer(choice >> 7)
+            peer.send(self.withheld.pop(peer, b""))
+            self.steps[(choice & 127) % len(self.steps)](peer)
 
     def peer(self, which: int) -> Peer:
         """The first or second client, connected when first used; connected anew where the server has closed."""
@@ -145,7 +178,7 @@ class Script:
         return self.peers[which]
 
     def connect(self) -> Peer:
-        peer = self.simulation.connect(("127.0.0.1", 50000) if len(self.peers) % 2 == 0 else ("2001:db8::1", 50001))
+        peer = self.simulation.connect(CLIENTS[len(self.peers) % 2])
         if self.data[0] & 1 == 0:  # else the script brings its own preface, or none
             peer.send(frames.PREFACE + frames.settings())
         return peer
@@ -159,11 +192,30 @@ class Script:
     def open(self, peer: Peer) -> None:
         self.headers(peer, self.stream())
 
+    def begin(self, peer: Peer) -> None:
+        """As open, but the end of its headers comes when the client does something again."""
+        stream, last = self.stream(), self.byte() + 1
+        whole = self.request(stream)
+        peer.send(whole[:-last])
+        self.withheld[peer] = whole[-last:]
+
     def headers(self, peer: Peer, stream: int) -> None:
-        path, more, flags = PATHS[self.byte() % len(PATHS)], [], self.byte()
+        peer.send(self.request(stream))
+
+    def request(self, stream: int) -> bytes:
+        path, more, flags = PATHS[self.byte() % len(PATHS)], list[frames.Header](), self.byte()
+        if flags & 8:
+            more.append((b"x-forwarded-for", self.forwarded()))
         for _ in range(flags & 7):
             more.append(HEADERS[self.byte() % len(HEADERS)])
-        peer.send(frames.headers(stream, frames.request_headers(path, more), end=flags & 128 != 0))
+        return frames.headers(stream, frames.request_headers(path, more), end=flags & 128 != 0)
+
+    def forwarded(self) -> bytes:
+        """Whom a proxy tells of: one of many networks of a site, of many IPv4 peers, or anything."""
+        choice = self.byte()
+        if choice < 128:
+            return b"2001:db8:0:%x::1" % choice
+        return b"9.9.9.9, 192.0.2.%d, 127.0.0.1" % choice if choice < 192 else self.bytes(choice & 63)
 
     def infer(self, peer: Peer) -> None:
         """Headers and one whole message: what nearly every honest call is."""
@@ -189,6 +241,18 @@ class Script:
         size = self.number(4) if flags & 4 else None
         whole = frames.message(payload, compressed=flags & 2 != 0, size=size)
         peer.send(frames.data(stream, whole * (1 + (flags >> 6)), end=flags & 8 != 0, size=(self.byte() << 6) + 1))
+
+    def packed(self, peer: Peer) -> None:
+        """A message compressed, and then damaged or cut, in pieces."""
+        stream, flags = self.stream(), self.byte()
+        payload = self.payload() * (1 << (flags & 15))
+        data = bytearray(zlib.compress(payload) if flags & 16 else gzip.compress(payload, mtime=0))
+        if flags & 32:
+            data[self.number(2) % len(data)] ^= self.byte()
+        if flags & 64:
+            del data[self.number(2) % len(data) :]
+        whole = frames.message(bytes(data), compressed=True)
+        peer.send(frames.data(stream, whole, end=flags & 128 != 0, size=(self.byte() << 6) + 1))
 
     def body(self, peer: Peer) -> None:
         """Anything as DATA."""
@@ -239,6 +303,19 @@ class Script:
         else:
             peer.protocol.drain()
 
+    def decide(self, peer: Peer) -> None:
+        """On the credential that has waited for longest."""
+        choice = self.byte()
+        if not self.attempts:
+            return
+        attempt = self.attempts.pop(0)
+        if choice & 3 == 0:
+            attempt.postpone()
+        elif choice & 3 == 1:
+            attempt.reject(choice & 4 != 0)
+        else:
+            attempt.accept("key" if attempt.is_key else "jwt", f"caller-{choice >> 4}", SECOND if choice & 4 else None)
+
     def drain(self, peer: Peer) -> None:
         if self.byte() == 255:
             self.simulation.server.drain()
@@ -260,7 +337,14 @@ def play(data: bytes, loop: SimulatedLoop, site: Site) -> None:
     listener.set_timeouts(5 * SECOND, 30 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)
     if choice & 32:
         listener.set_arrivals(2)
+    if choice & 64:
+        listener.set_proxies(PROXIES, False)
+    simulation.server.set_probes(PROBES)
     script = Script(data, simulation)
+    if choice & 128:
+        access = Access(listener, RULES, identities=8, tokens=8, key=b"0123456789abcdef")
+        access.verify = script.attempts.append
+        simulation.server.guard(access)
     script.play()
     simulation.loop.tick(2)
     written = sum(len(peer.taken) + len(peer.transport.unsent) for peer in simulation.peers)

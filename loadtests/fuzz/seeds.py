@@ -27,6 +27,8 @@ from tests import models
 PIECE = 65535  # bytes of one RAW step
 OWN_PREFACE = 1
 RAW, TICK = 0, 11
+PROXY, ACCESS = 64, 128  # bits of the first byte
+SECOND_CLIENT = 128
 
 
 class Recorder:
@@ -157,6 +159,21 @@ def programs() -> dict[str, bytes]:
     made["slow-request"] = bytes([0, 1, 0, 0, 0, 4, 0, 4, 0, 0, 0, 0, 1, 0, 255, 12, 16, 11, 3])
     made["drained"] = bytes([0, 2, 0, 0, 0, 3, 0, 15, 255, 11, 0, 14, 3, 11, 3])
     made["two-clients"] = bytes([0, 2, 0, 0, 0, 3, 0, 130, 0, 0, 0, 3, 0, 11, 0, 14, 0, 11, 0, 142, 2, 11, 3])
+    for kind in range(4):  # gzip and deflate, whole and damaged
+        bits = (kind & 1) << 4 | (kind & 2) << 4
+        made[f"packed-{kind}"] = bytes([0, 1, 0, 0, 1, 4 if kind & 1 == 0 else 9, 16, 0, 128 | bits | 9, 0, 0])
+        made[f"packed-{kind}"] += bytes([0, 30, 1] if kind & 2 else []) + bytes([255, 11, 3])
+    told = [bytes([2, i, 0, 8, told, 0, 0, 11, 0]) for i, told in enumerate((*range(8), 130, 131, 192))]
+    made["forwarded"] = bytes([2 | PROXY]) + b"".join(told)
+    made["forwarded-at-once"] = bytes([2 | PROXY]) + b"".join(
+        bytes([17, i, 40, 0, 9, i, 11, SECOND_CLIENT | 2, i, 0, 8, 64 + i, 0, 0, 11, 0]) for i in range(8)
+    )
+    for index, header in enumerate(script.HEADERS):
+        if header[0] in (b"authorization", b"x-api-key"):
+            for decision in range(8):
+                made[f"access-{index}-{decision}"] = bytes(
+                    [ACCESS, *([2, 0, 0, 1, index, 0, 0, 18, decision, 11, 1] * 2)]
+                )
     made["arrivals"] = bytes([32, *([9, 0, 14, 2, 11, 0] * 6)])
     return made
 
