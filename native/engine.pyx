@@ -17,7 +17,7 @@ from native.evidence cimport Evidence, evidence_of
 from native.figures cimport counters_of, figures_of, summed
 from native.limit cimport mw_cost_learn
 from native.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Empties, Gate, Tensor
-from native.notes cimport drop_note, take_note
+from native.notes cimport death_note, drop_note, take_note
 from native.parking cimport mw_answer_learn
 from native.region cimport Region
 from native.session cimport *
@@ -552,7 +552,7 @@ def note_deaths(Region region not None):
     """
     global NOTED
     NOTED = region
-    mw_note_deaths()
+    mw_note_deaths(death_note(region))
 
 
 cdef class LoadNote:

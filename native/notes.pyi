@@ -12,5 +12,6 @@ class Run:
     loading: bool = False
     callers: tuple[int, ...] = ()
     more: bool = False
+    pooled: bool = False
 
 def take_runs(region: Region, slot: int) -> list[Run]: ...

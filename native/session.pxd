@@ -10,6 +10,9 @@ cdef extern from "note.h" nogil:
         MW_NOTE_DIGEST
         MW_NOTE_DIMS
         MW_NOTE_CALLERS
+    ctypedef struct mw_death:
+        uint32_t pool
+        int32_t signal
     ctypedef struct mw_note:
         uint32_t used
         uint32_t loading
@@ -18,11 +21,12 @@ cdef extern from "note.h" nogil:
         char digest[MW_NOTE_DIGEST]
         uint32_t dims
         int32_t signal
+        uint32_t pool
         uint32_t any_rows
         uint32_t callers
         uint64_t caller[MW_NOTE_CALLERS]
         int64_t dim[MW_NOTE_DIMS]
-    void mw_note_deaths()
+    void mw_note_deaths(mw_death *death)
     void mw_note_work(mw_note *note)
 
 cdef extern from "session.h" nogil:

@@ -359,6 +359,26 @@ def dividing(*, in_thread: bool = False) -> bytes:
     ).SerializeToString()
 
 
+def dividing_in_pool(elements: int = 1 << 18) -> bytes:
+    """a and b INT64 [1] -> y INT64 [1] = a / b, the last of so many divisions that all threads of a pool divide.
+
+    The others are a / a. The processor traps at the smallest number divided by -1.
+    """
+    constants = {"all": [elements], "others": [elements - 1], "last": [elements - 1]}
+    return model(
+        [
+            helper.make_node("Expand", ["a", "all"], ["dividends"]),
+            helper.make_node("Expand", ["a", "others"], ["same"]),
+            helper.make_node("Concat", ["same", "b"], ["divisors"], axis=0),
+            helper.make_node("Div", ["dividends", "divisors"], ["ratios"]),
+            helper.make_node("Gather", ["ratios", "last"], ["y"]),
+        ],
+        [tensor(name, TensorProto.INT64, [1]) for name in "ab"],
+        [tensor("y", TensorProto.INT64, [1])],
+        [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()],
+    ).SerializeToString()
+
+
 def convolutions(layers: int = 1) -> bytes:
     """x [batch, 3, height, width] -> y [batch, 3]: convolutions of 3 x 3 without padding that halve the picture, and
     the mean of what is left. One takes pictures of 3 x 3 and larger, five those of 63 x 63."""

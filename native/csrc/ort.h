@@ -22,6 +22,10 @@ typedef struct OrtAllocator OrtAllocator;
 typedef struct OrtTypeInfo OrtTypeInfo;
 typedef struct OrtTensorInfo OrtTensorInfo; /* OrtTensorTypeAndShapeInfo */
 
+/* of a session's pool: starts a thread that does work(argument), NULL where it cannot; waits for its end */
+typedef const void *(*OrtThreadCreate)(void *options, void (*work)(void *), void *argument);
+typedef void (*OrtThreadJoin)(const void *thread);
+
 typedef struct {
     void *slot[253];
 } OrtApi;
@@ -86,6 +90,9 @@ enum { ORT_LOG_FATAL = 4, ORT_OPTIMISE_ALL = 99 }; /* its errors come back as st
     CALL(release_session_options, 100, void, (const OrtApi *a, OrtSessionOptions *p), (p), (OrtSessionOptions *)) \
     CALL(add_session_config, 130, OrtStatus *, (const OrtApi *a, OrtSessionOptions *o, const char *k, const char *v), (o, k, v), (OrtSessionOptions *, const char *, const char *)) \
     CALL(register_allocator, 176, OrtStatus *, (const OrtApi *a, OrtEnv *e, void *allocator), (e, allocator), (OrtEnv *, void *)) \
+    CALL(set_thread_create, 196, OrtStatus *, (const OrtApi *a, OrtSessionOptions *o, OrtThreadCreate f), (o, f), (OrtSessionOptions *, OrtThreadCreate)) \
+    CALL(set_thread_options, 197, OrtStatus *, (const OrtApi *a, OrtSessionOptions *o, void *p), (o, p), (OrtSessionOptions *, void *)) \
+    CALL(set_thread_join, 198, OrtStatus *, (const OrtApi *a, OrtSessionOptions *o, OrtThreadJoin f), (o, f), (OrtSessionOptions *, OrtThreadJoin)) \
     CALL(string_element, 252, OrtStatus *, (const OrtApi *a, OrtValue *v, size_t i, size_t n, char **out), (v, i, n, out), (OrtValue *, size_t, size_t, char **))
 
 #define MW_ORT_WRAP(name, position, result, parameters, arguments, types) \

@@ -4,6 +4,7 @@
 #include "budget.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,24 +18,37 @@ static OrtEnv *ENV;
 static OrtMemoryInfo *MEMORY;
 static OrtAllocator *ALLOCATOR;
 static const char *VERSION = "";
+static _Atomic uint32_t SESSIONS; /* that were ever opened */
 
 /* Of the run of this thread. Initial-exec: a load, not a call. */
 static _Thread_local mw_note *CURRENT __attribute__((tls_model("initial-exec")));
+
+/* Of the session whose pool this thread belongs to; 0: of none. */
+static _Thread_local uint32_t POOL __attribute__((tls_model("initial-exec")));
+
+static const int DEADLY[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+static mw_death *DEATH;          /* borrowed for good; NULL: nothing is noted */
 
 static void on_death(int number, siginfo_t *info, void *context) {
     int own = info->si_code > 0 || info->si_pid == getpid();
     (void)context;
     if (CURRENT && own) CURRENT->signal = number;
-    /* once is all: the instruction that faults does so again, and what was sent is sent again */
+    if (POOL && own && !DEATH->pool) {
+        DEATH->signal = number;
+        DEATH->pool = POOL;
+    }
+    /* Only now: threads of a pool may get theirs at once, and the first that finds no handler ends the process. The
+     * instruction that faults does so again, and what was sent is sent again. */
+    signal(number, SIG_DFL);
     if (info->si_code <= 0) raise(number);
 }
 
-void mw_note_deaths(void) {
-    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+void mw_note_deaths(mw_death *death) {
     struct sigaction action = {0};
+    DEATH = death;
     action.sa_sigaction = on_death;
-    action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER;
-    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &action, NULL);
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    for (size_t i = 0; i < sizeof DEADLY / sizeof *DEADLY; i++) sigaction(DEADLY[i], &action, NULL);
 }
 
 void mw_note_work(mw_note *note) {
@@ -51,6 +65,7 @@ static void begin_note(mw_run *run) {
             int64_t length = run->in[i].shape[k];
             note->dim[n++] = k == 0 && note->any_rows && length > 0 ? -1 : length;
         }
+    note->pool = run->session->number;
     atomic_signal_fence(memory_order_release); /* whoever reads it does so when this process is dead */
     note->dims = n + 1;
     CURRENT = note;
@@ -60,6 +75,40 @@ static void end_note(mw_run *run) {
     CURRENT = NULL;
     run->note->dims = 0;
 }
+
+/* ---- threads of a session's pool: they say whose they are, should the process die in one */
+
+typedef struct {
+    void (*work)(void *);
+    void *argument;
+    uint32_t number;
+} pool_work;
+
+static void *work_in_pool(void *argument) {
+    pool_work given = *(pool_work *)argument;
+    free(argument);
+    POOL = given.number;
+    given.work(given.argument);
+    return NULL;
+}
+
+static const void *start_in_pool(void *number, void (*work)(void *), void *argument) {
+    pool_work *given = malloc(sizeof *given);
+    sigset_t all, before;
+    pthread_t thread;
+    if (!given) return NULL;
+    *given = (pool_work){work, argument, (uint32_t)(uintptr_t)number};
+    sigfillset(&all); /* signals belong to the main thread, but for those that a thread causes itself */
+    for (size_t i = 0; i < sizeof DEADLY / sizeof *DEADLY; i++) sigdelset(&all, DEADLY[i]);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int bad = pthread_create(&thread, NULL, work_in_pool, given);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!bad) return (const void *)(uintptr_t)thread;
+    free(given);
+    return NULL;
+}
+
+static void join_in_pool(const void *thread) { pthread_join((pthread_t)(uintptr_t)thread, NULL); }
 
 /* Consumes the status: 0 for success, else -1 with its words in error. */
 static int failed(const OrtApi *api, OrtStatus *status, char error[MW_ERROR_TEXT]) {
@@ -160,12 +209,17 @@ mw_session *mw_session_open(const void *bytes, size_t size, const char *path, in
     snprintf(error, MW_ERROR_TEXT, "out of memory");
     if (!s || !API) goto fail;
     s->execute = execute;
+    s->number = 1 + atomic_fetch_add(&SESSIONS, 1);
+    if (CURRENT) CURRENT->pool = s->number; /* a load's: opening and its first runs may die in the pool, too */
     s->api = API;
     s->memory = MEMORY;
     s->allocator = ALLOCATOR;
     if (failed(API, ort_create_session_options(API, &options), error) ||
         failed(API, ort_set_intra_threads(API, options, threads), error) ||
         failed(API, ort_set_inter_threads(API, options, 1), error) ||
+        failed(API, ort_set_thread_create(API, options, start_in_pool), error) ||
+        failed(API, ort_set_thread_options(API, options, (void *)(uintptr_t)s->number), error) ||
+        failed(API, ort_set_thread_join(API, options, join_in_pool), error) ||
         failed(API, ort_set_log_severity(API, options, ORT_LOG_FATAL), error) ||
         failed(API, ort_set_optimisation(API, options, ORT_OPTIMISE_ALL), error) ||
         failed(API, ort_add_session_config(API, options, "session.use_env_allocators", "1"), error) ||
@@ -346,7 +400,6 @@ static void execute(mw_run *run) {
         bad = failed(a, ort_run(a, s->session, run->options, s->input_name, (const OrtValue *const *)run->in_value, s->inputs,
                                 s->output_name, s->outputs, run->out_value), run->error);
     run->peak = mw_budget_end(&run->over_budget);
-    if (run->note) end_note(run);
     for (uint32_t i = 0; i < s->inputs; i++)
         if (run->in_value[i]) {
             ort_release_value(a, run->in_value[i]);
@@ -358,6 +411,7 @@ static void execute(mw_run *run) {
             ort_release_value(a, run->out_value[i]);
             run->out_value[i] = NULL;
         }
+    if (run->note) end_note(run); /* a kernel that has written too far may be noticed only when its tensors are given back */
     if (bad && !run->error[0]) snprintf(run->error, MW_ERROR_TEXT, "out of memory");
     run->failed = bad != 0;
     run->took_ns = mw_now_ns() - started;

@@ -27,6 +27,7 @@ typedef struct {
     OrtSession *session;         /* owned */
     OrtMemoryInfo *memory;       /* process-wide, borrowed */
     OrtAllocator *allocator;     /* process-wide, borrowed */
+    uint32_t number;             /* in this process, from 1: of the threads of its pool */
     uint32_t inputs, outputs;
     mw_declared *input, *output; /* owned */
     const char **input_name, **output_name; /* owned arrays of the names above */

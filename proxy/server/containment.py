@@ -136,8 +136,10 @@ class Containment:
             if code:
                 self.deaths["signal" if code < 0 else "exit"] += 1
             return False
-        marked = [run for run in runs if run.signal]
-        to_blame = marked or (runs if len(runs) == 1 else [])
+        # the run whose thread got the signal, else those of the session whose pool it came in, else all
+        own = [run for run in runs if run.signal and not run.pooled]
+        suspects = own or [run for run in runs if run.pooled] or runs
+        to_blame = suspects if own or len(suspects) == 1 else []
         self.deaths["run" if to_blame else "unattributed"] += 1
         for run in to_blame:
             self.crashes[run.name, run.version] += 1
@@ -145,8 +147,8 @@ class Containment:
         if to_blame:
             changed = [self._blame(run, why, names or {}) for run in to_blame]
         else:  # any of them may have been; the next time it is less of a coincidence
-            log.warning("a worker died of %s, and %d runs were under way: none is known to be to blame", why, len(runs))
-            changed = [self._suspect(run, why, names or {}) for run in runs]
+            log.warning("a worker died of %s, and any of %d runs may be to blame: none is, for now", why, len(suspects))
+            changed = [self._suspect(run, why, names or {}) for run in suspects]
         return any(changed)
 
     def pardon(self, model: str, version: str | None) -> list[tuple[str, str]]:

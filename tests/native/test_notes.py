@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from native.notes import take_runs
+from native.notes import Run, take_runs
 from native.region import Region
 
 NOTES = 1000
@@ -19,15 +19,43 @@ with notes[-1]:
     os.kill(os.getpid(), signal.SIGABRT)
 """
 
+IN_A_POOL = """
+import sys
+import numpy as np
+from native.engine import Engine, LoadNote, note_deaths
+from native.region import Region
+from proxy.models.runtime import runtime
+from tests.models import dividing_in_pool
+runtime()
+note_deaths(Region.joined(int(sys.argv[1]), 0))
+with LoadNote("other", "1", "digest"):
+    Engine("other", "1", dividing_in_pool(), 2)
+with LoadNote("m", "1", "digest"):
+    smallest = np.array([np.iinfo(np.int64).min])
+    Engine("m", "1", dividing_in_pool(), 2).run_once({"a": smallest, "b": np.array([-1])})
+"""
 
-def test_a_process_has_as_many_notes_as_it_needs() -> None:
+
+def died_of(script: str, number: int) -> list[Run]:
+    """What a process was running that has ended with this signal."""
     region = Region.shared(1)
     region.open(0)
     fd = os.dup(region.fd)
     try:
-        ended = subprocess.run([sys.executable, "-c", DYING, str(fd)], pass_fds=[fd], check=False, timeout=60)
+        ended = subprocess.run([sys.executable, "-c", script, str(fd)], pass_fds=[fd], check=False, timeout=60)
     finally:
         os.close(fd)
-    assert ended.returncode == -signal.SIGABRT
-    assert [(run.version, run.signal) for run in take_runs(region, 0)] == [(str(NOTES - 1), signal.SIGABRT)]
+    assert ended.returncode == -number
+    runs = take_runs(region, 0)
     assert take_runs(region, 0) == []
+    return runs
+
+
+def test_a_process_has_as_many_notes_as_it_needs() -> None:
+    runs = died_of(DYING, signal.SIGABRT)
+    assert [(run.version, run.signal) for run in runs] == [(str(NOTES - 1), signal.SIGABRT)]
+
+
+def test_a_death_in_a_pool_is_that_of_the_model_whose_pool_it_is() -> None:
+    runs = died_of(IN_A_POOL, signal.SIGFPE)
+    assert [(run.name, run.loading, run.signal) for run in runs] == [("m", True, signal.SIGFPE)]

@@ -12,6 +12,10 @@ def run(model: str, *dims: int, marked: bool = False) -> Run:
     return Run(model, "1", "digest", dims, signal.SIGABRT if marked else 0)
 
 
+def pooled(model: str, *dims: int) -> Run:
+    return Run(model, "1", "digest", dims, signal.SIGABRT, pooled=True)
+
+
 def shapes(containment: Containment) -> dict[str, tuple[tuple[int, ...], ...]]:
     return {each.model: each.shapes for each in containment.contained}
 
@@ -35,6 +39,21 @@ def test_of_several_without_a_mark_one_that_was_there_twice_is_to_blame() -> Non
     assert containment.contained == ()
     assert containment.take(ABORTED, [run("a", 1), run("c", 3)])
     assert shapes(containment) == {"a": ((1,),)}
+
+
+def test_a_death_in_a_pool_blames_the_only_run_of_that_model() -> None:
+    containment = Containment()
+    assert containment.take(ABORTED, [run("a", 1), pooled("b", 2)])
+    assert shapes(containment) == {"b": ((2,),)}
+    assert containment.deaths == {"run": 1}
+
+
+def test_of_several_runs_in_one_pool_the_one_that_was_there_twice_is_to_blame() -> None:
+    containment = Containment()
+    for other in (3, 4):
+        assert containment.contained == ()
+        containment.take(ABORTED, [run("a", 1), pooled("b", 2), pooled("b", other)])
+    assert shapes(containment) == {"b": ((2,),)}, "a runs in another pool, however often it was under way"
 
 
 def test_a_signal_from_outside_blames_no_run() -> None:
