@@ -29,6 +29,7 @@ cdef class Shadow:
     cdef double fraction
     cdef int anomalous            # 1: flagged requests alone, 0: all others, -1: both
     cdef list patterns            # of callers' names, as bytes; empty: everybody
+    cdef bytes kinds              # first letters of what may prove them
     cdef int64_t deadline         # ns
     cdef uint32_t places
     cdef uint32_t inflight

@@ -9,8 +9,8 @@ class Shadow:
 
     served: what answers; of an engine that serves nobody else. fingerprint: figures of shadows with another one are
     not its. fraction: share of requests. anomalous: those that are flagged alone, those that are not, or None.
-    patterns: names of callers, * stands for any characters; empty: everybody. deadline: ns. places: requests under way.
-    room: their bytes. warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
+    patterns: names of callers, * stands for any characters; empty: everybody. kinds: what may prove these names:
+    certificate, token, key. deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
     """
 
     served: Served
@@ -25,6 +25,7 @@ class Shadow:
         fraction: float = 1.0,
         anomalous: bool | None = None,
         patterns: Sequence[str] = (),
+        kinds: Sequence[str] = ("certificate", "token", "key"),
         deadline: int = 1_000_000_000,
         places: int = 64,
         room: int = 64 << 20,

@@ -7,7 +7,7 @@ whose memory the request stays: only the primary's answer is copied.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memchr, memcpy, memset
 
 from native.compare cimport (
     MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_DEADLINE, MW_DROP_PLACES, MW_DROP_VOID, MW_DROP_WAITING, MW_DROP_YIELDED,
@@ -40,12 +40,12 @@ cdef class Shadow:
 
     served: what answers; of an engine that serves nobody else. fingerprint: figures of shadows with another one are not its.
     fraction: share of requests. anomalous: those that are flagged alone, those that are not, or None. patterns: names of
-    callers, * stands for any characters; empty: everybody. deadline: ns. places: requests under way. room: their bytes.
-    warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
+    callers, * stands for any characters; empty: everybody. kinds: what may prove these names: certificate, token, key.
+    deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
     """
 
     def __init__(self, Served served not None, str name not None, bytes fingerprint not None, *, double fraction=1.0,
-                 anomalous=None, patterns=(), int64_t deadline=1000000000, uint32_t places=64, size_t room=64 << 20,
+                 anomalous=None, patterns=(), kinds=("certificate", "token", "key"), int64_t deadline=1000000000, uint32_t places=64, size_t room=64 << 20,
                  uint64_t warmup=0, double tolerance=0.001):
         self.served = served
         self.model = &served.model
@@ -57,6 +57,7 @@ cdef class Shadow:
         self.fraction = fraction
         self.anomalous = -1 if anomalous is None else bool(anomalous)
         self.patterns = [pattern.encode() for pattern in patterns]
+        self.kinds = "".join([kind[0] for kind in kinds]).encode()
         self.deadline = deadline
         self.places = places
         self.room = room
@@ -155,6 +156,8 @@ cdef bint concerns(Shadow shadow, const Exchange *x) noexcept:
         return True
     if x.stream == NULL or x.stream.caller == NULL or x.stream.caller.name == NULL:
         return False
+    if memchr(PyBytes_AS_STRING(shadow.kinds), x.stream.caller.kind[0], PyBytes_GET_SIZE(shadow.kinds)) == NULL:
+        return False
     for pattern in patterns:
         if fits(PyBytes_AS_STRING(pattern), PyBytes_GET_SIZE(pattern), x.stream.caller.name, x.stream.caller.name_size):
             return True
@@ -222,8 +225,8 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
 
 cdef mw_shadow_figures *caller_slice(ShadowBlock *block, const Exchange *x) noexcept:
     if x.stream == NULL or x.stream.caller == NULL or x.stream.caller.name == NULL:
-        return identity_slice(block, NULL, 0)
-    return identity_slice(block, x.stream.caller.name, x.stream.caller.name_size)
+        return identity_slice(block, NULL, NULL, 0)
+    return identity_slice(block, x.stream.caller.kind, x.stream.caller.name, x.stream.caller.name_size)
 
 
 cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int64_t now) noexcept:

@@ -21,6 +21,7 @@ cdef struct ShadowBlock:
     uint64_t warmed               # pairs that ended during the warm-up: in no other figure
     mw_shadow_figures side[<int>SIDES]     # every pair is in one of these, by enum Side
     uint32_t names                # slices taken; written after the name, so whoever reads it sees whole names
+    char kind[<int>IDENTITIES]    # how each was proved: the first letter of native.identity's word
     char name[<int>IDENTITIES][<int>IDENTITY_BYTES]   # padded with zeros
     mw_shadow_figures of_identity[<int>IDENTITIES + 1]     # and in one of these; the last: of all others, and anonymous callers
     mw_shadow_window window
@@ -30,5 +31,5 @@ cdef struct ShadowBlock:
 # This process's figures of a shadow (`name`: its own, of `model`'s version `primary`), zeroed when they are first asked for.
 # Another fingerprint is another shadow. They are the caller's until `served` is one less again. MemoryError without room.
 cdef ShadowBlock *shadow_block(Region region, bytes model, bytes primary, bytes name, bytes fingerprint) except NULL
-# A caller's slice, taken for him if one is free. No name (size 0): the last.
-cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *name, size_t size) noexcept
+# The slice of a caller, by name and by what proved it, taken if one is free. No name (size 0): the last.
+cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *kind, const char *name, size_t size) noexcept

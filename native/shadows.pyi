@@ -20,8 +20,8 @@ class Slices:
     """Pairs of requests that it flags."""
     total: Figures
     """Of both."""
-    identities: dict[str, Figures]
-    """By the caller's name: at most MOST_IDENTITIES of them, those with most pairs."""
+    identities: dict[tuple[str, str], Figures]
+    """By how the caller was proved (certificate, token, key) and its name: at most MOST_IDENTITIES of them, those with most pairs."""
     parts: dict[int, Figures]
     """By part of the callers (native.evidence), those with pairs."""
     others: Figures
@@ -35,7 +35,9 @@ class Block:
     """This process's figures of one shadow. Raises MemoryError where the region has no room."""
 
     def __init__(self, region: Region, model: str, primary: str, name: str, fingerprint: str = "") -> None: ...
-    def add(self, figures: Figures, *, anomalous: bool = False, identity: str = "", part: int = 0) -> None:
+    def add(
+        self, figures: Figures, *, anomalous: bool = False, identity: str = "", kind: str = "key", part: int = 0
+    ) -> None:
         """Adds what other figures hold, and their window."""
 
     def warm(self, pairs: int = 1) -> None:

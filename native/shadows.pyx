@@ -20,6 +20,7 @@ cdef enum:
 
 cdef bytes PREFIX = b"shadow\0"
 MOST_IDENTITIES = <int>IDENTITIES
+cdef dict KINDS = {ord(kind[0]): kind for kind in ("certificate", "token", "key")}
 
 
 cdef ShadowBlock *shadow_block(Region region, bytes model, bytes primary, bytes name, bytes fingerprint) except NULL:
@@ -79,14 +80,15 @@ cdef bint is_served(Region region, const Named *entry) noexcept:
     return False
 
 
-cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *name, size_t size) noexcept:
+cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *kind, const char *name, size_t size) noexcept:
     cdef uint32_t i
-    if size == 0 or size > IDENTITY_BYTES:
+    if kind == NULL or size == 0 or size > IDENTITY_BYTES:
         return &block.of_identity[<int>IDENTITIES]
     for i in range(block.names):
-        if memcmp(block.name[i], name, size) == 0 and (size == IDENTITY_BYTES or block.name[i][size] == 0):
+        if block.kind[i] == kind[0] and memcmp(block.name[i], name, size) == 0 and (size == IDENTITY_BYTES or block.name[i][size] == 0):
             return &block.of_identity[i]
     if block.names < IDENTITIES:
+        block.kind[block.names] = kind[0]
         memcpy(block.name[block.names], name, size)
         mw_names_write(&block.names, block.names + 1)
         return &block.of_identity[block.names - 1]
@@ -113,9 +115,10 @@ cdef class Slices:
         mw_shadow_add(&self.anomalous.figures, &block.side[<int>SIDE_ANOMALOUS])
         for i in range(min(mw_names_read(&block.names), <uint32_t>IDENTITIES)):
             name = (<bytes>block.name[i][:<int>IDENTITY_BYTES]).rstrip(b"\0").decode("utf-8", "replace")
-            figures = self.identities.get(name)
+            caller = KINDS.get(block.kind[i], ""), name
+            figures = self.identities.get(caller)
             if figures is None:
-                figures = self.identities[name] = Figures()
+                figures = self.identities[caller] = Figures()
             mw_shadow_add(&figures.figures, &block.of_identity[i])
         mw_shadow_add(&self.others.figures, &block.of_identity[<int>IDENTITIES])
         add_parts(self.parts, block)
@@ -126,9 +129,9 @@ cdef class Slices:
         """All blocks have been added."""
         self.total.add(self.normal)
         self.total.add(self.anomalous)
-        by_pairs = sorted([(-<int64_t>pairs(figures), name) for name, figures in self.identities.items()])
-        for _, name in by_pairs[<int>IDENTITIES:]:
-            self.others.add(self.identities.pop(name))
+        by_pairs = sorted([(-<int64_t>pairs(figures), caller) for caller, figures in self.identities.items()])
+        for _, caller in by_pairs[<int>IDENTITIES:]:
+            self.others.add(self.identities.pop(caller))
         return 0
 
 
@@ -242,11 +245,12 @@ cdef class Block:
         self.region = region
         self.block = shadow_block(region, model.encode(), primary.encode(), name.encode(), fingerprint.encode())
 
-    def add(self, Figures figures not None, *, bint anomalous=False, str identity not None="", uint32_t part=0):
-        cdef bytes name = identity.encode()
+    def add(self, Figures figures not None, *, bint anomalous=False, str identity not None="", str kind not None="key",
+            uint32_t part=0):
+        cdef bytes name = identity.encode(), proof = kind.encode()
         cdef mw_shadow_window *w = &self.block.window
         mw_shadow_add(&self.block.side[<int>SIDE_ANOMALOUS if anomalous else <int>SIDE_NORMAL], &figures.figures)
-        mw_shadow_add(identity_slice(self.block, name, len(name)), &figures.figures)
+        mw_shadow_add(identity_slice(self.block, proof, name, len(name)), &figures.figures)
         mw_shadow_add(&self.block.part[part % <uint32_t>CALLERS], &figures.figures)
         self.block.of_part[part % <uint32_t>CALLERS] += 1
         for primary, shadow in figures.scores():

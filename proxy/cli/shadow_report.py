@@ -63,7 +63,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
         return
     table = Table("requests", "pairs", "disagreement", "verdict")
     for each in used:
-        words = f"of {plain(each['name'])}" if each["kind"] == "identity" else KINDS[each["kind"]]
+        words = f"of {plain(each['name'])} ({each['by']})" if each["kind"] == "identity" else KINDS[each["kind"]]
         table.add_row(Text(words), f"{each['pairs']:,}", _number(each["disagreement"]), _colored(each["verdict"]))
     yield table
 

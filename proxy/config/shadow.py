@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
+from proxy.config.access import By, sources
 from proxy.config.section import Section
 from proxy.config.tls import UpstreamTls
 from proxy.config.units import SECOND, Duration, Size, UnitError
@@ -60,7 +61,10 @@ class Only(Section):
     """Which requests are mirrored: those that every key here fits."""
 
     identity: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), strict=False, max_length=64)
-    """Names of callers, however they are proved, with * for any characters: spiffe://prod/*, team-a."""
+    """Names of callers, with * for any characters: spiffe://prod/*, team-a."""
+    by: By = Field(default=("any",), strict=False, min_length=1)
+    """How the identity must be proved: certificate, token, key, or any. A token and a key of the same name are two
+    identities."""
     anomalous: bool | None = None
     """true: requests that the anomaly guard flags; false: those that it does not."""
 
@@ -70,7 +74,14 @@ class Only(Section):
             raise UnitError("only says nothing", "Write identity: [NAME] or anomalous: true, or leave it out")
         if "" in self.identity:
             raise UnitError("an identity is empty", "Write a name, with * for any characters")
+        if not self.identity and "by" in self.model_fields_set:
+            raise UnitError("by is set and there is no identity beside it", 'Write identity: ["*"], or leave it out')
         return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What may prove the identity, in the words of native.identity."""
+        return tuple("token" if source == "jwt" else source for source in sources(self.by))
 
 
 def _version(value: object) -> object:

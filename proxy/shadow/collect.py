@@ -47,16 +47,16 @@ def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
         {side: getattr(floor, side).sums() for side in ("total", "normal", "anomalous")} if floor is not None else {}
     )
 
-    def part(kind: str, figures: Figures, noise: Sums | None, name: str = "") -> Slice:
+    def part(kind: str, figures: Figures, noise: Sums | None, name: str = "", by: str = "") -> Slice:
         sums = figures.sums()
         share = sums["disagreement"] / sums["compared"] if sums["compared"] else None
-        return Slice(kind, name, verdict_of(sums, bounds, floor=noise, itself=itself), pairs(sums), share)
+        return Slice(kind, name, verdict_of(sums, bounds, floor=noise, itself=itself), pairs(sums), share, by)
 
     sums, of_all = own.total.sums(), noise.get("total")
     slices = [
         part("normal", own.normal, noise.get("normal")),
         part("anomalous", own.anomalous, noise.get("anomalous")),
-        *(part("identity", figures, of_all, name) for name, figures in own.identities.items()),
+        *(part("identity", figures, of_all, name, by) for (by, name), figures in own.identities.items()),
         part("others", own.others, of_all),
     ]
     callers = [figures.sums() for figures in own.parts.values()]

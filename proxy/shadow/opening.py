@@ -170,6 +170,7 @@ def _shadow(model: str, shadow: Shadow, batching: Batching, content: str, engine
         fraction=shadow.fraction,
         anomalous=only.anomalous if only is not None else None,
         patterns=only.identity if only is not None else (),
+        kinds=only.kinds if only is not None else (),
         deadline=shadow.deadline,
         places=shadow.concurrency,
         room=shadow.inflight_bytes,

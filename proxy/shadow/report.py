@@ -22,13 +22,15 @@ ROWS = 16  # of the histogram
 @dataclass(frozen=True)
 class Slice:
     """A part of a shadow's pairs: `normal` or `anomalous` requests, those of the `identity` called `name`, or those of
-    all `others`. disagreement: the mean over its pairs, None where there are none."""
+    all `others`. by: how that name was proved: certificate, token or key. disagreement: the mean over its pairs, None
+    where there are none."""
 
     kind: str
     name: str
     verdict: Verdict
     pairs: int
     disagreement: float | None
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def _slice(each: Slice) -> dict[str, Any]:
     return {
         "kind": each.kind,
         "name": each.name,
+        "by": each.by,
         "verdict": str(each.verdict),
         "pairs": each.pairs,
         "disagreement": each.disagreement,

@@ -24,8 +24,10 @@ from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import REQUEST, STREAM_INFER, Stub, arrays, request
 from tests.e2e.raw_upstream import Request, raw_upstream
+from tests.e2e.test_access import bearer, token_settings
 from tests.e2e.test_shadows import OF_TWO, after, ask_add, figures, native, two_versions
 from tests.support import EmbeddedServer, reloadable, serving, wait_until
+from tests.tokens import Issuer
 
 REQUESTS = 20
 FOREVER = 2**62
@@ -507,20 +509,34 @@ def test_only_flagged_requests_go_to_a_shadow_that_wants_those_and_they_count_as
     assert all_of_them.total.sums()["disagreeing"] == 0
 
 
-def test_only_certain_callers_are_mirrored_and_each_is_counted_by_name(tmp_path: Path) -> None:
+def test_only_certain_callers_are_mirrored_and_each_is_counted_by_name_and_proof(tmp_path: Path) -> None:
+    issuer = Issuer()
+    issuer.add_key("one")
     file, texts = tmp_path / "keys.json", {}
     with keys.editing(file) as kept:
         for name in ("team-a", "team-b", "other"):
             key, texts[name] = keys.make(name)
             kept[key.id] = key
     settings = {
-        "access": {"keys": str(file), "rules": [{"identity": "*", "models": "*"}]},
-        "models__add__shadow": "{version: 2, warmup: 0, only: {identity: ['team-*', nobody]}}",
+        "access": {
+            "keys": str(file),
+            "jwt": token_settings(issuer.publish(tmp_path / "jwks.json")),
+            "rules": [{"identity": "*", "by": "any", "models": "*"}],
+        },
+        "models__add__shadow": "[{version: 2, warmup: 0, only: {identity: ['team-*', nobody]}},"
+        " {version: 1, warmup: 0, only: {identity: 'team-*', by: token}}]",
     }
     versions = two_versions(models.add_one(), models.add_one())
     with serving(tmp_path / "models", versions, **settings, **OF_TWO) as server, Stub(server.grpc) as stub:
         for name in ("team-a", "other", "team-b", "team-a"):
             stub.infer(ask_add(), metadata=(("x-api-key", texts[name]),))
-        found = after(server, 3)
+        for name in ("team-a", "other"):
+            stub.infer(ask_add(), metadata=bearer(issuer.token(name)))
+        found, by_token = after(server, 4), after(server, 1, shadow="1")
         nothing_is_left(server)
-    assert {name: one.sums()["compared"] for name, one in found.identities.items()} == {"team-a": 2, "team-b": 1}
+    assert {name: one.sums()["compared"] for name, one in found.identities.items()} == {
+        ("key", "team-a"): 2,
+        ("key", "team-b"): 1,
+        ("token", "team-a"): 1,
+    }
+    assert list(by_token.identities) == [("token", "team-a")]

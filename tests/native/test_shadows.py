@@ -62,11 +62,13 @@ def test_sides_and_callers_of_all_workers_are_added_up() -> None:
     first.add(failed(1), identity="ann")
     first.add(failed(2), anomalous=True, identity="bob")
     second.add(failed(4), identity="ann")
+    second.add(failed(16), identity="ann", kind="token")
     second.add(failed(8))
     second.warm(5)
     (slices,) = shadows.shadows(region).values()
-    assert [failures(part) for part in (slices.normal, slices.anomalous, slices.total)] == [13, 2, 15]
-    assert {name: failures(part) for name, part in slices.identities.items()} == {"ann": 5, "bob": 2}
+    assert [failures(part) for part in (slices.normal, slices.anomalous, slices.total)] == [29, 2, 31]
+    told = {caller: failures(part) for caller, part in slices.identities.items()}
+    assert told == {("key", "ann"): 5, ("key", "bob"): 2, ("token", "ann"): 16}
     assert failures(slices.others) == 8
     assert slices.warmed == 5
     assert {key: total.sums() for key, total in shadows.totals(region).items()} == {KEY: slices.total.sums()}
@@ -89,8 +91,8 @@ def test_callers_beyond_those_with_a_slice_share_one() -> None:
         block.add(failed(1), identity=f"caller-{i}")
     block.add(failed(1), identity="caller-0")
     slices = shadows.shadows(region)[KEY]
-    assert list(slices.identities) == [f"caller-{i}" for i in range(MOST_IDENTITIES)]
-    assert failures(slices.identities["caller-0"]) == 2
+    assert list(slices.identities) == [("key", f"caller-{i}") for i in range(MOST_IDENTITIES)]
+    assert failures(slices.identities["key", "caller-0"]) == 2
     assert failures(slices.others) == 3
 
 
@@ -101,7 +103,7 @@ def test_of_all_workers_callers_those_with_most_pairs_are_told_by_name() -> None
         first.add(failed(1 + i), identity=f"a{i}")
         second.add(failed(100 + i), identity=f"b{i}")
     slices = shadows.shadows(region)[KEY]
-    assert set(slices.identities) == {f"b{i}" for i in range(MOST_IDENTITIES)}
+    assert set(slices.identities) == {("key", f"b{i}") for i in range(MOST_IDENTITIES)}
     assert failures(slices.others) == sum(1 + i for i in range(MOST_IDENTITIES))
 
 
@@ -112,7 +114,7 @@ def test_a_name_is_nobody_elses_whether_it_begins_like_another_or_is_the_longest
     for i, name in enumerate(("team-a", "team", "team-ab", longest, longest + "x", "")):
         block.add(failed(10**i), identity=name)
     slices = shadows.shadows(region)[KEY]
-    told = {name: failures(part) for name, part in slices.identities.items()}
+    told = {name: failures(part) for (_, name), part in slices.identities.items()}
     assert told == {"team-a": 1, "team": 10, "team-ab": 100, longest: 1000}
     assert failures(slices.others) == 110_000
 
@@ -219,7 +221,7 @@ def test_what_a_dead_worker_served_it_serves_no_more_and_what_it_counted_stays()
     assert shadows.totals(region) == {}
     block = Block(one, *KEY)
     block.add(failed(4), identity="ann")
-    assert failures(shadows.shadows(region)[KEY].identities["ann"]) == 7
+    assert failures(shadows.shadows(region)[KEY].identities["key", "ann"]) == 7
     process(region, leaves=False)  # who has the slot next goes on there
     block.leave()
     assert failures(shadows.shadows(region)[KEY].total) == 10

@@ -44,11 +44,11 @@ def test_slices_are_shown_where_they_are_not_the_whole() -> None:
     parts = (
         *whole,
         Slice("anomalous", "", Verdict.UNDECIDED, 0, None),
-        Slice("identity", "[b]a\x1b", Verdict.WORSE, 3, 1),
+        Slice("identity", "[b]a\x1b", Verdict.WORSE, 3, 1, "key"),
     )
     text = shown(replace(report(9), slices=parts))
     assert "not anomalous" in text
-    assert "of [b]a\\x1b" in text
+    assert "of [b]a\\x1b (key)" in text
     assert "│ anomalous" not in text
 
 

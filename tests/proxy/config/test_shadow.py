@@ -25,6 +25,8 @@ def test_everything_it_takes_is_taken_as_people_write_it() -> None:
         "bounds": {"disagreement": 0.005, "errors": "off", "latency": 1.5}, "samples": False,
     })  # fmt: skip
     assert shadow.only == Only(identity=("team-*",), anomalous=False)
+    assert shadow.only.kinds == ("certificate", "token", "key")
+    assert Only.model_validate({"identity": "a", "by": "token"}).kinds == ("token",)
     assert shadow.bounds == Bounds(disagreement=0.005, errors=None, latency=1.5)
     assert (shadow.deadline, shadow.inflight_bytes, shadow.samples) == (50_000_000, 2**20, False)
 
@@ -49,6 +51,8 @@ def test_what_it_writes_it_reads() -> None:
         ({"version": "2", "fraction": 1.5}, "less than or equal to 1"),
         ({"version": "2", "only": {}}, "only says nothing"),
         ({"version": "2", "only": {"identity": ["a", ""]}}, "an identity is empty"),
+        ({"version": "2", "only": {"identity": "a", "by": "badge"}}, "'certificate', 'token'"),
+        ({"version": "2", "only": {"anomalous": True, "by": "key"}}, "by is set and there is no identity"),
         ({"version": "2", "deadline": 5}, "is not a duration"),
         ({"version": "2", "concurrency": 0}, "greater than or equal to 1"),
         ({"version": "2", "warmup": -1}, "greater than or equal to 0"),

@@ -32,8 +32,8 @@ def collected(region: Region, *configured: Shadow) -> list[Report]:
     return reports(shadows.shadows(region, "m"), configured, "1")
 
 
-def slices(report: Report) -> Sequence[tuple[str, str, str, int, float | None]]:
-    return [(each.kind, each.name, str(each.verdict), each.pairs, each.disagreement) for each in report.slices]
+def slices(report: Report) -> Sequence[tuple[str, str, str, str, int, float | None]]:
+    return [(each.kind, each.name, each.by, str(each.verdict), each.pairs, each.disagreement) for each in report.slices]
 
 
 def test_a_shadow_is_judged_by_its_own_bounds() -> None:
@@ -63,17 +63,18 @@ def test_slices_are_judged_each_by_itself_with_the_noise_of_their_side() -> None
     block, itself = Block(region, "m", "1", "2"), Block(region, "m", "1", "1")
     block.add(labels(3000), identity="ann")
     block.add(labels(0, 1000), anomalous=True, identity="bob")
-    block.add(labels(500))
+    block.add(labels(500), identity="bob", kind="token")
     itself.add(labels(3500))
     itself.add(labels(0, 1000), anomalous=True)
     block.warm(7)
     report = collected(region, Shadow(version="2", bounds=Bounds(errors=None)))[0]
     assert slices(report) == [
-        ("normal", "", "equivalent", 3500, 0.0),
-        ("anomalous", "", "equivalent", 1000, 1.0),
-        ("identity", "ann", "equivalent", 3000, 0.0),
-        ("identity", "bob", "worse", 1000, 1.0),
-        ("others", "", "equivalent", 500, 0.0),
+        ("normal", "", "", "equivalent", 3500, 0.0),
+        ("anomalous", "", "", "equivalent", 1000, 1.0),
+        ("identity", "ann", "key", "equivalent", 3000, 0.0),
+        ("identity", "bob", "key", "worse", 1000, 1.0),
+        ("identity", "bob", "token", "equivalent", 500, 0.0),
+        ("others", "", "", "undecided", 0, None),
     ]
     assert report.warmed == 7
 

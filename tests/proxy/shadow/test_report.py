@@ -79,9 +79,9 @@ def test_the_histogram_holds_all_scores_of_both_sides_in_a_few_rows() -> None:
 
 
 def test_slices_and_pairs_of_the_warm_up_are_told() -> None:
-    part = Slice("identity", "team-a", Verdict.EQUIVALENT, 7, 0.25)
+    part = Slice("identity", "team-a", Verdict.EQUIVALENT, 7, 0.25, "token")
     facts = data(replace(report(1), slices=(part,), warmed=100))
     assert facts["warm_up_pairs"] == 100
     assert facts["slices"] == [
-        {"kind": "identity", "name": "team-a", "verdict": "equivalent", "pairs": 7, "disagreement": 0.25}
+        {"kind": "identity", "name": "team-a", "verdict": "equivalent", "pairs": 7, "disagreement": 0.25, "by": "token"}
     ]
