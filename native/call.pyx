@@ -11,6 +11,7 @@ from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
 from native.holding cimport count_bytes, holder_of
 from native.grpc cimport buffer_reserve, ending_with, write_prefix
 from native.h2 cimport Connection, flush_all
+from native.headers cimport may_prove_itself
 from native.identity cimport Identity
 from native.stream cimport finish, open_window, release, send_message
 from native.verdict cimport VERDICT_TEXT
@@ -99,6 +100,11 @@ cdef class Call:
         if self.stream == NULL or self.stream.caller == NULL or self.stream.caller.kind == NULL:
             return ""
         return self.stream.caller.kind.decode()
+
+    @property
+    def may_prove_itself(self) -> bool:
+        """Whether upstreams would see a credential of the client, had it sent one."""
+        return self.stream != NULL and may_prove_itself(self.stream)
 
     def permits(self, uint8_t kind, str model=None):
         """Whether the caller may call methods of this kind (a bit of native.identity.Permit) on a model.

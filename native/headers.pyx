@@ -48,9 +48,9 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
     """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say."""
     if size >= 10 and memcmp(name, b"modelward-", 10) == 0 or size >= 6 and memcmp(name, b"proxy-", 6) == 0:
         return False
-    return not (same(name, size, "te", 2) or same(name, size, "user-agent", 10) or same(name, size, "content-length", 14)
-                or same(name, size, "connection", 10) or same(name, size, "keep-alive", 10) or same(name, size, "trailer", 7)
-                or same(name, size, "upgrade", 7) or same(name, size, "transfer-encoding", 17))
+    return not (same(name, size, "te", 2) or same(name, size, "content-length", 14) or same(name, size, "connection", 10)
+                or same(name, size, "keep-alive", 10) or same(name, size, "trailer", 7) or same(name, size, "upgrade", 7)
+                or same(name, size, "transfer-encoding", 17))
 
 
 def passes(bytes name not None) -> bool:
@@ -79,13 +79,20 @@ cdef bint proves_client(const uint8_t *name, size_t size) noexcept:
             or mw_holds(name, size, "token") or mw_holds(name, size, "secret"))
 
 
-cdef bint refuses_us(const Stream *s, int status) noexcept:
+cdef bint may_prove_itself(const Stream *s) noexcept:
+    return s.conn.wire.access == NULL or s.conn.wire.keep_credentials and (s.caller == NULL or not s.caller.name_size)
+
+
+cdef bint refuses_us(const Stream *s, int status, bint proven) noexcept:
     cdef size_t at = 0
     cdef uint32_t sizes[2]
     if s == NULL or (status != CODE_UNAUTHENTICATED and status != CODE_PERMISSION_DENIED):
         return False
     # it was told who calls, and may judge that; only we can prove to it that we may say so
     if status == CODE_PERMISSION_DENIED and s.caller != NULL and s.caller.name_size:
+        return False
+    # it has seen no credential of ours: the client's is missing
+    if not proven and may_prove_itself(s):
         return False
     while at + 8 <= s.metadata.size:
         memcpy(sizes, s.metadata.data + at, 8)

@@ -22,7 +22,8 @@ cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
 cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexcept
 # for native.upstream: an answer as it came (framed), and a status that its server gave. They take what they pass on of it
 cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept
-cdef void refused_upstream(State server, Exchange *x, int status, Buffer *initial, Ending *ending, int64_t now) noexcept
+cdef void refused_upstream(
+    State server, Exchange *x, int status, bint proven, Buffer *initial, Ending *ending, int64_t now) noexcept
 # The message has gone up its stream's relay.
 cdef void relayed(State server, Exchange *x) noexcept
 cdef void end_stream(Stream *s) noexcept

@@ -462,14 +462,15 @@ cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, 
         fail(server, x, REASON_OUT_OF_MEMORY, now)
 
 
-cdef void refused_upstream(State server, Exchange *x, int status, Buffer *initial, Ending *ending, int64_t now) noexcept:
+cdef void refused_upstream(
+        State server, Exchange *x, int status, bint proven, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
     cdef Counters *c = (<Model *>x.asked).counters
     cdef Verdict v
     if x.mirrors != NULL:
         end_mirror(server, x, NULL, status == CODE_DEADLINE_EXCEEDED, now)
         return
-    if refuses_us(x.stream, status):
+    if refuses_us(x.stream, status, proven):
         fail(server, x, REASON_UPSTREAM_CREDENTIALS, now)
         return
     if status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT:

@@ -12,6 +12,7 @@ cdef enum:
 cdef class Endpoint:
     cdef readonly str address
     cdef bytes authority
+    cdef bint proven              # its connections show a certificate of ours
     cdef Policy rules             # of its breaker
     cdef Connection upstream      # the native.upstream.Upstream; None while not connected
     cdef public object on_ready   # called when a connection has become usable

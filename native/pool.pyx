@@ -28,11 +28,15 @@ cdef int64_t LATELY_TRIED = 60 * SECOND   # where one at a time is let through
 
 
 cdef class Endpoint:
-    """One address of a pool. Its connection is kept by whoever made it (proxy.route)."""
+    """One address of a pool. Its connection is kept by whoever made it (proxy.route).
 
-    def __cinit__(self, str address, str authority, Policy policy=None):
+    proven: its connections show a certificate of ours.
+    """
+
+    def __cinit__(self, str address, str authority, Policy policy=None, bint proven=False):
         self.address = address
         self.authority = authority.encode()
+        self.proven = proven
         self.rules = Policy() if policy is None else policy
         self.in_order = True
         self.answers = Histogram()

@@ -347,7 +347,7 @@ cdef void conclude_upstream(Relay *r) noexcept:
     cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
     cdef Endpoint endpoint = (<Upstream>r.upstream).endpoint
     cdef bint good = http_status == 200 and status >= 0 and blameless(status)
-    if good and status > 0 and refuses_us(r.down, status):
+    if good and status > 0 and refuses_us(r.down, status, endpoint.proven):
         judge(r, MW_OUTCOME_NONE)
         endpoint.failures += 1
         note_failure(endpoint, &r.stream, 0, r.message)

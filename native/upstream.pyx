@@ -313,7 +313,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     elif call.too_large:
         fail(server, x, REASON_OUT_OF_MEMORY, now)
     elif call.stream.grpc_status > 0:
-        refused_upstream(server, x, call.stream.grpc_status, &call.initial, &call.ending, now)
+        refused_upstream(server, x, call.stream.grpc_status, endpoint.proven, &call.initial, &call.ending, now)
     else:
         fail(server, x, REASON_BACKEND_FAILED, now)
 
@@ -327,7 +327,8 @@ cdef bint is_our_fault(const Wire *wire, int status) noexcept:
 cdef bint unwelcome(const Upcall *call) noexcept:
     """Another endpoint may take what this one refuses because it is we who ask."""
     cdef const Exchange *x = call.exchange
-    return is_our_fault(x.wire, call.stream.grpc_status) and refuses_us(x.stream, call.stream.grpc_status)
+    return is_our_fault(x.wire, call.stream.grpc_status) and refuses_us(
+        x.stream, call.stream.grpc_status, (<Upstream>call.upstream).endpoint.proven)
 
 
 cdef void judge_refusal(Upcall *call, int status, int64_t now) noexcept:
@@ -374,7 +375,7 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     upstream.calls -= 1
     endpoint.give_back()
     # what a GOAWAY sends back says nothing of the next connection, an answer that we had no room for nothing of the server
-    if good and stream.grpc_status > 0 and refuses_us(x.stream, stream.grpc_status):
+    if good and stream.grpc_status > 0 and refuses_us(x.stream, stream.grpc_status, endpoint.proven):
         judge_refusal(call, stream.grpc_status, now)
     elif good:
         judge_call(call, MW_OUTCOME_GOOD, now)

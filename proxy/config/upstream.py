@@ -32,6 +32,11 @@ class UpstreamAddress:
         return self.text.startswith("dns:///") and not self.ip
 
     @property
+    def shows_certificate(self) -> bool:
+        """Whether we prove to it who we are."""
+        return self.tls is not None and self.tls.certificate is not None
+
+    @property
     def authority(self) -> str:
         """What :authority says: the name that was configured, never what it resolved to."""
         return self.server_name if self.path else _joined(self.server_name, self.port)

@@ -1,4 +1,4 @@
-"""Methods about a model that only its upstreams can answer: passed on to the first of them that does."""
+"""Methods that upstreams answer: asked of the first of them that does, or of all."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ log = logging.getLogger("modelward.upstream")
 
 ANSWER_SECONDS = 5.0
 LONGEST_TEXT = 256
+UNREACHABLE = "no upstream server of this model can be reached"
 REFUSED = "the upstream server refused this proxy's credentials, not yours"
 CREDENTIAL = re.compile(r"^cookie$|auth|key|token|secret")
 # grpcio takes no other keys; binary values are not text here
@@ -37,9 +38,9 @@ class _Line:
 
 
 class Elsewhere:
-    """Asks the upstreams of one model in turn. Keeps a channel to each: many questions are not many connections."""
+    """Asks the upstreams of one list. Keeps a channel to each: many questions are not many connections."""
 
-    def __init__(self, addresses: list[UpstreamAddress]) -> None:
+    def __init__(self, addresses: tuple[UpstreamAddress, ...]) -> None:
         self.addresses = addresses
         self._lines: dict[UpstreamAddress, _Line] = {}
         self._refusals = Paced()
@@ -47,18 +48,40 @@ class Elsewhere:
     async def ask(self, name: str, request: Message, call: Call) -> Message:
         """The answer to the unary method `name`. RpcError: an upstream's own, or UNAVAILABLE for none."""
         for address in self.addresses:
-            try:
-                return await self._ask(address, name, request, call)
-            except grpc.RpcError as error:
-                code = Code(error.code().value[0])
-                if _refuses_us(code, call):
-                    self._say_refused(address, code, error.details() or "")
-                    raise RpcError(Code.UNAVAILABLE, REFUSED, "UPSTREAM_CREDENTIALS") from None
-                if error.code() not in SILENCE:
-                    raise RpcError(code, error.details() or "", "BACKEND_FAILED") from None
-            except ProblemsFound:
-                continue  # files of upstream_tls: whoever connects for requests says so
-        raise RpcError(Code.UNAVAILABLE, "no upstream server of this model can be reached", "NO_UPSTREAM")
+            answer = await self._answer(address, name, request, call, ANSWER_SECONDS)
+            if isinstance(answer, RpcError):
+                raise answer
+            if answer is not None:
+                return answer
+        raise RpcError(Code.UNAVAILABLE, UNREACHABLE, "NO_UPSTREAM")
+
+    async def ask_all(self, name: str, request: Message, call: Call, seconds: float = ANSWER_SECONDS) -> list[Message]:
+        """The answers of all upstreams that answer, asked at the same time. RpcError where none does: that of the first
+        that refuses, or UNAVAILABLE."""
+        asked = (self._answer(address, name, request, call, seconds) for address in dict.fromkeys(self.addresses))
+        told = await asyncio.gather(*asked)
+        answers = [each for each in told if each is not None and not isinstance(each, RpcError)]
+        if not answers:
+            refusals = [each for each in told if isinstance(each, RpcError)]
+            raise refusals[0] if refusals else RpcError(Code.UNAVAILABLE, UNREACHABLE, "NO_UPSTREAM")
+        return answers
+
+    async def _answer(
+        self, address: UpstreamAddress, name: str, request: Message, call: Call, seconds: float
+    ) -> Message | RpcError | None:
+        """The upstream's answer, what its refusal is to the client, or None where it cannot be reached."""
+        try:
+            return await self._ask(address, name, request, call, seconds)
+        except grpc.RpcError as error:
+            code = Code(error.code().value[0])
+            if _refuses_us(code, call, address):
+                self._say_refused(address, code, error.details() or "")
+                return RpcError(Code.UNAVAILABLE, REFUSED, "UPSTREAM_CREDENTIALS")
+            if error.code() not in SILENCE:
+                return RpcError(code, error.details() or "", "BACKEND_FAILED")
+        except ProblemsFound:
+            pass  # files of upstream_tls: whoever connects for requests says so
+        return None
 
     def _say_refused(self, address: UpstreamAddress, code: Code, text: str) -> None:
         def tell(total: int) -> None:
@@ -72,7 +95,7 @@ class Elsewhere:
         for line in lines.values():
             await line.channel.close()
 
-    async def _ask(self, address: UpstreamAddress, name: str, request: Message, call: Call) -> Message:
+    async def _ask(self, address: UpstreamAddress, name: str, request: Message, call: Call, seconds: float) -> Message:
         line = self._lines.get(address)
         if line is None:
             line = self._lines[address] = _Line(open_channel(address))
@@ -83,7 +106,7 @@ class Elsewhere:
         )
         line.users += 1
         try:
-            answer: Message = await method(request, timeout=ANSWER_SECONDS, metadata=_passed_on(call))
+            answer: Message = await method(request, timeout=seconds, metadata=_passed_on(call))
             return answer
         except grpc.RpcError:
             if address.tls is not None and self._lines.get(address) is line:
@@ -95,9 +118,11 @@ class Elsewhere:
                 await asyncio.shield(line.channel.close())
 
 
-def _refuses_us(code: Code, call: Call) -> bool:
+def _refuses_us(code: Code, call: Call, address: UpstreamAddress) -> bool:
     """As native.headers.refuses_us has it for requests."""
     if code not in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED) or (code == Code.PERMISSION_DENIED and call.identity):
+        return False
+    if call.may_prove_itself and not address.shows_certificate:
         return False
     return not any(CREDENTIAL.search(name) for name, _ in _passed_on(call))
 

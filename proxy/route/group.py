@@ -68,7 +68,9 @@ class Group:
             member.endpoint.policy = _policy(breaker)
 
     def _member(self, address: UpstreamAddress) -> Member:
-        return Member(address, Endpoint(address.text, address.authority, _policy(self._breaker)))
+        return Member(
+            address, Endpoint(address.text, address.authority, _policy(self._breaker), address.shows_certificate)
+        )
 
 
 def _policy(breaker: Breaker) -> Policy:

@@ -28,6 +28,10 @@ class Call(Protocol):
     def identity_kind(self) -> str:
         """How that was proved: certificate, token or key; empty with it."""
 
+    @property
+    def may_prove_itself(self) -> bool:
+        """Whether upstreams would see a credential of the client, had it sent one."""
+
     def permits(self, kind: int, model: str | None = None) -> bool:
         """Whether the caller may call methods of this kind (0: any) on a model (None: any)."""
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import trustme
 
 from proxy.server import app
+from tests.certificates import authority_file, write_pair
 from tests.e2e.messages import Stub, refused, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.raw_upstream import Request, raw_upstream
 from tests.e2e.test_relay import in_front, listening
+from tests.e2e.test_undecoded import Plain, guarded
 from tests.e2e.test_upstream_changes import FOUR, changing
-from tests.support import serve_process, wait_until
+from tests.support import EmbeddedServer, serve_process, wait_until
 
 ROW = np.ones((1, 4), np.float32)
 ONE_A_MINUTE = "{rate: 1/m, burst: 1}"
@@ -122,14 +129,36 @@ def test_a_server_writes_json_when_it_is_told_to(tmp_path: Any) -> None:
 
 DENIED, NAMELESS = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED
 OURS = "the upstream server refused this proxy's credentials, not yours"
+ANONYMOUS = {"access__rules": [{"anonymous": True, "models": "*"}]}
+
+
+@contextlib.contextmanager
+def with_our_certificate(peer: ModelPeer, folder: Path, **settings: Any) -> Iterator[tuple[EmbeddedServer, Stub]]:
+    """The peer asks for a client certificate, and Modelward in front of it shows one."""
+    authority = trustme.CA()
+    pair, ca = write_pair(authority.issue_cert("127.0.0.1"), folder, "pair"), authority_file(authority, folder / "ca")
+    key, certificate, root = (file.read_bytes() for file in (pair.key, pair.certificate, ca))
+    upstream = grpc.server(ThreadPoolExecutor(4), handlers=[peer])
+    credentials = grpc.ssl_server_credentials([(key, certificate)], root, require_client_auth=True)
+    port = upstream.add_secure_port("127.0.0.1:0", credentials)
+    upstream.start()
+    tls = {"ca": str(ca), "certificate": str(pair.certificate), "key": str(pair.key)}
+    try:
+        with (
+            in_front(models__m__upstreams=f"[127.0.0.1:{port}]", models__m__upstream_tls=tls, **settings) as server,
+            Stub(server.grpc) as stub,
+        ):
+            yield server, stub
+    finally:
+        upstream.stop(None).wait()
 
 
 @pytest.mark.parametrize("code", [DENIED, NAMELESS])
-def test_an_upstream_that_refuses_us_is_the_hops_failure(
-    code: grpc.StatusCode, caplog: pytest.LogCaptureFixture
+def test_an_upstream_that_refuses_our_certificate_is_the_hops_failure(
+    code: grpc.StatusCode, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     peer = failing(code, "this identity may not call this method")
-    with caplog.at_level(logging.WARNING), changing(peer, own=True) as (server, stub):
+    with caplog.at_level(logging.WARNING), with_our_certificate(peer, tmp_path) as (server, stub):
         refusal = refused(stub, request("m", {"x": ROW}))
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_CREDENTIALS")
         assert refusal.message == OURS
@@ -141,9 +170,51 @@ def test_an_upstream_that_refuses_us_is_the_hops_failure(
         assert server.metric("modelward_upstream_ejections_total") == 0
 
 
+@pytest.mark.parametrize("code", [DENIED, NAMELESS])
+def test_a_client_without_the_credential_that_an_upstream_wants_of_it_is_told_so_in_its_words(
+    code: grpc.StatusCode,
+) -> None:
+    """Nothing of ours was shown, and the client's authorization would have been passed on."""
+    fallback = {"models__m__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}
+    with changing(failing(code, "send a token"), own=True, **fallback) as (server, stub):
+        for _ in range(20):
+            with pytest.raises(grpc.RpcError, match="send a token") as raised:
+                stub.infer(request("m", {"x": ROW}))
+            assert raised.value.code() is code
+        with pytest.raises(grpc.RpcError, match="send a token") as raised:
+            list(stub.stream([request("m", {"x": ROW})]))
+        assert raised.value.code() is code
+        assert server.metric("modelward_upstream_failures_total") == 0
+        assert server.metric("modelward_upstream_ejections_total") == 0
+
+
+def test_where_clients_credentials_end_here_an_upstream_that_wants_one_refuses_us() -> None:
+    with changing(failing(NAMELESS, "who are you"), own=True, **ANONYMOUS) as (server, stub):
+        refusal = refused(stub, request("m", {"x": ROW}))
+        assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_CREDENTIALS")
+        assert server.metric("modelward_refusals_total", reason="UPSTREAM_CREDENTIALS") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [({}, NAMELESS), (ANONYMOUS, grpc.StatusCode.UNAVAILABLE)],
+    ids=["passed on", "not passed on"],
+)
+def test_a_question_that_an_upstream_refuses_is_answered_as_a_request_is(
+    settings: dict[str, Any], code: grpc.StatusCode
+) -> None:
+    def nameless(message: bytes, context: grpc.ServicerContext) -> bytes:
+        context.abort(NAMELESS, "send a token")
+
+    with guarded(Plain(ModelMetadata=nameless, ModelReady=nameless), **settings) as (_, stub):
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.ask("ModelMetadata", name="plain")
+        assert raised.value.code() is code
+
+
 def test_the_ladder_answers_where_an_upstream_refuses_us() -> None:
     fallback = {"models__m__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}
-    with changing(failing(NAMELESS, "no"), own=True, **fallback) as (_, stub):
+    with changing(failing(NAMELESS, "no"), own=True, **fallback, **ANONYMOUS) as (_, stub):
         assert stub.infer(request("m", {"x": ROW})).parameters["modelward_fallback"].string_param == "failure"
 
 
@@ -156,9 +227,9 @@ def test_what_an_upstream_says_of_a_clients_own_credential_is_the_clients_to_see
         assert server.metric("modelward_upstream_failures_total") == 0
 
 
-def test_a_stream_and_a_question_that_an_upstream_refuses_us_say_so_too() -> None:
-    peer = failing(DENIED, "no")
-    with changing(peer, own=True) as (_, stub):
+def test_a_stream_that_an_upstream_refuses_us_says_so_too() -> None:
+    access = {"rules": [{"anonymous": True, "models": "*", "methods": ["stream"]}]}
+    with changing(failing(DENIED, "no"), own=True, access=access) as (_, stub):
         with pytest.raises(grpc.RpcError, match=OURS) as raised:
             list(stub.stream([request("m", {"x": ROW})]))
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

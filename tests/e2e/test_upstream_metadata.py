@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.e2e.messages import Stub, request
+from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, Stub, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.raw_upstream import Request, answer_message, raw_upstream
 from tests.e2e.test_relay import in_front, listening
@@ -56,6 +56,27 @@ def test_metadata_before_and_after_an_answer_passes_but_for_what_only_we_may_say
             assert of(call.initial_metadata()) == SEEN_INITIAL
             assert of(call.trailing_metadata()) == SEEN_TRAILING
             assert "grpc-retry-pushback-ms" not in dict(call.trailing_metadata())
+
+
+def test_an_upstream_sees_the_clients_user_agent_and_none_of_ours() -> None:
+    peer = ModelPeer({"m": {"1": FOUR}})
+    seen: list[str] = []
+
+    def infer(message: Any, context: grpc.ServicerContext) -> Any:
+        seen.append(dict(context.invocation_metadata())["user-agent"])
+        return peer.held(message, context)
+
+    peer.infer = infer
+    with changing(peer) as (server, _):
+        options = [("grpc.primary_user_agent", "scorer/1.2")]
+        with grpc.insecure_channel(server.grpc, options) as channel:
+            unary = channel.unary_unary(INFER, REQUEST.SerializeToString, RESPONSE.FromString)
+            unary(request("m", {"x": ROW}), timeout=10)
+            stream = channel.stream_stream(STREAM_INFER, REQUEST.SerializeToString)
+            assert len(list(stream(iter([request("m", {"x": ROW})]), timeout=10))) == 1
+    assert len(seen) == 2
+    for agent in seen:
+        assert agent.startswith("scorer/1.2 grpc-python/") and "modelward" not in agent
 
 
 def test_metadata_of_an_error_passes_too() -> None:

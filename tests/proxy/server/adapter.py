@@ -26,6 +26,7 @@ class AdapterCall:
     metadata: dict[str, str]
     identity: str = ""
     identity_kind: str = ""
+    may_prove_itself: bool = True
 
     def permits(self, kind: int, model: str | None = None) -> bool:
         return True
