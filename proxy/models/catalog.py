@@ -6,10 +6,10 @@ and its statistics, and both are read, never kept, by whoever answers for them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.config.names import fault_of_name
 from proxy.models.suggest import did_you_mean
@@ -62,6 +62,19 @@ class Statistics:
     batch_stats: list[BatchStatistics] = field(default_factory=list)
 
 
+Told = Callable[[str, str, "Call"], Awaitable[Mapping[str, Sequence[Any]] | None]]
+
+
+class Servers(Protocol):
+    """Upstream servers all of whose models are served."""
+
+    async def unready(self, call: Call) -> Sequence[Any]:
+        """Entries of RepositoryIndex for what is not ready there."""
+
+    async def extensions(self, call: Call, *, methods: bool) -> Sequence[str]:
+        """Names of ServerMetadata. methods: whether the caller may call methods that are not known here."""
+
+
 @dataclass(slots=True)
 class ServedVersion:
     """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
@@ -70,7 +83,9 @@ class ServedVersion:
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
     canary, or `missing` on all of its upstreams, is not ready to those who ask about it, but no reason to take the
     whole server for unready. `config` and `metadata` are those of the upstream that runs it, None where there are none.
-    `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers.
+    `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers
+    (`falls_back`). `upstream_statistics(name, version, call)` tells the figures of upstreams by model, all for no name,
+    or None where they keep none.
     `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
     """
 
@@ -92,6 +107,12 @@ class ServedVersion:
     properties: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
     answers: Callable[[], bool] = lambda: True
+    falls_back: Callable[[], bool] = lambda: False
+    upstream_statistics: Told | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        return self.upstream_statistics is None
 
 
 def is_in_service(version: ServedVersion) -> bool:
@@ -107,7 +128,8 @@ class Catalog:
     """Served versions by model name; iterates over all of them, models in the order given, versions ascending.
 
     weights: of the versions of a model, where they have any (proxy.models.weights). refused: (name, version, reason) of
-    what the repository holds and cannot be served.
+    what the repository holds and cannot be served. servers: upstreams all of whose models are served, None where
+    there are none. only_theirs: whether they run every model that is served.
     """
 
     def __init__(
@@ -115,7 +137,12 @@ class Catalog:
         served: Iterable[ServedVersion],
         weights: Mapping[str, Mapping[str, int]] | None = None,
         refused: Iterable[tuple[str, str, str]] = (),
+        servers: Servers | None = None,
+        *,
+        only_theirs: bool = False,
     ) -> None:
+        self.servers = servers
+        self.only_theirs = only_theirs
         self.refused = tuple(each for each in refused if fault_of_name(each[0]) is None)
         self._models: dict[str, dict[str, ServedVersion]] = {}
         self._weights = weights or {}

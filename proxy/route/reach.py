@@ -12,8 +12,11 @@ def can_answer(model: OpenModel, models: Collection[OpenModel], seen: frozenset[
     Only connections count. Failures do not: a client can cause them. Last good answers do not: there may be none.
     """
     pool = model.engine.pool
-    if pool is None or pool.connected:
-        return True
+    return pool is None or pool.connected or can_fall_back(model, models, seen)
+
+
+def can_fall_back(model: OpenModel, models: Collection[OpenModel], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a rung of its ladder is sure to answer, as can_answer."""
     seen |= {model.engine.name}
     for rung in model.checked.rungs:
         if rung.value is not None:

@@ -28,6 +28,8 @@ from proxy.route.elsewhere import Elsewhere
 from proxy.route.group import Group
 from proxy.route.metadata import RemoteModel, declared, describe, models_of, undecoded
 from proxy.route.profile import is_on, load_profile
+from proxy.route.servers import UpstreamServers
+from proxy.route.statistics import UpstreamStatistics
 from proxy.telemetry.merge import added
 from proxy.telemetry.snapshot import ModelSnapshot, Snapshot
 
@@ -94,8 +96,14 @@ class Remotes:
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         self._given: Told = {}  # told already: not asked for again
         self.missing: frozenset[str] = frozenset()
+        # who asks upstreams, by their addresses
+        self._asked: dict[tuple[UpstreamAddress, ...], Elsewhere] = {}
         # who answers for the models that pass undecoded
         self.elsewhere: dict[str, Elsewhere] = {}
+        # by model: who tells its figures
+        self.statistics: dict[str, UpstreamStatistics] = {}
+        # those of `upstreams:`
+        self.servers: UpstreamServers | None = None
         self._before = before
 
     def renewed(self, news: News) -> "Remotes":
@@ -132,6 +140,7 @@ class Remotes:
             for name in self._unlisted(addresses, local) if listed is None else listed:
                 wanted.setdefault(name, addresses)
         self._choose_pools(wanted)
+        self._choose_whom_to_ask(wanted)
         opened = await asyncio.gather(
             *(self._open(name, addresses) for name, addresses in wanted.items()), return_exceptions=True
         )
@@ -148,6 +157,18 @@ class Remotes:
         if problems:
             raise ProblemsFound(list(problems))
         return models
+
+    def _choose_whom_to_ask(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
+        before = self._before._asked if self._before else {}
+        whole = tuple(_parsed(self._config.upstreams, self._config.upstream_tls))
+        for addresses in dict.fromkeys([*map(tuple, wanted.values()), *([whole] if whole else [])]):
+            self._asked[addresses] = before.get(addresses) or Elsewhere(addresses)
+        tellers = {addresses: UpstreamStatistics(asked) for addresses, asked in self._asked.items()}
+        self.statistics = {name: tellers[tuple(addresses)] for name, addresses in wanted.items()}
+        # memory that a client shares, or a sequence, is with one server
+        single = len(whole) == 1 and not whole[0].is_many
+        if whole:
+            self.servers = UpstreamServers(self._asked[whole], single=single, passthrough=self._config.passthrough)
 
     def _unlisted(self, addresses: list[UpstreamAddress], local: Collection[str]) -> list[str]:
         """What is served of upstreams that have no index: models that the configuration names, and those that were
@@ -262,7 +283,7 @@ class Remotes:
         if asked := _needing_a_signature(settings):
             what = "needs the model's signature, which is not known"
             raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
-        self.elsewhere[name] = self._asked_before(name, addresses) or Elsewhere(addresses)
+        self.elsewhere[name] = self._asked[tuple(addresses)]
         engine = Engine(name, "", Remote((), (), self._pools[self._keys[name]].pool))
         artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
         rungs = self._rungs(name, settings, described)
@@ -270,16 +291,12 @@ class Remotes:
         note = f"{reason.what}: {reason.why}. {reason.how}"
         return OpenModel(checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend="")
 
-    def _asked_before(self, name: str, addresses: list[UpstreamAddress]) -> Elsewhere | None:
-        asked = self._before.elsewhere.get(name) if self._before else None
-        return asked if asked is not None and asked.addresses == addresses else None
-
     async def close(self, after: "Remotes | None" = None) -> None:
         """after: those that follow, which may have taken over some of what would be closed."""
-        kept = after.elsewhere.values() if after else ()
-        for elsewhere in self.elsewhere.values():
-            if elsewhere not in kept:
-                await elsewhere.close()
+        kept = after._asked.values() if after else ()
+        for asked in self._asked.values():
+            if asked not in kept:
+                await asked.close()
 
     async def _described(
         self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]

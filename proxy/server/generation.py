@@ -24,7 +24,7 @@ from proxy.models.renewal import NOTHING, Before, close, renew
 from proxy.models.signature import TensorSpec
 from proxy.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from proxy.problem import Problem, ProblemsFound
-from proxy.route.reach import can_answer
+from proxy.route.reach import can_answer, can_fall_back
 from proxy.route.remote import News, Remotes
 from proxy.server.rules import Rules
 from proxy.shadow import opening as shadowing
@@ -244,9 +244,10 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenModel, remotes: Remotes, answers: Callable[[], bool]) -> ServedVersion:
+def _version(model: OpenModel, remotes: Remotes, models: list[OpenModel]) -> ServedVersion:
     engine, artifact = model.engine, model.checked.artifact
     asked = remotes.elsewhere.get(engine.name)
+    figures = remotes.statistics.get(engine.name) if model.upstreams else None
     return ServedVersion(
         name=engine.name,
         version=engine.version,
@@ -264,7 +265,9 @@ def _version(model: OpenModel, remotes: Remotes, answers: Callable[[], bool]) ->
         metadata=model.metadata,
         properties={} if model.upstreams else _properties(artifact),
         elsewhere=asked.ask if asked is not None else None,
-        answers=answers,
+        answers=partial(can_answer, model, models),
+        falls_back=partial(can_fall_back, model, models),
+        upstream_statistics=figures.ask if figures is not None else None,
     )
 
 
@@ -277,9 +280,11 @@ def _lookups(
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
-    served = [_version(model, remotes, partial(can_answer, model, models)) for model in models]
+    served = [_version(model, remotes, models) for model in models]
     served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
-    catalog = Catalog(served, weights, [(each.name, each.version, each.reason) for each in refused])
+    told = [(each.name, each.version, each.reason) for each in refused]
+    only_theirs = all(model.upstreams == config.upstreams for model in models)
+    catalog = Catalog(served, weights, told, remotes.servers, only_theirs=only_theirs)
     out = {name for name, _, _ in catalog.refused}
     directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request, out)
     directory.explain = catalog.explain_unknown

@@ -5,6 +5,7 @@ Answers follow Triton where servers of the protocol differ, because its clients 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class Inference:
             except RpcError as error:
                 if error.code != Code.UNAVAILABLE:
                     raise
-                return _message("ModelReadyResponse", ready=False)
+                return _message("ModelReadyResponse", ready=self._catalog().lookup(request.name).falls_back())
         try:
             found = self._catalog().lookup(request.name, request.version)
             ready = is_in_service(found)
@@ -69,7 +70,12 @@ class Inference:
         return _message("ModelReadyResponse", ready=ready)
 
     async def server_metadata(self, request: Message, call: Call) -> Message:
-        return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=EXTENSIONS)
+        catalog = self._catalog()
+        extensions = list(EXTENSIONS)
+        # what only some models have is no extension of the server
+        if catalog.servers is not None and catalog.only_theirs:
+            extensions += await catalog.servers.extensions(call, methods=call.permits(PERMITS["passthrough"]))
+        return _message("ServerMetadataResponse", name=SERVER_NAME, version=self._version, extensions=extensions)
 
     async def model_metadata(self, request: Message, call: Call) -> Message:
         if call.permits(PERMITS["metadata"], request.name):
@@ -109,9 +115,31 @@ class Inference:
             newest = self._permitted(request.name, request.version, call, PERMITS["statistics"])
             served = [newest] if request.version else list(self._catalog().versions(request.name))
         response = _message("ModelStatisticsResponse")
+        told = await self._upstream_statistics(served, request, call)
         for version in served:
-            _fill_statistics(response.model_stats.add(name=version.name, version=version.version), version.statistics())
+            if (figures := told.get(version.upstream_statistics)) is None:
+                added = response.model_stats.add(name=version.name, version=version.version)
+                _fill_statistics(added, version.statistics())
+            else:
+                response.model_stats.extend(figures.pop(version.name, ()))
         return response
+
+    async def _upstream_statistics(self, served: list[ServedVersion], request: Message, call: Call) -> dict[Any, Any]:
+        """By who tells them: the figures of upstreams by model, for they count what comes to them another way too; None
+        where they keep none."""
+        tellers = list(dict.fromkeys(each for v in served if (each := v.upstream_statistics) is not None))
+
+        async def ask(teller: Any) -> dict[str, Any] | None:
+            try:
+                told = await teller(request.name, request.version if request.name else "", call)
+            except RpcError:
+                if request.name:
+                    raise
+                return {}  # the others' are told all the same
+            wanted = request.version
+            return told and {name: [f for f in of if wanted in ("", f.version)] for name, of in told.items()}
+
+        return dict(zip(tellers, await asyncio.gather(*map(ask, tellers)), strict=True))
 
     async def repository_index(self, request: Message, call: Call) -> Message:
         """Lists the models of which the caller may call anything."""
@@ -128,7 +156,16 @@ class Inference:
         for name, version, reason in () if request.ready else self._catalog().refused:
             if call.permits(ANYTHING, name) and not self._catalog().has(name, version):
                 response.models.add(name=name, version=version, state="UNAVAILABLE", reason=reason)
+        if not request.ready and (servers := self._catalog().servers) is not None:
+            for entry in await servers.unready(call):
+                if call.permits(ANYTHING, entry.name) and not self._tells(entry.name, entry.version):
+                    response.models.append(entry)
         return response
+
+    def _tells(self, name: str, version: str) -> bool:
+        """Whether the index has an entry of its own for it."""
+        catalog = self._catalog()
+        return catalog.has(name, version) or catalog.elsewhere(name) is not None
 
     async def _know(self, name: str, call: Call) -> None:
         if name not in self._catalog().names:
@@ -156,18 +193,23 @@ def _message(kind: str, /, **fields: object) -> Any:
 
 
 def model_config(served: ServedVersion) -> Any:
-    """Triton's ModelConfig: where `max_batch_size` is positive, `dims` leave out the batch dimension."""
+    """Triton's ModelConfig: where `max_batch_size` is positive, `dims` leave out the batch dimension.
+
+    Of a model that upstreams run it says what its metadata say, and nothing of how they run it.
+    """
     config = _message(
         "ModelConfig",
         name=served.name,
         platform=served.platform,
         backend=served.backend,
         max_batch_size=served.max_batch if served.batchable else 0,
-        default_model_filename="model.onnx",
     )
     for tensors, described in ((served.inputs, config.input), (served.outputs, config.output)):
         for tensor in tensors:
             described.add(name=tensor.name, data_type=_data_type(tensor), dims=tensor.shape[served.batchable :])
+    if not served.runs_here:
+        return config
+    config.default_model_filename = "model.onnx"
     config.instance_group.add(name=f"{served.name}_0", count=1, kind="KIND_CPU")
     if served.batchable:
         # Present but empty: batches form from what arrives together, and nothing is ever delayed for them.

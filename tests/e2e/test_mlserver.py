@@ -69,6 +69,21 @@ def test_a_stream_brings_its_answers_as_they_are(server: EmbeddedServer) -> None
     assert {(a.model_name, a.id) for a in answers} == {("repeat", "7")}
 
 
+def test_the_configuration_that_it_does_not_tell_says_what_its_metadata_say_and_no_more(server: EmbeddedServer) -> None:
+    with Stub(server.grpc) as stub:
+        metadata, config = stub.ask("ModelMetadata", name="add"), stub.ask("ModelConfig", name="add").config
+    for told, shown in ((metadata.inputs, config.input), (metadata.outputs, config.output)):
+        names = {
+            data_type.number: data_type.name
+            for data_type in shown[0].DESCRIPTOR.fields_by_name["data_type"].enum_type.values
+        }
+        assert [(t.name, f"TYPE_{t.datatype}", list(t.shape)) for t in told] == [
+            (s.name, names[s.data_type], list(s.dims)) for s in shown
+        ]
+    assert {field.name for field, _ in config.ListFields()} <= {"name", "platform", "input", "output"}
+    assert config.platform == metadata.platform
+
+
 @pytest.mark.skipif(not runs(), reason="perf_analyzer is not installed, or does not run here")
 def test_perf_analyzer_finishes_its_report(server: EmbeddedServer, tmp_path: Path) -> None:
     """MLServer has neither ModelConfig nor ModelStatistics, so that it cannot without us."""

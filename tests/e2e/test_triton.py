@@ -116,9 +116,46 @@ def test_its_model_configuration_is_told_as_it_is(server: EmbeddedServer, peer: 
             assert ours.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
 
 
+def test_its_statistics_are_told_as_it_tells_them(server: EmbeddedServer, peer: Peers) -> None:
+    with Stub(server.grpc) as stub, Stub(peer(TRITON).address) as direct:
+        assert y_of(stub.infer(request("twice", {"x": ROWS}))) == (ROWS + 2).tolist()
+        for asked in ({}, {"name": "add"}, {"name": "add", "version": "1"}, {"name": "twice"}):
+            ours, theirs = (figures(s.ask("ModelStatistics", **asked)) for s in (stub, direct))
+            assert ours == theirs
+        assert theirs["twice", "1"].inference_count > 0
+        with pytest.raises(grpc.RpcError) as error:
+            stub.ask("ModelStatistics", name="add", version="3")
+        assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def figures(answer: Any) -> dict[tuple[str, str], Any]:
+    return {(each.name, each.version): each for each in answer.model_stats}
+
+
+def test_its_index_is_told_with_what_it_could_not_load_and_why(server: EmbeddedServer, peer: Peers) -> None:
+    with Stub(server.grpc) as stub, Stub(peer(TRITON).address) as direct:
+        ours, theirs = ({m.name: m for m in s.ask("RepositoryIndex").models} for s in (stub, direct))
+        assert ours["broken"] == theirs["broken"]
+        assert ours["broken"].state == "UNAVAILABLE" and "it is broken" in ours["broken"].reason
+        assert "broken" not in {m.name for m in stub.ask("RepositoryIndex", ready=True).models}
+
+
+def test_the_server_has_those_of_its_extensions_that_pass(peer: Peers) -> None:
+    """What is HTTP's does not, nor, without passthrough, what needs methods of its own."""
+    of_methods = {"model_repository", "model_repository(unload_dependents)", "trace", "logging"}
+    of_methods |= {"system_shared_memory", "cuda_shared_memory"}
+    with Stub(peer(TRITON).address) as direct:
+        theirs = set(direct.ask("ServerMetadata").extensions)
+    for passthrough, lacking in (("true", {"binary_tensor_data"}), ("false", {"binary_tensor_data"} | of_methods)):
+        with in_front(peer(TRITON).address, passthrough=passthrough) as server, Stub(server.grpc) as stub:
+            assert set(stub.ask("ServerMetadata").extensions) == theirs - lacking
+
+
 @pytest.mark.skipif(not runs(), reason="perf_analyzer is not installed, or does not run here")
 @pytest.mark.parametrize(
-    "options", [["-m", "add", "-b", "4"], ["-m", "repeat", "--streaming"]], ids=["batched", "decoupled"]
+    "options",
+    [["-m", "add", "-b", "4"], ["-m", "repeat", "--streaming"], ["-m", "twice"]],
+    ids=["batched", "decoupled", "ensemble"],
 )
 def test_perf_analyzer_finishes_its_report(server: EmbeddedServer, tmp_path: Path, options: list[str]) -> None:
     report, data = tmp_path / "report.csv", tmp_path / "data.json"

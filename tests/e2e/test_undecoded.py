@@ -429,6 +429,17 @@ def test_with_no_upstream_to_be_had_the_model_is_not_ready_and_nothing_is_told_o
         assert refused(stub, request("plain", {"x": ROW})).reason == "NO_UPSTREAM"
 
 
+def test_with_no_upstream_to_be_had_a_model_on_its_ladder_that_answers_keeps_it_ready() -> None:
+    with listening(Plain()) as (address, other):
+        more = {"models__second__upstreams": f"[{address}]", "health__startup": "1ms"}
+        with guarded(fallback="[{model: second}]", **more) as (_, stub):
+            assert stub.infer(request("plain", {"x": ROW})).outputs
+            assert stub.ask("ModelReady", name="plain").ready
+            assert {m.name: m.state for m in stub.ask("RepositoryIndex").models}["plain"] == "READY"
+            other.stop(None).wait()
+            wait_until(lambda: not stub.ask("ModelReady", name="plain").ready, "it to be not ready")
+
+
 # ---- who is told
 
 

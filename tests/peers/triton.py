@@ -24,13 +24,28 @@ output [ {{ name: "y" {output} }} ]
 ROW = "data_type: TYPE_FP32 dims: [ 4 ]"
 COUNT = "data_type: TYPE_INT32 dims: [ 1, 1 ]"
 BATCHES = "max_batch_size: 8"
-# broken: it cannot be loaded, and the index tells of it. addend: what is added may be left out.
+ENSEMBLE = f"""
+platform: "ensemble"
+{BATCHES}
+input [ {{ name: "x" {ROW} }} ]
+output [ {{ name: "y" {ROW} }} ]
+ensemble_scheduling {{
+  step [
+    {{ model_name: "add" model_version: -1
+       input_map {{ key: "x" value: "x" }} output_map {{ key: "y" value: "one" }} }},
+    {{ model_name: "addend" model_version: -1
+       input_map {{ key: "x" value: "one" }} output_map {{ key: "y" value: "y" }} }}
+  ]
+}}
+"""
+# broken: it cannot be loaded, and the index tells of it. addend: what is added may be left out. twice: both of them.
 MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "add": (_config(ROW, ROW, BATCHES, "dynamic_batching { }", "version_policy { all { } }"), ("1", "2")),
     "slow": (_config(ROW, ROW, BATCHES), ("1",)),
     "repeat": (_config(COUNT, COUNT, "model_transaction_policy { decoupled: true }"), ("1",)),
     "addend": (_config(ROW, ROW, BATCHES, extra=f', {{ name: "by" {ROW} optional: true }}'), ("1",)),
     "broken": (_config(ROW, ROW), ("1",)),
+    "twice": (ENSEMBLE, ("1",)),
 }
 
 
