@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             problems += _tried(model, limits)
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
+    notes += tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked, inventory))
@@ -103,6 +104,13 @@ def run(arguments: argparse.Namespace) -> int:
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0
+
+
+def _deadly(model: CheckedModel) -> Problem:
+    how = "Keep them out in the model (Max or Clip with 0, floating-point numbers); deaths are contained until then"
+    return Problem(
+        "values of its inputs can end a worker", str(model.artifact.file), "; ".join(model.artifact.deadly), how
+    )
 
 
 def _tried(model: CheckedModel, limits: LoadLimits) -> list[Problem]:

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.cost import unpredictable
 from proxy.models.costly import costly
+from proxy.models.deadly import deadly
 from proxy.models.empty import unproven
 from proxy.models.external import beside, embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
@@ -34,8 +35,9 @@ class Artifact:
 
     unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". unproven: one
     that is not known to bear tensors of no elements, or "". entangled: why rows of different requests are not shown to
-    be independent, or "". costly: an operator for which it is opened in a child process first, or "". files: what was
-    read, with their fingerprint from before. Where weights lie in files beside the model, their locations and hashes
+    be independent, or "". costly: an operator for which it is opened in a child process first, or "". deadly: nodes
+    that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
+    before. Where weights lie in files beside the model, their locations and hashes
     are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
     """
 
@@ -51,6 +53,7 @@ class Artifact:
     fingerprint: Fingerprint = ()
     entangled: str = ""
     costly: str = ""
+    deadly: tuple[str, ...] = ()
 
     @property
     def is_unchanged(self) -> bool:
@@ -95,6 +98,7 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         seen,
         entangled(model, inputs),
         costly(model),
+        deadly(model),
     )
 
 

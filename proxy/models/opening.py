@@ -192,6 +192,8 @@ def _open(checked: CheckedModel, trials: Trials, attempt: Attempt[OpenModel]) ->
     if checked.artifact.unpredictable:
         engine.keep_off_loop()
         notes.append(f"its time depends on its inputs' values ({checked.artifact.unpredictable}): always in a thread")
+    if checked.artifact.deadly:
+        notes.append(f"values of its inputs can end a worker: {'; '.join(checked.artifact.deadly)}")
     notes.append(warm_up(engine, checked.settings.batching.max, checked.artifact.entangled))
     if checked.canary is not None:
         if failed := failure(checked.canary, engine):

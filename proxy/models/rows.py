@@ -129,13 +129,13 @@ def entangled(model: Any, inputs: Sequence[TensorSpec]) -> str:
     if not has_batch_axis(tuple(inputs)):
         return ""
     try:
-        skeleton = _skeleton(model)
-        if len(skeleton.graph.node) > MOST_NODES:
+        bare = skeleton(model)
+        if len(bare.graph.node) > MOST_NODES:
             return f"it has more than {MOST_NODES} nodes"
-        walk = _Walk(skeleton, apply)
+        walk = _Walk(bare, apply)
         values = {spec.name: _given(spec) for spec in inputs}
-        walk.follow(skeleton.graph, walk.constants(skeleton.graph) | values, 0)
-        outputs = [output.name for output in skeleton.graph.output]
+        walk.follow(bare.graph, walk.constants(bare.graph) | values, 0)
+        outputs = [output.name for output in bare.graph.output]
     except NotShown as why:
         return str(why)
     except Exception as error:
@@ -275,7 +275,7 @@ def _name(node: Any) -> str:
     return str(node.name or next(iter(node.output), ""))[:80]
 
 
-def _skeleton(model: Any) -> Any:
+def skeleton(model: Any) -> Any:
     """The model without its weights, with functions expanded and the shapes that can be inferred."""
     small = onnx.ModelProto()
     small.ir_version = model.ir_version
