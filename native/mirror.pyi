@@ -10,7 +10,8 @@ class Shadow:
     served: what answers; of an engine that serves nobody else. fingerprint: figures of shadows with another one are
     not its. fraction: share of requests. anomalous: those that are flagged alone, those that are not, or None.
     patterns: names of callers, * stands for any characters; empty: everybody. kinds: what may prove these names:
-    certificate, token, key. deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
+    certificate, token, key. deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not
+    counted. tolerance: relative difference up to which numbers agree.
     """
 
     served: Served

@@ -346,7 +346,8 @@ cdef void conclude_upstream(Relay *r) noexcept:
     cdef Ending ending
     cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
     cdef Endpoint endpoint = (<Upstream>r.upstream).endpoint
-    cdef bint good = http_status == 200 and status >= 0 and blameless(status)
+    # which method is called is the client's choice
+    cdef bint good = http_status == 200 and status >= 0 and (blameless(status) or status == CODE_UNIMPLEMENTED)
     if good and status > 0 and refuses_us(r.down, status, endpoint.proven):
         judge(r, MW_OUTCOME_NONE)
         endpoint.failures += 1

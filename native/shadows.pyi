@@ -21,7 +21,8 @@ class Slices:
     total: Figures
     """Of both."""
     identities: dict[tuple[str, str], Figures]
-    """By how the caller was proved (certificate, token, key) and its name: at most MOST_IDENTITIES of them, those with most pairs."""
+    """By how the caller was proved (certificate, token, key) and its name: at most MOST_IDENTITIES of them, those with
+    most pairs."""
     parts: dict[int, Figures]
     """By part of the callers (native.evidence), those with pairs."""
     others: Figures

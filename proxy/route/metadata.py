@@ -106,6 +106,17 @@ class Inquiry:
             described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config, told))
         return described
 
+    async def is_ready(self, model: str) -> bool:
+        """Of a model that is not there it says no, too."""
+        try:
+            return bool((await self.ask("ModelReady", name=model)).ready)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return False
+            if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            return True
+
     async def _config(self, model: str, version: str) -> Any:
         try:
             return (await self.ask("ModelConfig", name=model, version=version)).config

@@ -30,7 +30,7 @@ MUTE = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.Sta
 class Seen:
     """By all upstreams of one list of addresses.
 
-    described: models that one of them tells of. absent: models that each of them has said it does not serve.
+    described: models that one of them tells of. absent: models that each of them has said it does not serve now.
     listed: the names of all their models, None where they were not asked for or not each of them has told. silent: how
     many could not be asked.
     """
@@ -108,7 +108,8 @@ async def _look(
                     names, _ = await inquiry.names(say=False) or ([], 0)
                     listed.update(names)
                     left += [n for n in names if n not in known and n not in local and n not in left]
-                left = await _describe(inquiry, index, [name for name in left if name not in seen.described], seen)
+                names = [name for name in left if name not in seen.described]
+                left = await _describe(inquiry, index, names, known, seen)
         except (grpc.RpcError, ProblemsFound) as error:
             log.debug("upstream %s was not asked for its models: %s", address.text, error)
             seen.silent += 1
@@ -118,8 +119,13 @@ async def _look(
     return seen
 
 
-async def _describe(inquiry: Inquiry, index: Index | None, names: list[str], seen: Seen) -> list[str]:
-    """Takes what the upstream tells; returns the models that it does not serve."""
+async def _describe(
+    inquiry: Inquiry, index: Index | None, names: list[str], known: Collection[str], seen: Seen
+) -> list[str]:
+    """Takes what the upstream tells; returns the models that it does not serve.
+
+    An index lists what is ready. Without one the models that are known are asked for one by one.
+    """
     absent = []
     for name in names:
         if index is not None and name not in index:
@@ -127,6 +133,9 @@ async def _describe(inquiry: Inquiry, index: Index | None, names: list[str], see
             continue
         await asyncio.sleep(PACE_SECONDS)
         try:
+            if index is None and name in known and not await inquiry.is_ready(name):
+                absent.append(name)
+                continue
             seen.described[name] = await inquiry.describe(name, index)
         except grpc.RpcError as error:
             if error.code() in ABSENT:

@@ -26,6 +26,7 @@ class ModelPeer(grpc.GenericRpcHandler):
         self.asked: dict[str, int] = {}
         self.infer: Answer = self.held
         self.properties: dict[str, str] = {}
+        self.unready: set[str] = set()
         self.stream_metadata: tuple[Any, Any] | None = None  # before and after the answers of a stream
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -93,7 +94,9 @@ class ModelPeer(grpc.GenericRpcHandler):
         return answer
 
     def _ready(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return message_class("inference.ModelReadyResponse")(ready=request.name in self.models)
+        return message_class("inference.ModelReadyResponse")(
+            ready=request.name in self.models and request.name not in self.unready
+        )
 
     def _index(self, request: Any, context: grpc.ServicerContext) -> Any:
         answer = message_class("inference.RepositoryIndexResponse")()

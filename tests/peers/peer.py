@@ -60,6 +60,6 @@ def running(start: Start, port: int = 0) -> Iterator[Peer]:
 def _loaded(stub: Stub, process: Process) -> bool:
     process.check()
     try:
-        return any(model.name == "add" for model in stub.ask("RepositoryIndex", ready=True).models)
+        return bool(stub.ask("ModelReady", name="add").ready)
     except grpc.RpcError:
         return False
