@@ -14,11 +14,11 @@ from proxy.config.schema import Config
 from proxy.config.units import SECOND
 from proxy.config.upstream import parse_upstream
 from proxy.limit import shared
+from proxy.models import tried
 from proxy.models.guards import OFF, guards, off
 from proxy.models.inventory import CheckedModel, Inventory, facts_of, take_inventory
-from proxy.models.opening import LoadLimits, OpenModel, try_open
+from proxy.models.opening import LoadLimits, OpenModel
 from proxy.models.policy import policy_notes
-from proxy.models.probe import probe
 from proxy.models.signature import TensorSpec
 from proxy.models.trial import Trials
 from proxy.models.weights import answering
@@ -60,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Trials(folder_of(config.state if config else None), seconds) as trials:
         trials.begin([model.artifact for model in inventory.models])
         limits = LoadLimits(seconds, trials)
-        for model in inventory.models:
-            problems += _tried(model, limits)
+        problems += tried.problems_of(inventory.models, limits)
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     notes += tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
@@ -111,15 +110,6 @@ def _deadly(model: CheckedModel) -> Problem:
     return Problem(
         "values of its inputs can end a worker", str(model.artifact.file), "; ".join(model.artifact.deadly), how
     )
-
-
-def _tried(model: CheckedModel, limits: LoadLimits) -> list[Problem]:
-    """What the runtime says of a model, within the time that serve would give it."""
-    try:
-        found = limits.attempt(model, lambda attempt: probe(model.artifact))
-    except ProblemsFound as error:
-        return list(error.problems)
-    return found or try_open(model, limits)
 
 
 async def _ask_upstreams(

@@ -215,10 +215,17 @@ def try_open(checked: CheckedModel, limits: LoadLimits) -> list[Problem]:
     """What `open_models` would say of the version."""
     runtime()
     try:
-        limits.attempt(checked, partial(_open, checked, limits.trials)).engine.close()
+        engine = limits.attempt(checked, partial(_open, checked, limits.trials)).engine
     except ProblemsFound as found:
         return list(found.problems)
-    return []
+    declared, found_specs = (checked.artifact.inputs, checked.artifact.outputs), (engine.inputs, engine.outputs)
+    engine.close()
+    where, how = str(checked.artifact.file), "Export it again"
+    return [
+        Problem(f"ONNX Runtime sees other {kind} than the file declares", where, how=how)
+        for kind, ours, theirs in zip(("inputs", "outputs"), declared, found_specs, strict=True)
+        if [(spec.name, spec.datatype) for spec in ours] != [spec[:2] for spec in theirs]
+    ]
 
 
 def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[OpenModel]:

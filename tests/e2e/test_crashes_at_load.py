@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from proxy.cli.app import main
 from tests import models
 from tests.e2e.messages import Array, Refusal, Stub
+from tests.e2e.test_admin import modelward
 from tests.e2e.test_crashes import ROW, ask, dividing, serving
 from tests.e2e.test_reload import put
 from tests.support import ServerProcess, wait_until
@@ -105,3 +107,22 @@ def test_a_canary_that_a_served_version_dies_of_takes_it_out_of_service(tmp_path
         wait_until(lambda: server.metric("modelward_workers") == 1, "another worker")
         assert refused(server, "kept") and is_served(server)
         assert server.metric("modelward_worker_restarts_total", reason="died") == 1
+
+
+def test_check_outlives_models_that_serve_refuses(tmp_path: Path) -> None:
+    contents = {"warm": deadly(), "bad": models.dividing(), "endless": models.slow_loop(2**62), "good": models.add_one()}
+    root = models.repository(tmp_path / "models", contents)
+    canary(root / "bad/1", dividing(3, deadly=True))
+    check = modelward("check", root, "--json", "--set", "load_timeout=1s", "--set", f"state={tmp_path / 'state'}")
+    assert check.returncode == 1, check.stderr
+    told = json.loads(check.stdout)
+    whats = {Path(problem["where"]).parts[-3]: (problem["what"], problem["why"]) for problem in told["problems"]}
+    died = ("ONNX Runtime does not survive the model or its canary, and serve refuses it", "it was killed by SIGFPE")
+    assert whats == {
+        "warm": died,
+        "bad": died,
+        "endless": ("the model takes too long to load", "it took longer than 1 s"),
+    }
+    named = [note for note in told["notes"] if note["what"] == "values of its inputs can end a worker"]
+    assert {Path(note["where"]).parts[-3] for note in named} == {"warm", "bad"}
+    assert all("node 'y' (Div)" in note["why"] for note in named)
