@@ -20,6 +20,7 @@ cdef class Call:
     cdef int end(self) except -1
     cdef int gone(self) except -1
     cdef int drained(self) except -1
+    cdef bint listens(self) except -1
 
 cdef Call call_of(Stream *s)
 cdef Call call_begin(Stream *s, str peer)

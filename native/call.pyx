@@ -82,6 +82,10 @@ cdef class Call:
         wake(self.room)
         return 0
 
+    cdef bint listens(self) except -1:
+        """The coroutine waits for the client's next message."""
+        return self.waiter is not None and not self.waiter.done()
+
     @property
     def identity(self) -> str:
         """Who calls, as a header tells it; empty where nobody asks, or the caller is anonymous or gone."""

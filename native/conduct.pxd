@@ -36,7 +36,7 @@ cdef enum Parting:
     PARTING_SLOW                  # its requests do not arrive
     PARTING_HANDSHAKE             # never spoke
     PARTING_IDLE                  # had no stream for long
-    PARTING_ROOM                  # idle, and another needed its place
+    PARTING_ROOM                  # not busy, and another needed its place
     PARTINGS
 
 cdef const char *parting_name(int parting) noexcept nogil

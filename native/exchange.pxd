@@ -61,7 +61,8 @@ cdef struct Stream:
     bint answered                 # response headers are submitted
     bint finished                 # the ending is decided; trailers follow what is queued
     bint deferred                 # nghttp2 waits for resume_data
-    bint whole                    # a complete message waits in `message` for END_STREAM (unary calls)
+    bint unary                    # its request is one message, which is complete with END_STREAM and not before
+    bint whole                    # that message waits in `message` for END_STREAM
     bint mirrored                 # it says that its requests are copies (modelward-shadow)
     bint compressed               # the message that is arriving is compressed
     bint gzip_reply
@@ -165,6 +166,7 @@ cdef struct Hooks:                # what the pipeline does with what the wire br
     void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
     void (*credential)(Stream *, bint key, const uint8_t *value, size_t size) noexcept   # NULL where nobody asks who calls
     bint (*stands)(Stream *, int64_t now) noexcept              # while access is on; False: its caller may not go on
+    bint (*working)(Stream *) noexcept                          # it is for us to go on with it; False: for its client
     void (*places)(void *server, int64_t now) noexcept          # the tick ends, and `Wire.places` is set
     void (*room)(Conn *, int64_t now) noexcept                  # has been written, and something is parked
 

@@ -3,7 +3,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -19,8 +19,8 @@ from native.conduct cimport (
     mw_conduct_request, mw_conduct_reset, mw_conduct_resets, parting_name)
 from native.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from native.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_NONE, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Conn,
-    Stream, Wire, mw_sites, mw_sites_new)
+    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire, mw_sites,
+    mw_sites_new)
 from native.forwarded cimport enter_network, limit_of, mw_address_budget, mw_address_within, networks_of
 from native.headers cimport read_header
 from native.holders cimport MW_HOLDER_BUCKETS, MW_HOLDER_WAYS, mw_holder, mw_holder_factor, mw_holder_leave, mw_holders
@@ -64,7 +64,8 @@ cdef enum:
     PEER_RESET_RATE = 500         # over all connections of a peer; conduct.h has those of one
     PEER_RESET_BURST = 5000
     PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
-    IDLE_SAMPLE = 128             # connections looked at to find the oldest idle one
+    IDLE_SAMPLE = 128             # connections looked at to find the one that has brought nothing for longest
+    STREAM_SAMPLE = 1024          # and their open streams; connections with more count as busy
     LARGEST_PEERS = 8             # of those that hold the most, looked at for one that is idle
     IPV6_BITS = 64
     TOO_MANY_CONTINUATIONS = -905  # NGHTTP2_ERR_TOO_MANY_CONTINUATIONS, which releases before 1.61 do not name
@@ -75,6 +76,7 @@ mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 cdef int64_t SECOND = 1000000000
+cdef int64_t NEVER = INT64_MAX // 2   # longer than anything else is ago
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
 cdef int64_t GOODBYE = 5 * SECOND  # until a client that does not take the last bytes is cut off
 cdef int64_t HOLD = SECOND        # from the GOAWAY to the end, for who was cut off for what he did
@@ -373,6 +375,17 @@ cdef void watch(Conn *c, int64_t due) noexcept:
     timer_add(connection.listener.wheel, &c.timer, due)
 
 
+cdef bint is_busy(const Conn *c, int *most) noexcept:
+    """We work for its client, or it has too many streams to tell: so many are looked at."""
+    cdef Stream *s = c.streams
+    while s != NULL:
+        most[0] -= 1
+        if most[0] < 0 or c.wire.hooks.working(s):
+            return True
+        s = s.next
+    return False
+
+
 cdef bint at_fault(const Conn *c) noexcept:
     return c.parting in (PARTING_RESETS, PARTING_PEER_RESETS, PARTING_FRAMES, PARTING_HEADERS)
 
@@ -402,7 +415,7 @@ cdef bint overdue(const Stream *s, const Wire *wire, int64_t now) noexcept:
     """The request, or a message of its stream, is taking too long to arrive, and not because we keep the window shut."""
     if s.remote_ended or s.withheld:
         return False
-    if s.method == METHOD_STREAM_INFER or ((s.method == METHOD_COLD or s.method == METHOD_RELAY) and s.messages):
+    if s.method == METHOD_STREAM_INFER or (s.messages and not s.unary):
         return s.prefix_size and now - s.begun > wire.request_timeout
     return now - s.entered > wire.request_timeout
 
@@ -494,8 +507,8 @@ cdef class Connection:
     def arrive(self, name):
         """Counts the connection against the limits of its peer; False where there is no room for it.
 
-        name: the peer's address as sockets tell it. Called before a TLS handshake, which costs more than all that a
-        refusal is to spare; where there is none, `connection_made` calls it.
+        name: the peer's address as sockets tell it; on a Unix socket the user id, where it is known. Called before a TLS
+        handshake, which costs more than all that a refusal is to spare; where there is none, `connection_made` calls it.
         """
         cdef Conn *c = &self.conn
         cdef bytes key, whole
@@ -515,13 +528,13 @@ cdef class Connection:
             c.peer_limit = limit_of(c.wire, c.address)
             self.peer_name = f"ipv{address.version}:{name[0]}:{name[1]}"
         else:
-            key = b"unix:"     # not four bytes, as an address would be
+            # not four bytes, as an address would be
+            key = b"unix:%d" % name if isinstance(name, int) else b"unix:"
             self.peer_name = "unix:"
             c.trusted = self.listener.trusts_unix
         self.peer_key = key
         c.wire.now = mw_now_ns()
-        c.opened = c.wire.now
-        c.active = c.wire.now
+        c.opened = c.active = c.progress = c.wire.now
         why = self.listener.admit(self, key)
         self.arrived = why == PARTING_NONE
         self.listener.sockets += self.arrived
@@ -567,9 +580,7 @@ cdef class Connection:
         if not self.arrived and not self.arrive(transport.get_extra_info("peername")):
             transport.abort()
             return
-        c.opened = wire.now       # anew: a TLS handshake had a time of its own
-        c.active = wire.now
-        c.progress = wire.now
+        c.opened = c.active = c.progress = wire.now     # anew: a TLS handshake had a time of its own
         self.shut = None
         mw_conduct_init(&c.conduct, wire.now)
         if transport.get_extra_info("sslcontext") is None:
@@ -695,10 +706,13 @@ cdef class Connection:
             mark(&self.conn)
 
     cdef int make_way(self) except -1:
-        """Idle, and another needs its place."""
+        """Not busy, and another needs its place."""
         if self.conn.session != NULL:
             part(&self.conn, PARTING_ROOM, NGHTTP2_NO_ERROR)
-            flush(&self.conn)
+            if self.conn.paused:
+                self.transport.abort()     # its client takes nothing, and would not take a GOAWAY
+            else:
+                flush(&self.conn)
             return 0
         self.listener.note(self, PARTING_ROOM)
         self.dismissed = True
@@ -895,7 +909,7 @@ cdef class Listener:
         return idlest is not None and self.dismiss(idlest)
 
     cdef bint make_room_for_all(self) except -1:
-        """Closes an idle connection, so that there is a place, or a descriptor, for another.
+        """Closes a connection that is not busy, so that there is a place, or a descriptor, for another.
 
         First one that has been silent for a second since it came. Then the idlest of the peer that holds the most, so that what
         one peer holds never keeps another out; where its are all busy, that of the next.
@@ -911,24 +925,25 @@ cdef class Listener:
         return any_idle is not None and self.dismiss(any_idle)
 
     cdef Connection idlest(self, object connections):
-        """The oldest idle one: first of those that never spoke, then of those that never asked for anything.
+        """Of those that are not busy the one that has brought nothing for longest: first of those that never have.
 
+        What counts is a whole message, or an answer that was taken. Handshakes, pings and calls whose messages do not arrive
+        cost a client nothing, so that strangers could hold every place with them.
         Of a sample that goes round, so that a full house costs newcomers no more than a small one.
         """
-        cdef Connection connection, oldest = None
-        cdef int rank, lowest = 3
+        cdef Connection connection, idlest = None
+        cdef const Conn *c
+        cdef int64_t since, earliest = INT64_MAX
+        cdef int streams = STREAM_SAMPLE
         for _ in range(min(len(connections), <int>IDLE_SAMPLE)):
             connection = next(iter(connections))
             connections.move_to_end(connection)
-            if connection.conn.open_streams or connection.conn.closing:
-                continue
-            rank = 0
-            if connection.conn.handshaken:
-                rank = 2 if nghttp2_session_get_last_proc_stream_id(connection.conn.session) else 1
-            if rank < lowest or (rank == lowest and connection.conn.active < oldest.conn.active):
-                lowest = rank
-                oldest = connection
-        return oldest
+            c = &connection.conn
+            since = c.progress if c.progress > c.opened else c.opened - NEVER
+            if since < earliest and not c.closing and not is_busy(c, &streams):
+                earliest = since
+                idlest = connection
+        return idlest
 
     cdef int dismiss(self, Connection connection) except -1:
         """It makes way for another, whose place or descriptor this is from now on."""

@@ -158,6 +158,7 @@ cdef int read_header(
     if name_size == 5 and memcmp(name, b":path", 5) == 0:
         if same(value, value_size, INFER_PATH, 42):
             s.method = METHOD_INFER
+            s.unary = True
         elif same(value, value_size, STREAM_INFER_PATH, 48):
             s.method = METHOD_STREAM_INFER
         else:

@@ -10,6 +10,7 @@ cdef class Server(State):
     cdef object dispatch          # coroutine function of cold calls
     cdef object methods           # path -> Permit bits; 0: open to everybody
     cdef object streaming         # paths of those that are answered with a stream
+    cdef object client_streaming  # paths of those whose requests are a stream
     cdef dict probes              # path -> {message: framed answer}: what needs no coroutine
     cdef Limiter probe_rate       # of each peer
     cdef dict tasks               # of open cold calls that answer once -> keys of cold_of

@@ -16,7 +16,7 @@ from native.engine cimport Engine
 from native.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW,
     PHASE_PACKED, Buffer, Ending, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
-from native.grpc cimport buffer_reserve, ending_with
+from native.grpc cimport buffer_reserve
 from native.h2 cimport Connection, flush_all
 from native.headers cimport keep_first, keep_header, passed_on
 from native.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
@@ -765,6 +765,16 @@ cdef void on_ended(Stream *s, int64_t now) noexcept:
         relay_half_close(s)
 
 
+cdef bint on_working(Stream *s) noexcept:
+    """Of a call whose message is not here yet, is answered, or may be followed by another, it is the client's turn."""
+    cdef Call call = call_of(s)
+    if s.finished or s.method == METHOD_REFUSED:
+        return False
+    if call is not None:
+        return not call.listens()
+    return s.inflight > 0 or s.packed != NULL or s.attempt != NULL or (s.relay != NULL and s.messages > 0)
+
+
 cdef void on_drained(Stream *s) noexcept:
     cdef Call call = call_of(s)
     open_window(s)
@@ -799,13 +809,6 @@ cdef void on_gone(Stream *s) noexcept:
         call.gone()
 
 
-cdef bytes answer_of(const Stream *s):
-    """What is kept behind the headers of a cold call that has no coroutine; None before its message."""
-    cdef list headers = <list><object>s.call
-    last = headers[len(headers) - 1]
-    return last if isinstance(last, bytes) else None
-
-
 cdef int answer_framed(Stream *s, bytes answer) except -1:
     """A whole answer to a cold call, and its end."""
     cdef Buffer framed
@@ -822,15 +825,6 @@ cdef int answer_framed(Stream *s, bytes answer) except -1:
     finish(s, &ending)
     s.method = METHOD_REFUSED     # what still comes is dropped
     return 0
-
-
-cdef void refuse_second(Stream *s) noexcept:
-    """As the coroutines do (proxy/server/methods.py)."""
-    cdef Ending ending
-    memset(&ending, 0, sizeof(ending))
-    ending_with(&ending, CODE_UNIMPLEMENTED, "this method takes one request message", "REQUEST_CARDINALITY")
-    finish(s, &ending)
-    s.method = METHOD_REFUSED
 
 
 # ---- the server ----------------------------------------------------------------------------------------------
@@ -861,6 +855,7 @@ cdef class Server(State):
         self.listener.wire.hooks.drained = on_drained
         self.listener.wire.hooks.refused = on_refused
         self.listener.wire.hooks.places = on_places
+        self.listener.wire.hooks.working = on_working
         self.listener.wire.hooks.room = on_room
         wheel.after = after_timers
         wheel.after_context = <void *>self
@@ -869,7 +864,7 @@ cdef class Server(State):
         self.tasks = {}
         self.streams = {}
         self.cold_of = {}
-        self.streaming = frozenset()
+        self.streaming = self.client_streaming = frozenset()
         self.probes = {}
         self.probe_rate = Limiter(PROBING_PEERS, region=self.listener.region, name="probes")
         self.probe_rate.set_peer(PROBES_PER_SECOND, PROBES_AT_ONCE)
@@ -920,14 +915,15 @@ cdef class Server(State):
         """What requests of identities without a grant of their own may ask for; 1 is the highest."""
         self.highest, self.lowest = highest, lowest
 
-    def start(self, loop, dispatch, methods, streaming=()):
+    def start(self, loop, dispatch, methods, streaming=(), client_streaming=()):
         """Joins the running loop. dispatch: coroutine function that answers a native.call.Call.
 
         methods: path -> kind of method, as a bit of native.identity.Permit; 0 for those that are open to everybody.
-        streaming: paths of those that are answered with a stream.
+        streaming: paths of those that are answered with a stream; client_streaming: of those whose requests are one.
         """
         self.loop = loop
         self.streaming = frozenset(streaming)
+        self.client_streaming = frozenset(client_streaming)
         self.dispatch = dispatch
         self.methods = dict(methods)
         self.scheduler.start(loop)
@@ -964,7 +960,7 @@ cdef class Server(State):
         return self.gauges.inflight > 0 or (self.access is not None and self.access.busy)
 
     cdef void begin_cold(self, Stream *s) noexcept:
-        """A call that is answered with one message begins with its own: until then it takes no place."""
+        """A call whose request is one message begins when that is complete: until then it takes no place."""
         try:
             path = (<list><object>s.call)[0][1]
             kind = self.methods.get(path)
@@ -975,8 +971,10 @@ cdef class Server(State):
                     self.begin_relay(s, path)
                     return
                 refuse_for(s, REASON_UNKNOWN_METHOD, "unknown method")
-            elif path in self.streaming:
+            elif path in self.client_streaming:
                 self.open_call(s)
+            else:
+                s.unary = True
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
 
@@ -996,6 +994,8 @@ cdef class Server(State):
         streaming = path in self.streaming
         taken = self.streams if streaming else self.tasks
         bound = COLD_CALLS if streaming or self.methods.get(path) == 0 else COLD_CALLS - PROBE_PLACES
+        if streaming:             # each may keep a connection
+            bound = min(bound, max(self.listener.max_here // 2, 1))
         holders = [s.peer] if s.caller == NULL or s.caller.budget == 0 else [s.peer, s.budget]
         for holder in holders:
             held = self.cold_of.get((streaming, holder), 0)
@@ -1021,16 +1021,11 @@ cdef class Server(State):
         cdef Call call = call_of(s)
         try:
             if call is None:
-                headers = <list><object>s.call
-                if answer_of(s) is not None:          # which another message spoils
-                    release(s.conn.wire, message)
-                    refuse_second(s)
-                    return
-                answers = self.probes.get(headers[0][1])
+                answers = self.probes.get((<list><object>s.call)[0][1])
                 answer = None if answers is None else answers.get((<const char *>message.data)[:message.size])
                 if answer is not None:
                     release(s.conn.wire, message)
-                    headers.append(answer)            # sent when the request has ended
+                    answer_framed(s, answer)
                     return
                 call = self.open_call(s)
             if call is None:
@@ -1045,9 +1040,6 @@ cdef class Server(State):
         """The client of a cold call sends no more."""
         cdef Call call = call_of(s)
         try:
-            if call is None and answer_of(s) is not None:
-                answer_framed(s, answer_of(s))
-                return
             if call is None:
                 call = self.open_call(s)      # which says what is missing
             if call is not None:

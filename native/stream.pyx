@@ -11,13 +11,13 @@ from native.exchange cimport (
 from native.compression cimport (
     INFLATED_MALFORMED, INFLATED_OVER_RATIO, INFLATED_TOO_LARGE, INFLATED_WHOLE, RATIO, RATIO_FREE, deflate_message,
     inflate_message)
-from native.grpc cimport buffer_free, buffer_reserve, ending_clear, ending_of
+from native.grpc cimport buffer_free, buffer_reserve, ending_clear, ending_of, ending_with
 from native.holders cimport mw_holder, mw_holder_held
 from native.holding cimport count_bytes, forget_holder, holder_of, may_take, note_sender, pay_for, unlink_sender
 from native.nghttp2 cimport *
 from native.verdict cimport (
-    REASON_INFLATED_TOO_LARGE, REASON_INFLIGHT_BYTES, REASON_MALFORMED_FRAMING, REASON_MESSAGE_TOO_LARGE,
-    REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict)
+    CODE_UNIMPLEMENTED, REASON_INFLATED_TOO_LARGE, REASON_INFLIGHT_BYTES, REASON_MALFORMED_FRAMING,
+    REASON_MESSAGE_TOO_LARGE, REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict)
 
 cdef enum:
     FIRST_BYTES = 1024            # taken for a message before its bytes have come, however long it says it is
@@ -323,11 +323,23 @@ cdef void refuse(Stream *s, Verdict *verdict) noexcept:
     cdef Ending ending
     memset(&ending, 0, sizeof(ending))
     ending_of(&ending, verdict)
-    finish(s, &ending)
+    turn_away(s, &ending)
+
+
+cdef void turn_away(Stream *s, Ending *ending) noexcept:
+    finish(s, ending)
     s.method = METHOD_REFUSED
     unlink_sender(s)
     release(s.conn.wire, &s.message)
     release(s.conn.wire, &s.held)
+
+
+cdef void refuse_second(Stream *s) noexcept:
+    """As the coroutines do (proxy/server/methods.py)."""
+    cdef Ending ending
+    memset(&ending, 0, sizeof(ending))
+    ending_with(&ending, CODE_UNIMPLEMENTED, "this method takes one request message", "REQUEST_CARDINALITY")
+    turn_away(s, &ending)
 
 
 cdef void reset(Stream *s, int error) noexcept:
@@ -394,6 +406,8 @@ cdef bint begin_message(Stream *s) noexcept:
                     wire.message_size)
     elif s.method == METHOD_COLD and s.expected > COLD_BYTES:
         refuse_size(s, REASON_MESSAGE_TOO_LARGE, "message is larger than the %zu bytes that this method takes", COLD_BYTES)
+    elif s.whole and s.method == METHOD_COLD:
+        refuse_second(s)
     elif s.whole:
         refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call carries more than one message")
     else:
@@ -443,8 +457,8 @@ cdef bint end_message(Stream *s) noexcept:
     s.messages += 1
     s.conn.progress = wire.now
     mw_conduct_message(&s.conn.conduct)
-    if s.method == METHOD_INFER:
-        s.whole = True            # a unary request is complete with END_STREAM, not before
+    if s.unary:
+        s.whole = True
     else:
         wire.hooks.message(s, &s.message, wire.now)
     return s.method != METHOD_REFUSED
@@ -541,4 +555,6 @@ cdef void end_request(Stream *s) noexcept:
         else:
             refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call without a message")
     else:
+        if s.whole:
+            wire.hooks.message(s, &s.message, wire.now)
         wire.hooks.ended(s, wire.now)

@@ -233,7 +233,7 @@ class Simulation:
             else:
                 call.finish(0)
 
-        self.server.start(loop, answer, dispatcher.kinds, dispatcher.streaming)
+        self.server.start(loop, answer, dispatcher.kinds, dispatcher.streaming, dispatcher.client_streaming)
 
     def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
         return self.attach(self.server.listener(), address)

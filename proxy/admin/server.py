@@ -1,12 +1,11 @@
 """The admin API's listener, bound once, for as long as the supervisor lives.
 
 It is the data plane's own listener, without models, on the supervisor's loop. Connections have places in all and of
-each peer, silent ones make way first, and handshakes have a share: strangers do not lock operators out.
+each peer, and those for which nothing is to be done make way; handshakes and calls have shares: strangers do not lock
+operators out.
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -14,6 +13,7 @@ from native.call import Call
 from native.deadline import Wheel
 from native.limit import Limiter
 from native.pipeline import Server
+from native.places import Places
 from native.region import Region
 from native.route import Directory
 from proxy.admin.operator import Operator
@@ -25,13 +25,16 @@ from proxy.config.units import SECOND
 from proxy.server.accept import Acceptor, Handshakes
 from proxy.server.bind import BoundSocket
 from proxy.server.methods import MAX_REQUEST_BYTES, Dispatcher
+from proxy.server.peercred import user_of
 from proxy.server.protocol import Code, RpcError
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.partings import PartingLog
 
 KEY = "listen.admin"
 HOW = f"Stop what listens there, set {KEY} to another address, or to off: --set {KEY}=off"
-MOST_CALLS = 16  # at a time, over all connections; a reload waits for the one before it
+# at a time, over all connections, of those that may take long: a reload waits for the one before it. Of a peer, no
+# more than are free
+MOST_CALLS = 16
 MOST_CONNECTIONS = 64
 MOST_OF_PEER = 16
 ARRIVALS = 200.0  # new connections of a peer per second: a handshake costs the loop a millisecond
@@ -39,12 +42,11 @@ MODE = 0o600
 BACKLOG = 128
 INFLIGHT_BYTES = 4 * 2**20
 HANDSHAKE = 5 * SECOND
-REQUEST = 10 * SECOND
+REQUEST = 2 * SECOND  # a message is a few bytes
 IDLE_STREAM = 24 * 60 * 60 * SECOND  # a restart of many workers says little
 IDLE_CONNECTION = 5 * 60 * SECOND
 EVENTS_SECONDS = 1.0
 PEERS = 1024
-_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
 class Context:
@@ -58,13 +60,10 @@ class Context:
         return self._call.peer
 
     def uid(self) -> int | None:
-        """Of the process that opened a Unix socket's connection (SO_PEERCRED, unix(7)); None of any other."""
+        """Of the process that opened a Unix socket's connection; None of any other."""
         transport = self._call.transport
         found = transport.get_extra_info("socket") if transport is not None else None
-        if found is None or found.family != socket.AF_UNIX:
-            return None
-        credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(credentials)[1])
+        return user_of(found) if found is not None else None
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """Names in its certificate, as gRPC calls them; empty without TLS."""
@@ -83,7 +82,7 @@ class AdminServer:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._service = Service(operator)
-        self._calls = 0
+        self._calls = Places()
         self._dispatcher = Dispatcher(self._service.methods())
         region = Region()
         self._wheel = Wheel(self._loop)
@@ -93,7 +92,13 @@ class AdminServer:
         listener.set_arrivals(ARRIVALS)
         listener.set_sizes(MAX_REQUEST_BYTES, INFLIGHT_BYTES, MOST_CALLS)
         listener.set_timeouts(HANDSHAKE, REQUEST, IDLE_STREAM, IDLE_CONNECTION, HANDSHAKE)
-        self._server.start(self._loop, self._answer, self._dispatcher.kinds)
+        self._server.start(
+            self._loop,
+            self._answer,
+            self._dispatcher.kinds,
+            self._dispatcher.streaming,
+            self._dispatcher.client_streaming,
+        )
         handshakes = Handshakes(tls, HANDSHAKE / SECOND) if tls is not None else None
         self._acceptor = Acceptor(listener, bound.socket, region, handshakes)
         self._partings = PartingLog(KEY)
@@ -122,18 +127,25 @@ class AdminServer:
         self._bound.close()
 
     async def _answer(self, call: Call) -> None:
-        if self._calls >= MOST_CALLS:
-            call.finish(int(Code.RESOURCE_EXHAUSTED), f"{MOST_CALLS} calls are under way; ask again when one has ended")
-            return
-        self._calls += 1
+        context = Context(call)
+        uid = context.uid()
+        peer = call.peer.rpartition(":")[0] if uid is None else uid  # without its port
+        if call.path not in self._service.at_once:
+            held, taken = len(self._calls.of(peer)), self._calls.taken
+            # whatever a few take leaves as much for another
+            if held >= MOST_CALLS - taken:
+                told = f"{taken} calls are under way, {held} of them yours; ask again when one has ended"
+                call.finish(int(Code.RESOURCE_EXHAUSTED), told)
+                return
+            self._calls.enter(peer, call)
         try:
-            await self._dispatcher.dispatch(call.path, call, cast(Any, Context(call)), call.send)
+            await self._dispatcher.dispatch(call.path, call, cast(Any, context), call.send)
         except RpcError as error:
             call.finish(int(error.code), error.message, error.reason)
         else:
             call.finish(0)
         finally:
-            self._calls -= 1
+            self._calls.leave(peer, call)
 
     async def _log_partings(self) -> None:
         while True:

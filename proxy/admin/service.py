@@ -23,6 +23,7 @@ from proxy.server.report import COLUMNS, Report
 
 SERVICE = "modelward.admin.v1.Admin"
 CALLERS, MOST_CALLERS = 20, 1000
+AT_ONCE = ("Status", "Identities")  # answered without waiting for anything
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.admin")
@@ -57,6 +58,7 @@ class Service:
         self._operator = operator
         self._version = version("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
+        self.at_once = {_path(name) for name in AT_ONCE}
 
     def methods(self) -> dict[bytes, Method]:
         """By path, for proxy.server.methods.Dispatcher."""
@@ -72,7 +74,7 @@ class Service:
         streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
         rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
         rows |= {name: _row(name, _streamed(method)) for name, method in streaming.items()}
-        return {f"/{SERVICE}/{name}".encode(): row for name, row in rows.items()}
+        return {_path(name): row for name, row in rows.items()}
 
     def stop(self) -> None:
         for task in self._restarts:
@@ -153,6 +155,10 @@ class Service:
             steps.put_nowait(await self._operator.restart(steps.put_nowait, actor))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
             steps.put_nowait(error)
+
+
+def _path(name: str) -> bytes:
+    return f"/{SERVICE}/{name}".encode()
 
 
 def _row(name: str, handler: Any) -> Method:

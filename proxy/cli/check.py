@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.access import examine as access
 from proxy.admin import tls as admin_tls
+from proxy.admin.reach import open_to
 from proxy.certificate import Certificate, utc_now
 from proxy.cli.output import console, plain, print_json, print_notes, print_problems, print_table
 from proxy.config.arguments import add_arguments as add_configuration_arguments
@@ -100,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, rows)
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
+    if admin_words := open_to(config):
+        console().print(f"admin: {config.listen.admin}, {admin_words}", soft_wrap=True)
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0

@@ -15,6 +15,7 @@ from native.h2 import BufferedConnection, Listener
 from native.places import Places
 from native.region import Region
 from proxy.certificate import is_http2
+from proxy.server.peercred import user_of
 from proxy.server.tls import LiveMaterial
 from proxy.telemetry.snapshot import TlsSnapshot
 
@@ -149,7 +150,7 @@ class Acceptor:
         connection = BufferedConnection(self._listener)
         if self._handshakes is not None:
             connection = SecureConnection(self._listener, self._handshakes.gate)
-        if not connection.arrive(address):
+        if not connection.arrive(address if (uid := user_of(accepted)) is None else uid):
             accepted.close()
             return True
         if self._handshakes is not None:

@@ -221,7 +221,7 @@ class Application:
         self._fleet = Fleet(self.server.listener)
         self._serve(first)
         dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness, self._refresher.known))
-        self.server.start(loop, _cold(dispatcher), dispatcher.kinds, dispatcher.streaming)
+        self.server.start(loop, _cold(dispatcher), dispatcher.kinds, dispatcher.streaming, dispatcher.client_streaming)
         set_probes = self.server.set_probes
         self.readiness.follow(lambda ready: set_probes(prepared(ready)))
         await self._fleet.connect(first.remotes.pools, self.config.health)

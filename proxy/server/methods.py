@@ -93,6 +93,7 @@ class Dispatcher:
         self.methods = methods
         self.kinds = {path: method.kind for path, method in methods.items()}
         self.streaming = {path for path, method in methods.items() if method.response_streaming}
+        self.client_streaming = {path for path, method in methods.items() if method.request_streaming}
 
     async def dispatch(self, path: bytes, messages: AsyncIterator[bytes], call: Call, send: Send) -> None:
         """Decodes `messages`, runs the handler, and sends each response; returning means status OK.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from native import figures, shadows
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
+from proxy.admin.reach import open_to
 from proxy.config.address import Address
 from proxy.config.changes import followed, with_models, with_rules
 from proxy.config.schema import Config, Listen
@@ -102,6 +103,8 @@ class Supervisor:
         """Of what is served; once it has started."""
         assert self._crew is not None and self._crew.report is not None
         report = self._crew.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
+        if admin := open_to(self.config):
+            report = report.with_guard("admin", admin)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:

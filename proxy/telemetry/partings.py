@@ -22,7 +22,7 @@ MEANING = {
     "slow": "requests do not arrive within limits.timeouts.request",
     "handshake": "no HTTP/2 handshake within limits.timeouts.handshake",
     "idle": "no stream within limits.timeouts.idle_connection",
-    "room": "idle, or shaking hands, and limits.connections or the peer's share of it is reached",
+    "room": "idle, shaking hands or waited for, and limits.connections or the peer's share of it is reached",
 }
 
 

@@ -101,7 +101,9 @@ def test_one_peer_has_so_many_connections_and_no_more(serve: Serve) -> None:
         clients = [stack.enter_context(H2Client(server.grpc)) for _ in range(5)]
         for client in clients:
             assert client.call(good()).code == 0
-            client.begin(STREAM_INFER)  # busy: it need not make room
+            client.send(
+                client.begin("/grpc.health.v1.Health/Watch"), framed(b""), end=True
+            )  # busy: it need not make room
             client.call(good())
         assert is_closed(stack.enter_context(connect(server)))
         clients[0].socket.close()

@@ -29,6 +29,7 @@ CANCEL = 8
 RESETS_OF_ONE, RESETS_AT_ONCE = 400, 20  # a connection may reset a thousand
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
 ENHANCE_YOUR_CALM = 11
+METADATA = "/inference.GRPCInferenceService/ServerMetadata"
 
 
 def gauge(simulation: Simulation, name: str) -> int:
@@ -129,6 +130,21 @@ def test_a_message_that_drips_is_given_up_after_the_request_timeout(start: Start
     assert gauge(simulation, "inflight_bytes") == 0
 
 
+@pytest.mark.parametrize("path", [INFER, METADATA, WATCH])
+def test_a_request_without_its_end_is_given_up_after_the_request_timeout(start: Start, path: str) -> None:
+    simulation = start()
+    simulation.server.listener.set_timeouts(5 * SECOND, 10 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)
+    client = Client(simulation)
+    stream = client.begin(path)
+    client.send(stream, framed(b""))
+    simulation.loop.advance(6)
+    client.read()
+    assert not client.replies[stream].over
+    simulation.loop.advance(6)
+    client.read()
+    assert client.replies[stream].reason == "SLOW_REQUEST"
+
+
 def test_a_stream_may_rest_between_messages(start: Start) -> None:
     simulation = start()
     simulation.server.listener.set_timeouts(5 * SECOND, 10 * SECOND, 300 * SECOND, 3600 * SECOND, 30 * SECOND)
@@ -223,7 +239,7 @@ def test_a_message_to_a_cold_method_is_small(start: Start) -> None:
 def test_messages_that_a_coroutine_has_not_read_count_as_in_flight(start: Start) -> None:
     simulation = start()
     client = Client(simulation)
-    stream = client.begin(WATCH)
+    stream = client.begin(REFLECTION)
     client.send(stream, framed(b"") + framed(b"\x0a\x00" * 500))
     held = gauge(simulation, "inflight_bytes")
     assert held >= 1000
@@ -234,11 +250,16 @@ def test_messages_that_a_coroutine_has_not_read_count_as_in_flight(start: Start)
 # ---- connections of one peer, resets
 
 
+def keep_busy(client: Client) -> None:
+    """With a call that it is for the server to go on with."""
+    client.send(client.begin(WATCH), framed(b""), end=True)
+
+
 def test_a_host_is_its_ipv6_network_when_its_connections_are_counted(start: Start) -> None:
     simulation = start()
     simulation.server.listener.max_per_peer = 3
     for host in range(1, 4):
-        Client(simulation, (f"2001:db8::{host}", 50000)).begin()  # busy: nobody need make room
+        keep_busy(Client(simulation, (f"2001:db8::{host}", 50000)))  # nobody need make room
     assert not simulation.connect(("2001:db8::4", 50000)).open
     assert simulation.connect(("2001:db8:0:1::1", 50000)).open
 
@@ -251,14 +272,14 @@ def test_the_oldest_idle_connection_makes_room(start: Start) -> None:
     simulation = start()
     simulation.server.listener.max_connections = 4
     busy, asked = Client(simulation), Client(simulation)
-    busy.begin()
+    keep_busy(busy)
     asked.call(USUAL)
     greeted = Client(simulation)
     silent = simulation.connect()
-    for loser in (silent, greeted.peer, asked.peer):
+    for loser in (greeted.peer, silent, asked.peer):
         assert loser.open
         newcomer = Client(simulation)
-        newcomer.begin()
+        keep_busy(newcomer)
         assert not loser.open
         assert newcomer.peer.open
     assert not simulation.connect().open, "all of them are busy now"
@@ -297,7 +318,7 @@ def test_where_the_largest_peer_is_busy_the_next_makes_room(start: Start) -> Non
     simulation.server.listener.max_connections = 5
     busy = [Client(simulation) for _ in range(3)]
     for client in busy:
-        client.begin()
+        keep_busy(client)
     idle = [Client(simulation, ("127.0.0.9", 1)) for _ in range(2)]
     for client in idle:
         client.call(USUAL)
@@ -305,13 +326,52 @@ def test_where_the_largest_peer_is_busy_the_next_makes_room(start: Start) -> Non
     assert [client.peer.open for client in (*busy, *idle)] == [True, True, True, False, True]
 
 
+@pytest.mark.parametrize("path", [INFER, STREAM_INFER, WATCH, REFLECTION, METADATA])
+@pytest.mark.parametrize("sent", [b"", framed(bytes(9))[:-1]], ids=["nothing", "a part"])
+def test_calls_whose_messages_do_not_arrive_hold_no_place(start: Start, path: str, sent: bytes) -> None:
+    simulation = start()
+    simulation.server.listener.max_connections = 2
+    first, second = (Client(simulation, ("127.0.0.9", 1)) for _ in range(2))
+    for client in (first, second):
+        client.send(client.begin(path), sent)
+    simulation.settle()
+    newcomer = Client(simulation)
+    assert newcomer.call(USUAL).code == 0
+    assert [client.peer.open for client in (first, second, newcomer)] == [False, True, True]
+
+
+def test_streams_between_their_messages_and_answers_that_nobody_takes_hold_no_place(start: Start) -> None:
+    simulation = start()
+    simulation.server.listener.max_connections = 2
+    deaf, resting = Client(simulation, window=0), Client(simulation)
+    deaf.infer(USUAL)
+    resting.send(resting.begin(STREAM_INFER), framed(USUAL))
+    simulation.settle()
+    for _ in range(2):
+        keep_busy(Client(simulation, ("127.0.0.9", 1)))
+    assert [client.peer.open for client in (deaf, resting)] == [False, False]
+    assert not simulation.connect().open
+
+
+def test_users_of_a_unix_socket_are_peers_of_their_own(start: Start) -> None:
+    listener = start().server.listener
+    listener.max_per_peer = 1
+    ours, theirs, another = (listener() for _ in range(3))
+    assert ours.arrive(1000) and theirs.arrive(0)
+    assert not listener.leaving
+    assert another.arrive(1000)
+    assert listener.leaving == 1
+    for connection in (ours, theirs, another):
+        connection.depart()
+
+
 def test_a_process_has_no_more_connections_than_descriptors_for_them(start: Start) -> None:
     simulation = start()
     simulation.server.listener.max_here = 2
     first, second, third = (Client(simulation) for _ in range(3))
     assert (first.peer.open, second.peer.open, third.peer.open) == (False, True, True)
-    second.begin()
-    third.begin()
+    second.infer(SLOW)
+    third.infer(SLOW)
     assert not simulation.connect().open
     assert partings(simulation) == {"room": 1, "full": 1}
 
@@ -319,7 +379,7 @@ def test_a_process_has_no_more_connections_than_descriptors_for_them(start: Star
 def test_without_a_descriptor_an_idle_connection_makes_room(start: Start) -> None:
     simulation = start()
     busy, idle = Client(simulation), Client(simulation)
-    busy.begin()
+    keep_busy(busy)
     assert simulation.server.listener.shed()
     assert (busy.peer.open, idle.peer.open) == (True, False)
     assert not simulation.server.listener.shed()
@@ -336,7 +396,7 @@ def busy_places(simulation: Simulation, addresses: list[str]) -> list[bool]:
         client = Client(simulation, (address, 50000))
         places.append(client.peer.open)
         if client.peer.open:
-            client.begin()
+            keep_busy(client)
     return places
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import grpc
 import pytest
 
+from loadtests.fuzz.frames import DATA, END_STREAM, frame
 from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status, WorkerStatus
 from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from proxy.admin.service import SERVICE
-from proxy.config.address import Address
+from proxy.config.address import Address, parse_address
 from proxy.limit.callers import Caller, Callers
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.asked import Wanted
@@ -29,6 +30,7 @@ from proxy.promotion.step import Traffic
 from proxy.server.protocol import message_class, pool
 from proxy.server.report import Report
 from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
+from tests.proxy.admin.unended import UNENDED, crowd
 
 TIMEOUT = 20.0
 ANYWHERE = Address(host="127.0.0.1", port=0)
@@ -52,7 +54,7 @@ class Played:
 
     def __init__(self) -> None:
         self.go = asyncio.Event()
-        self.reloading = asyncio.Event()
+        self.reloading = 0
         self.restarts = 0
         self.wanted: Wanted | None = None
         self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
@@ -87,7 +89,7 @@ class Played:
 
     async def reload(self, actor: str = "") -> Outcome:
         self.actors.append(actor)
-        self.reloading.set()
+        self.reloading += 1
         await self.go.wait()
         return self.outcome
 
@@ -302,19 +304,25 @@ def test_unknown_methods_and_large_messages_are_refused() -> None:
     talk(test)
 
 
-def test_more_calls_than_it_takes_at_a_time_are_refused_and_the_others_answered() -> None:
+def test_calls_of_one_peer_leave_as_many_for_others_and_what_takes_no_time_is_always_answered() -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:
         waiting = [asyncio.ensure_future(method(channel, "Reload")().code()) for _ in range(MOST_CALLS)]
-        await asyncio.wait_for(operator.reloading.wait(), TIMEOUT)
-        # another connection: one alone has no more streams than this
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        async with grpc.aio.insecure_channel(operator.address, options=options) as another:
-            code = grpc.StatusCode.OK
-            while code is not grpc.StatusCode.RESOURCE_EXHAUSTED:  # until the last of them is there
-                code = await method(another, "Status")().code()
-            operator.go.set()
-            assert {await asyncio.wait_for(each, TIMEOUT) for each in waiting} == {grpc.StatusCode.OK}
-            assert (await method(another, "Status")()).generation == 3
+        ended = asyncio.as_completed(waiting)
+        assert {await next(ended) for _ in range(MOST_CALLS // 2)} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        code, told = await code_of(method(channel, "Reload")())
+        assert (code, told) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "8 calls are under way, 8 of them yours; ask again when one has ended",
+        )
+        assert (await method(channel, "Status")()).generation == 3
+        host, _, port = operator.address.rpartition(":")
+        _, other = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+        other.write(UNENDED["its message and no end"] + frame(DATA, 1, flags=END_STREAM))
+        while operator.reloading <= MOST_CALLS // 2:
+            await asyncio.sleep(0.005)
+        operator.go.set()
+        assert [await next(ended) for _ in range(MOST_CALLS // 2)] == [grpc.StatusCode.OK] * (MOST_CALLS // 2)
+        other.transport.abort()
 
     talk(test)
 
@@ -396,3 +404,19 @@ def test_silent_connections_make_room_within_seconds() -> None:
             writer.close()
 
     talk(test)
+
+
+@pytest.mark.parametrize("unix", [False, True], ids=["TCP", "Unix socket"])
+@pytest.mark.parametrize("sent", UNENDED.values(), ids=UNENDED)
+def test_calls_that_never_end_keep_no_operator_out(tmp_path: Path, sent: bytes, unix: bool) -> None:
+    address = Address(path=str(tmp_path / "admin.sock")) if unix else ANYWHERE
+
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        async with crowd(parse_address(operator.address), sent):
+            for _ in range(5):
+                options = [("grpc.use_local_subchannel_pool", 1)]
+                async with grpc.aio.insecure_channel(operator.address, options=options) as another:
+                    assert (await method(another, "Status")()).generation == 3
+        assert operator.actors == [], "a call without its end has begun"
+
+    talk(test, address)

@@ -24,6 +24,9 @@ def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest
     assert err == ""
     for shown in ("fraud", "lite", "input FP32 [batch, 30]", "label INT64 [batch]", "deadline: 50ms", "fallback: lite"):
         assert shown in out
+    assert "admin: 127.0.0.1:8003, plain TCP: every user of this machine may do everything" in out
+    assert main(["check", "--config", str(config), "--set", "listen.admin=unix:/run/admin.sock"]) == 0
+    assert "every user" not in capsys.readouterr().out
 
 
 def test_all_problems_are_shown_with_place_reason_and_remedy(
