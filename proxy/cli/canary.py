@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from native.engine import Engine
+from proxy.child import ChildEnded
 from proxy.cli.output import print_json, print_table
+from proxy.config.units import SECOND, UnitError, parse_duration
 from proxy.models.artifact import load_artifact
 from proxy.models.canary import ROWS, Canary, canary_file, record, request_of
 from proxy.models.files import canonical
-from proxy.models.runtime import runtime
+from proxy.models.limited import run_in_child
 from proxy.models.signature import row_signature
 from proxy.problem import Problem, ProblemsFound
 from proxy.score import ProfileError, load_table
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     taken.add_argument("--rows", type=_rows, default=ROWS, help="how many rows, evenly spaced (default: %(default)s)")
     taken.add_argument("--tolerance", type=_tolerance, help="of floating-point outputs (default: by their datatype)")
     taken.add_argument("--out", type=Path, metavar="FILE", help="default: where serve looks for it, beside the model")
+    taken.add_argument("--timeout", type=_seconds, default=60.0, metavar="60s", help="of opening and running the model")
     taken.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
@@ -43,13 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         inputs = request_of(rows, artifact.inputs, arguments.rows)
     except (ProfileError, ValueError) as error:
         raise ProblemsFound([_problem(arguments.data, str(error))]) from error
-    runtime()
     try:
-        engine = Engine(model.stem, "1", artifact.data)
-        try:
-            canary = record(engine, inputs, out, arguments.tolerance)
-        finally:
-            engine.close()
+        answer = run_in_child(artifact.data, inputs, arguments.timeout)
+        canary = record(answer, artifact.outputs, inputs, out, arguments.tolerance)
+    except ChildEnded as ended:
+        how = "Look into the model; --timeout 10m gives a slow one more time"
+        raise ProblemsFound([Problem("the model does not survive its canary", str(model), str(ended), how)]) from None
     except ValueError as error:
         raise ProblemsFound([_problem(model, str(error))]) from error
     except OSError as error:
@@ -67,6 +68,13 @@ def _rows(text: str) -> int:
     if not 1 <= number <= 4096:
         raise argparse.ArgumentTypeError("write a number of rows from 1 to 4096")
     return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text) / SECOND
+    except UnitError as error:
+        raise argparse.ArgumentTypeError(f"{error}. {error.how}") from error
 
 
 def _tolerance(text: str) -> float:

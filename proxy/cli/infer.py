@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from proxy.child import Bounds, ChildEnded, in_child
 from proxy.cli import connect
 from proxy.cli.values import (
     AnswerProblem,
@@ -33,12 +34,18 @@ from proxy.server.protocol import INFERENCE_SERVICE, message_class
 
 DEFAULT_URL = "127.0.0.1:8001"
 OK, SERVER_ERROR, USAGE = 0, 1, 2
+# of a file's model: what serve allows, and the start of a server
+LOAD_SECONDS = 70.0
 # grpcio's own bound of 4 MiB would refuse answers that the server is configured to give.
 CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 class UsageProblem(Exception):
     """The command cannot mean anything with this model; nothing was inferred."""
+
+
+class FileRefused(Exception):
+    """The model of a file, or the server of it, did not answer."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,14 +72,12 @@ def run(args: argparse.Namespace) -> int:
         if len(inputs) != len(args.input):
             raise UsageProblem("an input is given twice")
         metadata = connect.metadata(args)
-        with _server(args) as address, connect.channel(args, address, CHANNEL_OPTIONS) as channel:
-            model = Path(args.model).stem if _is_file(args.model) else args.model
-            response = _infer(_Stub(channel, timeout, metadata), model, args.version, inputs)
+        response = (_ask_file if _is_file(args.model) else _ask)(args, inputs, timeout, metadata)
         outputs = _outputs(response)
     except (UsageProblem, ValueProblem, UnitError, connect.ConnectProblem) as problem:
         print(f"modelward infer: {problem}", file=sys.stderr)
         return USAGE
-    except AnswerProblem as problem:
+    except (AnswerProblem, FileRefused) as problem:
         print(f"modelward infer: {problem}", file=sys.stderr)
         return SERVER_ERROR
     except grpc.RpcError as error:
@@ -85,6 +90,31 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_tables(response, outputs)
     return OK
+
+
+def _ask(args: argparse.Namespace, inputs: dict[str, str], timeout: float, metadata: connect.Metadata) -> Any:
+    with _server(args) as address, connect.channel(args, address, CHANNEL_OPTIONS) as channel:
+        model = Path(args.model).stem if _is_file(args.model) else args.model
+        return _infer(_Stub(channel, timeout, metadata), model, args.version, inputs)
+
+
+def _ask_file(args: argparse.Namespace, inputs: dict[str, str], timeout: float, metadata: connect.Metadata) -> Any:
+    """In a child process, which a model may end."""
+    bounds = Bounds(LOAD_SECONDS + timeout, sys.maxsize)
+    try:
+        answer = in_child(bounds, ask_file, args, inputs, timeout, metadata)
+    except ChildEnded as ended:
+        raise FileRefused(f"{args.model}: ONNX Runtime does not survive the model or the request: {ended}") from None
+    return message_class("inference.ModelInferResponse").FromString(answer)
+
+
+def ask_file(args: argparse.Namespace, inputs: dict[str, str], timeout: float, metadata: connect.Metadata) -> bytes:
+    """In the child."""
+    try:
+        answer: bytes = _ask(args, inputs, timeout, metadata).SerializeToString()
+    except grpc.RpcError as error:  # which cannot be sent to another process
+        raise FileRefused(f"{error.code().name}: {error.details()}") from None
+    return answer
 
 
 def _may_want_tls(args: argparse.Namespace, error: grpc.RpcError) -> bool:

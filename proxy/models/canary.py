@@ -88,13 +88,12 @@ def failure(canary: Canary, engine: Engine) -> Problem | None:
     return Problem(what, str(canary.file), why, MEND)
 
 
-def record(engine: Engine, inputs: Arrays, file: Path, tolerance: float | None = None) -> Canary:
-    """Runs the model on `inputs` and writes what it answers as its canary, whole or not at all.
+def record(answer: Arrays, outputs: Specs, inputs: Arrays, file: Path, tolerance: float | None = None) -> Canary:
+    """Writes what a model with these outputs has answered to `inputs` as its canary, whole or not at all.
 
-    Raises ValueError where the model refuses the inputs, OSError where the file cannot be written.
+    Raises OSError where the file cannot be written.
     """
-    answer = engine.run_once(inputs)
-    datatypes = {name: datatype for name, datatype, _ in engine.outputs}
+    datatypes = {spec.name: spec.datatype for spec in outputs}
     tolerances = {
         name: TOLERANCE.get(datatype, 0.0) if tolerance is None or datatype not in TOLERANCE else tolerance
         for name, datatype in datatypes.items()

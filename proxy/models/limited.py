@@ -1,6 +1,7 @@
 """Work on a model that may never end, done in a thread of its own and given up at a deadline."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -8,7 +9,7 @@ from typing import Generic, TypeVar
 from native.engine import Engine
 from proxy.child import Bounds, ChildEnded, in_child
 from proxy.models.runtime import runtime
-from proxy.models.warmup import made_up, sizes
+from proxy.models.warmup import Inputs, made_up, sizes
 
 T = TypeVar("T")
 
@@ -43,6 +44,17 @@ def open_once(data: bytes) -> None:
                 raise
         else:
             return
+
+
+def run_in_child(data: bytes, inputs: Inputs, seconds: float) -> Inputs:
+    """What a model answers, from a process that may not survive it. Raises ChildEnded where it does not, and ValueError
+    with the runtime's words where the model cannot be opened or refuses the inputs."""
+    return in_child(Bounds(seconds, sys.maxsize), run_once, data, inputs)
+
+
+def run_once(data: bytes, inputs: Inputs) -> Inputs:
+    runtime()
+    return Engine("trial", "1", data).run_once(inputs)
 
 
 class TookTooLong(Exception):

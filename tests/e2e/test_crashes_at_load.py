@@ -110,7 +110,12 @@ def test_a_canary_that_a_served_version_dies_of_takes_it_out_of_service(tmp_path
 
 
 def test_check_outlives_models_that_serve_refuses(tmp_path: Path) -> None:
-    contents = {"warm": deadly(), "bad": models.dividing(), "endless": models.slow_loop(2**62), "good": models.add_one()}
+    contents = {
+        "warm": deadly(),
+        "bad": models.dividing(),
+        "endless": models.slow_loop(2**62),
+        "good": models.add_one(),
+    }
     root = models.repository(tmp_path / "models", contents)
     canary(root / "bad/1", dividing(3, deadly=True))
     check = modelward("check", root, "--json", "--set", "load_timeout=1s", "--set", f"state={tmp_path / 'state'}")

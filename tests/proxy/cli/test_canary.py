@@ -64,6 +64,20 @@ def test_what_cannot_be_recorded_is_told(
     assert told in problem
 
 
+@pytest.mark.parametrize(("deadly", "told"), [(True, "it was killed by SIGFPE"), (False, "it took longer than 1 s")])
+def test_a_model_that_does_not_survive_it_is_told(
+    workshop: Path, capsys: pytest.CaptureFixture[str], deadly: bool, told: str
+) -> None:
+    smallest, one = np.full((2, 3), np.iinfo(np.int64).min), np.ones((2, 4), np.float32)
+    Path("m.onnx").write_bytes(models.dividing() if deadly else models.loop_of_steps())
+    np.savez("deadly.npz", **({"a": smallest, "b": -one[:, :3]} if deadly else {"x": one, "steps": 2**60 * one[:, :1]}))
+    assert main(["canary", "record", "m.onnx", "--data", "deadly.npz", "--timeout", "1s"]) == 1
+    problem = capsys.readouterr().err
+    assert "the model does not survive its canary" in problem
+    assert told in problem
+    assert not Path("m.canary.npz").exists()
+
+
 @pytest.mark.parametrize(("option", "value"), [("--rows", "0"), ("--rows", "x"), ("--tolerance", "-1")])
 def test_wrong_numbers_are_wrong_usage(workshop: Path, option: str, value: str) -> None:
     assert main(["canary", "record", "m.onnx", "--data", "rows.npz", option, value]) == 2

@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from proxy.server.call import Call, Method
 from proxy.server.methods import OPEN, Dispatcher, build
 from proxy.server.protocol import Code, Message, RpcError, message_class
 from proxy.server.readiness import Readiness
+from tests import models
 from tests.proxy.server.adapter import Served, served
 from tests.proxy.server.catalogs import catalog
 
@@ -194,20 +192,18 @@ def test_a_command_that_makes_no_sense_is_wrong_usage_and_infers_nothing(
     assert backend.request is None
 
 
-def test_a_models_file_is_served_for_the_one_request(
-    server: Served, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events: list[object] = []
+def test_a_models_file_is_served_for_the_one_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "div.onnx"
+    file.write_bytes(models.dividing())
+    assert infer(str(file), "--input", "a=[12, 8]", "--input", "b=[-3, 2]", "--json") == 0
+    (output,) = json.loads(capsys.readouterr().out)["outputs"]
+    assert (output["name"], output["data"]) == ("y", [[-4, 4]])
+    assert infer(str(file), "--input", "a=[12]", "--input", "b=[0]") == 1
+    assert "INTERNAL: " in capsys.readouterr().err
 
-    @contextmanager
-    def local_server(path: Path) -> Iterator[str]:
-        events.append(path)
-        yield server.address
-        events.append("stopped")
 
-    embedded = ModuleType("proxy.server.embedded")
-    monkeypatch.setattr(embedded, "local_server", local_server, raising=False)
-    monkeypatch.setitem(sys.modules, "proxy.server.embedded", embedded)
-    assert infer("models/fraud.onnx", "--input", f"features={ROW}") == 0
-    assert events == [Path("models/fraud.onnx"), "stopped"]
-    assert backend.request.model_name == "fraud"
+def test_a_request_that_ends_the_process_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "div.onnx"
+    file.write_bytes(models.dividing())
+    assert infer(str(file), "--input", f"a=[{-(2**63)}]", "--input", "b=[-1]") == 1
+    assert "does not survive the model or the request: it was killed by SIGFPE" in capsys.readouterr().err

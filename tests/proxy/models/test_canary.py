@@ -163,7 +163,7 @@ def test_what_was_recorded_is_kept_by_the_same_model_and_not_by_another(tmp_path
     elif datatype == TensorProto.BFLOAT16:
         table = table.astype(np.float32)
     inputs = request_of({"x": table.astype(bool) if datatype == TensorProto.BOOL else table}, artifact.inputs, 3)
-    record(engine, inputs, canary_file(model))
+    record(engine.run_once(inputs), artifact.outputs, inputs, canary_file(model))
     canary = load_canary(tmp_path, tmp_path / "m.canary.npz", artifact.inputs, artifact.outputs)
     assert failure(canary, engine) is None
     flipped = {"y": canary.expected["y"][::-1].copy()}
