@@ -25,13 +25,12 @@ from native.stream cimport (
     UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
 from native.pool cimport Endpoint, Pool
 from native.outcome cimport UPSTREAM_REFUSES_US
-from native.upstream cimport Upstream, blameless, copied, hear, note_failure
+from native.upstream cimport Upstream, blameless, copied, hear, note_failure, read_http_refusal
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
-    CODE_PERMISSION_DENIED, CODE_RESOURCE_EXHAUSTED,
-    CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED, REASON_DEADLINE,
-    REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_RELAYED_STREAMS,
-    REASON_UPSTREAM_CREDENTIALS, name_of)
+    CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED,
+    REASON_DEADLINE, REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY,
+    REASON_RELAYED_STREAMS, REASON_UPSTREAM_CREDENTIALS, name_of)
 
 cdef enum:
     PREFIX = 5
@@ -319,13 +318,9 @@ cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
 
 
 cdef int code_of_http(int status) noexcept:
-    """gRPC's doc/http-grpc-status-mapping.md."""
+    """gRPC's doc/http-grpc-status-mapping.md, without what read_http_refusal reads."""
     if status == 400:
         return CODE_INTERNAL
-    if status == 401:
-        return CODE_UNAUTHENTICATED
-    if status == 403:
-        return CODE_PERMISSION_DENIED
     if status == 404:
         return CODE_UNIMPLEMENTED
     return CODE_UNAVAILABLE if status in (429, 502, 503, 504) else CODE_UNKNOWN
@@ -344,10 +339,13 @@ cdef void judge(Relay *r, mw_outcome outcome, bint answered=True) noexcept:
 cdef void conclude_upstream(Relay *r) noexcept:
     """END_STREAM has come: the upstream's own status, or what stands for it."""
     cdef Ending ending
-    cdef int http_status = r.stream.http_status, status = r.stream.grpc_status
     cdef Endpoint endpoint = (<Upstream>r.upstream).endpoint
+    cdef int http_status, status
+    cdef bint good
+    read_http_refusal(&r.stream, &r.message)
+    http_status, status = r.stream.http_status, r.stream.grpc_status
     # which method is called is the client's choice
-    cdef bint good = http_status == 200 and status >= 0 and (blameless(status) or status == CODE_UNIMPLEMENTED)
+    good = http_status == 200 and status >= 0 and (blameless(status) or status == CODE_UNIMPLEMENTED)
     if good and status > 0 and refuses_us(r.down, status, endpoint.proven):
         judge(r, MW_OUTCOME_NONE)
         endpoint.failures += 1

@@ -55,4 +55,6 @@ cdef void cancel_call(Exchange *x) noexcept
 cdef bint blameless(int status) noexcept
 cdef void hear(Upstream upstream) noexcept                        # a frame of an answer has come
 cdef void note_failure(Endpoint endpoint, const mw_client_stream *stream, uint32_t error, const char *message) noexcept
+# An HTTP 401 or 403 without a gRPC status becomes that status. message: the caller's, set where it is NULL.
+cdef void read_http_refusal(mw_client_stream *stream, char **message) noexcept
 cdef char *copied(const uint8_t *value, size_t size) noexcept      # a C string that the caller owns; NULL for want of memory

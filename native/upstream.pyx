@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 import asyncio
 
@@ -25,7 +25,8 @@ from native.session cimport mw_now_ns
 from native.state cimport State
 from native.stream cimport grow_beside, mark, release
 from native.verdict cimport (
-    CODE_DEADLINE_EXCEEDED, CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY)
+    CODE_DEADLINE_EXCEEDED, CODE_PERMISSION_DENIED, CODE_UNAUTHENTICATED, CODE_UNAVAILABLE, REASON_BACKEND_FAILED,
+    REASON_OUT_OF_MEMORY)
 
 cdef enum:
     RECEIVE_WINDOW = 1048576      # of one answer
@@ -369,7 +370,9 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     cdef int64_t now = upstream.conn.wire.now
     cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
         x.call == <void *>call or x.hedge == <void *>call)
-    cdef bint good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
+    cdef bint good
+    read_http_refusal(stream, &call.ending.message)
+    good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
         stream.grpc_status > 0 or complete(call))
     timer_cancel(server.listener.wheel, &call.timer)
     upstream.calls -= 1
@@ -397,6 +400,18 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     free(call.ending.metadata.data)
     exchange_unref(x)
     call_free(call)
+
+
+cdef void read_http_refusal(mw_client_stream *stream, char **message) noexcept:
+    """What asks for a credential before the server may know no gRPC: its 401 or 403 becomes the status that stands for it."""
+    cdef char text[64]
+    if stream.grpc_status >= 0 or (stream.http_status != 401 and stream.http_status != 403):
+        return
+    snprintf(text, sizeof(text), "the upstream answered with HTTP status %d", stream.http_status)
+    if message[0] == NULL:
+        message[0] = copied(<const uint8_t *>text, strlen(text))
+    stream.grpc_status = CODE_UNAUTHENTICATED if stream.http_status == 401 else CODE_PERMISSION_DENIED
+    stream.http_status = 200
 
 
 cdef bint hurried(const Upcall *call, int64_t now) noexcept:

@@ -188,6 +188,28 @@ def test_a_client_without_the_credential_that_an_upstream_wants_of_it_is_told_so
         assert server.metric("modelward_upstream_ejections_total") == 0
 
 
+@pytest.mark.parametrize(("status", "code"), [("401", NAMELESS), ("403", DENIED)])
+def test_what_a_proxy_before_the_upstream_refuses_in_http_alone_is_the_same(status: str, code: grpc.StatusCode) -> None:
+    def behave(asked: Request) -> None:
+        asked.headers_out((":status", status), ("content-type", "text/html"))
+        asked.data(b"<h1>who are you</h1>", end=True)
+
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(raw_upstream(behave))
+        for settings, expected in (({}, code), (ANONYMOUS, grpc.StatusCode.UNAVAILABLE)):
+            server = stack.enter_context(in_front(models__add__upstreams=f"[{upstream.address}]", **settings))
+            stub = stack.enter_context(Stub(server.grpc))
+            for _ in range(20):
+                with pytest.raises(grpc.RpcError) as raised:
+                    stub.infer(request("add", {"x": ROW}))
+                assert raised.value.code() is expected
+                assert raised.value.details() == (
+                    OURS if settings else f"the upstream answered with HTTP status {status}"
+                )
+            assert (server.metric("modelward_upstream_failures_total") > 0) == bool(settings)
+            assert server.metric("modelward_upstream_ejections_total") == 0 or settings
+
+
 def test_where_clients_credentials_end_here_an_upstream_that_wants_one_refuses_us() -> None:
     with changing(failing(NAMELESS, "who are you"), own=True, **ANONYMOUS) as (server, stub):
         refusal = refused(stub, request("m", {"x": ROW}))
