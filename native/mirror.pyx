@@ -41,12 +41,13 @@ cdef class Shadow:
     served: what answers; of an engine that serves nobody else. fingerprint: figures of shadows with another one are not its.
     fraction: share of requests. anomalous: those that are flagged alone, those that are not, or None. patterns: names of
     callers, * stands for any characters; empty: everybody. kinds: what may prove these names: certificate, token, key.
-    deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not counted. tolerance: relative difference up to which numbers agree.
+    deadline: ns. places: requests under way. room: their bytes. warmup: pairs that are not counted. tolerance: relative
+    difference up to which numbers agree.
     """
 
     def __init__(self, Served served not None, str name not None, bytes fingerprint not None, *, double fraction=1.0,
-                 anomalous=None, patterns=(), kinds=("certificate", "token", "key"), int64_t deadline=1000000000, uint32_t places=64, size_t room=64 << 20,
-                 uint64_t warmup=0, double tolerance=0.001):
+                 anomalous=None, patterns=(), kinds=("certificate", "token", "key"), int64_t deadline=1000000000,
+                 uint32_t places=64, size_t room=64 << 20, uint64_t warmup=0, double tolerance=0.001):
         self.served = served
         self.model = &served.model
         if self.model.version.size > LONGEST_VERSION:

@@ -85,7 +85,8 @@ cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *kind, con
     if kind == NULL or size == 0 or size > IDENTITY_BYTES:
         return &block.of_identity[<int>IDENTITIES]
     for i in range(block.names):
-        if block.kind[i] == kind[0] and memcmp(block.name[i], name, size) == 0 and (size == IDENTITY_BYTES or block.name[i][size] == 0):
+        if block.kind[i] == kind[0] and memcmp(block.name[i], name, size) == 0 and (
+                size == IDENTITY_BYTES or block.name[i][size] == 0):
             return &block.of_identity[i]
     if block.names < IDENTITIES:
         block.kind[block.names] = kind[0]

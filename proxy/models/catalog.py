@@ -81,8 +81,9 @@ class ServedVersion:
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
-    canary, or `missing` on all of its upstreams, is not ready to those who ask about it, but no reason to take the
-    whole server for unready. `config` and `metadata` are those of the upstream that runs it, None where there are none.
+    canary, or `missing` on all of its upstreams and without a rung that answers, is not ready to those who ask about
+    it, but no reason to take the whole server for unready. `config` and `metadata` are those of the upstream that runs
+    it, None where there are none.
     `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers
     (`falls_back`). `upstream_statistics(name, version, call)` tells the figures of upstreams by model, all for no name,
     or None where they keep none.
@@ -116,7 +117,12 @@ class ServedVersion:
 
 
 def is_in_service(version: ServedVersion) -> bool:
-    return version.ready and not version.failing and not version.missing and version.answers()
+    if not version.ready or version.failing:
+        return False
+    if version.missing:
+        # the ladder answers for it, unless its requests pass undecoded: then the upstream's NOT_FOUND is the answer
+        return version.elsewhere is None and version.falls_back()
+    return version.answers()
 
 
 def version_order(version: str) -> tuple[int, str]:

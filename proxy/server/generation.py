@@ -244,7 +244,8 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenModel, remotes: Remotes, models: list[OpenModel]) -> ServedVersion:
+def _version(model: OpenModel, remotes: Remotes, there: list[OpenModel]) -> ServedVersion:
+    """there: the models that are not missing on all of their upstreams."""
     engine, artifact = model.engine, model.checked.artifact
     asked = remotes.elsewhere.get(engine.name)
     figures = remotes.statistics.get(engine.name) if model.upstreams else None
@@ -265,8 +266,8 @@ def _version(model: OpenModel, remotes: Remotes, models: list[OpenModel]) -> Ser
         metadata=model.metadata,
         properties={} if model.upstreams else _properties(artifact),
         elsewhere=asked.ask if asked is not None else None,
-        answers=partial(can_answer, model, models),
-        falls_back=partial(can_fall_back, model, models),
+        answers=partial(can_answer, model, there),
+        falls_back=partial(can_fall_back, model, there),
         upstream_statistics=figures.ask if figures is not None else None,
     )
 
@@ -280,7 +281,8 @@ def _lookups(
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
-    served = [_version(model, remotes, models) for model in models]
+    there = [model for model in models if model.engine.name not in remotes.missing]
+    served = [_version(model, remotes, there) for model in models]
     served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
     told = [(each.name, each.version, each.reason) for each in refused]
     only_theirs = all(model.upstreams == config.upstreams for model in models)
