@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -38,16 +39,20 @@ class _Line:
 
 
 class Elsewhere:
-    """Asks the upstreams of one list. Keeps a channel to each: many questions are not many connections."""
+    """Asks the upstreams of one list. Keeps a channel to each: many questions are not many connections.
+
+    servers: those behind an address, which are several behind dns:///name:port.
+    """
 
     def __init__(self, addresses: tuple[UpstreamAddress, ...]) -> None:
-        self.addresses = addresses
+        self.servers: Callable[[UpstreamAddress], list[UpstreamAddress]] = lambda address: [address]
+        self._addresses = addresses
         self._lines: dict[UpstreamAddress, _Line] = {}
         self._refusals = Paced()
 
     async def ask(self, name: str, request: Message, call: Call) -> Message:
         """The answer to the unary method `name`. RpcError: an upstream's own, or UNAVAILABLE for none."""
-        for address in self.addresses:
+        for address in await self._current():
             answer = await self._answer(address, name, request, call, ANSWER_SECONDS)
             if isinstance(answer, RpcError):
                 raise answer
@@ -58,13 +63,22 @@ class Elsewhere:
     async def ask_all(self, name: str, request: Message, call: Call, seconds: float = ANSWER_SECONDS) -> list[Message]:
         """The answers of all upstreams that answer, asked at the same time. RpcError where none does: that of the first
         that refuses, or UNAVAILABLE."""
-        asked = (self._answer(address, name, request, call, seconds) for address in dict.fromkeys(self.addresses))
+        asked = (self._answer(address, name, request, call, seconds) for address in await self._current())
         told = await asyncio.gather(*asked)
         answers = [each for each in told if each is not None and not isinstance(each, RpcError)]
         if not answers:
             refusals = [each for each in told if isinstance(each, RpcError)]
             raise refusals[0] if refusals else RpcError(Code.UNAVAILABLE, UNREACHABLE, "NO_UPSTREAM")
         return answers
+
+    async def _current(self) -> list[UpstreamAddress]:
+        """Whom to ask now. Channels to servers that have gone are closed."""
+        current = list(dict.fromkeys(server for address in self._addresses for server in self.servers(address)))
+        for gone in self._lines.keys() - current:
+            line = self._lines.pop(gone)
+            if line.users == 0:
+                await line.channel.close()
+        return current
 
     async def _answer(
         self, address: UpstreamAddress, name: str, request: Message, call: Call, seconds: float
@@ -125,6 +139,12 @@ def _refuses_us(code: Code, call: Call, address: UpstreamAddress) -> bool:
     if call.may_prove_itself and not address.shows_certificate:
         return False
     return not any(CREDENTIAL.search(name) for name, _ in _passed_on(call))
+
+
+def credentials(call: Call) -> tuple[str, ...]:
+    """All that tells an upstream who asks."""
+    shown = (f"{name}: {value}" for name, value in _passed_on(call) if CREDENTIAL.search(name))
+    return (call.identity, call.identity_kind, *sorted(shown))
 
 
 def _passed_on(call: Call) -> list[tuple[str, str]]:

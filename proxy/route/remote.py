@@ -163,12 +163,18 @@ class Remotes:
         whole = tuple(_parsed(self._config.upstreams, self._config.upstream_tls))
         for addresses in dict.fromkeys([*map(tuple, wanted.values()), *([whole] if whole else [])]):
             self._asked[addresses] = before.get(addresses) or Elsewhere(addresses)
+            self._asked[addresses].servers = self._servers
         tellers = {addresses: UpstreamStatistics(asked) for addresses, asked in self._asked.items()}
         self.statistics = {name: tellers[tuple(addresses)] for name, addresses in wanted.items()}
         # memory that a client shares, or a sequence, is with one server
         single = len(whole) == 1 and not whole[0].is_many
         if whole:
             self.servers = UpstreamServers(self._asked[whole], single=single, passthrough=self._config.passthrough)
+
+    def _servers(self, address: UpstreamAddress) -> list[UpstreamAddress]:
+        """Those that requests go to; the name itself where it has not been resolved yet."""
+        groups = (group for pool in self.pools if not pool.shadow for group in pool.groups if group.address == address)
+        return [member.address for group in groups for member in group.members] or [address]
 
     def _unlisted(self, addresses: list[UpstreamAddress], local: Collection[str]) -> list[str]:
         """What is served of upstreams that have no index: models that the configuration names, and those that were

@@ -1,13 +1,18 @@
 """What the servers of `upstreams:` tell of themselves: models that are not ready there, extensions of the protocol."""
 
+import time
+from collections import OrderedDict
 from typing import Any
 
-from proxy.route.elsewhere import Elsewhere
+from proxy.route.elsewhere import Elsewhere, credentials
 from proxy.server.call import Call
 from proxy.server.protocol import Message, RpcError, message_class
 
 # what can be left out is not waited for any longer
 ASK_SECONDS = 1.0
+# an answer is given again to clients of the same credentials: their questions are not the servers' load
+KEPT_SECONDS = 1.0
+MOST_KEPT = 64
 LONGEST_REASON = 1024
 READY = "READY"
 # Triton's names. Those of single requests pass to any server; those of what a server keeps pass where there is one.
@@ -31,6 +36,7 @@ class UpstreamServers:
         self._asked = asked
         self._single = single
         self._passthrough = passthrough
+        self._kept: OrderedDict[tuple[str, ...], tuple[float, list[Any]]] = OrderedDict()
 
     async def unready(self, call: Call) -> list[Any]:
         """Entries of their indices for what is not ready, with their own states and reasons."""
@@ -54,8 +60,17 @@ class UpstreamServers:
 
     async def _ask(self, name: str, call: Call) -> list[Any]:
         """Empty where they cannot be asked, or do not tell it."""
+        key, now = (name, *credentials(call)), time.monotonic()
+        until, answers = self._kept.get(key, (0.0, []))
+        if until > now:
+            return answers
         request: Message = message_class(f"inference.{name}Request")()
         try:
-            return await self._asked.ask_all(name, request, call, ASK_SECONDS)
+            answers = await self._asked.ask_all(name, request, call, ASK_SECONDS)
         except RpcError:
-            return []
+            answers = []
+        self._kept[key] = now + KEPT_SECONDS, answers
+        self._kept.move_to_end(key)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return answers

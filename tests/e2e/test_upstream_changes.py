@@ -157,6 +157,16 @@ def test_requests_that_are_wrong_cause_few_questions() -> None:
         assert server.metric("modelward_upstream_refreshes_total") <= before + 3
 
 
+def test_many_questions_for_the_index_cause_few() -> None:
+    peer = ModelPeer({"m": {"1": FOUR}})
+    with changing(peer, health__refresh=NEVER) as (_, stub):
+        stub.ask("RepositoryIndex")
+        before = peer.asked["RepositoryIndex"]
+        for _ in range(200):
+            assert [model.name for model in stub.ask("RepositoryIndex").models] == ["m"]
+        assert peer.asked["RepositoryIndex"] <= before + 3
+
+
 def test_requests_under_way_end_as_they_began() -> None:
     peer = ModelPeer({"m": {"1": FOUR}})
     entered, go = threading.Event(), threading.Event()

@@ -22,6 +22,7 @@ from proxy.route import keeper
 from proxy.score import Profile
 from proxy.server.app import Application
 from proxy.server.embedded import in_thread
+from tests.e2e.messages import Stub
 from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until
@@ -238,14 +239,21 @@ def test_endpoints_follow_what_a_name_resolves_to(
         (first,) = server.application.upstreams
         behind.append("127.0.0.2")
         wait_until(lambda: [e.connected for e in server.application.upstreams] == [True, True], "the second")
+        assert rows_of(server.grpc) == rows_of(upstream.grpc) + rows_of(second.grpc) > 0
         behind.remove("127.0.0.1")
         wait_until(lambda: not first.connected, "the first to be let go")
+        assert rows_of(server.grpc) == rows_of(second.grpc)
         for _ in range(5):
             assert answer(infer(server.grpc)) == [2.0, 3.0, 4.0, 5.0]
         assert second.metric("modelward_requests_total", model="add", code="OK") == 5
         # counters go on where endpoints do not
         assert server.metric("modelward_upstream_requests_total", endpoint=name) == 6
         assert server.metric("modelward_upstream_connected", endpoint=name) == 1
+
+
+def rows_of(address: str) -> int:
+    with Stub(address) as stub:
+        return int(stub.statistics("add").inference_count)
 
 
 # ---- profiles
