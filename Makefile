@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PROCESSES ?= 3
 SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
 
-.PHONY: demo test build debug asan fuzz lint typecheck bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
+.PHONY: demo test build debug asan fuzz lint typecheck docs bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
 
 demo: $(VENV)/.built
 	@$(VENV)/bin/modelward demo $(DEMO)
@@ -38,6 +38,10 @@ $(VENV)/.sieged: $(VENV)/.tested
 	@scripts/extras load
 	@touch $@
 
+$(VENV)/.documented: $(VENV)/.built
+	@scripts/extras docs
+	@touch $@
+
 # Bounds checks, asserts and AddressSanitizer in every compiled module, in a tree and environment of its own.
 debug: $(VENV)/.tested
 	@scripts/sanitized build
@@ -53,6 +57,11 @@ lint: $(VENV)/.linted
 	PATH=$(VENV)/bin:$$PATH ruff format --check .
 	PATH=$(VENV)/bin:$$PATH cython-lint native
 	$(MAKE) --no-print-directory typecheck
+
+# The generated pages of docs/reference/, the figures in all documents, and the site in build/site.
+docs: $(VENV)/.documented
+	$(PY) -m scripts.docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 typecheck: $(VENV)/.linted
 	$(VENV)/bin/mypy
@@ -120,5 +129,5 @@ overload: $(VENV)/.sieged
 	$(PY) -m loadtests.siege.overload $(OVERLOAD)
 
 clean:
-	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged
+	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented
 	find native -maxdepth 1 -name '*.c' -delete

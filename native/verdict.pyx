@@ -105,3 +105,9 @@ def reasons() -> dict[str, int]:
     """Every reason's name and gRPC status code, in the order of the enum."""
     cdef int i
     return {TABLE[i].name.decode(): TABLE[i].code for i in range(REASONS)}
+
+
+def table() -> list[tuple[str, int, bool]]:
+    """Of every reason: its name, its gRPC status code, and whether a fallback may answer instead."""
+    cdef int i
+    return [(TABLE[i].name.decode(), TABLE[i].code, TABLE[i].fallback) for i in range(REASONS)]

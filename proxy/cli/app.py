@@ -62,7 +62,7 @@ def _unknown(unknown: Sequence[str], below: argparse.ArgumentParser | None) -> s
     return f"{words}; did you mean {close[0]}?" if close else f"{words}; --help lists all flags"
 
 
-def _parser(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+def parser_of(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
     """The parser of the whole program, with the arguments of `command` alone, and that command's."""
     chosen = None
     parser = argparse.ArgumentParser(prog="modelward", description="A guard in front of machine-learning models.")
@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         command = next((word for word in argv if not word.startswith("-")), None)
-        parser, below = _parser(command)
+        parser, below = parser_of(command)
         arguments, unknown = parser.parse_known_args(argv)
         if unknown:
             return _answer(command, _unknown(unknown, below))

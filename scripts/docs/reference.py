@@ -1,0 +1,14 @@
+"""All generated pages of docs/reference/."""
+
+from scripts.docs import admin_api, commands, configuration, metrics, refusals
+
+
+def pages() -> dict[str, str]:
+    """Text of each page by its file name."""
+    return {
+        "admin-api.md": admin_api.page(),
+        "commands.md": commands.page(),
+        "configuration.md": configuration.page(),
+        "metrics.md": metrics.page(),
+        "refusals.md": refusals.page(),
+    }
