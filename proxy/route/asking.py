@@ -33,6 +33,7 @@ CLOSED = f"it closed the connection after the handshake; {WANTS}"
 MEND_TLS = "Mend upstream_tls: ca, server_name, certificate and key"
 SERVES_ON = "Start it: serve would begin without it and try on"
 DECLARE = "Declare the model's signature: in the configuration"
+DECLARE_ALL = "Name its models in the configuration, each with its upstreams: and signature:"
 
 
 class NotYet(Exception):
@@ -146,7 +147,8 @@ def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Problem(f"the upstream has no method that tells {what}", address.text, _why(error), DECLARE)
     if code in FINAL:
-        return Problem(f"the upstream does not tell us {what}", address.text, _why(error), DECLARE)
+        how = DECLARE_ALL if what == LIST else DECLARE
+        return Problem(f"the upstream does not tell us {what}", address.text, _why(error), how)
     if code is grpc.StatusCode.NOT_FOUND:
         return Problem(f"the upstream does not tell {what}", address.text, _why(error), RENAME)
     return Problem(

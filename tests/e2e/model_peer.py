@@ -27,6 +27,7 @@ class ModelPeer(grpc.GenericRpcHandler):
         self.infer: Answer = self.held
         self.properties: dict[str, str] = {}
         self.unready: set[str] = set()
+        self.secret = False  # whether its index is for clients with a credential
         self.stream_metadata: tuple[Any, Any] | None = None  # before and after the answers of a stream
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
@@ -99,6 +100,8 @@ class ModelPeer(grpc.GenericRpcHandler):
         )
 
     def _index(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if self.secret:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "send a token")
         answer = message_class("inference.RepositoryIndexResponse")()
         for name, versions in self.models.items():
             for version in versions:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import trustme
 
+from proxy.problem import ProblemsFound
 from proxy.server import app
 from tests.certificates import authority_file, write_pair
 from tests.e2e.messages import Stub, refused, request
@@ -232,6 +233,16 @@ def test_a_question_that_an_upstream_refuses_is_answered_as_a_request_is(
         with pytest.raises(grpc.RpcError) as raised:
             stub.ask("ModelMetadata", name="plain")
         assert raised.value.code() is code
+
+
+def test_an_upstream_that_tells_its_models_only_to_clients_with_a_token_has_to_be_configured() -> None:
+    peer = ModelPeer({"m": {"1": FOUR}})
+    peer.secret = True
+    with pytest.raises(ProblemsFound, match="does not tell us the list of its models") as found, changing(peer):
+        pass
+    assert (
+        found.value.problems[0].how == "Name its models in the configuration, each with its upstreams: and signature:"
+    )
 
 
 def test_the_ladder_answers_where_an_upstream_refuses_us() -> None:
