@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
-from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx.onnx_ml_pb2 import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 OPSET = 17
 IR_VERSION = 8
@@ -337,13 +337,21 @@ def with_past(heads: int = 2, size: int = 3) -> bytes:
     ).SerializeToString()
 
 
+def trapping(dividend: str, divisor: str, result: str) -> tuple[NodeProto, FunctionProto]:
+    """A whole-number division, in a function, where it is not guarded: the processor traps at the smallest by -1."""
+    node = helper.make_node("Div", ["p", "q"], ["r"], name="division")
+    function = helper.make_function("test", "Ratio", ["p", "q"], ["r"], [node], [helper.make_opsetid("", OPSET)])
+    return helper.make_node("Ratio", [dividend, divisor], [result], domain="test"), function
+
+
 def dividing(*, in_thread: bool = False) -> bytes:
-    """a and b INT64 [batch, columns] -> y = a / b: the processor traps at the smallest number divided by -1.
+    """a and b INT64 [batch, columns] -> y = a / b, by `trapping`.
 
     in_thread: y is tiled by the largest of |b|, so that runs never are the loop's.
     """
     shape: Shape = [BATCH, "columns"]
-    nodes = [helper.make_node("Div", ["a", "b"], ["ratio" if in_thread else "y"])]
+    node, function = trapping("a", "b", "ratio" if in_thread else "y")
+    nodes = [node]
     if in_thread:
         nodes += [
             helper.make_node("Abs", ["b"], ["size"]),
@@ -351,32 +359,39 @@ def dividing(*, in_thread: bool = False) -> bytes:
             helper.make_node("Expand", ["largest", "two"], ["repeats"]),
             helper.make_node("Tile", ["ratio", "repeats"], ["y"]),
         ]
-    return model(
+    made = model(
         nodes,
         [tensor(name, TensorProto.INT64, shape) for name in "ab"],
         [tensor("y", TensorProto.INT64, shape)],
         [numpy_helper.from_array(np.array([2], np.int64), "two")],
-    ).SerializeToString()
+        domains=[("test", 1)],
+    )
+    made.functions.append(function)
+    return made.SerializeToString()
 
 
 def dividing_in_pool(elements: int = 1 << 18) -> bytes:
-    """a and b INT64 [1] -> y INT64 [1] = a / b, the last of so many divisions that all threads of a pool divide.
+    """a and b INT64 [1] -> y INT64 [1] = a / b by `trapping`, the last of so many that all threads of a pool divide.
 
-    The others are a / a. The processor traps at the smallest number divided by -1.
+    The others are a / a.
     """
+    node, function = trapping("dividends", "divisors", "ratios")
     constants = {"all": [elements], "others": [elements - 1], "last": [elements - 1]}
-    return model(
+    made = model(
         [
             helper.make_node("Expand", ["a", "all"], ["dividends"]),
             helper.make_node("Expand", ["a", "others"], ["same"]),
             helper.make_node("Concat", ["same", "b"], ["divisors"], axis=0),
-            helper.make_node("Div", ["dividends", "divisors"], ["ratios"]),
+            node,
             helper.make_node("Gather", ["ratios", "last"], ["y"]),
         ],
         [tensor(name, TensorProto.INT64, [1]) for name in "ab"],
         [tensor("y", TensorProto.INT64, [1])],
         [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in constants.items()],
-    ).SerializeToString()
+        domains=[("test", 1)],
+    )
+    made.functions.append(function)
+    return made.SerializeToString()
 
 
 def convolutions(layers: int = 1) -> bytes:

@@ -12,6 +12,7 @@ from proxy.fingerprint import Fingerprint, fingerprint
 from proxy.models.cost import unpredictable
 from proxy.models.costly import costly
 from proxy.models.deadly import deadly
+from proxy.models.divisions import guard
 from proxy.models.empty import unproven
 from proxy.models.external import beside, embed, too_large
 from proxy.models.files import LARGEST_MODEL, canonical, read_inside
@@ -24,6 +25,7 @@ __all__ = ["Artifact", "TensorSpec", "load_artifact"]
 
 # ONNX Runtime documents opset 7 as the oldest that it supports, and IR version 3 came with it.
 OLDEST_OPSET = 7
+MOST_DEADLY = 3  # nodes that are told
 OLDEST_IR = 3
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
 NEWEST_IR: int = onnx.IR_VERSION
@@ -85,6 +87,9 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         digest = hashlib.sha256(data).hexdigest()
     if problems:
         raise ProblemsFound(problems)
+    unproven_by, entangled_by, costly_by = unproven(model), entangled(model, inputs), costly(model)
+    predicted_by = unpredictable(model)
+    data, deadly_by = _guarded(model, data)  # which changes the model: the last
     return Artifact(
         file,
         data,
@@ -92,14 +97,25 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         inputs,
         outputs,
         _opset(model),
-        unpredictable(model),
-        unproven(model),
+        predicted_by,
+        unproven_by,
         tuple(files),
         seen,
-        entangled(model, inputs),
-        costly(model),
-        deadly(model),
+        entangled_by,
+        costly_by,
+        deadly_by,
     )
+
+
+def _guarded(model: Any, data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The model, with nodes guarded that a client's values could end the process at, and in words the first of those
+    that cannot be. data: of the model as it is."""
+    findings = deadly(model)
+    guarded = guard(model, {each.output: each.datatype for each in findings if each.datatype})
+    if guarded and model.ByteSize() > LARGEST_MODEL:
+        guarded = frozenset()
+    left = tuple(each.words for each in findings if each.output not in guarded)
+    return model.SerializeToString() if guarded else data, left[:MOST_DEADLY]
 
 
 def _parse(data: bytes, where: str) -> Any:

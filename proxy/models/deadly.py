@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from proxy.models.rows import NotShown, skeleton
 
 log = logging.getLogger("modelward.models")
 
-MOST_SHOWN = 3
 SMALLEST = {TensorProto.INT32: np.iinfo(np.int32).min, TensorProto.INT64: np.iinfo(np.int64).min}
 # a Cast of the first is never negative, one of the others not the smallest INT64
 UNSIGNED = {TensorProto.BOOL, TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32}
@@ -34,15 +32,24 @@ JOINS = frozenset({"Concat"})
 COUNTS = SHAPES | {"ArgMax", "ArgMin", "NonZero"}
 
 
-def deadly(model: Any) -> tuple[str, ...]:
-    """Nodes of a ModelProto that some values of its inputs make deadly, in words; of many the first."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A node that some values of the model's inputs make deadly. output: its first. datatype: of a division, else 0."""
+
+    output: str
+    words: str
+    datatype: int = 0
+
+
+def deadly(model: Any) -> tuple[Finding, ...]:
+    """Of a ModelProto, and of its functions where they are called."""
     operators = {node.op_type for body in (model.graph, *model.functions) for node in _nodes(body)}
     if not operators & DANGERS.keys():
         return ()
     try:
         graph = skeleton(model).graph
         walk = _Walk({value.name: value.name for value in graph.input})
-        return tuple(islice(walk.follow(graph), MOST_SHOWN))
+        return tuple(walk.follow(graph))
     except NotShown:
         return ()
     except Exception as error:
@@ -73,7 +80,7 @@ class _Walk:
     positive: set[str] = field(default_factory=set)
     narrow: set[str] = field(default_factory=set)
 
-    def follow(self, graph: Any, source: str = "") -> Iterator[str]:
+    def follow(self, graph: Any, source: str = "") -> Iterator[Finding]:
         """source: of an inner graph, the input that values come from which its node is given; "" for none."""
         for info in (*graph.input, *graph.value_info, *graph.output):
             if info.type.HasField("tensor_type"):
@@ -89,7 +96,7 @@ class _Walk:
     def _keep(self, name: str, value: Any) -> None:
         self.constants[name] = value if value is not None and value.dtype.kind in "biuf" else None
 
-    def _node(self, node: Any) -> Iterator[str]:
+    def _node(self, node: Any) -> Iterator[Finding]:
         source = next((self.given[name] for name in node.input if name in self.given), "")
         for attribute in node.attribute:
             if attribute.HasField("g"):
@@ -99,7 +106,8 @@ class _Walk:
                 value = helper.get_attribute_value(attribute)
                 self._keep(node.output[0], _array(value) if attribute.name == "value" else np.asarray(value))
         if (danger := DANGERS.get(node.op_type)) is not None and (how := danger(self, node)):
-            yield f"node '{(node.name or next(iter(node.output), ''))[:80]}' ({node.op_type}): {how}"
+            words = f"node '{(node.name or node.output[0])[:80]}' ({node.op_type}): {how}"
+            yield Finding(node.output[0], words, self.datatype(node) if node.op_type == "Div" else 0)
         if source and node.op_type not in SHAPES:
             self.given.update(dict.fromkeys(node.output, source))
         self._bound(node)
@@ -123,6 +131,10 @@ class _Walk:
         values = [self.constants.get(name) for name in bounds]
         return node.op_type == "Relu" or any(each is not None and each.size and each.min() >= 0 for each in values)
 
+    def datatype(self, node: Any) -> int:
+        """Of its inputs and outputs, which have one; 0 where that is not known."""
+        return next((self.types[name] for name in (*node.input, *node.output) if name in self.types), 0)
+
     def may_hold(self, name: str, value: int) -> bool:
         """Whether a constant does, or a client can choose it. Of what is computed of constants alone: no."""
         if name in self.constants:
@@ -141,7 +153,7 @@ def _division(walk: _Walk, node: Any) -> str:
     if len(node.input) < 2:
         return ""
     dividend, divisor = node.input[0], node.input[1]
-    smallest = SMALLEST.get(next((walk.types[n] for n in (dividend, divisor, *node.output) if n in walk.types), 0))
+    smallest = SMALLEST.get(walk.datatype(node))
     sources = [walk.given[name] for name in (dividend, divisor) if name in walk.given]
     if smallest is None or not sources or dividend in walk.narrow:
         return ""

@@ -39,12 +39,13 @@ BEARS_EMPTY_WITH = {"Conv": 1}
 def unproven(model: Any) -> str:
     """An operator of a ModelProto that is not known to bear tensors of no elements, or ""."""
     constants = {tensor.name for tensor in model.graph.initializer}
+    own_functions = {(function.domain, function.name) for function in model.functions}  # looked at by themselves
     for body in (model.graph, *model.functions):
         for graph in graphs_of(body):
             for node in graph.node:
                 own = BEARS_EMPTY_WITH.get(node.op_type) if node.domain in ONNX else None
                 if own is not None and len(node.input) > own and node.input[own] in constants:
                     continue
-                if (node.domain, node.op_type) not in BEARS_EMPTY:
+                if (node.domain, node.op_type) not in BEARS_EMPTY | own_functions:
                     return str(node.op_type)
     return ""

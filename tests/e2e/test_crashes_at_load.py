@@ -24,16 +24,20 @@ REASON = "a worker died when it loaded the model or ran its canary"
 def deadly() -> bytes:
     """x INT64 [1] -> y = the smallest number / (0 x - 1): the processor traps whatever x is."""
     constants = {"zero": 0, "one": 1, "smallest": SMALLEST}
-    return models.model(
+    node, function = models.trapping("smallest", "minus", "y")
+    made = models.model(
         [
             helper.make_node("Mul", ["x", "zero"], ["nothing"]),
             helper.make_node("Sub", ["nothing", "one"], ["minus"]),
-            helper.make_node("Div", ["smallest", "minus"], ["y"]),
+            node,
         ],
         [models.tensor("x", TensorProto.INT64, [1])],
         [models.tensor("y", TensorProto.INT64, [1])],
         [numpy_helper.from_array(np.array([value], np.int64), name) for name, value in constants.items()],
-    ).SerializeToString()
+        domains=[("test", 1)],
+    )
+    made.functions.append(function)
+    return made.SerializeToString()
 
 
 def canary(folder: Path, inputs: dict[str, Array]) -> None:
@@ -130,4 +134,4 @@ def test_check_outlives_models_that_serve_refuses(tmp_path: Path) -> None:
     }
     named = [note for note in told["notes"] if note["what"] == "values of its inputs can end a worker"]
     assert {Path(note["where"]).parts[-3] for note in named} == {"warm", "bad"}
-    assert all("node 'y' (Div)" in note["why"] for note in named)
+    assert all("(Div): " in note["why"] for note in named)
