@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from native import figures, shadows
 from native.call import Call
 from native.deadline import Wheel
-from native.h2 import give_back
 from native.limit import Limiter
 from native.pipeline import Server
 from native.pool import Endpoint
@@ -55,7 +54,7 @@ from proxy.server.generation import (
     reshared,
 )
 from proxy.server.health import prepared
-from proxy.server.memory import Memory
+from proxy.server.memory import KEPT_BYTES, Memory, give_back
 from proxy.server.pressure import PERIOD_SECONDS, Pressure
 from proxy.server.protocol import RpcError
 from proxy.server.readiness import Readiness
@@ -510,8 +509,8 @@ class Application:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             server = self.server
-            if server is not None and memory.is_kept(server.totals()["inflight_bytes"]):
-                await asyncio.to_thread(give_back)
+            if server is not None and (kept := memory.kept(server.totals()["inflight_bytes"])) > KEPT_BYTES:
+                await give_back(kept)
                 memory.given_back(server.totals()["inflight_bytes"])
             self.collect_anomalies()
             if self.server is not None:
