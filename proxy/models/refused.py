@@ -11,6 +11,11 @@ _PATH = re.compile(r"(?<![\w/])(?:\.{0,2}/)[^\s'\":,;)]*")
 LONGEST_REASON = 300
 
 
+def for_clients(reason: str) -> str:
+    """Its first line, without paths."""
+    return _PATH.sub("(path)", reason.partition("\n")[0])[:LONGEST_REASON]
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """One version, or with version "" a model as a whole.
@@ -31,7 +36,7 @@ class Refused:
         first = self.problems[0]
         why = "" if "::" in first.why else first.why  # the runtime's own insides
         text = f"{first.what}: {why}" if why else first.what
-        return _PATH.sub("(path)", text.partition("\n")[0])[:LONGEST_REASON]
+        return for_clients(text)
 
     def __str__(self) -> str:
         which = f"model {self.name} version {self.version}" if self.version else f"model {self.name}"

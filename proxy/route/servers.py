@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from proxy.models.refused import for_clients
 from proxy.route.elsewhere import Elsewhere, credentials
 from proxy.server.call import Call
 from proxy.server.protocol import Message, RpcError, message_class
@@ -13,7 +14,6 @@ ASK_SECONDS = 1.0
 # an answer is given again to clients of the same credentials: their questions are not the servers' load
 KEPT_SECONDS = 1.0
 MOST_KEPT = 64
-LONGEST_REASON = 1024
 READY = "READY"
 # Triton's names. Those of single requests pass to any server; those of what a server keeps pass where there is one.
 OF_REQUESTS: tuple[str, ...] = ("classification", "parameters", "schedule_policy")
@@ -39,13 +39,13 @@ class UpstreamServers:
         self._kept: OrderedDict[tuple[str, ...], tuple[float, list[Any]]] = OrderedDict()
 
     async def unready(self, call: Call) -> list[Any]:
-        """Entries of their indices for what is not ready, with their own states and reasons."""
+        """Entries of their indices for what is not ready, with their own states and, as clients may see them, reasons."""
         found: list[Any] = []
         for answer in await self._ask("RepositoryIndex", call):
             for entry in answer.models:
                 # MLServer writes State.READY
                 if (state := entry.state.rpartition(".")[2]) != READY:
-                    entry.state, entry.reason = state, entry.reason[:LONGEST_REASON]
+                    entry.state, entry.reason = state, for_clients(entry.reason)
                     found.append(entry)
         return found
 

@@ -135,8 +135,10 @@ def figures(answer: Any) -> dict[tuple[str, str], Any]:
 def test_its_index_is_told_with_what_it_could_not_load_and_why(server: EmbeddedServer, peer: Peers) -> None:
     with Stub(server.grpc) as stub, Stub(peer(TRITON).address) as direct:
         ours, theirs = ({m.name: m for m in s.ask("RepositoryIndex").models} for s in (stub, direct))
-        assert ours["broken"] == theirs["broken"]
-        assert ours["broken"].state == "UNAVAILABLE" and "it is broken" in ours["broken"].reason
+        broken, as_told = ours["broken"], theirs["broken"]
+        assert (broken.version, broken.state) == (as_told.version, as_told.state) == ("1", "UNAVAILABLE")
+        assert broken.reason == "Internal: ValueError: it is broken"
+        assert as_told.reason.startswith(broken.reason + "\n\nAt:\n  /"), "and clients see no stack"
         assert "broken" not in {m.name for m in stub.ask("RepositoryIndex", ready=True).models}
 
 
