@@ -33,14 +33,15 @@ NEWEST_IR: int = onnx.IR_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """data: the model with all its weights, for ONNX Runtime's session. sha256: of the file as it lies on disk.
+    """data: the model with all its weights, for ONNX Runtime's session; divisions that could trap are changed in it
+    (proxy.models.divisions). sha256: of the file as it lies on disk.
 
     unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". unproven: one
     that is not known to bear tensors of no elements, or "". entangled: why rows of different requests are not shown to
     be independent, or "". costly: an operator for which it is opened in a child process first, or "". deadly: nodes
     that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
-    before. Where weights lie in files beside the model, their locations and hashes
-    are part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
+    before. Where weights lie in files beside the model, their locations and hashes are part of `sha256` too. opset: of
+    ONNX's own domain, 0 where the model uses only others.
     """
 
     file: Path
