@@ -1,6 +1,7 @@
 # Shadows: who else is asked what clients ask, which of it, and what becomes of the answers that nobody sees.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from native.evidence cimport CALLERS
 from native.exchange cimport Buffer, Exchange
 from native.model cimport Model, Tap
 
@@ -11,6 +12,7 @@ cdef struct Kept:                 # a pair that disagreed
     char *text                    # owned: names of model and shadow, request, and both answers, one after the other
     size_t size[5]                # of each
     double disagreement
+    uint32_t part                 # of the callers, that its own is of
 
 cdef struct Mirrors:              # of one server
     double share                  # of what would be mirrored that there is time for: 0 to 1
@@ -35,6 +37,9 @@ cdef class Shadow:
     cdef uint32_t inflight
     cdef size_t room              # bytes
     cdef size_t held              # of requests and answers under way
+    cdef uint32_t[<int>CALLERS] inflight_of   # by part of the callers: what one of them holds
+    cdef size_t[<int>CALLERS] held_of
+    cdef int64_t contended        # ns; until then no caller may hold more than is free
     cdef uint64_t warmup          # pairs that are not counted
     cdef double tolerance
 

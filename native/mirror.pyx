@@ -31,6 +31,7 @@ cdef enum:
 
 cdef double FASTER = 0.1          # what comes back to it each time that it had
 cdef double LEAST = 0.02          # a smaller one is none
+cdef int64_t CONTENDED = 60000000000   # ns that callers have shares after one found no room
 cdef mw_compare_room room         # where answers are taken apart; the loop's thread alone
 cdef mw_comparison found
 
@@ -179,6 +180,19 @@ cdef mw_span message_of(const Exchange *x, const Buffer *reply) noexcept:
     return message
 
 
+cdef bint has_room(Shadow shadow, size_t own, size_t more, size_t used, size_t limit, int64_t now) noexcept:
+    """Whether a caller who holds `own` may have so many more of the limit.
+
+    One caller alone may have all. When another finds no room, for a minute each may hold no more than is free, as of what
+    else all share (csrc/holders.h): the first one's copies end, and there is room for the others'.
+    """
+    if used + more > limit:
+        if own == 0:
+            shadow.contended = now + CONTENDED
+        return False
+    return own == 0 or now >= shadow.contended or own + more <= limit - used - more
+
+
 cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *reply, int64_t took, int64_t now) noexcept:
     cdef Shadow shadow = <Shadow>tap.shadow
     cdef ShadowBlock *block = <ShadowBlock *>tap.block
@@ -186,6 +200,7 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
     cdef mw_span message
     cdef size_t size
     cdef mw_shadow_drop why
+    cdef uint32_t part = caller_part(x)
     cdef Exchange *y
     if block == NULL or not concerns(shadow, x) or (shadow.fraction < 1 and drawn(mirrors) >= shadow.fraction):
         return NULL
@@ -202,16 +217,19 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
         why = MW_DROP_WAITING
     elif mirrors.share < 1 and drawn(mirrors) >= mirrors.share:
         why = MW_DROP_BUSY
-    elif shadow.inflight >= shadow.places:
+    elif not has_room(shadow, shadow.inflight_of[part], 1, shadow.inflight, shadow.places, now):
         why = MW_DROP_PLACES
     # the second half of the budget of all is the clients' alone
-    elif shadow.held + size > shadow.room or 2 * (bytes_held(x.wire.slots) + size) > x.wire.inflight_limit:
+    elif (not has_room(shadow, shadow.held_of[part], size, shadow.held, shadow.room, now)
+            or 2 * (bytes_held(x.wire.slots) + size) > x.wire.inflight_limit):
         why = MW_DROP_BYTES
     else:
         y = copied(shadow, tap, x, message, now)
         if y != NULL:
             shadow.inflight += 1
             shadow.held += size
+            shadow.inflight_of[part] += 1
+            shadow.held_of[part] += size
             y.slice = caller_slice(block, x)
             y.took = took
             y.next_in_stream = mirrors.first
@@ -299,8 +317,12 @@ cdef ShadowBlock *end(Mirrors *mirrors, Exchange *y) noexcept:
     """Gives back what it has taken; its figures."""
     cdef Tap *tap = <Tap *>y.tap
     cdef Shadow shadow = <Shadow>tap.shadow
+    cdef uint32_t part = caller_part(y)
+    cdef size_t size = y.body.size + y.reply.size
     shadow.inflight -= 1
-    shadow.held -= y.body.size + y.reply.size
+    shadow.held -= size
+    shadow.inflight_of[part] -= 1
+    shadow.held_of[part] -= size
     if y.previous_mirror != NULL:
         y.previous_mirror.next_in_stream = y.next_in_stream
     else:
@@ -367,14 +389,17 @@ cdef void pace(Mirrors *mirrors, bint busy, int64_t now) noexcept:
 # ---- samples ---------------------------------------------------------------------------------------------------
 
 cdef void keep(Mirrors *mirrors, const Exchange *y, mw_span primary, mw_span answer, double disagreement) noexcept:
-    """As long as there is room: whoever takes them comes once a second."""
+    """As long as there is room, for more than one caller's: they are taken once a second."""
     cdef const Model *asked = <const Model *>y.mirrors.asked
     cdef bytes name = (<Shadow>(<Tap *>y.tap).shadow).text
     cdef Kept *kept
     cdef mw_span part[5]
     cdef size_t total = 0, at = 0
+    cdef uint32_t own = 0
     cdef int i
-    if mirrors.keeps >= KEPT_MOST:
+    for i in range(<int>mirrors.keeps):
+        own += mirrors.kept[i].part == caller_part(y)
+    if mirrors.keeps >= KEPT_MOST or own and own >= KEPT_MOST - mirrors.keeps:
         return
     part[0] = asked.name
     part[1] = mw_span(<const uint8_t *>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
@@ -391,6 +416,7 @@ cdef void keep(Mirrors *mirrors, const Exchange *y, mw_span primary, mw_span ans
         return
     mirrors.keeps += 1
     kept.disagreement = disagreement
+    kept.part = caller_part(y)
     for i in range(5):
         kept.size[i] = part[i].size
         if part[i].size:

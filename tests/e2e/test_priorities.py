@@ -47,6 +47,11 @@ def issuer() -> Issuer:
     return issuer
 
 
+def with_tokens(issuer: Issuer, folder: Path) -> dict[str, Any]:
+    jwt = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": str(issuer.publish(folder / "jwks.json"))}
+    return {"access": {"jwt": jwt, "rules": [{"identity": "*", "models": "*"}]}}
+
+
 def served(
     issuer: Issuer,
     folder: Path,
@@ -59,8 +64,7 @@ def served(
     """Ids in the order in which a backend of one place got them. arrivals: tenants and the priorities they ask for."""
     backend = backend or Backend()
     backend.seconds = SERVICE
-    jwt = {"issuer": ISSUER, "audience": AUDIENCE, "jwks": str(issuer.publish(folder / "jwks.json"))}
-    around: dict[str, Any] = {"access": {"jwt": jwt, "rules": [{"identity": "*", "models": "*"}]}}
+    around = with_tokens(issuer, folder)
     if identity:
         around["limits"] = {"identity": identity}
     with guarded(backend, around, admission=ALONE | (admission or {})) as port:
@@ -99,6 +103,27 @@ def test_an_identity_chooses_within_the_range_that_is_granted_to_it(issuer: Issu
     grant = {"overrides": {"bob": {"priority": "2-6"}}}
     ids = served(issuer, tmp_path, [("bob", (9, 6, 0, 1, 2))], identity=grant)
     assert ids == ["bob-3", "bob-4", "bob-2", "bob-0", "bob-1"]
+
+
+def test_an_identity_that_holds_every_place_keeps_others_waiting_for_one_of_its_requests_at_most(
+    issuer: Issuer, tmp_path: Path
+) -> None:
+    backend, places = Backend(slow={"bob": 0.06}), 4
+    backend.gate.set()
+    with guarded(backend, with_tokens(issuer, tmp_path), admission={"concurrency": places}) as port:
+        bob, alice = Tenant(port, issuer, "bob"), Tenant(port, issuer, "alice")
+        flood = bob.begin_all(*(0,) * 2 * FLOOD)
+        wait_until(lambda: backend.now == places, "every place to be bob's")
+        begun = []
+        for number in range(8):
+            before = len(backend.ids)
+            alice.infer(message(f"alice-{number}"), timeout=30, metadata=alice.metadata)
+            begun.append(backend.ids.index(f"alice-{number}") - before)
+        assert not all(call.done() for call in flood)
+        for call in flood:
+            call.cancel()
+    # those that were begun while hers was on its way, and the one that ended for it
+    assert max(begun) <= 2 * places, begun
 
 
 def test_an_identity_whose_requests_hold_the_place_for_long_gets_it_less_often(issuer: Issuer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Whatever happens, clients are answered as if there were no shadow, and at the en
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,41 @@ def test_a_reload_that_changes_a_shadow_gives_the_new_one_places_of_its_own(tmp_
         assert figures(server, shadow=address).total.sums()["dropped"]["places"] == 2
         held.go()
         after(server, 10, shadow=address)
+        nothing_is_left(server)
+
+
+def test_a_caller_alone_has_all_places_of_a_shadow_and_leaves_some_once_others_need_them(tmp_path: Path) -> None:
+    held = Held()
+    with contextlib.ExitStack() as stack:
+        server, address = stack.enter_context(
+            with_upstream_shadow(tmp_path, held, serving, "deadline: 60s, concurrency: 4")
+        )
+        bob = stack.enter_context(Stub(server.grpc))
+        # more than one: callers share parts by hash
+        others = [stack.enter_context(H2Client(server.grpc, source=f"127.0.0.{n}")) for n in (2, 3, 4)]
+
+        def places_wanted() -> int:
+            return int(figures(server, shadow=address).total.sums()["dropped"]["places"])
+
+        def ask_by_others() -> None:
+            for client in others:
+                assert client.call(framed(ask_add().SerializeToString())).code == 0
+
+        for _ in range(4):
+            bob.infer(ask_add())
+        held.wait_for(4)
+        ask_by_others()
+        assert places_wanted() == 3
+        held.go()
+        wait_until(lambda: native(server).mirroring == 0, "the end of all copies")
+        held.gone.clear()
+        for _ in range(REQUESTS):
+            bob.infer(ask_add())
+        held.wait_for(2)
+        assert places_wanted() == 3 + REQUESTS - 2
+        ask_by_others()
+        held.wait_for(2)
+        held.go()
         nothing_is_left(server)
 
 
