@@ -68,8 +68,8 @@ Told = Callable[[str, str, "Call"], Awaitable[Mapping[str, Sequence[Any]] | None
 class Servers(Protocol):
     """Upstream servers all of whose models are served."""
 
-    async def unready(self, call: Call) -> Sequence[Any]:
-        """Entries of RepositoryIndex for what is not ready there."""
+    async def unready(self, call: Call) -> Sequence[tuple[str, str, str, str]]:
+        """Name, version, state and reason of what is not ready there."""
 
     async def extensions(self, call: Call, *, methods: bool) -> Sequence[str]:
         """Names of ServerMetadata. methods: whether the caller may call methods that are not known here."""

@@ -2,12 +2,15 @@
 
 import time
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from proxy.models.refused import for_clients
 from proxy.route.elsewhere import Elsewhere, credentials
 from proxy.server.call import Call
 from proxy.server.protocol import Message, RpcError, message_class
+
+T = TypeVar("T")
 
 # what can be left out is not waited for any longer
 ASK_SECONDS = 1.0
@@ -38,16 +41,18 @@ class UpstreamServers:
         self._passthrough = passthrough
         self._kept: OrderedDict[tuple[str, ...], tuple[float, list[Any]]] = OrderedDict()
 
-    async def unready(self, call: Call) -> list[Any]:
-        """Entries of their indices for what is not ready, with their own states and, as clients may see them, reasons."""
-        found: list[Any] = []
-        for answer in await self._ask("RepositoryIndex", call):
-            for entry in answer.models:
+    async def unready(self, call: Call) -> list[tuple[str, str, str, str]]:
+        """Name, version, state and reason of what is not ready there; of the reason what clients may see."""
+
+        def read(answers: list[Any]) -> list[tuple[str, str, str, str]]:
+            found = {}
+            for entry in (entry for answer in answers for entry in answer.models):
                 # MLServer writes State.READY
                 if (state := entry.state.rpartition(".")[2]) != READY:
-                    entry.state, entry.reason = state, for_clients(entry.reason)
-                    found.append(entry)
-        return found
+                    found[entry.name, entry.version] = state, for_clients(entry.reason)
+            return [(*which, *told) for which, told in found.items()]
+
+        return await self._ask("RepositoryIndex", call, read)
 
     async def extensions(self, call: Call, *, methods: bool) -> list[str]:
         """Those that all of them have and that pass. methods: whether the caller may call methods that are not known
@@ -55,22 +60,26 @@ class UpstreamServers:
         passing = OF_REQUESTS
         if self._single:
             passing += OF_ONE_SERVER + (OF_METHODS if self._passthrough and methods else ())
-        told = [set(answer.extensions) for answer in await self._ask("ServerMetadata", call)]
-        return [name for name in passing if told and all(name in each for each in told)]
 
-    async def _ask(self, name: str, call: Call) -> list[Any]:
-        """Empty where they cannot be asked, or do not tell it."""
-        key, now = (name, *credentials(call)), time.monotonic()
-        until, answers = self._kept.get(key, (0.0, []))
-        if until > now:
-            return answers
+        def read(answers: list[Any]) -> list[str]:
+            told = [set(answer.extensions) for answer in answers]
+            return [name for name in passing if told and all(name in each for each in told)]
+
+        return await self._ask("ServerMetadata", call, read, str(methods))
+
+    async def _ask(self, name: str, call: Call, read: Callable[[list[Any]], list[T]], *more: str) -> list[T]:
+        """What is read of their answers; of none where they cannot be asked, or do not tell it."""
+        key = (name, *more, *credentials(call))
+        until, kept = self._kept.get(key, (0.0, []))
+        if until > time.monotonic():
+            return kept
         request: Message = message_class(f"inference.{name}Request")()
         try:
-            answers = await self._asked.ask_all(name, request, call, ASK_SECONDS)
+            kept = read(await self._asked.ask_all(name, request, call, ASK_SECONDS))
         except RpcError:
-            answers = []
-        self._kept[key] = now + KEPT_SECONDS, answers
+            kept = read([])
+        self._kept[key] = time.monotonic() + KEPT_SECONDS, kept
         self._kept.move_to_end(key)
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
-        return answers
+        return kept

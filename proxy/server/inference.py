@@ -157,9 +157,9 @@ class Inference:
             if call.permits(ANYTHING, name) and not self._catalog().has(name, version):
                 response.models.add(name=name, version=version, state="UNAVAILABLE", reason=reason)
         if not request.ready and (servers := self._catalog().servers) is not None:
-            for entry in await servers.unready(call):
-                if call.permits(ANYTHING, entry.name) and not self._tells(entry.name, entry.version):
-                    response.models.append(entry)
+            for name, version, state, reason in await servers.unready(call):
+                if call.permits(ANYTHING, name) and not self._tells(name, version):
+                    response.models.add(name=name, version=version, state=state, reason=reason)
         return response
 
     def _tells(self, name: str, version: str) -> bool:
