@@ -45,28 +45,29 @@ def _jwks(value: object) -> object:
 
 
 class Jwt(Section):
-    """Tokens of one issuer. An `exp` is required; `alg` must be one of `algorithms`, all of which have a public key."""
+    """Tokens of one issuer. A token needs `exp`. Its `alg` must be one of `algorithms`, which all use public keys."""
 
     issuer: str = Field(min_length=1)
-    """What `iss` must be."""
+    """Value that `iss` must have."""
     audience: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
-    """What `aud` must hold at least one of."""
+    """Values of which `aud` must hold at least one."""
     jwks: Annotated[str, BeforeValidator(_jwks)] = Field(min_length=1)
-    """The issuer's key set: a file, loaded again when it changes, or an https URL."""
+    """Key set of the issuer: a file, which is loaded again when it changes, or an https URL."""
     ca: Path | None = Field(default=None, strict=False)
-    """PEM: the authorities of the URL's server; absent: those of the system."""
+    """PEM: certificate authorities of the URL's server. Absent: those of the system."""
     algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(_listed)] = Field(
         default=("RS256", "ES256", "EdDSA"), strict=False, min_length=1
     )
-    """Signatures that are taken."""
+    """Signature algorithms that are accepted."""
     identity: str = Field(default="sub", min_length=1)
-    """The claim that names the caller."""
+    """Claim that names the caller."""
     leeway: Duration = 30 * SECOND
-    """By how much clocks may differ."""
+    """Allowed difference between clocks."""
     refresh: Duration = Field(default=5 * MINUTE, ge=10 * SECOND)
-    """How often the URL is asked; a token with an unknown key asks at once, at most every 10 s."""
+    """Time between two downloads from the URL. A token with an unknown key causes a download at once, at most every 10
+    s."""
     max_stale: Duration = 24 * 60 * MINUTE
-    """How long the last keys count while the URL cannot be had."""
+    """How long the last keys are used while the URL cannot be reached."""
 
     @property
     def is_url(self) -> bool:
@@ -80,23 +81,24 @@ class Jwt(Section):
 
 
 class Rule(Section):
-    """Some callers, and what they may. What no rule allows is refused; several that match add up."""
+    """Some callers, and what they may do. What no rule allows is refused. All rules that match add up."""
 
     identity: str | None = Field(default=None, min_length=1)
-    """Whom it is for: a name, with * for any characters: spiffe://prod/*, team-a, *@example.com."""
+    """Callers that the rule is for: a name, where * stands for any characters: spiffe://prod/*, team-a, *@example.com.
+    """
     anonymous: bool = False
-    """true, in place of identity: for callers without any credential."""
+    """true, in place of identity: the rule is for callers without a credential."""
     by: By = Field(default=("any",), strict=False, min_length=1)
-    """How the identity must be proved: certificate, token, key, or any. A token and a key of the same name are two
-    identities: where several kinds are taken, a rule without `by` lets in both, which is a warning."""
+    """How the identity must be proved. A token and a key of the same name are two identities: where several kinds are
+    accepted, a rule without `by` allows both, and `modelward check` warns."""
     models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
-    """Names of models, with * for any characters."""
+    """Names of models, where * stands for any characters."""
     methods: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
         default=DEFAULT_KINDS, strict=False, min_length=1
     )
-    """infer: ModelInfer; stream: ModelStreamInfer; metadata: of server and models, their configuration, reflection;
-    statistics: ModelStatistics; repository: RepositoryIndex; passthrough: methods that are not known here; shadow: to
-    mark requests as a shadow's copies (modelward-shadow), which are mirrored no further."""
+    """`infer`: ModelInfer. `stream`: ModelStreamInfer. `metadata`: metadata of server and models, model configuration,
+    reflection. `statistics`: ModelStatistics. `repository`: RepositoryIndex. `passthrough`: methods that Modelward does
+    not know. `shadow`: to mark requests as copies for a shadow (modelward-shadow), which are not mirrored again."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -120,20 +122,20 @@ class Rule(Section):
 
 
 class Access(Section):
-    """Absent: everybody may call everything. Once it is there, only what rules allow; health stays open."""
+    """Once it is there, callers may do only what rules allow. Health checks stay open."""
 
     certificates: bool = False
-    """true: a client certificate's name is an identity: its one URI (SPIFFE), else its first DNS name, else its first
-    e-mail address. Needs tls.client_ca."""
+    """true: the name in a client certificate is an identity: its only URI (SPIFFE), otherwise its first DNS name,
+    otherwise its first e-mail address. Needs tls.client_ca."""
     jwt: Jwt | None = None
-    """Tokens in `authorization: Bearer`."""
+    """Accepts tokens in `authorization: Bearer`."""
     keys: Path | None = Field(default=None, strict=False)
-    """API keys, as `modelward token` writes them, in `x-api-key` or `authorization: Bearer`; loaded again when the file
-    changes."""
+    """File of API keys, as `modelward token` writes it. It is loaded again when it changes. Clients send a key in
+    `x-api-key` or `authorization: Bearer`."""
     rules: tuple[Rule, ...] = Field(default=(), strict=False, max_length=1024)
     """Who may do what."""
     forward_credentials: bool = False
-    """true: upstreams see the `authorization` of a token. API keys are never passed on."""
+    """true: upstreams get the `authorization` of a token. API keys are never forwarded."""
 
     @model_validator(mode="after")
     def _somebody_may_call(self) -> Self:

@@ -21,6 +21,8 @@ def _interval(value: object) -> int | None:
 
 
 class CanarySettings(Section):
+    """How often a version that is served is checked against its canary."""
+
     interval: Annotated[
         int | None,
         BeforeValidator(_interval),
@@ -29,5 +31,5 @@ class CanarySettings(Section):
             {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"const": OFF}], "examples": ["5m"]}
         ),
     ] = 300 * SECOND
-    """Between two runs of each version's canary in each worker, give or take a fifth; off: only when it is loaded. A
-    version that does not pass gets no requests there until it does."""
+    """Time between two runs of each version's canary in each worker, plus or minus a fifth. `off`: only when it is
+    loaded. A version that fails gets no requests in that worker until it passes."""

@@ -21,7 +21,7 @@ def _delay(value: object) -> int:
 
 
 class Drain(Section):
-    """What SIGTERM begins. Readiness is off at once."""
+    """What SIGTERM begins. Readiness turns off at once."""
 
     delay: Annotated[
         int,
@@ -29,7 +29,7 @@ class Drain(Section):
         PlainSerializer(lambda ns: format_duration(ns) if ns else NONE, return_type=str, when_used="json"),
         WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": [NONE, "5s"]}),
     ] = 0
-    """How long new connections and requests are still taken, until load balancers have heard of it: 5s in Kubernetes,
-    where a pod is told to end before its address is withdrawn."""
+    """How long new connections and requests are still accepted, until load balancers know. Use 5s in Kubernetes, which
+    tells a pod to end before it withdraws the address."""
     timeout: Duration = Field(default=20 * SECOND, ge=SECOND)
-    """How long requests that are under way then have to finish."""
+    """How long requests in flight then have to finish."""

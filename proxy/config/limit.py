@@ -43,18 +43,19 @@ def default_burst(rate: float | None, time: float | None) -> int:
 
 
 class Allowance(Section):
-    """A rate that holds over time and the burst that may come at once (GCRA)."""
+    """A rate that holds over time, and the burst that may come at once (GCRA)."""
 
     rate: Rate | None = None
-    """Requests per second, minute or hour: 1000/s, 60/m."""
+    """Requests per second, minute or hour."""
     time: BackendTime | None = None
-    """In place of rate: backend time per second, 500ms/s, more than 1s/s where models have several backends or cores. A
-    request costs what requests of its size for its model took lately; when it has run, what it took."""
+    """In place of rate: backend time per second. It may be more than 1s/s where models have several backends or cores.
+    A request is charged what requests of its size for its model took lately, and after its run what it took."""
     burst: Annotated[
         int,
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": DURATION_PATTERN}]}),
     ] = Field(default_factory=lambda known: default_burst(known["rate"], known["time"]))
-    """What may come at once: requests, or with time a duration. Absent: a tenth of a second's worth, at least 1."""
+    """What may come at once: a number of requests, or with `time` a duration. Absent: a tenth of a second's worth, at
+    least 1."""
 
     @field_validator("burst", mode="before")
     @classmethod
@@ -93,7 +94,7 @@ class Allowance(Section):
 
 
 class Limit(Allowance):
-    """How much may come."""
+    """A rate limit."""
 
     @model_validator(mode="after")
     def _says_how_much(self) -> Self:
@@ -111,10 +112,10 @@ def _are_networks(overrides: Iterable[str]) -> None:
 
 
 class PeerLimit(Allowance):
-    """Of each peer address; an IPv6 peer is what limits.ipv6.prefix says."""
+    """Applies to each peer address. limits.ipv6.prefix says which IPv6 addresses are one peer."""
 
     overrides: Mapping[str, Limit] = Field(default_factory=dict, max_length=MOST_OVERRIDES)
-    """By network, of each address in it: "10.0.0.0/8": {rate: 5000/s}. The longest prefix counts."""
+    """Limits of each address in a network, by network: "10.0.0.0/8": {rate: 5000/s}. The longest prefix counts."""
 
     @field_validator("overrides")
     @classmethod
@@ -169,28 +170,28 @@ Priority = Annotated[
 
 
 class Share(Allowance):
-    """What some identities have. Without rate and time the limit of all identities holds for them."""
+    """Limit of some identities. Without rate and time, they have the limit of all identities."""
 
     weight: int = Field(default=1, ge=1, le=100)
-    """Their share of a backend that many wait for, against the shares of others."""
+    """Their share of a busy backend, relative to the weights of others."""
     priority: Priority | None = None
-    """A number: of all their requests, whatever they ask for. They wait before identities with a higher one; 1 goes
-    first. A range, 2-7: a request may ask for any in it (parameter `priority`, 5 where it says none), which orders the
-    requests of its own identity. Absent: the range of all identities."""
+    """A number: the priority of all their requests, whatever they ask for. 1 goes first. A range, 2-7: a request may
+    ask for any priority in it (parameter `priority`, 5 where absent), which orders the requests of its own identity.
+    Absent: the range of all identities."""
     by: By = Field(default=("any",), strict=False, min_length=1)
-    """How the identity must be proved for this to hold: certificate, token, key, or any."""
+    """How the identity must be proved for this to apply."""
 
 
 class IdentityLimit(Allowance):
-    """Of each identity; callers who are not known share the budget of their peer address."""
+    """Applies to each identity. Callers without an identity share the budget of their peer address."""
 
     overrides: Mapping[str, Share] = Field(default_factory=dict, max_length=MOST_OVERRIDES)
-    """By name, * for any characters, of each identity it fits: "spiffe://prod/*": {rate: 5000/s, weight: 4}. A name
-    without * counts before all patterns, of those the one with the most other characters."""
+    """Limits of identities by name, where * stands for any characters: "spiffe://prod/*": {rate: 5000/s, weight: 4}. A
+    name without * counts before patterns. Of several patterns, the one with the most other characters counts."""
 
     priority: Priority = EVERY_IDENTITY
-    """What requests of identities without one of their own may ask for, as in overrides. By default a request can only
-    lower its own: 1 to 4 are taken as 5."""
+    """Priorities that requests may ask for, of identities without a range of their own. By default a request can only
+    lower its priority: 1 to 4 count as 5."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -205,16 +206,17 @@ HOW_STORE = "Write redis://[:password@]host:port/db, rediss:// for TLS, or unix:
 
 
 class Shared(Section):
-    """A Redis or Valkey through which servers hold one `identity`, `model` and `total` limit between them."""
+    """A Redis or Valkey through which servers hold one identity, one model and one total limit together. A URL alone
+    stands for the section."""
 
     url: str
     """redis://[:password@]host:port/db, rediss:// for TLS, unix:///path/of/socket?db=0."""
     password_file: Path | None = Field(default=None, strict=False)
-    """The store's password, in the place of one in the URL; read anew whenever it is connected to."""
+    """File with the password of the store, in place of one in the URL. It is read again at every connect."""
     interval: Duration = Field(default=SECOND // 10, ge=SECOND // 50, le=SECOND)
-    """How often servers tell each other, through the store, what they have let pass."""
+    """How often servers tell each other, through the store, what they have admitted."""
     prefix: str = Field(default="modelward", min_length=1, max_length=64)
-    """What its keys begin with: servers of one prefix are one fleet, and have the same limits configured."""
+    """Prefix of the keys in the store. Servers with the same prefix are one fleet, and must have the same limits."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,4 +11,4 @@ class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     """json: one object per line, with time, level, logger, message, worker and fields."""
     level: Level = "info"
-    """The least that is written; --log-level counts more."""
+    """Lowest level that is written. --log-level overrides it."""

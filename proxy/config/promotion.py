@@ -38,30 +38,33 @@ def check_steps(steps: tuple[int, ...]) -> None:
 
 
 class PromotionBounds(Section):
-    """What takes a version back: it is surely beyond one of these, against the versions that it takes over from. A step
-    ends when it is as good as sure that it keeps all of them."""
+    """A version is rolled back when it certainly exceeds one of these bounds, compared with the versions that it takes
+    over from. A step ends when the version almost certainly keeps all of them."""
 
     errors: float = Field(default=0.01, ge=0, le=1)
-    """Rise of the share of requests that the backend failed: 0.01 allows one in a hundred more."""
+    """Rise of the share of requests that the backend fails: 0.01 allows one more in a hundred."""
     fallbacks: float = Field(default=0.01, ge=0, le=1)
-    """Rise of the share of requests that the fallback answered."""
+    """Rise of the share of requests that a fallback answers."""
     latency: float = Field(default=1.5, ge=1, le=1000)
     """Its 99th percentile, as a multiple of theirs."""
     outputs: Outputs = 0.25
-    """Population stability index of the scores that it answers, against theirs; off: not looked at. Where a header or
-    identities decide the version, it is judged only by the answers to some 32 of them or more on either side."""
+    """Population stability index of its scores against theirs. `off`: not judged. Where a header or identities choose
+    the version, it needs the answers to about 32 of them or more on either side."""
 
 
 class PromotionSettings(Section):
+    """How a version takes over from another."""
+
     steps: Steps = (1, 10, 50, 100)
-    """Share of the requests at each step, in per cent. The first step of a promotion is the first of these."""
+    """Share of the requests at each step, in per cent. A promotion begins with the first."""
     by: Literal["caller", "request"] = "caller"
-    """How requests get a version where several have a share. caller: those with the same value of sticky_header, or of
-    the same identity, get the same one; request: each by itself, so that a step has its share of few callers too."""
+    """How requests get a version where several have a share. `caller`: requests with the same value of sticky_header,
+    or of the same identity, get the same one. `request`: each request by itself, so that a step has its share of few
+    callers too."""
     hold: Duration = 5 * MINUTE
-    """How long each step lasts at least, before `--auto` goes on to the next and the last is over."""
+    """Shortest time of each step, before `--auto` goes on to the next and before the last one is over."""
     min_requests: int = Field(default=1000, ge=1)
-    """Requests that it must have answered in a step before `--auto` goes on to the next."""
+    """Requests that the version must have answered in a step before `--auto` goes on to the next."""
     bounds: PromotionBounds = PromotionBounds()
 
     @model_validator(mode="after")

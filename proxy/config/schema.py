@@ -32,17 +32,19 @@ LARGEST_CONCURRENCY = 8192
 
 
 class Listen(Section):
+    """Addresses that the server listens on."""
+
     grpc: ListenAddress = Address(host="127.0.0.1", port=8001)
-    """The Open Inference Protocol: host:port, [v6]:port or unix:/path."""
+    """Address of the Open Inference Protocol (gRPC): host:port, [v6]:port or unix:/path."""
     mode: Annotated[int, BeforeValidator(parse_mode), PlainSerializer(write_mode, when_used="json"), MODE_SCHEMA] = (
         DEFAULT_MODE
     )
-    """Who may connect to the Unix socket of listen.grpc, as chmod writes it, in quotes."""
+    """Permissions of the Unix socket of listen.grpc, in quotes, as chmod takes them."""
     http: ListenAddress = Address(host="127.0.0.1", port=8002)
-    """/metrics, /healthz and /readyz."""
+    """Address of /metrics, /healthz and /readyz, in plain HTTP."""
     admin: AddressOrOff = Address(host="127.0.0.1", port=8003)
-    """The admin API, of which whoever can connect may use everything; off: none. A Unix socket lets this user in alone;
-    an address that other machines reach needs admin_tls."""
+    """Address of the admin API. `off`: there is none. Every client that can connect may use all of it. A Unix socket
+    admits only the server's user and root. An address that other machines can reach needs admin_tls."""
 
 
 def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> None:
@@ -52,64 +54,66 @@ def _tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> N
 
 class Connections(Section):
     total: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Open connections over all peers. Absent: 20,000, or as many as the limit of open files leaves room for."""
+    """Open connections of all peers together. Absent: 20,000, or what the limit of open files allows."""
     per_peer: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Open connections of one peer address. Absent: 1,000, or a quarter of what that limit leaves room for."""
+    """Open connections of one peer. Absent: 1,000, or a quarter of what the limit of open files allows."""
     rate_per_peer: Rate = 200.0
-    """New connections of one peer address."""
+    """New connections of one peer."""
 
 
 class Ipv6(Section):
-    """What a peer is where addresses are not scarce."""
+    """Which IPv6 addresses are one peer."""
 
     prefix: int = Field(default=64, ge=48, le=128)
-    """Bits of an address that are one peer: a host has a network of 64, a home often one of 56. Addresses of NAT64
-    (64:ff9b::/96) and 6to4 are the IPv4 address within them."""
+    """Length of the network prefix that is one peer. A host usually has a /64, a home often a /56. NAT64 (64:ff9b::/96)
+    and 6to4 addresses count as the IPv4 address inside them."""
     peers: int = Field(default=16, ge=1, le=1024)
-    """Peers of one /48 that have budgets of their own, and a quarter as many of one /56; the others in it share one. A
-    peer keeps its place for a minute after its last connection."""
+    """Peers of one /48 that have budgets of their own. A /56 has a quarter of that. All further peers of the network
+    share one budget. A peer keeps its budget for a minute after its last connection."""
 
 
 class Timeouts(Section):
     handshake: Duration = 5 * SECOND
-    """Preface and SETTINGS must have come."""
+    """Time in which a new connection must send its HTTP/2 preface and SETTINGS."""
     request: Duration = 30 * SECOND
-    """Headers and body of one request must have come."""
+    """Time in which the headers and the body of a request must arrive."""
     idle_stream: Duration = 5 * MINUTE
-    """A stream on which nothing moves is reset."""
+    """A stream without traffic for this long is reset."""
     idle_connection: Duration = 60 * MINUTE
-    """A connection without a stream is closed."""
+    """A connection without a stream for this long is closed."""
     stalled: Duration = 30 * SECOND
-    """A connection that takes none of the bytes queued for it is closed."""
+    """A connection that accepts none of its queued bytes for this long is closed."""
 
 
 class Limits(Section):
+    """Limits of rates, sizes and connections."""
+
     peer: PeerLimit | None = None
-    """Of each peer address; absent: no limit."""
+    """Rate limit of each peer address. Absent: no limit."""
     identity: IdentityLimit | None = None
-    """Of each identity; the peer address stands for it until a request has one. Absent: no limit."""
+    """Rate limit of each identity. A request without an identity counts for its peer address. Absent: no limit."""
     total: Limit | None = None
-    """Of all requests together; absent: no limit."""
+    """Rate limit of all requests together. Absent: no limit."""
     shared: Shared | None = None
-    """Hold identity, model and total limits together with other servers; absent: each server has its own. That of peers
-    is each server's own in any case."""
+    """Store through which several servers hold one identity, one model and one total limit together. Absent: each
+    server has its own. Each server always has its own peer limits."""
     message_size: Size = Field(default=16 * MiB, ge=KiB, le=LARGEST_MESSAGE)
-    """Of one message, before and after decompression."""
+    """Largest message, before and after decompression."""
     inflight_bytes: Size = Field(default=256 * MiB, ge=KiB)
-    """Bytes of all requests that have begun and not ended, and of answers that clients have not taken yet."""
+    """Bytes of all requests in flight, and of responses that clients have not read yet."""
     inflight_share: float = Field(default=0.5, gt=0, le=1)
-    """Of inflight_bytes, what one peer address or identity may hold while no other holds any. It is less, the less is
-    free: with 0.5, eight that take all they can have a ninth each and leave a ninth. With 1, one may take all. One
-    message of message_size may always be held. The same part of an upstream's streams is the most that one caller's
-    relayed streams may take."""
+    """Largest share of inflight_bytes that one peer or identity may hold while no other holds any. The share shrinks as
+    less is free: with 0.5, eight callers that take all they can hold a ninth each, and a ninth stays free. With 1, one
+    caller may take everything. A caller may always hold one message of message_size. The same share limits how many of
+    an upstream's streams one caller may use."""
     connections: Connections = Connections()
-    """Armour against connection floods; always on."""
+    """Limits of connections. They are always on."""
     ipv6: Ipv6 = Ipv6()
-    """Which addresses are one peer; always on."""
+    """How IPv6 addresses are counted. It is always on."""
     streams: int = Field(default=128, ge=1, le=10_000)
     """Concurrent streams of one connection."""
     timeouts: Timeouts = Timeouts()
-    """Armour against slow peers; always on."""
+    """Timeouts against slow peers. They are always on."""
 
     @model_validator(mode="after")
     def _one_message_fits(self) -> Self:
@@ -119,8 +123,10 @@ class Limits(Section):
 
 
 class Batching(Section):
+    """How requests share a run of the model."""
+
     max: int = Field(default=256, ge=1, le=65_536)
-    """Rows of one run of the model; 1 turns batching off."""
+    """Most rows of one run. 1 turns batching off."""
 
 
 def _concurrency(value: object) -> object:
@@ -134,45 +140,47 @@ def _concurrency(value: object) -> object:
 
 
 class Admission(Section):
-    """How many requests are with a model's backend at a time, and who waits for a place."""
+    """How many requests the backend of a model has at a time, and which requests wait."""
 
     concurrency: Annotated[
         Literal["adaptive", "off"] | int,
         BeforeValidator(_concurrency),
         WithJsonSchema({"anyOf": [{"enum": ["adaptive", "off"]}, {"type": "integer", "minimum": 1}]}),
     ] = "adaptive"
-    """adaptive: as many as do not make it slower; a number: so many; off: all at once."""
+    """Requests that the backend has at a time. `adaptive`: as many as do not make it slower. `off`: no limit."""
     queue: int = Field(default=1024, ge=0, le=65_536)
-    """Requests that may wait: fairly between identities, and by priority within each of them. Of more, the least urgent
-    of the identity that has most are refused."""
+    """Requests that may wait. The queue is fair between identities and goes by priority within an identity. When it is
+    full, the least urgent request of the identity with the most waiting requests is refused."""
     priority_across_identities: bool = False
-    """true: the priority that a request asks for counts before fairness between identities. An identity whose requests
-    may ask for a high one can then keep all others waiting."""
+    """true: the priority that a request asks for counts before fairness between identities. An identity that may ask
+    for a high priority can then keep all others waiting."""
 
 
 class LastGood(Section):
-    """The answer that the very same request had before; an upstream's: of the same caller, with the same metadata."""
+    """The last answer to an identical request. With upstreams: of the same caller, with the same metadata."""
 
     entries: int = Field(default=1024, ge=1, le=2**20)
-    """Answers that are kept, of at most 64 KiB each."""
+    """Answers that are kept. Each has at most 64 KiB."""
     max_age: Duration = 5 * MINUTE
-    """An answer older than this is none."""
+    """An older answer is not used."""
 
 
 class Rung(Section):
-    """One rung of the fallback ladder: the last good answer, another model, or a constant value."""
+    """One fallback of the chain: the last good answer, another model, or a constant value."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["last_good"]}, {"required": ["model"]}, {"required": ["value"]}]}
     )
 
     last_good: LastGood | None = None
-    """Answers an identical request as it was answered last; goes on to the next rung where there is no such answer."""
+    """Answers an identical request as it was answered last. Where there is no such answer, the next fallback is tried.
+    """
 
     model: str | None = None
-    """A model of the same repository with the same inputs and outputs."""
+    """Asks another model of the same repository, which has the same inputs and outputs."""
     value: dict[str, Any] | None = None
-    """Output name -> nested list; a first dimension of 1 is repeated for every row of the request."""
+    """Answers with constant outputs: output name -> nested list. A first dimension of 1 is repeated for every row of
+    the request."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -186,21 +194,27 @@ AnomalyMode = Literal["off", "observe", "tag", "fallback", "reject"]
 
 
 class Anomaly(Section):
+    """How inputs are compared with the training data."""
+
     profile: Path | None = Field(default=None, strict=False)
-    """The training profile, relative to the folder of the model's version; absent: profile.npz there, if it exists.
-    For a model with upstreams relative to the configuration file; absent: none."""
+    """File of the training profile, relative to the folder of the model's version. Absent: profile.npz there, if it
+    exists. For a model with upstreams: relative to the configuration file; absent: no profile."""
     mode: AnomalyMode = "observe"
-    """observe: measured only; tag: told to the client; fallback: answered by the ladder; reject: refused."""
+    """What happens to a flagged request. `observe`: it is only measured. `tag`: the response says that it is flagged.
+    `fallback`: the fallback chain answers. `reject`: it is refused. `off`: nothing is scored."""
     false_positive_rate: float = Field(default=0.001, gt=0, lt=1)
-    """Share of normal rows that may be called anomalous."""
+    """Share of normal rows that may be flagged."""
     unscored: Literal["refuse", "allow"] = "refuse"
-    """Requests that cannot be scored (inputs in an upstream's shared memory, shapes that the profile was not fitted
-    on) in modes fallback and reject. refuse: like anomalous ones; allow: they pass. In other modes all pass."""
+    """In the modes fallback and reject: what happens to a request that cannot be scored, because its inputs are in an
+    upstream's shared memory, or because the profile does not fit its shapes. `refuse`: it is treated as flagged.
+    `allow`: it passes. In all other modes it passes."""
 
 
 class Hedging(Section):
+    """Requests that are sent to a second upstream because the first one is slow."""
+
     budget: float = Field(default=0.05, gt=0, le=0.5)
-    """Requests that may be sent to a second upstream as well, per request."""
+    """Largest share of requests that may be sent to a second upstream."""
 
 
 Datatype = Literal[
@@ -223,23 +237,23 @@ Datatype = Literal[
 
 class Tensor(Section):
     name: str = Field(min_length=1, max_length=256)
-    """As the model calls it."""
+    """Name of the tensor in the model."""
     datatype: Datatype
-    """Of its elements, as the protocol calls it."""
+    """Datatype of its elements, as the protocol names it."""
     shape: Annotated[tuple[Annotated[int, Field(ge=-1)], ...], Field(strict=False, max_length=16)]
-    """Dimensions, rows first; -1 for one that varies."""
+    """Dimensions, rows first. -1 for a dimension that varies."""
 
 
 Tensors = Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1, max_length=256)]
 
 
 class Signature(Section):
-    """What a model takes and gives."""
+    """Inputs and outputs of a model."""
 
     inputs: Tensors
-    """Everything that a request must bring."""
+    """Inputs that a request must have."""
     outputs: Tensors
-    """Everything that an answer may hold."""
+    """Outputs that a response may have."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -252,42 +266,43 @@ class Signature(Section):
 
 
 class Health(Section):
-    """Checks of upstreams: grpc.health.v1 where they have it, else ServerReady."""
+    """Checks use grpc.health.v1 where an upstream has it, otherwise ServerReady."""
 
     interval: Duration = Field(default=5 * SECOND, ge=SECOND // 10)
-    """Between two checks of an upstream, give or take a fifth."""
+    """Time between two checks of an upstream, plus or minus a fifth."""
     timeout: Duration = Field(default=SECOND, gt=0)
-    """An answer that takes longer is a failure; two failures in a row take the upstream out, one success back in."""
+    """A check that takes longer has failed. Two failures in a row take the upstream out of service. One success brings
+    it back."""
     startup: Duration = 30 * SECOND
-    """How long serve waits at its start for upstreams that must be asked for signatures; models without one then pass
-    undecoded."""
+    """How long the start waits for upstreams that must be asked for signatures. Models without a signature then pass
+    requests undecoded."""
     refresh: Duration = Field(default=30 * SECOND, ge=SECOND // 10)
-    """Between two questions to upstreams for their models and signatures, give or take a fifth. They are also asked
-    when refusals hint at a change, and when a connection comes back."""
+    """Time between two questions to upstreams for their models and signatures, plus or minus a fifth. They are also
+    asked when refusals hint at a change, and after a reconnect."""
 
 
 class Breaker(Section):
-    """What takes an endpoint out although it is connected and its checks succeed, and what brings it back.
+    """A circuit breaker takes an endpoint out of service although it is connected and its checks succeed.
 
-    Where fewer than half of a model's connected endpoints are in order, requests go to all of them, as with Envoy's
-    panic threshold: the breaker of a model's only endpoint therefore stops no requests.
+    Where fewer than half of a model's connected endpoints are in service, requests go to all of them, as with Envoy's
+    panic threshold. The breaker of a model's only endpoint therefore stops no requests.
     """
 
     consecutive_failures: int = Field(default=5, ge=0, le=LARGEST_BURST)
-    """Failures in a row that take it out; 0: any number."""
+    """Failures in a row that open the breaker. 0: they do not open it."""
     success_rate: float = Field(default=0.5, ge=0, le=1)
-    """Share of the outcomes within the window that must be good; 0: none."""
+    """The breaker opens when the share of successes within the window is below this. 0: it does not."""
     min_requests: int = Field(default=20, ge=1, le=LARGEST_BURST)
-    """Outcomes within the window before their share counts."""
+    """Requests within the window before success_rate counts."""
     window: Duration = Field(default=10 * SECOND, ge=SECOND // 10)
-    """Over which success_rate is taken."""
+    """Time over which success_rate is measured."""
     ejection: Duration = Field(default=10 * SECOND, ge=SECOND // 1000)
-    """How long it is out the first time; each further time so much longer, unless it was in order for as long between
-    them. Then one request tries it: its success brings it back."""
+    """How long the breaker is open the first time. Each further time it is open for this much longer, unless the
+    endpoint worked for as long in between. Then one request tests the endpoint: if it succeeds, the breaker closes."""
     max_ejection: Duration = 5 * MINUTE
-    """The longest that it is out."""
+    """Longest time that the breaker is open."""
     max_inflight: int = Field(default=1024, ge=1, le=LARGEST_BURST)
-    """Requests that it has at most; more go elsewhere, or are refused."""
+    """Requests in flight to one endpoint. Further requests go to another endpoint, or are refused."""
 
     @model_validator(mode="after")
     def _ejections_grow(self) -> Self:
@@ -297,11 +312,11 @@ class Breaker(Section):
 
 
 class Retries(Section):
-    """Requests that an upstream has surely not begun go to another one in any case."""
+    """A request that an upstream has certainly not begun is always sent to another one."""
 
     unanswered: bool = False
-    """Also those that it may have begun: where it dies or falls silent before it answers, another one is asked as well.
-    For models whose runs change nothing; requests with a sequence_id are never asked twice."""
+    """true: also retries a request that the upstream may have begun, when the upstream dies or falls silent before it
+    answers. Only for models whose runs change nothing. Requests with a sequence_id are never retried."""
 
 
 def _by_number(weights: object) -> object:
@@ -316,42 +331,46 @@ VersionPolicy = Literal["newest", "promoted", "explicit"]
 
 
 class ModelSettings(Section):
-    """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys; the main file wins key by key."""
+    """Settings of one model. REPOSITORY/NAME/model.yaml takes the same keys. Where both set a key, the main file
+    counts."""
 
     upstreams: Upstreams = ()
-    """Servers that run this model: host:port, dns:///name:port, unix:/path. Absent: it is run here."""
+    """Servers that run this model: host:port, dns:///name:port or unix:/path. Absent: it runs here."""
     upstream_tls: UpstreamTls | None = None
-    """TLS towards this model's upstreams; absent: plain text."""
+    """TLS to the upstreams of this model. Absent: plain text."""
     hedging: Hedging | None = None
-    """Ask a second upstream where the first is slower than in 95 of 100 cases; absent: never."""
+    """Asks a second upstream when the first is slower than in 95 of 100 cases. Absent: never."""
     retries: Retries | None = None
-    """Which requests a second upstream is asked; absent: those that the first has surely not begun."""
+    """Which requests are sent to a second upstream. Absent: those that the first has certainly not begun."""
     signature: Signature | None = None
-    """Inputs and outputs of a model whose upstreams do not tell them; they are not asked then. Where nobody tells them,
-    requests pass undecoded and unscored."""
+    """Inputs and outputs of a model whose upstreams do not report them. The upstreams are not asked then. Without any
+    signature, requests pass undecoded and unscored."""
     deadline: Duration | None = None
-    """The longest that an answer may take; absent: the client's own deadline counts."""
+    """Longest time to a response. The client's deadline counts where it is earlier. Absent: only the client's deadline
+    counts."""
     limit: Limit | None = None
-    """Of all requests for this model; absent: no limit."""
+    """Rate limit of all requests for this model. Absent: no limit."""
     admission: Admission = Admission()
     batching: Batching = Batching()
     run_memory: Size = Field(default=1024 * MiB, ge=MiB)
-    """The most memory that a run may hold beside its inputs, of a model that runs here. Where inputs are small it is
-    less: 16 MiB, 16 KiB for each of their bytes, and for each row twice what the warm-up was seen to hold."""
+    """Most memory that a run of a model that runs here may hold beside its inputs. For small inputs the limit is lower:
+    16 MiB, plus 16 KiB for each byte of input, plus for each row twice what the warm-up held."""
     fallback: Annotated[tuple[Rung, ...], BeforeValidator(lambda rungs: () if rungs is None else rungs)] = Field(
         default=(), strict=False
     )
-    """Rungs, tried in order when the deadline passes, the model fails or the anomaly mode says so."""
+    """Fallback chain. Its fallbacks are tried in order when the deadline passes, the model fails or is overloaded, or
+    the anomaly mode is fallback."""
     anomaly: Anomaly = Anomaly()
     canary: CanarySettings = CanarySettings()
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
-    Absent: version_policy says who answers."""
+    Absent: version_policy chooses the version."""
     version_policy: VersionPolicy | None = None
-    """Of this model; absent: the server's."""
+    """Version policy of this model. Absent: the server's."""
     promotion: PromotionSettings = PromotionSettings()
     shadow: Shadows = ()
-    """Who else is asked the same and whose answers nobody sees, but compared with the model's; one, or a list."""
+    """Shadows get the same requests as the model. Their answers are compared with the model's, and never reach a
+    client. One mapping, or a list."""
 
     @model_validator(mode="after")
     def _some_version_has_weight(self) -> Self:
@@ -392,55 +411,59 @@ class ModelSettings(Section):
 
 
 class Config(Section):
-    """The configuration of one server, complete: every default filled in."""
+    """The configuration of one server."""
 
     listen: Listen = Listen()
     workers: Annotated[int, BeforeValidator(parse_workers), WORKERS_SCHEMA] = Field(default=1, ge=1, le=MOST_WORKERS)
-    """Processes of the data plane, with one listener, one set of limits and of figures; auto: one per core."""
+    """Worker processes. They have one listener, one set of limits and one set of statistics. `auto`: one for each core.
+    """
     repository: Path | None = Field(default=None, strict=False)
-    """REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file; relative to the configuration file."""
+    """Folder with REPOSITORY/NAME/VERSION/model.onnx, or one .onnx file. Relative to the configuration file."""
     strict: bool = False
-    """Do not start, and change no model at a reload, while any model of the repository cannot be served; false: serve
-    the others, and tell which are refused."""
+    """true: do not start, and change no model at a reload, while any model of the repository cannot be served. false:
+    serve the others, and report which are refused."""
     load_timeout: Duration = Field(default=60 * SECOND, ge=SECOND // 10)
-    """The longest that one version of a model may take to be checked, opened and tried; one that takes longer is
-    refused. Raise it for large models on slow machines."""
+    """Longest time to check, open and try one version of a model. A version that takes longer is refused. Raise it for
+    large models on slow machines."""
     watch: bool = True
-    """Serve what the configuration file and the repository hold now, whenever they change; else only on SIGHUP and
+    """true: follow every change of the configuration file and the repository. false: reload only on SIGHUP and
     `modelward reload`."""
     upstreams: Upstreams = ()
-    """Servers whose every model is served through, besides the repository's."""
+    """Servers whose models are all served through this one, beside those of the repository."""
     upstream_tls: UpstreamTls | None = None
-    """TLS towards the servers of the key above; models with upstreams of their own have their own."""
+    """TLS to the servers of `upstreams`. Models with upstreams of their own have their own upstream_tls."""
     tls: Tls | None = None
-    """TLS on listen.grpc; absent: plain text (h2c by prior knowledge)."""
+    """TLS on listen.grpc. Absent: plain text (h2c with prior knowledge)."""
     admin_tls: AdminTls | None = None
-    """mTLS on listen.admin; absent: plain text."""
+    """mTLS on listen.admin. Absent: plain text."""
     access: Access | None = None
-    """Who may call what; absent: everybody everything."""
+    """Who may call what. Absent: every client may call everything."""
     trusted_proxies: TrustedProxies = ()
-    """Networks of proxies whose x-forwarded-for counts: the right-most address in it that is not theirs is the peer."""
+    """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
+    theirs. `unix:` stands for every client of a Unix socket."""
     health: Health = Health()
-    """Of every upstream."""
+    """Health checks of upstreams."""
     breaker: Breaker = Breaker()
-    """Of every endpoint of every upstream."""
+    """Circuit breaker of each endpoint of each upstream."""
     passthrough: bool = False
-    """Methods that are not known here (shared memory, traces, a repository's) go to `upstreams`, unread but limited."""
+    """true: methods that Modelward does not know (shared memory, traces, model repository) go to `upstreams`. Limits
+    apply to them, but nothing reads them."""
     limits: Limits = Limits()
     drain: Drain = Drain()
     log: LogSettings = LogSettings()
-    """What is written to stderr. Changed only by a restart."""
+    """What is written to stderr. A change needs a restart."""
     state: Path | None = Field(default=None, strict=False)
-    """Folder for what outlives a restart: promotions, samples of shadows, and the key that ties callers to versions.
-    Made when the first of these is written: the key at the first start, where access or sticky_header is set. Absent:
-    the folder that the service manager gives ($STATE_DIRECTORY), else .modelward in the working folder."""
+    """Folder for data that outlives a restart: promotions, samples of shadows, and the key that ties callers to
+    versions. It is made when the first of these is written. The key is written at the first start with access or
+    sticky_header. Absent: the folder that the service manager gives ($STATE_DIRECTORY), otherwise .modelward in the
+    working folder."""
     version_policy: VersionPolicy = "newest"
-    """Which version of a model without `versions:` answers requests that name none. newest: the newest, from its
-    arrival on; promoted: the one that did so far, until another is promoted, or the oldest where `state` has no record
-    of one that did; explicit: `versions:` must be set."""
+    """Which version of a model without `versions` answers requests that name none. `newest`: the newest, as soon as it
+    arrives. `promoted`: the one that did so far, until another is promoted; where `state` has no record of one, the
+    oldest. `explicit`: `versions` must be set."""
     sticky_header: str | None = Field(default=None, pattern=r"^[a-z0-9_.-]{1,64}$")
-    """Requests with the same value of this header get the same version of a model whose versions have weights; where it
-    does not come, requests of the same identity do."""
+    """Requests with the same value of this header get the same version, where several versions have a share. Without
+    the header, requests of the same identity do."""
     models: Annotated[Mapping[str, ModelSettings], BeforeValidator(lambda models: {} if models is None else models)] = (
         Field(default_factory=dict)
     )

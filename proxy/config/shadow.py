@@ -39,16 +39,16 @@ Ratio = Annotated[
 
 
 class Bounds(Section):
-    """How much worse than its model a shadow may be; it is `worse` where one of these is surely broken."""
+    """How much worse than the model a shadow may be. Its verdict is `worse` where it certainly exceeds one of these."""
 
     disagreement: Share = 0.01
-    """Share of labels (or of numbers, where outputs say no labels) that differ, above what a shadow of the model's own
-    version disagrees with it; off: not judged."""
+    """Share of labels that differ (of numbers, where outputs have no labels), beyond what a shadow of the model's own
+    version differs. `off`: not judged."""
     errors: Share = 0.005
-    """Share of requests that only the shadow fails, minus those that only the model fails; off: not judged."""
+    """Share of requests that only the shadow fails, minus those that only the model fails. `off`: not judged."""
     latency: Ratio = None
-    """The shadow's 95th percentile, in multiples of the model's; below 1.3 it may never be decided. Absent or off: not
-    judged."""
+    """The shadow's 95th percentile, as a multiple of the model's. Below 1.3 it may never be decided. Absent or `off`:
+    not judged."""
 
     @model_validator(mode="after")
     def _something_is_judged(self) -> Self:
@@ -58,15 +58,14 @@ class Bounds(Section):
 
 
 class Only(Section):
-    """Which requests are mirrored: those that every key here fits."""
+    """Which requests are mirrored: those that match every key."""
 
     identity: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), strict=False, max_length=64)
-    """Names of callers, with * for any characters: spiffe://prod/*, team-a."""
+    """Names of callers, where * stands for any characters: spiffe://prod/*, team-a."""
     by: By = Field(default=("any",), strict=False, min_length=1)
-    """How the identity must be proved: certificate, token, key, or any. A token and a key of the same name are two
-    identities."""
+    """How the identity must be proved. A token and a key of the same name are two identities."""
     anomalous: bool | None = None
-    """true: requests that the anomaly guard flags; false: those that it does not."""
+    """true: requests that the anomaly guard flags. false: requests that it does not flag."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -90,31 +89,32 @@ def _version(value: object) -> object:
 
 
 class Shadow(Section):
-    """Another version of the model, or other servers, that get its requests and whose answers nobody sees."""
+    """Another version of the model, or other servers."""
 
     version: Annotated[str, BeforeValidator(_version)] | None = Field(default=None, pattern=r"^[!-~]{1,64}$")
-    """A version of the same model. The one that answers itself: how much the model disagrees with itself."""
+    """A version of the same model. The version that answers itself: it shows how much the model disagrees with itself.
+    """
     upstreams: Upstreams = ()
-    """In place of version: servers that run the shadow, host:port, dns:///name:port, unix:/path."""
+    """In place of version: servers that run the shadow: host:port, dns:///name:port or unix:/path."""
     upstream_tls: UpstreamTls | None = None
-    """TLS towards them; absent: plain text."""
+    """TLS to these servers. Absent: plain text."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the requests that are mirrored."""
     only: Only | None = None
-    """Which requests; absent: all."""
+    """Which requests are mirrored. Absent: all."""
     warmup: int = Field(default=100, ge=0, le=1_000_000)
-    """So many pairs at its beginning are not counted."""
+    """Pairs that each worker does not count at the beginning."""
     deadline: Duration = SECOND
-    """The longest that its answer may take; no client waits for it."""
+    """Longest time to the shadow's answer. No client waits for it."""
     concurrency: int = Field(default=64, ge=1, le=8192)
-    """Requests that are with it at a time; more are not mirrored, but counted."""
+    """Requests in flight to the shadow. Further ones are not mirrored, but counted."""
     inflight_bytes: Size = Field(default=64 * MiB, ge=KiB)
-    """Bytes of requests and answers that are held for it; more are not mirrored, but counted."""
+    """Bytes of requests and answers that are held for the shadow. Further requests are not mirrored, but counted."""
     tolerance: float = Field(default=0.001, ge=0, lt=1)
-    """By how much of the larger one two numbers may differ and still agree, where outputs say no labels."""
+    """Relative difference of two numbers that still agree, where outputs have no labels."""
     bounds: Bounds = Bounds()
     samples: bool = True
-    """Requests on which it disagrees are kept with both answers in the folder `state`, the last few hundred."""
+    """true: keep the last few hundred requests on which it disagreed, with both answers, in the folder `state`."""
 
     @property
     def name(self) -> str:

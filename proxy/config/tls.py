@@ -10,16 +10,17 @@ from proxy.config.units import UnitError
 
 
 class Tls(Section):
-    """TLS 1.2 or 1.3 on listen.grpc. The files are loaded again when they change."""
+    """TLS 1.2 or 1.3. The files are loaded again when they change."""
 
     certificate: Path = Field(strict=False)
-    """PEM: the server's certificate first, then its chain; relative to the configuration file."""
+    """PEM: the server's certificate, then its chain. Relative to the configuration file."""
     key: Path = Field(strict=False)
-    """PEM, not encrypted; relative to the configuration file."""
+    """PEM, not encrypted. Relative to the configuration file."""
     client_ca: Path | None = Field(default=None, strict=False)
-    """PEM: the authorities of clients' certificates. Absent: clients are not asked for one."""
+    """PEM: certificate authorities of clients. Absent: clients are not asked for a certificate."""
     require_client_certificate: bool = False
-    """true: no connection without a certificate of client_ca; false: one that is shown must be valid."""
+    """true: every connection needs a certificate of client_ca. false: a client may show none, but one that it shows
+    must be valid."""
 
     @model_validator(mode="after")
     def _requires_somebody(self) -> Self:
@@ -32,28 +33,28 @@ class Tls(Section):
 
 
 class AdminTls(Section):
-    """mTLS on listen.admin: no connection without a certificate of client_ca, whose holder may do everything. The files
-    are loaded again when they change."""
+    """Every connection needs a certificate of client_ca, whose holder may do everything. The files are loaded again
+    when they change."""
 
     certificate: Path = Field(strict=False)
-    """PEM: the server's certificate first, then its chain; relative to the configuration file."""
+    """PEM: the server's certificate, then its chain. Relative to the configuration file."""
     key: Path = Field(strict=False)
-    """PEM, not encrypted; relative to the configuration file."""
+    """PEM, not encrypted. Relative to the configuration file."""
     client_ca: Path = Field(strict=False)
-    """PEM: the authorities of operators' certificates; relative to the configuration file."""
+    """PEM: certificate authorities of operators. Relative to the configuration file."""
 
 
 class UpstreamTls(Section):
-    """TLS towards upstreams, whose certificates must be of `ca` and for the name they were configured by."""
+    """The certificates of upstreams must be of `ca`, and for the name that the upstream is configured by."""
 
     ca: Path = Field(strict=False)
-    """PEM: the authorities of the upstreams' certificates; relative to the configuration file."""
+    """PEM: certificate authorities of the upstreams. Relative to the configuration file."""
     certificate: Path | None = Field(default=None, strict=False)
-    """PEM: ours, for upstreams that ask for one (mTLS)."""
+    """PEM: this server's certificate, for upstreams that ask for one (mTLS)."""
     key: Path | None = Field(default=None, strict=False)
-    """PEM, not encrypted: of certificate."""
+    """PEM, not encrypted: the key of `certificate`."""
     server_name: str | None = Field(default=None, min_length=1)
-    """The name in the upstreams' certificates and in :authority, where it is not the host they are reached at."""
+    """Name in the upstreams' certificates and in :authority, where it is not the host of the address."""
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:
