@@ -40,14 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin",
         metavar="ADDRESS",
-        help=f"host:port or unix:/path of the admin API (default: that of --config, else {Listen().admin})",
+        help=f"address of the admin API, host:port or unix:/path (default: that of --config, else {Listen().admin})",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration of the server, for its listen.admin")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file of the server, to find its admin API"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="authority of the server's certificate (mTLS)")
-    parser.add_argument("--certificate", type=Path, metavar="FILE", help="ours, PEM (mTLS)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="of --certificate (mTLS)")
-    parser.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if it is not the host")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM (mTLS)")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="certificate of the operator, PEM (mTLS)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of --certificate, PEM (mTLS)")
+    parser.add_argument(
+        "--server-name", metavar="NAME", help="name in the server's certificate, where it is not the host"
+    )
 
 
 class Client:
@@ -128,7 +132,7 @@ def _address(arguments: argparse.Namespace) -> Address:
         where = WHERE if arguments.admin is None else "--admin"
         raise ProblemsFound([Problem(str(error), where, how=error.how)]) from error
     if address is None:
-        raise Unreachable([Problem("the admin API is off", WHERE, how="Set listen.admin, and start the server anew")])
+        raise Unreachable([Problem("the admin API is off", WHERE, how="Set listen.admin, and restart the server")])
     if not address.is_unix and not address.port:
         how = "Give the address that READY shows with --admin"
         raise Unreachable([Problem(f"{address}: the kernel has chosen the port", WHERE, how=how)])

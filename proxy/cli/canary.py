@@ -17,22 +17,28 @@ from proxy.score import ProfileError, load_table
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    taken = actions.add_parser("record", help="run a model and keep what it answers", description=(
-        "Runs a model that is known to be right on rows of a file, and writes inputs and answers where serve looks for "
-        "them: a version that answers otherwise is not loaded. An .npz holds one array per model input, by its name, "
-        "rows first; csv and parquet hold one row per line, columns in the inputs' order."
+    taken = actions.add_parser("record", help="run a model and keep its answers", description=(
+        "Runs a correct model on rows of a file, and writes inputs and answers where serve looks for them. "
+        "A version that answers differently is not loaded. An .npz has one array per model input, by its name, "
+        "rows first. csv and parquet have one row per line, columns in the order of the inputs."
     ))  # fmt: skip
     taken.add_argument("model", type=Path, metavar="MODEL.onnx")
     taken.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet")
-    taken.add_argument("--rows", type=_rows, default=ROWS, help="how many rows, evenly spaced (default: %(default)s)")
-    taken.add_argument("--tolerance", type=_tolerance, help="of floating-point outputs (default: by their datatype)")
-    taken.add_argument("--out", type=Path, metavar="FILE", help="default: where serve looks for it, beside the model")
-    taken.add_argument("--timeout", type=_seconds, default=60.0, metavar="60s", help="of opening and running the model")
+    taken.add_argument("--rows", type=_rows, default=ROWS, help="number of rows, evenly spaced (default: %(default)s)")
+    taken.add_argument(
+        "--tolerance", type=_tolerance, help="allowed difference of floating-point outputs (default: by their datatype)"
+    )
+    taken.add_argument(
+        "--out", type=Path, metavar="FILE", help="output file (default: beside the model, where serve looks for it)"
+    )
+    taken.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="60s", help="longest time to open and run the model"
+    )
     taken.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, or 1 with what is wrong with the model or the data."""
+    """Exit code: 0, or 1 where something is wrong with the model or the data."""
     model: Path = arguments.model
     try:
         file = canonical(model)

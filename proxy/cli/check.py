@@ -41,11 +41,13 @@ COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    parser.add_argument("--offline", action="store_true", help="ask no other server: upstreams, stores of limits")
+    parser.add_argument(
+        "--offline", action="store_true", help="ask no other server: neither upstreams nor the store of shared limits"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where serve would start with the same arguments, 1 with every problem that would prevent it."""
+    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it."""
     config: Config | None = None
     try:
         config = from_arguments(arguments)

@@ -21,11 +21,19 @@ class ConnectProblem(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tls", action="store_true", help="TLS, with the system's authorities unless --ca is given")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="authorities of the server's certificate; means --tls")
-    parser.add_argument("--certificate", type=Path, metavar="FILE", help="ours, PEM (mTLS)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="of --certificate (mTLS)")
-    parser.add_argument("--server-name", metavar="NAME", help="in the server's certificate, if it is not the host")
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="use TLS, with the certificate authorities of the system unless --ca is given",
+    )
+    parser.add_argument(
+        "--ca", type=Path, metavar="FILE", help="certificate authorities of the server, PEM; implies --tls"
+    )
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="certificate of the client, PEM (mTLS)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of --certificate, PEM (mTLS)")
+    parser.add_argument(
+        "--server-name", metavar="NAME", help="name in the server's certificate, where it is not the host"
+    )
     credential = parser.add_mutually_exclusive_group()
     credential.add_argument(
         "--api-key", type=Path, metavar="FILE", help=f"file that holds an API key; or ${KEY_VARIABLE}"

@@ -34,9 +34,9 @@ HAPPENED, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    free = "0 takes any free one (default: {} if free, else any)"
+    free = "port; 0 chooses a free one (default: {} if it is free, else any)"
     parser.add_argument(
-        "--exit", action="store_true", help="end after the tour; exit code 0 only if all of it happened"
+        "--exit", action="store_true", help="end after the tour; the exit code is 0 only if every step happened"
     )
     parser.add_argument("--json", action="store_true", help="print the tour as one JSON document")
     parser.add_argument("--grpc-port", type=_port, metavar="N", help=free.format(GRPC_PORT))
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 if the whole tour happened, 1 if a step did not or there is a problem, 130 if interrupted before the end."""
+    """Exit code: 0 if every step happened, 1 if one did not or there is a problem, 130 if interrupted before."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s %(message)s")
     demo = Demo(quiet=arguments.json, stay=not arguments.exit)
     grpc = demo.address("gRPC", arguments.grpc_port, GRPC_PORT, other=arguments.http_port)

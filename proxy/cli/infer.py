@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code: 0 answered, 1 the server answered with an error or not at all, 2 the command makes no sense."""
+    """Exit code: 0 for an answer, 1 for an error or no answer, 2 where the arguments make no sense."""
     try:
         timeout = parse_duration(args.timeout) / 1e9
         inputs = dict(_split_input(text) for text in args.input)

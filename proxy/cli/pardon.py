@@ -11,12 +11,14 @@ from proxy.problem import Problem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", metavar="VERSION", nargs="?", default="", help="default: all of the model")
+    parser.add_argument(
+        "version", metavar="VERSION", nargs="?", default="", help="one version (default: all of the model)"
+    )
     admin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when workers were told, 1 where nothing was contained, 2 where there is no server."""
+    """Exit code: 0 when the workers know, 1 where there was nothing to pardon, 2 where no server answers."""
     return admin.run(arguments, lambda client: _pardon(client, arguments))
 
 

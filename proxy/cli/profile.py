@@ -20,21 +20,25 @@ from proxy.score import Profile, ProfileError, load_table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     fit = actions.add_parser("fit", help="fit a profile to training data", description=(
-        "Fits the profile of a model to its training data: ordinary rows, and only those. An .npz holds one array per "
-        "model input, by its name, rows first; csv and parquet hold one row per line, columns in the inputs' order."
+        "Fits the profile of a model to its training data, which must hold only normal rows. An .npz has one array "
+        "per model input, by its name, rows first. csv and parquet have a row per line, columns as the inputs."
     ))  # fmt: skip
     fit.add_argument("model", type=Path, metavar="MODEL.onnx")
     fit.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet")
-    fit.add_argument("--out", type=Path, metavar="FILE", help="default: where serve looks for it, beside the model")
-    fit.add_argument("--seed", type=int, default=0, help="equal data and seed give an equal profile (default: 0)")
-    show = actions.add_parser("show", help="show a profile", description="Shows what a profile knows.")
+    fit.add_argument(
+        "--out", type=Path, metavar="FILE", help="output file (default: beside the model, where serve looks for it)"
+    )
+    fit.add_argument(
+        "--seed", type=int, default=0, help="seed; the same data and seed give the same profile (default: 0)"
+    )
+    show = actions.add_parser("show", help="show a profile", description="Shows the content of a profile.")
     show.add_argument("file", type=Path, metavar="FILE")
     for action in (fit, show):
         action.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, or 1 with what is wrong with the model, the data or the profile."""
+    """Exit code: 0, or 1 where something is wrong with the model, the data or the profile."""
     return _fit(arguments) if arguments.action == "fit" else _show(arguments)
 
 

@@ -20,24 +20,24 @@ UNSAVED = Problem(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", metavar="VERSION", help="of those that the server has")
+    parser.add_argument("version", metavar="VERSION", help="a version that the server has loaded")
     parser.add_argument(
-        "--steps", metavar="1,10,50,100", help="shares in per cent; of a promotion under way, those that are to come"
+        "--steps", metavar="1,10,50,100", help="shares in per cent; for a running promotion, the steps that are left"
     )
-    parser.add_argument("--auto", action="store_true", help="go on by itself when every bound is kept")
+    parser.add_argument("--auto", action="store_true", help="take each further step by itself when every bound is kept")
     parser.add_argument(
-        "--force", action="store_true", help="do this step although not every bound is decided; needs --reason"
+        "--force", action="store_true", help="take this step although not every bound is decided; needs --reason"
     )
-    parser.add_argument("--reason", metavar="TEXT", default="", help="why; it is kept")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="reason, which status shows")
     for guard in GUARDS:
         parser.add_argument(
-            f"--without-{guard}", action="store_true", help=f"although only the version before has a {guard}"
+            f"--without-{guard}", action="store_true", help=f"promote although only the version before has a {guard}"
         )
     admin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every worker shares requests so, 1 with why not, 2 where there is no server."""
+    """Exit code: 0 when every worker has the new shares, 1 where it is refused, 2 where no server answers."""
     if arguments.force and not arguments.reason:
         how = "Say why it may be done: --force --reason TEXT"
         raise ProblemsFound([Problem("--force needs --reason", "command line", how=how)])

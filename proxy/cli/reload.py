@@ -11,7 +11,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every worker serves it, 1 with what is refused of it, 2 where there is no server."""
+    """Exit code: 0 when every worker serves it, 1 where something is refused, 2 where no server answers."""
     return admin.run(arguments, lambda client: _reload(client, json=arguments.json))
 
 

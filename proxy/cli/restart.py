@@ -14,7 +14,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every worker is another one, 1 with why one could not start, 2 where there is no server."""
+    """Exit code: 0 when every worker is replaced, 1 where one could not start, 2 where no server answers."""
     return admin.run(arguments, lambda client: _restart(client, json=arguments.json))
 
 

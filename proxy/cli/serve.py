@@ -30,11 +30,13 @@ log = logging.getLogger("modelward.serve")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration_arguments(parser)
-    parser.add_argument("--log-level", choices=get_args(Level), help="in place of log.level (default: info)")
+    parser.add_argument(
+        "--log-level", choices=get_args(Level), help="lowest level of the log; overrides log.level (default: info)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 after a drain, 1 with every problem that prevents serving."""
+    """Exit code: 0 after a drain, 1 where a problem prevents serving."""
     level = triton.log_level(arguments)
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:

@@ -16,26 +16,28 @@ from proxy.problem import Problem
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    report = actions.add_parser("report", help="show verdicts and what they follow from", description=(
+    report = actions.add_parser("report", help="show the verdicts and the evidence for them", description=(
         "Shows for each shadow whether it is better, equivalent or worse than the model, or how many pairs are missing."
     ))  # fmt: skip
     report.add_argument("model", metavar="MODEL")
-    report.add_argument("shadow", metavar="SHADOW", nargs="?", help="its version, or first upstream (default: all)")
+    report.add_argument(
+        "shadow", metavar="SHADOW", nargs="?", help="version or first upstream of the shadow (default: all)"
+    )
     admin.add_arguments(report)
     show = actions.add_parser("show", help="show requests on which a shadow disagreed", description=(
-        "Lists requests on which shadows disagreed, or shows one of them and both answers. Reads the server's folder."
+        "Lists requests on which shadows disagreed, or shows one with both answers. Reads the server's folder `state`."
     ))  # fmt: skip
     shadow_samples.add_arguments(show)
-    show.add_argument("sample", metavar="SAMPLE", nargs="?", help="as the list calls it")
-    replay = actions.add_parser("replay", help="send such requests again", description=(
-        "Sends the requests of samples to a server, and tells whether the answers still disagree."
+    show.add_argument("sample", metavar="SAMPLE", nargs="?", help="name of one request in the list")
+    replay = actions.add_parser("replay", help="send such requests to a server again", description=(
+        "Sends requests on which shadows disagreed to a server, and says whether the answers still disagree."
     ))  # fmt: skip
     shadow_samples.add_arguments(replay)
     shadow_replay.add_arguments(replay)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, 1 where there is no such model or shadow (or a replayed request disagrees), 2 where there is no server."""
+    """Exit code: 0, 1 for an unknown shadow or where a replayed request disagrees, 2 where no server answers."""
     if arguments.action == "show":
         return shadow_show.show(arguments)
     if arguments.action == "replay":

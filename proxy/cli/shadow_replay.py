@@ -34,12 +34,12 @@ Ask = Callable[[bytes, str | None], bytes]  # a request, for a version or as it 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--to", required=True, metavar="ADDRESS", help="host:port or unix:/path of a server")
+    parser.add_argument("--to", required=True, metavar="ADDRESS", help="address of the server: host:port or unix:/path")
     parser.add_argument(
         "--versions",
         default="",
         metavar="V[,W]",
-        help="two: both are asked; one (default: as the request says): compared with the model's answer in the sample",
+        help="two versions: both are asked; one (default: that of the request): compared with the stored answer",
     )
 
 

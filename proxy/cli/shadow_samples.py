@@ -30,18 +30,26 @@ UNREADABLE = "cannot be read"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("shadow", metavar="SHADOW", nargs="?", help="its version, or first upstream (default: all)")
-    parser.add_argument("--state", type=Path, metavar="FOLDER", help="the server's folder `state`")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration of the server, for its state")
     parser.add_argument(
-        "--limit", type=_count, default=LIMIT, metavar="N", help="so many, the newest (default: %(default)s)"
+        "shadow", metavar="SHADOW", nargs="?", help="version or first upstream of the shadow (default: all)"
+    )
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="folder `state` of the server")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file of the server, to find its folder `state`"
+    )
+    parser.add_argument(
+        "--limit",
+        type=_count,
+        default=LIMIT,
+        metavar="N",
+        help="number of requests, the newest first (default: %(default)s)",
     )
     parser.add_argument(
         "--tolerance",
         type=_tolerance,
         default=TOLERANCE,
         metavar="T",
-        help="how far numbers may be apart, relative to the larger (default: %(default)s)",
+        help="relative difference of two numbers that still agree (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 

@@ -33,7 +33,7 @@ UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, 1 where the server does not tell, 2 where there is none."""
+    """Exit code: 0 where the server answers, 1 where it answers with an error, 2 where no server answers."""
     if arguments.identities is not None:
         return admin.run(arguments, lambda client: _show_callers(client, arguments.identities, json=arguments.json))
     return admin.run(arguments, lambda client: _show(client, json=arguments.json))
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=FEW,
         metavar="N",
-        help=f"who is over which limit, and who spends most: the first N of each (default: {FEW})",
+        help=f"show the N callers that are refused most and the N that use most backend time (default: {FEW})",
     )
 
 

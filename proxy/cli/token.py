@@ -27,10 +27,10 @@ HOW_SPAN = "Write a number of days, hours, minutes or seconds: 30d, 12h, 15m, 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="make a key", description=(
-        "Makes a key and prints it on stdout, once: the file keeps only a hash of it. Several keys may have one name."
+        "Makes a key and prints it once. The file keeps only a hash of it. Several keys may have the same name."
     ))  # fmt: skip
-    add.add_argument("name", metavar="NAME", help="the identity that rules of `access` speak of")
-    add.add_argument("--expires", metavar="SPAN", help="30d, 12h, 15m; absent: never")
+    add.add_argument("name", metavar="NAME", help="identity of the caller, as rules of `access` name it")
+    add.add_argument("--expires", metavar="SPAN", help="time until the key expires: 30d, 12h, 15m (default: never)")
     listing = actions.add_parser("list", help="list the keys", description="Lists the keys, without their secrets.")
     listing.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     revoke = actions.add_parser(
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke.add_argument("key", metavar="NAME|ID")
     for action in (add, listing, revoke):
         action.add_argument(
-            "--file", type=Path, default=DEFAULT_FILE, metavar="FILE", help="as in access.keys (default: %(default)s)"
+            "--file", type=Path, default=DEFAULT_FILE, metavar="FILE", help="file of access.keys (default: %(default)s)"
         )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0, or 1 with what is wrong with the file or the arguments."""
+    """Exit code: 0, or 1 where something is wrong with the file or the arguments."""
     actions = {"add": _add, "list": _list, "revoke": _revoke}
     try:
         return actions[arguments.action](arguments)

@@ -26,28 +26,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="sets",
         metavar="A.B=C",
-        help="""one setting, value as YAML; keys with dots in quotes: models."fraud.v2".deadline=50ms""",
+        help="""set one key; the value is YAML; a name with dots needs quotes: models."fraud.v2".deadline=50ms""",
     )
     parser.add_argument(
         "--upstream",
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="serve every model of this server: host:port, dns:///name:port or unix:/path; may be repeated",
+        help="serve all models of this server: host:port, dns:///name:port or unix:/path; may be repeated",
     )
-    parser.add_argument("--model-repository", metavar="DIR", help="as REPOSITORY (Triton's flag)")
+    parser.add_argument("--model-repository", metavar="DIR", help="the same as REPOSITORY (Triton's flag)")
     parser.add_argument(
-        "--grpc-port", type=int, metavar="N", help="port of listen.grpc; its host stays (Triton's flag)"
+        "--grpc-port", type=int, metavar="N", help="port of listen.grpc, whose host does not change (Triton's flag)"
     )
     parser.add_argument(
         "--http-port",
         type=int,
         metavar="N",
-        help="port of listen.http, which answers /metrics, /healthz and /readyz; its host stays (Triton's flag)",
+        help="port of listen.http (/metrics, /healthz, /readyz), whose host does not change (Triton's flag)",
     )
     parser.add_argument("--metrics-port", type=int, metavar="N", help="the same as --http-port")
     triton.add_arguments(parser)
-    parser.epilog = "Triton's other flags are taken as well, or answered with what to write instead."
+    parser.epilog = "Other flags of Triton are accepted too, or are an error that says what to write instead."
 
 
 def from_arguments(

@@ -64,7 +64,7 @@ def _unreachable_rungs(config: Config, layer: Layer) -> list[Problem]:
                 path: Path = ("models", name, "fallback", i)
                 problems.append(
                     Problem(
-                        f"{dotted(path)}: the rungs after a value are never reached",
+                        f"{dotted(path)}: the fallbacks after a value are never reached",
                         place(layer, path),
                         "a value always answers",
                         "Move it to the end",
@@ -84,9 +84,9 @@ def _circle(config: Config, layer: Layer) -> list[Problem]:
         path: Path = ("models", circle[0], "fallback")
         return [
             Problem(
-                f"{dotted(path)}: the fallback leads in a circle, {' -> '.join(circle)}",
+                f"{dotted(path)}: the fallback chain is a circle, {' -> '.join(circle)}",
                 place(layer, path),
-                how="Let the last rung be a value, or a model that has no way back",
+                how="End the chain with a value, or with a model that does not lead back",
             )
         ]
     return []

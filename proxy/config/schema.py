@@ -186,7 +186,7 @@ class Rung(Section):
     def _exactly_one(self) -> Self:
         if (self.model, self.value, self.last_good).count(None) != 2:
             how = "Write - model: NAME, - value: {OUTPUT: [[...]]}, or - last_good: {}"
-            raise UnitError("a rung has exactly one of model, value and last_good", how)
+            raise UnitError("a fallback has exactly one of model, value and last_good", how)
         return self
 
 
@@ -406,7 +406,9 @@ class ModelSettings(Section):
     def _keys_fit(self) -> Self:
         _tls_has_upstreams(self.upstreams, self.upstream_tls)
         if self.anomaly.mode == "fallback" and not self.fallback:
-            raise UnitError("anomaly.mode is fallback and the model has no fallback", "Add a rung, or use mode reject")
+            raise UnitError(
+                "anomaly.mode is fallback and the model has no fallback", "Add a fallback, or use mode reject"
+            )
         return self
 
 

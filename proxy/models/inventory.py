@@ -224,7 +224,7 @@ class _Checker:
             difference = _difference(ours, theirs)
             if difference:
                 why = f"{kind}s differ: {difference}"
-                how = "A rung takes the same inputs and gives the same outputs"
+                how = "A fallback needs the same inputs and the same outputs"
                 self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
 
     def _check_shadow(self, shadow: str, artifact: Artifact) -> None:

@@ -37,15 +37,23 @@ class Family:
 
 # Triton's counters: name, help, value. Its durations are microseconds.
 TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
-    ("nv_inference_request_success", "Requests answered", lambda s: s.success_count),
-    ("nv_inference_request_failure", "Requests failed", lambda s: s.fail_count),
-    ("nv_inference_count", "Rows inferred", lambda s: s.inference_count),
-    ("nv_inference_exec_count", "Executions, each of one batch", lambda s: s.execution_count),
-    ("nv_inference_request_duration_us", "Time from entry to answer, summed", lambda s: s.success_ns / 1000),
-    ("nv_inference_queue_duration_us", "Time waiting for an execution, summed", lambda s: s.queue_ns / 1000),
-    ("nv_inference_compute_input_duration_us", "Time preparing inputs, summed", lambda s: s.compute_input_ns / 1000),
-    ("nv_inference_compute_infer_duration_us", "Time inside the model, summed", lambda s: s.compute_infer_ns / 1000),
-    ("nv_inference_compute_output_duration_us", "Time taking outputs, summed", lambda s: s.compute_output_ns / 1000),
+    ("nv_inference_request_success", "Successful requests", lambda s: s.success_count),
+    ("nv_inference_request_failure", "Failed requests", lambda s: s.fail_count),
+    ("nv_inference_count", "Rows that were inferred", lambda s: s.inference_count),
+    ("nv_inference_exec_count", "Executions of a batch", lambda s: s.execution_count),
+    ("nv_inference_request_duration_us", "Sum of the times from arrival to response", lambda s: s.success_ns / 1000),
+    ("nv_inference_queue_duration_us", "Sum of the times in the queue", lambda s: s.queue_ns / 1000),
+    (
+        "nv_inference_compute_input_duration_us",
+        "Sum of the times to prepare inputs",
+        lambda s: s.compute_input_ns / 1000,
+    ),
+    ("nv_inference_compute_infer_duration_us", "Sum of the times in the model", lambda s: s.compute_infer_ns / 1000),
+    (
+        "nv_inference_compute_output_duration_us",
+        "Sum of the times to read outputs",
+        lambda s: s.compute_output_ns / 1000,
+    ),
 )
 
 
@@ -59,17 +67,22 @@ CREDENTIAL_RESULTS = {
 
 
 STAGE_HELP = (
-    "Time in one stage: of one message in 64 for access, limit, decode and score, of all runs for queue, compute, reply"
+    "Time in one stage: of one message in 64 for access, limit, decode and score, of every run for the other stages"
 )
 
 
 def families(snapshot: Snapshot) -> Iterator[Family]:
     if snapshot.build:
-        build = Family("modelward_build_info", "gauge", "1; the versions that run are its labels", (*snapshot.build,))
+        build = Family(
+            "modelward_build_info",
+            "gauge",
+            "Always 1. The labels are the versions of Modelward and its libraries",
+            (*snapshot.build,),
+        )
         build.add((*snapshot.build.values(),), 1)
         yield build
-    yield Family("modelward_inflight", "gauge", "Requests being worked on", rows=[((), snapshot.inflight)])
-    held = "Bytes of requests being worked on, and of answers not taken yet"
+    yield Family("modelward_inflight", "gauge", "Requests in flight", rows=[((), snapshot.inflight)])
+    held = "Bytes of requests in flight and of responses that clients have not read"
     yield Family("modelward_inflight_bytes", "gauge", held, rows=[((), snapshot.inflight_bytes)])
     yield Family("modelward_connections", "gauge", "Open gRPC connections", rows=[((), snapshot.connections)])
     yield from _workers(snapshot)
@@ -77,7 +90,7 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _shared(snapshot)
     yield from _partings(snapshot)
     yield from _reloads(snapshot)
-    watch = "Changes of configuration and repository that were not followed because of an error; SIGHUP reloads"
+    watch = "Changes of configuration or repository that an error kept from being followed. SIGHUP reloads"
     yield Family("modelward_watch_failures", "counter", watch, rows=[((), snapshot.watch_failures)])
     yield from _promotions(snapshot)
     yield from _crashes(snapshot)
@@ -94,10 +107,10 @@ def families(snapshot: Snapshot) -> Iterator[Family]:
 def _workers(snapshot: Snapshot) -> Iterator[Family]:
     if (workers := snapshot.workers) is None:
         return
-    restarts = Family("modelward_worker_restarts", "counter", "Workers that were replaced", ("reason",))
+    restarts = Family("modelward_worker_restarts", "counter", "Workers that were replaced, by reason", ("reason",))
     for reason, count in workers.restarts.items():
         restarts.add((reason,), count)
-    yield Family("modelward_workers", "gauge", "Workers that take requests", rows=[((), workers.ready)])
+    yield Family("modelward_workers", "gauge", "Workers that accept requests", rows=[((), workers.ready)])
     yield restarts
 
 
@@ -105,9 +118,16 @@ def _limits(snapshot: Snapshot) -> Iterator[Family]:
     if (limits := snapshot.limits) is None:
         return
     yield Family(
-        "modelward_limit_cells", "gauge", "Peers and identities that owe their limits", rows=[((), limits.cells)]
+        "modelward_limit_cells",
+        "gauge",
+        "Peers and identities whose rate limits are tracked now",
+        rows=[((), limits.cells)],
     )
-    capacity = Family("modelward_limit_cells_capacity", "gauge", "As many can, before newcomers are limited together")
+    capacity = Family(
+        "modelward_limit_cells_capacity",
+        "gauge",
+        "Peers and identities that can be tracked; all further ones share a limit",
+    )
     capacity.add((), limits.capacity)
     yield capacity
 
@@ -115,21 +135,38 @@ def _limits(snapshot: Snapshot) -> Iterator[Family]:
 def _shared(snapshot: Snapshot) -> Iterator[Family]:
     if (shared := snapshot.shared) is None:
         return
-    syncs = Family("modelward_shared_limits_syncs", "counter", "Rounds of exchange with the store", ("result",))
-    trips = Family("modelward_shared_limits_round_trip_seconds", "histogram", "Time of such an exchange")
-    unbooked = Family("modelward_shared_limits_unbooked", "counter", "Requests of identities held here alone: too many")
-    yield Family("modelward_shared_limits_up", "gauge", "1 while the store answers", rows=[((), shared.up)])
+    syncs = Family(
+        "modelward_shared_limits_syncs", "counter", "Exchanges with the store of shared limits, by result", ("result",)
+    )
+    trips = Family("modelward_shared_limits_round_trip_seconds", "histogram", "Time of an exchange with the store")
+    unbooked = Family(
+        "modelward_shared_limits_unbooked",
+        "counter",
+        "Requests that counted only on this server, because it has too many identities",
+    )
+    yield Family(
+        "modelward_shared_limits_up", "gauge", "1 while the store of shared limits answers", rows=[((), shared.up)]
+    )
     for result, count in shared.syncs.items():
         syncs.add((result,), count)
     trips.add((), shared.seconds)
     unbooked.add((), shared.unbooked)
     yield from (syncs, trips, unbooked)
-    yield Family("modelward_shared_limits_cells", "gauge", "Limits in the last exchange", rows=[((), shared.cells)])
+    yield Family(
+        "modelward_shared_limits_cells",
+        "gauge",
+        "Limits in the last exchange with the store",
+        rows=[((), shared.cells)],
+    )
 
 
 def _partings(snapshot: Snapshot) -> Iterator[Family]:
-    refused = Family("modelward_connections_refused", "counter", "Connections refused when they came", ("reason",))
-    closed = Family("modelward_connections_closed", "counter", "Connections closed by this server", ("reason",))
+    refused = Family(
+        "modelward_connections_refused", "counter", "Connections that were refused on arrival, by reason", ("reason",)
+    )
+    closed = Family(
+        "modelward_connections_closed", "counter", "Connections that this server closed, by reason", ("reason",)
+    )
     for why, count in snapshot.partings.refused.items():
         refused.add((why,), count)
     for why, count in snapshot.partings.closed.items():
@@ -140,26 +177,36 @@ def _partings(snapshot: Snapshot) -> Iterator[Family]:
 def _reloads(snapshot: Snapshot) -> Iterator[Family]:
     if (figures := snapshot.reloads) is None:
         return
-    reloads = Family("modelward_reloads", "counter", "Reloads of configuration and repository", ("result",))
+    reloads = Family(
+        "modelward_reloads",
+        "counter",
+        "Reloads of configuration and repository: applied, partial or refused",
+        ("result",),
+    )
     in_order = Family(
         "modelward_last_reload_successful",
         "gauge",
-        "0 while the last reload, or a model in it, was refused: the old one serves",
+        "0 after a reload that was refused as a whole or for a model; what was served before goes on",
     )
     reloads.add(("applied",), figures.applied)
     reloads.add(("partial",), figures.partial)
     reloads.add(("refused",), figures.refused)
     in_order.add((), 1 - figures.failing)
     yield from (reloads, in_order)
-    text = "Versions of models in the repository that cannot be served; the log and RepositoryIndex say why"
+    text = "Versions in the repository that cannot be served. The log and RepositoryIndex say why"
     yield Family("modelward_models_refused", "gauge", text, rows=[((), snapshot.refused)])
 
 
 def _promotions(snapshot: Snapshot) -> Iterator[Family]:
     """reason: of a promotion that was taken back the bound that was passed, or "asked"; else empty."""
-    share = "Of the requests that name no version, what this one gets: 0 to 1"
+    share = "Share (0 to 1) of the requests without a version that this version gets"
     shares = Family("modelward_version_share", "gauge", share, ("model", "version"))
-    ended = Family("modelward_promotions", "counter", "Promotions that have ended", ("model", "outcome", "reason"))
+    ended = Family(
+        "modelward_promotions",
+        "counter",
+        "Promotions that have ended: done, or rolled_back with a reason",
+        ("model", "outcome", "reason"),
+    )
     for model, versions in snapshot.shares.items():
         for version, part in versions.items():
             shares.add((model, version), part)
@@ -167,17 +214,27 @@ def _promotions(snapshot: Snapshot) -> Iterator[Family]:
         ended.add(labels, count)
     yield from (shares, ended)
     if (state := snapshot.state) is not None:
-        unsaved = "1 while a promotion or rollback is not on disk: a restart would undo it"
+        unsaved = "1 while a promotion or rollback is not saved on disk. A restart would undo it"
         yield Family("modelward_state_unsaved", "gauge", unsaved, rows=[((), state.unsaved)])
-        failures = "Writes of promotions and rollbacks that failed"
+        failures = "Failed writes of promotions and rollbacks to disk"
         yield Family("modelward_state_write_failures", "counter", failures, rows=[((), state.failures)])
 
 
 def _crashes(snapshot: Snapshot) -> Iterator[Family]:
     labels = ("model", "version")
-    crashes = Family("modelward_crashes", "counter", "Workers that died of a run of the version", labels)
-    contained = Family("modelward_contained", "gauge", "Shapes of inputs that are not run, for a caller or all", labels)
-    deaths = Family("modelward_worker_deaths", "counter", "Workers that died", ("cause",))
+    crashes = Family("modelward_crashes", "counter", "Workers that died in a run of the version", labels)
+    contained = Family(
+        "modelward_contained",
+        "gauge",
+        "Input shapes that the version is not run with, for one caller or for all",
+        labels,
+    )
+    deaths = Family(
+        "modelward_worker_deaths",
+        "counter",
+        "Workers that died, by cause: run, unattributed, signal or exit",
+        ("cause",),
+    )
     for key, count in snapshot.crashes.items():
         crashes.add(key, count)
     for key, count in snapshot.contained.items():
@@ -190,9 +247,11 @@ def _crashes(snapshot: Snapshot) -> Iterator[Family]:
 def _tls(snapshot: Snapshot) -> Iterator[Family]:
     if (tls := snapshot.tls) is None:
         return
-    end = Family("modelward_tls_certificate_not_after_seconds", "gauge", "Until when clients may trust it, since 1970")
-    reloads = Family("modelward_tls_reloads", "counter", "Certificate files that changed, loaded or not", ("result",))
-    handshakes = Family("modelward_tls_handshake_failures", "counter", "TLS handshakes that failed or took too long")
+    end = Family(
+        "modelward_tls_certificate_not_after_seconds", "gauge", "End of the certificate, in seconds since 1970"
+    )
+    reloads = Family("modelward_tls_reloads", "counter", "Changed certificate files: loaded or failed", ("result",))
+    handshakes = Family("modelward_tls_handshake_failures", "counter", "TLS handshakes that failed or timed out")
     end.add((), tls.not_after)
     reloads.add(("loaded",), tls.reloads)
     reloads.add(("failed",), tls.failed_reloads)
@@ -204,17 +263,22 @@ def _access(snapshot: Snapshot) -> Iterator[Family]:
     if (access := snapshot.access) is None:
         return
     credentials = Family(
-        "modelward_access_credentials", "counter", "Credentials of calls, by what became of them", ("result",)
+        "modelward_access_credentials",
+        "counter",
+        "Credentials of calls: known, checked, check_failed or known_bad",
+        ("result",),
     )
     for count, result in CREDENTIAL_RESULTS.items():
         credentials.add((result,), getattr(access, count))
-    cached = Family("modelward_access_cached_credentials", "gauge", "Verified credentials that need no check")
-    identities = Family("modelward_access_identities", "gauge", "Callers that are known by name")
-    reloads = Family("modelward_access_failed_reloads", "counter", "Changed files of keys that could not be loaded")
+    cached = Family("modelward_access_cached_credentials", "gauge", "Verified credentials in the cache")
+    identities = Family("modelward_access_identities", "gauge", "Identities that are known")
+    reloads = Family("modelward_access_failed_reloads", "counter", "Failed reloads of key files")
     had = Family(
-        "modelward_access_key_set_timestamp_seconds", "gauge", "When the token issuer gave its keys, since 1970"
+        "modelward_access_key_set_timestamp_seconds",
+        "gauge",
+        "Time of the last download of the issuer's key set, in seconds since 1970",
     )
-    failures = Family("modelward_access_key_set_failures", "counter", "Times that it did not")
+    failures = Family("modelward_access_key_set_failures", "counter", "Failed downloads of the issuer's key set")
     cached.add((), access.cached)
     identities.add((), access.identities)
     reloads.add((), access.failed_reloads)
@@ -228,13 +292,13 @@ def _access(snapshot: Snapshot) -> Iterator[Family]:
 def _scrapes(snapshot: Snapshot) -> Iterator[Family]:
     if (scrapes := snapshot.scrapes) is None:
         return
-    pages = Family("modelward_scrapes", "counter", "Scrapes of these metrics, by what they got", ("page",))
+    pages = Family("modelward_scrapes", "counter", "Scrapes of /metrics: page made, or reused", ("page",))
     pages.add(("made",), scrapes.made)
     pages.add(("reused",), scrapes.reused)
     yield pages
-    spent = Family("modelward_scrape_seconds", "counter", "CPU time that making pages of metrics took, summed")
+    spent = Family("modelward_scrape_seconds", "counter", "CPU time spent on pages of metrics")
     spent.add((), scrapes.seconds)
-    size = Family("modelward_scrape_bytes", "gauge", "Size of such a page before compression")
+    size = Family("modelward_scrape_bytes", "gauge", "Size of the page of metrics before compression")
     size.add((), scrapes.size)
     yield from (spent, size)
 
@@ -246,21 +310,30 @@ def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:
 
 
 def _per_version(snapshot: Snapshot) -> Iterator[Family]:
-    requests = Family("modelward_requests", "counter", "Inference requests finished", ("model", "version", "code"))
+    requests = Family(
+        "modelward_requests", "counter", "Finished inference requests, by gRPC code", ("model", "version", "code")
+    )
     seconds = Family(
         "modelward_request_seconds",
         "histogram",
-        "Time from headers to trailers of every request, by outcome: ok, fallback, refused before a backend, failed",
+        "Time from headers to trailers of every request, by outcome: ok, fallback, refused or failed",
         ("model", "version", "outcome"),
     )
     waiting = Family(
-        "modelward_waiting", "gauge", "Requests that wait for a place with the backend", ("model", "version")
+        "modelward_waiting", "gauge", "Requests that wait for a permit of the backend", ("model", "version")
     )
-    places = Family("modelward_concurrency_limit", "gauge", "Requests that the backend may have", ("model", "version"))
+    places = Family(
+        "modelward_concurrency_limit",
+        "gauge",
+        "Permits of the backend: requests that it may have at a time",
+        ("model", "version"),
+    )
     failing = Family(
         "modelward_canary_failing", "gauge", "Workers in which the version fails its canary", ("model", "version")
     )
-    canaries = Family("modelward_canary_runs", "counter", "Runs of canaries", ("model", "version", "result"))
+    canaries = Family(
+        "modelward_canary_runs", "counter", "Runs of canaries: passed or failed", ("model", "version", "result")
+    )
     for name, version, figures in _versions(snapshot):
         if figures.canary is not None:
             failing.add((name, version), figures.canary.failing)
@@ -277,19 +350,30 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def _per_model(snapshot: Snapshot) -> Iterator[Family]:
-    refusals = Family("modelward_refusals", "counter", "Requests refused by a guard", ("model", "reason"))
+    refusals = Family("modelward_refusals", "counter", "Refused requests, by reason", ("model", "reason"))
     stages = Family("modelward_stage_seconds", "histogram", STAGE_HELP, ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
-    anomalies = Family("modelward_anomalies", "counter", "Requests outside the training profile", ("model",))
-    unscored = Family("modelward_unscored", "counter", "Requests that could not be scored against it", ("model",))
-    fallbacks = Family("modelward_fallbacks", "counter", "Answers given by a fallback", ("model", "reason"))
-    rows = Family("modelward_batch_rows", "histogram", "Rows per execution", ("model",))
-    late = Family("modelward_late_results", "counter", "Results that came after their answer was given", ("model",))
-    predicted = Family(
-        "modelward_backend_time_predicted_seconds", "counter", "What requests were charged of a time limit", ("model",)
+    anomalies = Family("modelward_anomalies", "counter", "Requests that were flagged as anomalous", ("model",))
+    unscored = Family("modelward_unscored", "counter", "Requests that could not be scored", ("model",))
+    fallbacks = Family(
+        "modelward_fallbacks", "counter", "Responses of a fallback, by the reason it was needed", ("model", "reason")
     )
-    taken = Family("modelward_backend_time_taken_seconds", "counter", "What the same requests took", ("model",))
-    undecoded = Family("modelward_undecoded", "gauge", "Whether requests pass undecoded and unscored", ("model",))
+    rows = Family("modelward_batch_rows", "histogram", "Rows of one execution", ("model",))
+    late = Family(
+        "modelward_late_results", "counter", "Results that came after the client had its response", ("model",)
+    )
+    predicted = Family(
+        "modelward_backend_time_predicted_seconds",
+        "counter",
+        "Backend time that requests were charged in advance, where limits are in backend time",
+        ("model",),
+    )
+    taken = Family(
+        "modelward_backend_time_taken_seconds", "counter", "Backend time that these requests took", ("model",)
+    )
+    undecoded = Family(
+        "modelward_undecoded", "gauge", "1 where requests for the model pass undecoded and unscored", ("model",)
+    )
     for name, model in snapshot.models.items():
         for reason, count in model.refusals.items():
             refusals.add((name, reason), count)
@@ -315,20 +399,34 @@ def _shadows(snapshot: Snapshot) -> Iterator[Family]:
         return
     labels = ("model", "version", "shadow")
     pairs = Family(
-        "modelward_shadow_pairs", "counter", "Requests that both were sent, by outcome", (*labels, "outcome")
+        "modelward_shadow_pairs", "counter", "Pairs of answers of model and shadow, by outcome", (*labels, "outcome")
     )
     disagreement = Family(
-        "modelward_shadow_disagreement", "counter", "How far compared pairs disagree, 0 to 1 each, summed", labels
+        "modelward_shadow_disagreement", "counter", "Sum of the disagreement (0 to 1) of compared pairs", labels
     )
-    disagreeing = Family("modelward_shadow_disagreeing_pairs", "counter", "Pairs that do not wholly agree", labels)
+    disagreeing = Family(
+        "modelward_shadow_disagreeing_pairs", "counter", "Compared pairs that disagree in something", labels
+    )
     mismatches = Family(
-        "modelward_shadow_mismatches", "counter", "Outputs and numbers that cannot be compared", (*labels, "kind")
+        "modelward_shadow_mismatches",
+        "counter",
+        "Outputs and numbers that cannot be compared, by kind",
+        (*labels, "kind"),
     )
-    dropped = Family("modelward_shadow_dropped", "counter", "Requests that were not mirrored", (*labels, "reason"))
-    seconds = Family("modelward_shadow_answer_seconds", "histogram", "Time to answers of both sides", (*labels, "side"))
+    dropped = Family(
+        "modelward_shadow_dropped", "counter", "Requests that were not mirrored, by reason", (*labels, "reason")
+    )
+    seconds = Family(
+        "modelward_shadow_answer_seconds",
+        "histogram",
+        "Time to the answer, of the model (primary) and of the shadow",
+        (*labels, "side"),
+    )
     lost = Family("modelward_shadow_samples_lost", "counter", "Samples that could not be written to the folder state")
     lost.add((), snapshot.samples_lost)
-    verdict = Family("modelward_shadow_verdict", "gauge", "1 for what the shadow surely is", (*labels, "verdict"))
+    verdict = Family(
+        "modelward_shadow_verdict", "gauge", "1 for the present verdict on the shadow", (*labels, "verdict")
+    )
     for key, shadow in snapshot.shadows.items():
         for family, by in (
             (pairs, shadow.pairs),
@@ -346,34 +444,49 @@ def _shadows(snapshot: Snapshot) -> Iterator[Family]:
 
 def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
     labels = ("endpoint",)
-    requests = Family("modelward_upstream_requests", "counter", "Requests sent to an upstream", labels)
-    failures = Family("modelward_upstream_failures", "counter", "Requests that an upstream failed", labels)
-    ejections = Family("modelward_upstream_ejections", "counter", "Times that failures took an upstream out", labels)
-    seconds = Family("modelward_upstream_seconds", "histogram", "Time of an upstream's answers", labels)
-    inflight = Family("modelward_upstream_inflight", "gauge", "Requests on their way through an upstream", labels)
-    connected = Family("modelward_upstream_connected", "gauge", "Endpoints with a connection", labels)
-    in_order = "Connected endpoints in order: these alone are sent requests, unless the model is in panic"
+    requests = Family("modelward_upstream_requests", "counter", "Requests that were sent to the upstream", labels)
+    failures = Family("modelward_upstream_failures", "counter", "Requests that the upstream failed", labels)
+    ejections = Family("modelward_upstream_ejections", "counter", "Times that the circuit breaker opened", labels)
+    seconds = Family("modelward_upstream_seconds", "histogram", "Time to the response of the upstream", labels)
+    inflight = Family("modelward_upstream_inflight", "gauge", "Requests in flight to the upstream", labels)
+    connected = Family("modelward_upstream_connected", "gauge", "Connected endpoints", labels)
+    in_order = "Connected endpoints in service. Only they get requests, unless the model is in panic"
     available = Family("modelward_upstream_available", "gauge", in_order, labels)
-    panicking = "Workers that try all connected endpoints of the model, since fewer than half are in order"
+    panicking = (
+        "Workers in which the model is in panic: fewer than half of its endpoints are in service, so all get requests"
+    )
     panic = Family("modelward_upstream_panic", "gauge", panicking, ("model",))
     for model, count in snapshot.panics.items():
         panic.add((model,), count)
     breaker = Family(
-        "modelward_upstream_breaker_state", "gauge", "Endpoints by the state of their breaker", ("endpoint", "state")
+        "modelward_upstream_breaker_state",
+        "gauge",
+        "Endpoints by the state of their circuit breaker: closed, open or half-open",
+        ("endpoint", "state"),
     )
-    silences = Family("modelward_upstream_silences", "counter", "Times that requests waited and nothing came", labels)
-    retries = Family("modelward_upstream_retries", "counter", "Requests it failed that went to another", labels)
+    silences = Family(
+        "modelward_upstream_silences", "counter", "Times that the upstream fell silent while requests waited", labels
+    )
+    retries = Family("modelward_upstream_retries", "counter", "Requests that were retried on another endpoint", labels)
     hedges = Family(
-        "modelward_upstream_hedges", "counter", "Requests it was slow with that went to another too", labels
+        "modelward_upstream_hedges",
+        "counter",
+        "Requests that were hedged: sent to another endpoint as well, because this one was slow",
+        labels,
     )
     changes = Family("modelward_upstream_changes", "counter", "Changes of models on upstreams, by kind", ("kind",))
-    refreshes = Family("modelward_upstream_refreshes", "counter", "Times that upstreams were asked again", ("result",))
+    refreshes = Family(
+        "modelward_upstream_refreshes",
+        "counter",
+        "Times that upstreams were asked for their models again, by result",
+        ("result",),
+    )
     for kind, count in snapshot.upstream_changes.items():
         changes.add((kind,), count)
     for result, count in snapshot.upstream_refreshes.items():
         refreshes.add((result,), count)
     unconnected = Family(
-        "modelward_upstream_connect_failures", "counter", "Attempts to connect to an upstream that failed", labels
+        "modelward_upstream_connect_failures", "counter", "Failed attempts to connect to the upstream", labels
     )
     for address, endpoint in snapshot.endpoints.items():
         unconnected.add((address,), endpoint.unconnected)
@@ -397,7 +510,7 @@ def _triton(snapshot: Snapshot) -> Iterator[Family]:
     labels = ("model", "version")
     # Unknown, because both exposition formats want counters to end in _total, and Triton's dashboards do not.
     counters = [(Family(name, "unknown", text, labels), value) for name, text, value in TRITON]
-    pending = Family("nv_inference_pending_request_count", "gauge", "Requests waiting for an execution", labels)
+    pending = Family("nv_inference_pending_request_count", "gauge", "Requests in the queue", labels)
     for name, version, figures in _versions(snapshot):
         if figures.statistics is None:
             continue

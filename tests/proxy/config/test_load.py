@@ -229,7 +229,7 @@ def test_a_value_out_of_bounds_is_refused(tmp_path: Path, assignment: str, findi
 def test_fallbacks_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
     text = "models:\n  a: {fallback: [model: b]}\n  b: {fallback: [model: c]}\n  c: {fallback: [model: a]}\n"
     (told,) = problems(text, tmp_path)
-    assert "the fallback leads in a circle" in told
+    assert "the fallback chain is a circle" in told
     assert {"a", "b", "c"} <= set(told)
     (own,) = problems("models: {a: {fallback: [{model: a}]}}", tmp_path)
     assert "a -> a" in own
@@ -243,7 +243,7 @@ def test_ladders_that_share_a_rung_are_no_circle(tmp_path: Path) -> None:
 def test_a_rung_after_a_value_is_told_to_be_unreachable(tmp_path: Path) -> None:
     text = "models:\n  a:\n    fallback:\n      - value: {y: 1}\n      - model: b\n"
     (told,) = problems(text, tmp_path)
-    assert told.startswith("modelward.yaml:4: models.a.fallback[0]: the rungs after a value are never reached")
+    assert told.startswith("modelward.yaml:4: models.a.fallback[0]: the fallbacks after a value are never reached")
 
 
 def test_two_listeners_on_one_address_are_refused(tmp_path: Path) -> None:
