@@ -9,7 +9,7 @@ from native.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Buffer, Exchange, exch
 from native.h2 cimport flush_all
 from native.histogram cimport mw_histogram_record_ns
 from native.limit cimport mw_cost_learn
-from native.model cimport STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Counters, Model, Rung
+from native.model cimport CROWDED, STAGE_COMPUTE, STAGE_QUEUE, STAGE_REPLY, Counters, Model, Rung
 from native.reply cimport reply_from_run
 from native.engine cimport Engine, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
 from native.session cimport *
@@ -263,8 +263,10 @@ cdef void queue_again(Engine engine, bint alone) noexcept:
 cdef void charge(Engine engine) noexcept:
     """A run's time is shared by its rows."""
     cdef Exchange *x
-    cdef int64_t share
+    cdef int64_t share, largest = 0
     cdef uint32_t k
+    for k in range(engine.slot_count):
+        largest = max(largest, engine.slots[k].exchange.rows)
     for k in range(engine.slot_count):
         x = engine.slots[k].exchange
         share = engine.run.took_ns
@@ -272,6 +274,8 @@ cdef void charge(Engine engine) noexcept:
             share = share * x.rows // max(engine.run_rows, <int64_t>1)
         if not engine.run.failed:
             mw_cost_learn(&engine.costs, x.body.size, share)
+        x.ran = max(share, <int64_t>1)
+        x.crowded = largest > CROWDED * x.rows
         settle(x, share)
 
 

@@ -30,7 +30,7 @@ cdef struct Evidence:
     double usual[CALLERS]         # ns; 95th percentile of what this version takes for such a caller, estimated; 0: not known
     double usual_all              # of all callers
     Tally tally[WAYS][CALLERS]
-    uint64_t latency[WAYS][CALLERS][MW_CELLS]         # of good ones: ns with the backend, by cell of native.histogram
+    uint64_t latency[WAYS][CALLERS][MW_CELLS]         # of good ones, not crowded: ns, by cell of native.histogram
     uint64_t outputs[WAYS][CALLERS][MW_SCORE_CELLS]   # cells of the scores of a sample of them (csrc/compare.h, mw_sketch_add)
 
 # This process's evidence of a version, zeroed when it is first asked for; the caller's until `served` is one less again.

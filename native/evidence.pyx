@@ -5,6 +5,8 @@ number says nothing, nor does a deadline that the model does not usually keep, a
 never reached its backend. The rest is counted apart for each part of the callers, so that no caller's requests hide or
 outnumber those of the others.
 """
+import os
+
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -28,8 +30,8 @@ CHANCE, KEY = 0, 1                # how requests got their version: the first in
 
 cdef bytes PREFIX = b"evidence\0"
 
-# a multiple of the golden ratio spreads a count's multiples evenly, so that no rhythm of a client's requests is met again
-cdef uint64_t SPREAD = 0x9E3779B97F4A7C15
+# xorshift64 (Marsaglia, "Xorshift RNGs", 2003): no client can know which of its answers is looked at
+cdef uint64_t STATE = int.from_bytes(os.urandom(8), "little") | 1
 
 cdef mw_compare_room ROOM         # one for the module, under the GIL; what an answer does not fill is never touched
 
@@ -50,12 +52,16 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
     if x.fallback_reason == REASON_NONE:
         if code != CODE_OK:
             return                # the request is to blame
-        took = max(now - x.launched, <int64_t>0)
+        took = max(now - x.launched, <int64_t>0)    # what a deadline of this caller has to be enough for
         e.usual[caller] = estimated(e.usual[caller], <double>took)
         e.usual_all = estimated(e.usual_all, <double>took)
         if x.assigned <= ASSIGNED_BY_KEY:
             e.tally[way][caller].good += 1
-            e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
+            # in a queue it waits for what others ask
+            if x.ran:
+                took = x.ran
+            if not x.crowded:
+                e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
     elif x.assigned > ASSIGNED_BY_KEY:
         return
     elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
@@ -68,12 +74,20 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
         e.tally[way][caller].replaced += 1
 
 
+cdef inline bint drawn() noexcept:
+    global STATE
+    STATE ^= STATE << 13
+    STATE ^= STATE >> 7
+    STATE ^= STATE << 17
+    return STATE >> (64 - SAMPLE_BITS) == 0
+
+
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept:
     """A sample of the version's own answers, one in 16 of each caller's."""
     cdef Evidence *e = (<Model *>x.asked).evidence
     cdef uint32_t caller = caller_part(x), way = x.assigned - 1
     cdef mw_span message
-    if x.assigned > ASSIGNED_BY_KEY or e.tally[way][caller].good * SPREAD >> (64 - SAMPLE_BITS):
+    if x.assigned > ASSIGNED_BY_KEY or not drawn():
         return
     if x.fallback_reason != REASON_NONE or x.streaming or (<Model *>x.asked).pool != NULL:
         return

@@ -254,6 +254,8 @@ cdef struct Exchange:
     uint8_t phase                 # enum Phase
     void *admitted                # borrowed: the native.model.Model* whose gate has let it in; NULL for none
     int64_t launched              # ns; when it was last given to a backend
+    int64_t ran                   # ns; its rows' part of the last run here; 0 where an upstream answers
+    bint crowded                  # a request of far more rows shared that run: its time says nothing of one like this
     uint32_t waiting              # index in the queue before its model's backend; MW_NOT_WAITING
     uint8_t priority              # among its identity's own requests: 1 goes first
     uint8_t band                  # before those of others: the operator's choice alone; 1 goes first

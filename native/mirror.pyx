@@ -345,6 +345,7 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
     cdef mw_shadow_figures *slice = <mw_shadow_figures *>y.slice
     cdef Shadow shadow = <Shadow>(<Tap *>y.tap).shadow
     cdef mw_span primary, answer
+    cdef int64_t ours, theirs
     if block.warmed < shadow.warmup:
         block.warmed += 1
         return
@@ -363,9 +364,14 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
     if found.status == MW_PRIMARY_UNREADABLE:
         side.dropped[<int>MW_DROP_VOID] += 1
         return
-    mw_shadow_record(side, &found, y.took, now - y.launched)
-    mw_shadow_record(slice, &found, y.took, now - y.launched)
-    mw_shadow_record(part_of(block, y), &found, y.took, now - y.launched)
+    # where both run here, the time of the runs: in a queue each waits for what others ask
+    if y.ran and y.mirrors.ran:
+        ours, theirs = y.mirrors.ran, y.ran
+    else:
+        ours, theirs = y.took, now - y.launched
+    mw_shadow_record(side, &found, ours, theirs)
+    mw_shadow_record(slice, &found, ours, theirs)
+    mw_shadow_record(part_of(block, y), &found, ours, theirs)
     mw_window_record(&block.window, &found)
     if found.disagreement > 0:
         keep(mirrors, y, primary, answer, found.disagreement)

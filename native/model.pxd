@@ -132,6 +132,10 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     mw_concurrency concurrency
     mw_waiting waiting            # each holds one reference
 
+# A run that one request fills by so many times another's rows tells nothing of what the other takes.
+cdef enum:
+    CROWDED = 16
+
 cdef struct Model:                # owned by a native.served.Served
     uint64_t users                # exchanges and relays that began with it: it stays until they have ended
     bint doubted                  # a request was refused as one of a model that has changed on its upstream would be

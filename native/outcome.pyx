@@ -15,6 +15,7 @@ from native.cause cimport mw_cause
 from native.contain cimport contained
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
+from native.engine cimport Engine
 from native.evidence cimport ASSIGNED_NONE, sketch, testify
 from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING,
@@ -24,7 +25,8 @@ from native.headers cimport refuses_us
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, forget_kept, mirrored, pair
 from native.model cimport (
-    MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate, Model, Rung)
+    CROWDED, MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate, Model,
+    Rung)
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.pool cimport Pool
 from native.recall cimport Recall
@@ -121,6 +123,13 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
     return False
 
 
+cdef bint had_its_time(const Exchange *x) noexcept:
+    """Whether its version has worked for it, and not for others in the same run above all."""
+    if x.phase == PHASE_RUNNING:
+        return (<Engine>(<Model *>x.model).engine).run_rows <= CROWDED * x.rows
+    return x.phase == PHASE_UPSTREAM
+
+
 cdef void fail(State server, Exchange *x, int reason, int64_t now) noexcept:
     fail_with(server, x, reason, NULL, now)
 
@@ -135,8 +144,8 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
         abandon(server, x, -1, now)
         end_mirror(server, x, NULL, reason == REASON_DEADLINE, now)
         return
-    if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and x.phase in (PHASE_NEW, PHASE_WAITING, PHASE_PARKED):
-        x.assigned = ASSIGNED_NONE    # it never reached its backend: that is load, which clients make
+    if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and not had_its_time(x):
+        x.assigned = ASSIGNED_NONE    # what was late was not the version: that is load, which clients make
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
     abandon(server, x, at_least(x, now) if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
@@ -239,6 +248,8 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     if x.empty and (x.rung or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
         return REASON_BACKEND_FAILED
     x.launched = now
+    x.ran = 0
+    x.crowded = False
     if m.gate.on:
         mw_concurrency_enter(&m.gate.concurrency)
         x.admitted = m

@@ -15,6 +15,9 @@ of its wealth and 1, so that callers without any failure cost next to nothing. I
 believed alone, whatever they send; as long as the others' requests do no worse, these may take a version back with a
 probability of at most ALONE_LEVEL. There is one way beside: callers that say so and send half of what all send, in the
 same proportion to all versions, which nobody does who aims at one.
+
+A client that aims can be the first to reach the version. So one or two callers whom keys gave it say nothing at first
+(`FEW_WAIT`), unless there are no others at all.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from typing import TYPE_CHECKING
 
-from proxy.shadow.callers import HALF, left_out
+from proxy.shadow.callers import FEW, HALF, left_out
 from proxy.shadow.sequence import mean_evidence
 
 if TYPE_CHECKING:
     from proxy.promotion.parts import Counts
 
 ALONE_LEVEL = 0.05
+FEW_WAIT = 30.0
+"""Seconds of a step until one or two callers are believed that keys gave the version: others would have come."""
 BELIEFS = (1 / 2, 1 / 16)
 """Parts of the callers that may be hit: a product for each, and their mean is what counts."""
 
@@ -58,8 +63,14 @@ class Compared:
         return min(against_usual, within)
 
 
-def surely_worse(callers: Sequence[Compared], level: float, *, aimed: bool) -> list[Compared]:
-    """The callers that say so; none where it is not sure. aimed: a client can choose which version its requests get."""
+def surely_worse(callers: Sequence[Compared], level: float, *, aimed: bool, early: bool = False) -> list[Compared]:
+    """The callers that say so; none where it is not sure.
+
+    aimed: a client can choose which version its requests get. early: and this version can still expect callers who do
+    not, so that one or two are not believed.
+    """
+    if aimed and early and len(callers) <= FEW:
+        return []
     seen = sorted((caller for caller in callers if caller.here), key=lambda each: each.evidence, reverse=True)
     said = [caller.evidence for caller in seen]
     if _together(said) < -log(level):

@@ -23,7 +23,7 @@ from proxy.config.promotion import PromotionBounds
 from proxy.promotion.callers import Compared, at_most, risen, share, surely_worse, typical
 from proxy.promotion.outputs import CELLS, caller_count, sure_index
 from proxy.promotion.parts import NO_PARTS, Parts, Way, of_one
-from proxy.shadow.callers import HALF, left_out
+from proxy.shadow.callers import FEW, HALF, left_out
 from proxy.shadow.sequence import mean_evidence, mean_interval
 
 if TYPE_CHECKING:
@@ -128,18 +128,26 @@ def arm_of(figures: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> A
 
 
 def breaches(
-    candidate: Arm, incumbent: Arm, bounds: PromotionBounds, *, steps: int = 1, recent: bool = False
+    candidate: Arm,
+    incumbent: Arm,
+    bounds: PromotionBounds,
+    *,
+    steps: int = 1,
+    recent: bool = False,
+    early: bool = False,
 ) -> list[Breach]:
     """The bounds that the candidate is surely beyond; none where it cannot be told.
 
     steps: both arms are of one step of so many, at each of which counting begins again. recent: they are of the last
-    seconds, and a look is independent of the one before.
+    seconds, and a look is independent of the one before. early: more callers may come (callers.FEW_WAIT).
     """
     found = [*_canary(candidate)]
     ways = list(_both_ways(candidate, incumbent))
     for key, here, there in ways:
         level = (RECENT_LEVEL if recent else LEVEL / steps) / len(ways)
-        found += [*_rates(here, there, bounds, level, aimed=key), *_latency(here, there, bounds, level, aimed=key)]
+        expected = early and ((here.requests + there.requests) > 0).sum() > FEW
+        for judge in (_rates, _latency):
+            found += judge(here, there, bounds, level, aimed=key, early=expected)
     return found
 
 
@@ -194,7 +202,9 @@ def _canary(candidate: Arm) -> Iterator[Breach]:
         yield Breach("canary", f"its canary fails, in {candidate.failing} of the workers")
 
 
-def _rates(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool) -> Iterator[Breach]:
+def _rates(
+    here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool, early: bool
+) -> Iterator[Breach]:
     for bound, what, some_here, some_there, rise in (
         ("errors", "failed", here.failed, there.failed, bounds.errors),
         ("fallbacks", "were answered by the fallback", here.replaced, there.replaced, bounds.fallbacks),
@@ -205,7 +215,7 @@ def _rates(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aime
         usual = mean_interval(some, count, level).high
         own = [min(usual, at_most(*counts, level)) + rise for counts in zip(some_there, there.requests, strict=True)]
         callers = _compared(some_here.tolist(), here.requests, some_there.tolist(), there.requests, own)
-        told = surely_worse(callers, level, aimed=aimed)
+        told = surely_worse(callers, level, aimed=aimed, early=early)
         if told and risen(callers, some / count) > rise:
             yield Breach(
                 bound,
@@ -214,7 +224,9 @@ def _rates(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aime
             )
 
 
-def _latency(here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool) -> Iterator[Breach]:
+def _latency(
+    here: Way, there: Way, bounds: PromotionBounds, level: float, *, aimed: bool, early: bool
+) -> Iterator[Breach]:
     """What is usual for a caller is the 99th percentile of its own requests, or where these are few, of the others'."""
     counts = there.latency.sum(axis=1)
     own = [_quantile(cells, n) for cells, n in zip(there.latency.tolist(), counts.tolist(), strict=True)]
@@ -227,7 +239,7 @@ def _latency(here: Way, there: Way, bounds: PromotionBounds, level: float, *, ai
         for side in (here, there)
     )
     callers = _compared(slow_here, here.latency.sum(axis=1), slow_there, counts, [1 - QUANTILE] * len(own))
-    if told := surely_worse(callers, level, aimed=aimed):
+    if told := surely_worse(callers, level, aimed=aimed, early=early):
         longest = EDGES[_edge(usual * bounds.latency)] / SECOND
         yield Breach(
             "latency",

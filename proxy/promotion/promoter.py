@@ -29,6 +29,7 @@ from proxy.promotion.asked import (
     refused,
     steps_of,
 )
+from proxy.promotion.callers import FEW_WAIT
 from proxy.promotion.finding import Decision, Finding, undecided
 from proxy.promotion.guard import NOTHING, Arm, Breach
 from proxy.promotion.reach import out_of_reach, reached
@@ -238,7 +239,7 @@ class Promoter:
         settings = self._settings(model)
         watched = self._watched.setdefault(model, Watched(now, now))
         reasons = (
-            judged(promotion, now, watched, settings)
+            judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
             or answers_moved(promotion, now, watched, settings)
             or self._as_a_shadow(model, promotion)
         )

@@ -58,21 +58,23 @@ def callers(arm: Arm, *, tied: bool = False) -> int:
     return 0 if all(asked) else sum(asked)
 
 
-def judged(promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings) -> list[Breach]:
+def judged(
+    promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings, *, early: bool = False
+) -> list[Breach]:
     """Why it is to be taken back: over the whole step, and over the last seconds of it.
 
     Against the others at the same time and with the same shares, so that what befalls all versions is no reason: over
     several steps an outage in a larger one would weigh on the version (Simpson's paradox). Where the others have
-    nothing to answer any more, against what they did before.
+    nothing to answer any more, against what they did before. early: the step began less than FEW_WAIT ago.
     """
     version = promotion.version
     here, usual = _of_step(promotion, now, watched, settings)
     if not usual.requests:
         usual = both(version, now, {})[1]
-    reasons = breaches(here, usual, settings.bounds, steps=len(promotion.steps))
+    reasons = breaches(here, usual, settings.bounds, steps=len(promotion.steps), early=early)
     if not reasons and watched.recent:
         here, there = both(version, now, watched.recent[0])
-        reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True)
+        reasons = breaches(here, there if there.requests else usual, settings.bounds, recent=True, early=early)
     return reasons
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from native.evidence import counted
+from native.histogram import EDGES
 from proxy.promotion.parts import Parts
 from tests import models
 from tests.e2e.messages import Stub, request
@@ -180,3 +183,38 @@ def test_a_request_that_its_client_gives_up_is_no_evidence(server: EmbeddedServe
             call.cancel()
         ask(stub, GOOD)
     assert tallies(server)[1:] == (0, 0)
+
+
+def latencies(server: EmbeddedServer, model: str, version: str) -> tuple[int, list[int]]:
+    """Answers that are evidence, and how many of them took how long, by cell of EDGES."""
+    chance, _ = Parts(*counted(server.application.region, model, version)).ways()
+    return int(chance.good.sum()), chance.latency.sum(axis=0).tolist()
+
+
+def test_who_makes_a_version_busy_does_not_make_it_slow(tmp_path: Path) -> None:
+    """Large batches for version 2, by its number: others wait for their turn; their own runs stay as quick."""
+    mlp = models.mlp(hidden=256)
+    large = request("mlp", {"input": np.zeros((20_000, 30), np.float32)}, version="2")
+    small = request("mlp", {"input": np.zeros((1, 30), np.float32)})
+    over = threading.Event()
+    with serving(tmp_path, {"mlp": {1: mlp, 2: mlp}}, models__mlp__versions='{"1": 1, "2": 1}') as server:
+        with Stub(server.grpc) as stub, Stub(server.grpc) as busy, ThreadPoolExecutor(1) as pool:
+
+            def keep_busy() -> None:
+                while not over.is_set():
+                    busy.infer(large)
+
+            loading = pool.submit(keep_busy)
+            waited = []
+            try:
+                while len(waited) < 60:
+                    began = time.monotonic()
+                    if stub.infer(small).model_version == "2":
+                        waited.append(time.monotonic() - began)
+            finally:
+                over.set()
+            loading.result()
+        good, cells = latencies(server, "mlp", "2")
+    longest = max(EDGES[cell] for cell, count in enumerate(cells) if count) / 1e9
+    assert good == 60
+    assert longest < sorted(waited)[30] / 2

@@ -108,3 +108,17 @@ def test_equal_callers_are_called_worse_by_chance_in_at_most_five_of_a_hundred_p
                 false_alarms += 1
                 break
     assert false_alarms <= 0.05 * promotions
+
+
+def test_one_or_two_callers_that_a_key_brought_first_are_not_believed_before_others_can_have_come() -> None:
+    here, there = [caller(0, 50)] * 2, [*[None] * 2, *[HONEST] * 30]
+    for way, early, found in ((KEY, True, []), (KEY, False, ["errors"]), (CHANCE, True, ["errors"])):
+        seen = breaches(by_caller(*here, way=way), by_caller(*there, way=way), BOUNDS, early=early)
+        assert [each.bound for each in seen] == found
+    three = by_caller(*[caller(0, 50)] * 3, way=KEY)
+    assert [each.bound for each in breaches(three, by_caller(*there, way=KEY), BOUNDS, early=True)] == ["errors"]
+
+
+def test_where_there_are_no_other_callers_one_or_two_are_believed_at_once() -> None:
+    here, there = by_caller(*[caller(0, 50)] * 2, way=KEY), by_caller(*[HONEST] * 2, way=KEY)
+    assert [each.bound for each in breaches(here, there, BOUNDS, early=True)] == ["errors"]
