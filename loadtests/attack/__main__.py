@@ -10,22 +10,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtests.attack import churn, floods, headers, payloads, resets, slow, words
+from loadtests.attack import churn, floods, headers, payloads, resets, shares, slow, words
 from loadtests.attack.arena import BYSTANDER_TIMES, MEMORY_MIB, Result, arena, rows, run
 from loadtests.attack.attack import ATTACKS, repeated
 from loadtests.attack.raw import Target
 from loadtests.tools import machine, results
 from loadtests.tools.results import table
 
-FAMILIES = (resets, headers, floods, slow, churn, payloads, words)
+FAMILIES = (resets, headers, floods, slow, churn, payloads, words, shares)
 LOOPBACK = ("127.", "localhost", "::1")
 METHOD = f"""\
 Every attack in a process of its own (at the lowest priority: its CPU time is another machine's) against a real server
 with the limits that ship, first on a plain listener, then on a TLS one, again and again for as long as --for says; a
 bystander (a grpcio client in a process of its own, 200 requests/s) beside it. Memory: growth of the resident set of the
 server's process tree at its largest. p99: of the bystander, in the seconds before the attack and during it. Ended:
-connections of the attacker that were refused, reset or closed (or whose every stream was), and after how long; where a
-timeout is the defence, counted from when it has passed. Bars: {MEMORY_MIB:.0f} MiB, no error, p99 within
+connections of the attacker that were refused, reset or closed (or whose every stream was; where `list` says so: whose
+calls were answered, or are open as far as there are places), and after how long; where a timeout is the defence,
+counted from when it has passed. Bars: {MEMORY_MIB:.0f} MiB (and what callers may hold, where they do), no error, p99 within
 {BYSTANDER_TIMES:g} times its quiet value, 10 s."""
 COLUMNS = (
     "attack", "listener", "sent", "memory MiB", "bystander errors", "quiet p99 ms", "attacked p99 ms", "ended",
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--target", metavar="HOST:PORT", help="a server on loopback that serves models add and amplifier"
     )
+    parser.add_argument("--admin", type=int, default=0, metavar="PORT", help="the target's admin API, on plain TCP")
     parser.add_argument("--tls", action="store_true", help="the target speaks TLS")
     parser.add_argument("--scale", type=float, default=1.0, help="of the counts (default: %(default)s)")
     parser.add_argument(
@@ -69,6 +71,7 @@ def one(options: argparse.Namespace) -> int:
             handshake=options.timeouts[0],
             request=options.timeouts[1],
             stalled=options.timeouts[2],
+            admin=options.admin,
         ),
         options.scale,
         options.seconds,
@@ -130,10 +133,13 @@ def main() -> int:
     assert all(family.__name__ for family in FAMILIES)  # imported for what they register
     if options.name == "list":
         for attack in ATTACKS.values():
-            print(f"{attack.family:10} {attack.name:34} {attack.about}")
+            print(f"{attack.family:10} {attack.name:34} {attack.end:9} {attack.about}")
         return 0
     if options.name == "all":
         return all_of_them(options)
+    if options.name in ATTACKS and ATTACKS[options.name].admin and not options.admin:
+        print(f"{options.name} needs --admin PORT", file=sys.stderr)
+        return 2
     if options.name not in ATTACKS:
         print(f"{options.name!r} is no attack; `list` names them", file=sys.stderr)
         return 2

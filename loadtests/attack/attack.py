@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from loadtests.attack.raw import Raw, Target
 
@@ -22,7 +22,7 @@ class Outcome:
 
     sent: int = 0  # of what the attack consists of: pairs, frames, streams, connections
     connections: int = 0
-    ended: int = 0  # connections refused, reset or closed, or all of its streams were
+    ended: int = 0  # connections that ended as the attack's row says (Attack.end), or were refused, reset or closed
     seconds: float | None = None
     goaways: Counter[str] = field(default_factory=Counter)  # error codes
     resets: Counter[str] = field(default_factory=Counter)
@@ -69,9 +69,18 @@ class Outcome:
         return {**vars(self), "all_ended": self.all_ended}
 
 
+End = Literal["closed", "answered", "open"]
+
+
 @dataclass(frozen=True)
 class Attack:
-    """One row. Its run is given a scale, which shrinks its counts where a test has little time."""
+    """One row. Its run is given a scale, which shrinks its counts where a test has little time.
+
+    end: what becomes of its connections. closed: the server ends them, or every stream on them. answered: every call
+    is, as an honest client's would be. open: as many calls as have places stay open, and the others are refused.
+    holds_mib: what callers may hold together by configuration, besides what the server may grow by. admin: it needs the
+    admin API's port.
+    """
 
     name: str
     family: str
@@ -79,17 +88,29 @@ class Attack:
     run: Run
     plain_only: bool = False
     tls_only: bool = False
+    end: End = "closed"
+    holds_mib: float = 0.0
+    admin: bool = False
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, about: str, *, plain_only: bool = False, tls_only: bool = False) -> Callable[[Run], Run]:
+def attack(
+    name: str,
+    about: str,
+    *,
+    plain_only: bool = False,
+    tls_only: bool = False,
+    end: End = "closed",
+    holds_mib: float = 0.0,
+    admin: bool = False,
+) -> Callable[[Run], Run]:
     """Registers a function of (target, scale) under a name."""
 
     def register(run: Run) -> Run:
         family = run.__module__.rpartition(".")[2]
-        ATTACKS[name] = Attack(name, family, about, run, plain_only, tls_only)
+        ATTACKS[name] = Attack(name, family, about, run, plain_only, tls_only, end, holds_mib, admin)
         return run
 
     return register

@@ -13,11 +13,23 @@ from dataclasses import dataclass
 
 import hpack
 
-from loadtests.fuzz.frames import GOAWAY, HEADERS, PREFACE, RST_STREAM, frame, settings
+from loadtests.fuzz.frames import (
+    ACK,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    settings,
+)
 
 PIECE = 65536
 CONNECT_SECONDS = 10.0
 HEAD = 9
+DEFAULT_WINDOW = 65_535
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Target:
     handshake: float = 5.0  # seconds: the server's limits.timeouts
     request: float = 30.0
     stalled: float = 30.0
+    admin: int = 0  # port of its admin API, on plain TCP; 0: not known
 
     def connect(self) -> Raw:
         """Raises OSError where the server refuses."""
@@ -72,6 +85,8 @@ class Raw:
         self.statuses: Counter[str] = Counter()  # grpc-status, or :status where there is none
         self.messages: list[str] = []  # grpc-message
         self.ended: set[int] = set()  # streams
+        self._first_window = DEFAULT_WINDOW  # of each stream, by the server's SETTINGS
+        self._opened: Counter[int] = Counter()  # by WINDOW_UPDATE, by stream
         self._received = bytearray()
         self._decoder = hpack.Decoder()
 
@@ -87,6 +102,10 @@ class Raw:
 
     def greet(self, values: dict[int, int] | None = None) -> None:
         self.send(PREFACE + settings(values) + frame(4, 0, flags=1))
+
+    def room(self, stream: int) -> int:
+        """Bytes of payload that the server lets come in all on a stream, or on the connection (0)."""
+        return (self._first_window if stream else DEFAULT_WINDOW) + self._opened[stream]
 
     def send(self, data: bytes, seconds: float = 10.0) -> bool:
         """All of it, reading meanwhile; False once the server has closed or the time is up."""
@@ -185,6 +204,11 @@ class Raw:
         elif kind == RST_STREAM:
             self.resets[struct.unpack(">I", payload)[0]] += 1
             self.ended.add(stream)
+        elif kind == WINDOW_UPDATE:
+            self._opened[stream] += struct.unpack(">I", payload)[0]
+        elif kind == SETTINGS and not flags & ACK:
+            values = dict(struct.iter_unpack(">HI", payload))
+            self._first_window = values.get(INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
         elif kind == HEADERS:
             fields = {_text(name): _text(value) for name, value in self._decoder.decode(payload)}
             if (status := fields.get("grpc-status")) is not None or flags & 1:
