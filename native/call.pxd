@@ -1,4 +1,6 @@
 # A cold call: one stream answered by a Python coroutine.
+from libc.stdint cimport uint64_t
+
 from native.access cimport Access
 from native.exchange cimport Buffer, Stream
 
@@ -6,6 +8,7 @@ cdef class Call:
     cdef Stream *stream           # NULL once the client has let go
     cdef readonly bytes path
     cdef readonly str peer
+    cdef readonly uint64_t peer_key   # of its budgets: the address alone, a forwarded one where a trusted proxy has told it
     cdef readonly dict metadata   # header name -> value; -bin values as they came
     cdef public object task       # the coroutine's task; cancelled when the client lets go
     cdef object messages          # deque of bytes

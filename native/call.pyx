@@ -30,6 +30,7 @@ cdef Call call_begin(Stream *s, str peer):
     headers = <object>s.call
     call.stream = s
     call.peer = peer
+    call.peer_key = s.peer
     call.metadata = {}
     for name, value in headers:
         if name == b":path":

@@ -100,9 +100,9 @@ class Refresher:
             return False
         return self._learning.wants(text, peer, asyncio.get_running_loop().time())
 
-    async def known(self, name: str, peer: str) -> None:
-        """Returns when it is known whether an upstream has the model, or soon is not."""
-        if not self._remotes().learns or not self.wants(name.encode(), hash(peer)):
+    async def known(self, name: str, peer: int) -> None:
+        """Returns when it is known whether an upstream has the model, or soon is not. peer: key of who asks."""
+        if not self._remotes().learns or not self.wants(name.encode(), peer):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEARN_SECONDS):

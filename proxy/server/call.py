@@ -17,6 +17,10 @@ class Call(Protocol):
         """The client's address: "127.0.0.1:50312", "[::1]:50312" or "unix:"."""
 
     @property
+    def peer_key(self) -> int:
+        """Of the client's address without its port, or of the one that a trusted proxy has told: what budgets go by."""
+
+    @property
     def metadata(self) -> dict[str, str]:
         """Request headers by lower-case name, without pseudo-headers and binary (-bin) ones."""
 

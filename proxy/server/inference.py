@@ -28,11 +28,12 @@ FAILING = "it does not answer as it should and is out of service until it does"
 EXTENSIONS = ("model_configuration", "statistics")
 
 
-# told the name of a model that is not served, and the peer that asks: returns when an upstream has been asked for it
-Known = Callable[[str, str], Awaitable[None]]
+# told the name of a model that is not served, and the key of the address that asks: returns when an upstream has been
+# asked for it
+Known = Callable[[str, int], Awaitable[None]]
 
 
-async def at_once(name: str, peer: str) -> None:
+async def at_once(name: str, peer: int) -> None:
     """There is no upstream that could have it."""
 
 
@@ -169,7 +170,7 @@ class Inference:
 
     async def _know(self, name: str, call: Call) -> None:
         if name not in self._catalog().names:
-            await self._known(name, call.peer)
+            await self._known(name, call.peer_key)
 
     def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:
         """The version asked for. Whoever may not ask is told so whether or not it is there."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from typing import Any
 
 import grpc
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from proxy.route import learning
+from proxy.route import learning, refresh
 from proxy.route.learning import Learning
 from tests.e2e.messages import Stub, refused, request
 from tests.e2e.model_peer import ModelPeer
@@ -75,6 +77,58 @@ def test_strangers_names_cause_few_questions_and_keep_no_other_peer_out() -> Non
     assert not state.wants("a0", 1, learning.ABSENT_SECONDS - 1)
     assert state.wants("a0", 1, learning.ABSENT_SECONDS + 1)
     assert not state.wants("not\na name", 3, 0.0)
+
+
+def test_peers_take_turns_and_one_with_fewer_names_takes_a_place_from_one_with_more() -> None:
+    state = Learning()
+    peers = learning.WAITING // learning.WAITING_OF_PEER
+    assert all(state.wants(f"{peer}.{i}", peer, 0.0) for peer in range(peers) for i in range(learning.WAITING_OF_PEER))
+    assert state.wants("mine", peers, 0.0)
+    assert sum(state.is_waiting(f"{peer}.3") for peer in range(peers)) == peers - 1
+    asked: list[str] = []
+    while "mine" not in asked:
+        names = state.next()
+        asked += names
+        for name in names:
+            state.done(name, 0.0, found=False, silent=False)
+    assert len(asked) <= peers + learning.AT_ONCE
+    assert len({name.partition(".")[0] for name in asked[: peers + 1]}) == peers + 1
+
+
+def test_a_name_that_is_being_asked_for_keeps_its_place() -> None:
+    state = Learning()
+    assert all(state.wants(str(i), i // 2, 0.0) for i in range(learning.WAITING))
+    asked = [name for _ in range(learning.WAITING // learning.AT_ONCE) for name in state.next()]
+    assert len(set(asked)) == learning.WAITING
+    assert not state.wants("mine", -1, 0.0)
+    for name in asked:
+        state.done(name, 0.0, found=True, silent=False)
+
+
+class Held(ModelPeer):
+    """Answers questions about models when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__({"m": {"1": FOUR}}, index=False)
+        self.names: set[str] = set()
+        self.answering = threading.Event()
+
+    def _metadata(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.names.add(request.name)
+        self.answering.wait(10)
+        return super()._metadata(request, context)
+
+
+def test_an_address_has_one_share_of_the_questions_whatever_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "LEARN_SECONDS", 0.3)
+    peer = Held()
+    with changing(peer) as (server, stub), contextlib.ExitStack() as connections:
+        for i in range(12):
+            with connections.enter_context(Stub(server.grpc)) as one, contextlib.suppress(grpc.RpcError):
+                one.ask("ModelMetadata", name=f"x{i}")
+        peer.answering.set()
+        wait_until(lambda: answers(stub, "m"), "it to be learned")
+        assert len(peer.names - {"m"}) <= learning.WAITING_OF_PEER
 
 
 def test_no_more_models_are_learned_than_there_is_room_for() -> None:
