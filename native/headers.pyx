@@ -44,11 +44,36 @@ cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, cons
     return 0
 
 
+cdef inline bint begins(const uint8_t *name, size_t size, const char *text, size_t text_size) noexcept:
+    """As servers read it that take `-` and `_` for one."""
+    cdef size_t i
+    if size < text_size:
+        return False
+    for i in range(text_size):
+        if name[i] != <uint8_t>text[i] and not (name[i] == 95 and text[i] == 45):
+            return False
+    return True
+
+
+cdef inline bint ends(const uint8_t *name, size_t size, const char *text, size_t text_size) noexcept:
+    return size >= text_size and begins(name + (size - text_size), text_size, text, text_size)
+
+
+cdef bint is_grpcs(const uint8_t *name, size_t size) noexcept:
+    """Whether gRPC libraries send this header, of those whose names gRPC keeps for itself."""
+    return (same(name, size, "grpc-previous-rpc-attempts", 26) or same(name, size, "grpc-trace-bin", 14)
+            or same(name, size, "grpc-tags-bin", 13) or same(name, size, "grpc-message-type", 17))
+
+
 cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
     """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say."""
-    if size >= 10 and memcmp(name, b"modelward-", 10) == 0 or size >= 6 and memcmp(name, b"proxy-", 6) == 0:
+    if begins(name, size, "modelward-", 10) or size >= 6 and memcmp(name, b"proxy-", 6) == 0:
         return False
-    return not (same(name, size, "te", 2) or same(name, size, "content-length", 14) or same(name, size, "connection", 10)
+    if begins(name, size, "grpc-", 5) and not is_grpcs(name, size):
+        return False
+    return not (same(name, size, "te", 2) or same(name, size, "host", 4) or same(name, size, "expect", 6)
+                or same(name, size, "content-encoding", 16) or same(name, size, "accept-encoding", 15)
+                or same(name, size, "content-length", 14) or same(name, size, "connection", 10)
                 or same(name, size, "keep-alive", 10) or same(name, size, "trailer", 7) or same(name, size, "upgrade", 7)
                 or same(name, size, "transfer-encoding", 17))
 
@@ -136,9 +161,15 @@ cdef int keep_first(
 
 cdef bint is_hearsay(const uint8_t *name, size_t size) noexcept:
     """Whether the header says who called before the peer did: only a trusted proxy's is passed on."""
-    return (size >= 12 and memcmp(name, b"x-forwarded-", 12) == 0 or same(name, size, "forwarded", 9)
-            or same(name, size, "x-real-ip", 9) or same(name, size, "x-client-ip", 11)
-            or same(name, size, "true-client-ip", 14))
+    if ends(name, size, "client-ip", 9) or ends(name, size, "connecting-ip", 13):
+        return True
+    if size and name[0] == 120:   # x
+        return (begins(name, size, "x-forwarded-", 12) or begins(name, size, "x-real-ip", 9)
+                or begins(name, size, "x-envoy-", 8) or begins(name, size, "x-original-", 11)
+                or begins(name, size, "x-remote-", 9) or begins(name, size, "x-ssl-", 6)
+                or begins(name, size, "x-auth-request-", 15))
+    return (same(name, size, "forwarded", 9) or same(name, size, "via", 3)
+            or begins(name, size, "remote-", 7) or begins(name, size, "ssl-client-", 11))
 
 
 cdef int keep(
