@@ -97,6 +97,8 @@ cdef struct Stream:
     void *call                    # owned reference, cold methods only: the list of headers, then the native.call.Call
     void *relay                   # borrowed: native.relay.Relay*, while the stream is bound to an upstream's
     size_t outward                # bytes of messages that the upstream has not taken yet
+    Exchange *waiting             # borrowed: its message that waits for a permit to go there; no more is read meanwhile
+    uint32_t unanswered           # messages that went there and hold their permit
     uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
     uint64_t budget
     uint64_t fleet                # the same in the whole fleet: native.limit.Payers

@@ -46,6 +46,11 @@ cdef extern from "oip.h" nogil:
         uint8_t priority_invalid
         uint8_t sequence
 
+    ctypedef struct mw_stream_answer:
+        mw_span id
+        int final
+
+    void mw_oip_stream_answer(mw_span message, mw_stream_answer *out)
     mw_scan_status mw_oip_scan(mw_span message, mw_scan *out)
     int mw_oip_outline(mw_span message, mw_scan *out)
     int mw_oip_first_model_name(mw_span piece, mw_span *name)

@@ -24,8 +24,10 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept
 cdef void refused_upstream(
     State server, Exchange *x, int status, bint proven, Buffer *initial, Ending *ending, int64_t now) noexcept
-# The message has gone up its stream's relay.
-cdef void relayed(State server, Exchange *x) noexcept
+# To the model's backend, or to wait for a permit: REASON_NONE, or why not.
+cdef int admit(State server, Exchange *x, Model *m, int64_t now) noexcept
+# Gives its permit back, where it has one. latency: as for abandon.
+cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcept
 cdef void end_stream(Stream *s) noexcept
 cdef void end_mirrors(State server) noexcept
 

@@ -19,7 +19,7 @@ from native.engine cimport Engine
 from native.evidence cimport ASSIGNED_NONE, sketch, testify
 from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING,
-    Buffer, Conn, Ending, Exchange, Stream, exchange_unref, settle)
+    Buffer, Conn, Ending, Exchange, Stream, exchange_unref)
 from native.grpc cimport ending_of
 from native.headers cimport refuses_us
 from native.histogram cimport mw_histogram_record_ns
@@ -36,7 +36,7 @@ from native.stream cimport begin_answer, finish, open_window, release, send_mess
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNKNOWN,
-    REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_NO_UPSTREAM, REASON_NONE,
+    REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES, REASON_NO_UPSTREAM, REASON_NONE,
     REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED, REASON_UPSTREAM_CREDENTIALS,
     VERDICT_TEXT, Verdict, code_of)
 
@@ -168,6 +168,9 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
         v.retry_ns = -1
         snprintf(v.text, VERDICT_TEXT, "the deadline would pass before this model's turn comes (%.1f ms are left); do not retry "
                  "at once", (x.due - now) / 1e6)
+    elif reason == REASON_INFLIGHT_BYTES:
+        v.retry_ns = RETRY_NS
+        snprintf(v.text, VERDICT_TEXT, "no room for the message: upstreams have not taken those before it; retry shortly")
     elif reason == REASON_OUT_OF_MEMORY:
         v.retry_ns = RETRY_NS
         snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
@@ -256,6 +259,11 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     if m.pool == NULL:
         if not server.scheduler.enqueue(x, m):
             reason = REASON_QUEUE_FULL
+    elif is_relayed(x):
+        reason = server.upstreams.relay(x, now)
+        if reason == REASON_NONE:
+            relayed(server, x)
+            return reason
     elif not server.upstreams.forward(<void *>server, x, m.pool, now):
         reason = REASON_NO_UPSTREAM
     if reason != REASON_NONE:
@@ -289,6 +297,11 @@ cdef inline int64_t at_least(const Exchange *x, int64_t now) noexcept:
     return took if took > (<const Model *>x.admitted).gate.concurrency.latency else -1
 
 
+cdef inline bint is_relayed(const Exchange *x) noexcept:
+    """A message of a stream for a model of upstreams: it goes up the stream's relay, but for a rung's."""
+    return x.streaming and x.rung == 0 and x.stream != NULL and (<const Model *>x.model).pool != NULL
+
+
 # ---- admission -----------------------------------------------------------------------------------------------
 
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
@@ -307,6 +320,8 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     x.phase = PHASE_WAITING
     x.references += 1
     m.counters.waiting += 1
+    if is_relayed(x):
+        x.stream.waiting = x      # what comes behind it stays behind it
     if shed != NULL:
         stop_waiting(<Exchange *>shed)
         fail(server, <Exchange *>shed, REASON_SHED, now)
@@ -324,6 +339,8 @@ cdef void stop_waiting(Exchange *x) noexcept:
     mw_waiting_remove(&m.gate.waiting, &x.waiting)
     m.counters.waiting -= 1
     x.phase = PHASE_NEW
+    if x.stream != NULL and x.stream.waiting == x:
+        x.stream.waiting = NULL
     exchange_unref(x)             # the stream's reference is left, or its deadline's
 
 
@@ -530,9 +547,12 @@ cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) no
 
 
 cdef void relayed(State server, Exchange *x) noexcept:
-    """Nobody knows which answers will be this message's, or how many: it counts as served, and its time is not measured."""
+    """It has gone up, and its place in the stream is free: its answers, any number of them, go down as they come. It counts as
+    served, and native.unanswered settles it."""
     cdef Counters *c = (<Model *>x.asked).counters
-    settle(x, x.predicted)
+    clear_deadline(server, x)
+    release(x.wire, &x.body)
+    release(x.wire, &x.converted)
     c.codes[<int>CODE_OK] += 1
     c.success += 1
     c.queued += 1

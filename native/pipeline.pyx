@@ -32,11 +32,11 @@ from native.oip cimport (
     first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence,
     scanned_timeout_us, scanned_version)
 from native.outcome cimport (
-    abandon, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
-    refuse_exchange, relayed, set_deadline, start, watch_deadline)
+    abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
+    refuse_exchange, set_deadline, start, watch_deadline)
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
-from native.relay cimport Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to
+from native.relay cimport Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to
 from native.route cimport Directory, Entry, assigned_by
 from native.served cimport Served
 from native.session cimport mw_now_ns
@@ -699,14 +699,14 @@ cdef void relay(State server, Exchange *x, int64_t now) noexcept:
         v.reason = REASON_UNSUPPORTED_FEATURE
         v.retry_ns = 0
         snprintf(v.text, VERDICT_TEXT, "this stream is bound to the upstreams of another model; open one for this model")
-    elif not relay_send(s, &x.body):
-        v.reason = REASON_INFLIGHT_BYTES
-        v.retry_ns = ROOM_RETRY
-        snprintf(v.text, VERDICT_TEXT, "no room for the message: upstreams have not taken those before it; retry shortly")
-    else:
-        relayed(server, x)
+        refuse_exchange(server, x, &v, now)
         return
-    refuse_exchange(server, x, &v, now)
+    x.model = m
+    if x.due:
+        set_deadline(server, x)   # until it goes up
+    reason = admit(server, x, m, now)
+    if reason != REASON_NONE:
+        fail(server, x, reason, now)
 
 
 cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) noexcept:
@@ -846,6 +846,7 @@ cdef class Server(State):
         self.inflater.done = on_unpacked
         self.upstreams.forward = forward_hook
         self.upstreams.cancel = cancel_call
+        self.upstreams.relay = relay_request
         self.upstreams.half_close = relay_half_close
         self.listener.wire.server = <void *>self
         self.listener.wire.hooks.headers = on_headers

@@ -24,7 +24,9 @@ cdef class Endpoint:
     cdef int64_t suspected        # ns; when its silence was noticed: until its connection has read a byte
     cdef int64_t restored         # ns; when it came back; from then on it starts slowly
     cdef readonly Histogram answers   # ns each
-    cdef readonly uint32_t inflight
+    cdef readonly uint32_t inflight     # streams to it
+    cdef uint32_t relays          # of them those that a client's is bound to, for a model
+    cdef readonly uint32_t messages     # of those streams, that went to it and hold their permit
     cdef double latency           # ns; exponentially weighted
     cdef int64_t answered         # ns; when latency was last measured
     cdef double p95               # ns; of answers, estimated
@@ -43,13 +45,15 @@ cdef class Endpoint:
     cdef readonly uint64_t unanswered  # of them those in which a PING had no answer for a second, or requests were moved
     cdef readonly uint64_t retries    # requests that it failed and another was asked
     cdef readonly uint64_t hedges     # requests that it was slow with and another was asked too
+    cdef uint32_t to_answer(self) noexcept          # requests and messages that it has not answered
     cdef bint silent(self) noexcept
     cdef bint available(self) noexcept
     cdef bint take(self, int64_t now) noexcept      # a request goes to it; True: it is the trial of its breaker
     cdef void give_back(self) noexcept              # and is no longer under way
     # Once for every take. caller: native.evidence.part_of, or CALLERS where the outcome has nothing to do with what was sent.
-    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, int64_t now) noexcept
-    cdef bint is_to_blame(self, uint32_t caller, bint trial, int64_t now) noexcept
+    # pool: borrowed, the Pool that it was chosen from; NULL for none.
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, void *pool, int64_t now) noexcept
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, void *pool, int64_t now) noexcept
     cdef void measure(self, int64_t took, int64_t now) noexcept
     cdef void outlast(self, int64_t took, int64_t now) noexcept
     cdef void paused(self, int64_t span) noexcept
@@ -59,8 +63,18 @@ cdef class Pool:
     cdef list endpoints
     cdef uint64_t random
     cdef public bint resends      # also requests that an endpoint may have begun
-    cdef double budget            # retries that may still be made
+    cdef double retries           # that may still be made, for all callers together
+    cdef float[CALLERS] retries_of    # and for each part of the callers
+    cdef float[CALLERS] hedges_of     # hedged requests that may still be made, likewise
+    cdef bint decoupled           # answers a stream's message more than once, and does not say which answer is the last
+    cdef double answer_ns         # until the next answer to a message of a stream: 95th percentile, estimated; 0: not known
     cdef public double hedge_share    # hedged requests per request; 0: off
-    cdef double hedge_budget      # that may still be made
     cdef bint untrusted(self) noexcept    # none is connected, and TLS is why
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)
+    cdef void earn(self, uint32_t caller) noexcept  # a request goes to an endpoint
+    cdef bint may_retry(self, uint32_t caller) noexcept
+    cdef void spend_retry(self, uint32_t caller) noexcept
+    cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept
+
+# The estimate of a 95th percentile after one more value.
+cdef double estimated(double p95, double value) noexcept

@@ -17,7 +17,10 @@ cdef int64_t SECOND = 1000000000
 cdef int64_t SLOW_START = 10 * SECOND
 cdef double SLOWEST = 10.0        # times the cost of an endpoint that has just come back
 cdef double MEMORY = 1e9          # ns; a latency this old counts half
-cdef double BUDGET_FLOOR = 10.0   # and always so many
+cdef double BUDGET_SHARE = 0.2    # retries per request
+cdef double BUDGET_FLOOR = 10.0   # of each caller at first
+cdef double BUDGET_CALLER = 100.0 # of one caller, at most
+cdef double BUDGET_ALL = 200.0    # of all callers together
 cdef double SILENCE = 4.0         # times its usual pause, and an endpoint is asked whether it is there
 cdef double SILENCE_SHORTEST = 1e7   # ns; a busy machine keeps anybody waiting so long
 cdef double SILENCE_LONGEST = 1e9
@@ -89,10 +92,11 @@ cdef class Endpoint:
         """As a request does: for tests. Whether it is the trial."""
         return self.take(now)
 
-    def end(self, bint trial, good, int64_t now, uint32_t caller=0):
+    def end(self, bint trial, good, int64_t now, uint32_t caller=0, Pool pool=None):
         """Ends what `begin` has begun; good: None where that says nothing. caller: part of the callers."""
         self.give_back()
-        self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD, now)
+        self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD,
+                   NULL if pool is None else <void *>pool, now)
 
     def take_failures(self):
         """(number, gRPC status of the last or -1, its text as it came) of the failures since the last call, or None."""
@@ -109,6 +113,9 @@ cdef class Endpoint:
         memcpy(self.noted_text, text, size)
         self.noted_text[size] = 0
 
+    cdef uint32_t to_answer(self) noexcept:
+        return self.inflight - self.relays + self.messages
+
     cdef bint silent(self) noexcept:
         """Requests waited, and not a byte has come since that was noticed."""
         return self.upstream is not None and self.upstream.conn.active < self.suspected
@@ -124,23 +131,24 @@ cdef class Endpoint:
     cdef void give_back(self) noexcept:
         self.inflight -= 1
 
-    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, int64_t now) noexcept:
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, void *pool, int64_t now) noexcept:
         """Passive health: outcomes open the breaker and close it again."""
         cdef bint was_open = self.breaker.open
         self.failures += outcome == MW_OUTCOME_BAD
         if outcome != MW_OUTCOME_NONE and caller < CALLERS:
             self.failing[caller] += (<float>(outcome == MW_OUTCOME_BAD) - self.failing[caller]) * FAILING_STEP
             self.heard[caller] = now
-        if outcome == MW_OUTCOME_BAD and caller < CALLERS and not self.is_to_blame(caller, trial, now):
+        if outcome == MW_OUTCOME_BAD and caller < CALLERS and not self.is_to_blame(caller, trial, pool, now):
             outcome = MW_OUTCOME_NONE
         if mw_breaker_end(&self.breaker, &self.rules.policy, trial, outcome, now):
             self.ejections += 1
         elif was_open and not self.breaker.open:
             self.restored = now
 
-    cdef bint is_to_blame(self, uint32_t caller, bint trial, int64_t now) noexcept:
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, void *pool, int64_t now) noexcept:
         """Whether a failure is the endpoint's: not while it serves the others, who send something else. Then no client can have
-        it ejected for all, whatever it sends, nor keep it out by failing every trial."""
+        it ejected for all, whatever it sends, nor keep it out by failing every trial. Nor is a failure the endpoint's where all
+        others fail the same caller too: where all are broken, requests go to all in any case."""
         cdef int64_t since = now - (LATELY_TRIED if trial else LATELY)
         cdef float failing = 0
         cdef int others = 0, i
@@ -148,7 +156,9 @@ cdef class Endpoint:
             if <uint32_t>i != caller and self.heard[i] and self.heard[i] >= since:
                 failing += self.failing[i]
                 others += 1
-        return others == 0 or failing >= others * FAILING_SHARE
+        if others and failing < others * FAILING_SHARE:
+            return False
+        return pool == NULL or (<Pool>pool).served_elsewhere(self, caller, since)
 
     cdef void measure(self, int64_t took, int64_t now) noexcept:
         """An answer."""
@@ -189,11 +199,14 @@ cdef class Pool:
     """
 
     def __cinit__(self, list endpoints, double hedge_share=0, bint resends=False):
+        cdef int i
         self.endpoints = endpoints
         self.hedge_share = hedge_share
         self.resends = resends
         self.random = int.from_bytes(os.urandom(8), "little") | 1
-        self.budget = BUDGET_FLOOR
+        self.retries = BUDGET_ALL
+        for i in range(CALLERS):
+            self.retries_of[i] = BUDGET_FLOOR
 
     def replace(self, list endpoints):
         """Requests from now on go to these; those under way end where they are, since their connection knows its endpoint."""
@@ -223,6 +236,31 @@ cdef class Pool:
             if e.upstream is not None:
                 return True
         return False
+
+    cdef void earn(self, uint32_t caller) noexcept:
+        self.retries = min(self.retries + BUDGET_SHARE, BUDGET_ALL)
+        self.retries_of[caller] = min(self.retries_of[caller] + BUDGET_SHARE, BUDGET_CALLER)
+        self.hedges_of[caller] = min(self.hedges_of[caller] + self.hedge_share, BUDGET_FLOOR)
+
+    cdef bint may_retry(self, uint32_t caller) noexcept:
+        """Of what its own requests have earned: requests that fail everywhere take no retries from those of others."""
+        return self.retries >= 1 and self.retries_of[caller] >= 1
+
+    cdef void spend_retry(self, uint32_t caller) noexcept:
+        self.retries -= 1
+        self.retries_of[caller] -= 1
+
+    cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept:
+        """Whether another endpoint fails the caller less than half as often as this one does; also where none has heard it."""
+        cdef Endpoint e
+        cdef bint heard = False
+        for e in self.endpoints:
+            if e is failed or e.heard[caller] == 0 or e.heard[caller] < since:
+                continue
+            heard = True
+            if 2 * e.failing[caller] < failed.failing[caller]:
+                return True
+        return not heard
 
     cdef bint untrusted(self) noexcept:
         cdef Endpoint e
@@ -283,11 +321,11 @@ cdef inline bint is_panic(uint32_t usable, uint32_t heard, uint32_t connected) n
 
 
 cdef double cost(Endpoint e, int64_t now) noexcept:
-    """Requests in flight times latency; more while one that has come back is still cold, so that it is not flooded.
+    """What is in flight times latency; more while one that has come back is still cold, so that it is not flooded.
 
     A latency counts for less the older it is: an endpoint that was slow once is tried again.
     """
-    cdef double c = (e.inflight + 1) * max(e.latency * MEMORY / (MEMORY + (now - e.answered)), 1000.0)
+    cdef double c = (e.inflight + e.messages + 1) * max(e.latency * MEMORY / (MEMORY + (now - e.answered)), 1000.0)
     cdef int64_t age = now - e.restored
     if age < SLOW_START:
         c *= min(SLOWEST, SLOW_START / max(<double>age, 1.0))

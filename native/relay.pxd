@@ -1,13 +1,25 @@
 # One stream of a client bound to one stream of an upstream. Nothing here raises.
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from native.client cimport mw_client_stream
 from native.deadline cimport mw_timer
-from native.exchange cimport Buffer, Stream
+from native.exchange cimport Buffer, Exchange, Stream
 from native.holders cimport mw_holder
 from native.model cimport Counters, Model
 from native.state cimport State
 from native.pool cimport Pool
+
+cdef struct Sent:                 # a message that went up; owned by its relay's list (native.unanswered)
+    mw_timer timer                # first: its callback casts back; when it gives its permit back unanswered
+    Relay *relay                  # borrowed
+    Sent *previous
+    Sent *next                    # in the order in which they went
+    Exchange *exchange            # one reference, with its permit; NULL once that is back
+    uint64_t id                   # hash of the id that its answers may name; 0 for none
+    size_t size                   # bytes of the message
+    int64_t at                    # ns; when it went
+    int64_t heard                 # ns; when its last answer so far came; 0 before the first
+    uint32_t beside               # others that its endpoint had to answer then
 
 cdef struct Relay:                # owned by its upstream stream until that closes
     mw_timer timer                # first: its callback casts back; due at the call's deadline
@@ -20,6 +32,11 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     Counters *counters            # borrowed: the model's, or the server's for what no model is charged with
     Buffer out                    # framed messages that the upstream has not taken; counts as in flight
     size_t out_sent               # of out, already on its way
+    Sent *sent_first              # owned, RELAYED_DEPTH at most; empty once `down` is NULL
+    Sent *sent_last
+    uint32_t sent_count
+    uint64_t messages             # that ever went up
+    uint64_t answers              # that do not say whether they are the last
     bint trial                    # of the endpoint's breaker
     uint32_t caller               # part of the callers (native.evidence)
     bint judged                   # the endpoint has been told the outcome
@@ -39,6 +56,8 @@ cdef int relay_begin(
 cdef bint relays_to(const Stream *s, const void *pool) noexcept
 # Copies a message behind those that wait; False where there is no room.
 cdef bint relay_send(Stream *s, const Buffer *message) noexcept
+# The same for a model's message, which holds a permit until it is answered: REASON_NONE, or why not.
+cdef int relay_request(Exchange *x, int64_t now) noexcept
 cdef void relay_half_close(Stream *s) noexcept        # the client sends no more
 cdef void relay_drained(Stream *s) noexcept           # the client has taken what was queued for it
 # Nobody waits for the upstream's answers any more; code: what the call is counted as.

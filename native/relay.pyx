@@ -12,7 +12,7 @@ from native.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw
 from native.client cimport *
 from native.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from native.evidence cimport CALLERS, part_of
-from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream, Wire
+from native.exchange cimport METHOD_REFUSED, Buffer, Ending, Exchange, Stream, Wire
 from native.holders cimport mw_holder, mw_holder_leave, mw_holder_may_relay, mw_holder_relay
 from native.holding cimport holder_of, pay_for, unlink_sender
 from native.grpc cimport buffer_free, ending_with, write_prefix
@@ -23,13 +23,15 @@ from native.outgoing cimport FIELDS, Outgoing, request_fields
 from native.state cimport State
 from native.stream cimport (
     UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
+from native.tensor cimport mw_span
 from native.pool cimport Endpoint, Pool
 from native.outcome cimport UPSTREAM_REFUSES_US
+from native.unanswered cimport forget_sent, hear_answer, note_sent, undo_sent
 from native.upstream cimport Upstream, blameless, copied, hear, note_failure, read_http_refusal
 from native.verdict cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_INVALID_ARGUMENT, CODE_NOT_FOUND, CODE_OK,
     CODE_RESOURCE_EXHAUSTED, CODE_UNAVAILABLE, CODE_UNIMPLEMENTED, CODE_UNKNOWN, REASON_BACKEND_FAILED,
-    REASON_DEADLINE, REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY,
+    REASON_DEADLINE, REASON_INFLIGHT_BYTES, REASON_MESSAGE_TOO_LARGE, REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY,
     REASON_RELAYED_STREAMS, REASON_UPSTREAM_CREDENTIALS, name_of)
 
 cdef enum:
@@ -80,6 +82,7 @@ cdef int relay_begin(
         return REASON_NO_UPSTREAM
     if model != NULL:
         model.users += 1
+        endpoint.relays += 1
     s.relay = r
     r.holder = holder
     holder.users += 1
@@ -97,6 +100,7 @@ cdef void detach(Relay *r) noexcept:
     """Once per relay: the client's call has its ending, or has gone. What is left is the upstream's stream, until it closes."""
     cdef Upstream upstream = <Upstream>r.upstream
     cdef State server = <State>upstream.conn.wire.server
+    forget_sent(r, upstream.conn.wire.now)
     r.down.relay = NULL
     r.down.outward = 0
     r.down = NULL
@@ -172,6 +176,18 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
     s.outward += size
     wake(r, upstream)
     return True
+
+
+cdef int relay_request(Exchange *x, int64_t now) noexcept:
+    cdef Relay *r = <Relay *>x.stream.relay
+    if r == NULL:
+        return REASON_NO_UPSTREAM # its stream has ended while it waited
+    if not note_sent(r, x, now):
+        return REASON_OUT_OF_MEMORY
+    if not relay_send(x.stream, &x.body):
+        undo_sent(r)
+        return REASON_INFLIGHT_BYTES
+    return REASON_NONE
 
 
 cdef void relay_half_close(Stream *s) noexcept:
@@ -253,6 +269,7 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
     cdef Buffer *b = &r.answer
     cdef const uint8_t *end = data + size
     cdef size_t need, n
+    cdef mw_span message
     pay_for(b, holder_of(r.down))
     while data < end:
         need = PREFIX + <size_t>r.expected if b.size >= PREFIX else PREFIX
@@ -267,6 +284,10 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
         if b.size == PREFIX and need == PREFIX and not begin_message(r):
             return
         if b.size >= PREFIX and b.size == PREFIX + <size_t>r.expected:
+            if r.model != NULL:
+                message.data = b.data + PREFIX
+                message.size = r.expected
+                hear_answer(r, message, wire.now)
             send_message(r.down, b)          # takes it
             memset(b, 0, sizeof(Buffer))
             pay_for(b, holder_of(r.down))
@@ -283,6 +304,8 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
     take(r, data, size)
     if r.down != NULL:
         open_upstream_window(r)
+        if r.down.withheld or r.down.held.size:
+            open_window(r.down)   # fewer may be unanswered; may send more, or end the call
 
 
 cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
@@ -333,7 +356,7 @@ cdef void judge(Relay *r, mw_outcome outcome, bint answered=True) noexcept:
     if not r.judged:
         r.judged = True
         upstream.endpoint.judge(
-            r.trial, r.caller if answered else <uint32_t>CALLERS, outcome, upstream.conn.wire.now)
+            r.trial, r.caller if answered else <uint32_t>CALLERS, outcome, r.pool, upstream.conn.wire.now)
 
 
 cdef void conclude_upstream(Relay *r) noexcept:
@@ -397,6 +420,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
     judge(r, MW_OUTCOME_NONE)
     upstream.endpoint.give_back()
+    if r.model != NULL:
+        upstream.endpoint.relays -= 1
     mw_holder_relay(r.holder, -1)
     mw_holder_leave(upstream.conn.wire.holders, r.holder)
     if r.model != NULL:

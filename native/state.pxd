@@ -16,6 +16,7 @@ from native.route cimport Directory
 cdef struct Upstreams:            # native.upstream and native.relay, which stand above outcome and are called by it
     bint (*forward)(void *server, Exchange *, void *pool, int64_t now) noexcept   # False: no endpoint
     void (*cancel)(Exchange *) noexcept
+    int (*relay)(Exchange *, int64_t now) noexcept   # a stream's message, with its permit; REASON_NONE, or why not
     void (*half_close)(Stream *) noexcept   # the client of a relayed stream sends no more
 
 cdef class State:

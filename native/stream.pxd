@@ -23,12 +23,13 @@ cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *va
 
 cdef enum:
     STREAM_DEPTH = 32             # requests of one ModelStreamInfer under way before no more are read, nor its window opened
+    RELAYED_DEPTH = 256           # messages that an upstream's model has not answered, likewise
     UNSENT_CAP = 1048576          # bytes that the client of a stream has not taken yet, or its upstream, likewise
 
 
 cdef inline bint congested(const Stream *s) noexcept:
     return (s.attempt != NULL or s.packed != NULL or s.inflight >= STREAM_DEPTH or s.out.size - s.out_sent > UNSENT_CAP
-            or s.outward > UNSENT_CAP)
+            or s.outward > UNSENT_CAP or s.waiting != NULL or s.unanswered >= RELAYED_DEPTH)
 
 
 cdef inline void mark(Conn *c) noexcept:

@@ -18,6 +18,7 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     Exchange *exchange            # one reference: the body that is sent is its
     uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
     void *upstream                # borrowed: the Upstream that it is on
+    void *pool                    # borrowed from its model, which the exchange keeps
     Upcall *next                  # of those that are spare
     uint8_t prefix[5]             # of the request's message
     uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a rung's or a shadow's
@@ -52,6 +53,7 @@ cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexc
 cdef void cancel_call(Exchange *x) noexcept
 
 # for native.relay
+cdef int64_t time_share(int64_t span, uint32_t before, uint32_t beside) noexcept    # see share_of; beside, before: others
 cdef bint blameless(int status) noexcept
 cdef void hear(Upstream upstream) noexcept                        # a frame of an answer has come
 cdef void note_failure(Endpoint endpoint, const mw_client_stream *stream, uint32_t error, const char *message) noexcept

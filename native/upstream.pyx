@@ -43,8 +43,6 @@ cdef int64_t SECOND = 1000000000
 cdef int64_t KEEPALIVE = 10 * SECOND
 cdef int64_t PING_TIMEOUT = 5 * SECOND
 cdef int64_t HEDGE_SOONEST = 1000000      # ns: a tick of the wheel
-cdef double BUDGET_SHARE = 0.2    # retries per request
-cdef double BUDGET_FLOOR = 10.0   # and always so many
 cdef Upcall *SPARE = NULL         # ended calls for reuse, chained by next; the loop's thread alone
 cdef int SPARES = 0
 
@@ -127,8 +125,9 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     call.exchange = x
     call.attempt = x.attempt
     call.upstream = <void *>upstream
+    call.pool = (<Model *>x.model).pool
     call.started = now
-    call.beside = endpoint.inflight
+    call.beside = endpoint.to_answer()
     if x.model != x.asked or x.mirrors != NULL:
         name_model(call, <Model *>x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
@@ -165,12 +164,11 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         return False
     x.phase = PHASE_UPSTREAM
     x.call = call
-    pool.budget = min(pool.budget + BUDGET_SHARE, BUDGET_FLOOR * 10)
+    pool.earn(caller_part(x))
     (<Model *>x.model).counters.queued += 1
     if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1 and not x.sequence:
-        pool.hedge_budget = min(pool.hedge_budget + pool.hedge_share, BUDGET_FLOOR)
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
-        if pool.hedge_budget >= 1 and (x.due == 0 or due < x.due):
+        if pool.hedges_of[caller_part(x)] >= 1 and (x.due == 0 or due < x.due):
             timer_add(server.listener.wheel, &call.timer, due)
     return True
 
@@ -188,11 +186,11 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
     slow = (<Upstream>call.upstream).endpoint
     other = pool.choose(slow, now)
     # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
-    if other is None or other is slow or other.inflight >= SATURATED or pool.hedge_budget < 1:
+    if other is None or other is slow or other.inflight >= SATURATED or pool.hedges_of[caller_part(x)] < 1:
         return
     x.hedge = send_call(x, other, now)
     if x.hedge != NULL:
-        pool.hedge_budget -= 1
+        pool.hedges_of[caller_part(x)] -= 1
         slow.hedges += 1
 
 
@@ -212,7 +210,11 @@ cdef int64_t share_of(const Upcall *call, uint32_t beside, int64_t now) noexcept
     In a queue of equals that comes to what one of them takes, however long it was: waiting costs nothing. How many they were is
     the mean of those at its beginning and those now, `beside` it.
     """
-    return 2 * (now - call.started) // (<int64_t>call.beside + beside + 2)
+    return time_share(now - call.started, call.beside, beside)
+
+
+cdef int64_t time_share(int64_t span, uint32_t before, uint32_t beside) noexcept:
+    return 2 * span // (<int64_t>before + beside + 2)
 
 
 cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now, bint answered=True) noexcept:
@@ -220,7 +222,7 @@ cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now, bint answere
     if not call.judged:
         call.judged = True
         (<Upstream>call.upstream).endpoint.judge(
-            call.trial, caller_part(call.exchange) if answered else <uint32_t>CALLERS, outcome, now)
+            call.trial, caller_part(call.exchange) if answered else <uint32_t>CALLERS, outcome, call.pool, now)
 
 
 cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
@@ -240,7 +242,7 @@ cdef void cancel_call(Exchange *x) noexcept:
     x.hedge = NULL
     # nobody knows whether the endpoint has stopped: giving up is no way to a refund
     if call != NULL:
-        settle(x, max(x.predicted, share_of(call, (<Upstream>call.upstream).endpoint.inflight - 1, x.wire.now)))
+        settle(x, max(x.predicted, share_of(call, (<Upstream>call.upstream).endpoint.to_answer() - 1, x.wire.now)))
     if call != NULL and x.due and x.wire.now >= x.due:
         judge_overdue(call, x.wire.now)
     if call != NULL:
@@ -261,12 +263,12 @@ cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcep
     """Another endpoint, within the budget and before the deadline."""
     cdef Model *m = <Model *>x.model
     cdef Pool pool = <Pool>m.pool
-    if x.retries >= RETRIES or pool.budget < 1 or (x.due and x.due <= now):
+    if x.retries >= RETRIES or not pool.may_retry(caller_part(x)) or (x.due and x.due <= now):
         return False
     x.retries += 1
     if not forward(server, x, pool, failed, now):
         return False
-    pool.budget -= 1
+    pool.spend_retry(caller_part(x))
     failed.retries += 1
     return True
 
@@ -287,7 +289,7 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     cdef Model *m = <Model *>x.model
     cdef Upcall *overtaken
     cdef bint answered = call.stream.http_status == 200 and call.stream.grpc_status == 0 and complete(call)
-    cdef int64_t share = share_of(call, endpoint.inflight, now)
+    cdef int64_t share = share_of(call, endpoint.to_answer(), now)
     if x.call == <void *>call:
         x.call = NULL
     else:
@@ -696,7 +698,7 @@ cdef void resend(Upcall *call, int64_t now) noexcept:
     if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL or not resendable(x):
         return
     pool = <Pool>(<Model *>x.model).pool
-    if x.retries >= RETRIES or pool.budget < 1:
+    if x.retries >= RETRIES or not pool.may_retry(caller_part(x)):
         return
     other = pool.choose(stuck, now)
     if other is None or other is stuck or other.silent():
@@ -704,7 +706,7 @@ cdef void resend(Upcall *call, int64_t now) noexcept:
     x.hedge = send_call(x, other, now)
     if x.hedge != NULL:
         x.retries += 1
-        pool.budget -= 1
+        pool.spend_retry(caller_part(x))
         stuck.retries += 1
 
 

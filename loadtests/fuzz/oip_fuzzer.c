@@ -74,6 +74,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mw_scan_status status = mw_oip_scan(message, &found);
     int named = mw_oip_model_name(message, &name), outlined = mw_oip_outline(message, &outline);
     mw_oip_bytes_valid(message, (int64_t)size / 5);
+    mw_stream_answer streamed;
+    mw_oip_stream_answer(message, &streamed);
+    require_inside(streamed.id, message);
     if (outlined) {
         REQUIRE(named && outline.inputs == 0 && outline.outputs == 0 && outline.raws == 0 && outline.timeout_us >= 0);
         require_inside(outline.model_name, message);

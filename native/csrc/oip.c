@@ -418,3 +418,32 @@ int mw_oip_model_name(mw_span message, mw_span *name) {
     }
     return 1;
 }
+
+/* ---- answers on streams ---- */
+
+/* A ModelInferResponse that lies `depth` messages below the outermost one. */
+static void scan_answer(mw_span message, unsigned depth, mw_stream_answer *out) {
+    mw_cursor c = mw_cursor_over(message);
+    uint32_t tag;
+    while (c.at < c.end && mw_read_tag(&c, &tag)) {
+        mw_span field;
+        parameter p;
+        if (tag == MW_TAG(3, MW_WIRE_LEN)) {
+            if (!mw_read_bytes(&c, &out->id)) return;
+        } else if (tag == MW_TAG(4, MW_WIRE_LEN)) {
+            if (!mw_read_bytes(&c, &field) || !scan_parameter(field, depth + 1, &p)) return;
+            if (KEY_IS(&p, "triton_final_response") && p.choice == PARAMETER_BOOL) out->final = p.number != 0;
+        } else if (tag == MW_TAG(2, MW_WIRE_LEN) && depth == 0) {
+            if (!mw_read_bytes(&c, &field)) return;
+            scan_answer(field, 1, out);  /* of a plain answer this is its version, in which nothing is found */
+        } else if (!mw_skip(&c, tag, depth)) {
+            return;
+        }
+    }
+}
+
+void mw_oip_stream_answer(mw_span message, mw_stream_answer *out) {
+    out->id = (mw_span){NULL, 0};
+    out->final = -1;
+    scan_answer(message, 0, out);
+}

@@ -21,6 +21,12 @@ typedef enum {
     MW_SCAN_TOO_LARGE,         /* an answer whose fields other than raw contents are larger than the reader said */
 } mw_scan_status;
 
+/* What an answer on a stream says of itself. */
+typedef struct {
+    mw_span id;                /* of the request that it answers; empty: not said */
+    int final;                 /* parameter "triton_final_response": 1 or 0; -1: not said */
+} mw_stream_answer;
+
 /* Fields of InferTensorContents, by field number. */
 enum { MW_CONTENTS_BOOL = 1, MW_CONTENTS_INT, MW_CONTENTS_INT64, MW_CONTENTS_UINT, MW_CONTENTS_UINT64,
        MW_CONTENTS_FP32, MW_CONTENTS_FP64, MW_CONTENTS_BYTES, MW_CONTENTS_KINDS };
@@ -127,5 +133,9 @@ size_t mw_oip_reply_size(const mw_reply *r);
 size_t mw_oip_reply_write(const mw_reply *r, uint8_t *to, uint8_t **where);
 /* The same message as the infer_response of a ModelStreamInferResponse. */
 size_t mw_oip_stream_reply_prefix(size_t reply_size, uint8_t *to /* at least 11 bytes */);
+
+/* Reads ModelStreamInferResponse, or a plain ModelInferResponse, which some servers answer a stream with. What cannot be read
+ * says nothing. */
+void mw_oip_stream_answer(mw_span message, mw_stream_answer *out);
 
 #endif

@@ -144,9 +144,9 @@ def test_when_all_are_ejected_none_is() -> None:
     with_two(examine)
 
 
-def served(endpoint: Endpoint, caller: int, now: int, *, good: bool) -> None:
+def served(endpoint: Endpoint, caller: int, now: int, *, good: bool, pool: Pool | None = None) -> None:
     trial = endpoint.begin(now)
-    endpoint.end(trial, good, now, caller)
+    endpoint.end(trial, good, now, caller, pool)
 
 
 def test_requests_of_one_caller_that_fail_while_others_are_served_eject_no_endpoint() -> None:
@@ -170,6 +170,18 @@ def test_an_endpoint_that_fails_for_two_of_three_callers_or_for_the_only_one_is_
             for caller in callers:
                 served(endpoint, caller, 100 * SECOND + turn, good=False)
         assert endpoint.ejections == 1
+
+
+def test_a_caller_that_all_endpoints_fail_ejects_none_and_one_that_another_serves_ejects_those_that_fail_it() -> None:
+    for callers in ((1,), (1, 2)):
+        for sound in (False, True):
+            endpoints = [Endpoint(f"{i}:1", f"{i}:1", Policy(failures=5, volume=10)) for i in range(3)]
+            pool = Pool(endpoints)
+            for turn in range(60):
+                for caller in callers:
+                    now = 100 * SECOND + turn
+                    served(endpoints[turn % 3], caller, now, good=sound and turn % 3 == 2, pool=pool)
+            assert [e.ejections for e in endpoints] == ([1, 1, 0] if sound else [0, 0, 0])
 
 
 def test_no_caller_keeps_an_ejected_endpoint_out_by_failing_its_trials() -> None:
