@@ -44,12 +44,14 @@ def notes(config: Config, names: list[str]) -> list[Problem]:
         unknown = [source for source in rule.sources if not _can_prove(access, source)]
         if rule.identity is not None and len(unknown) == len(rule.sources):
             why = f"access has no {' and no '.join(unknown)} to prove it by"
-            found.append(Problem(f"nobody can be {rule.identity!r}", where, why, "Set it, or leave the rule out"))
+            found.append(Problem(f"no caller can be {rule.identity!r}", where, why, "Set it, or leave the rule out"))
     found += _unsaid(config)
     if not access.rules:
-        found.append(Problem("no rule: nobody may call anything", f"{SECTION}.rules", how="Write one for each caller"))
+        found.append(
+            Problem("no rule: no client may call anything", f"{SECTION}.rules", how="Write one for each caller")
+        )
     if config.tls is None and (access.jwt or access.keys) and not str(config.listen.grpc).startswith(LOCAL):
-        why = "tokens and keys travel in the clear, for whoever can listen to take"
+        why = "tokens and keys travel unencrypted, and anyone on the way can read them"
         found.append(Problem(f"{config.listen.grpc} has no TLS", "listen.grpc", why, "Set tls, or let a mesh encrypt"))
     return found
 
@@ -92,7 +94,7 @@ def words(config: Config) -> str:
     """The section in a line, for the READY table."""
     access = config.access
     if access is None:
-        return "anybody may call anything"
+        return "every client may call everything"
     sources = [
         word
         for word, on in (("client certificates", access.certificates), ("tokens", access.jwt), ("keys", access.keys))
@@ -100,4 +102,4 @@ def words(config: Config) -> str:
     ]
     anonymous = any(rule.anonymous for rule in access.rules)
     count = f"{len(access.rules)} rule{'' if len(access.rules) == 1 else 's'}"
-    return f"{', '.join(sources) or 'nobody by name'}{', anonymous callers' if anonymous else ''}; {count}"
+    return f"{', '.join(sources) or 'no identities'}{', anonymous callers' if anonymous else ''}; {count}"

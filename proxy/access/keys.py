@@ -99,7 +99,10 @@ def load(file: Path) -> KeyRing:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem(f"{SECTION} cannot be read", str(file), why, HOW_FILE)]) from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        what, why = f"{SECTION} can be written by others (mode {mode:o})", "whoever may write it may let anybody in"
+        what, why = (
+            f"{SECTION} can be written by others (mode {mode:o})",
+            "every user who can write it can let a client in",
+        )
         raise ProblemsFound([Problem(what, str(file), why, f"chmod 600 {file}")])
     try:
         if len(data) > LARGEST_FILE:

@@ -29,7 +29,7 @@ def _reload(client: admin.Client, *, json: bool) -> int:
         for words in answer.changed or ["nothing changed"]:
             out.print(f"  {plain(words)}", soft_wrap=True)
         for key in answer.needs_restart:
-            out.print(f"  {plain(key)} differs and stays until the server is started anew", soft_wrap=True)
+            out.print(f"  {plain(key)} differs and takes effect after a restart of the server", soft_wrap=True)
     if answer.HasField("last_change"):
         last = answer.last_change
         words = f"already applied at {time_of(last.at)} by {last.actor}: {', '.join(last.changed)}"

@@ -45,7 +45,7 @@ def _colored(verdict: str) -> Text:
 
 
 def _bounds(findings: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("bound", "measured", "surely within", "may be", "verdict")
+    table = Table("bound", "measured", "certainly within", "may be", "verdict")
     for finding in findings:
         least, most, high = finding["bound"]["least"], finding["bound"]["most"], finding["high"]
         may_be = _number(least)

@@ -142,5 +142,5 @@ class Access(Section):
         anonymous = any(rule.anonymous for rule in self.rules)
         if not (self.certificates or self.jwt or self.keys or anonymous):
             how = "Set certificates, jwt or keys, or write a rule with anonymous: true; or leave access out"
-            raise UnitError("nobody can be known", how)
+            raise UnitError("no caller can have an identity", how)
         return self

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from proxy.config.units import UnitError
 
 UNIX = "unix:"
-HOW = "Write networks (10.0.0.0/8, fd00::/8), addresses, or unix: for whoever connects to our Unix socket"
+HOW = "Write networks (10.0.0.0/8, fd00::/8), addresses, or unix: for every client of the Unix socket"
 MAPPED_BITS = 96
 
 

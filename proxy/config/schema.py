@@ -528,7 +528,8 @@ class Config(Section):
     def _identities_are_known(self) -> Self:
         if self.limits.identity is not None and self.limits.identity.overrides and self.access is None:
             raise UnitError(
-                "limits.identity.overrides is set and nobody is known", "Set access, or write limits.peer.overrides"
+                "limits.identity.overrides is set and no caller has an identity",
+                "Set access, or write limits.peer.overrides",
             )
         return self
 
@@ -537,7 +538,8 @@ class Config(Section):
         for name, settings in self.models.items():
             if self.access is None and any(shadow.only and shadow.only.identity for shadow in settings.shadow):
                 raise UnitError(
-                    f"a shadow of models.{name} has only.identity and nobody is known", "Set access, or leave it out"
+                    f"a shadow of models.{name} has only.identity and no caller has an identity",
+                    "Set access, or leave it out",
                 )
         return self
 

@@ -31,7 +31,7 @@ LARGEST = 64 * 2**20  # bytes, packed and unpacked
 ROWS = 16  # that are recorded
 # By how much, absolutely and of the expected number, an output may differ: instruction sets round differently.
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
-MEND = "Record it anew where the model is the right one: modelward canary record MODEL --data FILE"
+MEND = "If the model is right, record it again: modelward canary record MODEL --data FILE"
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]

@@ -87,7 +87,7 @@ def _checked_size(found: os.stat_result, path: Path, largest: int) -> int:
                 Problem(
                     f"the file has {found.st_nlink} hard links",
                     str(path),
-                    "whoever holds another link can change it after it was checked",
+                    "it can be changed through another link after it was checked",
                     f"Make it a file of its own: cp {name} {name}.new && mv {name}.new {name}",
                 )
             ]

@@ -136,7 +136,7 @@ def _finding(bound: str, count: int, kept: Callable[[float], bool]) -> Finding:
     while not kept(times):
         times *= 2
         if count * times > MOST_ANSWERS:
-            return Finding(bound, Decision.UNDECIDED, f"{count} answers lie at or beyond the bound, not surely")
+            return Finding(bound, Decision.UNDECIDED, f"{count} answers are at or beyond the bound, but not certainly")
     low, high = times / 2, times
     while high - low > FORESEEN * high:
         middle = (low + high) / 2

@@ -18,7 +18,7 @@ log = logging.getLogger("modelward.upstream")
 BREAKER = {
     "open": "is taken out by its breaker: too many requests failed",
     "half-open": "is tried with one request: its breaker is half-open",
-    "closed": "is in order again: its breaker is closed",
+    "closed": "works again: its breaker is closed",
 }
 
 

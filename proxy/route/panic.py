@@ -16,11 +16,9 @@ class PanicLog:
         """panics: as proxy.route.remote.Remotes gives them."""
         now = frozenset(model for model, panic in panics.items() if panic)
         for model in sorted(now - self._before):
-            text = (
-                "model %s: fewer than half of its connected endpoints are in order: requests go to all of them (panic)"
-            )
+            text = "model %s: fewer than half of its connected endpoints are in service: all get requests (panic)"
             log.warning(text, model, extra={"fields": {"model": model, "panic": True}})
         for model in sorted(self._before - now):
-            text = "model %s: the panic has ended: requests go only to endpoints that are in order"
+            text = "model %s: the panic has ended: requests go only to endpoints in service"
             log.info(text, model, extra={"fields": {"model": model, "panic": False}})
         self._before = now

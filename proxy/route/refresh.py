@@ -207,7 +207,7 @@ def difference(before: list[RemoteModel], after: list[RemoteModel]) -> tuple[str
 
 def _signature(model: RemoteModel) -> str:
     if model.undecoded is not None:
-        return "no signature is told, requests pass undecoded"
+        return "no signature is known, requests pass undecoded"
     optional = model.optional
     inputs = ", ".join(_tensor(s) + (" optional" if s.name in optional else "") for s in model.inputs)
     return f"version {model.version or '1'} takes {inputs} and gives {', '.join(map(_tensor, model.outputs))}"

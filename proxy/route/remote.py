@@ -335,7 +335,7 @@ class Remotes:
         except ProblemsFound as found:
             if told is None:
                 raise
-            log.warning("%s; what it told before still counts", found)
+            log.warning("%s; what it reported before still counts", found)
             answer = told
         self._told[key] = answer
         return answer

@@ -24,7 +24,9 @@ class Notifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.settimeout(PATIENCE_SECONDS)
         elif address:
-            log.warning("the service manager is told nothing: NOTIFY_SOCKET is neither a path nor an abstract address")
+            log.warning(
+                "the service manager gets no notifications: NOTIFY_SOCKET is neither a path nor an abstract address"
+            )
         ours = watchdog.isdecimal() and pid in ("", str(os.getpid()))
         self._watchdog_seconds = int(watchdog) / 1e6 if ours else 0.0
 

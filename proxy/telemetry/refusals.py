@@ -55,7 +55,7 @@ class RefusalLog:
                 _say(model, kind, new)
         if lines > MODELS_PER_ROUND:
             more = counted(lines - MODELS_PER_ROUND, "more model")
-            log.warning("%s refused requests or were stood in for", more)
+            log.warning("%s refused requests or were answered by fallbacks", more)
         self._before = now
 
 

@@ -80,7 +80,7 @@ def test_a_breaker_that_closes_is_told(caplog: pytest.LogCaptureFixture) -> None
         peer.infer = peer.held
         wait_until(lambda: lines(caplog, "is tried with one request"), "it to be half-open")
         assert stub.infer(request("m", {"x": ROW})).outputs
-        wait_until(lambda: lines(caplog, "is in order again: its breaker is closed"), "it to close")
+        wait_until(lambda: lines(caplog, "works again: its breaker is closed"), "it to close")
 
 
 def test_answers_that_are_none_are_told() -> None:

@@ -524,5 +524,5 @@ def test_a_signature_that_is_told_after_the_start_is_announced_and_used(caplog: 
         assert "model plain: requests pass undecoded and unscored: 127.0.0.1:" in caplog.text
         assert stub.infer(request("plain", {"anything": ROW})).outputs[0].name == "echo"
         peer.methods[METADATA] = metadata(inputs=[GOOD], outputs=[GOOD])
-        wait_until(lambda: "before no signature is told, requests pass undecoded" in caplog.text, "the announcement")
+        wait_until(lambda: "before no signature is known, requests pass undecoded" in caplog.text, "the announcement")
         assert refused(stub, request("plain", {"anything": ROW})).reason == "INVALID_INPUT"

@@ -132,13 +132,13 @@ def test_rules_of_access_that_do_nothing_are_noted(repository: Path, capsys: pyt
     for told in (
         "access.keys can be read by others (mode 644)",
         "no model is called 'lyte'\n  where: access.rules[0]\n  mend: Did you mean lite?",
-        "nobody can be 'b'\n  where: access.rules[1]\n  why: access has no jwt to prove it by",
+        "no caller can be 'b'\n  where: access.rules[1]\n  why: access has no jwt to prove it by",
         "0.0.0.0:8001 has no TLS",
     ):
         assert told in err
     assert "'l*'" not in err
     assert _check_access(folder, "  keys: keys.json\n") == 0
-    assert "no rule: nobody may call anything" in capsys.readouterr().err
+    assert "no rule: no client may call anything" in capsys.readouterr().err
 
 
 def test_offline_no_other_server_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ def test_one_item_stands_for_a_list() -> None:
 @pytest.mark.parametrize(
     ("section", "value", "told"),
     [
-        (Access, {}, "nobody can be known"),
-        (Access, {"rules": [{"identity": "a", "models": ["*"]}]}, "nobody can be known"),
+        (Access, {}, "no caller can have an identity"),
+        (Access, {"rules": [{"identity": "a", "models": ["*"]}]}, "no caller can have an identity"),
         (Jwt, {**JWT, "algorithms": ["none"]}, "Input should be"),
         (Jwt, {**JWT, "algorithms": ["HS256"]}, "Input should be"),
         (Jwt, {**JWT, "algorithms": []}, "at least 1"),

@@ -49,7 +49,7 @@ def test_overrides_of_what_is_no_network_or_of_identities_that_nobody_proves_are
     peer = {"overrides": {"10.0.0.1/8": {"rate": "1/s"}}}
     assert "'10.0.0.1/8' is no network" in refused(Limits, peer=peer)
     identity = {"overrides": {"a": {"weight": 2}}}
-    assert "nobody is known" in refused(Config, limits={"identity": identity})
+    assert "no caller has an identity" in refused(Config, limits={"identity": identity})
 
 
 def test_the_longest_prefix_and_the_most_literal_name_come_first() -> None:

@@ -209,7 +209,7 @@ def test_workers_are_a_number_or_one_per_core(tmp_path: Path) -> None:
         ("models.m.anomaly.false_positive_rate=0", "greater than 0"),
         ("models.m.anomaly.false_positive_rate=.nan", "less than 1"),
         ("models.m.batching.max=0", "greater than or equal to 1"),
-        ("models.m.shadow={version: 2, only: {identity: a}}", "only.identity and nobody is known"),
+        ("models.m.shadow={version: 2, only: {identity: a}}", "only.identity and no caller has an identity"),
         ("models.m={anomaly: {mode: reject}, shadow: {version: 2, only: {anomalous: true}}}", "no such request gets"),
         (f"models.'{'é' * 65}'.deadline=1s", "names are 1 to 128 bytes"),
         ("models.m.fallback=[{}]", "exactly one of model, value and last_good"),
