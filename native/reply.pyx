@@ -167,7 +167,7 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
     for i in range(count):
         o = x.wanted[i] if x.wanted != NULL else i
         constant = &rung.constants[o]
-        if constant.repeats and x.rows != 1:
+        if constant.repeats and x.rows != 1 and constant.raw.size:
             for k in range(x.rows):
                 memcpy(WHERE[i] + k * constant.raw.size, constant.raw.data, constant.raw.size)
     return True
@@ -236,8 +236,9 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
         if x.id.size > 256:
             return False
         n += put_length(extra + n, 3, x.id.size)
-        memcpy(extra + n, x.id.data, x.id.size)
-        n += x.id.size
+        if x.id.size:             # an empty span may point nowhere
+            memcpy(extra + n, x.id.data, x.id.size)
+            n += x.id.size
     if tell:
         n += put_anomaly(extra + n, x.score)
     if x.streaming:

@@ -73,7 +73,7 @@ METADATA: list[list[frames.Header]] = [
 
 
 def _request(model: str, rows: int = 1, **parameters: int) -> bytes:
-    request = REQUEST(model_name=model, id="1")
+    request = REQUEST(model_name=model, id="" if model == "kept" else "1")
     request.inputs.add(name="x", datatype="FP32", shape=[rows, 4])
     request.raw_input_contents.append(np.ones((rows, 4), np.float32).tobytes())
     for key, value in parameters.items():

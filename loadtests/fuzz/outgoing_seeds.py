@@ -78,6 +78,8 @@ def programs() -> dict[str, bytes]:
         + both(ANSWER, 0, 1 | 192) * 4
         + bytes([CLIENT, 6, CLIENT, 3])
     )
+    kept = bytes([INFER, script.MODELS.index("kept"), TICK, 0])
+    made["last-good"] = bytes([0]) + kept + both(ANSWER, 0, 0) + kept + both(HEADERS, 1, 0) + both(HEADERS, 1, 10 | END)
     made["few"] = bytes([FEW, *([INFER, 0] * 6), TICK, 0]) + both(ANSWER, 0, 0)
     made["small"] = bytes([SMALL | POOR, INFER, 0, TICK, 0]) + both(ANSWER, 0, 1)
     return made
