@@ -73,8 +73,10 @@ def ending(code: int) -> str:
 def _limit(bounds: Bounds) -> None:
     """Of this process, for good. The alarm ends it where the parent no longer can."""
     seconds = math.ceil(bounds.seconds)
+    # AddressSanitizer's own tables count as data, and are terabytes
+    memory = sys.maxsize if "libasan" in os.environ.get("LD_PRELOAD", "") else bounds.memory
     for kind, most in (
-        (resource.RLIMIT_DATA, bounds.memory),
+        (resource.RLIMIT_DATA, memory),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, 2 * seconds + 1),  # threads use it up faster than the clock
