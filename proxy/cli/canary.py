@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A version that answers differently is not loaded. An .npz has one array per model input, by its name, "
         "rows first. csv and parquet have one row per line, columns in the order of the inputs."
     ))  # fmt: skip
-    taken.add_argument("model", type=Path, metavar="MODEL.onnx")
-    taken.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet")
+    taken.add_argument("model", type=Path, metavar="MODEL.onnx", help="file of the model")
+    taken.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet", help="rows to run")
     taken.add_argument("--rows", type=_rows, default=ROWS, help="number of rows, evenly spaced (default: %(default)s)")
     taken.add_argument(
         "--tolerance", type=_tolerance, help="allowed difference of floating-point outputs (default: by their datatype)"

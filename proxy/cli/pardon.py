@@ -10,7 +10,7 @@ from proxy.problem import Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument(
         "version", metavar="VERSION", nargs="?", default="", help="one version (default: all of the model)"
     )

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Fits the profile of a model to its training data, which must hold only normal rows. An .npz has one array "
         "per model input, by its name, rows first. csv and parquet have a row per line, columns as the inputs."
     ))  # fmt: skip
-    fit.add_argument("model", type=Path, metavar="MODEL.onnx")
-    fit.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet")
+    fit.add_argument("model", type=Path, metavar="MODEL.onnx", help="file of the model")
+    fit.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet", help="training data")
     fit.add_argument(
         "--out", type=Path, metavar="FILE", help="output file (default: beside the model, where serve looks for it)"
     )
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="seed; the same data and seed give the same profile (default: 0)"
     )
     show = actions.add_parser("show", help="show a profile", description="Shows the content of a profile.")
-    show.add_argument("file", type=Path, metavar="FILE")
+    show.add_argument("file", type=Path, metavar="FILE", help="file of the profile")
     for action in (fit, show):
         action.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 

@@ -19,7 +19,7 @@ UNSAVED = Problem(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument("version", metavar="VERSION", help="a version that the server has loaded")
     parser.add_argument(
         "--steps", metavar="1,10,50,100", help="shares in per cent; for a running promotion, the steps that are left"

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report = actions.add_parser("report", help="show the verdicts and the evidence for them", description=(
         "Shows for each shadow whether it is better, equivalent or worse than the model, or how many pairs are missing."
     ))  # fmt: skip
-    report.add_argument("model", metavar="MODEL")
+    report.add_argument("model", metavar="MODEL", help="name of the model")
     report.add_argument(
         "shadow", metavar="SHADOW", nargs="?", help="version or first upstream of the shadow (default: all)"
     )

@@ -29,7 +29,7 @@ UNREADABLE = "cannot be read"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("model", metavar="MODEL", help="name of the model")
     parser.add_argument(
         "shadow", metavar="SHADOW", nargs="?", help="version or first upstream of the shadow (default: all)"
     )

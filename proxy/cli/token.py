@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser(
         "revoke", help="revoke keys", description="Revokes one key by its id, or all of a name."
     )
-    revoke.add_argument("key", metavar="NAME|ID")
+    revoke.add_argument("key", metavar="NAME|ID", help="id of one key, or name of which all keys are revoked")
     for action in (add, listing, revoke):
         action.add_argument(
             "--file", type=Path, default=DEFAULT_FILE, metavar="FILE", help="file of access.keys (default: %(default)s)"

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator
 from importlib import import_module
 
-from proxy.cli import app
+from proxy.cli import admin, app
 from scripts.docs import markdown
 
 INTRODUCTION = """
@@ -17,6 +17,9 @@ interrupted. Where a command says more, its section lists it.
 `serve` and `check` also accept the names of Triton's flags. A Triton flag that has no equal here is an error that says
 what to write instead.
 """
+ADMIN = """
+Commands that ask a running server find it by these options.
+"""
 
 
 def page() -> str:
@@ -26,6 +29,7 @@ def page() -> str:
     blocks = [INTRODUCTION, summary]
     for name in app.COMMANDS:
         blocks += _command(name)
+    blocks += ["## Options of the admin API", ADMIN, _table(_shown(_admin_options()))]
     return markdown.page("Commands", *blocks)
 
 
@@ -52,13 +56,32 @@ def _command(name: str) -> Iterator[str]:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
-    shown = [each for each in parser._actions if each.help != argparse.SUPPRESS and each.dest != "help"]
+    shown = _shown(parser)
     yield parser.description or ""
     yield markdown.fenced(usage(parser, shown), "text")
-    rows = [(_name(each), _help(each)) for each in shown if not isinstance(each, argparse._SubParsersAction)]
-    if rows:
-        yield markdown.table(("Argument", "Meaning"), rows)
+    shared = {_name(each) for each in _shown(_admin_options())}
+    asks_server = shared <= {_name(each) for each in shown}
+    yield _table([each for each in shown if not (asks_server and _name(each) in shared)])
+    yield "It also takes the [options of the admin API](#options-of-the-admin-api)." if asks_server else ""
     yield parser.epilog or ""
+
+
+def _admin_options() -> argparse.ArgumentParser:
+    """Those that all commands have which ask a running server."""
+    parser = argparse.ArgumentParser()
+    admin.add_arguments(parser)
+    return parser
+
+
+def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Positional arguments first."""
+    shown = [each for each in parser._actions if each.help != argparse.SUPPRESS and each.dest != "help"]
+    return sorted(shown, key=lambda each: bool(each.option_strings))
+
+
+def _table(shown: list[argparse.Action]) -> str:
+    rows = [(_name(each), _help(each)) for each in shown if not isinstance(each, argparse._SubParsersAction)]
+    return markdown.table(("Argument", "Meaning"), rows) if rows else ""
 
 
 def usage(parser: argparse.ArgumentParser, shown: list[argparse.Action]) -> str:
@@ -88,4 +111,4 @@ def _name(action: argparse.Action, *, mark: bool = True) -> str:
 def _help(action: argparse.Action) -> str:
     values = {**vars(action), "prog": "modelward"}
     text = (action.help or "") % values
-    return f"{text} (required)" if action.option_strings and action.required else text
+    return f"{text} (required)".strip() if action.option_strings and action.required else text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.cli.schema import schema
+from proxy.config.limit import LARGEST_BURST
 from proxy.config.units import BACKEND_TIME_PATTERN, DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN
 from scripts.docs import markdown
 from scripts.docs.configuration_examples import EXAMPLES
@@ -105,9 +106,9 @@ def _rows(section: Section, root: Node) -> Iterator[tuple[str, str, str, str]]:
         text = field.get("description", "")
         if found is not None:
             text = f"{text or found[1].get('description', '')} See [{markdown.code(found[0])}](#{anchor(found[0])})."
-        own_heading = found is not None and anchor(found[0]) == path
+        own_heading = found is not None and anchor(found[0]) == anchor(path)
         yield (
-            markdown.code(key) if own_heading else f'<a id="{path}"></a>{markdown.code(key)}',
+            markdown.code(key) if own_heading else f'<a id="{anchor(path)}"></a>{markdown.code(key)}',
             type_of(field),
             "required" if key in required else default_of(field),
             text,
@@ -115,13 +116,14 @@ def _rows(section: Section, root: Node) -> Iterator[tuple[str, str, str, str]]:
 
 
 def anchor(path: str) -> str:
-    """Of the heading of a section: its path, so that pages can link to every key by its path."""
+    """By which pages link to a key or a section: its path, without the marks of lists."""
     return path.replace("[]", "")
 
 
 def type_of(field: Node) -> str:
     if "anyOf" in field:
-        return " or ".join(dict.fromkeys(type_of(each) for each in field["anyOf"] if each.get("type") != "null"))
+        kinds = dict.fromkeys(type_of(each) for each in field["anyOf"] if each.get("type") != "null")
+        return (", or " if any("," in kind for kind in kinds) else " or ").join(kinds)
     if "$ref" in field:
         return "section"
     if "const" in field:
@@ -129,7 +131,8 @@ def type_of(field: Node) -> str:
     if "enum" in field:
         return ", ".join(map(markdown.code, field["enum"]))
     if "items" in field:
-        return f"list of {type_of(field['items'])}".replace("list of section", "list of sections")
+        kind = type_of(field["items"])
+        return f"list of {kind}".replace("section", "sections").replace("integer", "integers")
     if isinstance(field.get("prefixItems"), list):
         return "list"
     if isinstance(field.get("additionalProperties"), dict):
@@ -143,10 +146,13 @@ def type_of(field: Node) -> str:
 
 
 def _bounds(field: Node) -> str:
-    low, high = field.get("minimum", field.get("exclusiveMinimum")), field.get("maximum", field.get("exclusiveMaximum"))
-    least = f"above {low}" if "exclusiveMinimum" in field else f"at least {low}"
-    most = f"below {high}" if "exclusiveMaximum" in field else f"at most {high}"
-    return "".join(f", {text}" for bound, text in ((low, least), (high, most)) if bound is not None)
+    low, high = field.get("minimum"), field.get("maximum")
+    above, below = field.get("exclusiveMinimum"), field.get("exclusiveMaximum")
+    high = None if high == LARGEST_BURST else high  # as good as none
+    if low is not None and high is not None:
+        return f", {low} to {high}"
+    words = (("above", above), ("at least", low), ("below", below), ("at most", high))
+    return "".join(f", {word} {bound}" for word, bound in words if bound is not None)
 
 
 def default_of(field: Node) -> str:
@@ -154,5 +160,5 @@ def default_of(field: Node) -> str:
     if default is None or default in ({}, []):
         return "none"
     if isinstance(default, dict):
-        return "see there"
+        return "see section"
     return markdown.code(default if isinstance(default, str) else json.dumps(default))

@@ -52,7 +52,7 @@ MEANING = {
     "CANARY": ("The version fails its canary and is out of service.", "with another version"),
     "UPSTREAM_CREDENTIALS": ("The upstream does not accept the credentials of this server.", NO),
     "OUT_OF_MEMORY": ("The server has no memory for the request or the answer.", AFTER),
-    "DRAINING": ("The server or the worker is shutting down.", "on a new connection"),
+    "DRAINING": ("Reserved: this release does not send it.", NO),
 }
 INTRODUCTION = """
 A refused call ends with a gRPC status, a message that says what is wrong, and `grpc-status-details-bin` with a
