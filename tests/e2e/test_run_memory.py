@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests import models
 from tests.e2e.messages import Array, Stub, arrays, refused, request
+from tests.e2e.test_armour import resident
 from tests.support import ServerProcess, serve_process
 
 MIB = 2**20
@@ -95,6 +96,7 @@ def test_dimensions_beside_a_zero_take_no_memory(server: ServerProcess, stub: St
     assert server.resident_bytes() - before < 64 * MIB
 
 
+@resident
 def test_memory_of_a_large_answer_is_given_back(server: ServerProcess, stub: Stub) -> None:
     rows = np.ones((MIB, 4), np.float32)[: 15 * MIB // 16]
     assert arrays(stub.infer(request("add", {"x": rows})))["y"].shape == rows.shape
