@@ -26,8 +26,8 @@ bystander (a grpcio client in a process of its own, 200 requests/s) beside it. M
 server's process tree at its largest. p99: of the bystander, in the seconds before the attack and during it. Ended:
 connections of the attacker that were refused, reset or closed (or whose every stream was; where `list` says so: whose
 calls were answered, or are open as far as there are places), and after how long; where a timeout is the defence,
-counted from when it has passed. Bars: {MEMORY_MIB:.0f} MiB (and what callers may hold, where they do), no error, p99 within
-{BYSTANDER_TIMES:g} times its quiet value, 10 s."""
+counted from when it has passed. Bars: {MEMORY_MIB:.0f} MiB (and what callers may hold, where they do), no error, p99
+within {BYSTANDER_TIMES:g} times its quiet value, 10 s."""
 COLUMNS = (
     "attack", "listener", "sent", "memory MiB", "bystander errors", "quiet p99 ms", "attacked p99 ms", "ended",
     "after s", "verdict",

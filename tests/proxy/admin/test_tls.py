@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from proxy.config.tls import AdminTls
 from proxy.problem import ProblemsFound
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
-from tests.proxy.admin.unended import UNENDED, crowd
 
 SERVER, OPERATOR = "localhost", "operator"
 
@@ -94,26 +92,6 @@ def test_strangers_who_say_nothing_keep_no_operator_out(tls: AdminTls, authority
         finally:
             for _, writer in silent:
                 writer.transport.abort()
-            await server.stop()
-
-    asyncio.run(main())
-
-
-def test_calls_that_never_end_keep_no_other_operator_out(tls: AdminTls, authority: trustme.CA) -> None:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    context.set_alpn_protocols(["h2"])
-    authority.issue_cert(OPERATOR).configure_cert(context)
-
-    async def main() -> None:
-        server = await AdminServer.start(ANYWHERE, tls, Played())
-        ours = credentials(authority, authority.issue_cert(OPERATOR))
-        try:
-            # handshakes of its own address would be before the operator's
-            others = [f"127.0.0.{number}" for number in range(2, 7)]
-            async with crowd(server.address, UNENDED["nothing of its message"], context, others):
-                assert [await code(server, ours) for _ in range(3)] == [grpc.StatusCode.OK] * 3
-        finally:
             await server.stop()
 
     asyncio.run(main())

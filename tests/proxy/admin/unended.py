@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from loadtests.fuzz.frames import PREFACE, data, headers, message, request_headers, settings
@@ -25,13 +24,11 @@ UNENDED = {
 
 
 @asynccontextmanager
-async def crowd(
-    address: Address, sent: bytes, tls: ssl.SSLContext | None = None, sources: Sequence[str] = SOURCES
-) -> AsyncIterator[None]:
+async def crowd(address: Address, sent: bytes) -> AsyncIterator[None]:
     """Entered once as many have come as there are places."""
     come = asyncio.Semaphore(0)
-    sources = ("",) if address.is_unix else tuple(sources)
-    seats = [asyncio.ensure_future(_hold(address, source, sent, tls, come)) for source in sources * OF_SOURCE]
+    sources = ("",) if address.is_unix else SOURCES
+    seats = [asyncio.ensure_future(_hold(address, source, sent, come)) for source in sources * OF_SOURCE]
     places = OF_SOURCE if address.is_unix else MOST_CONNECTIONS
     try:
         for _ in range(places):
@@ -43,18 +40,13 @@ async def crowd(
         await asyncio.gather(*seats, return_exceptions=True)
 
 
-async def _hold(
-    address: Address, source: str, sent: bytes, tls: ssl.SSLContext | None, come: asyncio.Semaphore
-) -> None:
+async def _hold(address: Address, source: str, sent: bytes, come: asyncio.Semaphore) -> None:
     while True:
         with contextlib.suppress(OSError):  # closed, or refused: it comes again
             if address.is_unix:
                 reader, writer = await asyncio.open_unix_connection(address.path)
             else:
-                host = "localhost" if tls else None
-                reader, writer = await asyncio.open_connection(
-                    address.host, address.port, local_addr=(source, 0), ssl=tls, server_hostname=host
-                )
+                reader, writer = await asyncio.open_connection(address.host, address.port, local_addr=(source, 0))
             come.release()
             try:
                 writer.write(sent)
