@@ -51,6 +51,9 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
         ("modelward-identity-kind", "certificate"),
         ("x-forwarded-for", "6.6.6.6"),
         ("forwarded", "for=6.6.6.6"),
+        ("authorization-bin", b"root"),
+        ("x-api-key-bin", b"root"),
+        ("x_api_key", "root"),
     )
     token = issuer.token("spiffe://prod/a")
     upstream = Upstream(thrice)
@@ -69,6 +72,7 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
             assert seen["modelward-identity"] == name, "and not what the client says"
             assert seen["modelward-identity-kind"] == kind
             assert not {"x-api-key", "x-forwarded-for", "forwarded"} & seen.keys()
+            assert not {"authorization-bin", "x-api-key-bin", "x_api_key"} & seen.keys()
             assert text not in str(seen)
             sent_on = f"Bearer {token}" if forwards and metadata == bearer(token) else None
             assert seen.get("authorization") == sent_on
