@@ -449,6 +449,8 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
     ejections = Family("modelward_upstream_ejections", "counter", "Times that the circuit breaker opened", labels)
     seconds = Family("modelward_upstream_seconds", "histogram", "Time to the response of the upstream", labels)
     inflight = Family("modelward_upstream_inflight", "gauge", "Requests in flight to the upstream", labels)
+    unanswered = "Messages of streams that the upstream has not answered and that hold a permit"
+    messages = Family("modelward_upstream_messages", "gauge", unanswered, labels)
     connected = Family("modelward_upstream_connected", "gauge", "Connected endpoints", labels)
     in_order = "Connected endpoints in service. Only they get requests, unless the model is in panic"
     available = Family("modelward_upstream_available", "gauge", in_order, labels)
@@ -495,6 +497,7 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         ejections.add((address,), endpoint.ejections)
         seconds.add((address,), endpoint.seconds)
         inflight.add((address,), endpoint.inflight)
+        messages.add((address,), endpoint.messages)
         connected.add((address,), endpoint.connected)
         available.add((address,), endpoint.available)
         for state, count in endpoint.breaker.items():
@@ -502,7 +505,7 @@ def _upstreams(snapshot: Snapshot) -> Iterator[Family]:
         silences.add((address,), endpoint.silences)
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
-    yield from (requests, failures, ejections, seconds, inflight, connected, available, panic, breaker)
+    yield from (requests, failures, ejections, seconds, inflight, messages, connected, available, panic, breaker)
     yield from (silences, retries, hedges, unconnected, changes, refreshes)
 
 

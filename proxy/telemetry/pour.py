@@ -87,6 +87,7 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
         ejections=native.ejections,
         seconds=_seconds((BOUNDS, (*answers.fold(BOUNDS), answers.count), answers.sum)),
         inflight=native.inflight,
+        messages=native.messages,
         connected=int(native.connected),
         available=int(native.usable),
         breaker={state: int(state == native.state) for state in STATES},

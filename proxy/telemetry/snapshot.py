@@ -102,6 +102,7 @@ class EndpointSnapshot:
     ejections: int = 0
     seconds: Histogram | None = None  # of answers
     inflight: int = field(default=0, metadata=GAUGE)
+    messages: int = field(default=0, metadata=GAUGE)
     connected: int = field(default=0, metadata=GAUGE)  # endpoints with a connection
     available: int = field(default=0, metadata=GAUGE)  # of these, those that are sent requests
     breaker: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # endpoints by their breaker's state

@@ -128,6 +128,7 @@ def test_a_message_is_unanswered_until_the_answer_that_says_it_is_the_last() -> 
         call = stream(channel)(messages_sent([0], done, 1), timeout=TIMEOUT)
         seen = [unanswered(server) for _, _ in zip(range(50), call, strict=False)]
         assert any(seen[10:])
+        wait_until(lambda: server.metric("modelward_upstream_messages") == 1, "the metric to tell of it")
         last.set()
         assert any(r.infer_response.parameters["triton_final_response"].bool_param for r in call)
         wait_until(lambda: unanswered(server) == 0, "the permit to be given back")

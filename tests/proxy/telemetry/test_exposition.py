@@ -157,6 +157,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_ejections": {frozenset({"endpoint"})},
         "modelward_upstream_seconds": {frozenset({"endpoint"})},
         "modelward_upstream_inflight": {frozenset({"endpoint"})},
+        "modelward_upstream_messages": {frozenset({"endpoint"})},
         "modelward_upstream_connected": {frozenset({"endpoint"})},
         "modelward_upstream_available": {frozenset({"endpoint"})},
         "modelward_upstream_panic": {frozenset({"model"})},
