@@ -1,12 +1,17 @@
 """The page of metrics, from the collector: of a snapshot in which everything is there once."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from native.conduct import CLOSED, REFUSED
+from native.figures import OUTCOME_NAMES
+from proxy.shadow.verdict import Verdict
 from proxy.telemetry.build import build
 from proxy.telemetry.collector import Family, families
+from proxy.telemetry.partings import MEANING
+from proxy.telemetry.pour import ENDINGS, MISMATCHES, SIDES
 from proxy.telemetry.snapshot import Histogram, Snapshot
 from scripts.docs import markdown
 
@@ -21,6 +26,58 @@ that ended before a version was chosen have an empty `version`.
 TRITON = """
 These have Triton's names and units, so that its dashboards and autoscalers work. Their durations are microseconds.
 """
+VALUES = """
+Values of `code` are names of gRPC status codes. Values of `reason` of `modelward_refusals_total` and
+`modelward_fallbacks_total` are [reasons of refusals](refusals.md).
+"""
+# metric, label, and what each value means where the name does not say it
+LABELS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
+    ("modelward_connections_refused_total", "reason", {each: MEANING[each] for each in REFUSED}),
+    ("modelward_connections_closed_total", "reason", {each: MEANING[each] for each in CLOSED}),
+    ("modelward_request_seconds", "outcome", dict.fromkeys(OUTCOME_NAMES, "")),
+    ("modelward_worker_restarts_total", "reason", {"died": "", "hung": "it did not answer", "asked": "by an operator"}),
+    (
+        "modelward_worker_deaths_total",
+        "cause",
+        {
+            "run": "a run of a version that is known",
+            "unattributed": "one of several runs",
+            "signal": "a signal from outside",
+            "exit": "the process ended itself",
+        },
+    ),
+    ("modelward_shadow_pairs_total", "outcome", dict.fromkeys(ENDINGS, "")),
+    ("modelward_shadow_mismatches_total", "kind", dict.fromkeys(MISMATCHES, "")),
+    (
+        "modelward_shadow_dropped_total",
+        "reason",
+        {
+            "waiting": "requests waited for the model",
+            "places": "`concurrency` of the shadow was reached",
+            "bytes": "`inflight_bytes` of the shadow was reached",
+            "busy": "the cores had no time to spare",
+            "yielded": "begun, but not done in time on busy cores",
+            "void": "the answer of the model cannot be compared",
+            "deadline": "the client's deadline was shorter than the model usually needs",
+        },
+    ),
+    ("modelward_shadow_answer_seconds", "side", dict.fromkeys(SIDES, "")),
+    ("modelward_shadow_verdict", "verdict", dict.fromkeys(Verdict, "")),
+    (
+        "modelward_upstream_changes_total",
+        "kind",
+        {
+            "added": "a model is new",
+            "removed": "a model is gone",
+            "versions": "",
+            "signature": "",
+            "refused": "the configuration does not fit the change",
+            "unavailable": "no upstream serves the model any more",
+            "available": "an upstream serves it again",
+        },
+    ),
+    ("modelward_upstream_refreshes_total", "result", dict.fromkeys(("changed", "unchanged", "failed"), "")),
+)
 KINDS = {"unknown": "counter"}  # Triton's counters, which do not end in _total
 
 
@@ -28,7 +85,9 @@ def page() -> str:
     found = list(families(complete()))
     own = [each for each in found if each.name.startswith("modelward_")]
     triton = [each for each in found if each not in own]
-    blocks = [INTRODUCTION, _table(own), "## Triton's metrics", TRITON, _table(triton)]
+    values = markdown.table(("Metric", "Label", "Value", "Meaning"), _values())
+    blocks = [INTRODUCTION, _table(own), "## Values of labels", VALUES, values, "## Triton's metrics", TRITON]
+    blocks.append(_table(triton))
     return markdown.page("Metrics", *blocks)
 
 
@@ -46,6 +105,16 @@ def _row(family: Family) -> tuple[str, str, str, str]:
     name = f"{family.name}_total" if family.kind == "counter" else family.name
     labels = ", ".join(map(markdown.code, family.labels))
     return markdown.code(name), KINDS.get(family.kind, family.kind), labels, f"{family.help}."
+
+
+def _values() -> Iterator[tuple[str, str, str, str]]:
+    for metric, label, values in LABELS:
+        if not any(values.values()):
+            yield markdown.code(metric), markdown.code(label), ", ".join(map(markdown.code, values)), ""
+            continue
+        for i, (value, meaning) in enumerate(values.items()):
+            first = (markdown.code(metric), markdown.code(label)) if i == 0 else ("", "")
+            yield (*first, markdown.code(value), meaning)
 
 
 def _filled(kind: Any) -> Any:

@@ -4,10 +4,12 @@ import re
 
 import pytest
 
+from native.compare import DROPS
 from native.verdict import table
 from proxy.cli.schema import schema
 from proxy.config.yaml_text import read_document
-from scripts.docs import DOCS, configuration, refusals
+from proxy.telemetry.collector import families
+from scripts.docs import DOCS, configuration, metrics, refusals
 from scripts.docs.configuration_examples import EXAMPLES
 from scripts.docs.reference import pages
 
@@ -46,6 +48,13 @@ def keys_at(value: object, path: list[str]) -> set[str]:
 
 def test_every_reason_of_a_refusal_has_a_meaning() -> None:
     assert refusals.MEANING.keys() == {name for name, code, _ in table() if code}
+
+
+def test_labels_belong_to_their_metrics_and_drops_of_shadows_have_all_their_reasons() -> None:
+    labels = {each.name.removesuffix("_total"): each.labels for each in families(metrics.complete())}
+    assert all(label in labels[name.removesuffix("_total")] for name, label, _ in metrics.LABELS)
+    dropped = next(values for name, _, values in metrics.LABELS if name == "modelward_shadow_dropped_total")
+    assert tuple(dropped) == DROPS
 
 
 def test_every_key_can_be_linked_to_by_its_path() -> None:
