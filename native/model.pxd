@@ -121,6 +121,9 @@ cdef struct Counters:
     uint64_t served               # gauge: engines that count here
     uint64_t failing              # gauge: of them, those whose canary does not pass
 
+cdef enum:
+    CALLER_PARTS = 64             # as many as native.evidence.CALLERS
+
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
     bint failing                  # its version's canary does not pass: nobody is let in
@@ -131,6 +134,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     Gate *next_ready
     mw_concurrency concurrency
     mw_waiting waiting            # each holds one reference
+    double usual[CALLER_PARTS]    # ns that the backend takes for such a caller's requests, rather too little; 0: not known
 
 # A run that one request fills by so many times another's rows tells nothing of what the other takes.
 cdef enum:

@@ -16,7 +16,7 @@ from native.contain cimport contained
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
 from native.engine cimport Engine
-from native.evidence cimport ASSIGNED_NONE, sketch, testify
+from native.evidence cimport ASSIGNED_NONE, caller_part, sketch, testify
 from native.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING,
     Buffer, Conn, Ending, Exchange, Stream, exchange_unref)
@@ -25,8 +25,8 @@ from native.headers cimport refuses_us
 from native.histogram cimport mw_histogram_record_ns
 from native.mirror cimport drop, forget_kept, mirrored, pair
 from native.model cimport (
-    CROWDED, MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate, Model,
-    Rung)
+    CALLER_PARTS, CROWDED, MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate,
+    Model, Rung)
 from native.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
 from native.pool cimport Pool
 from native.recall cimport Recall
@@ -146,6 +146,8 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
         return
     if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and not had_its_time(x):
         x.assigned = ASSIGNED_NONE    # what was late was not the version: that is load, which clients make
+    if begun and reason == REASON_DEADLINE and x.admitted != NULL:
+        learn_usual(x, (<Model *>x.admitted).gate, now, True)
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
     abandon(server, x, at_least(x, now) if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
@@ -328,9 +330,29 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     return REASON_NONE
 
 
-cdef bint hopeless(const Exchange *x, const Gate *gate, int64_t begun) noexcept:
-    """With the backend from then on, it would not be answered in time."""
-    return x.due != 0 and begun + gate.concurrency.latency >= x.due
+cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
+    """With the backend from then on, it would not be answered in time, as far as its own caller's requests tell.
+
+    Each refusal for that reason lowers what is expected of them, so that one in a few is tried.
+    """
+    cdef double *usual = &gate.usual[caller_part(x) % <uint32_t>CALLER_PARTS]
+    if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
+        return False
+    if begun < x.due:
+        usual[0] -= usual[0] / 32
+    return True
+
+
+cdef inline void learn_usual(const Exchange *x, Gate *gate, int64_t now, bint missed) noexcept:
+    """What its backend has taken; where its deadline was missed, it may have needed twice as long."""
+    cdef double *usual = &gate.usual[caller_part(x) % <uint32_t>CALLER_PARTS]
+    cdef double took = <double>(now - x.launched)
+    if usual[0] == 0:
+        usual[0] = took
+    elif took < usual[0] and not missed:
+        usual[0] -= (usual[0] - took) / 2
+    elif 2 * took > usual[0]:
+        usual[0] += ((2 * took if missed else took) - usual[0]) / 4
 
 
 cdef void stop_waiting(Exchange *x) noexcept:
@@ -582,6 +604,8 @@ cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     x.phase = PHASE_DONE
     x.reply_ready = True
     clear_deadline(server, x)
+    if code == CODE_OK and x.admitted != NULL:
+        learn_usual(x, (<Model *>x.admitted).gate, now, False)
     leave(server, x, now - x.launched if code == CODE_OK else -1, now)
     if x.stream != NULL:
         promise(x, x.reply.size)

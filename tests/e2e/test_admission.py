@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -105,8 +106,10 @@ class Caller:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
         self.infer = self.channel.unary_unary(client.INFER)
 
-    def begin(self, name: str, priority: int = 0, timeout: float = 30.0) -> Any:
-        return self.infer.future(message(name, priority), timeout=timeout)
+    def begin(self, name: str, priority: int = 0, timeout: float = 30.0, address: str = "") -> Any:
+        """address: the caller's, by the word of a trusted proxy."""
+        metadata = (("x-forwarded-for", address),) if address else None
+        return self.infer.future(message(name, priority), timeout=timeout, metadata=metadata)
 
 
 @pytest.fixture
@@ -181,6 +184,30 @@ def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
         for call in calls:
             call.result()
     assert "hopeless" not in backend.ids
+
+
+def test_slow_requests_of_one_caller_do_not_make_deadlines_of_others_hopeless() -> None:
+    backend = Backend(0.005, slow={"bob0": 0.2, "bob1": 0.27, "bob2": 0.33})
+    backend.gate.set()
+    with guarded(backend, {"trusted_proxies": ["127.0.0.1"]}, admission={"concurrency": 4}) as port:
+        alice, bob = Caller(port), Caller(port)
+        slow: list[Any] = []
+        number = itertools.count()
+
+        def keep_slow_ones() -> bool:
+            slow[:] = [call for call in slow if not call.done()]
+            while len(slow) < 40:
+                slow.append(bob.begin(f"bob{next(number) % 3}-", address="10.0.0.66"))
+            return len(backend.ids) > 16
+
+        wait_until(keep_slow_ones, "what the backend usually takes to be what bob's take")
+        answered = 0
+        for _ in range(30):
+            keep_slow_ones()
+            answered += alice.begin("alice-", timeout=0.25, address="10.0.0.1").exception() is None
+        for call in slow:
+            call.cancel()
+    assert answered >= 29
 
 
 def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend) -> None:
