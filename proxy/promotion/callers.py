@@ -116,7 +116,7 @@ def risen(callers: Sequence[Compared], usual: float) -> float:
     return max(of_requests, sum(more) / len(more))
 
 
-def at_most(some: int, of: int, level: float) -> float:
+def at_most(some: float, of: float, level: float) -> float:
     """What a share is surely not above, in closed form: a bound of Bernstein's kind, with a mixture's cost."""
     if not of:
         return 1.0
@@ -124,11 +124,19 @@ def at_most(some: int, of: int, level: float) -> float:
     return min(1.0, seen + sqrt(2 * seen * (1 - seen) * cost) + 3 * cost)
 
 
+def untypical(some: Counts, of: Counts) -> list[int]:
+    """The callers who have the largest shares: as many as may not decide."""
+    counts = list(zip(some.tolist(), of.tolist(), strict=True))
+    seen = sorted(
+        (caller for caller, (_, n) in enumerate(counts) if n), key=lambda each: counts[each][0] / counts[each][1]
+    )
+    return seen[len(seen) - left_out(len(seen)) :]
+
+
 def typical(some: Counts, of: Counts) -> tuple[int, int]:
-    """Sums without the callers who have the largest shares: as many are left out as may not decide."""
-    seen = [(int(s), int(n)) for s, n in zip(some.tolist(), of.tolist(), strict=True) if n]
-    kept = sorted(seen, key=lambda each: each[0] / each[1])[: len(seen) - left_out(len(seen))]
-    return sum(s for s, _ in kept), sum(n for _, n in kept)
+    """Sums without these callers."""
+    apart = untypical(some, of)
+    return int(some.sum() - some[apart].sum()), int(of.sum() - of[apart].sum())
 
 
 def without_most(counts: Counts) -> list[int]:

@@ -7,21 +7,22 @@ chi-square; Yurdakul, "Statistical properties of population stability index", 20
 
 No caller ends a step by how much it sends. A bound is kept where the answers to all callers show it, and so do those
 without the tenth of the callers that show it most (proxy/shadow/callers.py). What the others usually have is measured
-without the tenth of their callers that do worst, so that no caller makes it worse in order to allow more.
+without the tenth of their callers that do worst, so that no caller makes it worse in order to allow more. Such a caller
+is held against its own requests of the others: what it sends may fail, or take long, on every version.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Literal
 
 from native.histogram import EDGES
 from proxy.config.promotion import PromotionBounds
-from proxy.promotion.callers import typical, without_most
+from proxy.promotion.callers import at_most, typical, untypical, without_most
 from proxy.promotion.finding import Decision, Finding
-from proxy.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm, typical_latency
+from proxy.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm, surely_below, typical_latency
 from proxy.promotion.outputs import answers, caller_count
 from proxy.shadow.sequence import mean_evidence, mean_interval
 
@@ -32,6 +33,10 @@ FORESEEN = 0.01  # of how many answers are foreseen: so much too many at most
 INDEX_DEVIATIONS = 3.0
 SAMPLED = 16
 """One answer of so many is in the sample of outputs."""
+
+
+_Counts = tuple[int, int, int, int]
+"""Of one caller: what failed of the version's requests, these, and likewise of the others'."""
 
 
 def findings(candidate: Arm, incumbent: Arm, bounds: PromotionBounds) -> list[Finding]:
@@ -60,24 +65,49 @@ def _rate(bound: Literal["errors", "fallbacks"], candidate: Arm, incumbent: Arm,
     some_here, some_there = (side.failed if bound == "errors" else side.replaced for side in (here, there))
     usual, k = typical(some_there, there.requests)
     left = without_most(here.requests - some_here)
-    sums = [(int(some_here[of].sum()), int(here.requests[of].sum())) for of in (left, slice(None))]
+    counts = list(zip(*(each.tolist() for each in (some_here, here.requests, some_there, there.requests)), strict=True))
+    apart = untypical(some_there, there.requests)
+    level = KEPT_LEVEL / max(len(apart), 1)
+    sums = [left, list(range(len(counts)))]
 
     def kept(times: float) -> bool:
         """With so many times the answers, in the same proportions."""
-        most = rise + mean_interval(min(usual * times, k * times), k * times, 2 * KEPT_LEVEL).low
-        return all(mean_interval(some * times, n * times, 2 * KEPT_LEVEL).high <= most for some, n in sums)
+        low = mean_interval(min(usual * times, k * times), k * times, 2 * KEPT_LEVEL).low
+        more = {caller: _more(counts[caller], times, level, low) for caller in apart}
+        own = {caller: most for caller, most in more.items() if most is not None}
+        return all(share(of, times, own) <= low + rise for of in sums)
 
-    return _finding(bound, sums[0][1], kept)
+    def share(callers: Sequence[int], times: float, own: Mapping[int, float]) -> float:
+        """What failed of the version's requests, at most."""
+        others = [counts[caller] for caller in callers if caller not in own]
+        some, n = (sum(each[of] for each in others) for of in (0, 1))
+        most = n * mean_interval(some * times, n * times, 2 * KEPT_LEVEL).high
+        most += sum(counts[caller][1] * own[caller] for caller in callers if caller in own)
+        return float(most / max(sum(counts[caller][1] for caller in callers), 1))
+
+    return _finding(bound, sum(counts[caller][1] for caller in left), kept)
+
+
+def _more(counts: _Counts, times: float, level: float, usual: float) -> float | None:
+    """What is usual, and at most how much more of this caller's requests fail on the version than on the others.
+
+    None where it is not sure that more of them than usual fail on the others.
+    """
+    some_here, here, some_there, there = (n * times for n in counts)
+    least = 1 - at_most(there - some_there, there, level)
+    return usual + max(0.0, at_most(some_here, here, level) - least) if least > usual else None
 
 
 def _latency(candidate: Arm, incumbent: Arm, bound: float) -> Finding:
-    here = candidate.by_caller().latency
-    cumulative = list(accumulate(typical_latency(incumbent.by_caller().latency)))
+    here, there = candidate.by_caller().latency, incumbent.by_caller().latency
+    cumulative = list(accumulate(typical_latency(there)))
     if not cumulative[-1]:
         return Finding("latency", Decision.UNDECIDED, "the other versions have answered nothing to compare with")
-    usual = next(i for i, below in enumerate(cumulative) if below >= QUANTILE * cumulative[-1])
-    edge = next((i for i, e in enumerate(EDGES) if e >= EDGES[usual] * bound), len(EDGES) - 1)
-    faster = here[:, : edge + 1].sum(axis=1)
+    usual = EDGES[next(i for i, below in enumerate(cumulative) if below >= QUANTILE * cumulative[-1])]
+    level = KEPT_LEVEL / len(there)
+    own = [surely_below(cells, QUANTILE, level) for cells in there.tolist()]
+    edges = [next((i for i, e in enumerate(EDGES) if e >= max(usual, each) * bound), len(EDGES) - 1) for each in own]
+    faster = (here.cumsum(axis=1))[range(len(edges)), edges]
     left = without_most(faster)
     sums = [(int(faster[of].sum()), int(here[of].sum())) for of in (left, slice(None))]
 

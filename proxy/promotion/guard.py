@@ -289,6 +289,16 @@ def _surely_above(latency: Sequence[int], level: float) -> int | None:
     return int(EDGES[edge]) if edge < len(EDGES) - 1 else None
 
 
+def surely_below(latency: Sequence[int], quantile: float, level: float) -> int:
+    """The highest edge (ns) that the quantile is surely above; 0 where there is none."""
+    cumulative = list(accumulate(latency))
+    count = cumulative[-1]
+    edge = bisect.bisect_left(
+        cumulative, True, key=lambda below: not _surely(count - below, count, 1 - quantile, level)
+    )
+    return int(EDGES[edge - 1]) if edge else 0
+
+
 def _surely(some: int, count: int, above: float, level: float) -> bool:
     """Whether their share is more than `above`."""
     return mean_evidence(some, count, above) >= -math.log(level)

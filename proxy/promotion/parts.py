@@ -101,8 +101,13 @@ def of_one(counts: tuple[int, int, int], latency: Sequence[int], outputs: Sequen
     """Of one caller, whose requests got their version by chance. counts: as the first fields of Way."""
     import numpy as np  # noqa: PLC0415
 
-    cells, scores = (np.array([given], np.int64) for given in (latency, outputs))
-    good, failed, replaced = (np.array([count], np.int64) for count in counts)
+    def first(given: int | Sequence[int]) -> Counts:
+        every = np.zeros((CALLER_PARTS, *np.shape(given)), np.int64)
+        every[0] = given
+        return every
+
+    cells, scores = first(latency), first(outputs)
+    good, failed, replaced = map(first, counts)
     chance = Way(good, failed, replaced, scores.sum(axis=1) // SKETCH_ANSWER, cells, scores)
     nothing = good * 0
     return [chance, Way(nothing, nothing, nothing, nothing, cells * 0, scores * 0)]

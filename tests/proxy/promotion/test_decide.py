@@ -12,6 +12,7 @@ from proxy.config.promotion import PromotionBounds
 from proxy.promotion.decide import findings
 from proxy.promotion.finding import Decision, Finding, undecided
 from proxy.promotion.guard import NOTHING, Arm
+from tests.proxy.promotion.arms import Caller, by_caller, caller
 from tests.proxy.promotion.test_guard import arm
 from tests.proxy.promotion.test_outputs import sketch
 
@@ -92,3 +93,33 @@ def test_answers_that_hold_nothing_to_compare_are_told_with_the_way_out() -> Non
     assert "outputs to off" in str(found)
     off = PromotionBounds.model_validate({"outputs": "off"})
     assert "outputs" not in {each.bound for each in findings(arm(50_000), arm(90_000), off)}
+
+
+HONEST = [caller(1000)] * 11
+
+
+@pytest.mark.parametrize(
+    ("bound", "alike"),
+    [("errors", caller(0, 300)), ("fallbacks", caller(150, replaced=150)), ("latency", caller(300, slow=300))],
+)
+def test_a_caller_whose_requests_do_badly_on_every_version_keeps_no_step_from_ending(bound: str, alike: Caller) -> None:
+    both = by_caller(*HONEST, alike)
+    assert by_bound(both, both)[bound].decision is Decision.KEPT
+
+
+@pytest.mark.parametrize(
+    ("bound", "good", "bad"),
+    [
+        ("errors", caller(300), caller(0, 300)),
+        ("errors", caller(150, 150), caller(0, 300)),
+        ("fallbacks", caller(300), caller(0, replaced=300)),
+        ("latency", caller(300), caller(300, slow=300)),
+        ("latency", caller(300, slow=300), caller(300, slow=300, slow_ms=300)),
+    ],
+)
+def test_a_caller_whose_requests_do_worse_on_the_version_still_does(bound: str, good: Caller, bad: Caller) -> None:
+    candidate, incumbent = by_caller(*HONEST, bad), by_caller(*HONEST, good)
+    assert by_bound(candidate, incumbent)[bound].decision is Decision.UNDECIDED
+    # nor does another help, whose requests do badly on the others alone
+    candidate, incumbent = by_caller(*HONEST, bad, caller(300)), by_caller(*HONEST, good, caller(0, 300))
+    assert by_bound(candidate, incumbent)[bound].decision is Decision.UNDECIDED
