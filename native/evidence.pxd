@@ -10,9 +10,7 @@ cdef enum Assigned:               # who gave a request its version, where it is 
     ASSIGNED_NONE = 0             # nobody judges this model's versions
     ASSIGNED_BY_CHANCE            # a draw by weight, or one version has all requests
     ASSIGNED_BY_KEY               # the hash of a header or of the caller's name: a client may try until it gets a version
-    # no evidence but of how long the version takes:
-    ASSIGNED_NAMED                # its client chose the version
-    ASSIGNED_HURRIED              # its client gives the model too little time
+    ASSIGNED_NAMED                # its client chose the version: no evidence but of how long the version takes
 
 cdef enum:
     CALLERS = 64                  # parts of a keyed hash that callers are counted in: a client does not know its part

@@ -60,9 +60,9 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
             # in a queue it waits for what others ask
             if x.ran:
                 took = x.ran
-            if not x.crowded:
+            if not x.crowded and not x.hurried:    # of the hurried those would be missing that took longer
                 e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
-    elif x.assigned > ASSIGNED_BY_KEY:
+    elif x.assigned > ASSIGNED_BY_KEY or (x.hurried and x.fallback_reason == REASON_DEADLINE):
         return
     elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
         if code == CODE_OK:

@@ -270,6 +270,7 @@ cdef struct Exchange:
     bint streaming                # answers go as ModelStreamInferResponse
     bint named                    # its version was asked for by name
     uint8_t assigned              # enum native.evidence.Assigned: whether its outcome says something of its version
+    bint hurried                  # its client gives the model less time than it usually takes
     bint flagged
     bint empty                    # an input has no elements
     uint8_t opaque                # enum Opaque; only where an upstream answers

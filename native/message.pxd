@@ -45,6 +45,7 @@ cdef extern from "oip.h" nogil:
         uint8_t timeout_invalid
         uint8_t priority_invalid
         uint8_t sequence
+        uint8_t shares
 
     ctypedef struct mw_stream_answer:
         mw_span id

@@ -13,7 +13,7 @@ from native.compare cimport (
     MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_DEADLINE, MW_DROP_PLACES, MW_DROP_VOID, MW_DROP_WAITING, MW_DROP_YIELDED,
     MW_PRIMARY_UNREADABLE, mw_compare_pair, mw_compare_room, mw_comparison, mw_shadow_drop, mw_shadow_fail, mw_shadow_figures,
     mw_shadow_record, mw_window_record)
-from native.evidence cimport ASSIGNED_HURRIED, caller_part
+from native.evidence cimport caller_part
 from native.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Buffer, Exchange, bytes_held, exchange_new, exchange_unref)
 from native.holding cimport pay_for
@@ -209,7 +209,7 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
     if reply != NULL:
         message = message_of(x, reply)
     size = x.body.size + message.size
-    if x.assigned == ASSIGNED_HURRIED:
+    if x.hurried:
         why = MW_DROP_DEADLINE    # of its kind only those that are quick with the primary would make a pair
     elif reply == NULL and took < shadow.deadline and x.due and now >= x.due:
         why = MW_DROP_VOID        # had the client been as patient as we are with the shadow, it might have been answered

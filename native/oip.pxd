@@ -22,6 +22,8 @@ cdef mw_span scanned_id() noexcept
 cdef long long scanned_timeout_us() noexcept
 cdef unsigned long long scanned_priority() noexcept
 cdef bint scanned_sequence() noexcept
+# Of an outline alone: a tensor is in shared memory, or may be.
+cdef bint scanned_sharing() noexcept
 
 # Fills the exchange's tensors from the scan; False with a verdict where the request does not fit.
 cdef bint hold(Exchange *x, Model *m, Verdict *verdict) noexcept

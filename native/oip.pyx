@@ -55,6 +55,10 @@ cdef unsigned long long scanned_priority() noexcept:
     return SCAN.priority
 
 
+cdef bint scanned_sharing() noexcept:
+    return SCAN.shares
+
+
 cdef bint scanned_sequence() noexcept:
     return SCAN.sequence
 

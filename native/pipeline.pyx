@@ -29,7 +29,7 @@ from native.limit cimport (
 from native.mirror cimport pace, take_kept
 from native.model cimport *
 from native.oip cimport (
-    first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence,
+    first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_sharing,
     scanned_timeout_us, scanned_version)
 from native.outcome cimport (
     abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
@@ -37,7 +37,7 @@ from native.outcome cimport (
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.relay cimport Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to
-from native.route cimport Directory, Entry, assigned_by
+from native.route cimport Directory, Entry, assigned_by, is_hurried
 from native.served cimport Served
 from native.session cimport mw_now_ns
 from native.state cimport State
@@ -143,13 +143,15 @@ cdef void on_identified(Stream *s, int64_t now) noexcept:
 cdef bint on_check(Stream *s, int64_t now) noexcept:
     """Twice a second for each stream: one that stays open outlives neither what proved its caller nor the rules that let it in.
 
-    A unary inference ends as it began: its message was let in as a whole.
+    A unary inference ends as it began once its message is whole.
     """
     cdef State server = <State>s.conn.wire.server
     cdef Verdict v
     cdef Entry *entry
     cdef Model *m = NULL
-    if s.caller == NULL or s.finished or s.method == METHOD_INFER or s.method == METHOD_REFUSED or s.attempt != NULL:
+    if s.caller == NULL or s.finished or s.method == METHOD_REFUSED or s.attempt != NULL:
+        return True
+    if s.method == METHOD_INFER and s.remote_ended:
         return True
     if server.access.stands(s, now, &v):
         if s.relay != NULL:
@@ -465,6 +467,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     take_deadline(x)
     if m.evidence != NULL:
         x.assigned = assigned_by(entry, x)
+        x.hurried = is_hurried(entry, x)
     rank(server, x, scanned_priority())
     return True
 
@@ -501,6 +504,11 @@ cdef bint pass_undecoded(State server, Exchange *x, mw_span message, Verdict *v)
     x.id = scanned_id()
     x.sequence = scanned_sequence()
     x.rows = 1                    # one request: how many rows it has is not known
+    if scanned_sharing():
+        x.opaque |= OPAQUE_SHARED
+        if not may_share(<Server>server, x, v):
+            return False
+        x.sequence = True         # asked once, as above
     take_deadline(x)
     rank(server, x, scanned_priority())
     return True

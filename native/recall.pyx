@@ -1,8 +1,9 @@
 """Last good answers of one model: a fixed table, each request in one place, the latest answer wins.
 
-An answer is given again only to a request of which its backend would see the same. An embedded model sees tensors and the
-outputs asked for, so what it has answered one caller holds for all. An upstream sees the whole message, who calls and the
-client's metadata: only what is new with every call (ids of traces, attempts) is left out of the key.
+An answer is given again only to the caller that had it, for a request of which the backend would see the same. An embedded
+model sees tensors and the outputs asked for. An upstream sees the whole message, who calls and the client's metadata: only what is
+new with every call (ids of traces, attempts) is left out of the key. Were an answer given to others, a caller that guesses could
+learn what they have asked.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -84,14 +85,19 @@ cdef uint64_t hash_message(Limiter limiter, mw_level level, const Exchange *x) n
 
 
 cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
-    """SipHash of everything that decides the answer; of an embedded model's, tensors, dimensions and the outputs asked for."""
+    """SipHash of who asks and of everything that decides the answer; of an embedded model's, tensors, dimensions and the
+    outputs asked for."""
     cdef Model *m = <Model *>x.asked
     cdef uint64_t state[2]
     cdef size_t dims = 0
     cdef unsigned int i
     if m.pool != NULL:
-        return hash_message(limiter, level, x)
+        state[0] = hash_message(limiter, level, x)
+        state[1] = x.payers.identity
+        return limiter.hash(level, state, sizeof(state))
     state[0] = x.wanteds
+    state[1] = x.payers.identity
+    state[0] = limiter.hash(level, state, sizeof(state))
     for i in range(m.input_count):
         state[1] = limiter.hash(level, x.view[i].raw.data, x.view[i].raw.size) if x.view[i].raw.size else 0
         state[0] = limiter.hash(level, state, sizeof(state))

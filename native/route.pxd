@@ -39,3 +39,4 @@ cdef class Directory:
 
 # enum native.evidence.Assigned, of a request whose deadline is known and whose model is judged.
 cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept
+cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept

@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy
 
 import os
 
-from native.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_HURRIED, ASSIGNED_NAMED, Evidence, caller_part
+from native.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_NAMED, Evidence, caller_part
 from native.exchange cimport Exchange, sticky_of
 from native.model cimport Model
 from native.oip cimport shown
@@ -185,8 +185,6 @@ cdef class Directory:
 
 cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
     """Who gave it its version; enum Assigned."""
-    if is_hurried(entry, x):
-        return ASSIGNED_HURRIED
     if x.named:
         return ASSIGNED_NAMED
     if sticky_of(x.stream) == 0 or entry.by_request or entry.weight[entry.primary] == entry.total:
@@ -195,7 +193,7 @@ cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
 
 
 cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept:
-    """Its client gives the model less time than it usually needs for this caller: that says nothing of a version.
+    """Its client gives the model less time than it usually needs for this caller: that it was late says nothing of a version.
 
     Less than twice the 95th percentile of the quickest version, so that none is excused by being slow itself.
     """

@@ -369,9 +369,29 @@ mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out) {
     return MW_SCAN_OK;
 }
 
+/* tag: of the tensor's parameters. */
+static int may_share(mw_span tensor, uint32_t tag) {
+    static const char prefix[] = "shared_memory_";
+    if (tensor.size < sizeof prefix - 1 || !memmem(tensor.data, tensor.size, prefix, sizeof prefix - 1)) return 0;
+    mw_cursor c = mw_cursor_over(tensor);
+    while (c.at < c.end) {
+        uint32_t found;
+        mw_span field;
+        parameter p;
+        if (!mw_read_tag(&c, &found)) return 1;
+        if (found != tag) {
+            if (!mw_skip(&c, found, DEPTH_TENSOR)) return 1;
+        } else if (!mw_read_bytes(&c, &field) || !scan_parameter(field, DEPTH_TENSOR + 1, &p) || is_shared_memory(&p)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int mw_oip_outline(mw_span message, mw_scan *out) {
     mw_cursor c = mw_cursor_over(message);
     start_request(out);
+    out->shares = 0;
     while (c.at < c.end) {
         uint32_t tag;
         mw_span field;
@@ -390,6 +410,11 @@ int mw_oip_outline(mw_span message, mw_scan *out) {
             case MW_TAG(4, MW_WIRE_LEN):
                 if (!mw_read_bytes(&c, &field)) return 0;
                 if (scan_parameter(field, DEPTH_REQUEST + 1, &p)) apply_to_request(&p, out);
+                break;
+            case MW_TAG(5, MW_WIRE_LEN):
+            case MW_TAG(6, MW_WIRE_LEN):
+                if (!mw_read_bytes(&c, &field)) return 0;
+                out->shares |= (uint8_t)may_share(field, tag == MW_TAG(5, MW_WIRE_LEN) ? MW_TAG(4, MW_WIRE_LEN) : MW_TAG(2, MW_WIRE_LEN));
                 break;
             default:
                 if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;

@@ -62,6 +62,7 @@ typedef struct {
     uint8_t timeout_invalid;   /* "timeout" is there but negative or not a whole number; timeout_us is then 0 */
     uint8_t priority_invalid;  /* "priority" likewise */
     uint8_t sequence;          /* a sequence_id other than 0 or "" is present */
+    uint8_t shares;            /* mw_oip_outline alone: a tensor is in shared memory, or may be: it is malformed and says so */
 } mw_scan;
 
 /* One pass; never reads outside message, never allocates, never recurses. The first fault found ends it, and only after
@@ -73,8 +74,8 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
  * tag) outside of raw contents are read, each once: an answer that would take more is MW_SCAN_TOO_LARGE. */
 mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
 
-/* Only name, version, id and parameters, for requests that are passed on undecoded: walks the outermost fields and leaves
- * out's tensors at none. A parameter that is malformed is passed over: it is its receiver's to refuse. Returns 0 if the
+/* Only name, version, id, parameters and whether tensors are in shared memory, for requests that are passed on undecoded:
+ * walks the outermost fields and leaves out's tensors at none. A parameter that is malformed is passed over: it is its receiver's to refuse. Returns 0 if the
  * outermost fields, or one of the three strings, are malformed. */
 int mw_oip_outline(mw_span message, mw_scan *out);
 

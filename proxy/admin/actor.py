@@ -1,19 +1,16 @@
 """Who asks something of the admin API, as far as the connection proves it; what a client says of itself does not."""
 
+import ipaddress
 import pwd
-import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 LONGEST = 200  # characters
 LOCAL = "local"
-_ADDRESS = re.compile(r"ipv[46]:\[?([^\]]+?)\]?:(\d+)")
-# proc_pid_net(5): gRPC's sockets are of IPv6 where there is one, and their addresses then ::ffff:127.0.0.1
-_SOCKETS = (Path("/proc/net/tcp6"), Path("/proc/net/tcp"))
-_LOCAL_HOSTS = ("127.0.0.1", "::1")
 _ESTABLISHED = "01"
-_LOOPBACK = ("0100007F", "0" * 24 + "01000000")
+End = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 
 
 def actor_of(context: Any) -> str:
@@ -26,14 +23,15 @@ def actor_of(context: Any) -> str:
         return f"certificate {name}"[:LONGEST]
     if (uid := context.uid()) is not None:
         return f"{_user(uid)}, by the Unix socket"
-    found = _ADDRESS.fullmatch(str(context.peer()))
-    if found is None:
+    ends = context.ends()
+    if ends is None:
         return LOCAL
-    host, port = found.groups()
-    uid = _owner(int(port)) if host in _LOCAL_HOSTS else None
-    if uid is not None:
-        return f"{_user(uid)}, {LOCAL}"
-    return f"{LOCAL if host in _LOCAL_HOSTS else 'address'} {host}"
+    theirs, ours = (_end(*end) for end in ends)
+    host, _ = theirs
+    if not host.is_loopback:
+        return f"address {host}"
+    uid = _owner(theirs, ours)
+    return f"{LOCAL} {host}" if uid is None else f"{_user(uid)}, {LOCAL}"
 
 
 def _certified(properties: Mapping[str, Sequence[bytes]]) -> str:
@@ -45,19 +43,33 @@ def _certified(properties: Mapping[str, Sequence[bytes]]) -> str:
     return "".join(c if c.isprintable() else "?" for c in chosen)
 
 
-def _owner(port: int) -> int | None:
-    """The user id of the loopback socket with this local port; None where it is not told, as from another container."""
-    for file in _SOCKETS:
+def _owner(theirs: End, ours: End) -> int | None:
+    """The user id of the socket at the client's end; None where it is not told, as from another container.
+
+    Both ends are compared (proc_pid_net(5)): another user's socket may have the same port on another address.
+    """
+    for file in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         try:
             lines = file.read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
-            _, local, _, state, *_, uid = line.split()[:8]
-            address, _, number = local.partition(":")
-            if state == _ESTABLISHED and int(number, 16) == port and address.endswith(_LOOPBACK):
+            _, local, remote, state, *_, uid = line.split()[:8]
+            if state == _ESTABLISHED and _parsed(local) == theirs and _parsed(remote) == ours:
                 return int(uid)
     return None
+
+
+def _parsed(written: str) -> End:
+    """An end as the kernel writes it: words of 32 bits in the machine's order, in hexadecimal."""
+    words, _, port = written.partition(":")
+    raw = b"".join(int(words[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(words), 8))
+    return _end(str(ipaddress.ip_address(raw)), int(port, 16))
+
+
+def _end(host: str, port: int) -> End:
+    address = ipaddress.ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address, port
 
 
 def _user(uid: int) -> str:

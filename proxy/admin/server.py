@@ -65,6 +65,15 @@ class Context:
         found = transport.get_extra_info("socket") if transport is not None else None
         return user_of(found) if found is not None else None
 
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """Host and port of the client's end of the connection, and of ours; None where it has no addresses."""
+        transport = self._call.transport
+        names = [transport.get_extra_info(name) for name in ("peername", "sockname")] if transport is not None else []
+        if len(names) < 2 or not all(isinstance(name, tuple) and len(name) >= 2 for name in names):
+            return None
+        theirs, ours = ((str(name[0]), int(name[1])) for name in names)
+        return theirs, ours
+
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """Names in its certificate, as gRPC calls them; empty without TLS."""
         transport = self._call.transport

@@ -9,7 +9,7 @@ from typing import Protocol
 from proxy.config.promotion import check_steps
 from proxy.config.schema import Config
 from proxy.config.units import UnitError
-from proxy.models.facts import FactsByVersion
+from proxy.models.facts import GUARDS, FactsByVersion
 from proxy.models.weights import primary
 from proxy.problem import Problem, ProblemsFound
 from proxy.promotion.guard import Arm
@@ -122,7 +122,15 @@ def check_guards(serving: Serving, wanted: Wanted, before: Shares) -> None:
             raise refused(what, model, f"Make one for it, or promote it with --without-{guard}")
 
 
+def check_names(wanted: Wanted) -> None:
+    if unknown := set(wanted.without).difference(GUARDS):
+        what = f"there is no guard {min(unknown)[:20]!r} to do without"
+        raise refused(what, wanted.model, f"Name one of {', '.join(GUARDS)}")
+
+
 def check_reason(model: str, why: str) -> None:
+    if not why.isprintable():
+        raise refused("the reason has characters that cannot be printed", model, "Write it in one line of text")
     if len(why) > LONGEST_REASON:
         raise refused(f"the reason has {len(why)} characters", model, f"Say it in {LONGEST_REASON}")
 

@@ -21,6 +21,7 @@ from proxy.promotion.asked import (
     Serving,
     Wanted,
     check_guards,
+    check_names,
     check_reason,
     check_verdict,
     check_version,
@@ -170,6 +171,7 @@ class Promoter:
         async with self._changing:
             check_version(self._serving, model, version)
             check_reason(model, wanted.why)
+            check_names(wanted)
             now = self._under_way(model)
             if now is None:
                 return await self._begin(wanted)
@@ -322,7 +324,7 @@ class Promoter:
         update = {
             "steps": steps,
             "auto": promotion.auto or wanted.auto,
-            "without": (*promotion.without, *wanted.without),
+            "without": tuple(sorted({*promotion.without, *wanted.without})),
         }
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:

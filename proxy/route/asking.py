@@ -14,6 +14,7 @@ from proxy.problem import Problem, ProblemsFound
 from proxy.route.channel import method, open_channel
 from proxy.route.credentials import client_context
 from proxy.server.protocol import INFERENCE_SERVICE
+from proxy.telemetry.logs import shown
 
 T = TypeVar("T")
 Waiting = Callable[[str], None]
@@ -137,7 +138,7 @@ def _code(error: grpc.RpcError | NotYet) -> grpc.StatusCode | None:
 
 
 def _why(error: grpc.RpcError | NotYet) -> str:
-    return str(error) if isinstance(error, NotYet) else f"{error.code().name}: {error.details()}"
+    return str(error) if isinstance(error, NotYet) else f"{error.code().name}: {shown(error.details() or '')}"
 
 
 def _problem(what: str, address: UpstreamAddress, error: grpc.RpcError | NotYet) -> Problem:

@@ -11,6 +11,14 @@ from proxy.config.log import LogSettings
 TIME = "%Y-%m-%dT%H:%M:%S"
 
 
+class TextFormatter(logging.Formatter):
+    """Lines for people. What strangers have written begins no line of its own and reaches no terminal as a command."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = "\n    ".join(shown(line) for line in record.message.split("\n"))
+        return super().formatMessage(record)
+
+
 class JsonFormatter(logging.Formatter):
     """One object per line. `extra={"fields": {...}}` of a call becomes fields."""
 
@@ -40,7 +48,7 @@ def configure(settings: LogSettings, level: str | None = None, worker: int | Non
         handler.setFormatter(JsonFormatter(worker))
     else:
         who = "" if worker is None else f"[worker {worker}] "
-        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s %(name)s {who}%(message)s", TIME))
+        handler.setFormatter(TextFormatter(f"%(asctime)s %(levelname)s %(name)s {who}%(message)s", TIME))
     logging.basicConfig(level=(level or settings.level).upper(), handlers=[handler], force=True)
 
 

@@ -17,7 +17,7 @@ from proxy.access import keys
 from proxy.server.protocol import message_class
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
-from tests.e2e.messages import REQUEST, STREAM_INFER, STREAM_RESPONSE, request
+from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.e2e.test_access import OK, ROW, UNAUTHENTICATED, bearer, infer, token_settings
 from tests.e2e.test_relay import UNKNOWN, Peer, asked, echo, in_front, listening, thrice
 from tests.models import add_one
@@ -98,6 +98,21 @@ def test_an_open_call_ends_with_its_token(guarded: Any, issuer: Issuer) -> None:
     assert (code, "expired" in text) == (UNAUTHENTICATED, True)
     if kind == "relayed":
         assert peer.ended.wait(TIMEOUT), "the upstream's call ends too"
+
+
+def test_a_request_whose_message_has_not_come_ends_with_its_token(serve: Serve, issuer: Issuer, tmp_path: Path) -> None:
+    access = {"jwt": token_settings(issuer.publish(tmp_path / "jwks.json"), leeway="1ms"), "rules": RULES}
+    server = serve({"add": add_one()}, access=access)
+    expires = int(time.time()) + LIFE
+    never = queue.Queue[Any]()
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.stream_unary(INFER, REQUEST.SerializeToString, RESPONSE.FromString).future(
+            iter(never.get, None), timeout=TIMEOUT, metadata=bearer(issuer.token("a", exp=expires))
+        )
+        error = call.exception()
+        assert time.time() - expires < SLACK
+        never.put(None)
+    assert (error.code(), "expired" in error.details()) == (UNAUTHENTICATED, True)
 
 
 def test_an_open_call_ends_when_its_key_is_taken_out_of_the_file(guarded: Any, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_a_request_of_a_sequence_has_no_last_good_answer(tmp_path: Path, setting
 
 
 def test_a_request_whose_tensors_are_in_shared_memory_has_no_last_good_answer(tmp_path: Path) -> None:
-    with failing_later(tmp_path) as (ask, _):
+    with failing_later(tmp_path, passthrough="true") as (ask, _):
         message = REQUEST(model_name="plain")
         tensor = message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
         tensor.parameters["shared_memory_region"].string_param = "r"
@@ -166,7 +166,9 @@ def test_a_request_whose_tensors_are_in_shared_memory_has_no_last_good_answer(tm
         assert ask(message) is None
 
 
-def test_what_an_embedded_model_answered_one_caller_holds_for_all(serve: Serve, tmp_path: Path) -> None:
+def test_what_an_embedded_model_answered_one_caller_is_not_told_to_another_who_guesses(
+    serve: Serve, tmp_path: Path
+) -> None:
     made = [keys.make(name) for name in ("alice", "bob")]
     with keys.editing(tmp_path / "keys.json") as kept:
         kept.update({key.id: key for key, _ in made})
@@ -181,7 +183,10 @@ def test_what_an_embedded_model_answered_one_caller_holds_for_all(serve: Serve, 
         good = call(message, timeout=TIMEOUT, metadata=(("x-api-key", made[0][1]),))
         late = request("add", {"x": ROW})
         late.parameters["timeout"].int64_param = 1
-        again = call(late, timeout=TIMEOUT, metadata=(("x-api-key", made[1][1]),))
+        with pytest.raises(grpc.RpcError) as refused:
+            call(late, timeout=TIMEOUT, metadata=(("x-api-key", made[1][1]),))
+        assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        again = call(late, timeout=TIMEOUT, metadata=(("x-api-key", made[0][1]),))
     assert again.parameters["modelward_fallback_source"].string_param == "last_good"
     assert again.raw_output_contents == good.raw_output_contents
 

@@ -176,6 +176,14 @@ def test_only_requests_that_left_the_version_and_enough_time_to_the_server_are_e
         assert tallies(server) == (40, 20, 0)
 
 
+def test_a_request_that_fails_is_evidence_however_little_time_its_client_gave(server: EmbeddedServer) -> None:
+    """A caller's usual time is what others make it: nothing of the one below has so far been measured."""
+    with Stub(server.grpc) as stub:
+        for _ in range(20):
+            assert ask(stub, rows(3 * LIMIT, parameters={"timeout": 60_000})) == "StatusCode.INTERNAL"
+    assert tallies(server) == (0, 20, 0)
+
+
 def test_a_request_that_its_client_gives_up_is_no_evidence(server: EmbeddedServer) -> None:
     with Stub(server.grpc) as stub:
         for _ in range(50):

@@ -83,7 +83,7 @@ def echo(message: bytes) -> bytes:
     return bytes(response.SerializeToString())
 
 
-SERVERS_OWN = ("repository",)
+SERVERS_OWN = ("repository", "passthrough")
 
 
 @contextlib.contextmanager
@@ -92,7 +92,10 @@ def guarded(*peers: Plain, **dotted: Any) -> Iterator[tuple[EmbeddedServer, Stub
     with contextlib.ExitStack() as stack:
         addresses = [stack.enter_context(listening(peer))[0] for peer in peers] or [NOBODY]
         sets = {k if "__" in k or k in SERVERS_OWN else f"models__plain__{k}": v for k, v in dotted.items()}
-        server = stack.enter_context(in_front(models__plain__upstreams=f"[{', '.join(addresses)}]", **sets))
+        pool = f"[{', '.join(addresses)}]"
+        if "passthrough" in dotted:
+            sets["upstreams"] = pool
+        server = stack.enter_context(in_front(models__plain__upstreams=pool, **sets))
         yield server, stack.enter_context(Stub(server.grpc))
         nothing_is_left(server)
 
@@ -130,10 +133,31 @@ def test_typed_contents_and_shared_memory_pass_as_they_came() -> None:
     typed = request("plain", {"x": ROW}, typed=True)
     shared = request("plain", {})
     shared.inputs.add(name="x", datatype="FP32", shape=[1, 4]).parameters["shared_memory_region"].string_param = "r"
-    with guarded(peer := Plain()) as (_, stub):
+    with guarded(peer := Plain(), passthrough="true") as (_, stub):
         for message in (typed, shared):
             stub.infer(message)
             assert peer.seen[-1] == message.SerializeToString()
+
+
+@pytest.mark.parametrize("where", ["input", "output", "an input that is otherwise broken"])
+def test_regions_of_shared_memory_are_not_named_where_nothing_passes_through(where: str) -> None:
+    """Whoever names a region reads or writes it, whosoever it is."""
+    message = request("plain", {"x": ROW})
+    if where == "output":
+        message.outputs.add(name="y").parameters["shared_memory_region"].string_param = "r"
+    else:
+        message.inputs[0].parameters["shared_memory_region"].string_param = "r"
+    sent = message.SerializeToString()
+    if where.endswith("broken"):
+        sent = named(delimited(INPUTS, message.inputs[0].SerializeToString() + b"\xff"))
+    plain = request("plain", {"x": np.array([[b"shared_memory_region"]], object)}, typed=True)
+    with guarded(peer := Plain()) as (_, stub):
+        with pytest.raises(grpc.RpcError) as refused:
+            send(stub, sent)
+        assert "shared memory is not offered here" in refused.value.details()
+        assert peer.seen == []
+        stub.infer(plain)
+        assert peer.seen == [plain.SerializeToString()], "a tensor may hold the words"
 
 
 GARBAGE = {

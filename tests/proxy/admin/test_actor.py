@@ -19,14 +19,17 @@ from proxy.config.tls import AdminTls
 from tests.certificates import authority_file, credentials, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
 
+End = tuple[str, int]
+Ends = tuple[End, End]
+
 
 class Context:
-    def __init__(self, peer: str, properties: Mapping[str, Sequence[bytes]] | None = None) -> None:
-        self._peer = peer
+    def __init__(self, ends: Ends | None, properties: Mapping[str, Sequence[bytes]] | None = None) -> None:
+        self._ends = ends
         self._properties = properties or {}
 
-    def peer(self) -> str:
-        return self._peer
+    def ends(self) -> Ends | None:
+        return self._ends
 
     def uid(self) -> int | None:
         return None
@@ -51,31 +54,46 @@ def test_the_user_of_a_unix_sockets_client_is_the_actor(tmp_path: Path) -> None:
     assert "Unix socket" in actor
 
 
-@pytest.mark.parametrize(
-    ("family", "host", "scheme"),
-    [(socket.AF_INET, "127.0.0.1", "ipv4:127.0.0.1"), (socket.AF_INET6, "::1", "ipv6:[::1]")],
-)
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_on_this_machines_own_addresses_it_is_the_user_whose_socket_it_is(
-    family: socket.AddressFamily, host: str, scheme: str
+    family: socket.AddressFamily, host: str
 ) -> None:
     try:
         listening = socket.create_server((host, 0), family=family)
     except OSError:
         pytest.skip("no such address here")
     with listening, socket.create_connection(listening.getsockname()[:2]) as client:
-        port = client.getsockname()[1]
-        assert f"uid {os.getuid()}" in actor_of(Context(f"{scheme}:{port}"))
-    assert actor_of(Context(f"{scheme}:{port}")) == f"local {host}", "nobody's any more"
+        theirs, ours = (end[:2] for end in (client.getsockname(), listening.getsockname()))
+        assert f"uid {os.getuid()}" in actor_of(Context((theirs, ours)))
+        another = (ours[0], ours[1] % 65535 + 1)
+        assert actor_of(Context((theirs, another))) == f"local {host}", "a connection with something else"
+    assert actor_of(Context((theirs, ours))) == f"local {host}", "it is closed"
 
 
-@pytest.mark.parametrize(("peer", "actor"), [("ipv4:192.0.2.7:99", "address 192.0.2.7"), ("other", "local")])
-def test_else_it_is_the_address(peer: str, actor: str) -> None:
-    assert actor_of(Context(peer)) == actor
+def test_the_owner_of_the_same_port_on_another_address_is_not_taken_for_it() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as other, socket.create_connection(other.getsockname()) as elsewhere:
+        port = elsewhere.getsockname()[1]
+        assert actor_of(Context((("127.0.0.1", port), ("127.0.0.1", other.getsockname()[1])))) == "local 127.0.0.1"
+
+
+HERE = ("192.0.2.1", 8003)
+
+
+@pytest.mark.parametrize(
+    ("ends", "actor"),
+    [
+        ((("192.0.2.7", 99), HERE), "address 192.0.2.7"),
+        ((("::ffff:192.0.2.7", 9), HERE), "address 192.0.2.7"),
+        (None, "local"),
+    ],
+)
+def test_else_it_is_the_address(ends: Ends | None, actor: str) -> None:
+    assert actor_of(Context(ends)) == actor
 
 
 def test_of_a_certificate_its_uri_comes_before_other_names() -> None:
     names = [b"ops.example", b"spiffe://example/ops"]
-    of = lambda **properties: actor_of(Context("ipv4:127.0.0.1:1", properties))  # noqa: E731
+    of = lambda **properties: actor_of(Context(None, properties))  # noqa: E731
     assert of(x509_subject_alternative_name=names) == "certificate spiffe://example/ops"
     assert of(x509_subject_alternative_name=names[:1], x509_common_name=[b"x"]) == "certificate ops.example"
     assert of(x509_common_name=[b"al\x1bice\xff"]) == "certificate al?ice\N{REPLACEMENT CHARACTER}"

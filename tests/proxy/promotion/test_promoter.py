@@ -407,6 +407,17 @@ async def test_a_version_without_a_guard_of_the_one_before_is_promoted_only_when
     assert served.shared == {}
     await promoter.promote(Wanted("m", "3", without=(guard,)))
     assert saved(tmp_path).promotions["m"].without == (guard,)
+    with pytest.raises(ProblemsFound, match=r"there is no guard 'w+'"):
+        await promoter.promote(Wanted("m", "3", force="incident 7", without=("w" * 60_000,)))
+    assert saved(tmp_path).promotions["m"].without == (guard,)
+
+
+@on_a_loop
+async def test_a_reason_is_one_line_that_can_be_printed(tmp_path: Path) -> None:
+    promoter = Served().promoter(tmp_path)
+    for reason in ("a\nb", "a\x1b[31m", "a\u2028b"):
+        with pytest.raises(ProblemsFound, match="cannot be printed"):
+            await promoter.rollback("m", reason)
 
 
 @on_a_loop
