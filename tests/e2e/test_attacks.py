@@ -37,10 +37,8 @@ SCALES = {
     "held-bytes": 0.25, "probe-flood": 0.1, "priority-flood": 0.1, "unended-admin": 0.3,
 }  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    "libasan" in os.environ.get("LD_PRELOAD", ""),
-    reason="AddressSanitizer keeps freed memory for a while: it counts as resident",
-)
+# AddressSanitizer keeps freed memory for a while, and takes its time: there an attack has to find no error
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 
 
 @dataclass
@@ -112,12 +110,13 @@ def test_an_attack_ends_and_harms_nobody_else(
     found = tried(listener, name)
     outcome = found.outcome
     assert not [call.error for call in found.during if call.error]
-    assert p99(found.during) * 1e3 <= max(2 * scenes[listener].quiet_ms, SLOWEST_MS)
-    assert found.grown_mib <= MEMORY_MIB + ATTACKS[name].holds_mib
     assert not outcome.wrong
     assert (outcome.ended, outcome.connections) == (outcome.connections, outcome.connections)
     assert outcome.seconds is not None and outcome.seconds <= PATIENCE_SECONDS
-    assert found.log_lines <= LOG_LINES
+    if not SANITIZED:
+        assert p99(found.during) * 1e3 <= max(2 * scenes[listener].quiet_ms, SLOWEST_MS)
+        assert found.grown_mib <= MEMORY_MIB + ATTACKS[name].holds_mib
+        assert found.log_lines <= LOG_LINES
 
 
 def test_every_family_is_tried() -> None:
