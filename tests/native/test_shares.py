@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +13,8 @@ from loadtests.fuzz.script import TEMPLATES
 from loadtests.fuzz.simulation import Simulation
 from native import figures
 from native.region import Region
-from tests.native.simulated import WATCH, Client, Start, models, start
+from tests.e2e.h2client import framed
+from tests.native.simulated import REFLECTION, WATCH, Client, Start, models, start
 
 __all__ = ["models", "start"]  # fixtures
 
@@ -34,8 +36,12 @@ class Pair:
 
 
 @pytest.fixture
-def pair(start: Start) -> Pair:
-    return Pair(start)
+def pair(start: Start) -> Iterator[Pair]:
+    made = Pair(start)
+    yield made
+    for worker in made.workers:
+        for peer in worker.peers:
+            peer.leave()
 
 
 # ---- bytes in flight
@@ -81,7 +87,7 @@ def test_the_bytes_of_all_workers_never_exceed_the_limit_by_more_than_a_message(
 
 def test_messages_that_a_coroutine_has_not_read_count_for_all_workers(pair: Pair) -> None:
     client = Client(pair.workers[0])
-    stream = client.begin(WATCH)
+    stream = client.begin(REFLECTION)
     client.send(stream, 2 * (struct.pack(">BI", 0, 1000) + b"\x0a\x00" * 500))
     assert pair.region.gauges()[1] >= 1000
     client.peer.leave()
@@ -94,7 +100,8 @@ def test_messages_that_a_coroutine_has_not_read_count_for_all_workers(pair: Pair
 def connect(worker: Simulation, host: str = "127.0.0.1") -> bool:
     """One that is busy, so that it need make room for nobody; whether there was a place for it."""
     client = Client(worker, (host, 50000))
-    client.begin()
+    if client.peer.open:
+        client.send(client.begin(WATCH), framed(b""), end=True)
     return client.peer.open
 
 
