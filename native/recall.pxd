@@ -15,6 +15,8 @@ cdef class Recall:
     cdef uint32_t[256] places     # that callers have, by owner
     cdef uint64_t size
     cdef int64_t max_age          # ns
+    cdef uint64_t memory          # bytes that all answers may hold
+    cdef readonly uint64_t held
     cdef readonly uint64_t kept
     cdef readonly uint64_t recalled
     cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept

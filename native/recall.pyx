@@ -112,13 +112,14 @@ cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) n
 
 
 cdef class Recall:
-    """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns."""
+    """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns. memory: bytes of all."""
 
-    def __cinit__(self, uint64_t entries, int64_t max_age):
+    def __cinit__(self, uint64_t entries, int64_t max_age, uint64_t memory):
         self.size = 1
         while self.size < entries:
             self.size *= 2
         self.max_age = max_age
+        self.memory = memory
         self.table = <Kept *>calloc(self.size, sizeof(Kept))
         if self.table == NULL:
             raise MemoryError
@@ -141,6 +142,7 @@ cdef class Recall:
         cdef uint64_t a
         cdef Kept *place
         cdef uint8_t owner
+        cdef uint64_t more
         if framed.size > LARGEST or not may_recall(x):
             return
         a = hash_request(limiter, MW_LEVEL_PEER, x)
@@ -149,8 +151,12 @@ cdef class Recall:
         if place.answer.size and place.owner != owner and now - place.at <= self.max_age and (
                 self.places[owner] + 1 >= self.places[place.owner]):
             return                # a caller who asks for more and more pushes out its own answers, not another's
-        if buffer_reserve(&place.answer, framed.size) < 0:
-            return
+        if framed.size > place.answer.capacity:
+            # with no memory left an answer takes the place of another
+            more = framed.size - place.answer.capacity
+            if self.held + more > self.memory or buffer_reserve(&place.answer, framed.size) < 0:
+                return
+            self.held += more
         if place.answer.size:
             self.places[place.owner] -= 1
         self.places[owner] += 1

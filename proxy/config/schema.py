@@ -161,6 +161,8 @@ class LastGood(Section):
 
     entries: int = Field(default=1024, ge=1, le=2**20)
     """Answers that are kept. Each has at most 64 KiB."""
+    memory: Size = Field(default=16 * MiB, ge=MiB)
+    """Bytes that the answers may take in each worker. Beyond it a new answer replaces an older one, or is not kept."""
     max_age: Duration = 5 * MINUTE
     """An older answer is not used."""
 

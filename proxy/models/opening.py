@@ -305,7 +305,7 @@ def _recall(model: OpenModel, before: OpenModel | None) -> Recall | None:
     rungs = [rung.last_good for rung in before.checked.rungs] if before else []
     if before is not None and before.engine is model.engine and before.recall is not None and wanted in rungs:
         return before.recall
-    return Recall(wanted.entries, wanted.max_age)
+    return Recall(wanted.entries, wanted.max_age, wanted.memory)
 
 
 def _named(inputs: list[str], engine: Engine) -> list[str]:

@@ -335,6 +335,7 @@ models:
       - last_good:
           entries: 1024
           max_age: 5m
+          memory: 16MiB
 """,
     "models.NAME.anomaly": """
 models:

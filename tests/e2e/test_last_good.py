@@ -15,7 +15,7 @@ import pytest
 
 from proxy.access import keys
 from tests.conftest import Serve
-from tests.e2e.messages import REQUEST, RESPONSE, request
+from tests.e2e.messages import REQUEST, RESPONSE, Stub, request
 from tests.e2e.test_undecoded import Plain, guarded
 from tests.e2e.test_upstreams import INFER, ROW, TIMEOUT, answer, in_front
 from tests.models import add_one, repository
@@ -201,3 +201,18 @@ def test_a_caller_who_asks_for_more_and_more_pushes_out_no_other_callers_answer(
         ask.fail()  # type: ignore[attr-defined]
         assert first is not None
         assert ask(message, ("x-api-key", alice)) == first
+
+
+def test_answers_that_are_kept_take_no_more_memory_than_they_may(serve: Serve) -> None:
+    wide = 12_000  # columns: an answer has 48 KB
+    server = serve(
+        {"add": add_one(columns=wide)}, models__add__fallback=[{"last_good": {"entries": 4096, "memory": "1MiB"}}]
+    )
+    with Stub(server.grpc) as stub:
+        for number in range(60):
+            stub.infer(request("add", {"x": np.full((1, wide), number, np.float32)}))
+        late = request("add", {"x": np.zeros((1, wide), np.float32)})
+        late.parameters["timeout"].int64_param = 1
+        assert "modelward_fallback" in stub.infer(late).parameters, "the first is kept"
+    (served,) = server.application.models
+    assert 2**19 < served.recall.held <= 2**20
