@@ -34,8 +34,9 @@ cdef struct Evidence:
 # This process's evidence of a version, zeroed when it is first asked for; the caller's until `served` is one less again.
 # MemoryError without room.
 cdef Evidence *evidence_of(Region region, bytes model, bytes version) except NULL
-# x has its outcome: a gRPC status. Only of exchanges whose `assigned` is not ASSIGNED_NONE.
-cdef void testify(const Exchange *x, int code, int64_t now) noexcept
+# x has its outcome: a gRPC status. Only of exchanges whose `assigned` is not ASSIGNED_NONE. Where that is a failure which
+# counts only if another version does better: where it is counted then; else NULL.
+cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept
 # Its version has answered, framed. Likewise.
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept
 

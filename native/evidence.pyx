@@ -45,13 +45,14 @@ cdef inline double estimated(double p95, double value) noexcept:
     return p95 * (1 + 0.05 * 0.95) if value > p95 else p95 * (1 - 0.05 * 0.05)
 
 
-cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
+cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
     cdef Evidence *e = (<Model *>x.asked).evidence
     cdef uint32_t caller = caller_part(x), way = x.assigned - 1
+    cdef uint64_t *count = NULL
     cdef int64_t took
     if x.fallback_reason == REASON_NONE:
         if code != CODE_OK:
-            return                # the request is to blame
+            return NULL           # the request is to blame
         took = max(now - x.launched, <int64_t>0)    # what a deadline of this caller has to be enough for
         e.usual[caller] = estimated(e.usual[caller], <double>took)
         e.usual_all = estimated(e.usual_all, <double>took)
@@ -63,15 +64,20 @@ cdef void testify(const Exchange *x, int code, int64_t now) noexcept:
             if not x.crowded and not x.hurried:    # of the hurried those would be missing that took longer
                 e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
     elif x.assigned > ASSIGNED_BY_KEY or (x.hurried and x.fallback_reason == REASON_DEADLINE):
-        return
+        return NULL
     elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
         if code == CODE_OK:
-            e.tally[way][caller].replaced += 1
+            count = &e.tally[way][caller].replaced
         elif code in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_UNAVAILABLE, DATA_LOSS):
-            e.tally[way][caller].failed += 1
+            count = &e.tally[way][caller].failed
+        if count != NULL and x.fallback_reason == REASON_BACKEND_FAILED and x.assigned == ASSIGNED_BY_KEY:
+            return count          # a client can send a version inputs that fail on every other too
+        if count != NULL:
+            count[0] += 1
     elif x.fallback_reason == REASON_ANOMALY and code == CODE_OK and x.assigned == ASSIGNED_BY_CHANCE:
         # where chance decides, unusual inputs come to all versions alike; a client that can aim at one would decide
         e.tally[way][caller].replaced += 1
+    return NULL
 
 
 cdef inline bint drawn() noexcept:

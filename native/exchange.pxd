@@ -303,8 +303,8 @@ cdef struct Exchange:
     # what a shadow is asked: stream is NULL, and reply the primary's message, empty where it failed
     Exchange *mirrors             # one reference: the client's own, which body and all spans here are of; else NULL
     Exchange *previous_mirror     # with next_in_stream, the server's list of them
-    void *tap                     # borrowed: native.model.Tap of the version that `mirrors` asked for
-    void *slice                   # borrowed: mw_shadow_figures of its caller
+    void *tap                     # borrowed: native.model.Tap of the version that `mirrors` asked for; NULL: native.crosscheck
+    void *slice                   # borrowed: mw_shadow_figures of its caller; or what a crosscheck counts in
     int64_t took                  # ns that the primary took
 
 

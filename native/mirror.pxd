@@ -46,6 +46,11 @@ cdef class Shadow:
 # x has its outcome from the version it asked for: reply, framed, or NULL where that failed, after `took` ns. The request to
 # the tap's shadow, with one reference, the caller's, who gives it to a backend; or NULL where it is not to be mirrored now.
 cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *reply, int64_t took, int64_t now) noexcept
+cdef void link_mirror(Mirrors *mirrors, Exchange *y) noexcept
+cdef void unlink_mirror(Mirrors *mirrors, Exchange *y) noexcept
+# The inputs of the model that y asks, in its order, and of the outputs asked for those that it has; they point into x's.
+# inputs, outputs: as of Tap; NULL where the signatures are the same.
+cdef bint lend_tensors(Exchange *y, const Exchange *x, const uint32_t *inputs, const uint32_t *outputs) noexcept
 # Its end: the answer, framed, or NULL where there is none. due: its time was up. The exchange is done but for its references.
 cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int64_t now) noexcept
 # Ended by neither: says nothing of the shadow.

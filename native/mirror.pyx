@@ -110,7 +110,6 @@ cdef int order_tensors(Served asked, Served other, Tap *tap) except -1:
             raise ValueError(f"it takes an input '{spec[0]}', which a request need not have")
         check_fits(asked.engine.inputs[ours[spec[0]]], spec, "input")
         tap.inputs[i] = ours[spec[0]]
-        tap.dims += b.inputs[i].rank
     for i, spec in enumerate(asked.engine.outputs):
         tap.outputs[i] = theirs.get(spec[0], NO_OUTPUT)
     return 0
@@ -232,10 +231,7 @@ cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *r
             shadow.held_of[part] += size
             y.slice = caller_slice(block, x)
             y.took = took
-            y.next_in_stream = mirrors.first
-            if mirrors.first != NULL:
-                mirrors.first.previous_mirror = y
-            mirrors.first = y
+            link_mirror(mirrors, y)
             return y
         why = MW_DROP_BYTES
     block.side[x.flagged].dropped[<int>why] += 1
@@ -270,7 +266,8 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     y.launched = now
     y.due = now + shadow.deadline
     pay_for(&y.reply, x.body.holder)
-    if (message.size and grow(x.wire, &y.reply, message.size) < 0) or (tap.inputs != NULL and not lend_tensors(y, x, tap)):
+    if (message.size and grow(x.wire, &y.reply, message.size) < 0) or (
+            tap.inputs != NULL and not lend_tensors(y, x, tap.inputs, tap.outputs)):
         exchange_unref(y)
         return NULL
     if message.size:
@@ -279,31 +276,33 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
     return y
 
 
-cdef bint lend_tensors(Exchange *y, const Exchange *x, const Tap *tap) noexcept:
-    """The shadow's inputs, in its order, and of the outputs asked for those that it has. They point into x's."""
+cdef bint lend_tensors(Exchange *y, const Exchange *x, const uint32_t *inputs, const uint32_t *outputs) noexcept:
     cdef const Model *asked = <const Model *>x.asked
     cdef const Model *m = <const Model *>y.asked
-    cdef size_t at, to = 0
-    cdef uint32_t i, k, wanteds = 0
+    cdef size_t at, to = 0, dims = 0
+    cdef uint32_t i, k, own, wanteds = 0
+    for i in range(m.input_count):
+        dims += m.inputs[i].rank
     y.view = y.inline_view
     y.dims = y.inline_dims
     if m.input_count > INLINE_TENSORS:
         y.view = <mw_view *>malloc(m.input_count * sizeof(mw_view))
-    if tap.dims > INLINE_DIMENSIONS:
-        y.dims = <int64_t *>malloc(tap.dims * sizeof(int64_t))
+    if dims > INLINE_DIMENSIONS:
+        y.dims = <int64_t *>malloc(dims * sizeof(int64_t))
     if x.wanted != NULL:
         y.wanted = <uint8_t *>malloc(x.wanteds + 1)
     if y.view == NULL or y.dims == NULL or (x.wanted != NULL and y.wanted == NULL):
         return False
     for i in range(m.input_count):
-        y.view[i] = x.view[tap.inputs[i]]
+        own = i if inputs == NULL else inputs[i]
+        y.view[i] = x.view[own]
         at = 0
-        for k in range(tap.inputs[i]):
+        for k in range(own):
             at += asked.inputs[k].rank
         memcpy(y.dims + to, x.dims + at, m.inputs[i].rank * sizeof(int64_t))
         to += m.inputs[i].rank
     for i in range(x.wanteds if x.wanted != NULL else 0):
-        k = tap.outputs[x.wanted[i]]
+        k = x.wanted[i] if outputs == NULL else outputs[x.wanted[i]]
         if k != NO_OUTPUT:
             y.wanted[wanteds] = <uint8_t>k
             wanteds += 1
@@ -323,6 +322,18 @@ cdef ShadowBlock *end(Mirrors *mirrors, Exchange *y) noexcept:
     shadow.held -= size
     shadow.inflight_of[part] -= 1
     shadow.held_of[part] -= size
+    unlink_mirror(mirrors, y)
+    return <ShadowBlock *>tap.block
+
+
+cdef void link_mirror(Mirrors *mirrors, Exchange *y) noexcept:
+    y.next_in_stream = mirrors.first
+    if mirrors.first != NULL:
+        mirrors.first.previous_mirror = y
+    mirrors.first = y
+
+
+cdef void unlink_mirror(Mirrors *mirrors, Exchange *y) noexcept:
     if y.previous_mirror != NULL:
         y.previous_mirror.next_in_stream = y.next_in_stream
     else:
@@ -332,7 +343,6 @@ cdef ShadowBlock *end(Mirrors *mirrors, Exchange *y) noexcept:
     y.next_in_stream = NULL
     y.previous_mirror = NULL
     y.phase = PHASE_DONE
-    return <ShadowBlock *>tap.block
 
 
 cdef void drop(Mirrors *mirrors, Exchange *y) noexcept:

@@ -55,7 +55,6 @@ cdef struct Tap:                  # from one version to one of its model's shado
     void *block                   # borrowed: the region's native.shadows.ShadowBlock; NULL until it is attached, or without room
     uint32_t *inputs              # owned: for each input of the shadow, which of the version's; NULL where the shadow gets bytes
     uint32_t *outputs             # owned: for each output of the version, which of the shadow's, or NO_OUTPUT; likewise
-    size_t dims                   # of all inputs of the shadow together
 
 cdef enum:
     NO_OUTPUT = 0xffff

@@ -13,6 +13,7 @@ from native.admit cimport (
 from native.batch cimport withdraw
 from native.cause cimport mw_cause
 from native.contain cimport contained
+from native.crosscheck cimport crosscheck, end_crosscheck, other_version
 from native.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from native.empty cimport bears
 from native.engine cimport Engine
@@ -453,17 +454,36 @@ cdef void ask_shadows(State server, Exchange *x, const Buffer *reply, int64_t no
         y = mirrored(&server.mirrors, &asked.taps[i], x, reply, now - x.launched, now)
         if y == NULL:
             continue
-        y.references += 1         # until its fate is known here
-        watch_deadline(y)
-        set_deadline(server, y)
-        if launch(server, y, <Model *>y.model, now) != REASON_NONE:
-            end_mirror(server, y, NULL, False, now)
-        exchange_unref(y)
+        send_copy(server, y, now)
+
+
+cdef void send_copy(State server, Exchange *y, int64_t now) noexcept:
+    y.references += 1             # until its fate is known here
+    watch_deadline(y)
+    set_deadline(server, y)
+    if launch(server, y, <Model *>y.model, now) != REASON_NONE:
+        end_mirror(server, y, NULL, False, now)
+    exchange_unref(y)
+
+
+cdef void doubt(State server, Exchange *x, uint64_t *count, int64_t now) noexcept:
+    """It has failed: that is counted where another version answers it, or none can be asked the same."""
+    cdef Model *other = other_version(server.directory, x)
+    cdef Exchange *y
+    if other == NULL:
+        count[0] += 1
+        return
+    y = crosscheck(&server.checks, &server.mirrors, x, other, count, now)
+    if y != NULL:
+        send_copy(server, y, now)
 
 
 cdef void end_mirror(State server, Exchange *y, Buffer *reply, bint due, int64_t now) noexcept:
     """Takes the framed answer, if there is one."""
-    pair(&server.mirrors, y, reply, due, now)
+    if y.tap == NULL:
+        end_crosscheck(&server.checks, &server.mirrors, y, reply != NULL)
+    else:
+        pair(&server.mirrors, y, reply, due, now)
     if reply != NULL:
         release(y.wire, reply)
     clear_deadline(server, y)
@@ -476,7 +496,10 @@ cdef void end_mirrors(State server) noexcept:
     while server.mirrors.first != NULL:
         y = server.mirrors.first
         abandon(server, y, -1, y.wire.now)
-        drop(&server.mirrors, y)
+        if y.tap == NULL:
+            end_crosscheck(&server.checks, &server.mirrors, y, False)
+        else:
+            drop(&server.mirrors, y)
         clear_deadline(server, y)
         exchange_unref(y)
     forget_kept(&server.mirrors)
@@ -598,15 +621,18 @@ cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
 
 cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     """The exchange has its outcome: it is recorded, and leaves in its stream's order."""
+    cdef uint64_t *count = NULL
     record(server, x, code, now)
     if x.assigned != ASSIGNED_NONE:
-        testify(x, code, now)
+        count = testify(x, code, now)
     x.phase = PHASE_DONE
     x.reply_ready = True
     clear_deadline(server, x)
     if code == CODE_OK and x.admitted != NULL:
         learn_usual(x, (<Model *>x.admitted).gate, now, False)
     leave(server, x, now - x.launched if code == CODE_OK else -1, now)
+    if count != NULL:
+        doubt(server, x, count, now)
     if x.stream != NULL:
         promise(x, x.reply.size)
         send_ready(x.stream)

@@ -17,6 +17,8 @@ cdef struct Entry:                # a model's name and its versions
     uint32_t primary              # the version of most weight, of several the newest
     uint32_t number               # of the name in native.access.Access
 
+cdef int order(mw_span a, mw_span b) noexcept
+
 cdef class Directory:
     cdef Entry *entries           # owned; sorted by name
     cdef uint32_t count

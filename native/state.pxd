@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from native.access cimport Access
 from native.batch cimport Scheduler
 from native.callers cimport Callers
+from native.crosscheck cimport Checks
 from native.events cimport Events
 from native.exchange cimport Exchange, Stream
 from native.h2 cimport Listener
@@ -32,6 +33,7 @@ cdef class State:
     cdef Counters *other          # the region's: requests that no served model can be charged with
     cdef Gauges *gauges           # the region's
     cdef Mirrors mirrors
+    cdef Checks checks
     cdef Gate *ready             # of backends with a place that somebody may wait for
     cdef bint unlisted            # a model was asked for that is not served
     cdef object learner           # callable(name, peer): whether an upstream is asked for a model that is not served; None

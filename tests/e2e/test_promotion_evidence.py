@@ -21,7 +21,7 @@ from proxy.promotion.parts import Parts
 from tests import models
 from tests.e2e.messages import Stub, request
 from tests.e2e.test_promotion import REASON, ROLLBACK_SECONDS, promote, promotion
-from tests.support import EmbeddedServer, ServerProcess, serve_process, serving
+from tests.support import EmbeddedServer, ServerProcess, serve_process, serving, wait_until
 
 LOOKS_SECONDS = 1.6  # three looks at the promotion
 LIMIT = 100  # beyond it version 2 fails, and in some tests both do
@@ -102,13 +102,15 @@ def test_a_bad_version_is_shielded_neither_by_failures_of_the_other_that_is_name
         assert "failed" in promotion(server)["why"]
 
 
-def test_one_caller_that_aims_at_a_version_by_a_header_takes_it_back_neither_by_failures_nor_by_outliers(
+AIMED = ("sticky_header=x-user", "models.add.promotion.min_requests=50")
+
+
+def test_callers_that_aim_at_a_version_by_a_header_take_it_back_neither_by_failures_nor_by_outliers(
     tmp_path: Path,
 ) -> None:
     """Requests with large numbers fail on both versions; which values of the header reach version 2, trial tells."""
     both = models.add_one_below(LIMIT)
-    bounds = ("sticky_header=x-user", "models.add.promotion.min_requests=50")
-    with promoting(tmp_path, both, both, *bounds, steps="30,100") as server:
+    with promoting(tmp_path, both, both, *AIMED, steps="30,100") as server:
         with Stub(server.grpc) as stub:
             aimed = [f"m-{i}" for i in range(60) if ask(stub, GOOD, 9, x_user=f"m-{i}") == "2"]
         assert 5 < len(aimed) < 40
@@ -118,12 +120,15 @@ def test_one_caller_that_aims_at_a_version_by_a_header_takes_it_back_neither_by_
             for caller in range(4):
                 assert ask(stub, GOOD, caller, x_user=f"user-{number}-{caller}") in "12"
             for k in range(4):
-                reached = ask(stub, BAD if k % 2 else outlier, 9, x_user=aimed[(number + k) % len(aimed)])
+                reached = ask(stub, BAD if k % 2 else outlier, 9 - k // 2, x_user=aimed[(number + k) % len(aimed)])
                 assert reached == ("StatusCode.INTERNAL" if k % 2 else "2")
 
         during(LOOKS_SECONDS, turn, server.grpc)
         assert not taken_back(server)
-        # and one that fails for most who get it is told from that
+
+
+def test_a_version_that_fails_where_the_other_answers_is_taken_back_while_keys_decide(tmp_path: Path) -> None:
+    with promoting(tmp_path, models.add_one(), models.add_one_below(LIMIT), *AIMED, steps="30,100") as server:
         began = time.monotonic()
         with Stub(server.grpc) as stub:
             for number in itertools.count():
@@ -131,11 +136,37 @@ def test_one_caller_that_aims_at_a_version_by_a_header_takes_it_back_neither_by_
                     break
                 assert time.monotonic() - began < ROLLBACK_SECONDS
                 for user in range(40):
-                    name, caller = f"u-{number}-{user}", user % 4
-                    answered = ask(stub, GOOD, caller, x_user=name)
-                    if answered == "2":
-                        ask(stub, BAD, caller, x_user=name)
-        assert "4 of" in promotion(server)["why"] or "5 of" in promotion(server)["why"]
+                    ask(stub, BAD if user % 4 else GOOD, user % 5, x_user=f"u-{number}-{user}")
+        assert "requests failed, told by" in promotion(server)["why"]
+
+
+@pytest.mark.parametrize(
+    ("other", "fallback", "counted_as", "counts"),
+    [
+        (models.add_one(), "", "failed", True),
+        (models.add_one(), '[{"value": {"y": [[0.5, 0.5, 0.5, 0.5]]}}]', "replaced", True),
+        (models.add_one_below(LIMIT), "", "failed", False),
+        (models.add_one(columns=3), "", "failed", True),  # it cannot be asked the same
+    ],
+)
+def test_a_failure_of_a_version_that_a_key_chose_counts_unless_the_other_version_fails_on_it_too(
+    tmp_path: Path, other: bytes, fallback: str, counted_as: str, counts: bool
+) -> None:
+    versions = {1: other, 2: models.add_one_below(LIMIT)}
+    settings = {"models__add__fallback": fallback} if fallback else {}
+    shares = '{"1": 1, "2": 1}'
+    with serving(
+        tmp_path, {"add": versions}, sticky_header="x-user", models__add__versions=shares, **settings
+    ) as server:
+        with Stub(server.grpc) as stub:
+            reached = [ask(stub, GOOD, x_user=f"u-{i}") for i in range(40)]
+            for user in range(40):
+                ask(stub, BAD, x_user=f"u-{user}")
+                wait_until(lambda: not server.application.server.mirroring, "the other version's answer")
+        ways = {version: Parts(*counted(server.application.region, "add", version)).ways()[1] for version in "12"}
+    failures = {version: int(getattr(way, counted_as).sum()) for version, way in ways.items()}
+    assert 5 < reached.count("2") < 35
+    assert failures == {"1": 0, "2": reached.count("2") if counts else 0}
 
 
 @pytest.fixture
