@@ -32,8 +32,8 @@ from native.oip cimport (
     first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_sharing,
     scanned_timeout_us, scanned_version)
 from native.outcome cimport (
-    abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room, record,
-    refuse_exchange, set_deadline, start, watch_deadline)
+    abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room,
+    record, refuse_exchange, set_deadline, start, watch_deadline)
 from native.parking cimport promise
 from native.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from native.relay cimport Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to

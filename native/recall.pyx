@@ -1,8 +1,8 @@
 """Last good answers of one model: a fixed table, each request in one place, the latest answer wins.
 
 An answer is given again only to the caller that had it, for a request of which the backend would see the same. An embedded
-model sees tensors and the outputs asked for. An upstream sees the whole message, who calls and the client's metadata: only what is
-new with every call (ids of traces, attempts) is left out of the key. Were an answer given to others, a caller that guesses could
+model sees tensors and the outputs asked for. An upstream sees the whole message, who calls and the client's metadata: only
+what is new with every call (ids of traces, attempts) is left out of the key. Were an answer given to others, a caller that guesses could
 learn what they have asked.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

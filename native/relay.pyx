@@ -181,7 +181,7 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
 cdef int relay_request(Exchange *x, int64_t now) noexcept:
     cdef Relay *r = <Relay *>x.stream.relay
     if r == NULL:
-        return REASON_NO_UPSTREAM # its stream has ended while it waited
+        return REASON_NO_UPSTREAM  # its stream has ended while it waited
     if not note_sent(r, x, now):
         return REASON_OUT_OF_MEMORY
     if not relay_send(x.stream, &x.body):

@@ -10,4 +10,4 @@ from native.tensor cimport mw_span
 cdef bint note_sent(Relay *r, Exchange *x, int64_t now) noexcept
 cdef void undo_sent(Relay *r) noexcept                # the last one has not gone after all
 cdef void hear_answer(Relay *r, mw_span message, int64_t now) noexcept    # ModelStreamInferResponse
-cdef void forget_sent(Relay *r, int64_t now) noexcept # the stream has its ending: nothing more is answered
+cdef void forget_sent(Relay *r, int64_t now) noexcept  # the stream has its ending: nothing more is answered

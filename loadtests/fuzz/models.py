@@ -42,7 +42,7 @@ def open_models() -> list[Served]:
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
     plain = Served(Engine("plain", "", Remote((), (), Pool([]))))
-    plain.set_ladder([Recall(4, 1_000_000_000)])
+    plain.set_ladder([Recall(4, 1_000_000_000, 2**24)])
     strings, two = _open("strings", models.strings()), _open("two", models.two_inputs())
     _shadow(guarded, _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=2)), anomalous=False)
     _shadow(steep, _open("steep", lookup("b", "a")))

@@ -119,7 +119,7 @@ class RemoteSite(Site):
         hedged, kept = (_served(name, second) for name in ("hedged", "kept"))
         add.set_ladder([rung, VALUE])
         hedged.set_ladder([VALUE])
-        kept.set_ladder([Recall(16, SECOND)])
+        kept.set_ladder([Recall(16, SECOND, 2**24)])
         add.set_deadline(50_000_000)
         for shadowed, pool, deadline in ((add, second, SECOND), (hedged, first, 20_000_000), (kept, second, SECOND)):
             shadow = Served(Engine(shadowed.name, "2", Remote((), (), pool)))
