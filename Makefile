@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # Of tests at a time: most of their time is waiting. PROCESSES=0 runs them in pytest's own process.
 PROCESSES ?= 3
-SOURCES := setup.py pyproject.toml $(wildcard native/*.pyx native/*.pxd native/csrc/*.c native/csrc/*.h protos/*.proto)
+SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]* protos/*.proto)
 
 .PHONY: demo test build debug asan fuzz lint typecheck docs bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
 
@@ -129,5 +129,5 @@ overload: $(VENV)/.sieged
 	$(PY) -m loadtests.siege.overload $(OVERLOAD)
 
 clean:
-	rm -rf build *.egg-info native/*.so $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented
-	find native -maxdepth 1 -name '*.c' -delete
+	rm -rf build *.egg-info proxy/modelward/descriptors.pb $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented
+	find native -name '*.so' -delete

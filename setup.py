@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+os.chdir(Path(__file__).parent)  # all paths are relative: they name object files too
 FUZZ = bool(os.environ.get("MODELWARD_FUZZ"))
 DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
@@ -35,8 +35,11 @@ else:
     COMPILE += ["-O3", "-fno-plt"]
 if FUZZ:
     COMPILE += ["-fsanitize=fuzzer-no-link"]
-HEADERS = sorted(str(h.relative_to(ROOT)) for h in (ROOT / "native/csrc").glob("*.h"))
-SOURCES = sorted(str(c.relative_to(ROOT)) for c in (ROOT / "native/csrc").glob("*.c"))
+NATIVE = Path("native/modelward_native")
+TESTING = "modelward_native.testing."  # built where tests run, in no wheel
+HEADERS = sorted(map(str, NATIVE.rglob("*.h")))
+SOURCES = sorted(map(str, NATIVE.rglob("*.c")))
+ROOMS = sorted({str(Path(header).parent) for header in HEADERS})
 
 # Compiled once; each extension links what it calls. (Sources shared by extensions would be compiled by several threads
 # into one object file.)
@@ -44,7 +47,7 @@ KERNELS = (
     "modelward_kernels",
     {
         "sources": SOURCES,
-        "include_dirs": ["native/csrc"],
+        "include_dirs": ROOMS,
         "cflags": COMPILE,
         "obj_deps": {"": HEADERS},
     },
@@ -53,10 +56,9 @@ KERNELS = (
 
 def extension(pyx: Path) -> Extension:
     return Extension(
-        f"native.{pyx.stem}",
-        [str(pyx.relative_to(ROOT))],
-        include_dirs=["native/csrc"],
-        depends=[*HEADERS, *SOURCES],
+        ".".join(pyx.relative_to("native").with_suffix("").parts),
+        [str(pyx)],
+        include_dirs=ROOMS,
         libraries=LIBRARIES.get(pyx.stem, []),
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
@@ -65,8 +67,8 @@ def extension(pyx: Path) -> Extension:
 
 def build_descriptors() -> None:
     """Compiles protos/*.proto to one descriptor set, which the program loads into a private pool."""
-    sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "protos").glob("*.proto"))
-    target = ROOT / "protos" / "descriptors.pb"
+    sources = sorted(map(str, Path("protos").glob("*.proto")))
+    target = Path("proxy/modelward/descriptors.pb")
     if protoc.main(["protoc", "-Iprotos", "--include_imports", f"--descriptor_set_out={target}", *sources]):
         raise SystemExit("protos: protoc failed; its message is above")
 
@@ -75,6 +77,8 @@ class BuildExtensions(build_ext):
     """Builds kernels and descriptors first, also where only extensions are asked for: in place they go together."""
 
     def run(self) -> None:
+        if not (self.inplace or self.editable_mode):
+            self.extensions = [e for e in self.extensions if not e.name.startswith(TESTING)]
         self.run_command("build_clib")
         build_descriptors()
         super().run()
@@ -88,20 +92,26 @@ class BuildWithDescriptors(build_py):
         super().run()
 
 
+modules = cythonize(
+    [extension(p) for p in sorted(NATIVE.rglob("*.pyx"))],
+    build_dir="build/cython",  # beside the kernels lie only the kernels
+    include_path=["native"],
+    nthreads=os.cpu_count() or 1,
+    compiler_directives={
+        "language_level": 3,
+        "boundscheck": DEBUG,
+        "wraparound": False,
+        "initializedcheck": DEBUG,
+        "cdivision": True,
+        "freethreading_compatible": False,
+    },
+)
+for module in modules:
+    module.depends = [*module.depends, *HEADERS, *SOURCES]  # linked again when a kernel changes
+
 setup(
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
     cmdclass={"build_ext": BuildExtensions, "build_py": BuildWithDescriptors},
     libraries=[KERNELS],
-    ext_modules=cythonize(
-        [extension(p) for p in sorted((ROOT / "native").glob("*.pyx"))],
-        nthreads=os.cpu_count() or 1,
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": DEBUG,
-            "wraparound": False,
-            "initializedcheck": DEBUG,
-            "cdivision": True,
-            "freethreading_compatible": False,
-        },
-    ),
+    ext_modules=modules,
 )

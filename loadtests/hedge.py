@@ -16,9 +16,9 @@ import numpy as np
 
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
-from proxy.config.load import load
-from proxy.server.embedded import in_thread
-from proxy.server.protocol import message_class
+from modelward.config.load import load
+from modelward.server.embedded import in_thread
+from modelward.server.protocol import message_class
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 UPSTREAMS = 3

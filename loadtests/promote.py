@@ -25,9 +25,9 @@ from loadtests.restarts import PLAIN
 from loadtests.tools import client, machine, results
 from loadtests.tools.results import Bar, table
 from loadtests.tools.server import Server, serving
-from proxy.cli.admin import Client
-from proxy.config.address import Address
-from proxy.server.protocol import message_class
+from modelward.cli.admin import Client
+from modelward.config.address import Address
+from modelward.server.protocol import message_class
 from tests.models import add_one, add_one_below, identity, repository, slow_loop
 
 WORKERS = 2

@@ -134,7 +134,17 @@ async def send(port: int, requests: int, seed: int) -> None:
 def ask(server: Server, admin: int, said: dict[tuple[str, str], Said]) -> None:
     """What it says now. Raises CalledProcessError."""
     for name in (FLIPS, NOISY):
-        command = [sys.executable, "-m", "proxy", "shadow", "report", name, "--json", "--admin", f"127.0.0.1:{admin}"]
+        command = [
+            sys.executable,
+            "-m",
+            "modelward",
+            "shadow",
+            "report",
+            name,
+            "--json",
+            "--admin",
+            f"127.0.0.1:{admin}",
+        ]
         told = subprocess.run(command, capture_output=True, text=True, check=True)
         for shadow in json.loads(told.stdout)["shadows"]:
             if shadow["primary"] != "1":

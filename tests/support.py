@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.config.load import load
-from proxy.server.app import Application
-from proxy.server.embedded import in_thread
+from modelward.config.load import load
+from modelward.server.app import Application
+from modelward.server.embedded import in_thread
 from tests.models import repository
 
 T = TypeVar("T")
@@ -193,7 +193,7 @@ def _launched(
     launcher: Sequence[str] = (),
     descriptors: Sequence[int] = (),
 ) -> Iterator[ServerProcess]:
-    serve = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
+    serve = [sys.executable, "-m", "modelward", "serve", "--grpc-port", "0", "--http-port", "0",
              "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]  # fmt: skip
     kept = tempfile.TemporaryDirectory(prefix="modelward-state-")  # of servers that are given no folder
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-/* libFuzzer harness of the comparison of two answers (native/csrc/compare.c); README.md says how to run it.
+/* libFuzzer harness of the comparison of two answers (modelward_native/shadow/compare.c); README.md says how to run it.
  *
  * An input is two ModelInferResponses: two bytes of the first one's length, and both. Each lies in an allocation of exactly
  * its size, so that AddressSanitizer sees one byte too far. Beyond memory errors it checks what readers of figures rely on:

@@ -1,4 +1,4 @@
-/* libFuzzer harness of x-forwarded-for and of the table of IPv6 networks (native/csrc/forwarded.c, sites.c); README.md says
+/* libFuzzer harness of x-forwarded-for and of the table of IPv6 networks (modelward_native/wire/forwarded.c, sites.c); README.md says
  * how to run it.
  *
  * An input is up to three networks of trusted proxies, and steps: a header's value, a request of one of a few networks, or time

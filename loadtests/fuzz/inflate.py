@@ -11,7 +11,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from native.compression import inflated
+from modelward_native.wire.compression import inflated
 
 HEAD, STEPS, GZIP = 3, 4, 1
 LIMITS = [0, 1, 100, 4096, 65_536, 1 << 20]

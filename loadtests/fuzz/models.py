@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from native.engine import Engine, Remote
-from native.mirror import Shadow, mirror
-from native.pool import Pool
-from native.recall import Recall
-from native.served import Served
-from proxy.models.runtime import runtime
-from proxy.models.warmup import warm_up
-from proxy.score import Profile
+from modelward.models.runtime import runtime
+from modelward.models.warmup import warm_up
+from modelward.score import Profile
+from modelward_native.backend.engine import Engine, Remote
+from modelward_native.backend.pool import Pool
+from modelward_native.request.recall import Recall
+from modelward_native.request.served import Served
+from modelward_native.shadow.mirror import Shadow, mirror
 from tests import models
 
 FEATURES = 6

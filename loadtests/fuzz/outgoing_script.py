@@ -13,15 +13,15 @@ import numpy as np
 
 from loadtests.fuzz import frames
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
-from native.breaker import Policy
-from native.engine import Engine, Remote
-from native.limit import Limiter
-from native.mirror import Shadow, mirror
-from native.pool import Endpoint, Pool
-from native.recall import Recall
-from native.served import Served
-from native.upstream import BufferedUpstream
-from proxy.server.protocol import message_class
+from modelward.server.protocol import message_class
+from modelward_native.backend.breaker import Policy
+from modelward_native.backend.engine import Engine, Remote
+from modelward_native.backend.pool import Endpoint, Pool
+from modelward_native.backend.upstream import BufferedUpstream
+from modelward_native.limits.limit import Limiter
+from modelward_native.request.recall import Recall
+from modelward_native.request.served import Served
+from modelward_native.shadow.mirror import Shadow, mirror
 
 STEPS = 256  # of one input
 OUTPUT_CAP = 64 << 20  # bytes towards clients and upstreams of one input

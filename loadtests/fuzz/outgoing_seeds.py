@@ -12,9 +12,9 @@ import grpc
 
 from loadtests.fuzz import outgoing_script as script
 from loadtests.fuzz.seeds import PIECE, Recorder
-from proxy.config.address import Address
-from proxy.config.schema import Config, Listen
-from proxy.server.embedded import in_thread
+from modelward.config.address import Address
+from modelward.config.schema import Config, Listen
+from modelward.server.embedded import in_thread
 from tests import models
 
 OWN_SETTINGS, PASSTHROUGH, SMALL, POOR, FEW = 1, 2, 4, 8, 16  # bits of the first byte

@@ -15,13 +15,13 @@ import numpy as np
 
 from loadtests.fuzz import frames
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
-from native.access import Access, Attempt
-from native.limit import Limiter
-from proxy.access.rules import Rules
-from proxy.config.access import Rule
-from proxy.config.proxies import networks
-from proxy.server.health import prepared
-from proxy.server.protocol import message_class
+from modelward.access.rules import Rules
+from modelward.config.access import Rule
+from modelward.config.proxies import networks
+from modelward.server.health import prepared
+from modelward.server.protocol import message_class
+from modelward_native.access.access import Access, Attempt
+from modelward_native.limits.limit import Limiter
 
 STEPS = 256  # of one input
 OUTPUT_CAP = 64 << 20  # bytes towards the clients of one input

@@ -18,10 +18,10 @@ import numpy as np
 import tritonclient.grpc as triton
 
 from loadtests.fuzz import script
-from proxy.config.address import Address
-from proxy.config.schema import Config, Listen
-from proxy.server.embedded import in_thread
-from proxy.server.protocol import message_class
+from modelward.config.address import Address
+from modelward.config.schema import Config, Listen
+from modelward.server.embedded import in_thread
+from modelward.server.protocol import message_class
 from tests import models
 
 PIECE = 65535  # bytes of one RAW step

@@ -11,20 +11,20 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from native.call import Call
-from native.deadline import Wheel
-from native.h2 import Connection
-from native.limit import Limiter
-from native.pipeline import Server
-from native.region import Region
-from native.route import Directory
-from native.served import Served
-from proxy.models.catalog import Catalog, ServedVersion
-from proxy.models.signature import TensorSpec
-from proxy.server import methods
-from proxy.server.protocol import RpcError
-from proxy.server.readiness import Readiness
-from proxy.telemetry.pour import statistics
+from modelward.models.catalog import Catalog, ServedVersion
+from modelward.models.signature import TensorSpec
+from modelward.server import methods
+from modelward.server.protocol import RpcError
+from modelward.server.readiness import Readiness
+from modelward.telemetry.pour import statistics
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
+from modelward_native.request.pipeline import Server
+from modelward_native.request.route import Directory
+from modelward_native.request.served import Served
+from modelward_native.timer.deadline import Wheel
+from modelward_native.wire.call import Call
+from modelward_native.wire.h2 import Connection
 
 LONGEST_TIMER = 4000.0  # seconds; idle connections are watched for an hour
 LANE_SECONDS = 60.0  # what a run in a lane may take before a simulation calls it stuck

@@ -79,7 +79,7 @@ def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractConte
     http = free_ports(1)[0]
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": "off"}
     config.write_text(yaml.safe_dump({"listen": listen, **settings}))
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
+    command = [sys.executable, "-m", "modelward", "serve", "--config", str(config), "--log-level", "warning"]
     return started("modelward", command)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, numpy_helper
 
-from proxy.score import Profile
+from modelward.score import Profile
 from tests.models import BATCH, model, tensor
 
 # A name of 17 bytes and an input named X make the request 156 bytes, the size that the design's figures are for.

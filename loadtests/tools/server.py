@@ -68,7 +68,7 @@ def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: 
     config = folder / "config.yaml"
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": admin}
     config.write_text(yaml.safe_dump({"listen": listen, "workers": workers, **settings}))
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--log-level", "warning"]
+    command = [sys.executable, "-m", "modelward", "serve", "--config", str(config), "--log-level", "warning"]
     with started("modelward", command) as process:
         server = Server(process, config, port, http)
         server.wait_until_counted("modelward_workers", workers)
@@ -77,5 +77,5 @@ def serving(folder: Path, settings: Mapping[str, Any], workers: int = 1, admin: 
 
 def api_key(file: Path, identity: str) -> str:
     """A new key of this identity, whose hash is added to `file`."""
-    command = [sys.executable, "-m", "proxy", "token", "add", identity, "--file", str(file)]
+    command = [sys.executable, "-m", "modelward", "token", "add", identity, "--file", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterator
 from importlib import import_module
 
-from proxy.cli import admin, app
+from modelward.cli import admin, app
 from scripts.docs import markdown
 
 INTRODUCTION = """

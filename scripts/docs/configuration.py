@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.cli.schema import schema
-from proxy.config.limit import LARGEST_BURST
-from proxy.config.units import BACKEND_TIME_PATTERN, DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN
+from modelward.cli.schema import schema
+from modelward.config.limit import LARGEST_BURST
+from modelward.config.units import BACKEND_TIME_PATTERN, DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN
 from scripts.docs import markdown
 from scripts.docs.configuration_examples import EXAMPLES
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.cli.app import COMMANDS
-from proxy.config import Config
-from proxy.config.ladder import cross_check
-from proxy.config.schema import ModelSettings
-from proxy.config.yaml_text import read_document
-from proxy.problem import ProblemsFound
+from modelward.cli.app import COMMANDS
+from modelward.config import Config
+from modelward.config.ladder import cross_check
+from modelward.config.schema import ModelSettings
+from modelward.config.yaml_text import read_document
+from modelward.problem import ProblemsFound
 from scripts.docs import ROOT, commands
 
 FENCED = re.compile(r"^(?P<indent> *)```(?P<info>[^\n]*)\n(?P<text>.*?)^(?P=indent)```", re.MULTILINE | re.DOTALL)

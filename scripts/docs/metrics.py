@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from native.conduct import CLOSED, REFUSED
-from native.figures import OUTCOME_NAMES
-from proxy.shadow.verdict import Verdict
-from proxy.telemetry.build import build
-from proxy.telemetry.collector import Family, families
-from proxy.telemetry.partings import MEANING
-from proxy.telemetry.pour import ENDINGS, MISMATCHES, SIDES
-from proxy.telemetry.snapshot import Histogram, Snapshot
+from modelward.shadow.verdict import Verdict
+from modelward.telemetry.build import build
+from modelward.telemetry.collector import Family, families
+from modelward.telemetry.partings import MEANING
+from modelward.telemetry.pour import ENDINGS, MISMATCHES, SIDES
+from modelward.telemetry.snapshot import Histogram, Snapshot
+from modelward_native.telemetry.figures import OUTCOME_NAMES
+from modelward_native.wire.conduct import CLOSED, REFUSED
 from scripts.docs import markdown
 
 INTRODUCTION = """

@@ -2,7 +2,7 @@
 
 import grpc
 
-from native.verdict import table
+from modelward_native.request.verdict import table
 from scripts.docs import markdown
 
 AFTER = "after the delay in the answer"

@@ -28,7 +28,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from proxy.score import Profile
+from modelward.score import Profile
 
 RESULTS = Path(__file__).parent / "results" / "adbench.md"
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,8 @@ from statistics import median
 
 import numpy as np
 
-from native import compare, scan
+from modelward_native.shadow import compare
+from modelward_native.testing import scan
 
 ROUNDS, REPEATS = 9, 50_000
 

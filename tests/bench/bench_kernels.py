@@ -8,10 +8,10 @@ import platform
 import statistics
 from collections.abc import Callable
 
-from native.deadline import measure_add_cancel
-from native.histogram import measure_record
-from native.limit import Limiter, Meter, measure_admit, measure_hash, request_many
-from native.region import Region
+from modelward_native.limits.limit import Limiter, Meter, measure_admit, measure_hash, request_many
+from modelward_native.region.region import Region
+from modelward_native.telemetry.histogram import measure_record
+from modelward_native.timer.deadline import measure_add_cancel
 
 ROUNDS = 7
 OPERATIONS = 300_000

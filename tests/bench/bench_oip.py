@@ -9,7 +9,7 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-from native import scan
+from modelward_native.testing import scan
 from tests.oracle import oip
 
 ROUNDS = 9

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from native import score as native_score
-from proxy.score import geometry
-from proxy.score.calibration import calibrate
-from proxy.score.layout import plan
-from proxy.score.profile import Profile
-from proxy.score.words import learn
+from modelward.score import geometry
+from modelward.score.calibration import calibrate
+from modelward.score.layout import plan
+from modelward.score.profile import Profile
+from modelward.score.words import learn
+from modelward_native.score import score as native_score
 
 ROUNDS = 15
 ROWS = 1_000

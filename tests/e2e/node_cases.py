@@ -19,7 +19,7 @@ import grpc
 import numpy as np
 import onnx
 
-from proxy.child import Bounds, in_child
+from modelward.child import Bounds, in_child
 from tests import models
 from tests.e2e.messages import DATATYPE, Stub, raw_of, request
 from tests.support import serve_process

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from proxy.access import keys
-from proxy.server.protocol import message_class
+from modelward.access import keys
+from modelward.server.protocol import message_class
 from tests.conftest import Serve
 from tests.e2e.messages import RESPONSE, request
 from tests.models import add_one

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from proxy.access import keys
+from modelward.access import keys
 from tests.certificates import NO_TEXT, authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
 from tests.e2e.test_access import (

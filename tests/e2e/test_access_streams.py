@@ -13,8 +13,8 @@ import pytest
 import trustme
 from cryptography import x509
 
-from proxy.access import keys
-from proxy.server.protocol import message_class
+from modelward.access import keys
+from modelward.server.protocol import message_class
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request

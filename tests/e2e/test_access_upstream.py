@@ -10,7 +10,7 @@ import grpc
 import pytest
 import tritonclient.grpc as triton
 
-from proxy.access import keys
+from modelward.access import keys
 from tests.conftest import Serve
 from tests.e2e.test_access import OK, PERMISSION_DENIED, ROW, UNAUTHENTICATED, bearer, infer, infer_on, token_settings
 from tests.e2e.test_relay import TIMEOUT, UNKNOWN, asked, echo, in_front, listening, stream, thrice
@@ -126,7 +126,7 @@ def test_a_token_with_a_new_key_makes_its_issuer_be_asked(
     new = bearer(issuer.token("a", "two"))
     assert infer(by_url, new)[0] is UNAUTHENTICATED, "the issuer was asked a moment ago"
     assert published.asked == 1
-    monkeypatch.setattr("proxy.access.key_sets.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("modelward.access.key_sets.LEAST_SECONDS", 0.0)
     newer = bearer(issuer.token("b", "two"))
     assert infer(by_url, newer)[0] is OK
     assert published.asked == 2
@@ -136,7 +136,7 @@ def test_a_token_with_a_new_key_makes_its_issuer_be_asked(
 def test_others_go_on_while_an_issuer_is_asked(
     by_url: EmbeddedServer, issuer: Issuer, published: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.access.key_sets.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("modelward.access.key_sets.LEAST_SECONDS", 0.0)
     issuer.add_key("two")
     published.document = issuer.key_set()
     published.delay = threading.Event()
@@ -156,7 +156,7 @@ def test_others_go_on_while_an_issuer_is_asked(
 def test_known_keys_go_on_while_the_issuer_is_away(
     by_url: EmbeddedServer, issuer: Issuer, published: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.access.key_sets.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("modelward.access.key_sets.LEAST_SECONDS", 0.0)
     published.status = 503
     stranger = Issuer()
     stranger.add_key("other")

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import trustme
 
-from proxy.admin.server import MOST_CALLS
-from proxy.admin.service import SERVICE, message
-from proxy.cli.admin import Client, Unreachable
-from proxy.config.address import parse_address
-from proxy.problem import ProblemsFound
+from modelward.admin.server import MOST_CALLS
+from modelward.admin.service import SERVICE, message
+from modelward.cli.admin import Client, Unreachable
+from modelward.config.address import parse_address
+from modelward.problem import ProblemsFound
 from tests import models
 from tests.certificates import authority_file, write_pair
 from tests.e2e.messages import Stub, request
@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 def modelward(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end; it must not fail by a bug."""
-    command = [sys.executable, "-m", "proxy", *map(str, arguments)]
+    command = [sys.executable, "-m", "modelward", *map(str, arguments)]
     ended = subprocess.run(
         command,
         capture_output=True,
@@ -170,7 +170,7 @@ def test_a_server_that_starts_tells_its_state_and_does_nothing_yet(tmp_path: Pat
         nobody.bind(("127.0.0.1", 0))  # and does not listen: it is waited for
         waiting = ("--upstream", f"127.0.0.1:{nobody.getsockname()[1]}", "--set", "health.startup=10m")
         command = ["serve", "--grpc-port", "0", "--http-port", "0", "--set", f"listen.admin={address}", *waiting]
-        with subprocess.Popen([sys.executable, "-m", "proxy", *command], stderr=subprocess.DEVNULL) as starting:
+        with subprocess.Popen([sys.executable, "-m", "modelward", *command], stderr=subprocess.DEVNULL) as starting:
             try:
                 wait_until((tmp_path / "admin.sock").exists, "the socket", SECONDS)
                 with grpc.insecure_channel(address) as channel:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from loadtests.tools import client
-from proxy.config.schema import Config
-from proxy.server.embedded import in_thread
-from proxy.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.config.schema import Config
+from modelward.server.embedded import in_thread
+from modelward.server.protocol import INFERENCE_SERVICE, message_class
 from tests.support import wait_until
 
 MODEL = "m"

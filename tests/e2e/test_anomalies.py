@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.score import Profile
+from modelward.score import Profile
 from tests import models
 from tests.e2e.messages import Array, Stub, arrays, parameters, refusal, refused, request
 from tests.support import EmbeddedServer, serving

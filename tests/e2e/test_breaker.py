@@ -12,10 +12,10 @@ from typing import Any
 import grpc
 import pytest
 
-from native.pool import Endpoint
-from proxy.config.load import load
-from proxy.problem import ProblemsFound
-from proxy.route import connector
+from modelward.config.load import load
+from modelward.problem import ProblemsFound
+from modelward.upstream import connector
+from modelward_native.backend.pool import Endpoint
 from tests.e2e.messages import Stub, request
 from tests.e2e.raw_upstream import HEADERS, Request, raw_upstream
 from tests.e2e.test_upstream_control import SIGNATURE

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.access import keys
+from modelward.access import keys
 from tests import models
 from tests.e2e.messages import Array, Stub, arrays, refused, request
 from tests.support import EmbeddedServer, serving

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.access import keys
+from modelward.access import keys
 from tests.conftest import Serve
 from tests.e2e.h2client import H2Client
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, arrays, request

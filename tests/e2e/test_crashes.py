@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.cli.app import main
+from modelward.cli.app import main
 from tests import models
 from tests.e2e.messages import Array, Refusal, Stub, arrays, parameters, refusal, request
 from tests.support import ServerProcess, serve_process, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from proxy.cli.app import main
+from modelward.cli.app import main
 from tests import models
 from tests.e2e.messages import Array, Refusal, Stub
 from tests.e2e.test_admin import modelward

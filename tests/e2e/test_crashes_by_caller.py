@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from proxy.access import keys
-from proxy.cli.app import main
+from modelward.access import keys
+from modelward.cli.app import main
 from tests import models
 from tests.e2e.messages import Array, Refusal, Stub, arrays, refusal, request
 from tests.e2e.test_crashes import all_ready, dividing

@@ -17,9 +17,9 @@ from tests.support import serve_process, wait_until
 THREADS = """
 import sys
 
-if "proxy.server.worker" in sys.orig_argv:
-    from native.engine import Engine
-    from proxy.models import opening
+if "modelward.server.worker" in sys.orig_argv:
+    from modelward_native.backend.engine import Engine
+    from modelward.models import opening
 
     class Threaded(Engine):
         def __new__(cls, name, version, model):

@@ -14,9 +14,9 @@ import pytest
 from loadtests.attack.raw import Target
 from loadtests.attack.requests import good, opening
 from loadtests.fuzz.frames import DATA, END_STREAM, frame
-from proxy.cli.app import main
-from proxy.config.load import load
-from proxy.server.descriptors import room
+from modelward.cli.app import main
+from modelward.config.load import load
+from modelward.server.descriptors import room
 from tests import models
 from tests.support import ServerProcess, serve_process, wait_until
 

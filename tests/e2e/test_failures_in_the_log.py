@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import trustme
 
-from proxy.problem import ProblemsFound
-from proxy.server import app
+from modelward.problem import ProblemsFound
+from modelward.server import app
 from tests.certificates import authority_file, write_pair
 from tests.e2e.messages import Stub, refused, request
 from tests.e2e.model_peer import ModelPeer
@@ -271,7 +271,7 @@ def test_a_stream_that_an_upstream_refuses_us_says_so_too() -> None:
 def test_with_access_an_endpoint_that_does_not_know_us_is_taken_out_and_another_is_asked(
     tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from proxy.access import keys  # noqa: PLC0415 - of this test alone
+    from modelward.access import keys  # noqa: PLC0415 - of this test alone
 
     key, text = keys.make("alice")
     with keys.editing(tmp_path / "keys.json") as kept:

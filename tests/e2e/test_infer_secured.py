@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.access import keys
-from proxy.cli.app import main
+from modelward.access import keys
+from modelward.cli.app import main
 from tests import models
 from tests.certificates import authority_file, write_pair
 from tests.support import EmbeddedServer, serving

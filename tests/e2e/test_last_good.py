@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.access import keys
+from modelward.access import keys
 from tests.conftest import Serve
 from tests.e2e.messages import REQUEST, RESPONSE, Stub, request
 from tests.e2e.test_undecoded import Plain, guarded

@@ -24,7 +24,7 @@ def test_a_server_that_cannot_show_ready_serves_until_it_is_told_to_end(tmp_path
         writing = os.open("/dev/full", os.O_WRONLY)
     settings = ("grpc=127.0.0.1:0", "http=127.0.0.1:0", "admin=off")
     places = [f"--set=listen.{each}" for each in settings]
-    command = [sys.executable, "-m", "proxy", "serve", str(root), f"--set=state={tmp_path}/state", *places]
+    command = [sys.executable, "-m", "modelward", "serve", str(root), f"--set=state={tmp_path}/state", *places]
     with said.open("wb") as log:
         server = subprocess.Popen(command, stdout=writing, stderr=log)
     os.close(writing)

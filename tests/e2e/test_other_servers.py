@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from proxy.config.load import load
-from proxy.server.embedded import in_thread
-from proxy.server.protocol import HEALTH_SERVICE
+from modelward.config.load import load
+from modelward.server.embedded import in_thread
+from modelward.server.protocol import HEALTH_SERVICE
 from tests.e2e.conftest import Peers, Prepare
 from tests.e2e.messages import Stub, array_of, refused, request
 from tests.peers.mlserver import MLSERVER

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from native.engine import SideRun
+from modelward_native.backend.engine import SideRun
 from tests import models
 from tests.e2e.messages import Stub, arrays, parameters, refused, request
 from tests.support import EmbeddedServer, serving, wait_until

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from native.compare import SKETCH_ANSWER, score_cell
-from native.evidence import CHANCE, KEY, counted
-from proxy.promotion.parts import Parts, Way
+from modelward.promotion.parts import Parts, Way
+from modelward_native.shadow.compare import SKETCH_ANSWER, score_cell
+from modelward_native.shadow.evidence import CHANCE, KEY, counted
 from tests import models
 from tests.e2e.messages import Stub, request
 from tests.support import EmbeddedServer, serving

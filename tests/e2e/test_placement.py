@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from proxy.config.schema import Config
-from proxy.models import artifact
-from proxy.server.embedded import in_thread
+from modelward.config.schema import Config
+from modelward.models import artifact
+from modelward.server.embedded import in_thread
 from tests.models import loop_of_steps
 
 STEPS = 3_000_000  # seconds of work, a few microseconds a step

@@ -15,9 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
-from native.evidence import counted
-from native.histogram import EDGES
-from proxy.promotion.parts import Parts
+from modelward.promotion.parts import Parts
+from modelward_native.shadow.evidence import counted
+from modelward_native.telemetry.histogram import EDGES
 from tests import models
 from tests.e2e.messages import Stub, request
 from tests.e2e.test_promotion import REASON, ROLLBACK_SECONDS, promote, promotion

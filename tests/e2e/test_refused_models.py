@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.problem import ProblemsFound
+from modelward.problem import ProblemsFound
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
 from tests.e2e.test_admin import modelward, told

@@ -15,9 +15,9 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.config.load import load
-from proxy.server.embedded import in_thread
-from proxy.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.config.load import load
+from modelward.server.embedded import in_thread
+from modelward.server.protocol import INFERENCE_SERVICE, message_class
 from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, serve_process, wait_until

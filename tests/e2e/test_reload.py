@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from proxy.problem import ProblemsFound
-from proxy.server.app import Application
-from proxy.telemetry.snapshot import OTHER_MODEL
+from modelward.problem import ProblemsFound
+from modelward.server.app import Application
+from modelward.telemetry.snapshot import OTHER_MODEL
 from tests.e2e.messages import Stub, arrays, parameters, request
 from tests.models import add_one, identity, repository, slow_loop
 from tests.support import Server, reloadable, serve_process, wait_until

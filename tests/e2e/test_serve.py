@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from onnx import TensorProto
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.server.report import COLUMNS
+from modelward.server.report import COLUMNS
 from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import Stub, arrays, parameters, request
@@ -48,7 +48,7 @@ def process(repository: Path) -> Iterator[ServerProcess]:
 
 def refused_to_start(*arguments: str | Path) -> str:
     """What `modelward serve` prints before it gives up; its exit code must be 1."""
-    command = [sys.executable, "-m", "proxy", "serve", "--grpc-port", "0", "--http-port", "0",
+    command = [sys.executable, "-m", "modelward", "serve", "--grpc-port", "0", "--http-port", "0",
                "--set", "listen.admin=off", *map(str, arguments)]  # fmt: skip
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1, ended
@@ -112,7 +112,7 @@ def test_a_configuration_file_may_name_everything(tmp_path: Path) -> None:
 
 def test_it_listens_on_a_unix_socket_and_removes_it(tmp_path: Path, repository: Path) -> None:
     path = tmp_path / "grpc.sock"
-    command = [sys.executable, "-m", "proxy", "serve", str(repository), "--http-port", "0",
+    command = [sys.executable, "-m", "modelward", "serve", str(repository), "--http-port", "0",
                "--set", f"listen.grpc=unix:{path}", "--set", "listen.admin=off"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from proxy.access import keys
-from proxy.score import Profile
-from proxy.server import pressure
+from modelward.access import keys
+from modelward.score import Profile
+from modelward.server import pressure
 from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import REQUEST, STREAM_INFER, Stub, arrays, request

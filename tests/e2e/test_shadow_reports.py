@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.cli.shadow_replay import UNMIRRORED
-from proxy.shadow.samples import FOLDER, kept
+from modelward.cli.shadow_replay import UNMIRRORED
+from modelward.shadow.samples import FOLDER, kept
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
 from tests.e2e.test_admin import modelward

@@ -15,12 +15,12 @@ import grpc
 import numpy as np
 import pytest
 
-from native.pipeline import Server
-from native.shadows import Slices, shadows
-from proxy.access import keys
-from proxy.route.connector import CONNECT_SECONDS
-from proxy.server import pressure
-from proxy.shadow.samples import FOLDER, kept, read
+from modelward.access import keys
+from modelward.server import pressure
+from modelward.shadow.samples import FOLDER, kept, read
+from modelward.upstream.connector import CONNECT_SECONDS
+from modelward_native.request.pipeline import Server
+from modelward_native.shadow.shadows import Slices, shadows
 from tests import models
 from tests.e2e.h2client import framed
 from tests.e2e.messages import RESPONSE, TIMEOUT, Stub, arrays, refused, request

@@ -243,7 +243,7 @@ def test_check_says_whether_the_store_can_be_reached_and_fails_in_neither_case(
         command = [
             sys.executable,
             "-m",
-            "proxy",
+            "modelward",
             "check",
             str(repository),
             "--set",

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import trustme
 
-from proxy.cli.app import main
-from proxy.problem import ProblemsFound
+from modelward.cli.app import main
+from modelward.problem import ProblemsFound
 from tests.certificates import Pair, authority_file, credentials, write_pair
 from tests.e2e.messages import RESPONSE, request
 from tests.models import add_one, repository

@@ -15,8 +15,8 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import shared_memory
 
-from proxy.access import keys
-from proxy.score import Profile
+from modelward.access import keys
+from modelward.score import Profile
 from tests.e2e.conftest import Peers
 from tests.e2e.messages import REQUEST, Array, Stub, parameters, refused, request
 from tests.e2e.model_peer import ModelPeer

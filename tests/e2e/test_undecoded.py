@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
 
-from proxy.cli.app import main
-from proxy.cli.ready import print_ready
-from proxy.problem import ProblemsFound
-from proxy.server.protocol import INFERENCE_SERVICE, message_class
-from proxy.server.report import describe
+from modelward.cli.app import main
+from modelward.cli.ready import print_ready
+from modelward.problem import ProblemsFound
+from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.server.report import describe
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, Stub, refused, request
 from tests.e2e.test_relay import in_front, listening, nothing_is_left
 from tests.models import add_one, repository

@@ -14,14 +14,14 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.cli.app import main
-from proxy.config.load import load
-from proxy.config.upstream import UpstreamAddress
-from proxy.problem import ProblemsFound
-from proxy.route import keeper
-from proxy.score import Profile
-from proxy.server.app import Application
-from proxy.server.embedded import in_thread
+from modelward.cli.app import main
+from modelward.config.load import load
+from modelward.config.upstream import UpstreamAddress
+from modelward.problem import ProblemsFound
+from modelward.score import Profile
+from modelward.server.app import Application
+from modelward.server.embedded import in_thread
+from modelward.upstream import keeper
 from tests.e2e.messages import Stub
 from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
 from tests.models import add_one, repository

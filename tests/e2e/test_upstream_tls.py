@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import trustme
 
-from proxy.cli.app import main
-from proxy.config.load import load
-from proxy.problem import ProblemsFound
-from proxy.server.embedded import in_thread
+from modelward.cli.app import main
+from modelward.config.load import load
+from modelward.problem import ProblemsFound
+from modelward.server.embedded import in_thread
 from tests.certificates import Pair, authority_file, write_pair
 from tests.e2e.messages import RESPONSE, request
 from tests.models import add_one

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from proxy.route import learning, refresh
-from proxy.route.learning import Learning
+from modelward.upstream import learning, refresh
+from modelward.upstream.learning import Learning
 from tests.e2e.messages import Stub, refused, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_upstream_changes import FOUR, changing

@@ -13,8 +13,8 @@ import grpc
 import numpy as np
 import pytest
 
-from proxy.config.load import load
-from proxy.server.embedded import in_thread
+from modelward.config.load import load
+from modelward.server.embedded import in_thread
 from tests.e2e.messages import RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.models import add_one, repository, slow_loop
 from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proxy.access import keys
+from modelward.access import keys
 from tests.conftest import Serve
 from tests.e2e.messages import Stub, arrays, request
 from tests.models import add_one, identity

@@ -14,9 +14,9 @@ from h2.settings import SettingCodes, Settings
 
 from loadtests.fuzz.models import open_models
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
-from native.limit import Limiter
-from native.region import Region
-from native.served import Served
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
+from modelward_native.request.served import Served
 from tests.e2e.h2client import Reply, framed
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

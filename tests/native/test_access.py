@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from loadtests.fuzz.simulation import Simulation
-from native.access import Access, Attempt
-from native.limit import Limiter
-from native.region import Region
-from proxy.access.rules import Rules
-from proxy.config.access import Rule
+from modelward.access.rules import Rules
+from modelward.config.access import Rule
+from modelward_native.access.access import Access, Attempt
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
 from tests.e2e.h2client import framed
 from tests.e2e.messages import request
 from tests.native.simulated import INFER, REFLECTION, STREAM_INFER, Client, Start, models, start

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from native.breaker import Breaker, Policy
+from modelward_native.backend.breaker import Breaker, Policy
 from tests.oracle.breaker import Oracle
 
 SECOND = 1_000_000_000

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from native.callers import Table, read
-from native.limit import Limiter
-from native.region import Region
+from modelward_native.limits.callers import Table, read
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
 from tests.native.simulated import Client, Start, models, start
 from tests.native.test_access import Guarded, bearer, settled
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from native import compare as native
-from native import scan
-from native.histogram import EDGES
+from modelward_native.shadow import compare as native
+from modelward_native.telemetry.histogram import EDGES
+from modelward_native.testing import scan
 from tests.oracle import compare as oracle
 from tests.oracle import oip
 from tests.oracle.wire import Writer, delimited, groups

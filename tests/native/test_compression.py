@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.fuzz import inflate
-from native.compression import inflated
+from modelward_native.wire.compression import inflated
 
 STEPS = st.lists(st.tuples(st.integers(1, 5000), st.integers(1, 300)), min_size=1, max_size=4)
 CONTENTS = st.one_of(st.binary(max_size=3000), st.binary(min_size=1, max_size=3).map(lambda some: some * 3000))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtests.fuzz.frames import CONTINUATION, DATA, HEADERS, PING, PREFACE, SETTINGS, WINDOW_UPDATE, frame
-from native.conduct import FRAME_BURST, FRAME_NS, RESET_BURST, RESET_FAULT, Conduct
+from modelward_native.wire.conduct import FRAME_BURST, FRAME_NS, RESET_BURST, RESET_FAULT, Conduct
 
 NOW = 10**12
 SECOND = 10**9

@@ -12,10 +12,10 @@ from loadtests.fuzz import frames
 from loadtests.fuzz.frames import PREFACE, frame, settings
 from loadtests.fuzz.script import REQUEST, TEMPLATES, play
 from loadtests.fuzz.simulation import Simulation
-from native.limit import Limiter
-from native.pipeline import Server
-from native.served import Served
-from proxy.server.protocol import message_class
+from modelward.server.protocol import message_class
+from modelward_native.limits.limit import Limiter
+from modelward_native.request.pipeline import Server
+from modelward_native.request.served import Served
 from tests.e2e.h2client import framed
 from tests.native.simulated import INFER, REFLECTION, STREAM_INFER, WATCH, Client, Start, models, start
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from native.engine import NUMPY, Engine, SideRun
-from proxy.models.runtime import runtime
+from modelward.models.runtime import runtime
+from modelward_native.backend.engine import NUMPY, Engine, SideRun
 from tests import models
 
 ROW = np.ones((1, 4), np.float32)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.forwarded import peer
-from proxy.config.proxies import networks
+from modelward.config.proxies import networks
+from modelward_native.wire.forwarded import peer
 
 TRUSTED = networks(("10.0.0.0/8", "192.168.1.7", "fd00::/8"))
 

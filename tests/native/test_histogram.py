@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native import histogram
-from native.histogram import BOUNDS, EDGES, Histogram
+from modelward_native.telemetry import histogram
+from modelward_native.telemetry.histogram import BOUNDS, EDGES, Histogram
 
 LOW, HIGH = 1_000, 100_000_000_000  # 1 us and 100 s in nanoseconds
 

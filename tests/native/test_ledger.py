@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from native.ledger import Ledger
-from native.limit import Limiter
-from native.region import Region
+from modelward_native.limits.ledger import Ledger
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
 from tests.oracle.fleet import Store
 
 SECOND = 1_000_000_000

@@ -7,16 +7,16 @@ import gc
 import pytest
 
 from loadtests.fuzz.simulation import SimulatedLoop
-from native.deadline import Wheel
-from native.engine import Engine, Remote
-from native.limit import Limiter
-from native.mirror import Shadow, mirror
-from native.pipeline import Server
-from native.pool import Pool
-from native.region import Region
-from native.route import Directory
-from native.served import Served
-from native.shadows import shadows
+from modelward_native.backend.engine import Engine, Remote
+from modelward_native.backend.pool import Pool
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
+from modelward_native.request.pipeline import Server
+from modelward_native.request.route import Directory
+from modelward_native.request.served import Served
+from modelward_native.shadow.mirror import Shadow, mirror
+from modelward_native.shadow.shadows import shadows
+from modelward_native.timer.deadline import Wheel
 
 
 def remote(name: str = "m", version: str = "1") -> Served:

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 
-from native.notes import Run, take_runs
-from native.region import Region
+from modelward_native.backend.notes import Run, take_runs
+from modelward_native.region.region import Region
 
 NOTES = 1000
 DYING = f"""
 import os, signal, sys
-from native.engine import LoadNote, note_deaths
-from native.region import Region
+from modelward_native.backend.engine import LoadNote, note_deaths
+from modelward_native.region.region import Region
 note_deaths(Region.joined(int(sys.argv[1]), 0))
 notes = [LoadNote("m", str(number), "digest") for number in range({NOTES})]
 with notes[-1]:
@@ -22,9 +22,9 @@ with notes[-1]:
 IN_A_POOL = """
 import sys
 import numpy as np
-from native.engine import Engine, LoadNote, note_deaths
-from native.region import Region
-from proxy.models.runtime import runtime
+from modelward_native.backend.engine import Engine, LoadNote, note_deaths
+from modelward_native.region.region import Region
+from modelward.models.runtime import runtime
 from tests.models import dividing_in_pool
 runtime()
 note_deaths(Region.joined(int(sys.argv[1]), 0))

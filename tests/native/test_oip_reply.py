@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native import scan
+from modelward_native.testing import scan
 from tests.oracle import oip
 
 Output = tuple[str, str, list[int], bytes]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from native import scan
+from modelward_native.testing import scan
 from tests.oracle import oip
 from tests.oracle.agreement import assert_agrees
 from tests.oracle.wire import GROUP, LEN, VARINT, Writer, delimited, groups, tag, varint

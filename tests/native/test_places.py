@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.places import Places
+from modelward_native.wire.places import Places
 
 STEPS = st.lists(st.tuples(st.sampled_from(["enter", "leave", "touch"]), st.sampled_from("abcd"), st.integers(0, 5)))
 

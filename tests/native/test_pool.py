@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 from loadtests.fuzz.frames import settings
-from native.breaker import Policy
-from native.deadline import Wheel
-from native.h2 import Listener
-from native.limit import Limiter
-from native.pool import Endpoint, Pool
-from native.upstream import BufferedUpstream
+from modelward_native.backend.breaker import Policy
+from modelward_native.backend.pool import Endpoint, Pool
+from modelward_native.backend.upstream import BufferedUpstream
+from modelward_native.limits.limit import Limiter
+from modelward_native.timer.deadline import Wheel
+from modelward_native.wire.h2 import Listener
 
 SECOND = 10**9
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from native import figures
-from native.limit import Limiter, request_many
-from native.region import Region
+from modelward_native.limits.limit import Limiter, request_many
+from modelward_native.region.region import Region
+from modelward_native.telemetry import figures
 
 SECOND = 1_000_000_000
 
 # admits as fast as it can until a moment on the clock; prints how many passed
 CLIENT = """
 import sys, time
-from native.limit import Limiter
-from native.region import Region
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
 fd, slot, until, peers = map(int, sys.argv[1:])
 limiter = Limiter(keys=1 << 16, region=Region.joined(fd, slot))
 limiter.set_total(1000, 100)

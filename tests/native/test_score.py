@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native import score as native_score
-from proxy.score import calibration, geometry
-from proxy.score.calibration import Calibration
+from modelward.score import calibration, geometry
+from modelward.score.calibration import Calibration
+from modelward_native.score import score as native_score
 from tests.oracle import score as oracle
 
 CURVE = Calibration(np.array([0.5, 1.0, 2.0, 4.0]), np.array([0.9, 0.5, 0.2, 0.05]), 3.0)

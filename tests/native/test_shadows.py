@@ -9,18 +9,19 @@ import sys
 
 import pytest
 
-from native import scan, shadows
-from native.compare import WINDOW, Figures
-from native.region import Region
-from native.shadows import MOST_IDENTITIES, Block
+from modelward_native.region.region import Region
+from modelward_native.shadow import shadows
+from modelward_native.shadow.compare import WINDOW, Figures
+from modelward_native.shadow.shadows import MOST_IDENTITIES, Block
+from modelward_native.testing import scan
 
 KEY = ("m", "1", "2")
 
 # another process with a slot of its own: counts three pairs, then serves on (0) or ends properly (1)
 PROCESS = """
 import os, sys
-from native.region import Region
-from native.shadows import Block
+from modelward_native.region.region import Region
+from modelward_native.shadow.shadows import Block
 from tests.native.test_shadows import failed
 block = Block(Region.joined(int(sys.argv[1]), 1), "m", "1", "2")
 block.add(failed(3), identity="ann")

@@ -11,8 +11,8 @@ import pytest
 
 from loadtests.fuzz.script import TEMPLATES
 from loadtests.fuzz.simulation import Simulation
-from native import figures
-from native.region import Region
+from modelward_native.region.region import Region
+from modelward_native.telemetry import figures
 from tests.e2e.h2client import framed
 from tests.native.simulated import REFLECTION, WATCH, Client, Start, models, start
 

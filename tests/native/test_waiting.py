@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from native.waiting import Concurrency, Waiting
+from modelward_native.testing.waiting import Concurrency, Waiting
 
 MILLISECOND = 1_000_000
 SECOND = 1000 * MILLISECOND

@@ -1,6 +1,6 @@
 """One message, two readers: the compiled scanner held against protobuf. Shared by the tests and the long campaign."""
 
-from native import scan
+from modelward_native.testing import scan
 from tests.oracle import oip
 
 

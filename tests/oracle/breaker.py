@@ -9,7 +9,7 @@ SLOTS = 10
 
 @dataclass
 class Oracle:
-    """The arguments are those of native.breaker.Policy; times in ns that never step back."""
+    """The arguments are those of modelward_native.backend.breaker.Policy; times in ns that never step back."""
 
     failures: int
     success_rate: float

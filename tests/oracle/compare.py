@@ -1,4 +1,4 @@
-"""The slow twin of native/csrc/compare.c: protobuf's own parser, numpy, and the rules in plain Python."""
+"""The slow twin of modelward_native/shadow/compare.c: protobuf's own parser, numpy, and the rules in plain Python."""
 
 import struct
 from math import inf, isfinite, isnan
@@ -177,7 +177,7 @@ def outputs(mine: Any, other: Any, tolerance: float, out: dict[str, Any]) -> Non
 
 
 def compare(primary: bytes, shadow: bytes, tolerance: float) -> dict[str, Any]:
-    """What native.compare.compare returns, for messages of at most MOST_WIRE bytes."""
+    """What modelward_native.shadow.compare.compare returns, for messages of at most MOST_WIRE bytes."""
     mine, other = parse(primary), parse(shadow)
     if mine is None:
         return nothing("primary unreadable")

@@ -1,4 +1,4 @@
-"""The slow twin of native/csrc/oip.c: protobuf's own parser, and the meaning of what it found in plain Python."""
+"""The slow twin of request/oip.c: protobuf's own parser, and the meaning of what it found in plain Python."""
 
 import re
 import struct
@@ -139,7 +139,7 @@ def _input(tensor: Any) -> dict[str, Any]:
 
 
 def scan(request: Any) -> dict[str, Any]:
-    """What native.scan.scan returns for a parsed request."""
+    """What modelward_native.testing.scan.scan returns for a parsed request."""
     timeout, timeout_invalid = _limit(request.parameters, "timeout", 2**63 - 1)
     priority, priority_invalid = _limit(request.parameters, "priority", 2**64 - 1)
     return {

@@ -1,10 +1,10 @@
-"""The anomaly kernel again, slowly, in float64 numpy: what native/csrc/score.c and gather.c must agree with."""
+"""The anomaly kernel again, slowly, in float64 numpy: what score/score.c and gather.c must agree with."""
 
 import struct
 
 import numpy as np
 
-from native import score as native_score
+from modelward_native.score import score as native_score
 
 NUMPY = {
     "BOOL": "u1", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",

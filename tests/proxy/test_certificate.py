@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.access.key_sets import load_file
-from proxy.certificate import load_authorities, load_pair, utc_now
-from proxy.cli.app import main
-from proxy.config.access import Jwt
-from proxy.problem import ProblemsFound
+from modelward.access.key_sets import load_file
+from modelward.certificate import load_authorities, load_pair, utc_now
+from modelward.cli.app import main
+from modelward.config.access import Jwt
+from modelward.problem import ProblemsFound
 from tests import models
 from tests.certificates import Pair, authority_file, write_pair
 from tests.tokens import Issuer

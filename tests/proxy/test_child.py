@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from proxy.child import Bounds, ChildEnded, in_child
-from proxy.problem import Problem, ProblemsFound
+from modelward.child import Bounds, ChildEnded, in_child
+from modelward.problem import Problem, ProblemsFound
 
 BOUNDS = Bounds(20, 1 << 30)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.npz import DAMAGE, LONGEST_DIRECTORY, read_arrays
+from modelward.npz import DAMAGE, LONGEST_DIRECTORY, read_arrays
 
 
 def packed(**arrays: np.ndarray) -> bytes:

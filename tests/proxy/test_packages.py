@@ -1,16 +1,50 @@
-"""`pip install .` installs every package of the tree: named one by one, a forgotten one is missed only there."""
+"""What an installation puts into site-packages: two packages, each whole, beside whatever else is called proxy."""
 
-import tomllib
+from __future__ import annotations
+
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+from setuptools.config.pyprojecttoml import read_configuration
+
 ROOT = Path(__file__).parents[2]
+PACKAGES = {"modelward": ROOT / "proxy", "modelward_native": ROOT / "native"}
 
 
-def test_every_package_is_installed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    found = [
-        ".".join(init.parent.relative_to(ROOT).parts)
-        for top in ("native", "protos", "proxy")
-        for init in (ROOT / top).rglob("__init__.py")
-    ]
-    assert sorted(listed) == sorted(found)
+@pytest.fixture(scope="module")
+def packages() -> set[str]:
+    """As setuptools finds them."""
+    return set(read_configuration(ROOT / "pyproject.toml")["tool"]["setuptools"]["packages"])
+
+
+def test_only_the_two_packages_are_installed(packages: set[str]) -> None:
+    assert {name.split(".")[0] for name in packages} == set(PACKAGES)
+
+
+def test_every_folder_of_code_is_installed_but_what_only_tests_use(packages: set[str]) -> None:
+    folders = {
+        ".".join(file.parent.relative_to(source).parts)
+        for source in PACKAGES.values()
+        for pattern in ("*.py", "*.pyx")
+        for file in source.rglob(pattern)
+    }
+    assert folders - packages == {"modelward_native.testing"}
+    assert packages - folders == set()
+
+
+def test_another_distribution_may_be_called_proxy(tmp_path: Path) -> None:
+    (tmp_path / "proxy").mkdir()
+    (tmp_path / "proxy" / "__init__.py").write_text("NAME = 'another'\n")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import proxy; import modelward.cli.app, modelward_native.wire.h2"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{script}; print(proxy.NAME)", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("another\n", "")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from proxy.access import keys
-from proxy.access.key_sets import load_file
-from proxy.certificate import read
-from proxy.config.access import Jwt
-from proxy.config.limit import Shared
-from proxy.config.sources import from_file
-from proxy.problem import ProblemsFound
-from proxy.promotion import store
-from proxy.regular import open_regular, read_regular
-from proxy.score import Profile, ProfileError
+from modelward.access import keys
+from modelward.access.key_sets import load_file
+from modelward.certificate import read
+from modelward.config.access import Jwt
+from modelward.config.limit import Shared
+from modelward.config.sources import from_file
+from modelward.problem import ProblemsFound
+from modelward.promotion import store
+from modelward.regular import open_regular, read_regular
+from modelward.score import Profile, ProfileError
 
 READERS: dict[str, Callable[[Path], object]] = {
     "configuration": from_file,

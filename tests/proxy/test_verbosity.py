@@ -10,9 +10,9 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "given", "found"),
     [
-        ("proxy.cli.app", None, "NONE"),
-        ("proxy.cli.app", "DEBUG", "DEBUG"),
-        ("proxy.server.worker", None, "NONE"),
+        ("modelward.cli.app", None, "NONE"),
+        ("modelward.cli.app", "DEBUG", "DEBUG"),
+        ("modelward.server.worker", None, "NONE"),
     ],
 )
 def test_grpc_is_silent_in_every_process_unless_the_user_says_otherwise(
@@ -35,5 +35,5 @@ with contextlib.suppress(grpc.FutureTimeoutError):
 """
     loud = subprocess.run([sys.executable, "-c", ask], env=environ, capture_output=True, text=True, check=False)
     assert loud.stderr, "it has something to say"
-    words = [sys.executable, "-c", f"import proxy.cli.app\n{ask}"]
+    words = [sys.executable, "-c", f"import modelward.cli.app\n{ask}"]
     assert subprocess.run(words, env=environ, capture_output=True, text=True, check=True).stderr == ""

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from proxy.access.examine import notes
-from proxy.config.access import Rule
-from proxy.config.schema import Config
+from modelward.access.examine import notes
+from modelward.config.access import Rule
+from modelward.config.schema import Config
 
 JWT = {"issuer": "i", "audience": "a", "jwks": "keys.json"}
 UNSAID = "how the identity must be proved is not said"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.access import key_sets
-from proxy.access.key_sets import RemoteKeys, parse
-from proxy.access.tokens import KeySet
-from proxy.config.access import Jwt
+from modelward.access import key_sets
+from modelward.access.key_sets import RemoteKeys, parse
+from modelward.access.tokens import KeySet
+from modelward.config.access import Jwt
 from tests.certificates import authority_file
 from tests.key_server import KeyServer, key_server
 from tests.tokens import AUDIENCE, ISSUER, Issuer

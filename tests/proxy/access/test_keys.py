@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.access import keys
-from proxy.problem import ProblemsFound
+from modelward.access import keys
+from modelward.problem import ProblemsFound
 
 
 def one_key(file: Path, name: str = "a") -> tuple[keys.Key, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.access.names import LONGEST, is_name, of_certificate
+from modelward.access.names import LONGEST, is_name, of_certificate
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from native.identities import PERMITS
-from proxy.access.rules import Rules, pattern
-from proxy.config.access import Rule
+from modelward.access.rules import Rules, pattern
+from modelward.config.access import Rule
+from modelward_native.access.identities import PERMITS
 
 
 def rule(**settings: object) -> Rule:

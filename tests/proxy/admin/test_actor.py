@@ -12,10 +12,10 @@ import grpc
 import pytest
 import trustme
 
-from proxy.admin.actor import LONGEST, actor_of
-from proxy.admin.server import AdminServer
-from proxy.config.address import Address
-from proxy.config.tls import AdminTls
+from modelward.admin.actor import LONGEST, actor_of
+from modelward.admin.server import AdminServer
+from modelward.config.address import Address
+from modelward.config.tls import AdminTls
 from tests.certificates import authority_file, credentials, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
 

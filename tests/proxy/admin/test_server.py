@@ -16,20 +16,20 @@ import grpc
 import pytest
 
 from loadtests.fuzz.frames import DATA, END_STREAM, frame
-from proxy.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status, WorkerStatus
-from proxy.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
-from proxy.admin.service import SERVICE
-from proxy.config.address import Address, parse_address
-from proxy.limit.callers import Caller, Callers
-from proxy.problem import Problem, ProblemsFound
-from proxy.promotion.asked import Wanted
-from proxy.promotion.finding import Decision, Finding
-from proxy.promotion.promoter import Known
-from proxy.promotion.state import Event, Promotion
-from proxy.promotion.step import Traffic
-from proxy.server.protocol import message_class, pool
-from proxy.server.report import Report
-from proxy.telemetry.snapshot import EndpointSnapshot, Snapshot
+from modelward.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status, WorkerStatus
+from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
+from modelward.admin.service import SERVICE
+from modelward.config.address import Address, parse_address
+from modelward.limits.callers import Caller, Callers
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.finding import Decision, Finding
+from modelward.promotion.promoter import Known
+from modelward.promotion.state import Event, Promotion
+from modelward.promotion.step import Traffic
+from modelward.server.protocol import message_class, pool
+from modelward.server.report import Report
+from modelward.telemetry.snapshot import EndpointSnapshot, Snapshot
 from tests.proxy.admin.unended import UNENDED, crowd
 
 TIMEOUT = 20.0

@@ -11,11 +11,11 @@ import pytest
 import trustme
 from cryptography import x509
 
-from native.call import Call
-from proxy.admin.operator import Status
-from proxy.admin.server import AdminServer, Context
-from proxy.config.tls import AdminTls
-from proxy.problem import ProblemsFound
+from modelward.admin.operator import Status
+from modelward.admin.server import AdminServer, Context
+from modelward.config.tls import AdminTls
+from modelward.problem import ProblemsFound
+from modelward_native.wire.call import Call
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from loadtests.fuzz.frames import PREFACE, data, headers, message, request_headers, settings
-from proxy.admin.server import MOST_CONNECTIONS
-from proxy.admin.service import SERVICE
-from proxy.config.address import Address
+from modelward.admin.server import MOST_CONNECTIONS
+from modelward.admin.service import SERVICE
+from modelward.config.address import Address
 
 SOURCES = tuple(f"127.0.0.{number}" for number in range(1, 6))  # the first is the operator's own
 OF_SOURCE = 16

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.app import COMMANDS, main
+from modelward.cli.app import COMMANDS, main
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[str]) -> None:
-    script = "import sys; from proxy.cli.app import main; code = main(['--help']); print(*sys.modules); sys.exit(code)"
+    script = (
+        "import sys; from modelward.cli.app import main; code = main(['--help']); print(*sys.modules); sys.exit(code)"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     loaded = done.stdout.splitlines()[-1].split()
@@ -44,7 +46,7 @@ def test_an_unknown_flag_is_2_and_one_line_with_what_was_perhaps_meant(
 
 
 def test_the_module_runs_as_a_program() -> None:
-    command = [sys.executable, "-m", "proxy", "schema"]
+    command = [sys.executable, "-m", "modelward", "schema"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout[:1], done.stderr) == ("{", "")
 
@@ -53,14 +55,14 @@ def test_a_reader_that_leaves_early_causes_no_traceback() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
-        command = [sys.executable, "-m", "proxy", "schema"]
+        command = [sys.executable, "-m", "modelward", "schema"]
         done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, check=False)
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
 
 
 def test_a_stdout_that_is_full_is_one_line() -> None:
-    command = [sys.executable, "-m", "proxy", "schema"]
+    command = [sys.executable, "-m", "modelward", "schema"]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (1, b"modelward: output cannot be written: No space left on device\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.cli.app import main
+from modelward.cli.app import main
 from tests import models
 
 

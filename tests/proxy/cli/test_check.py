@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.app import main
+from modelward.cli.app import main
 from tests import models
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from proxy.cli import demo
-from proxy.cli.app import main
-from proxy.demo import serving
+from modelward.cli import demo
+from modelward.cli.app import main
+from modelward.demo import serving
 
 ROOT = Path(__file__).parents[3]
 ANYWHERE = ["--grpc-port", "0", "--http-port", "0"]
@@ -26,13 +26,13 @@ BARE = """
 import sys
 for name in ("sklearn", "skl2onnx", "scipy", "pyarrow", "tritonclient"):
     sys.modules[name] = None
-from proxy.cli.app import main
+from modelward.cli.app import main
 sys.exit(main(["demo", "--exit", "--json", "--grpc-port", "0", "--http-port", "0"]))
 """
 
 
 def command(*flags: str) -> list[str]:
-    return [sys.executable, "-m", "proxy", "demo", *flags]
+    return [sys.executable, "-m", "modelward", "demo", *flags]
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.cli.infer import add_arguments, run
-from proxy.server.call import Call, Method
-from proxy.server.methods import OPEN, Dispatcher, build
-from proxy.server.protocol import Code, Message, RpcError, message_class
-from proxy.server.readiness import Readiness
+from modelward.cli.infer import add_arguments, run
+from modelward.server.call import Call, Method
+from modelward.server.methods import OPEN, Dispatcher, build
+from modelward.server.protocol import Code, Message, RpcError, message_class
+from modelward.server.readiness import Readiness
 from tests import models
 from tests.proxy.server.adapter import Served, served
 from tests.proxy.server.catalogs import catalog

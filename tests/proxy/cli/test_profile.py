@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.cli.app import main
-from proxy.score import Profile
+from modelward.cli.app import main
+from modelward.score import Profile
 from tests import models
 
 

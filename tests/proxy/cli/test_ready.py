@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.cli.ready import print_ready
-from proxy.config.schema import Listen
-from proxy.server.report import Report
+from modelward.cli.ready import print_ready
+from modelward.config.schema import Listen
+from modelward.server.report import Report
 
 
 def test_addresses_are_lines_that_programs_can_read_however_narrow(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.app import main
-from proxy.config.units import DURATION_PATTERN
+from modelward.cli.app import main
+from modelward.config.units import DURATION_PATTERN
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.server import AdminServer
-from proxy.cli.app import main
-from proxy.problem import Problem, ProblemsFound
-from proxy.shadow.report import data
+from modelward.admin.server import AdminServer
+from modelward.cli.app import main
+from modelward.problem import Problem, ProblemsFound
+from modelward.shadow.report import data
 from tests.proxy.admin.test_server import ANYWHERE, Played
 from tests.proxy.shadow.test_report import report
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from proxy.cli.shadow_report import render
-from proxy.shadow.report import Report, Slice, data
-from proxy.shadow.verdict import Verdict
+from modelward.cli.shadow_report import render
+from modelward.shadow.report import Report, Slice, data
+from modelward.shadow.verdict import Verdict
 from tests.proxy.shadow.test_report import report
 
 

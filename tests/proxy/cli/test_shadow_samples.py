@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from native import scan
-from proxy.cli.app import main
-from proxy.cli.shadow_samples import difference, outputs_of, parsed
-from proxy.shadow.samples import FOLDER, Sample, Samples, writers_folder
+from modelward.cli.app import main
+from modelward.cli.shadow_samples import difference, outputs_of, parsed
+from modelward.shadow.samples import FOLDER, Sample, Samples, writers_folder
+from modelward_native.testing import scan
 from tests import models
 from tests.e2e.messages import request
 from tests.support import EmbeddedServer, serving

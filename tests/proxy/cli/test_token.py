@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.access import keys
-from proxy.cli.app import main
+from modelward.access import keys
+from modelward.cli.app import main
 
 
 def run(*arguments: str) -> int:

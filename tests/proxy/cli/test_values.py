@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.utils import serialize_byte_tensor
 
-from proxy.cli.values import (
+from modelward.cli.values import (
     NUMPY_TYPES,
     AnswerProblem,
     ValueProblem,
@@ -25,7 +25,7 @@ from proxy.cli.values import (
     read_value,
     to_json,
 )
-from proxy.server.protocol import message_class
+from modelward.server.protocol import message_class
 
 
 @pytest.mark.parametrize("datatype", NUMPY_TYPES)

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from proxy.config.access import Access, Jwt, Rule
-from proxy.config.schema import Config
+from modelward.config.access import Access, Jwt, Rule
+from modelward.config.schema import Config
 
 JWT = {"issuer": "i", "audience": "a", "jwks": "keys.json"}
 

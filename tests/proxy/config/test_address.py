@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.config.address import Address, parse_address
-from proxy.config.units import UnitError
+from modelward.config.address import Address, parse_address
+from modelward.config.units import UnitError
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Config, load
-from proxy.config.address import Address
-from proxy.problem import ProblemsFound
+from modelward.config import Config, load
+from modelward.config.address import Address
+from modelward.problem import ProblemsFound
 
 MTLS = "admin_tls={certificate: a.pem, key: a.key, client_ca: ca.pem}"
 

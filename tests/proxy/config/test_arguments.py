@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.arguments import add_arguments, from_arguments
-from proxy.config.schema import Config
-from proxy.problem import ProblemsFound, WrongUsage
+from modelward.config.arguments import add_arguments, from_arguments
+from modelward.config.schema import Config
+from modelward.problem import ProblemsFound, WrongUsage
 
 
 def config(*argv: str) -> Config:

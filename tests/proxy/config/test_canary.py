@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config import load
-from proxy.config.schema import Config
-from proxy.config.units import SECOND
-from proxy.problem import ProblemsFound
+from modelward.config import load
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
+from modelward.problem import ProblemsFound
 
 
 def loaded(*sets: str) -> Config:

@@ -1,10 +1,10 @@
 import pytest
 
-from proxy.config import Config
-from proxy.config.limit import Limit, Share, parse_priority
-from proxy.config.schema import Limits
-from proxy.config.units import UnitError
-from proxy.limit.overrides import Overrides
+from modelward.config import Config
+from modelward.config.limit import Limit, Share, parse_priority
+from modelward.config.schema import Limits
+from modelward.config.units import UnitError
+from modelward.limits.overrides import Overrides
 
 
 def refused(section: type[Limit] | type[Limits] | type[Config], **values: object) -> str:

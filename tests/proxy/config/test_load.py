@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Config, load
-from proxy.config.address import Address
-from proxy.config.workers import cores
-from proxy.problem import ProblemsFound
+from modelward.config import Config, load
+from modelward.config.address import Address
+from modelward.config.workers import cores
+from modelward.problem import ProblemsFound
 from tests import models
 
 EXAMPLE = """

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from proxy.config.shadow import Bounds, Only, Shadow, Shadows
+from modelward.config.shadow import Bounds, Only, Shadow, Shadows
 
 SHADOWS: TypeAdapter[tuple[Shadow, ...]] = TypeAdapter(Shadows)
 

@@ -4,11 +4,11 @@ import argparse
 
 import pytest
 
-from proxy.cli.app import main
-from proxy.config import triton
-from proxy.config.arguments import add_arguments, from_arguments
-from proxy.config.schema import Config
-from proxy.config.units import SECOND
+from modelward.cli.app import main
+from modelward.config import triton
+from modelward.config.arguments import add_arguments, from_arguments
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
 
 
 def parsed(*argv: str) -> argparse.Namespace:

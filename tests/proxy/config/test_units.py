@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.units import (
+from modelward.config.units import (
     BYTES,
     LONGEST_DURATION,
     UnitError,

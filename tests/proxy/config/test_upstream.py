@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from proxy.config.units import UnitError
-from proxy.config.upstream import UpstreamAddress, parse_upstream, resolve
+from modelward.config.units import UnitError
+from modelward.config.upstream import UpstreamAddress, parse_upstream, resolve
 
 
 @pytest.mark.parametrize(

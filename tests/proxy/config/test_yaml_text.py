@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from proxy.config.yaml_text import MOST_NODES, read_document, read_value
-from proxy.problem import ProblemsFound
+from modelward.config.yaml_text import MOST_NODES, read_document, read_value
+from modelward.problem import ProblemsFound
 
 
 def problems(text: str) -> str:

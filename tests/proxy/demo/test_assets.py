@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from native.engine import Engine
-from proxy.demo import make
-from proxy.demo.slow import slow_model
-from proxy.demo.table import MODEL_FILE, TABLE_FILE, load_table, model_bytes
-from proxy.models.runtime import runtime
+from modelward.demo import make
+from modelward.demo.slow import slow_model
+from modelward.demo.table import MODEL_FILE, TABLE_FILE, load_table, model_bytes
+from modelward.models.runtime import runtime
+from modelward_native.backend.engine import Engine
 
 SIGNATURE = [("input", "FP32", (-1, 30))], [("label", "INT64", (-1,)), ("probabilities", "FP32", (-1, 2))]
 

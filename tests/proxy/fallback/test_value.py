@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.fallback.value import FallbackValue
-from proxy.models.signature import TensorSpec
-from proxy.problem import ProblemsFound
+from modelward.fallback.value import FallbackValue
+from modelward.models.signature import TensorSpec
+from modelward.problem import ProblemsFound
 
 
 def output(datatype: str = "FP32", shape: tuple[int, ...] = (-1, 2), name: str = "y") -> TensorSpec:

@@ -10,11 +10,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from proxy.models import external
-from proxy.models.artifact import NEWEST_IR, NEWEST_OPSET, Artifact, TensorSpec, load_artifact
-from proxy.models.operators import MOST_NODES
-from proxy.models.signature import HIGHEST_RANK, MOST_TENSORS
-from proxy.problem import ProblemsFound
+from modelward.models import external
+from modelward.models.artifact import NEWEST_IR, NEWEST_OPSET, Artifact, TensorSpec, load_artifact
+from modelward.models.operators import MOST_NODES
+from modelward.models.signature import HIGHEST_RANK, MOST_TENSORS
+from modelward.problem import ProblemsFound
 from tests import models
 
 

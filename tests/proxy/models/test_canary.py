@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from native.engine import Engine
-from proxy.config import load
-from proxy.models.artifact import load_artifact
-from proxy.models.canary import LARGEST, canary_file, failure, record, request_of
-from proxy.models.canary import load as load_canary
-from proxy.models.inventory import take_inventory
-from proxy.models.opening import LoadLimits, OpenModel, open_models, try_open
-from proxy.models.refused import problems_of
-from proxy.models.runtime import runtime
-from proxy.models.trial import Trials
-from proxy.problem import ProblemsFound
+from modelward.config import load
+from modelward.models.artifact import load_artifact
+from modelward.models.canary import LARGEST, canary_file, failure, record, request_of
+from modelward.models.canary import load as load_canary
+from modelward.models.inventory import take_inventory
+from modelward.models.opening import LoadLimits, OpenModel, open_models, try_open
+from modelward.models.refused import problems_of
+from modelward.models.runtime import runtime
+from modelward.models.trial import Trials
+from modelward.problem import ProblemsFound
+from modelward_native.backend.engine import Engine
 from tests import models
 
 X = np.arange(8, dtype=np.float32).reshape(2, 4)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.models.catalog import Catalog, version_order
-from proxy.server.protocol import Code, RpcError
+from modelward.models.catalog import Catalog, version_order
+from modelward.server.protocol import Code, RpcError
 from tests.proxy.server.catalogs import version
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper, load_model_from_string, numpy_helper
 
-from proxy.models.cost import unpredictable
+from modelward.models.cost import unpredictable
 from tests import models
 
 

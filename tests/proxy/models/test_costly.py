@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from proxy.child import ChildEnded
-from proxy.models.costly import costly
-from proxy.models.limited import try_in_child
+from modelward.child import ChildEnded
+from modelward.models.costly import costly
+from modelward.models.limited import try_in_child
 from tests import models
 from tests.models import BATCH, tensor
 

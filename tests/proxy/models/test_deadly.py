@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, load_model_from_string, numpy_helper
 
-from proxy.models.deadly import deadly as findings
+from modelward.models.deadly import deadly as findings
 from tests import models
 
 INT64, INT32, FLOAT = TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT

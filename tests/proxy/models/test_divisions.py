@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from proxy.models.artifact import Artifact, load_artifact
-from proxy.models.limited import run_in_child
+from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.limited import run_in_child
 from tests import models
 
 

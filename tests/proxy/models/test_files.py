@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.models.files import read_inside
-from proxy.problem import ProblemsFound
+from modelward.models.files import read_inside
+from modelward.problem import ProblemsFound
 
 
 def refusal(root: Path, path: Path, largest: int = 100) -> str:

@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
-from proxy.config.load import load
-from proxy.models.guards import guards
+from modelward.config.load import load
+from modelward.models.guards import guards
 
 
 def test_limits_say_how_many_overrides_they_have() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.config import Config, ModelSettings, Rung, load
-from proxy.models.guards import guards, off
-from proxy.models.inventory import Inventory, take_inventory
-from proxy.score import Profile
+from modelward.config import Config, ModelSettings, Rung, load
+from modelward.models.guards import guards, off
+from modelward.models.inventory import Inventory, take_inventory
+from modelward.score import Profile
 from tests import models
 
 

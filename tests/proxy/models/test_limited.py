@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from native.engine import Engine
-from proxy.models import limited
-from proxy.models.limited import Attempt, TookTooLong, within
-from proxy.models.runtime import runtime
-from proxy.models.warmup import warm_up
+from modelward.models import limited
+from modelward.models.limited import Attempt, TookTooLong, within
+from modelward.models.runtime import runtime
+from modelward.models.warmup import warm_up
+from modelward_native.backend.engine import Engine
 from tests import models
 
 

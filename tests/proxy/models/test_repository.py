@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.models.repository import Repository, default_profile, scan
+from modelward.models.repository import Repository, default_profile, scan
 from tests import models
 
 MODEL = b"scanned, never opened"

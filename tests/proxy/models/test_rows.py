@@ -12,12 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from native.engine import Engine
-from proxy.models.artifact import load_artifact
-from proxy.models.rows import entangled
-from proxy.models.runtime import runtime
-from proxy.models.signature import read_signature
-from proxy.models.warmup import warm_up
+from modelward.models.artifact import load_artifact
+from modelward.models.rows import entangled
+from modelward.models.runtime import runtime
+from modelward.models.signature import read_signature
+from modelward.models.warmup import warm_up
+from modelward_native.backend.engine import Engine
 from tests import models
 from tests.models import BATCH, tensor
 

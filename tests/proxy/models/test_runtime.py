@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
-from proxy.models.runtime import mend
-from proxy.problem import Problem
+from modelward.models.runtime import mend
+from modelward.problem import Problem
 
 
 def test_onnx_runtime_keeps_no_record_of_what_it_does() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from proxy.models.suggest import MOST_CANDIDATES, did_you_mean, near
+from modelward.models.suggest import MOST_CANDIDATES, did_you_mean, near
 
 
 def test_the_nearest_name_comes_first_whatever_its_case() -> None:

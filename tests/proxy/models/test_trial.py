@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy import child
-from proxy.models import trial
-from proxy.models.artifact import Artifact, load_artifact
-from proxy.models.trial import Findings, Trials, find
+from modelward import child
+from modelward.models import trial
+from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.trial import Findings, Trials, find
 from tests import models
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from native.engine import Engine
-from proxy import child
-from proxy.models.artifact import load_artifact
-from proxy.models.limited import open_once
-from proxy.models.runtime import runtime
-from proxy.models.trial import find
-from proxy.models.warmup import MOST_ELEMENTS, made_up, sizes, warm_up
+from modelward import child
+from modelward.models.artifact import load_artifact
+from modelward.models.limited import open_once
+from modelward.models.runtime import runtime
+from modelward.models.trial import find
+from modelward.models.warmup import MOST_ELEMENTS, made_up, sizes, warm_up
+from modelward_native.backend.engine import Engine
 from tests import models
 
 
@@ -66,6 +66,6 @@ def test_a_costly_model_is_run_in_a_child_with_a_size_that_it_takes(monkeypatch:
             answers.append(run_once(self, inputs))
             return answers[-1]
 
-    monkeypatch.setattr("proxy.models.limited.Engine", Seen)
+    monkeypatch.setattr("modelward.models.limited.Engine", Seen)
     open_once(models.convolutions(3))
     assert [answer["y"].shape for answer in answers] == [(1, 3)]

@@ -9,11 +9,11 @@ from operator import add
 
 import numpy as np
 
-from native.compare import SKETCH_ANSWER, score_cell
-from native.evidence import CALLER_PARTS, CHANCE
-from native.histogram import EDGES, cell
-from proxy.promotion.guard import Arm, arm_of
-from proxy.promotion.parts import CELLS, NO_PARTS, WAYS, Parts
+from modelward.promotion.guard import Arm, arm_of
+from modelward.promotion.parts import CELLS, NO_PARTS, WAYS, Parts
+from modelward_native.shadow.compare import SKETCH_ANSWER, score_cell
+from modelward_native.shadow.evidence import CALLER_PARTS, CHANCE
+from modelward_native.telemetry.histogram import EDGES, cell
 
 MS = 1_000_000
 

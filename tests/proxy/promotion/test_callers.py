@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native.evidence import CHANCE, KEY
-from proxy.config.promotion import PromotionBounds
-from proxy.promotion.callers import Compared, surely_worse
-from proxy.promotion.guard import LEVEL, breaches
-from proxy.shadow.callers import left_out
+from modelward.config.promotion import PromotionBounds
+from modelward.promotion.callers import Compared, surely_worse
+from modelward.promotion.guard import LEVEL, breaches
+from modelward.shadow.callers import left_out
+from modelward_native.shadow.evidence import CHANCE, KEY
 from tests.proxy.promotion.arms import Caller, by_caller, caller
 
 BOUNDS = PromotionBounds()

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from proxy.config.promotion import PromotionBounds
-from proxy.promotion.decide import findings
-from proxy.promotion.finding import Decision, Finding, undecided
-from proxy.promotion.guard import NOTHING, Arm
+from modelward.config.promotion import PromotionBounds
+from modelward.promotion.decide import findings
+from modelward.promotion.finding import Decision, Finding, undecided
+from modelward.promotion.guard import NOTHING, Arm
 from tests.proxy.promotion.arms import Caller, by_caller, caller
 from tests.proxy.promotion.test_guard import arm
 from tests.proxy.promotion.test_outputs import sketch

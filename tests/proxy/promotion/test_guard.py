@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from native.evidence import CHANCE, KEY
-from native.histogram import EDGES, cell
-from proxy.config.promotion import PromotionBounds
-from proxy.promotion.guard import NOTHING, Arm, breaches, moved
+from modelward.config.promotion import PromotionBounds
+from modelward.promotion.guard import NOTHING, Arm, breaches, moved
+from modelward_native.shadow.evidence import CHANCE, KEY
+from modelward_native.telemetry.histogram import EDGES, cell
 from tests.proxy.promotion.arms import by_caller, caller
 
 MS = 1_000_000

@@ -10,18 +10,18 @@ from typing import ParamSpec
 import numpy as np
 import pytest
 
-from native.evidence import CHANCE, KEY
-from proxy.config.access import Access
-from proxy.config.schema import Config
-from proxy.models.facts import Facts
-from proxy.problem import ProblemsFound
-from proxy.promotion.asked import Wanted
-from proxy.promotion.finding import undecided
-from proxy.promotion.guard import Arm
-from proxy.promotion.promoter import Promoter
-from proxy.promotion.state import ITSELF, State
-from proxy.promotion.step import Traffic
-from proxy.promotion.store import COPY, FILE, RETRY_SECONDS, Store
+from modelward.config.access import Access
+from modelward.config.schema import Config
+from modelward.models.facts import Facts
+from modelward.problem import ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.finding import undecided
+from modelward.promotion.guard import Arm
+from modelward.promotion.promoter import Promoter
+from modelward.promotion.state import ITSELF, State
+from modelward.promotion.step import Traffic
+from modelward.promotion.store import COPY, FILE, RETRY_SECONDS, Store
+from modelward_native.shadow.evidence import CHANCE, KEY
 from tests.proxy.promotion.arms import by_caller, caller
 from tests.proxy.promotion.test_decide import answered
 from tests.proxy.promotion.test_guard import arm

@@ -2,8 +2,8 @@
 
 import pytest
 
-from proxy.promotion import state
-from proxy.promotion.state import Event, Promotion, State
+from modelward.promotion import state
+from modelward.promotion.state import Event, Promotion, State
 
 STEPPING = Promotion(version="3", before={"2": 1}, configured=None, steps=(1, 10, 100), since=1.5)
 BEGUN = Event(at=1.5, model="m", version="3", what="1 %")

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from native.evidence import CHANCE, KEY
-from proxy.config.promotion import PromotionBounds
-from proxy.problem import ProblemsFound
-from proxy.promotion.asked import Wanted
-from proxy.promotion.decide import findings
-from proxy.promotion.finding import Decision
-from proxy.promotion.guard import Arm
+from modelward.config.promotion import PromotionBounds
+from modelward.problem import ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.decide import findings
+from modelward.promotion.finding import Decision
+from modelward.promotion.guard import Arm
+from modelward_native.shadow.evidence import CHANCE, KEY
 from tests.proxy.promotion.arms import Caller, by_caller, caller
 from tests.proxy.promotion.test_guard import arm
 from tests.proxy.promotion.test_promoter import Served, on_a_loop

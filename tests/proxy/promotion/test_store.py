@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.problem import ProblemsFound
-from proxy.promotion.state import LONGEST_REASON, MOST_EVENTS, State
-from proxy.promotion.store import BROKEN, COPY, FILE, LARGEST_FILE, Store, unwritable
+from modelward.problem import ProblemsFound
+from modelward.promotion.state import LONGEST_REASON, MOST_EVENTS, State
+from modelward.promotion.store import BROKEN, COPY, FILE, LARGEST_FILE, Store, unwritable
 from tests.proxy.promotion.test_state import BEGUN, STEPPING
 
 WRITTEN = State().with_promotion("m", STEPPING, BEGUN)

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from proxy.score import ProfileError, load_table
+from modelward.score import ProfileError, load_table
 
 INPUTS = {"a": ("FP32", [2]), "b": ("INT64", [1]), "c": ("BYTES", [1])}
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from native import score as native_score
-from proxy.score import Profile, ProfileError
+from modelward.score import Profile, ProfileError
+from modelward_native.score import score as native_score
 from tests.oracle import score as oracle
 
 

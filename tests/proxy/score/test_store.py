@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.score import Profile, ProfileError
-from proxy.score.store import ARRAYS
+from modelward.score import Profile, ProfileError
+from modelward.score.store import ARRAYS
 
 PROFILE = Profile.fit(
     {

@@ -16,8 +16,8 @@ from typing import Any
 
 import grpc
 
-from proxy.server.methods import Dispatcher
-from proxy.server.protocol import RpcError
+from modelward.server.methods import Dispatcher
+from modelward.server.protocol import RpcError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class AdapterCall:
     identity: str = ""
     identity_kind: str = ""
     may_prove_itself: bool = True
+    peer_key: int = 0
 
     def permits(self, kind: int, model: str | None = None) -> bool:
         return True

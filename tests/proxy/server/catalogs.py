@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.models.artifact import TensorSpec
-from proxy.models.catalog import BatchStatistics, Catalog, ServedVersion, Statistics
+from modelward.models.artifact import TensorSpec
+from modelward.models.catalog import BatchStatistics, Catalog, ServedVersion, Statistics
 
 FRAUD_STATISTICS = Statistics(
     success_count=9,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from proxy.server.methods import Dispatcher, build
-from proxy.server.readiness import Readiness
+from modelward.server.methods import Dispatcher, build
+from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served, served
 from tests.proxy.server.catalogs import catalog
 

@@ -8,11 +8,11 @@ import os
 import socket
 import time
 
-from native.deadline import Wheel
-from native.h2 import Listener
-from native.limit import Limiter
-from native.region import Region
-from proxy.server.accept import Acceptor
+from modelward.server.accept import Acceptor
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
+from modelward_native.timer.deadline import Wheel
+from modelward_native.wire.h2 import Listener
 
 CONNECTIONS = 200
 PATIENCE_SECONDS = 30.0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.problem import ProblemsFound
-from proxy.server import activation
-from proxy.server.activation import Sockets, inherited_sockets
+from modelward.problem import ProblemsFound
+from modelward.server import activation
+from modelward.server.activation import Sockets, inherited_sockets
 
 # 3 is somebody else's in this process, and a socket that was refused is closed at any time
 firsts = itertools.count(200, 10)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.address import Address
-from proxy.problem import ProblemsFound
-from proxy.server.bind import BoundSocket
+from modelward.config.address import Address
+from modelward.problem import ProblemsFound
+from modelward.server.bind import BoundSocket
 
 
 def left_behind(path: Path) -> Path:

@@ -2,8 +2,8 @@
 
 import signal
 
-from native.notes import Run
-from proxy.server.containment import MOST_CALLERS, MOST_LOADS, MOST_SHAPES, Containment, deadly
+from modelward.server.containment import MOST_CALLERS, MOST_LOADS, MOST_SHAPES, Containment, deadly
+from modelward_native.backend.notes import Run
 
 ABORTED = -signal.SIGABRT
 

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from proxy.server.protocol import message_class
-from proxy.server.readiness import Readiness
+from modelward.server.protocol import message_class
+from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 
 REQUEST = message_class("grpc.health.v1.HealthCheckRequest")

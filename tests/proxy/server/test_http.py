@@ -16,15 +16,15 @@ import uvloop
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from proxy.config.address import Address, parse_address
-from proxy.models.catalog import Catalog
-from proxy.problem import ProblemsFound
-from proxy.server import http
-from proxy.server.http import AppState, HttpServer
-from proxy.server.http_connections import MOST, MOST_OF_PEER
-from proxy.server.readiness import Readiness
-from proxy.telemetry.exposition import Exposition
-from proxy.telemetry.snapshot import Snapshot
+from modelward.config.address import Address, parse_address
+from modelward.models.catalog import Catalog
+from modelward.problem import ProblemsFound
+from modelward.server import http
+from modelward.server.http import AppState, HttpServer
+from modelward.server.http_connections import MOST, MOST_OF_PEER
+from modelward.server.readiness import Readiness
+from modelward.telemetry.exposition import Exposition
+from modelward.telemetry.snapshot import Snapshot
 from tests.proxy.server.catalogs import catalog, version
 
 READY = Catalog([version("fraud", "1")])

@@ -13,7 +13,9 @@ SUPERVISOR = {"numpy", "onnx", "onnxruntime", "grpc", "jwt", "cryptography"}
 WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client"}
 
 
-@pytest.mark.parametrize(("module", "absent"), [("proxy.cli.serve", SUPERVISOR), ("proxy.server.worker", WORKER)])
+@pytest.mark.parametrize(
+    ("module", "absent"), [("modelward.cli.serve", SUPERVISOR), ("modelward.server.worker", WORKER)]
+)
 def test_a_process_imports_no_library_that_only_others_need(module: str, absent: set[str]) -> None:
     command = [sys.executable, "-c", MODULES.format(module)]
     loaded = set(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))

@@ -11,8 +11,8 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from proxy.server.protocol import message_class
-from proxy.server.readiness import Readiness
+from modelward.server.protocol import message_class
+from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 
 

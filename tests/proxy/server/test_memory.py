@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from native.heap import Pieces
-from proxy.server.memory import KEPT_BYTES, Memory, give_back, resident_bytes
+from modelward.server.memory import KEPT_BYTES, Memory, give_back, resident_bytes
+from modelward_native.region.heap import Pieces
 
 MiB = 2**20
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.server.call import Call, Method
-from proxy.server.methods import MAX_REQUEST_BYTES, OPEN, Dispatcher, build
-from proxy.server.protocol import Code, Message, RpcError, message_class
-from proxy.server.readiness import Readiness
+from modelward.server.call import Call, Method
+from modelward.server.methods import MAX_REQUEST_BYTES, OPEN, Dispatcher, build
+from modelward.server.protocol import Code, Message, RpcError, message_class
+from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import AdapterCall
 from tests.proxy.server.catalogs import catalog
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from proxy.server.mishaps import PERIOD_SECONDS, Mishaps
+from modelward.server.mishaps import PERIOD_SECONDS, Mishaps
 
 
 class Loop:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server.notify import Notifier
+from modelward.server.notify import Notifier
 from tests.support import Manager, wait_until
 
 

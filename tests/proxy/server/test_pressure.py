@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server import pressure
-from proxy.server.pressure import Pressure
+from modelward.server import pressure
+from modelward.server.pressure import Pressure
 
 SECOND = 1_000_000_000
 OTHER = 7

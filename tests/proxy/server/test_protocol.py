@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pool
 
-from proxy.server import protocol
-from proxy.server.protocol import Code, DescriptorsMissing, RpcError, clip, message_class
+from modelward.server import protocol
+from modelward.server.protocol import Code, DescriptorsMissing, RpcError, clip, message_class
 
 
 def test_codes_are_grpcs_own() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.server.readiness import Readiness
+from modelward.server.readiness import Readiness
 
 
 def test_a_new_server_is_starting_and_not_ready() -> None:

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from proxy.server.protocol import message_class
-from proxy.server.readiness import Readiness
+from modelward.server.protocol import message_class
+from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 
 PACKAGES = ("grpc.reflection.v1", "grpc.reflection.v1alpha")

@@ -8,16 +8,16 @@ from typing import cast
 
 import pytest
 
-from native.region import Region
-from native.shadows import Block
-from proxy.admin.operator import NotNow
-from proxy.config.schema import Config, ModelSettings
-from proxy.config.shadow import Bounds, Shadow
-from proxy.models.weights import Shares
-from proxy.problem import ProblemsFound
-from proxy.server.crew import Crew
-from proxy.server.report import ANY, COLUMNS, Report
-from proxy.server.shadowing import JUDGED_AT_ONCE, CrewShadows
+from modelward.admin.operator import NotNow
+from modelward.config.schema import Config, ModelSettings
+from modelward.config.shadow import Bounds, Shadow
+from modelward.models.weights import Shares
+from modelward.problem import ProblemsFound
+from modelward.server.crew import Crew
+from modelward.server.report import ANY, COLUMNS, Report
+from modelward.server.shadowing import JUDGED_AT_ONCE, CrewShadows
+from modelward_native.region.region import Region
+from modelward_native.shadow.shadows import Block
 from tests.proxy.shadow.test_collect import labels
 
 

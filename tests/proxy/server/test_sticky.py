@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.load import load
-from proxy.config.schema import Config
-from proxy.server.sticky import FILE, sticky_key
+from modelward.config.load import load
+from modelward.config.schema import Config
+from modelward.server.sticky import FILE, sticky_key
 
 RANDOM, OTHER = bytes(range(16)), bytes(16)
 

@@ -11,10 +11,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from proxy.config.load import load
-from proxy.config.tls import Tls
-from proxy.problem import ProblemsFound
-from proxy.server.tls import LiveMaterial, load_material
+from modelward.config.load import load
+from modelward.config.tls import Tls
+from modelward.problem import ProblemsFound
+from modelward.server.tls import LiveMaterial, load_material
 from tests.certificates import Pair, authority_file, write_pair
 
 

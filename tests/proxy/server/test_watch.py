@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.server import watch as watching
-from proxy.server.watch import watch
+from modelward.server import watch as watching
+from modelward.server.watch import watch
 
 Steps = Callable[[asyncio.Queue[None]], Awaitable[None]]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from native.compare import Figures
-from native.histogram import EDGES, cell
-from proxy.config.shadow import Bounds
-from proxy.shadow.callers import left_out
-from proxy.shadow.verdict import LEVEL, Verdict, judge
+from modelward.config.shadow import Bounds
+from modelward.shadow.callers import left_out
+from modelward.shadow.verdict import LEVEL, Verdict, judge
+from modelward_native.shadow.compare import Figures
+from modelward_native.telemetry.histogram import EDGES, cell
 
 if TYPE_CHECKING:
-    from native.compare import Sums
+    from modelward_native.shadow.compare import Sums
 
 BOUNDS = Bounds(disagreement=0.01, errors=0.01, latency=1.5)
 MS = 1_000_000

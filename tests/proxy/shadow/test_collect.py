@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from native import scan, shadows
-from native.compare import Figures
-from native.region import Region
-from native.shadows import Block
-from proxy.config.shadow import Bounds, Shadow
-from proxy.shadow.collect import reports
-from proxy.shadow.report import Report
-from proxy.shadow.verdict import Verdict, verdict_of
+from modelward.config.shadow import Bounds, Shadow
+from modelward.shadow.collect import reports
+from modelward.shadow.report import Report
+from modelward.shadow.verdict import Verdict, verdict_of
+from modelward_native.region.region import Region
+from modelward_native.shadow import shadows
+from modelward_native.shadow.compare import Figures
+from modelward_native.shadow.shadows import Block
+from modelward_native.testing import scan
 
 
 def label(value: int) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.drift import BINS, divergence, rank_correlation, shares, stability_index
+from modelward.shadow.drift import BINS, divergence, rank_correlation, shares, stability_index
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=30, max_size=30)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.shadow.keeping import QUIET_ROUNDS, Keeping, Taken
-from proxy.shadow.samples import MOST_FILES, kept, read
+from modelward.shadow.keeping import QUIET_ROUNDS, Keeping, Taken
+from modelward.shadow.samples import MOST_FILES, kept, read
 
 PAIR: Taken = ("m", "2", 0.5, b"request", b"primary", b"shadow")
 

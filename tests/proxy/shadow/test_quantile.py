@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.quantile import estimate, quantile_interval, ratio
-from proxy.shadow.sequence import Interval
+from modelward.shadow.quantile import estimate, quantile_interval, ratio
+from modelward.shadow.sequence import Interval
 
 EDGES = [*(float(edge) for edge in range(1, 21)), inf]
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from native import scan
-from native.compare import Figures
-from proxy.config.shadow import Bounds
-from proxy.shadow.report import Report, Slice, data
-from proxy.shadow.verdict import Verdict, judge
+from modelward.config.shadow import Bounds
+from modelward.shadow.report import Report, Slice, data
+from modelward.shadow.verdict import Verdict, judge
+from modelward_native.shadow.compare import Figures
+from modelward_native.testing import scan
 
 
 def answer(scores: np.ndarray) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.samples import Sample, SampleError, Samples, folder_of, kept, names, read, writers_folder
+from modelward.shadow.samples import Sample, SampleError, Samples, folder_of, kept, names, read, writers_folder
 
 SAMPLE = Sample("fraud", "2", 1_700_000_000_000_000_000, 0.5, b"request\n", b"", b"shadow\0")
 

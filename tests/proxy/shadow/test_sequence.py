@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.shadow.sequence import Interval, difference_interval, mean_evidence, mean_interval
+from modelward.shadow.sequence import Interval, difference_interval, mean_evidence, mean_interval
 
 LEVEL = 0.05
 RUNS, VALUES = 200, 20_000

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from native.compare import Figures
-from proxy.config.shadow import Bounds
-from proxy.shadow.sequence import mean_evidence, mean_interval
-from proxy.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, Verdict, judge, pairs
+from modelward.config.shadow import Bounds
+from modelward.shadow.sequence import mean_evidence, mean_interval
+from modelward.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, Verdict, judge, pairs
+from modelward_native.shadow.compare import Figures
 
 if TYPE_CHECKING:
-    from native.compare import Sums
+    from modelward_native.shadow.compare import Sums
 
 RUNS = 200
 BOUNDS = Bounds(disagreement=0.005, errors=0.005, latency=1.5)

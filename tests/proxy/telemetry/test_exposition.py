@@ -11,9 +11,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from proxy.telemetry.collector import ModelwardCollector
-from proxy.telemetry.exposition import Exposition, render
-from proxy.telemetry.snapshot import (
+from modelward.telemetry.collector import ModelwardCollector
+from modelward.telemetry.exposition import Exposition, render
+from modelward.telemetry.snapshot import (
     OTHER_MODEL,
     CanarySnapshot,
     EndpointSnapshot,

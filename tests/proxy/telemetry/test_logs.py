@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
-from proxy.telemetry.logs import TextFormatter
+from modelward.telemetry.logs import TextFormatter
 
 
 def written(message: str, *values: str) -> str:

@@ -1,6 +1,6 @@
 """Events are told at once, then together: time is an argument."""
 
-from proxy.telemetry.paced import Paced
+from modelward.telemetry.paced import Paced
 
 
 def test_the_first_is_told_at_once_and_the_next_together_when_the_pause_has_ended() -> None:

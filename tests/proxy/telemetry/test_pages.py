@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from proxy.telemetry import pages as module
-from proxy.telemetry.exposition import Exposition
-from proxy.telemetry.pages import AGE_SECONDS, Pages
-from proxy.telemetry.snapshot import Snapshot
+from modelward.telemetry import pages as module
+from modelward.telemetry.exposition import Exposition
+from modelward.telemetry.pages import AGE_SECONDS, Pages
+from modelward.telemetry.snapshot import Snapshot
 
 
 class Played:

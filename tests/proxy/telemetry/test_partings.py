@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from native.conduct import CLOSED, REFUSED
-from proxy.telemetry.partings import MEANING, PartingLog
+from modelward.telemetry.partings import MEANING, PartingLog
+from modelward_native.wire.conduct import CLOSED, REFUSED
 
 
 def test_every_reason_has_its_meaning() -> None:

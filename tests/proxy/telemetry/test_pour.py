@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from native.compare import DROPS, Figures
-from native.region import Region
-from native.shadows import Block
-from proxy.telemetry.pour import snapshot
+from modelward.telemetry.pour import snapshot
+from modelward_native.region.region import Region
+from modelward_native.shadow.compare import DROPS, Figures
+from modelward_native.shadow.shadows import Block
 from tests.proxy.shadow.test_collect import label, labels
 
 

@@ -7,8 +7,8 @@ import logging
 
 import pytest
 
-from proxy.telemetry.logs import JsonFormatter
-from proxy.telemetry.refusals import RefusalLog
+from modelward.telemetry.logs import JsonFormatter
+from modelward.telemetry.refusals import RefusalLog
 
 
 @pytest.mark.parametrize(

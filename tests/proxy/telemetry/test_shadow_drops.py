@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.telemetry.shadow_drops import SHADOWS_PER_ROUND, DropLog
+from modelward.telemetry.shadow_drops import SHADOWS_PER_ROUND, DropLog
 
 
 class Total:

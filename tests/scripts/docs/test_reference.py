@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from native.compare import DROPS
-from native.verdict import table
-from proxy.cli.schema import schema
-from proxy.config.yaml_text import read_document
-from proxy.telemetry.collector import families
+from modelward.cli.schema import schema
+from modelward.config.yaml_text import read_document
+from modelward.telemetry.collector import families
+from modelward_native.request.verdict import table
+from modelward_native.shadow.compare import DROPS
 from scripts.docs import DOCS, configuration, metrics, refusals
 from scripts.docs.configuration_examples import EXAMPLES
 from scripts.docs.reference import pages

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from proxy.config.log import LogSettings
-from proxy.telemetry import logs
+from modelward.config.log import LogSettings
+from modelward.telemetry import logs
 from scripts.docs import DOCS, ROOT
 
 PROTOCOL = (DOCS / "reference" / "protocol.md").read_text()

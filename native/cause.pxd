@@ -1,3 +1,0 @@
-# Declarations of csrc/cause.h.
-cdef extern from "cause.h" nogil:
-    void mw_cause(const char *words, char *to, size_t size)

@@ -1,0 +1,1 @@
+"""What answers a request: models that run here, and upstream servers."""

@@ -1,0 +1,45 @@
+# Natural batching: what one tick brings for a model is one run, on the loop or in a lane.
+from libc.stdint cimport int64_t, uint32_t
+
+from modelward_native.backend.engine cimport Engine
+from modelward_native.request.exchange cimport Buffer, Exchange, Wire
+from modelward_native.request.model cimport Model
+from modelward_native.backend.session cimport mw_run
+
+cdef struct Outcome:              # what the pipeline does with a run's results; set once
+    void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
+    # words: the runtime's about it, until the call returns; NULL for none
+    void (*failed)(void *server, Exchange *, int reason, const char *words, int64_t now) noexcept
+    void (*expired)(void *server, Exchange *, int64_t now) noexcept
+
+cdef extern from "watchdog.h" nogil:
+    ctypedef struct mw_watchdog:
+        pass
+    mw_watchdog *mw_watchdog_new(int64_t limit_ns)
+    void mw_watchdog_free(mw_watchdog *)
+    void mw_watchdog_enter(mw_watchdog *, mw_run *, int64_t now_ns)
+    int mw_watchdog_leave(mw_watchdog *)
+
+cdef class Scheduler:
+    cdef Wire *wire               # borrowed from the Listener, which outlives this
+    cdef Outcome outcome
+    cdef void *server             # borrowed
+    cdef object loop
+    cdef object on_tick           # bound once
+    cdef list pending             # Engine with a queue for this tick
+    cdef list busy                # Engine whose lane is running
+    cdef list lanes               # Engine that have a lane
+    cdef bint scheduled
+    cdef int eventfd
+    cdef mw_watchdog *watchdog    # owned; NULL where no thread was to be had
+    cdef int schedule(self) except -1
+    cdef bint enqueue(self, Exchange *x, Model *m) noexcept
+    cdef int begin(self, Engine engine, int64_t now) except -1
+    cdef void on_loop(self, Engine engine, int64_t now) noexcept
+    cdef bint to_lane(self, Engine engine) except -1
+    cdef int again(self, Engine engine) except -1
+
+# Dimensions of input i of the model that runs; at: where they are if that is the model asked for.
+cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept
+# Takes an exchange out of its model's queue, or lets go of its place in a run.
+cdef void withdraw(Exchange *x) noexcept

@@ -1,0 +1,355 @@
+"""GCRA limits of a server: the memory, the key and the rates around the kernel in modelward_native/limits/gcra.c."""
+import os
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+cdef bytes CELL = b"limit\0"
+
+LEVELS = ("peer", "identity", "model", "total")  # by mw_level
+
+
+cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except -1:
+    cdef int made
+    if rate == 0:
+        memset(limit, 0, sizeof(Limit))
+        return 0
+    made = mw_rate_make_timed(rate, burst, &limit.rate) if timed else mw_rate_make(rate, burst, &limit.rate)
+    if made != 0:
+        raise ValueError(
+            f"{rate} s of backend time per second with a burst of {burst} ns cannot be held: "
+            "it is 1 us/s to 2**20 s/s, the burst more than nothing" if timed else
+            f"a rate of {rate}/s with a burst of {burst} cannot be held: "
+            "the rate is a finite number above 0 and at least one request in 2.28 years, the burst at least 1")
+    if timed:
+        snprintf(limit.text, LIMIT_TEXT, "%.6g ms of backend time/s", rate * 1e3)
+    else:
+        snprintf(limit.text, LIMIT_TEXT, "%.6g requests/s", rate)
+    return 0
+
+
+cdef class Meter:
+    """The limit of one model where set-up or a test needs it as an object; models of the data plane embed theirs."""
+
+    cdef mw_meter meter
+    cdef int64_t tat_ns
+
+    def __init__(self, double rate, int64_t burst, bint timed=False):
+        cdef Limit limit
+        make_limit(&limit, rate, burst, timed)
+        self.meter.tat_ns = &self.tat_ns
+        self.meter.rate = limit.rate
+
+
+cdef int name_payers(Limiter limiter, Payers *payers, peer, identity, Meter model) except -1:
+    payers.peer = limiter.key("peer", peer)
+    payers.identity = 0 if identity is None else limiter.key("identity", identity)
+    payers.fleet = 0 if identity is None else limiter.fleet(<const char *>(<bytes>identity), len(<bytes>identity))
+    payers.model = NULL if model is None else &model.meter
+    payers.peer_limit = payers.identity_limit = 0
+    return 0
+
+
+cdef class Limiter:
+    """Limits per peer, per identity, per model and in total; a request is checked against all before any is charged.
+
+    keys: how many peers and identities together may owe at the same time, 1 to 2**32; every key costs 32 bytes of address
+    space, and pages that no key touches cost no memory. key: 16 bytes for SipHash, random unless a test fixes them.
+    region: where the table lies that this process shares with others, under `name`; the hash key is the region's then.
+    Rates are each process's own. Times are nanoseconds of a monotonic clock. Algorithm and behaviour when the table is
+    full: modelward_native/limits/gcra.h.
+    """
+
+    def __cinit__(self, uint64_t keys=1 << 20, bytes key=None, Region region=None, str name="limits"):
+        cdef uint64_t[2] sip_key
+        cdef void *memory
+        if key is None:
+            key = os.urandom(16)
+        if len(key) != 16:
+            raise ValueError("the hash key has 16 bytes")
+        memcpy(sip_key, <const char *>key, 16)
+        self.size = mw_gcra_size(keys)
+        if self.size == 0:
+            raise ValueError("keys lies between 1 and 2**32")
+        if region is not None:
+            self.region = region
+            memcpy(sip_key, region.header.sip_key, 16)
+            memcpy(self.sticky_key, region.header.sticky_key, 16)
+            memory = region.common(name.encode(), sizeof(mw_gcra_shared) + self.size)
+        else:
+            memory = mmap(NULL, sizeof(mw_gcra_shared) + self.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            if memory == MAP_FAILED:
+                raise MemoryError(f"a limit table of {self.size} bytes")
+            self.mapped = memory
+        mw_gcra_init(&self.table, <mw_gcra_shared *>memory, <char *>memory + sizeof(mw_gcra_shared), self.size, sip_key)
+        self.total_meter.tat_ns = &self.table.shared.total_tat_ns
+
+    def __dealloc__(self):
+        free(self.overrides)
+        if self.mapped != NULL:
+            munmap(self.mapped, sizeof(mw_gcra_shared) + self.size)
+
+    cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil:
+        return mw_gcra_hash(self.table.sip_key, level, key, size)
+
+    cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil:
+        return mw_gcra_hash(self.sticky_key, MW_LEVEL_IDENTITY, key, size)
+
+    cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil:
+        return 0 if self.ledger == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)
+
+    cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept:
+        mw_gcra_follow(&self.table, account, tat_ns, ahead_ns, at_ns, now_ns)
+
+    def share(self, bytes key not None):
+        """Limits of identities, models and in total are a fleet's from now on: before the first request, never undone.
+
+        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is a limits.ledger.Ledger's to pass on.
+        """
+        if self.region is None or len(key) != 16:
+            raise ValueError("a limiter over a region and a key of 16 bytes")
+        memcpy(self.fleet_key, <const char *>key, 16)
+        self.ledger = <mw_ledger *>self.region.common(b"ledger", sizeof(mw_ledger))
+        self.total_meter.account = &self.ledger.total
+
+    cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil:
+        return mw_gcra_peek(&self.table, self.limit_of(MW_LEVEL_PEER, limit).rate, peer, MW_LEVEL_PEER, now_ns)
+
+    cdef int claims_of(self, const Payers *payers, int64_t requests, int64_t backend_ns, bint timed_only,
+                       mw_claim *claims) noexcept nogil:
+        cdef int count = 0
+        cdef const Limit *peer = self.limit_of(MW_LEVEL_PEER, payers.peer_limit)
+        cdef const Limit *identity = self.limit_of(MW_LEVEL_IDENTITY, payers.identity_limit)
+        if peer.rate.interval_ns != 0 and peer.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter, claims[count].account = MW_LEVEL_PEER, NULL, NULL
+            claims[count].rate, claims[count].hash = peer.rate, payers.peer
+            claims[count].cost = backend_ns if peer.rate.timed else requests
+            count += 1
+        if identity.rate.interval_ns != 0 and payers.identity != 0 and identity.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
+            claims[count].rate, claims[count].hash = identity.rate, payers.identity
+            claims[count].account = NULL
+            if self.ledger != NULL and payers.fleet:
+                claims[count].account = mw_ledger_account(self.ledger, payers.fleet, payers.identity)
+            claims[count].cost = backend_ns if identity.rate.timed else requests
+            count += 1
+        if payers.model != NULL and payers.model.rate.interval_ns != 0 and payers.model.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_MODEL, payers.model
+            claims[count].account = payers.model.account
+            claims[count].cost = backend_ns if payers.model.rate.timed else requests
+            count += 1
+        if self.total_meter.rate.interval_ns != 0 and self.total_meter.rate.timed >= timed_only:
+            claims[count].level, claims[count].meter = MW_LEVEL_TOTAL, &self.total_meter
+            claims[count].account = self.total_meter.account
+            claims[count].cost = backend_ns if self.total_meter.rate.timed else requests
+            count += 1
+        return count
+
+    cdef int admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
+                   int64_t *retry_ns) noexcept nogil:
+        cdef mw_claim[4] claims
+        cdef int count = self.claims_of(payers, requests, backend_ns, False, claims), refused_by
+        if count == 0:
+            return MW_ADMITTED
+        refused_by = mw_gcra_admit(&self.table, claims, count, now_ns, retry_ns)
+        return refused_by if refused_by == MW_ADMITTED else claims[refused_by].level
+
+    cdef int would_admit(self, const Payers *payers, int64_t requests, int64_t backend_ns, int64_t now_ns,
+                         int64_t *retry_ns) noexcept nogil:
+        cdef mw_claim[4] claims
+        cdef int count = self.claims_of(payers, requests, backend_ns, False, claims), refused_by
+        if count == 0:
+            return MW_ADMITTED
+        refused_by = mw_gcra_would_admit(&self.table, claims, count, now_ns, retry_ns)
+        return refused_by if refused_by == MW_ADMITTED else claims[refused_by].level
+
+    cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil:
+        cdef Payers payers
+        payers.peer, payers.identity, payers.fleet, payers.model = peer, 0, 0, NULL
+        payers.peer_limit = payers.identity_limit = 0
+        return self.admit(&payers, requests, MW_COST_LEAST_NS, now_ns, retry_ns)
+
+    cdef void settle(self, const Payers *payers, int64_t charged_ns, int64_t took_ns, int64_t now_ns) noexcept nogil:
+        cdef mw_claim[4] claims
+        cdef int count = self.claims_of(payers, 0, charged_ns, True, claims), i
+        for i in range(count):
+            mw_gcra_settle(&self.table, &claims[i], max(took_ns, MW_COST_LEAST_NS), now_ns)
+
+    def set_peer(self, double rate, int64_t burst, bint timed=False):
+        """Every peer's own limit from now on; debts run up before are kept, cut to what the new rate allows.
+
+        rate: requests per second, 0 for no limit; burst: requests that may come at once. Where timed, backend seconds per
+        second, and nanoseconds of it at once. ValueError if it cannot be held.
+        """
+        make_limit(&self.peer, rate, burst, timed)
+        self.note()
+
+    def set_identity(self, double rate, int64_t burst, bint timed=False):
+        """Every identity's own limit; as set_peer."""
+        make_limit(&self.identity, rate, burst, timed)
+        self.note()
+
+    def set_total(self, double rate, int64_t burst, bint timed=False):
+        """The limit of all requests together; as set_peer."""
+        make_limit(&self.total, rate, burst, timed)
+        self.total_meter.rate = self.total.rate
+        self.note()
+
+    def set_overrides(self, list limits not None):
+        """Limits of peers and identities that the level's own does not hold for: (rate, burst, timed) each, numbered from 1."""
+        cdef Limit *overrides = <Limit *>calloc(max(len(limits), 1), sizeof(Limit))
+        cdef uint32_t i
+        if overrides == NULL:
+            raise MemoryError
+        try:
+            for i, (rate, burst, timed) in enumerate(limits):
+                make_limit(&overrides[i], rate, burst, timed)
+        except BaseException:
+            free(overrides)
+            raise
+        free(self.overrides)
+        self.overrides = overrides
+        self.override_count = <uint32_t>len(limits)
+        self.note()
+
+    cdef int note(self) except -1:
+        cdef uint32_t i
+        self.timed = self.peer.rate.timed or self.identity.rate.timed or self.total.rate.timed
+        self.limiting = (self.override_count or self.peer.rate.interval_ns or self.identity.rate.interval_ns or
+                         self.total.rate.interval_ns)
+        for i in range(self.override_count):
+            self.timed = self.timed or self.overrides[i].rate.timed
+        return 0
+
+    cdef const Limit *limit_of(self, mw_level level, uint32_t number) noexcept nogil:
+        if 0 < number <= self.override_count:
+            return &self.overrides[number - 1]
+        return &self.peer if level == MW_LEVEL_PEER else &self.identity if level == MW_LEVEL_IDENTITY else &self.total
+
+    def key(self, level, bytes name not None):
+        """The hash of a peer's or an identity's name: level is "peer" or "identity"."""
+        cdef const char *data = name
+        return self.hash(<mw_level><int>LEVELS.index(level), data, len(name))
+
+    def check(self, peer, int64_t now_ns):
+        """Nanoseconds until this peer (bytes) may send one request; 0 if it may now. Charges nothing."""
+        return self.peek_peer(self.key("peer", peer), 0, now_ns)
+
+    def request(self, now_ns, peer, identity=None, Meter model=None, int64_t cost=1, int64_t backend_ns=1):
+        """One request of a peer (bytes) and an identity (bytes), if known; backend_ns: what it will take.
+
+        None if it is admitted and charged; else (level, ns until a retry may succeed, or None if cost is above the burst).
+        """
+        cdef int64_t retry_ns = 0
+        cdef Payers payers
+        name_payers(self, &payers, peer, identity, model)
+        if cost < 1 or backend_ns < 1:
+            raise ValueError("a request costs at least 1")
+        cdef int level = self.admit(&payers, cost, backend_ns, now_ns, &retry_ns)
+        if level == MW_ADMITTED:
+            return None
+        return LEVELS[level], None if retry_ns == MW_RETRY_NEVER else retry_ns
+
+    def correct(self, now_ns, int64_t charged_ns, int64_t took_ns, peer, identity=None, Meter model=None):
+        """A request that was charged as taking charged_ns of backend time took another."""
+        cdef Payers payers
+        name_payers(self, &payers, peer, identity, model)
+        self.settle(&payers, charged_ns, took_ns, now_ns)
+
+    @property
+    def bytes(self):
+        """Size of the table."""
+        return self.size
+
+    @property
+    def capacity(self):
+        """Keys that can owe at the same time without sharing cells: half of the slots."""
+        return self.size // sizeof(mw_gcra_bucket) * MW_GCRA_WAYS // 2
+
+    def owing(self, int64_t now_ns):
+        """How many keys owe. Looks only at pages that somebody has written to; about 10 ms where all of 32 MiB are."""
+        cdef uint64_t total = 0
+        cdef size_t base = 0, at = 0, end = 0, bucket = sizeof(mw_gcra_bucket)
+        if self.region is None or self.region.fd < 0:
+            return mw_gcra_owing(&self.table, 0, self.size // bucket, now_ns)
+        base = <size_t>(<char *>self.table.bucket - <char *>self.region.base)
+        while True:
+            try:
+                at = os.lseek(self.region.fd, base + end, os.SEEK_DATA) - base
+            except OSError:  # nothing beyond
+                return total
+            if at >= self.size:
+                return total
+            end = min(<size_t>os.lseek(self.region.fd, base + at, os.SEEK_HOLE) - base, self.size)
+            total += mw_gcra_owing(&self.table, at // bucket, (end - at) // bucket, now_ns)
+
+    @property
+    def overflowed(self):
+        """Times that a level shared its overflow cell because only debtors were in reach of a key."""
+        return self.table.shared.overflowed
+
+
+cdef int64_t clock_ns() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
+
+
+def request_many(Limiter limiter not None, uint64_t first, uint64_t count, int64_t now_ns):
+    """One request each of the peers named by the 8-byte little-endian numbers from `first` on. Returns how many passed."""
+    cdef uint64_t name, passed = 0
+    cdef int64_t retry_ns
+    with nogil:
+        for name in range(first, first + count):
+            passed += limiter.admit_peer(limiter.hash(MW_LEVEL_PEER, &name, 8), 1, now_ns, &retry_ns) == MW_ADMITTED
+    return passed
+
+
+def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers, int64_t rounds, int64_t step_ns,
+                  int64_t backend_ns=1):
+    """Nanoseconds per admit of one peer and identity after the other among `peers`, time going on by step_ns a request.
+
+    Returns (ns per request, share admitted). Hashes are made before, as they are once per connection.
+    """
+    cdef int64_t _round, retry_ns, start, now_ns = 1000000000, passed = 0
+    cdef uint64_t peer
+    cdef Payers[4096] payers
+    if not 1 <= peers <= 4096:
+        raise ValueError("1 to 4096 peers")
+    for peer in range(peers):
+        payers[peer].peer = limiter.hash(MW_LEVEL_PEER, &peer, 8)
+        payers[peer].identity = limiter.hash(MW_LEVEL_IDENTITY, &peer, 8)
+        payers[peer].fleet = limiter.fleet(&peer, 8)
+        payers[peer].model = &model.meter
+        payers[peer].peer_limit = payers[peer].identity_limit = 0
+    for peer in range(peers):  # what is measured is a warm table: its pages mapped, every key in its slot
+        limiter.admit(&payers[peer], 1, backend_ns, now_ns, &retry_ns)
+    start = clock_ns()
+    with nogil:
+        peer = 0
+        for _round in range(rounds):
+            now_ns += step_ns
+            passed += limiter.admit(&payers[peer], 1, backend_ns, now_ns, &retry_ns) == MW_ADMITTED
+            peer = peer + 1 if peer + 1 < peers else 0
+    return (clock_ns() - start) / <double>rounds, passed / <double>rounds
+
+
+def measure_hash(Limiter limiter not None, bytes name not None, int64_t rounds):
+    """Nanoseconds per hash of one key; each round's key depends on the hash before."""
+    cdef char[64] key
+    cdef size_t size = len(name)
+    cdef const char *data = name
+    cdef uint64_t h = 0
+    cdef int64_t _round, start
+    if not 8 <= size <= 64:
+        raise ValueError("8 to 64 bytes")
+    memcpy(key, data, size)
+    start = clock_ns()
+    for _round in range(rounds):
+        h = limiter.hash(MW_LEVEL_PEER, key, size)
+        memcpy(key, &h, 8)
+    return (clock_ns() - start) / <double>rounds

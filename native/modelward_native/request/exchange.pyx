@@ -1,0 +1,78 @@
+"""The life of an exchange: taken from a pool, counted by its holders, returned by the last of them."""
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from modelward_native.backend.admit cimport MW_NOT_WAITING, mw_waiting_correct
+from modelward_native.request.exchange cimport Buffer, Exchange, Wire
+from modelward_native.wire.grpc cimport ending_clear
+from modelward_native.limits.limit cimport Limiter
+from modelward_native.request.model cimport Model
+from modelward_native.request.oip cimport drop_tensors
+from modelward_native.wire.stream cimport release
+
+cdef enum:
+    SPARE_EXCHANGES = 4096        # about 3 MiB at most
+
+cdef Exchange *SPARE = NULL       # chained by next_queued; the loop's thread alone
+cdef int SPARES = 0
+
+
+cdef Exchange *exchange_new(Wire *wire) noexcept:
+    global SPARE, SPARES
+    cdef Exchange *x = SPARE
+    if x != NULL:
+        SPARE = x.next_queued
+        SPARES -= 1
+        memset(x, 0, sizeof(Exchange))
+    else:
+        x = <Exchange *>calloc(1, sizeof(Exchange))
+        if x == NULL:
+            return NULL
+    x.references = 1
+    x.waiting = MW_NOT_WAITING
+    x.wire = wire
+    return x
+
+
+cdef void exchange_unref(Exchange *x) noexcept:
+    global SPARE, SPARES
+    cdef Exchange *original = x.mirrors
+    x.references -= 1
+    if x.references > 0:
+        return
+    settle(x, 0)
+    if original != NULL:
+        memset(&x.body, 0, sizeof(Buffer))    # the original's
+    drop_tensors(x)
+    if x.asked != NULL:
+        (<Model *>x.asked).users -= 1
+    release(x.wire, &x.body)
+    release(x.wire, &x.converted)
+    free(x.wanted)
+    release(x.wire, &x.reply)
+    ending_clear(&x.ending)
+    free(x.initial.data)
+    if SPARES < SPARE_EXCHANGES:
+        x.next_queued = SPARE
+        SPARE = x
+        SPARES += 1
+    else:
+        free(x)
+    if original != NULL:
+        exchange_unref(original)
+
+
+cdef void settle(Exchange *x, int64_t took_ns) noexcept:
+    if x.stamped and took_ns > 0:
+        # who holds places for longer than was predicted gets fewer of them
+        x.stamped = False
+        mw_waiting_correct(&(<Model *>x.model).gate.waiting, x.payers.identity,
+                           x.share * (<double>(took_ns - x.predicted) / <double>x.predicted))
+    if x.unsettled:
+        x.unsettled = False
+        took_ns += x.inflating
+        (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)
+        if took_ns > 0 and x.asked != NULL:
+            (<Model *>x.asked).counters.predicted_ns += x.predicted
+            (<Model *>x.asked).counters.taken_ns += took_ns

@@ -1,0 +1,185 @@
+# One version of a model under one configuration, as the data plane sees it: signature, settings, ladder. Nothing in it changes
+# while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
+from modelward_native.shadow.evidence cimport Evidence
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.telemetry.histogram cimport mw_histogram
+from modelward_native.limits.limit cimport LIMIT_TEXT, mw_costs, mw_meter
+from modelward_native.wire.parking cimport mw_answers
+from modelward_native.score.profile cimport mw_profile
+from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
+from modelward_native.request.verdict cimport CODES, REASONS
+
+cdef enum:
+    LONGEST_NAME = 128            # bytes, of a model's
+    LONGEST_VERSION = 64          # and of a shadow's: an upstream's model, which nobody names in its place, may have longer ones
+
+cdef struct Tensor:               # one input or output of the signature
+    mw_span name                  # owned by the Engine that owns the tensor
+    mw_dtype dtype
+    uint32_t rank
+    int64_t shape[MW_MAX_RANK]    # -1: any
+    bint optional                 # a request may leave it out; only a model of upstreams has such inputs
+
+cdef struct Empties:              # sets of open dimensions that may be 0 together; owned by the Engine
+    bint all                      # any may
+    uint32_t count                # of sets
+    uint32_t words                # of one set, a bit for every open dimension of all inputs in their order
+    uint64_t *sets                # owned
+
+cdef enum Mode:                   # what an anomalous request meets
+    MODE_OFF = 0
+    MODE_OBSERVE
+    MODE_TAG
+    MODE_FALLBACK
+    MODE_REJECT
+
+cdef struct Constant:             # one output of a fallback value
+    uint32_t rank
+    int64_t shape[MW_MAX_RANK]
+    mw_span raw                   # owned by the Served; raw form
+    bint repeats                  # the first dimension is 1: repeated for every row of the request
+
+cdef struct Rung:
+    Model *model                  # borrowed: NULL where the rung is a value
+    void *recall                  # borrowed: the model's request.recall.Recall where the rung is its last good answer
+    Constant *constants           # owned: one per output of the model asked for
+    uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
+    uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
+    char *source                  # owned: "value", "model:NAME"
+
+cdef struct Tap:                  # from one version to one of its model's shadows
+    void *shadow                  # borrowed: modelward_native.shadow.mirror.Shadow, which the Served holds
+    void *block                   # borrowed: the region's shadow.shadows.ShadowBlock; NULL until it is attached, or without room
+    uint32_t *inputs              # owned: for each input of the shadow, which of the version's; NULL where the shadow gets bytes
+    uint32_t *outputs             # owned: for each output of the version, which of the shadow's, or NO_OUTPUT; likewise
+
+cdef enum:
+    NO_OUTPUT = 0xffff
+
+cdef enum Stage:
+    STAGE_ACCESS = 0
+    STAGE_LIMIT
+    STAGE_DECODE
+    STAGE_SCORE
+    STAGE_QUEUE
+    STAGE_COMPUTE
+    STAGE_REPLY
+    STAGES
+
+cdef enum Outcome:                # of a request, as its time is told
+    OUTCOME_OK = 0
+    OUTCOME_FALLBACK              # answered by a rung of the ladder
+    OUTCOME_REFUSED               # before any backend had it, and not for want of time
+    OUTCOME_FAILED
+    OUTCOMES
+
+cdef enum:
+    BATCH_BUCKETS = 16            # powers of two of rows
+
+cdef struct Batches:              # runs of one size class, for ModelStatistics
+    uint64_t runs
+    int64_t compute_ns
+
+# What one process has counted, in its slot of the region; nobody else writes it. But for the last five fields it only
+# ever grows, also when another process takes the slot over. All fields are 64 bits wide: telemetry.figures adds them up.
+cdef struct Counters:
+    uint64_t codes[<int>CODES]
+    uint64_t refusals[<int>REASONS]
+    uint64_t fallbacks[<int>REASONS]
+    uint64_t anomalies
+    uint64_t late                 # results that came after their request had been answered
+    uint64_t success
+    int64_t success_ns
+    uint64_t fail
+    int64_t fail_ns
+    uint64_t queued               # requests that reached a run
+    int64_t queue_ns
+    int64_t input_ns              # gathering
+    int64_t compute_ns
+    int64_t output_ns             # writing answers
+    uint64_t rows
+    uint64_t runs
+    int64_t predicted_ns          # of backend time, where it was charged and its request ran
+    int64_t taken_ns              # by the same requests
+    uint64_t scored_part          # requests with more rows than are scored
+    uint64_t unscored             # requests that cannot be scored, though there is a profile
+    uint64_t canary_runs
+    uint64_t canary_failures
+    mw_histogram request[<int>OUTCOMES]   # ns from the headers to the end
+    mw_histogram stage[<int>STAGES]
+    mw_histogram score
+    Batches batches[BATCH_BUCKETS]
+    int64_t last_ns               # monotonic time of the last run
+    uint64_t profiled             # 1: has a profile, so that a score of nothing is one
+    uint64_t pending              # gauge: in the queue
+    uint64_t waiting              # gauge: before the gate
+    uint64_t concurrency          # gauge: places with the backend
+    uint64_t served               # gauge: engines that count here
+    uint64_t failing              # gauge: of them, those whose canary does not pass
+
+cdef enum:
+    CALLER_PARTS = 64             # as many as modelward_native.shadow.evidence.CALLERS
+
+cdef struct Gate:                 # before a version's backend; owned by its Engine
+    bint on
+    bint failing                  # its version's canary does not pass: nobody is let in
+    bint contained                # a process died of some of its requests: modelward_native.backend.contain says which
+    bint made                     # what follows has been set up: later settings change it and keep what it has learned
+    bint across                   # a request's priority counts before fairness between identities
+    bint ready                    # in State.ready
+    Gate *next_ready
+    mw_concurrency concurrency
+    mw_waiting waiting            # each holds one reference
+    double usual[CALLER_PARTS]    # ns that the backend takes for such a caller's requests, rather too little; 0: not known
+
+# A run that one request fills by so many times another's rows tells nothing of what the other takes.
+cdef enum:
+    CROWDED = 16
+
+cdef struct Model:                # owned by a modelward_native.request.served.Served
+    uint64_t users                # exchanges and relays that began with it: it stays until they have ended
+    bint doubted                  # a request was refused as one of a model that has changed on its upstream would be
+    mw_span name                  # this and the signature: borrowed from the Engine, which the Served holds
+    mw_span version
+    const Tensor *inputs
+    const Tensor *outputs
+    uint32_t input_count
+    uint32_t output_count
+    bint undecoded                # its signature is not known: requests are the upstream's to read, of which it has a pool
+    bint has_batch_axis           # the first dimension of every input and output is dynamic
+    const Empties *empties        # the Engine's
+    int64_t deadline              # ns; 0 for none
+    mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
+    char limit_text[LIMIT_TEXT]   # for clients
+    mw_costs *costs               # the Engine's
+    mw_answers *answers           # the Engine's
+    uint8_t mode                  # enum Mode
+    bint pass_unscored            # also in modes that refuse anomalous requests
+    double false_positive_rate
+    const mw_profile *profile     # borrowed from a modelward_native.score.score.Kernel that the Served holds; NULL for none
+    uint32_t *profile_input       # owned: for each input of the profile, which input of the model
+    size_t profile_row_bytes
+    float *profile_row            # owned: room for one row of features, and for the most unusual one
+    float *profile_worst          # within profile_row
+    float *profile_scratch        # owned
+    Rung *rungs                   # owned
+    uint32_t rung_count
+    void *recall                  # borrowed: a request.recall.Recall that the Served holds; NULL where no rung asks for it
+    Tap *taps                     # owned
+    uint32_t tap_count
+    Gate *gate                    # the Engine's
+    Counters *counters            # as the Engine's
+    Evidence *evidence            # likewise; NULL where the model has no other version, or the region no room
+    void *pool                    # borrowed: modelward_native.backend.pool.Pool, held by the Engine; NULL for an embedded model
+    void *engine                  # borrowed: modelward_native.backend.engine.Engine, held by the Served
+
+
+cdef inline void ask(Exchange *x, Model *m) noexcept:
+    """The model that an exchange asks for: with its settings it ends, whatever is served by then."""
+    if x.asked != NULL:
+        (<Model *>x.asked).users -= 1
+    x.asked = m
+    m.users += 1

@@ -1,0 +1,26 @@
+# The order of the rooms, and the server that they belong to.
+
+from modelward_native.wire.call cimport Call
+from modelward_native.request.exchange cimport Buffer, Stream
+from modelward_native.limits.limit cimport Limiter
+from modelward_native.backend.pool cimport Pool
+from modelward_native.request.state cimport State
+
+cdef class Server(State):
+    cdef object dispatch          # coroutine function of cold calls
+    cdef object methods           # path -> Permit bits; 0: open to everybody
+    cdef object streaming         # paths of those that are answered with a stream
+    cdef object client_streaming  # paths of those whose requests are a stream
+    cdef dict probes              # path -> {message: framed answer}: what needs no coroutine
+    cdef Limiter probe_rate       # of each peer
+    cdef dict tasks               # of open cold calls that answer once -> keys of cold_of
+    cdef dict streams             # likewise of those that answer a stream
+    cdef dict cold_of             # (whether it answers a stream, peer's or identity's budget) -> open cold calls
+    cdef object loop
+    cdef readonly Pool passthrough  # answers the methods that are not known here; None: they are refused
+    cdef void begin_cold(self, Stream *s) noexcept
+    cdef bint pays_for_call(self, Stream *s, bint probe) noexcept
+    cdef Call open_call(self, Stream *s)
+    cdef void take_cold(self, Stream *s, Buffer *message) noexcept
+    cdef void end_messages(self, Stream *s) noexcept
+    cdef int begin_relay(self, Stream *s, bytes path) except -1

@@ -1,0 +1,188 @@
+"""Last good answers of one model: a fixed table, each request in one place, the latest answer wins.
+
+An answer is given again only to the caller that had it, for a request of which the backend would see the same. An embedded
+model sees tensors and the outputs asked for. An upstream sees the whole message, who calls and the client's metadata: only
+what is new with every call (ids of traces, attempts) is left out of the key. Were an answer given to others, a caller that
+guesses could learn what they have asked.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.wire.grpc cimport buffer_free, buffer_reserve
+from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
+from modelward_native.request.model cimport Model
+from modelward_native.request.reply cimport LENGTH_BYTES, put_length
+from modelward_native.wire.stream cimport grow_beside
+from modelward_native.wire.holding cimport pay_for
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <string.h>
+    static int mw_holds(const void *data, size_t size, const char *text) {
+        return size && memmem(data, size, text, strlen(text)) != NULL;
+    }
+    """
+    bint mw_holds(const void *data, size_t size, const char *text) noexcept nogil
+
+cdef enum:
+    LARGEST = 65536               # bytes of an answer that is kept
+    PASSING = 15
+
+# Metadata that is new with every call and tells an upstream nothing about the answer: ids of traces, times, attempts. README
+# has the list. A name that ends in "-" stands for all that begin with it; clients cannot send metadata named grpc-*.
+cdef const char *PASSING_NAMES[PASSING]
+PASSING_NAMES[:] = [
+    "grpc-", "traceparent", "tracestate", "x-request-id", "x-correlation-id", "x-client-trace-id", "b3", "x-b3-",
+    "x-ot-span-context", "x-cloud-trace-context", "x-amzn-trace-id", "uber-trace-id", "x-datadog-",
+    "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms"]
+
+
+cdef bint is_passing(const uint8_t *name, size_t size) noexcept:
+    cdef size_t n
+    cdef int i
+    for i in range(<int>PASSING):
+        n = strlen(PASSING_NAMES[i])
+        if size >= n and memcmp(name, PASSING_NAMES[i], n) == 0 and (size == n or PASSING_NAMES[i][n - 1] == 45):
+            return True
+    return False
+
+
+cdef bint may_recall(const Exchange *x) noexcept:
+    """Not where the answer depends on more than the request: on those before it, or on memory that the upstream shares."""
+    return not x.sequence and ((<Model *>x.asked).pool == NULL or not mw_holds(x.body.data, x.body.size, "shared_memory_"))
+
+
+cdef size_t before_id(const Exchange *x) noexcept:
+    """Where the field of the id begins in the message. One whose length is written longer than need be keeps its head."""
+    cdef uint8_t head[LENGTH_BYTES]
+    cdef size_t at = x.id.data - x.body.data, n = put_length(head, 3, x.id.size)
+    return at - n if at >= n and memcmp(x.id.data - n, head, n) == 0 else at
+
+
+cdef uint64_t hash_message(Limiter limiter, mw_level level, const Exchange *x) noexcept:
+    """SipHash of what an upstream sees: the message before its id and behind it, the identity and other metadata."""
+    cdef size_t before = x.body.size, after = x.body.size, at = 0, size
+    cdef const Buffer *metadata = &x.stream.metadata
+    cdef uint64_t state[2]
+    cdef uint32_t sizes[2]
+    if x.id.data != NULL:
+        before = before_id(x)
+        after = x.id.data + x.id.size - x.body.data
+    state[0] = limiter.hash(level, x.body.data, before) if before else 0
+    state[1] = limiter.hash(level, x.body.data + after, x.body.size - after) if after < x.body.size else 0
+    state[0] = limiter.hash(level, state, sizeof(state))
+    while at + sizeof(sizes) <= metadata.size:
+        memcpy(sizes, metadata.data + at, sizeof(sizes))
+        size = sizeof(sizes) + sizes[0] + sizes[1]
+        if not is_passing(metadata.data + at + sizeof(sizes), sizes[0]):
+            state[1] = limiter.hash(level, metadata.data + at, size)
+            state[0] = limiter.hash(level, state, sizeof(state))
+        at += size
+    return state[0]
+
+
+cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
+    """SipHash of who asks and of everything that decides the answer; of an embedded model's, tensors, dimensions and the
+    outputs asked for."""
+    cdef Model *m = <Model *>x.asked
+    cdef uint64_t state[2]
+    cdef size_t dims = 0
+    cdef unsigned int i
+    if m.pool != NULL:
+        state[0] = hash_message(limiter, level, x)
+        state[1] = x.payers.identity
+        return limiter.hash(level, state, sizeof(state))
+    state[0] = x.wanteds
+    state[1] = x.payers.identity
+    state[0] = limiter.hash(level, state, sizeof(state))
+    for i in range(m.input_count):
+        state[1] = limiter.hash(level, x.view[i].raw.data, x.view[i].raw.size) if x.view[i].raw.size else 0
+        state[0] = limiter.hash(level, state, sizeof(state))
+        dims += m.inputs[i].rank
+    if dims:
+        state[1] = limiter.hash(level, x.dims, dims * sizeof(int64_t))
+        state[0] = limiter.hash(level, state, sizeof(state))
+    if x.wanted != NULL:
+        state[1] = limiter.hash(level, x.wanted, x.wanteds)
+        state[0] = limiter.hash(level, state, sizeof(state))
+    return state[0]
+
+
+cdef class Recall:
+    """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns. memory: bytes of all."""
+
+    def __cinit__(self, uint64_t entries, int64_t max_age, uint64_t memory):
+        self.size = 1
+        while self.size < entries:
+            self.size *= 2
+        self.max_age = max_age
+        self.memory = memory
+        self.table = <Kept *>calloc(self.size, sizeof(Kept))
+        if self.table == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef uint64_t i
+        if self.table != NULL:
+            for i in range(self.size):
+                buffer_free(&self.table[i].answer)
+        free(self.table)
+
+    def forget(self):
+        """Everything: the answers may have been wrong."""
+        cdef uint64_t i
+        for i in range(self.size):
+            self.table[i].answer.size = 0
+        memset(self.places, 0, sizeof(self.places))
+
+    cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
+        cdef uint64_t a
+        cdef Kept *place
+        cdef uint8_t owner
+        cdef uint64_t more
+        if framed.size > LARGEST or not may_recall(x):
+            return
+        a = hash_request(limiter, MW_LEVEL_PEER, x)
+        place = &self.table[a & (self.size - 1)]
+        owner = <uint8_t>(x.payers.identity >> 56)
+        if place.answer.size and place.owner != owner and now - place.at <= self.max_age and (
+                self.places[owner] + 1 >= self.places[place.owner]):
+            return                # a caller who asks for more and more pushes out its own answers, not another's
+        if framed.size > place.answer.capacity:
+            # with no memory left an answer takes the place of another
+            more = framed.size - place.answer.capacity
+            if self.held + more > self.memory or buffer_reserve(&place.answer, framed.size) < 0:
+                return
+            self.held += more
+        if place.answer.size:
+            self.places[place.owner] -= 1
+        self.places[owner] += 1
+        place.owner = owner
+        memcpy(place.answer.data, framed.data, framed.size)
+        place.answer.size = framed.size
+        place.key[0] = a
+        place.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
+        place.at = now
+        self.kept += 1
+
+    cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
+        cdef uint64_t a
+        cdef Kept *place
+        if not may_recall(x):
+            return False
+        a = hash_request(limiter, MW_LEVEL_PEER, x)
+        place = &self.table[a & (self.size - 1)]
+        if place.answer.size == 0 or place.key[0] != a or now - place.at > self.max_age:
+            return False
+        if place.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
+            return False
+        pay_for(framed, x.body.holder)
+        if grow_beside(x.wire, framed, place.answer.size) < 0:
+            return False
+        memcpy(framed.data, place.answer.data, place.answer.size)
+        framed.size = place.answer.size
+        self.recalled += 1
+        return True

@@ -1,0 +1,22 @@
+# The reply room: from a run's outputs, a fallback's constants or a verdict to a framed message.
+from libc.stdint cimport int64_t, uint8_t
+
+from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.model cimport Rung
+from modelward_native.backend.session cimport mw_run
+from modelward_native.request.verdict cimport Verdict
+
+# Each returns False for want of memory. rung: the rung that answers, NULL for the model that was asked.
+cdef bint reply_from_run(
+    Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept
+cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept
+# An upstream's framed answer, with what the guards have to say appended: repeated fields merge, the last scalar wins.
+cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept
+cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
+cdef const char *fallback_name(int reason) noexcept
+
+cdef enum:
+    LENGTH_BYTES = 11             # of a field's tag and its length, at most
+
+# Tag and length of a length-delimited field below 16, as every library writes them; returns how many bytes.
+cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept

@@ -1,0 +1,21 @@
+# One version of a model under one configuration: an engine and the settings that requests meet.
+from libc.stdint cimport int64_t, uint32_t
+
+from modelward_native.backend.engine cimport Engine
+from modelward_native.request.model cimport Model
+from modelward_native.region.region cimport Region
+
+cdef class Served:
+    cdef Model model
+    cdef readonly Engine engine
+    cdef Region region            # where it counts: the blocks of its taps are there; None until it is attached
+    cdef readonly list rungs      # Served of the ladder's models
+    cdef readonly list shadows    # (modelward_native.shadow.mirror.Shadow, this version's content) of each of the model's taps
+    cdef double floor             # of requests with the backend at a time
+    cdef double ceiling
+    cdef uint32_t queue           # requests that may wait
+    cdef bint across              # model.pxd: Gate
+    cdef int64_t memory           # Engine.memory, from when it is served
+    cdef int64_t limit_tat        # of the limit, until it is attached to a region
+    cdef list keep                # Python objects whose memory the model points into
+    cdef int attach(self, Region region, bint shared) except -1

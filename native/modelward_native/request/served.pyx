@@ -1,0 +1,279 @@
+"""One version of a model under one configuration: an engine, and the settings that requests meet."""
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, strdup
+
+cimport cython
+
+import logging
+
+from modelward_native.backend.engine cimport Engine
+from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
+from modelward_native.request.model cimport *
+from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
+from modelward_native.request.recall cimport Recall
+from modelward_native.region.region cimport Region
+from modelward_native.score.score cimport Kernel
+from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
+
+log = logging.getLogger("modelward.shadow")
+
+
+cdef void drop_rungs(Model *m) noexcept:
+    cdef uint32_t i
+    for i in range(m.rung_count):
+        free(m.rungs[i].constants)
+        free(m.rungs[i].inputs)
+        free(m.rungs[i].outputs)
+        free(m.rungs[i].source)
+    free(m.rungs)
+    m.rungs = NULL
+    m.rung_count = 0
+
+
+cdef void leave_blocks(Model *m) noexcept:
+    cdef uint32_t i
+    for i in range(m.tap_count):
+        if m.taps[i].block != NULL:
+            (<ShadowBlock *>m.taps[i].block).served -= 1
+            m.taps[i].block = NULL
+
+
+cdef void drop_taps(Model *m) noexcept:
+    cdef uint32_t i
+    leave_blocks(m)
+    for i in range(m.tap_count):
+        free(m.taps[i].inputs)
+        free(m.taps[i].outputs)
+    free(m.taps)
+
+
+@cython.no_gc_clear               # so that the region is there when its blocks are left
+cdef class Served:
+    """What requests for one version of a model meet: made anew by every reload, over an engine that may stay.
+
+    Settings are made before the first request and never changed after it.
+    """
+
+    def __cinit__(self, Engine engine):
+        cdef Model *m = &self.model
+        self.engine = engine
+        self.rungs = []
+        self.shadows = []
+        self.keep = []
+        self.memory = engine.memory
+        m.name = engine.name_span
+        m.version = engine.version_span
+        m.inputs = engine.input
+        m.outputs = engine.output
+        m.input_count = engine.input_count
+        m.output_count = engine.output_count
+        m.undecoded = engine.pool is not None and not m.input_count and not m.output_count
+        m.has_batch_axis = engine.has_batch_axis
+        m.empties = &engine.empties
+        m.gate = &engine.gate
+        m.costs = &engine.costs
+        m.answers = &engine.answers
+        m.counters = engine.counters
+        m.limit.tat_ns = &self.limit_tat
+        m.pool = NULL if engine.pool is None else <void *>engine.pool
+        m.engine = <void *>engine
+
+    def __dealloc__(self):
+        drop_rungs(&self.model)
+        drop_taps(&self.model)
+        free(self.model.profile_input)
+        free(self.model.profile_row)
+        free(self.model.profile_scratch)
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def version(self) -> str:
+        return self.engine.version
+
+    @property
+    def users(self) -> int:
+        """Requests and streams that began with it and have not ended."""
+        return self.model.users
+
+    def take_doubt(self) -> bool:
+        """Whether a request was refused, here or by its upstream, that may have been right for a model that has changed there:
+        since the last call."""
+        cdef bint doubted = self.model.doubted
+        self.model.doubted = False
+        return doubted
+
+    def set_admission(self, double floor, double ceiling, uint32_t queue, bint across=False):
+        """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
+
+        across: the priority that a request asks for counts before fairness between identities.
+
+        ceiling 0: no gate. It counts from when it is served: the gate is the engine's, which others may use until then.
+        """
+        self.floor = floor
+        self.ceiling = ceiling
+        self.queue = queue
+        self.across = across
+
+    def set_deadline(self, int64_t ns):
+        """The model's own deadline from entry; 0 for none."""
+        self.model.deadline = ns
+
+    def set_run_memory(self, int64_t most):
+        """Bytes that a run may hold at once beside its inputs. It counts from when it is served."""
+        self.memory = most
+
+    def set_limit(self, double rate, int64_t burst, bint timed=False):
+        """Of all requests for the model; as Limiter.set_peer."""
+        cdef Limit limit
+        make_limit(&limit, rate, burst, timed)
+        self.model.limit.rate = limit.rate
+        memcpy(self.model.limit_text, limit.text, LIMIT_TEXT)
+
+    def set_anomaly(self, Kernel kernel, list inputs, str mode, double false_positive_rate, bint pass_unscored=False):
+        """kernel scores the named inputs, in its order; mode: off, observe, tag, fallback, reject. pass_unscored: in the
+        last two, requests that cannot be scored are not taken for anomalous."""
+        cdef Model *m = &self.model
+        cdef uint32_t i
+        names = [name for name, _, _ in self.engine.inputs]
+        if mode == "off":
+            m.mode = MODE_OFF
+            return
+        m.profile_input = <uint32_t *>malloc(max(len(inputs), 1) * sizeof(uint32_t))
+        m.profile_row_bytes = mw_score_row_size(&kernel.profile) * sizeof(float)
+        m.profile_row = <float *>malloc(2 * m.profile_row_bytes)
+        m.profile_scratch = <float *>malloc(mw_score_scratch_size(&kernel.profile) * sizeof(float))
+        if m.profile_input == NULL or m.profile_row == NULL or m.profile_scratch == NULL:
+            raise MemoryError
+        m.profile_worst = m.profile_row + mw_score_row_size(&kernel.profile)
+        for i in range(len(inputs)):
+            m.profile_input[i] = names.index(inputs[i])
+        m.mode = {"observe": MODE_OBSERVE, "tag": MODE_TAG, "fallback": MODE_FALLBACK, "reject": MODE_REJECT}[mode]
+        m.false_positive_rate = false_positive_rate
+        m.pass_unscored = pass_unscored
+        self.keep.append(kernel)
+        m.profile = &kernel.profile
+
+    def set_ladder(self, list rungs):
+        """Each rung is a Served that answers in this one's place, a Recall of its own last answers, or a list with
+        (shape, raw bytes, repeats) of each output.
+
+        Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
+        outputs, with the same datatypes and fitting shapes. Where a signature is not known, upstreams must run it: they get
+        the request's bytes, and nothing is held against each other.
+        """
+        cdef Model *m = &self.model
+        cdef Rung *rung
+        cdef uint32_t i
+        drop_rungs(m)
+        self.rungs = []
+        m.rungs = <Rung *>calloc(max(len(rungs), 1), sizeof(Rung))
+        if m.rungs == NULL:
+            raise MemoryError
+        for given in rungs:
+            rung = &m.rungs[m.rung_count]
+            m.rung_count += 1
+            if isinstance(given, Recall):
+                self.keep.append(given)
+                rung.source = strdup(b"last_good")
+                rung.recall = <void *>given
+                m.recall = <void *>given
+                continue
+            if isinstance(given, Served):
+                stand_in(self, <Served>given, rung)
+                self.rungs.append(given)
+                rung.source = strdup(b"model:" + (<Served>given).name.encode())
+                continue
+            rung.source = strdup(b"value")
+            rung.constants = <Constant *>calloc(m.output_count, sizeof(Constant))
+            if rung.constants == NULL:
+                raise MemoryError
+            for i, (shape, raw, repeats) in enumerate(given):
+                self.keep.append(raw)
+                rung.constants[i].rank = len(shape)
+                for k, size in enumerate(shape):
+                    rung.constants[i].shape[k] = size
+                rung.constants[i].raw.data = <const uint8_t *>PyBytes_AS_STRING(raw)
+                rung.constants[i].raw.size = len(raw)
+                rung.constants[i].repeats = repeats
+
+    cdef int attach(self, Region region, bint shared) except -1:
+        """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one.
+
+        shared: with a fleet, too.
+        """
+        cdef mw_cell *cell
+        cdef uint32_t i
+        if self.region is not region:
+            leave_blocks(&self.model)
+            self.region = region
+        self.engine.attach(region)
+        self.engine.memory = self.memory
+        self.engine.admit(self.floor, self.ceiling, self.queue, self.across)
+        self.model.counters = self.engine.counters
+        self.model.counters.profiled = self.model.profile != NULL
+        if self.model.limit.rate.interval_ns:
+            try:
+                cell = <mw_cell *>region.common(CELL + self.name.encode(), sizeof(mw_cell))
+                self.model.limit.tat_ns = &cell.tat_ns
+                self.model.limit.account = &cell.account if shared else NULL
+            except MemoryError:
+                pass              # a name too many: its limit holds in each process by itself, and in no fleet
+        for i, (shadow, content) in enumerate(self.shadows):
+            if self.model.taps[i].block == NULL:
+                self.model.taps[i].block = <void *>block_of(region, self, shadow.name, content + shadow.fingerprint)
+        return 0
+
+
+cdef ShadowBlock *block_of(Region region, Served served, str shadow, bytes fingerprint) except? NULL:
+    """Where the pairs of a version and a shadow are counted; NULL where there is no room, and then nothing is mirrored."""
+    try:
+        return shadow_block(
+            region, served.name.encode(), served.version.encode(), shadow.encode(), fingerprint)
+    except MemoryError as error:
+        log.error("model %s version %s: nothing is mirrored to its shadow %s: %s", served.name, served.version, shadow, error)
+        return NULL
+
+
+cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
+    cdef Model *a = &asked.model
+    cdef Model *b = &other.model
+    cdef uint32_t i
+    rung.model = b
+    if b.undecoded or (a.undecoded and b.pool != NULL):
+        return 0
+    if a.undecoded:
+        raise ValueError(f"'{other.name}' runs here, and requests for '{asked.name}' pass undecoded")
+    asked_inputs = {spec[0]: k for k, spec in enumerate(asked.engine.inputs)}
+    other_outputs = {spec[0]: k for k, spec in enumerate(other.engine.outputs)}
+    rung.inputs = <uint32_t *>malloc(max(b.input_count, <uint32_t>1) * sizeof(uint32_t))
+    rung.outputs = <uint32_t *>malloc(a.output_count * sizeof(uint32_t))
+    if rung.inputs == NULL or rung.outputs == NULL:
+        raise MemoryError
+    if a.has_batch_axis != b.has_batch_axis:
+        raise ValueError(f"'{other.name}' and '{asked.name}' do not agree on whether the first dimension is the batch")
+    for i, spec in enumerate(other.engine.inputs):
+        if spec[0] not in asked_inputs:
+            raise ValueError(f"'{other.name}' takes an input '{spec[0]}', which '{asked.name}' does not")
+        if b.pool == NULL and a.inputs[<uint32_t>asked_inputs[spec[0]]].optional:
+            raise ValueError(f"'{other.name}' needs the input '{spec[0]}', which a request to '{asked.name}' may leave out")
+        check_fits(asked.engine.inputs[asked_inputs[spec[0]]], spec, "input")
+        rung.inputs[i] = asked_inputs[spec[0]]
+    for i, spec in enumerate(asked.engine.outputs):
+        if spec[0] not in other_outputs:
+            raise ValueError(f"'{other.name}' makes no output '{spec[0]}', which '{asked.name}' does")
+        check_fits(spec, other.engine.outputs[other_outputs[spec[0]]], "output")
+        rung.outputs[i] = other_outputs[spec[0]]
+    return 0
+
+
+def check_fits(wanted: tuple, given: tuple, what: str) -> None:
+    """Raises ValueError unless the datatypes are equal and no two fixed dimensions differ."""
+    if wanted[1] != given[1]:
+        raise ValueError(f"{what} '{wanted[0]}': {given[1]} cannot stand in for {wanted[1]}")
+    if len(wanted[2]) != len(given[2]) or any(w != g for w, g in zip(wanted[2], given[2]) if w >= 0 and g >= 0):
+        raise ValueError(f"{what} '{wanted[0]}': shape {list(given[2])} cannot stand in for {list(wanted[2])}")

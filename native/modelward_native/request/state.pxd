@@ -1,0 +1,43 @@
+# What the rooms of one server share.
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from modelward_native.access.access cimport Access
+from modelward_native.backend.batch cimport Scheduler
+from modelward_native.limits.callers cimport Callers
+from modelward_native.shadow.crosscheck cimport Checks
+from modelward_native.score.events cimport Events
+from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.wire.h2 cimport Listener
+from modelward_native.wire.inflater cimport Inflater
+from modelward_native.shadow.mirror cimport Mirrors
+from modelward_native.request.model cimport Counters, Gate
+from modelward_native.region.region cimport Gauges, Region
+from modelward_native.request.route cimport Directory
+
+cdef struct Upstreams:            # backend.upstream and backend.relay, which stand above outcome and are called by it
+    bint (*forward)(void *server, Exchange *, void *pool, int64_t now) noexcept   # False: no endpoint
+    void (*cancel)(Exchange *) noexcept
+    int (*relay)(Exchange *, int64_t now) noexcept   # a stream's message, with its permit; REASON_NONE, or why not
+    void (*half_close)(Stream *) noexcept   # the client of a relayed stream sends no more
+
+cdef class State:
+    cdef Upstreams upstreams
+    cdef readonly Listener listener
+    cdef readonly Scheduler scheduler
+    cdef readonly Inflater inflater
+    cdef Callers callers
+    cdef readonly Directory directory
+    cdef readonly Events events
+    cdef readonly Access access   # None: everybody may do everything
+    cdef Region region
+    cdef Counters *other          # the region's: requests that no served model can be charged with
+    cdef Gauges *gauges           # the region's
+    cdef Mirrors mirrors
+    cdef Checks checks
+    cdef Gate *ready             # of backends with a place that somebody may wait for
+    cdef bint unlisted            # a model was asked for that is not served
+    cdef object learner           # callable(name, peer): whether an upstream is asked for a model that is not served; None
+    cdef uint8_t highest          # priority that requests of an identity without a grant of its own may ask for; 1 goes first
+    cdef uint8_t lowest
+    cdef bint limited             # any peer, identity or total rate is set
+    cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed

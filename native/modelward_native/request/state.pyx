@@ -1,0 +1,30 @@
+"""What the rooms of one server share."""
+import os
+
+from modelward_native.backend.batch cimport Scheduler
+from modelward_native.limits.callers cimport Callers
+from modelward_native.timer.deadline cimport Wheel
+from modelward_native.score.events cimport Events
+from modelward_native.wire.h2 cimport Listener
+from modelward_native.wire.inflater cimport Inflater
+from modelward_native.telemetry.figures cimport counters_of
+from modelward_native.limits.limit cimport Limiter
+from modelward_native.region.region cimport Region
+from modelward_native.request.route cimport Directory
+
+
+cdef class State:
+    """Set up by modelward_native.request.pipeline.Server, which is one."""
+
+    def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, Region region=None):
+        self.region = Region() if region is None else region
+        self.gauges = self.region.own
+        self.other = counters_of(self.region, b"", b"")
+        self.listener = Listener(wheel, limiter, self.region)
+        self.scheduler = Scheduler()
+        self.inflater = Inflater()
+        self.callers = Callers(self.region)
+        self.directory = directory
+        self.events = Events()
+        self.mirrors.share = 1
+        self.mirrors.random = int.from_bytes(os.urandom(8)) | 1

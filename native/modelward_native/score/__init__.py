@@ -1,0 +1,1 @@
+"""The anomaly score of a request."""

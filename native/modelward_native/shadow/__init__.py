@@ -1,0 +1,1 @@
+"""Requests mirrored to shadows, answers compared, evidence for promotions."""

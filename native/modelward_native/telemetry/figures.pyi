@@ -1,0 +1,9 @@
+from typing import Any
+
+from modelward_native.region.region import Region
+
+OUTCOME_NAMES: tuple[str, ...]
+
+def models(region: Region) -> dict[tuple[str, str], dict[str, Any]]: ...
+def failing(region: Region) -> dict[tuple[str, str], int]: ...
+def vacate(region: Region, slot: int) -> None: ...

@@ -1,0 +1,1 @@
+"""Time: the clock, the timer wheel, deadlines."""

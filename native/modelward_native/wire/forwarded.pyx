@@ -1,0 +1,115 @@
+"""Peers behind trusted proxies: x-forwarded-for read in place."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from modelward_native.request.exchange cimport (
+    MW_SITE_BUCKETS, MW_SITE_WAYS, Conn, Stream, Wire, mw_network, mw_sites, mw_sites_enter, mw_sites_new)
+from modelward_native.wire.holding cimport forget_holder
+from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
+
+
+cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
+    cdef Conn *c = s.conn
+    cdef uint8_t[16] address
+    cdef uint8_t[16] key
+    cdef size_t length
+    cdef int found = mw_forwarded_peer(value, size, s.conn.wire.proxies, s.conn.wire.proxy_count, address)
+    forget_holder(s)
+    if found == 1:
+        length = mw_address_budget(address, s.conn.wire.peer_bits, key)
+        charge(s, key, length)
+        if length > 4:
+            memcpy(c.told, key, 16)
+            c.told_size = length
+            c.told_peer = s.peer
+        s.peer_limit = limit_of(s.conn.wire, address)
+    elif found < 0:
+        s.peer = s.conn.peer
+        s.budget = s.conn.identity
+        s.fleet = s.conn.fleet
+        s.peer_limit = s.conn.peer_limit
+
+
+cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
+    cdef Limiter limiter = <Limiter>s.conn.wire.limiter
+    s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
+    s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
+    s.fleet = limiter.fleet(key, length)
+
+
+cdef void enter_network(Stream *s) noexcept:
+    cdef Conn *c = s.conn
+    cdef size_t length
+    if c.told_size == 0 or s.peer != c.told_peer or s.peer == c.peer or c.wire.sites == NULL:
+        return
+    length = shared_budget(c.wire, <Limiter>c.wire.limiter, c.told, c.told_size)
+    if length < c.told_size:
+        forget_holder(s)
+        charge(s, c.told, length)
+
+
+cdef size_t shared_budget(Wire *wire, Limiter limiter, const uint8_t *key, size_t length) noexcept:
+    """How many bytes of the key of an IPv6 peer its budgets go by: fewer where others have the places of its /56 or /48."""
+    cdef uint64_t network
+    cdef size_t size
+    cdef uint32_t most = max(wire.sites.most // 4, 1)
+    for size in range(7, 5, -1):  # as Networks does for connections
+        if length > size:
+            network = limiter.hash(MW_LEVEL_PEER, key, size)
+            if not mw_sites_enter(wire.sites, network, limiter.hash(MW_LEVEL_PEER, key, length), most, wire.now):
+                length = size
+        most = wire.sites.most
+    return length
+
+
+cdef uint32_t limit_of(const Wire *wire, const uint8_t *address) noexcept:
+    cdef uint32_t i
+    for i in range(wire.limited_count):
+        if mw_address_within(address, &wire.limited[i], 1):
+            return i + 1
+    return 0
+
+
+cdef mw_network *networks_of(list networks) except? NULL:
+    """(address of 16 bytes, bits) for each network; freed by the caller."""
+    cdef mw_network *array = <mw_network *>calloc(max(len(networks), 1), sizeof(mw_network))
+    cdef bytes address
+    if array == NULL:
+        raise MemoryError
+    for i, (address, bits) in enumerate(networks):
+        if len(address) != 16 or not 0 <= bits <= 128:
+            free(array)
+            raise ValueError("a network has 16 bytes and 0 to 128 bits")
+        memcpy(array[<int>i].address, <const char *>address, 16)
+        array[<int>i].bits = bits
+    return array
+
+
+def peer(bytes value not None, list trusted not None):
+    """For tests: the address (16 bytes) that one x-forwarded-for tells; None where only proxies or nothing can be believed."""
+    cdef mw_network *networks = networks_of(trusted)
+    cdef uint8_t[16] address
+    cdef int found = mw_forwarded_peer(value, len(value), networks, len(trusted), address)
+    free(networks)
+    return address[:16] if found == 1 else None
+
+
+SITE_WAYS, SITE_BUCKETS = MW_SITE_WAYS, MW_SITE_BUCKETS
+
+
+cdef class Sites:
+    """For tests: the table of IPv6 networks and their members, both named by hashes."""
+    cdef mw_sites *sites          # owned
+
+    def __cinit__(self, uint32_t most):
+        self.sites = mw_sites_new(most)
+        if self.sites == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.sites)
+
+    def enter(self, uint64_t network, uint64_t member, uint32_t most, int64_t now_ns) -> bool:
+        """Whether `member` has one of the first `most` places of `network`."""
+        return mw_sites_enter(self.sites, network, member, most, now_ns)

@@ -1,0 +1,56 @@
+# Compressed messages on their way to be read: a first piece, a short one on the loop, the rest in a thread.
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from modelward_native.backend.admit cimport mw_waiting
+from modelward_native.wire.compression cimport Inflation
+from modelward_native.request.exchange cimport Buffer, Exchange, Stream, Wire
+
+cdef extern from "lane.h" nogil:
+    ctypedef struct mw_lane:
+        pass
+
+cdef struct Packed:               # one compressed message: Stream.packed
+    Inflation work
+    Buffer body                   # owned: the message as it came; counts as in flight, as work.out does
+    Stream *stream                # borrowed; NULL once nobody waits
+    Exchange *exchange            # borrowed, as its stream's; NULL for a call that is passed through
+    Wire *wire
+    uint64_t payer                # its identity's budget: who waits behind whom
+    uint32_t waiting              # index among those who wait for the thread; MW_NOT_WAITING
+    int state                     # enum Inflated
+    bint partial                  # it waits with a part of its contents, and with room for all of them
+    bint refused                  # there was no room for it, or others had a better claim
+    int64_t took                  # ns
+
+ctypedef void (*Unpacked)(void *server, Packed *, int64_t now) noexcept
+
+cdef class Inflater:
+    cdef object loop              # None: everything is inflated at once
+    cdef int eventfd              # -1 until the thread is needed
+    cdef mw_lane *lane            # owned; likewise
+    cdef mw_waiting waiting
+    cdef Packed *running          # lent to the lane
+    cdef int partial              # how many wait so
+    cdef void *server             # borrowed: handed to `done`
+    cdef Unpacked done            # for each message that was queued and whose stream still waits; it is freed behind that
+    cdef readonly uint64_t queued
+    cdef bint warned
+
+    # The message's first bytes, in work.out. Takes the buffer. NULL, with an enum Inflated in *state, where that fails.
+    cdef Packed *open(self, Stream *s, Exchange *x, Buffer *message, int *state) noexcept
+    # On the loop, as far as that is short; then as enum Inflated, INFLATED_PART where it has to be queued.
+    cdef int unpack(self, Packed *p) noexcept
+    # `done` is called when it is whole. False where others have a better claim.
+    cdef bint queue(self, Packed *p) noexcept
+    cdef bint wait(self, Packed *p) noexcept
+    cdef bint others_wait(self, const Packed *p) noexcept
+    cdef void next(self) noexcept
+    cdef void finish(self, Packed *p) noexcept
+    cdef bint begin_lane(self) noexcept
+    cdef void warn(self) noexcept
+    cdef void drop(self, Stream *s) noexcept   # nobody waits for its message any more
+
+# Frees what is left of it. The stream refers to it no more.
+cdef void packed_free(Packed *p) noexcept
+# Its contents in place of `message`; whole messages only.
+cdef void take_unpacked(Packed *p, Buffer *message) noexcept

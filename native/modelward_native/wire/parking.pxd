@@ -1,0 +1,54 @@
+# Requests that wait because their connection has not taken the answers before them. What has not begun costs nothing.
+from libc.stdint cimport int64_t, uint64_t
+
+from modelward_native.request.exchange cimport Conn, Exchange
+from modelward_native.wire.holders cimport mw_holder_room
+from modelward_native.region.region cimport bytes_held
+
+cdef extern from "answer.h" nogil:
+    ctypedef struct mw_answers:
+        pass
+    uint64_t mw_answer_predict(const mw_answers *, int64_t rows)
+    void mw_answer_learn(mw_answers *, uint64_t bytes, int64_t rows)
+
+cdef enum:
+    # Bytes of answers that one connection may owe us the taking of before no more are begun; the last may go beyond, so at least
+    # one is always under way. It is what a socket and one run need to keep going.
+    OWED_CAP = 2097152
+    # Bytes that windows hold back and that are not held against others: on a connection that a proxy shares among its clients
+    # one of them must not keep the others waiting so easily. And at most a part of what all may still hold, and of
+    # what its caller may.
+    STUCK_CAP = 25165824
+    STUCK_PART = 8
+    CALLER_PART = 4
+
+
+cdef inline size_t owed(const Conn *c) noexcept:
+    return c.unsent + c.promised - min(c.stuck, c.unsent)
+
+
+cdef inline void note_stuck(Conn *c) noexcept:
+    """All that could be written has been: what is left, the client's windows hold back."""
+    cdef size_t left, used, room
+    c.stuck = 0
+    if c.unsent:
+        used = bytes_held(c.wire.slots)
+        left = c.wire.inflight_limit - min(used, c.wire.inflight_limit)
+        c.stuck = min(c.unsent, min(<size_t>STUCK_CAP, left // STUCK_PART))
+        if c.holder != NULL:
+            room = mw_holder_room(c.holder, used, c.wire.inflight_limit, c.wire.share_factor)
+            c.stuck = min(c.stuck, room // CALLER_PART)
+
+
+cdef inline bint must_park(const Conn *c) noexcept:
+    return c.parked_first != NULL or owed(c) >= OWED_CAP
+
+
+cdef inline void promise(Exchange *x, size_t size) noexcept:
+    """What its answer will take, or takes, in place of what was promised before. Only while it has a stream."""
+    x.stream.conn.promised += size - x.promised
+    x.promised = size
+
+
+cdef void park(Exchange *x) noexcept      # behind its connection's others
+cdef void unpark(Exchange *x) noexcept

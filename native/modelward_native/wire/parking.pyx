@@ -1,0 +1,45 @@
+"""The requests of a connection that owes too much: a list in the order in which they came.
+
+The stream's reference keeps a parked exchange; whoever lets go of it (its client, its deadline) takes it off the list first.
+"""
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Conn, Exchange
+
+
+cdef void park(Exchange *x) noexcept:
+    cdef Conn *c = x.stream.conn
+    x.phase = PHASE_PARKED
+    x.previous_queued = c.parked_last
+    if c.parked_last != NULL:
+        c.parked_last.next_queued = x
+    else:
+        c.parked_first = x
+    c.parked_last = x
+
+
+cdef void unpark(Exchange *x) noexcept:
+    cdef Conn *c = x.stream.conn
+    x.phase = PHASE_NEW
+    if x.previous_queued != NULL:
+        x.previous_queued.next_queued = x.next_queued
+    else:
+        c.parked_first = x.next_queued
+    if x.next_queued != NULL:
+        x.next_queued.previous_queued = x.previous_queued
+    else:
+        c.parked_last = x.previous_queued
+    x.next_queued = NULL
+    x.previous_queued = NULL
+
+
+cdef class Answers:
+    """What a model's answers take, as Python sees it, for tests; the data plane uses modelward_native/request/answer.h itself."""
+
+    cdef mw_answers state
+
+    def learn(self, uint64_t size, int64_t rows=1):
+        """An answer of so many bytes to a request of so many rows."""
+        mw_answer_learn(&self.state, size, rows)
+
+    def predict(self, int64_t rows=1) -> int:
+        """Bytes of the next answer."""
+        return mw_answer_predict(&self.state, rows)

@@ -1,1 +1,0 @@
-"""Who calls, and may they: what happens per credential and per configuration, never per request (native/access.pyx)."""

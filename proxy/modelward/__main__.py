@@ -1,0 +1,13 @@
+"""`python -m proxy` and the `modelward` command."""
+
+import sys
+
+from modelward.cli.app import main as run
+
+
+def main() -> int:
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""What the admin API can ask of the server it belongs to, and how that answers: plain data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelward.config.address import Address
+from modelward.limits.callers import Callers
+from modelward.problem import Problem
+from modelward.promotion.asked import Wanted
+from modelward.promotion.promoter import Known
+from modelward.promotion.state import Event
+from modelward.server.containment import Contained
+from modelward.server.report import Report
+from modelward.telemetry.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """One worker's process at this moment. number: as the log calls it."""
+
+    number: int
+    pid: int
+    state: str
+    age_seconds: float
+    connections: int
+    inflight: int
+
+
+@dataclass(frozen=True)
+class PromotionStatus:
+    """The last promotion of a model. warnings: what is to be said of what was asked for. unsaved: it is not on disk
+    yet."""
+
+    model: str
+    known: Known
+    warnings: tuple[Problem, ...] = ()
+    unsaved: bool = False
+
+
+@dataclass(frozen=True)
+class ReloadRecord:
+    """What has become of a reload. at: seconds since 1970. by: who asked for it. changed: in words."""
+
+    at: float
+    by: str
+    changed: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
+    ready. figures: what workers count outside of shared memory. weights: shares by model
+    and version; the newest version of a model that is not there has all. failing: workers in which a version
+    fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
+    models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
+    refused_reload: where the last one was.
+    """
+
+    state: str
+    uptime_seconds: float
+    generation: int
+    grpc: Address
+    http: Address
+    limits_store: str
+    workers: Sequence[WorkerStatus]
+    report: Report | None
+    figures: Snapshot
+    weights: Mapping[str, Mapping[str, int]]
+    promotions: Sequence[PromotionStatus] = ()
+    failing: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    contained: Sequence[Contained] = ()
+    callers: Mapping[int, str] = field(default_factory=dict)  # names of known ones, for `contained`
+    policies: Mapping[str, str] = field(default_factory=dict)
+    events: Sequence[Event] = ()
+    unsaved: bool = False
+    refused_reload: ReloadRecord | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
+    reload before it that changed something, where this one did not."""
+
+    problems: tuple[Problem, ...] = ()
+    changed: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+    last_change: ReloadRecord | None = None
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A worker takes the place of another. before: that one's process id, 0 where it had died."""
+
+    number: int
+    pid: int
+    before: int
+
+
+class NotNow(Exception):
+    """The server is starting, draining or restarting; the message says which, and what to do."""
+
+
+class Operator(Protocol):
+    """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
+    well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
+    (modelward.admin.actor)."""
+
+    def status(self) -> Status: ...
+
+    def callers(self, count: int) -> Callers: ...
+
+    async def reload(self, actor: str = "") -> Outcome: ...
+
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> Outcome: ...
+
+    async def promote(self, wanted: Wanted) -> PromotionStatus: ...
+
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus: ...
+
+    async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
+        """Versions, of all where None, that are run again with inputs that a worker died of; those that were not."""
+
+    async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What modelward.shadow.report tells of each."""

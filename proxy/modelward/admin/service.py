@@ -1,0 +1,331 @@
+"""The methods of modelward.admin.v1.Admin: an operator's answers as messages, errors from a closed list."""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from functools import wraps
+from importlib.metadata import version
+from typing import Any
+
+from modelward.admin.actor import actor_of
+from modelward.admin.operator import NotNow, Operator, Outcome, PromotionStatus, ReloadRecord, Replaced, Status
+from modelward.limits.callers import Caller
+from modelward.models.weights import fractions
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.state import Event
+from modelward.server.call import Method
+from modelward.server.containment import caller_name, words
+from modelward.server.protocol import Code, Message, RpcError, message_class, pool
+from modelward.server.report import COLUMNS, Report
+
+SERVICE = "modelward.admin.v1.Admin"
+CALLERS, MOST_CALLERS = 20, 1000
+AT_ONCE = ("Status", "Identities")  # answered without waiting for anything
+INTERNAL = "internal error; the server's log says more"
+
+log = logging.getLogger("modelward.admin")
+
+Context = Any  # modelward.admin.server.Context
+Unary = Callable[[Message, Context], Awaitable[Message]]
+Streaming = Callable[[Message, Context], AsyncIterator[Message]]
+
+
+def message(kind: str, /, **fields: Any) -> Message:
+    """A message of the admin API by its short name."""
+    return message_class(f"modelward.admin.v1.{kind}")(**fields)
+
+
+def _caller(caller: Caller) -> Message:
+    ago = -1.0 if caller.refused_ago is None else caller.refused_ago
+    return message(
+        "Caller",
+        kind=caller.kind,
+        name=caller.name,
+        refused={level: count for level, count in caller.refused.items() if count},
+        requests=caller.requests,
+        spent_seconds=caller.spent_seconds,
+        refused_ago=ago,
+    )
+
+
+class Service:
+    """Whatever a call has begun is finished without its caller too; a restart until `stop`."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._version = version("modelward")
+        self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
+        self.at_once = {_path(name) for name in AT_ONCE}
+
+    def methods(self) -> dict[bytes, Method]:
+        """By path, for modelward.server.methods.Dispatcher."""
+        unary: dict[str, Unary] = {
+            "Status": self._status,
+            "Reload": self._reload,
+            "Promote": self._promote,
+            "Rollback": self._rollback,
+            "Shadows": self._shadows,
+            "Pardon": self._pardon,
+            "Identities": self._identities,
+        }
+        streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
+        rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
+        rows |= {name: _row(name, _streamed(method)) for name, method in streaming.items()}
+        return {_path(name): row for name, row in rows.items()}
+
+    def stop(self) -> None:
+        for task in self._restarts:
+            task.cancel()
+
+    async def _status(self, request: Message, context: Context) -> Message:
+        return _status_message(self._operator.status(), self._version)
+
+    async def _identities(self, request: Any, context: Context) -> Message:
+        callers = self._operator.callers(min(request.most or CALLERS, MOST_CALLERS))
+        return message(
+            "IdentitiesResponse",
+            refused=[_caller(each) for each in callers.refused],
+            spending=[_caller(each) for each in callers.spending],
+        )
+
+    async def _reload(self, request: Message, context: Context) -> Message:
+        outcome = await self._operator.reload(actor_of(context))
+        return message(
+            "ReloadResponse",
+            problems=_problems(outcome.problems),
+            generation=self._operator.status().generation,
+            changed=outcome.changed,
+            needs_restart=outcome.needs_restart,
+            last_change=_record(outcome.last_change),
+        )
+
+    async def _promote(self, request: Any, context: Context) -> Message:
+        steps = tuple(request.steps) or None
+        wanted = Wanted(
+            request.model,
+            request.version,
+            steps,
+            request.auto,
+            request.force,
+            request.reason,
+            actor_of(context),
+            tuple(request.without),
+        )
+        return await self._promotion(self._operator.promote(wanted))
+
+    async def _rollback(self, request: Any, context: Context) -> Message:
+        return await self._promotion(self._operator.rollback(request.model, request.reason, actor_of(context)))
+
+    async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
+        try:
+            status = await work
+        except ProblemsFound as found:
+            return message("PromotionResponse", problems=_problems(found.problems))
+        promotion, warnings = _promotion_message(status), _problems(status.warnings)
+        return message("PromotionResponse", promotion=promotion, warnings=warnings, unsaved=status.unsaved)
+
+    async def _shadows(self, request: Any, context: Context) -> Message:
+        try:
+            told = await self._operator.shadows(request.model)
+        except ProblemsFound as found:
+            return message("ShadowsResponse", problems=_problems(found.problems))
+        return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
+
+    async def _pardon(self, request: Any, context: Context) -> Message:
+        pardoned = await self._operator.pardon(request.model, request.version or None, actor_of(context))
+        return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
+
+    async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
+        steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
+        task = asyncio.get_running_loop().create_task(self._restart(steps, actor_of(context)))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+        while isinstance(step := await steps.get(), Replaced):
+            replaced = {"worker": step.number, "pid": step.pid, "before": step.before}
+            yield message("RollingRestartResponse", replaced=replaced)
+        if isinstance(step, Exception):
+            raise step
+        yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
+
+    async def _restart(self, steps: "asyncio.Queue[Replaced | Outcome | Exception]", actor: str) -> None:
+        try:
+            steps.put_nowait(await self._operator.restart(steps.put_nowait, actor))
+        except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
+            steps.put_nowait(error)
+
+
+def _path(name: str) -> bytes:
+    return f"/{SERVICE}/{name}".encode()
+
+
+def _row(name: str, handler: Any) -> Method:
+    described = pool().FindServiceByName(SERVICE).methods_by_name[name]
+    return Method(
+        request=message_class(described.input_type.full_name),
+        response=message_class(described.output_type.full_name),
+        request_streaming=described.client_streaming,
+        response_streaming=described.server_streaming,
+        handler=handler,
+        kind=0,
+    )
+
+
+def _answered(method: Unary) -> Unary:
+    @wraps(method)
+    async def answer(request: Message, context: Context) -> Message:
+        try:
+            return await method(request, context)
+        except Exception as error:  # noqa: BLE001 - a client is not told what it was
+            raise _ending(error) from None
+
+    return answer
+
+
+def _streamed(method: Streaming) -> Callable[[Message, Context], AsyncGenerator[Message, None]]:
+    @wraps(method)
+    async def answer(request: Message, context: Context) -> AsyncGenerator[Message, None]:
+        try:
+            async for each in method(request, context):
+                yield each
+        except Exception as error:  # noqa: BLE001 - a client is not told what it was
+            raise _ending(error) from None
+
+    return answer
+
+
+def _ending(error: Exception) -> RpcError:
+    """Status and text of a call that has failed."""
+    if isinstance(error, NotNow):
+        return RpcError(Code.FAILED_PRECONDITION, str(error), "NOT_NOW")
+    log.error("an admin call failed", exc_info=error)
+    return RpcError(Code.INTERNAL, INTERNAL, "INTERNAL")
+
+
+def _record(record: ReloadRecord | None) -> Message | None:
+    if record is None:
+        return None
+    problems = _problems(record.problems)
+    return message("ReloadRecord", at=record.at, actor=record.by, changed=record.changed, problems=problems)
+
+
+def _problems(problems: Iterable[Problem]) -> list[Message]:
+    return [message("Problem", **problem.as_json()) for problem in problems]
+
+
+def _status_message(status: Status, version_of_modelward: str) -> Message:
+    return message(
+        "StatusResponse",
+        version=version_of_modelward,
+        pid=os.getpid(),
+        uptime_seconds=status.uptime_seconds,
+        state=status.state,
+        generation=status.generation,
+        grpc=str(status.grpc),
+        http=str(status.http),
+        limits_store=status.limits_store,
+        workers=[
+            message(
+                "Worker",
+                worker=each.number,
+                pid=each.pid,
+                state=each.state,
+                age_seconds=each.age_seconds,
+                connections=each.connections,
+                inflight=each.inflight,
+            )
+            for each in status.workers
+        ],
+        models=_models(status.report, status) if status.report else [],
+        promotions=[_promotion_message(each) for each in status.promotions],
+        refused=[
+            message("Refused", name=each.name, version=each.version, problems=_problems(each.problems), kept=each.kept)
+            for each in (status.report.refused if status.report else ())
+        ],
+        contained=[
+            {
+                "model": each.model,
+                "version": each.version,
+                "shapes": [words(dims) for dims in each.shapes],
+                "out_of_service": each.wholly,
+                "runs_alone": each.alone,
+                "callers": [
+                    {
+                        "caller": caller_name(caller.key, status.callers),
+                        "shapes": [words(dims) for dims in caller.shapes],
+                        "refused": caller.wholly,
+                        "deaths": caller.deaths,
+                    }
+                    for caller in each.callers
+                ],
+            }
+            for each in status.contained
+        ],
+        events=[_event_message(each) for each in status.events],
+        state_unsaved=status.unsaved,
+        refused_reload=_record(status.refused_reload),
+        upstreams=[
+            message(
+                "Upstream",
+                address=address,
+                connected=each.connected,
+                available=each.available,
+                inflight=each.inflight,
+                breakers=each.breaker,
+            )
+            for address, each in sorted(status.figures.endpoints.items())
+        ],
+    )
+
+
+def _promotion_message(status: PromotionStatus) -> Message:
+    known, promotion, event = status.known, status.known.promotion, status.known.event
+    traffic = known.traffic
+    return message(
+        "Promotion",
+        model=status.model,
+        version=promotion.version,
+        phase=promotion.phase,
+        percent=promotion.percent,
+        steps=promotion.steps,
+        auto=promotion.auto,
+        since=promotion.since,
+        why=event.why if event else "",
+        actor=event.actor if event else "",
+        forced=promotion.forced,
+        by=known.by,
+        requests=traffic.requests if traffic else 0,
+        all_requests=traffic.total if traffic else 0,
+        callers=traffic.callers if traffic else 0,
+        bounds=[
+            message(
+                "Bound",
+                bound=each.bound,
+                decision=str(each.decision),
+                words=each.words_and_way,
+                answers=each.answers,
+                needed=each.needed,
+            )
+            for each in known.findings
+        ],
+    )
+
+
+def _event_message(event: Event) -> Message:
+    return message("Event", **event.model_dump())
+
+
+def _models(report: Report, status: Status) -> list[Message]:
+    """One per row. Versions of a model stand in ascending order there."""
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in report.rows]
+    models = []
+    for row in rows:
+        name, number = row.pop("model"), row.pop("version")
+        share = fractions(report.versions[name], status.weights.get(name))[number]
+        words = {column.replace(" ", "_"): text for column, text in row.items()}
+        failing = status.failing.get((name, number), 0)
+        words["version_policy"] = status.policies.get(name, "")
+        models.append(message("Model", name=name, version=number, share=share, failing_canary=failing, **words))
+    return models

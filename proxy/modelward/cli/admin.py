@@ -1,0 +1,165 @@
+"""What commands that talk to a running server share: where its admin API is, one call after another, and exit codes."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+
+from modelward.admin.service import SERVICE
+from modelward.certificate import read
+from modelward.cli.output import print_problems
+from modelward.config.address import Address, parse_address, parse_address_or_off
+from modelward.config.layer import merge
+from modelward.config.schema import Listen
+from modelward.config.sources import from_environment, from_file
+from modelward.config.units import UnitError
+from modelward.problem import Problem, ProblemsFound
+from modelward.server.protocol import Message, message_class, pool
+
+DONE, REFUSED, UNREACHABLE, UNSAVED = 0, 1, 2, 3
+ANSWER_SECONDS = 10.0
+# a proxy for the web is not on the way to an operator's port; whoever does not answer within 5 s is not there
+CHANNEL_OPTIONS = {"grpc.enable_http_proxy": 0, "grpc.min_reconnect_backoff_ms": 5_000}
+# what says that nobody, or somebody else, is at the address
+NOBODY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
+HOW = "Check that the server runs; give its address with --admin, or its configuration with --config"
+HOW_TLS = f"{HOW}. With admin_tls it needs --ca, --certificate and --key"
+WHERE = "listen.admin"
+
+
+class Unreachable(ProblemsFound):
+    """No server has answered."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--admin",
+        metavar="ADDRESS",
+        help=f"address of the admin API, host:port or unix:/path (default: that of --config, else {Listen().admin})",
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="configuration file of the server, to find its admin API"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM (mTLS)")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="certificate of the operator, PEM (mTLS)")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of --certificate, PEM (mTLS)")
+    parser.add_argument(
+        "--server-name", metavar="NAME", help="name in the server's certificate, where it is not the host"
+    )
+
+
+class Client:
+    """Of one server. Methods by their names in the protocol."""
+
+    def __init__(self, address: Address, channel: grpc.Channel) -> None:
+        self._address = address
+        self._channel = channel
+
+    def call(self, method: str, timeout: float | None = None, **fields: Any) -> Message:
+        """timeout: seconds, None to wait as long as it takes. fields: of the request.
+
+        Raises Unreachable, ProblemsFound.
+        """
+        try:
+            return self._method(self._channel.unary_unary, method, **fields)(timeout=timeout)
+        except grpc.RpcError as error:
+            raise self._failed(error) from error
+
+    def stream(self, method: str) -> Iterator[Message]:
+        """Each answer as it comes. Raises Unreachable, ProblemsFound."""
+        try:
+            yield from self._method(self._channel.unary_stream, method)()
+        except grpc.RpcError as error:
+            raise self._failed(error) from error
+
+    def _method(self, kind: Callable[..., Any], method: str, **fields: Any) -> Callable[..., Any]:
+        described = pool().FindServiceByName(SERVICE).methods_by_name[method]
+        request, response = (message_class(kind.full_name) for kind in (described.input_type, described.output_type))
+        call = kind(
+            f"/{SERVICE}/{method}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        return lambda **options: call(request(**fields), **options)
+
+    def _failed(self, error: grpc.RpcError) -> ProblemsFound:
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            how = "That is a server without it, or its listen.grpc: give listen.admin"
+            return Unreachable([Problem(f"{self._address} is no admin API", WHERE, details, how)])
+        if code in NOBODY:
+            return Unreachable([Problem(f"no server answers at {self._address}", WHERE, details, HOW_TLS)])
+        return ProblemsFound([Problem(details or code.name, str(self._address))])
+
+
+def run(arguments: argparse.Namespace, act: Callable[[Client], int]) -> int:
+    """What `act` returns; 1 with what is wrong, 2 with why nobody could be reached."""
+    try:
+        address = _address(arguments)
+        with closing(_channel(arguments, address)) as channel:
+            return act(Client(address, channel))
+    except Unreachable as found:
+        print_problems(found.problems)
+        return UNREACHABLE
+
+
+def problems_of(message: Any) -> list[Problem]:
+    """Those that an answer of the server's brings."""
+    return [Problem(each.what, each.where, each.why, each.how) for each in message.problems]
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Every field by its name in the protocol, those that are empty too."""
+    fields: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return fields
+
+
+def _address(arguments: argparse.Namespace) -> Address:
+    """Raises ProblemsFound for one that is none, Unreachable where nobody can know it."""
+    try:
+        if arguments.admin is not None:
+            return parse_address(arguments.admin)
+        address = _configured(arguments.config)
+    except UnitError as error:
+        where = WHERE if arguments.admin is None else "--admin"
+        raise ProblemsFound([Problem(str(error), where, how=error.how)]) from error
+    if address is None:
+        raise Unreachable([Problem("the admin API is off", WHERE, how="Set listen.admin, and restart the server")])
+    if not address.is_unix and not address.port:
+        how = "Give the address that READY shows with --admin"
+        raise Unreachable([Problem(f"{address}: the kernel has chosen the port", WHERE, how=how)])
+    return address
+
+
+def _configured(file: Path | None) -> Address | None:
+    """Of the file and the environment, whatever is wrong with the rest of them."""
+    layer = merge([*([from_file(file)] if file is not None else []), from_environment(os.environ)])
+    listen = layer.values.get("listen")
+    if isinstance(listen, dict) and "admin" in listen:
+        return parse_address_or_off(listen["admin"])
+    return Listen().admin
+
+
+def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:
+    options = CHANNEL_OPTIONS
+    files = {"--key": arguments.key, "--certificate": arguments.certificate, "--ca": arguments.ca}
+    if missing := [flag for flag, file in files.items() if file is None]:
+        if len(missing) < len(files):
+            raise ProblemsFound([Problem("mTLS needs all three of its files", missing[0], how="Give this one too")])
+        if arguments.server_name is not None:
+            how = "Give --ca, --certificate and --key too, or leave it out"
+            raise ProblemsFound([Problem("there is no server name without mTLS", "--server-name", how=how)])
+        return grpc.insecure_channel(str(address), options=[*options.items()])
+    if arguments.server_name is not None:
+        options = options | {"grpc.ssl_target_name_override": arguments.server_name}
+    key, certificate, authorities = (read(file, flag) for flag, file in files.items())
+    credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+    return grpc.secure_channel(str(address), credentials, options=[*options.items()])

@@ -1,0 +1,114 @@
+"""Parses the command line and runs one command. Only that command's module is imported, so that help is instant.
+
+Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 3 done but not durable, 130 interrupted.
+"""
+
+import argparse
+import difflib
+import errno
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from modelward.problem import ProblemsFound, WrongUsage
+
+COMMANDS = {
+    "demo": "show every guard at work on a bundled model, on loopback",
+    "serve": "serve a model, a repository or a configuration",
+    "status": "show the state of a running server",
+    "reload": "reload the configuration and the repository of a running server",
+    "restart": "replace the workers of a running server without failing a request",
+    "promote": "give a version of a model its first or its next share of the requests",
+    "rollback": "roll a promotion back at once",
+    "pardon": "run a version again with inputs that workers died of",
+    "shadow": "show verdicts on the shadows of a model, and requests on which they disagreed",
+    "check": "check everything that serve would need",
+    "profile": "fit the training profile of a model, or show one",
+    "canary": "record the answers that a model must give before it is served",
+    "token": "add, list and revoke API keys",
+    "infer": "send one request from the shell",
+    "schema": "print the JSON schema of the configuration",
+}
+INTERRUPTED = 130
+# how writing to stdout fails, which has no name, where it is no pipe
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+WRONG_USAGE = 2
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when asked: the package metadata takes longer than all the rest of `--help`."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"modelward {import_module('importlib.metadata').version('modelward')}")
+        parser.exit()
+
+
+def _answer(command: str | None, words: str) -> int:
+    print(f"modelward {command or ''}".rstrip() + f": {words}", file=sys.stderr)
+    return WRONG_USAGE
+
+
+def _unknown(unknown: Sequence[str], below: argparse.ArgumentParser | None) -> str:
+    """What is not known, and which flag was perhaps meant."""
+    words = f"unrecognized arguments: {' '.join(unknown)}"
+    flag = next((word.partition("=")[0] for word in unknown if word.startswith("-")), None)
+    if flag is None or below is None:
+        return words
+    known = [name for action in below._actions if action.help != argparse.SUPPRESS for name in action.option_strings]
+    close = difflib.get_close_matches(flag, known, n=1)
+    return f"{words}; did you mean {close[0]}?" if close else f"{words}; --help lists all flags"
+
+
+def parser_of(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
+    """The parser of the whole program, with the arguments of `command` alone, and that command's."""
+    chosen = None
+    parser = argparse.ArgumentParser(prog="modelward", description="A guard in front of machine-learning models.")
+    parser.add_argument("--version", action=_ShowVersion)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        below = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == command:
+            module = import_module(f"modelward.cli.{name}")
+            module.add_arguments(below)
+            below.set_defaults(run=module.run)
+            chosen = below
+    return parser, chosen
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `argv` (without the program's name) and returns the exit code."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (head, less) has what it wanted
+        import_module("modelward.cli.output").give_stdout_up()
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in FULL:
+            raise
+        import_module("modelward.cli.output").give_stdout_up()
+        print(f"modelward: output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        command = next((word for word in argv if not word.startswith("-")), None)
+        parser, below = parser_of(command)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            return _answer(command, _unknown(unknown, below))
+        return int(arguments.run(arguments))
+    except WrongUsage as answered:
+        return _answer(command, str(answered))
+    except SystemExit as leaving:  # argparse leaves so after help, and with 2 after an error that it has printed
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except ProblemsFound as found:
+        import_module("modelward.cli.output").print_problems(found.problems)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED

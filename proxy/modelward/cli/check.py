@@ -1,0 +1,254 @@
+"""`modelward check`: validates everything that `serve` would need, and prints it as a table or as problems."""
+
+import argparse
+import asyncio
+from typing import Any
+
+from modelward.access import examine as access
+from modelward.admin import tls as admin_tls
+from modelward.admin.reach import open_to
+from modelward.certificate import Certificate, utc_now
+from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_table
+from modelward.config.arguments import add_arguments as add_configuration_arguments
+from modelward.config.arguments import from_arguments
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
+from modelward.config.upstream import parse_upstream
+from modelward.limits import shared
+from modelward.models import tried
+from modelward.models.guards import OFF, guards, off
+from modelward.models.inventory import CheckedModel, Inventory, facts_of, take_inventory
+from modelward.models.opening import LoadLimits, OpenModel
+from modelward.models.policy import policy_notes
+from modelward.models.signature import TensorSpec
+from modelward.models.trial import Trials
+from modelward.models.weights import answering
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.state import State, folder_of
+from modelward.promotion.store import Store, unwritable
+from modelward.promotion.unpromoted import at_start, recorded_shares
+from modelward.server import descriptors
+from modelward.server.tls import clients, load_material
+from modelward.shadow.opening import notes as shadow_notes
+from modelward.upstream.asking import unreachable, untrusted
+from modelward.upstream.credentials import examine
+from modelward.upstream.remote import Remotes
+
+SHORT_SHA256 = 12
+COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configuration_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    parser.add_argument(
+        "--offline", action="store_true", help="ask no other server: neither upstreams nor the store of shared limits"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it."""
+    config: Config | None = None
+    try:
+        config = from_arguments(arguments)
+        inventory = take_inventory(config)
+    except ProblemsFound as found:
+        inventory = Inventory((), found.problems, ())
+    certificate, tls_problems = _certificate(config)
+    admin, admin_problems = _admin_certificate(config)
+    shown, bad_files = examine(config) if config else ([], [])
+    problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
+    problems += access.problems(config) if config else []
+    seconds = config.load_timeout / SECOND if config else 0
+    with Trials(folder_of(config.state if config else None), seconds) as trials:
+        trials.begin([model.artifact for model in inventory.models])
+        limits = LoadLimits(seconds, trials)
+        problems += tried.problems_of(inventory.models, limits)
+    certificates = [*(each for each in (certificate, admin) if each), *shown]
+    notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
+    notes += tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
+    # with files that cannot be read, asking would only tell them again
+    asked = None if bad_files or arguments.offline else config
+    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked, inventory))
+    problems += upstream_problems
+    notes += upstream_notes
+    notes += tuple(descriptors.notes(config)) if config is not None else ()
+    store_problem, store_note = _store(config, offline=arguments.offline)
+    problems += store_problem
+    notes += store_note
+    if config is not None:
+        names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
+        if arguments.offline and (unasked := _unasked(config)):
+            # rules may speak of models that only their servers know
+            known = [
+                name
+                for name, each in config.models.items()
+                if each.upstreams or (config.upstreams and name not in names)
+            ]
+            why = f"not checked: {', '.join(f'model {name}' for name in known)}" if known else ""
+            notes += (Problem(f"{unasked} not asked", "--offline", why, "Leave it out where they can be reached"),)
+            names = []
+        notes += tuple(access.notes(config, names))
+        notes += _of_versions(config, inventory)
+        notes += tuple(filter(None, (unwritable(folder_of(config.state)),)))
+    if arguments.json:
+        print_json(_as_json(config, inventory, remote, notes, problems))
+        return 1 if problems else 0
+    print_notes(notes)
+    print_problems(problems)
+    if problems or config is None:
+        return 1
+    rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
+    rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
+    print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, rows)
+    if certificate is not None and config.tls is not None:
+        console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
+    if admin_words := open_to(config):
+        console().print(f"admin: {config.listen.admin}, {admin_words}", soft_wrap=True)
+    if config.limits.shared is not None and not store_note:
+        console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
+    return 0
+
+
+def _deadly(model: CheckedModel) -> Problem:
+    how = "Keep them out in the model (Max or Clip with 0, floating-point numbers); deaths are contained until then"
+    return Problem(
+        "values of its inputs can end a worker", str(model.artifact.file), "; ".join(model.artifact.deadly), how
+    )
+
+
+async def _ask_upstreams(
+    config: Config | None, inventory: Inventory
+) -> tuple[list[OpenModel], tuple[Problem, ...], tuple[Problem, ...]]:
+    """Models of upstreams, problems, notes. Each upstream is asked once; serve would wait for those that are down."""
+    if config is None:
+        return [], (), ()
+    models: list[OpenModel] = []
+    problems: tuple[Problem, ...] = ()
+    sections = [(config.upstreams, config.upstream_tls)]
+    sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
+    addresses = dict.fromkeys(parse_upstream(text, tls) for upstreams, tls in sections for text in upstreams)
+    bad = await untrusted(list(addresses))
+    try:
+        local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
+        models = await Remotes(config, patience=0).open(local)
+    except ProblemsFound as found:
+        problems = found.problems
+    # what follows from it would only hide it
+    refused = {problem.where for problem in bad}
+    problems = (*bad, *(problem for problem in problems if problem.where not in refused))
+    undecoded = [model for model in models if model.checked.undecoded is not None]
+    told = {problem.where for problem in problems} | {address for model in undecoded for address in model.upstreams}
+    silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
+    notes = [model.checked.undecoded for model in undecoded if model.checked.undecoded is not None]
+    return models, problems, (*notes, *await unreachable(silent))
+
+
+def _unasked(config: Config) -> str:
+    """Upstreams, in words; empty without any."""
+    texts = {*config.upstreams, *(text for settings in config.models.values() for text in settings.upstreams)}
+    return f"{len(texts)} upstream{'s were' if len(texts) > 1 else ' was'}" if texts else ""
+
+
+def _store(config: Config | None, *, offline: bool) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Of limits.shared: what prevents serving, and what does not."""
+    if config is None or config.limits.shared is None:
+        return (), ()
+    if (problem := shared.missing()) is not None:
+        return (problem,), ()
+    note = None if offline else asyncio.run(shared.unreachable(config.limits.shared))
+    return (), (note,) if note is not None else ()
+
+
+def _of_versions(config: Config, inventory: Inventory) -> tuple[Problem, ...]:
+    """By the versions that would answer after a start: the state of promotions has a say in that."""
+    facts = facts_of(inventory.models)
+    notes: tuple[Problem, ...] = ()
+    state = State()
+    try:
+        state = Store(folder_of(config.state)).peek()
+    except ProblemsFound as found:
+        notes = found.problems
+    served = {name: list(known) for name, known in facts.items()}
+    first = {name: {version: 1} for name, version in at_start(config, state, served).items()}
+    shares = {**first, **recorded_shares(config, state)}
+    notes += tuple(policy_notes(config, facts, shares))
+    return (*notes, *shadow_notes(config, answering(config, served, shares)))
+
+
+def _certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
+    """What clients are shown, or why they cannot be."""
+    if config is None or config.tls is None:
+        return None, ()
+    try:
+        return load_material(config.tls).certificate, ()
+    except ProblemsFound as found:
+        return None, found.problems
+
+
+def _admin_certificate(config: Config | None) -> tuple[Certificate | None, tuple[Problem, ...]]:
+    """What operators are shown, or why they cannot be."""
+    if config is None or config.admin_tls is None:
+        return None, ()
+    try:
+        return admin_tls.examine(config.admin_tls), ()
+    except ProblemsFound as found:
+        return None, found.problems
+
+
+def _row(config: Config, model: CheckedModel, source: str) -> tuple[object, ...]:
+    return (
+        model.name,
+        "any" if model.undecoded else model.version,
+        source,
+        "\n".join(map(str, model.artifact.inputs)) or "not known",
+        "\n".join(map(str, model.artifact.outputs)) or "not known",
+        model.profile_file.name if model.profile_file else "none",
+        _guards_in_lines(guards(config, model)),
+    )
+
+
+def _guards_in_lines(states: dict[str, str]) -> str:
+    lines = [f"{name}: {state}" for name, state in states.items() if state != OFF]
+    return "\n".join([*lines, *([f"off: {', '.join(off(states))}"] if off(states) else [])])
+
+
+def _as_json(
+    config: Config | None,
+    inventory: Inventory,
+    remote: list[OpenModel],
+    notes: tuple[Problem, ...],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    models = [_model_as_json(config, model) for model in inventory.models] if config else []
+    models += [_remote_as_json(config, model) for model in remote] if config else []
+    return {
+        "ok": not problems,
+        "problems": [problem.as_json() for problem in problems],
+        "notes": [note.as_json() for note in notes],
+        "models": models,
+        "config": config.model_dump(mode="json") if config else None,
+    }
+
+
+def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
+        return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
+
+    return {
+        "name": model.name,
+        "version": model.version,
+        "file": plain(model.artifact.file),
+        "sha256": model.artifact.sha256,
+        "opset": model.artifact.opset,
+        "inputs": tensors(model.artifact.inputs),
+        "outputs": tensors(model.artifact.outputs),
+        "profile": plain(model.profile_file) if model.profile_file else None,
+        "undecoded": model.undecoded is not None,
+        "guards": guards(config, model),
+    }
+
+
+def _remote_as_json(config: Config, model: OpenModel) -> dict[str, Any]:
+    told = {"file": None, "sha256": None, "opset": None, "upstreams": list(model.upstreams), "source": model.source}
+    return _model_as_json(config, model.checked) | told

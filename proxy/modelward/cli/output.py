@@ -1,0 +1,85 @@
+"""What commands print: tables and problems for people (rich, which honours NO_COLOR), JSON for programs.
+
+Results go to stdout, problems to stderr. Names and paths may come from strangers: they are never read as markup, and
+control characters in them are shown, not sent to the terminal.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from modelward.problem import Problem
+
+# rich takes 80 columns for a pipe or file, in which a table of models breaks every name
+WIDTH_OF_FILES = 140
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Called while BrokenPipeError is handled. The command says what it means; rich would end the process."""
+        raise  # noqa: PLE0704
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on stdout, or on stderr."""
+    console = _Console(stderr=error, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OF_FILES
+    return console
+
+
+def plain(text: object) -> str:
+    """`text` with everything unprintable but line ends written as an escape."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def time_of(seconds: float) -> str:
+    """Of seconds since 1970, to the second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """One table; cells are plain text, several lines allowed."""
+    table = Table(title=Text(plain(title)), title_justify="left", show_lines=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console().print(table)
+
+
+def print_problems(problems: Iterable[Problem]) -> None:
+    """Each problem as what is wrong, where, why and how to mend it, on stderr."""
+    _print(problems, "problem", "bold red")
+
+
+def print_notes(notes: Iterable[Problem]) -> None:
+    """What was left out and is probably not meant so, on stderr."""
+    _print(notes, "note", "bold yellow")
+
+
+def _print(found: Iterable[Problem], label: str, style: str) -> None:
+    out = console(error=True)
+    for problem in found:
+        out.print(Text.assemble((f"{label}: ", style), plain(problem.what)), soft_wrap=True)
+        for word, text in (("where", problem.where), ("why", problem.why), ("mend", problem.how)):
+            if text:
+                out.print(Text.assemble((f"  {word}: ", "dim"), plain(text)), soft_wrap=True)
+
+
+def give_stdout_up() -> None:
+    """What is still to be written goes nowhere: Python would write it when the process ends, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_json(value: Any) -> None:
+    """`value` as one indented JSON document on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=True, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,46 @@
+"""`modelward pardon`: lets a version run again with inputs that workers died of."""
+
+import argparse
+from typing import Any
+
+from modelward.cli import admin
+from modelward.cli.admin import as_json
+from modelward.cli.output import console, plain, print_json, print_problems
+from modelward.problem import Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="name of the model")
+    parser.add_argument(
+        "version", metavar="VERSION", nargs="?", default="", help="one version (default: all of the model)"
+    )
+    admin.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 when the workers know, 1 where there was nothing to pardon, 2 where no server answers."""
+    return admin.run(arguments, lambda client: _pardon(client, arguments))
+
+
+def _pardon(client: admin.Client, arguments: argparse.Namespace) -> int:
+    answer: Any = client.call("Pardon", admin.ANSWER_SECONDS, model=arguments.model, version=arguments.version)
+    if arguments.json:
+        print_json(as_json(answer))
+    elif not answer.pardoned:
+        where = f"model {arguments.model}" + (f" version {arguments.version}" if arguments.version else "")
+        known = _known(client, arguments.model, arguments.version)
+        what = (
+            "no worker has died of it" if known else f"there is no such {'version' if arguments.version else 'model'}"
+        )
+        how = f"`modelward status` shows what is {'contained' if known else 'served'}"
+        print_problems([Problem(what, where, how=how)])
+    for each in answer.pardoned if not arguments.json else ():
+        console().print(f"model {plain(each.model)} version {plain(each.version)} is run again", soft_wrap=True)
+    return admin.DONE if answer.pardoned else admin.REFUSED
+
+
+def _known(client: admin.Client, model: str, version: str) -> bool:
+    """Whether the server has it, be it refused."""
+    status: Any = client.call("Status", admin.ANSWER_SECONDS)
+    there = {(each.name, each.version) for each in (*status.models, *status.refused)}
+    return any(name == model and version in ("", number) for name, number in there)

@@ -1,0 +1,123 @@
+"""`modelward serve`: serves a model, a repository or a configuration until SIGTERM or SIGINT, then drains."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from modelward.admin.operator import NotNow
+from modelward.cli.output import console, give_stdout_up, print_problems
+from modelward.cli.ready import print_ready
+from modelward.config import triton
+from modelward.config.arguments import add_arguments as add_configuration_arguments
+from modelward.config.arguments import from_arguments
+from modelward.config.log import Level, LogSettings
+from modelward.problem import ProblemsFound
+from modelward.server import descriptors
+from modelward.server.activation import inherited_sockets
+from modelward.server.mishaps import Mishaps
+from modelward.server.notify import Notifier
+from modelward.server.supervisor import Supervisor
+from modelward.server.watch import watch
+from modelward.telemetry import logs
+
+log = logging.getLogger("modelward.serve")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configuration_arguments(parser)
+    parser.add_argument(
+        "--log-level", choices=get_args(Level), help="lowest level of the log; overrides log.level (default: info)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 after a drain, 1 where a problem prevents serving."""
+    level = triton.log_level(arguments)
+    logs.configure(LogSettings(), level)  # until the configuration is read
+    try:
+        sockets, notifier = inherited_sockets(), Notifier()
+        config = from_arguments(arguments)
+        logs.configure(config.log, level)
+        descriptors.raise_limit()
+        for note in descriptors.notes(config):
+            log.warning("%s", note)
+        load = partial(from_arguments, arguments, again=True)
+        asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))
+    except ProblemsFound as found:
+        print_problems(found.problems)
+        return 1
+    return 0
+
+
+async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
+    """Serves until a signal, then drains; a second signal ends at once.
+
+    SIGHUP, or a change of what is watched, reloads; SIGUSR2 replaces the workers, one by one.
+    file: that the configuration is read from.
+    """
+    config = supervisor.config
+    signalled = asyncio.Event()
+    asked: list[asyncio.Task[None]] = []
+
+    async def ask(what: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        try:
+            await what()
+        except NotNow as why:
+            log.warning("%s", why)
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Mishaps())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled.set)
+    out = console(error=True)
+    with out.status("loading models") as status:
+        restart, reload = partial(supervisor.restart, actor="SIGUSR2"), partial(supervisor.reload, "SIGHUP")
+        loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(restart))))
+        loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(reload))))
+        started = asyncio.Event()
+
+        async def follow() -> None:
+            await started.wait()  # what changes while the first workers load is served when they are ready
+            await ask(supervisor.reload)
+
+        def not_followed() -> None:
+            supervisor.watch_failures += 1
+
+        if config.watch:
+            asked.append(loop.create_task(watch(file, config.repository, follow, not_followed)))
+        try:
+            starting = loop.create_task(supervisor.start(lambda what: status.update(f"loading {what}")))
+            await _first(starting, signalled.wait())
+            if starting.done():
+                await starting
+                started.set()
+        except BaseException:
+            await supervisor.stop()
+            raise
+    try:
+        if not signalled.is_set():
+            try:
+                print_ready(supervisor.report, supervisor.config.listen, config.workers)
+            except OSError as error:  # READY is information: a server that has lost its reader serves on
+                give_stdout_up()
+                log.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)
+            await signalled.wait()
+            signalled.clear()
+            await _first(supervisor.drain(), signalled.wait())
+    finally:
+        for task in asked:
+            task.cancel()
+        await supervisor.stop()
+
+
+async def _first(*work: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:
+    """Waits for the first to end and cancels the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,20 @@
+"""Configuration: keys and defaults (schema), where values come from (sources), and what is wrong with them."""
+
+from modelward.config.address import Address
+from modelward.config.arguments import from_arguments
+from modelward.config.limit import Limit
+from modelward.config.load import load
+from modelward.config.schema import Anomaly, Batching, Config, Limits, ModelSettings, Rung
+
+__all__ = [
+    "Address",
+    "Anomaly",
+    "Batching",
+    "Config",
+    "Limit",
+    "Limits",
+    "ModelSettings",
+    "Rung",
+    "from_arguments",
+    "load",
+]

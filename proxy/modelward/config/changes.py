@@ -1,0 +1,67 @@
+"""What differs between two configurations, and what of it a running server cannot follow."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from modelward.config.explain import dotted
+from modelward.config.schema import Config
+
+# sockets are bound, processes started, the state read and the log set up once
+FIXED = ("listen", "admin_tls", "workers", "state", "log")
+# what says which models are served, and how: everything else is followed whether or not they can be
+OF_MODELS = (
+    "repository",
+    "strict",
+    "load_timeout",
+    "upstreams",
+    "upstream_tls",
+    "passthrough",
+    "version_policy",
+    "sticky_header",
+    "models",
+)
+
+
+def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
+    """As much of `wanted` as a server that runs with `now` can follow, and the keys that need a restart."""
+    stays: dict[str, object] = {key: getattr(now, key) for key in FIXED}
+    for key in ("tls", "access"):  # every open connection began with or without it
+        if (getattr(now, key) is None) != (getattr(wanted, key) is None):
+            stays[key] = getattr(now, key)
+    # which keys a fleet knows its limits by, every connection and identity is told when it begins
+    stays["limits"] = wanted.limits.model_copy(update={"shared": now.limits.shared})
+    if now.access is not None and wanted.access is not None:
+        stays["access"] = wanted.access.model_copy(update={"jwt": now.access.jwt})
+    config = wanted.model_copy(update=stays)
+    return config, differences(config, wanted)
+
+
+def with_rules(config: Config, rules: Config) -> Config:
+    """`config`, with every key that is not about models as in `rules`."""
+    return config.model_copy(update={key: getattr(rules, key) for key in Config.model_fields if key not in OF_MODELS})
+
+
+def with_models(config: Config, models: Config, names: Collection[str]) -> Config:
+    """`config`, with the settings of these models as in `models`."""
+    if not names:
+        return config
+    settings = {name: each for name, each in config.models.items() if name not in names}
+    settings |= {name: each for name, each in models.models.items() if name in names}
+    return config.model_copy(update={"models": settings})
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """Every key whose value differs, with dots, in the order of the schema: `limits.peer.rate`."""
+    # a model that is not mentioned has the defaults
+    names = dict.fromkeys([*a.models, *b.models])
+    before, after = (
+        c.model_dump() | {"models": {name: c.settings(name).model_dump() for name in names}} for c in (a, b)
+    )
+    return list(_differences(before, after, ()))
+
+
+def _differences(a: object, b: object, path: tuple[str | int, ...]) -> Iterator[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in [*a, *(key for key in b if key not in a)]:
+            yield from _differences(a.get(key), b.get(key), (*path, key))
+    elif a != b:
+        yield dotted(path)

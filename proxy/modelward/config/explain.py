@@ -1,0 +1,106 @@
+"""Validation errors of the schema told as problems: which key, on which line, and what to write instead."""
+
+import re
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from modelward.config.layer import Layer, Path
+from modelward.config.schema import Config
+from modelward.config.section import descriptions
+from modelward.config.units import UnitError
+from modelward.models.suggest import suggestion
+from modelward.problem import Problem
+
+NOWHERE = "configuration"
+
+
+def dotted(path: Path) -> str:
+    """`models."a.b".fallback[0]`, the way in which --set takes it."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += ("." if text else "") + (f'"{key}"' if "." in key or not key else key)
+    return text
+
+
+def place(layer: Layer, path: Path) -> str:
+    """Where the setting at `path` was written."""
+    return layer.origin(path) or NOWHERE
+
+
+def problems_of(error: ValidationError, layer: Layer) -> list[Problem]:
+    """One problem per error, in the order of the schema."""
+    found = []
+    for details in error.errors(include_url=False):
+        path: Path = tuple(details["loc"])
+        if details["type"] == "default_factory_not_called":  # follows from another error, which is told
+            continue
+        what, why, how = _explain(details["type"], details["msg"], path, details.get("input"), details.get("ctx", {}))
+        name = dotted(path)
+        found.append(Problem(f"{name}: {what}" if name else what, place(layer, path), why, how))
+    return found
+
+
+def _explain(kind: str, message: str, path: Path, value: object, context: dict[str, Any]) -> tuple[str, str, str]:
+    match kind:
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return "this is missing", "", _description(path)
+        case "value_error" if isinstance(context["error"], UnitError):
+            return str(context["error"]), "", context["error"].how
+        case "literal_error":
+            near = suggestion(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+            return f"{_shown(value)} is none of {context['expected']}", "", near
+    # in YAML's words instead of Python's
+    text = re.sub(r" or instance of \w+", "", message[0].lower() + message[1:])
+    text = text.replace("dictionary", "mapping").replace("tuple", "list")
+    return f"{_shown(value)}: {text}", "", _description(path)
+
+
+def _unknown_key(path: Path) -> tuple[str, str, str]:
+    section = _schema_at(path[:-1])
+    known = list(section.model_fields) if section else []
+    how = suggestion(str(path[-1]), known) or f"Known here: {', '.join(known)}"
+    return "unknown key", "", how
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str | int | float | bool | NoneType) else f"a {type(value).__name__}"
+
+
+def _description(path: Path) -> str:
+    section = _schema_at(path[:-1])
+    return descriptions(section).get(str(path[-1]), "").removesuffix(".") if section and path else ""
+
+
+def _schema_at(path: Path) -> type[BaseModel] | None:
+    """The section of the schema to which `path` leads, through mappings and lists."""
+    annotation: Any = Config
+    for key in path:
+        annotation = _plain(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            field = annotation.model_fields.get(str(key))
+            if field is None:
+                return None
+            annotation = field.annotation
+        else:
+            arguments = [a for a in get_args(annotation) if a is not Ellipsis]
+            annotation = arguments[-1] if arguments else None
+    annotation = _plain(annotation)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _plain(annotation: Any) -> Any:
+    """Without Annotated and without `| None`."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, UnionType):
+            annotation = next(a for a in get_args(annotation) if a is not NoneType)
+        else:
+            return annotation

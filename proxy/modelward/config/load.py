@@ -1,0 +1,110 @@
+"""Loads the configuration: gathers the layers, validates the whole and reports every problem at once.
+
+Precedence, highest first: flag, environment, the main file, the model's own model.yaml, default.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from modelward.config.explain import problems_of
+from modelward.config.ladder import cross_check, unknown_models
+from modelward.config.layer import Layer, merge
+from modelward.config.schema import Config
+from modelward.config.sources import from_environment, from_file, from_model_folder, from_sets
+from modelward.models.repository import Repository, scan
+from modelward.problem import Problem, ProblemsFound
+
+Flags = Callable[[Layer], Layer]
+
+
+def load(
+    path: Path | None = None,
+    sets: Iterable[str] = (),
+    environ: Mapping[str, str] = os.environ,
+    flags: Flags | None = None,
+    *,
+    again: bool = False,
+) -> Config:
+    """The configuration from `path` (None: no file), `--set` assignments and the environment.
+
+    flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
+    a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
+    since whoever may write there must not keep the rest of the configuration from being followed. A model.yaml with a
+    problem is told in `unusable`. Raises ProblemsFound with every other problem that could be found.
+    """
+    problems: list[Problem] = []
+    unusable: dict[str, tuple[Problem, ...]] = {}
+
+    def collect(read: Callable[[], Layer]) -> Layer:
+        try:
+            return read()
+        except ProblemsFound as found:
+            problems.extend(found.problems)
+            return Layer()
+
+    main = [
+        collect(lambda: from_file(path) if path else Layer()),
+        collect(lambda: from_environment(environ)),
+        collect(lambda: from_sets(sets)),
+    ]
+    if flags is not None:
+        below = merge(main)
+        main.append(collect(lambda: flags(below)))
+    layer = merge(main)
+    repository = _repository(layer)
+    own: dict[str, Layer] = {}
+    for folder in repository.models if repository else ():
+        try:
+            own[folder.name] = from_model_folder(folder)
+        except ProblemsFound as found:
+            unusable[folder.name] = found.problems
+    whole = merge([*own.values(), layer])
+    config, found_here = _validate(whole)
+    if found_here and own:
+        config, found_here, whole = _without_unusable(layer, own, unusable)
+    problems += found_here
+    unfitting: list[Problem] = []
+    if config is not None and repository is not None and not repository.general:
+        unfitting = unknown_models(config, whole, repository.names)
+    if config is None or problems or (unfitting and not again):
+        raise ProblemsFound([*problems, *unfitting])
+    return config.with_findings(unusable, unfitting)
+
+
+def _repository(layer: Layer) -> Repository | None:
+    """What the repository holds, if the settings name one; whether they name it rightly is the schema's to say."""
+    path = layer.values.get("repository")
+    return scan(Path(path)) if isinstance(path, str) and path else None
+
+
+def _validate(layer: Layer) -> tuple[Config | None, list[Problem]]:
+    try:
+        config = Config.model_validate(layer.values)
+    except ValidationError as error:
+        return None, problems_of(error, layer)
+    return config, cross_check(config, layer)
+
+
+def _without_unusable(
+    main: Layer, own: Mapping[str, Layer], unusable: dict[str, tuple[Problem, ...]]
+) -> tuple[Config | None, list[Problem], Layer]:
+    """Of the models' own settings those that can be used, beside the main ones; adds the others to `unusable`.
+
+    What is wrong with the main ones alone is returned.
+    """
+    config, problems = _validate(main)
+    if problems:
+        return config, problems, main
+    usable: list[Layer] = []
+    for name, layer in own.items():
+        tried = merge([*usable, layer, main])
+        config, problems = _validate(tried)
+        if problems:
+            unusable[name] = tuple(problems)
+        else:
+            usable.append(layer)
+    whole = merge([*usable, main])
+    return (*_validate(whole), whole)

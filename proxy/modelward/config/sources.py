@@ -1,0 +1,139 @@
+"""Layers from the environment, from `--set` flags and from files."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from modelward.config.layer import Layer, merge
+from modelward.config.yaml_text import read_document, read_value
+from modelward.models.files import LARGEST_SETTINGS, read_inside
+from modelward.models.repository import ModelFolder
+from modelward.problem import Problem, ProblemsFound
+from modelward.regular import read_regular
+
+PREFIX = "MODELWARD__"
+SEPARATOR = "__"
+# settings that are files; a profile's is relative to the model's version, not to where it is written
+FILES = (
+    ("repository",),
+    ("state",),
+    ("tls", "certificate"),
+    ("tls", "key"),
+    ("tls", "client_ca"),
+    ("admin_tls", "certificate"),
+    ("admin_tls", "key"),
+    ("admin_tls", "client_ca"),
+    ("upstream_tls", "ca"),
+    ("upstream_tls", "certificate"),
+    ("upstream_tls", "key"),
+    ("access", "keys"),
+    ("limits", "shared", "password_file"),
+    ("access", "jwt", "jwks"),
+    ("access", "jwt", "ca"),
+)
+# of models that upstreams serve; those of others lie beside their versions
+REMOTE_FILES = (("anomaly", "profile"),)
+# 'a.b', or a key in quotes where it has dots of its own
+_KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
+HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """MODELWARD__LISTEN__GRPC=... sets listen.grpc. Keys are folded to lower case, model names are not."""
+    layers = []
+    for variable in sorted(v for v in environ if v.startswith(PREFIX)):
+        keys = variable.removeprefix(PREFIX).split(SEPARATOR)
+        is_name = keys[0].lower() == "models"
+        path = tuple(key if is_name and i == 1 else key.lower() for i, key in enumerate(keys))
+        layers.append(Layer.of(path, read_value(environ[variable]), f"environment variable {variable}"))
+    return merge(layers)
+
+
+def split_path(text: str) -> tuple[str, ...]:
+    """`models."a.b".deadline` -> ("models", "a.b", "deadline"). Raises ValueError for anything else."""
+    keys: list[str] = []
+    position = 0
+    while position < len(text):
+        found = _KEY.match(text, position)
+        if found is None:
+            raise ValueError(text)
+        keys.append(found[1] or found[2] or found[3])
+        position = found.end()
+    if not keys:
+        raise ValueError(text)
+    return tuple(keys)
+
+
+def from_sets(assignments: Iterable[str]) -> Layer:
+    """`a.b=value`, the value as YAML; later ones win. Raises ProblemsFound."""
+    layers = []
+    problems = []
+    for assignment in assignments:
+        key, _, value = _split_assignment(assignment)
+        try:
+            if not _:
+                raise ValueError(assignment)
+            layers.append(Layer.of(split_path(key), read_value(value), f"--set {key}"))
+        except ValueError:
+            problems.append(Problem("this sets nothing", f"--set {assignment}", how=HOW_SET))
+    if problems:
+        raise ProblemsFound(problems)
+    return merge(layers)
+
+
+def _split_assignment(text: str) -> tuple[str, str, str]:
+    """Splits at the first = outside quotes."""
+    quote = ""
+    for position, character in enumerate(text):
+        if character in "\"'":
+            quote = "" if character == quote else quote or character
+        elif character == "=" and not quote:
+            return text[:position].strip(), "=", text[position + 1 :]
+    return text, "", ""
+
+
+def from_file(path: Path) -> Layer:
+    """The main configuration file; relative files in it are relative to its folder. Raises ProblemsFound."""
+    try:
+        data = read_regular(path, LARGEST_SETTINGS)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
+    layer = read_document(_text(data, path), str(path))
+    _anchor(layer.values, path.parent)
+    models = layer.values.get("models")
+    for settings in models.values() if isinstance(models, dict) else ():
+        _anchor(settings, path.parent)
+        if isinstance(settings, dict) and settings.get("upstreams"):
+            _anchor(settings, path.parent, REMOTE_FILES)
+    return layer
+
+
+def _anchor(settings: object, folder: Path, files: tuple[tuple[str, ...], ...] = FILES) -> None:
+    """Makes relative files in `settings`, of a server or of a model, relative to the folder they were written in."""
+    for *sections, key in files:
+        at = settings
+        for section in sections:
+            at = at.get(section) if isinstance(at, dict) else None
+        if isinstance(at, dict) and isinstance(file := at.get(key), str) and "://" not in file:
+            at[key] = str(folder / file)
+
+
+def from_model_folder(model: ModelFolder) -> Layer:
+    """The model's own model.yaml as settings under models.NAME. Raises ProblemsFound."""
+    if model.settings_file is None:
+        return Layer()
+    data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
+    layer = read_document(_text(data, model.settings_file), str(model.settings_file))
+    _anchor(layer.values, model.settings_file.parent)
+    return layer.under("models", model.name)
+
+
+def _text(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ProblemsFound(
+            [Problem("the file is not UTF-8 text", f"{path}:{line}", how="Save it as UTF-8")]
+        ) from error

@@ -1,0 +1,161 @@
+"""One model file, checked: its bytes for ONNX Runtime, its hash and its signature. Nothing is executed."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from modelward.fingerprint import Fingerprint, fingerprint
+from modelward.models.cost import unpredictable
+from modelward.models.costly import costly
+from modelward.models.deadly import deadly
+from modelward.models.divisions import guard
+from modelward.models.empty import unproven
+from modelward.models.external import beside, embed, too_large
+from modelward.models.files import LARGEST_MODEL, canonical, read_inside
+from modelward.models.operators import check_operators
+from modelward.models.rows import entangled
+from modelward.models.signature import TensorSpec, read_signature
+from modelward.problem import Problem, ProblemsFound
+
+__all__ = ["Artifact", "TensorSpec", "load_artifact"]
+
+# ONNX Runtime documents opset 7 as the oldest that it supports, and IR version 3 came with it.
+OLDEST_OPSET = 7
+MOST_DEADLY = 3  # nodes that are told
+OLDEST_IR = 3
+NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
+NEWEST_IR: int = onnx.IR_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """data: the model with all its weights, for ONNX Runtime's session; divisions that could trap are changed in it
+    (modelward.models.divisions). sha256: of the file as it lies on disk.
+
+    unpredictable: the operator that makes the time of a run depend on the values of its inputs, or "". unproven: one
+    that is not known to bear tensors of no elements, or "". entangled: why rows of different requests are not shown to
+    be independent, or "". costly: an operator for which it is opened in a child process first, or "". deadly: nodes
+    that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
+    before. Where weights lie in files beside the model, their locations and hashes are part of `sha256` too. opset: of
+    ONNX's own domain, 0 where the model uses only others.
+    """
+
+    file: Path
+    data: bytes = field(repr=False)
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    unpredictable: str = ""
+    unproven: str = ""
+    files: tuple[Path, ...] = ()
+    fingerprint: Fingerprint = ()
+    entangled: str = ""
+    costly: str = ""
+    deadly: tuple[str, ...] = ()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Reading it again would give the same, as far as its files tell from outside."""
+        return bool(self.files) and fingerprint(self.files) == self.fingerprint
+
+
+def load_artifact(root: Path, file: Path) -> Artifact:
+    """Reads `file`, which must lie in the folder `root`, once and checks it. Raises ProblemsFound with all problems."""
+    where = str(file)
+    files = [file]
+    seen = fingerprint(files)
+    data = read_inside(root, file, LARGEST_MODEL)
+    model = _parse(data, where)
+    problems = _check_versions(model, where) + check_operators(model, where)
+    inputs, outputs = read_signature(model, where, problems)
+    hashes: dict[str, str] = {}
+    try:
+        # external data belongs to the file that names it: to the folder where the model lies without links
+        folder = canonical(file).parent
+        files += [folder / location for location in beside(model)]
+        seen += fingerprint(files[1:])
+        hashes = embed(model, folder)
+    except ProblemsFound as found:
+        problems += found.problems
+    if hashes and not problems:
+        digest, data = _join(data, hashes, model, where)
+    else:
+        digest = hashlib.sha256(data).hexdigest()
+    if problems:
+        raise ProblemsFound(problems)
+    unproven_by, entangled_by, costly_by = unproven(model), entangled(model, inputs), costly(model)
+    predicted_by = unpredictable(model)
+    data, deadly_by = _guarded(model, data)  # which changes the model: the last
+    return Artifact(
+        file,
+        data,
+        digest,
+        inputs,
+        outputs,
+        _opset(model),
+        predicted_by,
+        unproven_by,
+        tuple(files),
+        seen,
+        entangled_by,
+        costly_by,
+        deadly_by,
+    )
+
+
+def _guarded(model: Any, data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The model, with nodes guarded that a client's values could end the process at, and in words the first of those
+    that cannot be. data: of the model as it is."""
+    findings = deadly(model)
+    guarded = guard(model, {each.output: each.datatype for each in findings if each.datatype})
+    if guarded and model.ByteSize() > LARGEST_MODEL:
+        guarded = frozenset()
+    left = tuple(each.words for each in findings if each.output not in guarded)
+    return model.SerializeToString() if guarded else data, left[:MOST_DEADLY]
+
+
+def _parse(data: bytes, where: str) -> Any:
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ProblemsFound([_no_model(where)]) from error
+    if not model.HasField("graph") or not model.graph.node:
+        raise ProblemsFound([_no_model(where)])
+    return model
+
+
+def _no_model(where: str) -> Problem:
+    return Problem("this is no ONNX model", where, how="Export the model again; a Git LFS pointer looks like this too")
+
+
+def _check_versions(model: Any, where: str) -> list[Problem]:
+    problems = []
+    if not OLDEST_IR <= model.ir_version <= NEWEST_IR:
+        what = f"the model has IR version {model.ir_version}, supported are {OLDEST_IR} to {NEWEST_IR}"
+        problems.append(Problem(what, where, how="Export it for another version of ONNX"))
+    if not model.opset_import:
+        problems.append(Problem("the model imports no operator set", where, how="Export it with an opset"))
+    opset = _opset(model)
+    if opset and not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        what = f"the model has opset {opset}, supported are {OLDEST_OPSET} to {NEWEST_OPSET}"
+        problems.append(Problem(what, where, how=f"Export it with target_opset={NEWEST_OPSET} or lower"))
+    return problems
+
+
+def _opset(model: Any) -> int:
+    return max((imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")), default=0)
+
+
+def _join(data: bytes, hashes: dict[str, str], model: Any, where: str) -> tuple[str, bytes]:
+    """Hash of the model's file and of its data files, and the bytes of all in one."""
+    digest = hashlib.sha256(data)
+    for location, sha256 in sorted(hashes.items()):
+        digest.update(f"{location}\0{sha256}\n".encode())
+    if model.ByteSize() > LARGEST_MODEL:
+        raise ProblemsFound([too_large(where)])
+    return digest.hexdigest(), model.SerializeToString()

@@ -1,0 +1,233 @@
+"""What is served: models in order, their versions, and how a client's name finds one.
+
+The catalog itself is immutable: a reload builds the next one. What changes while it lives is each version's readiness
+and its statistics, and both are read, never kept, by whoever answers for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modelward.config.names import fault_of_name
+from modelward.models.suggest import did_you_mean
+from modelward.models.weights import fractions, primary
+from modelward.status import Code, RpcError, clip
+
+if TYPE_CHECKING:
+    from modelward.models.artifact import TensorSpec
+    from modelward.server.call import Call
+    from modelward.server.protocol import Message
+
+# Names and versions that an error message lists, so that it stays readable and far below a trailer's bound.
+LISTED_NAMES = 3
+LISTED_VERSIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatistics:
+    """Executions of one batch size (rows), as Triton's InferBatchStatistics; durations in nanoseconds."""
+
+    batch_size: int
+    count: int
+    compute_input_ns: int
+    compute_infer_ns: int
+    compute_output_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """One version's totals since it was loaded, with Triton's meaning; durations in nanoseconds.
+
+    `queue`, `compute_*` count requests, not executions: a request is charged the time of the batch it was in.
+    """
+
+    success_count: int = 0
+    success_ns: int = 0
+    fail_count: int = 0
+    fail_ns: int = 0
+    queue_count: int = 0
+    queue_ns: int = 0
+    compute_input_count: int = 0
+    compute_input_ns: int = 0
+    compute_infer_count: int = 0
+    compute_infer_ns: int = 0
+    compute_output_count: int = 0
+    compute_output_ns: int = 0
+    inference_count: int = 0  # rows
+    execution_count: int = 0  # batches
+    last_inference_ms: int = 0  # Unix time
+    batch_stats: list[BatchStatistics] = field(default_factory=list)
+
+
+Told = Callable[[str, str, "Call"], Awaitable[Mapping[str, Sequence[Any]] | None]]
+
+
+class Servers(Protocol):
+    """Upstream servers all of whose models are served."""
+
+    async def unready(self, call: Call) -> Sequence[tuple[str, str, str, str]]:
+        """Name, version, state and reason of what is not ready there."""
+
+    async def extensions(self, call: Call, *, methods: bool) -> Sequence[str]:
+        """Names of ServerMetadata. methods: whether the caller may call methods that are not known here."""
+
+
+@dataclass(slots=True)
+class ServedVersion:
+    """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
+
+    A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
+    warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
+    canary, or `missing` on all of its upstreams and without a rung that answers, is not ready to those who ask about
+    it, but no reason to take the whole server for unready. `config` and `metadata` are those of the upstream that runs
+    it, None where there are none.
+    `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers
+    (`falls_back`). `upstream_statistics(name, version, call)` tells the figures of upstreams by model, all for no name,
+    or None where they keep none.
+    `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
+    """
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    statistics: Callable[[], Statistics]
+    batchable: bool
+    max_batch: int
+    ready: bool = False
+    reason: str = ""
+    failing: bool = False
+    missing: bool = False
+    platform: str = "onnxruntime_onnx"
+    backend: str = "onnxruntime"
+    config: Any = None
+    metadata: Any = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
+    answers: Callable[[], bool] = lambda: True
+    falls_back: Callable[[], bool] = lambda: False
+    upstream_statistics: Told | None = None
+
+    @property
+    def runs_here(self) -> bool:
+        return self.upstream_statistics is None
+
+
+def is_in_service(version: ServedVersion) -> bool:
+    if not version.ready or version.failing:
+        return False
+    if version.missing:
+        # the ladder answers for it, unless its requests pass undecoded: then the upstream's NOT_FOUND is the answer
+        return version.elsewhere is None and version.falls_back()
+    return version.answers()
+
+
+def version_order(version: str) -> tuple[int, str]:
+    """Sorts versions as numbers; one that is no number comes before all that are."""
+    return (int(version), "") if version.isascii() and version.isdigit() else (-1, version)
+
+
+class Catalog:
+    """Served versions by model name; iterates over all of them, models in the order given, versions ascending.
+
+    weights: of the versions of a model, where they have any (models.weights). refused: (name, version, reason) of
+    what the repository holds and cannot be served. servers: upstreams all of whose models are served, None where
+    there are none. only_theirs: whether they run every model that is served.
+    """
+
+    def __init__(
+        self,
+        served: Iterable[ServedVersion],
+        weights: Mapping[str, Mapping[str, int]] | None = None,
+        refused: Iterable[tuple[str, str, str]] = (),
+        servers: Servers | None = None,
+        *,
+        only_theirs: bool = False,
+    ) -> None:
+        self.servers = servers
+        self.only_theirs = only_theirs
+        self.refused = tuple(each for each in refused if fault_of_name(each[0]) is None)
+        self._models: dict[str, dict[str, ServedVersion]] = {}
+        self._weights = weights or {}
+        for version in served:
+            versions = self._models.setdefault(version.name, {})
+            if version.version in versions:
+                raise ValueError(f"model {version.name!r} has version {version.version!r} twice")
+            versions[version.version] = version
+        for name, versions in self._models.items():
+            self._models[name] = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
+
+    def __iter__(self) -> Iterator[ServedVersion]:
+        for versions in self._models.values():
+            yield from versions.values()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._models.values()))
+
+    @property
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Of the requests that name no version, 0 to 1, by model and version, where versions are told apart."""
+        return {
+            name: fractions(list(versions), self._weights.get(name))
+            for name, versions in self._models.items()
+            if any(versions)
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._models)
+
+    def versions(self, name: str) -> tuple[ServedVersion, ...]:
+        """The model's versions, ascending. Raises RpcError NOT_FOUND, naming models spelt nearly so."""
+        try:
+            return tuple(self._models[name].values())
+        except KeyError:
+            raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "UNKNOWN_MODEL") from None
+
+    def lookup(self, name: str, version: str = "") -> ServedVersion:
+        """The version asked for; if none is, the one of most weight, or the highest. Raises RpcError NOT_FOUND."""
+        versions = self.versions(name)
+        if versions[-1].elsewhere is not None:
+            return versions[-1]
+        if not version:
+            version = primary(list(self._models[name]), self._weights.get(name))
+        try:
+            return self._models[name][version]
+        except KeyError:
+            raise RpcError(Code.NOT_FOUND, _unknown_version(name, version, versions), "UNKNOWN_VERSION") from None
+
+    def has(self, name: str, version: str) -> bool:
+        """Whether it is served; without a version, whether any is."""
+        versions = self._models.get(name, {})
+        return version in versions if version else bool(versions)
+
+    def elsewhere(self, name: str) -> Callable[[str, Message, Call], Awaitable[Message]] | None:
+        """Who answers for the model in our place, None where we do."""
+        versions = self._models.get(name)
+        return next(iter(versions.values())).elsewhere if versions else None
+
+    def not_ready(self) -> list[str]:
+        """One line for each version that is not ready, with the reason."""
+        return [f"{v.name} version {v.version}: {v.reason or 'loading'}" for v in self if not v.ready]
+
+    def explain_unknown(self, name: str) -> str:
+        """What to tell a client that asked for a model that is not served: near names, or some that are."""
+        if any(name == refused for refused, _, _ in self.refused):
+            return f"model {clip(name)!r} is in the repository and cannot be served: RepositoryIndex says why"
+        if not self._models:
+            return f"unknown model {clip(name)!r}: no model is served"
+        suggestion = did_you_mean(name, self._models)
+        if suggestion:
+            return f"unknown model {clip(name)!r}: {suggestion}"
+        listed = ", ".join(clip(n) for n in islice(self._models, LISTED_NAMES))
+        unlisted = len(self._models) - LISTED_NAMES
+        return f"unknown model {clip(name)!r}: served are {listed}{f' and {unlisted} more' if unlisted > 0 else ''}"
+
+
+def _unknown_version(name: str, version: str, versions: tuple[ServedVersion, ...]) -> str:
+    newest = [v.version for v in versions[-LISTED_VERSIONS:]]
+    more = f" and {len(versions) - len(newest)} older" if len(versions) > len(newest) else ""
+    return f"model {clip(name)!r} has no version {clip(version)!r}: there are {', '.join(newest)}{more}"

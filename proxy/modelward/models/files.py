@@ -1,0 +1,99 @@
+"""Reads a file of the model repository once, as bytes, after making sure that it is what it claims to be.
+
+A repository may be filled by other programs and people than the server's. Canonical paths that leave it, further
+hard links (somebody could change the file under another name), devices and pipes are refused, and what was hashed
+is what is loaded, since nothing reads the file a second time.
+"""
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from modelward.problem import Problem, ProblemsFound
+
+# protobuf's own bound for one message, and so for one .onnx file
+LARGEST_MODEL = 2**31 - 1
+LARGEST_SETTINGS = 2**20
+
+
+def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:
+    """The bytes of the regular file `path`, whose canonical path lies in the folder `root`. Raises ProblemsFound.
+
+    Links inside the root are followed (Kubernetes mounts volumes so). Each folder on the canonical path is opened
+    through the one above it without following links, so that nothing swapped in meanwhile is read.
+    """
+    try:
+        return _read(root, path, largest)
+    except OSError as error:
+        how = "Check the path and that this user may read it"
+        raise ProblemsFound(
+            [Problem("the file cannot be read", str(path), error.strerror or str(error), how)]
+        ) from error
+
+
+def canonical(path: Path) -> Path:
+    """`path` without links. Raises OSError where it leads nowhere or in a circle (Path.resolve: RuntimeError)."""
+    return Path(os.path.realpath(path, strict=True))
+
+
+def inside(root: Path, path: Path) -> Path:
+    """`path` without links, relative to the canonical `root`. Raises ProblemsFound where it leaves it, or OSError."""
+    real, real_root = canonical(path), canonical(root)
+    try:
+        return real.relative_to(real_root)
+    except ValueError as error:
+        raise ProblemsFound(
+            [
+                Problem(
+                    "the path leaves the model's folder",
+                    str(path),
+                    "its canonical path lies outside",
+                    "Copy the file into the folder instead of linking to it",
+                )
+            ]
+        ) from error
+
+
+def _read(root: Path, path: Path, largest: int) -> bytes:
+    relative = inside(root, path)
+    folder = os.open(canonical(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in relative.parts[:-1]:
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        # O_NONBLOCK: a pipe without a writer is opened, and refused, instead of waited for
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(relative.name, flags, dir_fd=folder), "rb") as file:
+            size = _checked_size(os.fstat(file.fileno()), path, largest)
+            data = file.read(size + 1)
+    finally:
+        os.close(folder)
+    if len(data) != size:
+        raise ProblemsFound(
+            [Problem("the file changed while it was read", str(path), how="Try again when it is complete")]
+        )
+    return data
+
+
+def _checked_size(found: os.stat_result, path: Path, largest: int) -> int:
+    if not stat.S_ISREG(found.st_mode):
+        raise ProblemsFound([Problem("this is no regular file", str(path), how="Put a copy of the file there")])
+    if found.st_nlink > 1:
+        name = shlex.quote(str(path))
+        raise ProblemsFound(
+            [
+                Problem(
+                    f"the file has {found.st_nlink} hard links",
+                    str(path),
+                    "it can be changed through another link after it was checked",
+                    f"Make it a file of its own: cp {name} {name}.new && mv {name}.new {name}",
+                )
+            ]
+        )
+    if found.st_size > largest:
+        raise ProblemsFound(
+            [Problem(f"the file has {found.st_size} bytes, more than {largest}", str(path), how="Use a smaller file")]
+        )
+    return found.st_size

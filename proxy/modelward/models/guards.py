@@ -1,0 +1,35 @@
+"""What each guard does for a model, in the words of the READY table and of `check`."""
+
+from modelward.config.limit import IdentityLimit, Limit, PeerLimit
+from modelward.config.schema import Config
+from modelward.models.inventory import CheckedModel
+from modelward.plural import counted
+
+OFF = "off"
+
+
+def guards(config: Config, model: CheckedModel) -> dict[str, str]:
+    """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where nobody switched it on."""
+    settings, limits = model.settings, config.limits
+    rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
+    on = [_words(name, limit) for name, limit in rates.items() if limit is not None]
+    deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
+    ladder = [rung.model or ("last good" if rung.last_good else "value") for rung in model.rungs]
+    decode = {"decode": OFF} if model.undecoded else {}
+    return decode | {
+        "limits": ", ".join(on) or OFF,
+        "deadline": deadline or OFF,
+        "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
+        "fallback": " > ".join(ladder) or OFF,
+    }
+
+
+def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:
+    count = len(getattr(limit, "overrides", ()))
+    overrides = f" ({counted(count, 'override')})" if count else ""
+    return f"{name} {limit.model_dump(mode='json')['rate']}{overrides}"
+
+
+def off(states: dict[str, str]) -> list[str]:
+    """The guards that are off, by name."""
+    return [name for name, state in states.items() if state == OFF]

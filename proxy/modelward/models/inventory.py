@@ -1,0 +1,291 @@
+"""Everything that a server is about to serve, loaded and held against each other: artifacts, profiles, fallback rungs.
+
+`check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelward.config.schema import Config, LastGood, ModelSettings
+from modelward.fallback.value import FallbackValue
+from modelward.fingerprint import Fingerprint, fingerprint
+from modelward.models.artifact import Artifact, load_artifact
+from modelward.models.canary import Canary, canary_file
+from modelward.models.canary import load as load_canary
+from modelward.models.facts import Facts, FactsByVersion
+from modelward.models.files import inside
+from modelward.models.policy import explicit_problems
+from modelward.models.refused import Refused, problems_of
+from modelward.models.repository import Version, scan
+from modelward.models.signature import TensorSpec, row_signature
+from modelward.models.weights import Weights, primary, weights_of
+from modelward.problem import Problem, ProblemsFound
+from modelward.score import Profile, ProfileError
+
+CONFIGURATION = "configuration"
+
+# a profile, its file, and the file's fingerprint from before it was read
+_Found = tuple[Profile | None, Path | None, Fingerprint]
+NO_PROFILE: _Found = None, None, ()
+
+# the model's name, the version, and the folder that its files may not leave
+Load = Callable[[str, Version, Path], Artifact]
+
+# by model name, versions ascending; empty where every version has a problem
+Artifacts = dict[str, list[tuple[Version, Artifact]]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRung:
+    """One rung of the ladder: a model, whose highest version answers, a compiled value, or last good answers."""
+
+    model: str | None = None
+    last_good: LastGood | None = None
+    value: FallbackValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
+
+    undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
+    canary: what it must answer before it is served and while it is, None where there is none.
+    """
+
+    name: str
+    version: str
+    artifact: Artifact
+    settings: ModelSettings
+    profile: Profile | None
+    profile_file: Path | None
+    rungs: tuple[CheckedRung, ...]
+    undecoded: Problem | None = None
+    profile_fingerprint: Fingerprint = ()
+    canary: Canary | None = None
+
+    @property
+    def load_digest(self) -> str:
+        """Of all that is run when it is loaded: its file and its canary."""
+        if self.canary is None:
+            return self.artifact.sha256
+        return hashlib.sha256(f"{self.artifact.sha256} {self.canary.digest}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """models: by name, versions ascending; without problems, complete. notes: worth telling, no hindrance.
+
+    general: what prevents serving anything. refused: versions that are not in `models`, and why.
+    """
+
+    models: tuple[CheckedModel, ...]
+    general: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All of them."""
+        return self.general + problems_of(self.refused)
+
+
+def facts_of(models: Iterable[CheckedModel]) -> dict[str, FactsByVersion]:
+    """By name; versions in their order."""
+    found: dict[str, dict[str, Facts]] = {}
+    for model in models:
+        facts = Facts(model.artifact.sha256, model.profile is not None, model.canary is not None)
+        found.setdefault(model.name, {})[model.version] = facts
+    return {**found}
+
+
+def load_unseen(name: str, version: Version, root: Path) -> Artifact:
+    """Reads the file. Raises ProblemsFound."""
+    return load_artifact(root, version.file)
+
+
+def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
+    """Loads all that `config` names, each model file through `load`.
+
+    A version with a problem is left out of `models` and told in `refused`. Holds every model's bytes in memory: the
+    caller drops them when its sessions exist.
+    """
+    if config.repository is None and (config.upstreams or any(s.upstreams for s in config.models.values())):
+        return Inventory((), (), ())
+    if config.repository is None:
+        how = "Name a model or repository on the command line, or set repository in the configuration"
+        return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
+    repository = scan(config.repository)
+    refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
+    artifacts: Artifacts = {each.name: [] for each in refused}
+    whole = [folder for folder in repository.models if folder.name not in config.unusable]
+    for folder in whole:
+        artifacts[folder.name] = []
+        for version in folder.versions:
+            try:
+                artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
+            except ProblemsFound as found:
+                refused.append(Refused(folder.name, str(version.number), found.problems))
+        missing = _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
+        if missing := missing + explicit_problems(config, [folder.name]):
+            refused.append(Refused(folder.name, "", tuple(missing)))
+            artifacts[folder.name] = []
+    models, weights = [], weights_of(config)
+    for folder in whole:
+        for version, artifact in artifacts[folder.name]:
+            checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name), weights)
+            checked = checker.check(artifacts)
+            if checker.problems:
+                refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
+            else:
+                models.append(checked)
+    return Inventory(tuple(models), repository.general + config.unfitting, repository.notes, tuple(refused))
+
+
+def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:
+    """Versions that are to answer, or to shadow, and are not there."""
+    wanted = [version for version, weight in (settings.versions or {}).items() if weight and version not in versions]
+    where, how = f"models.{name}.versions", "Put it there, or give its weight to another"
+    problems = [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in wanted]
+    where, how = f"models.{name}.shadow", "Put it there, or name another"
+    shadows = [shadow.version for shadow in settings.shadow if shadow.version not in (None, *versions)]
+    return problems + [Problem(f"the repository has no version {v} of model {name}", where, how=how) for v in shadows]
+
+
+@dataclass
+class _Checker:
+    """Holds one version against its settings, collecting problems."""
+
+    name: str
+    root: Path
+    version: Version
+    artifact: Artifact
+    settings: ModelSettings
+    weights: Weights
+
+    def __post_init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.where = f"model {self.name} version {self.version.number}"
+
+    def check(self, artifacts: Artifacts) -> CheckedModel:
+        profile, profile_file, seen = self._profile()
+        rungs = []
+        for i, rung in enumerate(self.settings.fallback):
+            where = f"{self.where}, fallback[{i}]"
+            if rung.value is not None:
+                try:
+                    rungs.append(CheckedRung(value=FallbackValue.compile(self.artifact.outputs, rung.value, where)))
+                except ProblemsFound as found:
+                    self.problems += found.problems
+            elif rung.last_good is not None:
+                rungs.append(CheckedRung(last_good=rung.last_good))
+            elif rung.model is not None:
+                self._check_rung_model(rung.model, artifacts, where)
+                rungs.append(CheckedRung(model=rung.model))
+        for other, artifact in artifacts[self.name]:
+            if str(other.number) in (shadow.version for shadow in self.settings.shadow):
+                self._check_shadow(str(other.number), artifact)
+        return CheckedModel(
+            self.name,
+            str(self.version.number),
+            self.artifact,
+            self.settings,
+            profile,
+            profile_file,
+            tuple(rungs),
+            None,
+            seen,
+            self._canary(),
+        )
+
+    def _canary(self) -> Canary | None:
+        file = canary_file(self.version.file)
+        if not file.exists() and not file.is_symlink():
+            return None
+        try:
+            return load_canary(self.root, file, self.artifact.inputs, self.artifact.outputs)
+        except ProblemsFound as found:
+            self.problems += found.problems
+            return None
+
+    def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
+        if rung not in artifacts:
+            self.problems.append(Problem(f"the repository has no model {rung!r}", where, how="Put it there"))
+            return
+        if not artifacts[rung]:  # its own problem is told
+            return
+        versions = {str(version.number): artifact for version, artifact in artifacts[rung]}
+        stand_in = versions[primary(list(versions), self.weights.get(rung))]
+        for kind, ours, theirs in (
+            ("input", self.artifact.inputs, stand_in.inputs),
+            ("output", self.artifact.outputs, stand_in.outputs),
+        ):
+            difference = _difference(ours, theirs)
+            if difference:
+                why = f"{kind}s differ: {difference}"
+                how = "A fallback needs the same inputs and the same outputs"
+                self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
+
+    def _check_shadow(self, shadow: str, artifact: Artifact) -> None:
+        """It may take fewer inputs, and give other outputs: those that are missing are counted as such."""
+        ours = {spec.name: spec for spec in self.artifact.inputs}
+        for spec in artifact.inputs:
+            if spec.name not in ours or not _fits(ours[spec.name], spec):
+                why = f"it takes {spec}; here {ours.get(spec.name, f'there is no {spec.name}')}"
+                what, how = f"version {shadow} cannot shadow it", "A shadow takes the same inputs"
+                self.problems.append(Problem(what, self.where, why, how))
+
+    def _profile(self) -> _Found:
+        anomaly = self.settings.anomaly
+        if anomaly.mode == "off":
+            return NO_PROFILE
+        file = self.version.default_profile
+        if anomaly.profile is not None:
+            file = self.version.file.parent / anomaly.profile
+        if not file.exists():
+            if anomaly.profile is not None or anomaly.mode != "observe":
+                how = f"Fit one: modelward profile fit {self.version.file} --data FILE --out {file}"
+                self.problems.append(
+                    Problem(f"anomaly.mode {anomaly.mode} needs a profile", str(file), "none is there", how)
+                )
+            return NO_PROFILE
+        return self._load_profile(file)
+
+    def _load_profile(self, file: Path) -> _Found:
+        how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
+        seen = fingerprint([file])
+        try:
+            if self.settings.anomaly.profile is None:
+                inside(self.root, file)  # a default that lies in the repository may not lead out of it
+            profile = Profile.load(file)
+        except (ProfileError, ProblemsFound) as error:
+            found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
+            self.problems += found
+            return NO_PROFILE
+        reason = profile.matches(row_signature(self.artifact.inputs))
+        if reason is not None:
+            self.problems.append(Problem(f"the profile {file} does not fit the model", self.where, reason, how))
+            return NO_PROFILE
+        return profile, file, seen
+
+
+def _fits(one: TensorSpec, other: TensorSpec) -> bool:
+    """The same datatype, and no fixed dimension that differs."""
+    return (
+        one.datatype == other.datatype
+        and len(one.shape) == len(other.shape)
+        and all(a == b or -1 in (a, b) for a, b in zip(one.shape, other.shape, strict=True))
+    )
+
+
+def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:
+    """The first tensor that one has and the other lacks or shapes otherwise; a dynamic axis fits any other."""
+    known = {spec.name: spec for spec in theirs}
+    for spec in ours:
+        other = known.pop(spec.name, None)
+        if other is None:
+            return f"it has no {spec.name}"
+        if not _fits(spec, other):
+            return f"{spec} here, {other} there"
+    return f"it also has {next(iter(known))}" if known else ""

@@ -1,0 +1,143 @@
+"""What an operator asks of promotions, and why it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelward.config.promotion import check_steps
+from modelward.config.schema import Config
+from modelward.config.units import UnitError
+from modelward.models.facts import GUARDS, FactsByVersion
+from modelward.models.weights import primary
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.guard import Arm
+from modelward.promotion.state import LONGEST_REASON, Shares
+
+GOOD = ("better", "equivalent")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """steps: in per cent; None: as configured. auto: it goes on by itself. actor: who asks (modelward.admin.actor).
+
+    force: the reason why a step is to be done although not every bound is decided; empty: it is not. reason: of one
+    that is not forced. without: guards that the version may lack, of modelward.models.facts.GUARDS.
+    """
+
+    model: str
+    version: str
+    steps: tuple[int, ...] | None = None
+    auto: bool = False
+    force: str = ""
+    reason: str = ""
+    actor: str = ""
+    without: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        return self.force or self.reason
+
+
+class Serving(Protocol):
+    """What serves: asked for what there is, and told which version gets what."""
+
+    @property
+    def config(self) -> Config:
+        """As it was written."""
+
+    def models(self) -> tuple[str, ...]:
+        """Those that are served."""
+
+    def versions(self, model: str) -> tuple[str, ...]:
+        """Those that are served, ascending."""
+
+    def facts(self, model: str) -> FactsByVersion:
+        """Of those that are served."""
+
+    def arms(self, model: str) -> Mapping[str, Arm]:
+        """What each version has answered so far."""
+
+    def verdict(self, model: str, version: str, shares: Shares) -> str | None:
+        """On the shadow that this version is of the other one with the largest share; None where it is none."""
+
+    async def share(self, shares: Mapping[str, Shares]) -> None:
+        """From now on these models' requests are shared like this, whatever the configuration says."""
+
+
+def configured(serving: Serving, model: str) -> dict[str, int] | None:
+    """`versions:` of the model."""
+    versions = serving.config.settings(model).versions
+    return None if versions is None else dict(versions)
+
+
+def steps_of(serving: Serving, wanted: Wanted) -> tuple[int, ...]:
+    """As asked for, or as configured. Raises ProblemsFound, as all that follow."""
+    if wanted.steps is None:
+        return serving.config.settings(wanted.model).promotion.steps
+    try:
+        check_steps(wanted.steps)
+    except UnitError as error:
+        raise refused(str(error), wanted.model, error.how) from error
+    return wanted.steps
+
+
+def check_version(serving: Serving, model: str, version: str) -> None:
+    served = serving.versions(model)
+    if version not in served:
+        what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
+        raise refused(what, model, "Put it into the repository and look at modelward status")
+    if serving.config.policy(model) == "explicit" and version not in (configured(serving, model) or {}):
+        how = f"Write {version} into models.{model}.versions, with a weight of 0, or set version_policy to another"
+        raise refused(f"version_policy is explicit, and versions: does not name version {version}", model, how)
+
+
+def check_verdict(serving: Serving, wanted: Wanted, before: Shares) -> None:
+    model, version = wanted.model, wanted.version
+    verdict = serving.verdict(model, version, before)
+    look = f"modelward shadow report {model} {version} tells why"
+    if verdict == "worse":
+        how = f"{look}. If the difference is intended, widen models.{model}.shadow.bounds, or remove the shadow"
+        raise refused(f"the verdict on version {version} is worse, and --force does not outweigh that", model, how)
+    if verdict in GOOD or wanted.force:
+        return
+    found = verdict or "not there: it is no shadow"
+    if verdict is None:
+        look = f"Set models.{model}.shadow to {{version: {version}}} and wait for a good one"
+    how = f"{look}; or say why its first step may be done without: --force --reason TEXT"
+    raise refused(f"the verdict on version {version} is {found}", model, how)
+
+
+def check_guards(serving: Serving, wanted: Wanted, before: Shares) -> None:
+    """Whether it has the guards that the version has from which it takes over."""
+    model, facts = wanted.model, serving.facts(wanted.model)
+    others = [version for version in serving.versions(model) if version != wanted.version]
+    if not others or wanted.version not in facts:
+        return
+    other = primary(others, before)
+    for guard in facts[wanted.version].lacks(facts.get(other)):
+        if guard not in wanted.without:
+            what = f"version {wanted.version} has no {guard}, and version {other} has one"
+            raise refused(what, model, f"Make one for it, or promote it with --without-{guard}")
+
+
+def check_names(wanted: Wanted) -> None:
+    if unknown := set(wanted.without).difference(GUARDS):
+        what = f"there is no guard {min(unknown)[:20]!r} to do without"
+        raise refused(what, wanted.model, f"Name one of {', '.join(GUARDS)}")
+
+
+def check_reason(model: str, why: str) -> None:
+    if not why.isprintable():
+        raise refused("the reason has characters that cannot be printed", model, "Write it in one line of text")
+    if len(why) > LONGEST_REASON:
+        raise refused(f"the reason has {len(why)} characters", model, f"Say it in {LONGEST_REASON}")
+
+
+def has_all(model: str, version: str) -> ProblemsFound:
+    return refused(f"version {version} has all requests already", model, "Nothing is to be done")
+
+
+def refused(what: str, model: str, how: str) -> ProblemsFound:
+    return ProblemsFound([Problem(what, f"model {model}", how=how)])

@@ -1,0 +1,448 @@
+"""Promotes versions and takes them back: by hand, by itself after time and evidence, at once where one does worse."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from modelward.config.promotion import PromotionSettings
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
+from modelward.models.weights import primary
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.asked import (
+    GOOD,
+    Serving,
+    Wanted,
+    check_guards,
+    check_names,
+    check_reason,
+    check_verdict,
+    check_version,
+    configured,
+    has_all,
+    refused,
+    steps_of,
+)
+from modelward.promotion.callers import FEW_WAIT
+from modelward.promotion.finding import Decision, Finding, undecided
+from modelward.promotion.guard import NOTHING, Arm, Breach
+from modelward.promotion.reach import out_of_reach, reached
+from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
+from modelward.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
+from modelward.promotion.store import Store
+from modelward.promotion.unpromoted import expected, recorded_shares, waiting_notes
+
+log = logging.getLogger("modelward.promotion")
+
+LOOK_SECONDS = 0.5
+GOES_ON = "goes on by itself"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at."""
+
+    promotion: Promotion
+    event: Event | None
+    findings: tuple[Finding, ...] = ()
+    traffic: Traffic | None = None
+    by: str = "caller"
+
+
+class Promoter:
+    """Owns the state file in `folder`. Use `resume` before anything is served, then run `watch`."""
+
+    def __init__(self, serving: Serving, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        """clock: seconds since 1970."""
+        self._serving = serving
+        self._clock = clock
+        self._watched: dict[str, Watched] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
+        self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
+        self._changing = asyncio.Lock()
+        self.store = Store(folder, clock)
+        self.state = State()
+        self.ended: Counter[tuple[str, str, str]] = Counter()
+        """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
+
+    def resume(self, there: Callable[[], Mapping[str, tuple[str, ...]]] = dict) -> None:
+        """Goes on with what the file says. there: versions by model. Where the state is lost, of a model without
+        `versions:` the one before the newest answers, for the newest may have been taken back; where new versions wait
+        for a promotion, the oldest.
+
+        Raises ProblemsFound.
+        """
+        self.state = self.store.load()
+        listed, config = there(), self._serving.config
+        if self.store.lost:
+            older = {
+                m: v[0] if config.policy(m) == "promoted" else v[-2]
+                for m, v in listed.items()
+                if len(v) > 1 and configured(self._serving, m) is None
+            }
+            words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
+            log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
+            event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
+            self._keep(self.state.with_serving(older, event))
+        self.expect(config, listed)
+
+    def expect(self, config: Config, there: Mapping[str, tuple[str, ...]]) -> None:
+        """Before each start and reload, so that no version that waits answers meanwhile. config: that is to be
+        followed. there: versions by model."""
+        shares, self._expected = self.shares, {}
+        self._expected = expected(self._serving, config, self.state, there, shares)
+
+    def settle(self) -> None:
+        """Of models whose new versions wait for a promotion, notes who answers now. After each start and reload."""
+        config, serving = self._serving.config, self._serving
+        served = {m: serving.versions(m) for m in serving.models() if serving.facts(m) and m not in self._expected}
+        late = {m: v[0] for m, v in served.items() if m in expected(serving, config, self.state, served, {})}
+        fresh = {m: v for m, v in self._expected.items() if v in serving.versions(m) and serving.facts(m)} | late
+        if fresh:
+            self._expected = {m: v for m, v in self._expected.items() if m not in fresh}
+            words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
+            why = f"no promotion is on record: {words}"[:LONGEST_REASON]
+            event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
+            self._keep(self.state.with_serving(fresh, event))
+        for note in waiting_notes(serving, {**self._expected, **fresh}, self.shares):
+            log.warning("%s", note)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For READY: versions that wait because no promotion is on record."""
+        waiting = {**self._expected, **self.state.serving}
+        return tuple(map(str, waiting_notes(self._serving, waiting, self.shares)))
+
+    def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
+        """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
+        state = self.state.with_event(Event(at=self._clock(), what=what, actor=actor, why=why[:LONGEST_REASON]))
+        if kept:
+            self._keep(state)
+        else:
+            self.state = state
+
+    def known(self, model: str) -> Known:
+        """Of a model that has been promoted."""
+        promotion, now = self.state.promotions[model], self._serving.arms(model)
+        past = (event for event in reversed(self.state.events) if event.model == model)
+        event = next((event for event in past if event.what != GOES_ON), None)  # it tells why the step was done
+        watched, by = self._watched.get(model), self._settings(model).by
+        if self._under_way(model) is None or watched is None:
+            return Known(promotion, event, by=by)
+        return Known(promotion, event, self._found.get(model, ()), self._traffic(promotion, now, watched), by)
+
+    def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
+        seen = traffic(promotion.version, now, watched)
+        if self._serving.config.sticky_header is not None:
+            seen = replace(seen, callers=0)  # a caller's requests have many versions
+        return seen
+
+    def doubts(self, model: str) -> list[Problem]:
+        """Whether the callers so far are too few for the share of the present step."""
+        promotion = self.state.promotions[model]
+        config = self._serving.config
+        if config.access is None or config.sticky_header is not None or self._settings(model).by == "request":
+            return []  # nothing is tied, or not to callers
+        few = out_of_reach(model, promotion.percent, callers(sum(self._serving.arms(model).values(), NOTHING)))
+        if few is None:
+            return []
+        what, how = few
+        return [Problem(what, f"model {model}", "a version is given by caller", how)]
+
+    @property
+    def shares(self) -> dict[str, dict[str, int]]:
+        """Of the models whose shares the configuration has no say in."""
+        recorded = recorded_shares(self._serving.config, self.state)
+        return {**recorded, **{m: {v: 1} for m, v in self._expected.items()}}
+
+    async def promote(self, wanted: Wanted) -> Promotion:
+        """Begins with the first step, or goes on to the next one of a promotion that is under way.
+
+        Raises ProblemsFound, and then nothing has changed.
+        """
+        model, version = wanted.model, wanted.version
+        async with self._changing:
+            check_version(self._serving, model, version)
+            check_reason(model, wanted.why)
+            check_names(wanted)
+            now = self._under_way(model)
+            if now is None:
+                return await self._begin(wanted)
+            if now.version != version:
+                how = f"modelward rollback {model}, then promote {version}"
+                raise refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
+            return await self._ask_on(now, wanted)
+
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> Promotion:
+        """Gives every version what it had before the promotion, or where there was none all to the next older version.
+
+        It is done even where it cannot be written down: `store.unsaved` says so. Raises ProblemsFound, and then nothing
+        has changed.
+        """
+        async with self._changing:
+            check_reason(model, why)
+            promotion = self._known(model)
+            if promotion is None:
+                promotion = self._from_next_older(model)
+            elif promotion.phase == "rolled back":
+                raise refused(
+                    f"version {promotion.version} has been rolled back already", model, "Nothing is to be done"
+                )
+            return await self._take_back(model, promotion, "asked", why, actor)
+
+    async def watch(self) -> None:
+        """Looks after promotions that are under way, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                self.store.retry()
+                await self.look()
+            except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
+                for problem in found.problems:
+                    log.error("%s", problem)
+            except Exception:
+                log.exception("a look at promotions failed")
+
+    async def look(self) -> None:
+        """Takes back what does worse, goes on with what has held. Raises ProblemsFound where that cannot be kept."""
+        for model in [m for m in self.state.promotions if self._under_way(m) is not None]:
+            async with self._changing:
+                promotion = self._under_way(model)
+                if promotion is not None:
+                    await self._look_at(model, promotion)
+
+    # ---- one promotion
+
+    async def _look_at(self, model: str, promotion: Promotion) -> None:
+        if (again := self._with_other_files(model, promotion)) is not None:
+            await again
+            return
+        now = self._serving.arms(model)
+        if await self._fails(model, promotion, now):
+            return
+        open_ = undecided(self._look_up(model, promotion))
+        self._watched[model].recent.append(now)
+        if open_ or self._clock() - promotion.since < self._settings(model).hold / SECOND:
+            return
+        if promotion.step + 1 == len(promotion.steps):
+            await self._finish(model, promotion, ITSELF, "every bound is kept")
+        elif promotion.auto:
+            await self._go_on(model, promotion, ITSELF, "every bound is kept")
+
+    async def _fails(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> str:
+        """Takes it back where it does worse, and says why. Before a step ends too: its figures end with it."""
+        settings = self._settings(model)
+        watched = self._watched.setdefault(model, Watched(now, now))
+        reasons = (
+            judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
+            or answers_moved(promotion, now, watched, settings)
+            or self._as_a_shadow(model, promotion)
+        )
+        words = "; ".join(breach.words for breach in reasons)
+        if reasons:
+            log.error("model %s version %s is taken back: %s", model, promotion.version, words)
+            await self._take_back(model, promotion, reasons[0].bound, words[:LONGEST_REASON], ITSELF)
+        return words
+
+    def _look_up(self, model: str, promotion: Promotion) -> list[Finding]:
+        """Of every bound in this step, remembered for whoever asks."""
+        now = self._serving.arms(model)
+        watched = self._watched.setdefault(model, Watched(now, now))
+        found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        seen = self._traffic(promotion, now, watched)
+        if few := reached(model, promotion.percent, seen, self._settings(model)):
+            found = [few if each.bound == "traffic" else each for each in found]
+        self._found[model] = tuple(found)
+        return found
+
+    def _verdict_of(self, model: str, promotion: Promotion) -> list[Finding]:
+        """It goes on being a shadow while it has a part of the requests."""
+        verdict = self._serving.verdict(model, promotion.version, promotion.before)
+        if verdict is None:
+            return []
+        decision = Decision.KEPT if verdict in GOOD else Decision.UNDECIDED
+        how = f"modelward shadow report {model} {promotion.version} tells what is missing"
+        return [Finding("shadow", decision, f"the verdict is {verdict}", how="" if decision is Decision.KEPT else how)]
+
+    def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
+        version = promotion.version
+        if self._serving.verdict(model, version, promotion.before) != "worse":
+            return []
+        return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
+
+    def _with_other_files(self, model: str, promotion: Promotion) -> Coroutine[Any, Any, Promotion] | None:
+        """Where a version's file is another than when the promotion began, what is known is of the old one."""
+        now = self._digests(model, promotion.version, promotion.before)
+        changed = [v for v in now if promotion.digests.get(v, now[v]) != now[v]]
+        if not changed:
+            return None
+        why = f"version {', '.join(changed)} has another file: what was known is of the one before"
+        log.warning("model %s: %s", model, why)
+        counted = self._serving.arms(model)
+        self._watched[model] = Watched(counted, counted)
+        update: dict[str, Any] = {"digests": now, "forced": False}
+        if promotion.version in changed:
+            update["step"] = 0
+        after = promotion.model_copy(update=update)
+        return self._change(model, after, f"{after.percent} %", ITSELF, why)
+
+    async def _begin(self, wanted: Wanted) -> Promotion:
+        model, version = wanted.model, wanted.version
+        steps, before = steps_of(self._serving, wanted), self._present(model)
+        if [v for v, share in before.items() if share] == [version]:
+            raise has_all(model, version)
+        check_verdict(self._serving, wanted, before)
+        check_guards(self._serving, wanted, before)
+        promotion = Promotion(
+            version=version,
+            before=before,
+            configured=configured(self._serving, model),
+            steps=steps,
+            auto=wanted.auto,
+            since=self._clock(),
+            forced=bool(wanted.force),
+            digests=self._digests(model, version, before),
+            without=wanted.without,
+        )
+        promotion = await self._change(model, promotion, f"{promotion.percent} %", wanted.actor, wanted.why)
+        counted = self._serving.arms(model)
+        self._watched[model] = Watched(counted, counted)
+        self._found.pop(model, None)
+        return promotion
+
+    async def _ask_on(self, promotion: Promotion, wanted: Wanted) -> Promotion:
+        """The next step, by hand; with `auto` when it is due."""
+        model = wanted.model
+        steps = self._steps_from_here(promotion, wanted)
+        update = {
+            "steps": steps,
+            "auto": promotion.auto or wanted.auto,
+            "without": tuple(sorted({*promotion.without, *wanted.without})),
+        }
+        after = promotion.model_copy(update=update)
+        if wanted.auto and not wanted.force:
+            return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
+        if found := await self._fails(model, promotion, self._serving.arms(model)):
+            how = "Look at its answers, mend it, and promote it again"
+            raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
+        findings = undecided(self._look_up(model, promotion))
+        open_ = [each for each in findings if each.bound != "traffic"]
+        if open_ and not wanted.force:
+            what = f"{promotion.percent} % of the requests have not shown yet that it keeps every bound"
+            how = "Wait, or say why it may go on without that: --force --reason TEXT"
+            if stuck := [each for each in findings if each.bound == "traffic" and each.how]:
+                open_, how = [*stuck, *open_], f"{stuck[0].how}; or say why it may go on: --force --reason TEXT"
+            raise ProblemsFound([Problem(what, f"model {model}", "; ".join(map(str, open_)), how)])
+        if promotion.step + 1 == len(steps):
+            return await self._finish(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
+        return await self._go_on(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
+
+    def _steps_from_here(self, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
+        """New steps take the place of those that are to come."""
+        if wanted.steps is None:
+            return promotion.steps
+        left = tuple(step for step in steps_of(self._serving, wanted) if step > promotion.percent)
+        return (*promotion.steps[: promotion.step + 1], *left)
+
+    async def _go_on(
+        self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
+    ) -> Promotion:
+        after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
+        changed = await self._change(model, after, f"{after.percent} %", actor, why)
+        counted = self._serving.arms(model)
+        self._watched.setdefault(model, Watched(counted, counted)).step(counted)
+        self._found.pop(model, None)
+        return changed
+
+    async def _finish(
+        self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
+    ) -> Promotion:
+        done = promotion.model_copy(update={"phase": "done", "forced": forced})
+        after = await self._change(model, done, "promoted", actor, why)
+        self.ended[model, "done", ""] += 1
+        return after
+
+    async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str, actor: str) -> Promotion:
+        """Served first: a file that cannot be written must not keep a bad version where it is."""
+        after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock(), "forced": False})
+        self._watched.pop(model, None)
+        self._found.pop(model, None)
+        kept = self.state.with_promotion(model, after, self._event(model, after, "rolled back", actor, why))
+        self.state = kept
+        self.ended[model, "rolled_back", bound] += 1
+        log.warning("model %s version %s: rolled back by %s%s", model, after.version, actor, f": {why}" if why else "")
+        try:
+            await self._serving.share(self.shares)
+        finally:
+            self._keep(kept)
+        return after
+
+    async def _change(
+        self, model: str, promotion: Promotion, what: str, actor: str, why: str = "", *, since: float | None = None
+    ) -> Promotion:
+        """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
+        after = promotion.model_copy(update={"since": self._clock() if since is None else since})
+        kept = self.state.with_promotion(model, after, self._event(model, after, what, actor, why))
+        self.store.save(kept)
+        self.state = kept
+        forced = " (forced)" if kept.events[-1].forced else ""
+        log.info(
+            "model %s version %s: %s, by %s%s%s", model, after.version, what, actor, forced, f": {why}" if why else ""
+        )
+        await self._serving.share(self.shares)
+        return after
+
+    def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
+        at, version = self._clock(), promotion.version
+        forced = promotion.forced and what != GOES_ON  # which forces no step
+        return Event(at=at, model=model, version=version, what=what, actor=actor, why=why, forced=forced)
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+        self.store.keep(state)
+
+    # ---- what there is
+
+    def _known(self, model: str) -> Promotion | None:
+        """The last one, unless the configuration has said something else since."""
+        promotion = self.state.promotions.get(model)
+        return promotion if promotion is not None and promotion.configured == configured(self._serving, model) else None
+
+    def _under_way(self, model: str) -> Promotion | None:
+        promotion = self._known(model)
+        return promotion if promotion is not None and promotion.phase == "stepping" else None
+
+    def _present(self, model: str) -> dict[str, int]:
+        present = self.shares.get(model)
+        if present is not None:
+            return present
+        served = self._serving.versions(model)
+        return configured(self._serving, model) or {primary(served, None): 1}
+
+    def _digests(self, model: str, version: str, before: Shares) -> dict[str, str]:
+        """Of the versions with a share that are served."""
+        facts = self._serving.facts(model)
+        return {v: facts[v].sha256 for v in (version, *before) if v in facts and (v == version or before[v])}
+
+    def _from_next_older(self, model: str) -> Promotion:
+        served = self._serving.versions(model)
+        if not served:
+            raise refused("there is no such model", model, "Look at modelward status")
+        if self._serving.config.policy(model) == "explicit":
+            served = tuple(version for version in served if version in (configured(self._serving, model) or {}))
+        current = primary(served, self._present(model))
+        if served.index(current) == 0:
+            raise refused(f"there is no older version than {current}", model, "Add one to the repository")
+        older = served[served.index(current) - 1]
+        now, written = self._clock(), configured(self._serving, model)
+        return Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)
+
+    def _settings(self, model: str) -> PromotionSettings:
+        return self._serving.config.settings(model).promotion

@@ -1,0 +1,110 @@
+"""What has been promoted and taken back, and what operators asked for, as it is kept (modelward.promotion.store)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from modelward.config.section import Section
+
+MOST_EVENTS = 1000
+MOST_NOTES = 200
+"""Of these that are of no model, so that reloads leave promotions their place."""
+LONGEST_REASON = 500
+"""Characters. With as many of other text, all events fit into a file that is read again (store.LARGEST_FILE)."""
+# shares are kept in so many parts of the whole
+PARTS = 10_000
+
+Shares = Mapping[str, int]
+
+
+class Promotion(Section):
+    """The last one of a model. Times are seconds since 1970."""
+
+    version: str
+    before: Shares
+    """What each version had when it began, and has again when it is taken back."""
+    configured: Shares | None
+    """`versions:` of the configuration when it began. Where that says something else by now, it is obeyed."""
+    steps: tuple[int, ...] = Field(strict=False)
+    """Per cent."""
+    step: int = 0
+    """Index of the present one."""
+    auto: bool = False
+    """It goes from step to step by itself."""
+    phase: Literal["stepping", "done", "rolled back"] = "stepping"
+    since: float
+    """Of the present step, or of the end."""
+    forced: bool = False
+    """The present step was asked for although not every bound was decided."""
+    digests: Mapping[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files of the versions that had requests when it began: what was judged is what is promoted."""
+    without: tuple[str, ...] = Field(default=(), strict=False)
+    """Guards of the version before that this one may lack: profile, canary."""
+
+    @property
+    def percent(self) -> int:
+        """Its share of the requests now."""
+        return {"stepping": self.steps[self.step], "done": 100, "rolled back": 0}[self.phase]
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """Of all versions, in `PARTS` of the whole or thereabouts; as they were before where it is taken back."""
+        if self.phase == "rolled back":
+            return dict(self.before)
+        others = {v: weight for v, weight in self.before.items() if v != self.version and weight}
+        total, left = sum(others.values()), PARTS * (100 - self.percent) // 100
+        shares = {v: max(1, left * weight // total) for v, weight in others.items()} if left else {}
+        return {**shares, self.version: PARTS - left}
+
+
+class Event(Section):
+    """Something that was done, who asked for it, and why. model, version: empty for a reload or restart."""
+
+    at: float
+    model: str = ""
+    version: str = ""
+    what: str
+    actor: str = ""
+    """modelward.admin.actor; ITSELF where no operator asked for it; empty where it is not known."""
+    why: str = ""
+    forced: bool = False
+    """Although not every bound was decided."""
+
+
+ITSELF = "modelward"
+"""The actor of what the server decides."""
+
+
+class State(Section):
+    """promotions: by model. events: of all of them and of operators, the newest last."""
+
+    promotions: Mapping[str, Promotion] = Field(default_factory=dict)
+    serving: Mapping[str, str] = Field(default_factory=dict)
+    """By model the version that has all requests until one is promoted: of models whose new versions wait for that, and
+    of those whose promotions were lost."""
+    events: tuple[Event, ...] = Field(default=(), strict=False)
+
+    def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
+        serving = {name: version for name, version in self.serving.items() if name != model}
+        kept = self.model_copy(update={"promotions": {**self.promotions, model: promotion}, "serving": serving})
+        return kept.with_event(event)
+
+    def with_serving(self, serving: Mapping[str, str], event: Event) -> State:
+        return self.model_copy(update={"serving": {**self.serving, **serving}}).with_event(event)
+
+    def with_event(self, event: Event) -> State:
+        events = [*self.events, event]
+        notes = [each for each in events if not each.model]
+        if len(notes) > MOST_NOTES:
+            events.remove(notes[0])
+        return self.model_copy(update={"events": tuple(events[-MOST_EVENTS:])})
+
+
+def folder_of(configured: Path | None) -> Path:
+    """Where the state is: as configured, or what the service manager gives, or a hidden folder of the working one."""
+    return configured or Path(os.environ.get("STATE_DIRECTORY") or ".modelward")

@@ -1,0 +1,80 @@
+"""Models whose new versions wait for a promotion, where no promotion is on record: which version answers until then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from modelward.config.schema import Config
+from modelward.models.weights import overridden, primary
+from modelward.problem import Problem
+from modelward.promotion.asked import Serving, configured
+from modelward.promotion.state import State
+
+LISTED = 8  # models that the note names
+
+
+def expected(
+    serving: Serving,
+    config: Config,
+    state: State,
+    there: Mapping[str, Sequence[str]],
+    shares: Mapping[str, Mapping[str, int]],
+) -> dict[str, str]:
+    """The version that answers now, else as `at_start`. shares: as they are now."""
+    found = at_start(config, state, there)
+    for model in found:
+        if serving.facts(model) and (served := serving.versions(model)):
+            now = overridden(serving.config, shares, {model: served}).get(model)
+            found[model] = primary(served, now)
+    return found
+
+
+def at_start(config: Config, state: State, there: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The last version promoted under another `versions:`, else the oldest.
+
+    There may be newer ones that were taken back, or never promoted, and the record of it lost. config: that is to be
+    followed. there: versions by model, ascending.
+    """
+    found = {}
+    for model, versions in there.items():
+        last = state.promotions.get(model)
+        if not versions or config.policy(model) != "promoted" or config.settings(model).versions is not None:
+            continue
+        if model in state.serving or (last is not None and last.configured is None):
+            continue
+        known = {v: share for v, share in last.shares.items() if v in versions} if last is not None else {}
+        found[model] = primary(versions, known) if any(known.values()) else versions[0]
+    return found
+
+
+def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
+    """Shares by model, where the configuration has no say in them."""
+    versions = {name: config.settings(name).versions for name in {*state.promotions, *state.serving}}
+    written = {name: None if each is None else dict(each) for name, each in versions.items()}
+    promoted = {
+        model: promotion.shares
+        for model, promotion in state.promotions.items()
+        if promotion.configured == written[model]
+    }
+    waiting = {model: {version: 1} for model, version in state.serving.items() if written[model] is None}
+    return {**waiting, **promoted}
+
+
+def waiting_notes(
+    serving: Serving, waiting: Mapping[str, str], shares: Mapping[str, Mapping[str, int]]
+) -> list[Problem]:
+    """Which versions answer, and which wait. waiting: by model the version that has all requests until then."""
+    told = {}
+    for model in sorted(waiting):
+        served = serving.versions(model) if serving.facts(model) else ()
+        if configured(serving, model) is not None or not served:
+            continue
+        answers = primary(served, overridden(serving.config, shares, {model: served}).get(model))
+        if newer := served[served.index(answers) + 1 :]:
+            told[model] = f"{model} is answered by version {answers}, and {', '.join(newer)} must wait"
+    if not told:
+        return []
+    more = f"; and {len(told) - LISTED} more" if len(told) > LISTED else ""
+    what = f"no promotion is on record: {'; '.join([*told.values()][:LISTED])}{more}"
+    how = "modelward promote MODEL VERSION. If one was promoted, its record is lost: keep the folder state on a volume"
+    return [Problem(what, "models", how=how)]

@@ -1,0 +1,199 @@
+"""A profile as a file: one .npz, no pickles, versioned. Whoever wrote the file is not trusted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from modelward.npz import DAMAGE, read_arrays
+from modelward.regular import read_regular
+from modelward.score import calibration, geometry, layout
+from modelward.score.calibration import Calibration
+from modelward.score.errors import ProfileError
+from modelward.score.geometry import Geometry
+from modelward.score.layout import Layout
+from modelward.score.words import MAX_TEXT, Words
+from modelward_native.score.score import MAX_INPUTS
+
+VERSION = 1
+MEND = "; `modelward profile fit` writes one"
+MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a tenth of that
+MAX_FEATURES = 1 << 17  # of all inputs: 128 MiB of centroids
+MAX_STANDARDISED = 1e9  # no centroid lies farther out, in standard deviations; keeps squares within float's range
+
+# name -> (kinds of datatype, dimensions)
+ARRAYS = {
+    "version": ("iu", 0),
+    "trained_rows": ("iu", 0),
+    "input_name": ("U", 1),
+    "input_kind": ("iu", 1),
+    "input_elements": ("iu", 1),
+    "mean": ("f", 1),
+    "scale": ("f", 1),
+    "low": ("f", 1),
+    "high": ("f", 1),
+    "metric": ("f", 2),
+    "centers": ("f", 2),
+    "counts": ("iu", 1),
+    "knot_score": ("f", 1),
+    "knot_p": ("f", 1),
+    "tail_index": ("f", 0),
+    "text": ("u", 1),
+    "words": ("u", 1),
+    "column_words": ("iu", 1),
+    "is_open": ("u", 1),
+}
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Parts(NamedTuple):
+    layout: Layout
+    geometry: Geometry
+    calibration: Calibration
+    words: Words
+    trained_rows: int
+
+
+def save(path: str | os.PathLike[str], parts: Parts) -> None:
+    plan, shape, curve, known, trained_rows = parts
+    arrays: dict[str, Any] = {
+        "version": np.int64(VERSION),
+        "trained_rows": np.int64(trained_rows),
+        "input_name": np.array([i.name for i in plan.inputs], np.str_),
+        "input_kind": np.array([i.kind for i in plan.inputs], np.int32),
+        "input_elements": np.array([i.elements for i in plan.inputs], np.int64),
+        "mean": shape.mean,
+        "scale": shape.scale,
+        "low": shape.low,
+        "high": shape.high,
+        "metric": shape.metric,
+        "centers": shape.centers,
+        "counts": shape.counts,
+        "knot_score": curve.knot_score,
+        "knot_p": curve.knot_p,
+        "tail_index": np.float64(curve.tail_index),
+        "text": known.text,
+        "words": known.starts,
+        "column_words": known.columns,
+        "is_open": known.is_open,
+    }
+    target = Path(path)
+    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.chmod(draft, 0o644)
+        os.replace(draft, target)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> Parts:
+    name = os.fspath(path)
+    arrays = _read(name)
+
+    def require(condition: Any, what: str) -> None:
+        if not condition:
+            raise ProfileError(f"{name} is not a usable profile: {what}; fit it again")
+
+    require(int(arrays["version"]) == VERSION, f"it has format {int(arrays['version'])}, this program reads {VERSION}")
+    for key, array in arrays.items():
+        require(array.dtype.kind != "f" or np.isfinite(array).all(), f"{key} holds NaN or an infinity")
+    plan = _layout(arrays, require)
+    shape = _geometry(arrays, plan, require)
+    curve = _calibration(arrays, require)
+    known = Words(
+        arrays["text"].astype(np.uint8),
+        arrays["words"].astype(np.uint64),
+        arrays["column_words"].astype(np.int64),
+        arrays["is_open"].astype(np.uint8),
+    )
+    require(len(known.is_open) == plan.columns, f"it has {len(known.is_open)} category columns, not {plan.columns}")
+    require(len(known.text) <= MAX_TEXT * max(1, plan.columns), "its categories are too long")
+    require(len(known.starts) >= 1 and len(known.columns) >= 1, "its categories are missing")
+    trained_rows = int(arrays["trained_rows"])
+    require(trained_rows >= int(shape.counts.sum()), "its centroids stand for more rows than it was trained on")
+    return Parts(plan, shape, curve, known, trained_rows)
+
+
+def _read(name: str) -> Arrays:
+    try:
+        arrays = read_arrays(read_regular(Path(name), MAX_FILE), MAX_FILE)
+    except OSError as error:
+        raise ProfileError(f"{name} cannot be read: {error.strerror or error}") from error
+    except DAMAGE as error:
+        raise ProfileError(f"{name} is not a profile (.npz): {error}") from error
+    if missing := [key for key in ARRAYS if key not in arrays]:
+        raise ProfileError(f"{name} is not a profile: it has no array {missing[0]!r}{MEND}")
+    arrays = {key: arrays[key] for key in ARRAYS}
+    for key, (kinds, dimensions) in ARRAYS.items():
+        if arrays[key].dtype.kind not in kinds or arrays[key].ndim != dimensions:
+            found = f"{arrays[key].dtype} in {arrays[key].ndim} dimensions"
+            raise ProfileError(f"{name} is not a profile: {key} is {found}{MEND}")
+    return arrays
+
+
+Require = Callable[[Any, str], None]
+
+
+def _layout(arrays: Arrays, require: Require) -> Layout:
+    names, kinds, sizes = (arrays[k].tolist() for k in ("input_name", "input_kind", "input_elements"))
+    require(1 <= len(names) <= MAX_INPUTS, f"it has {len(names)} inputs")
+    require(len(names) == len(kinds) == len(sizes), "its inputs are described by different numbers of entries")
+    require(len(set(names)) == len(names), "two inputs have the same name")
+    require(set(kinds) <= set(layout.KIND_NAMES), "an input is of an unknown kind")
+    require(all(-1 <= n <= 1 << 40 for n in sizes), "an input has an impossible number of elements")
+    try:
+        plan = layout.plan(zip(names, kinds, sizes, strict=True))
+    except ProfileError as error:
+        require(False, str(error))
+        raise
+    require(plan.features <= MAX_FEATURES and plan.columns <= MAX_FEATURES, "it has too many features")
+    return plan
+
+
+def _geometry(arrays: Arrays, plan: Layout, require: Require) -> Geometry:
+    f, m = plan.features, len(arrays["counts"])
+    require(1 <= m <= geometry.MAX_CENTROIDS, f"it has {m} centroids")
+    mapped = arrays["metric"].size > 0
+    require(not mapped or f <= geometry.MAX_MAPPED_FEATURES, "its metric is too large")
+    shapes: dict[str, tuple[int, ...]] = {key: (f,) for key in ("mean", "scale", "low", "high")}
+    shapes |= {"centers": (m, f), "metric": (f, f) if mapped else (0, 0)}
+    for key, wanted in shapes.items():
+        require(arrays[key].shape == wanted, f"{key} has shape {arrays[key].shape} instead of {wanted}")
+    counts, scale = arrays["counts"], arrays["scale"]
+    require((counts >= 1).all() and geometry.NEIGHBOURS <= counts.sum() < 1 << 40, "its centroids stand for no rows")
+    require((counts <= geometry.MAX_COUNT).all(), "a centroid stands for too many rows")
+    require((np.abs(arrays["mean"]) <= layout.MAX_MAGNITUDE).all(), "mean is out of range")
+    require(((scale > 1e-300) & (scale <= layout.MAX_MAGNITUDE)).all(), "scale is out of range")
+    require((arrays["low"] <= arrays["high"]).all(), "low is above high")
+    for key in ("low", "high", "centers", "metric"):
+        require((np.abs(arrays[key]) <= MAX_STANDARDISED).all(), f"{key} is out of range")
+    shape = Geometry(
+        arrays["mean"].astype(np.float64),
+        scale.astype(np.float64),
+        arrays["low"].astype(np.float32),
+        arrays["high"].astype(np.float32),
+        arrays["metric"].astype(np.float32),
+        arrays["centers"].astype(np.float32),
+        counts.astype(np.int64),
+    )
+    require((np.abs(shape.mapped_centers) <= MAX_STANDARDISED).all(), "its metric moves centroids out of range")
+    return shape
+
+
+def _calibration(arrays: Arrays, require: Require) -> Calibration:
+    score, p, tail_index = arrays["knot_score"], arrays["knot_p"], float(arrays["tail_index"])
+    require(1 <= len(score) == len(p) <= calibration.MAX_KNOTS + 1, "its calibration has no or unequal knots")
+    require((score >= 0).all() and (np.diff(score) > 0).all(), "scores of its calibration do not rise")
+    require(((p > 0) & (p <= 1)).all() and (np.diff(p) < 0).all(), "p-values of its calibration do not fall")
+    require(0 < tail_index <= calibration.MAX_TAIL_INDEX, "its tail is impossible")
+    return Calibration(score.astype(np.float64), p.astype(np.float64), tail_index)

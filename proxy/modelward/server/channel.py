@@ -1,0 +1,195 @@
+"""Between the supervisor and a worker: what they tell each other, and the socket that carries it.
+
+Pickled, since both ends are this program, the one started by the other; nobody else has a descriptor of the socket.
+"""
+
+import asyncio
+import contextlib
+import pickle
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from modelward.config.schema import Config
+from modelward.models.facts import FactsByVersion
+from modelward.models.weights import Shares
+from modelward.problem import Problem
+from modelward.server.containment import Contained
+from modelward.server.report import Report
+from modelward.telemetry.snapshot import Snapshot
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares and contained: as
+    in Share and Contain. slow: hashes of files of models that other workers have given up. facts: of the versions that
+    they serve; a newer one must not lack their guards.
+    """
+
+    config: Config
+    log_level: str | None
+    shares: Shares
+    slow: frozenset[str] = frozenset()
+    contained: tuple[Contained, ...] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Follow all of it that is not about models. Answered with Ruled, at once."""
+
+    config: Config
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """problems: why the old rules stay. changed: in words."""
+
+    problems: tuple[Problem, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Follow what is about models. Answered with Reloaded, which may take long."""
+
+    config: Config
+
+
+@dataclass(frozen=True)
+class Share:
+    """How requests are shared, whatever the configuration says. Answered with Shared."""
+
+    shares: Shares
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The last of the shares that were told are obeyed."""
+
+
+@dataclass(frozen=True)
+class Contain:
+    """What is not to be run any more; what is not named is."""
+
+    contained: tuple[Contained, ...]
+
+
+@dataclass(frozen=True)
+class Drain:
+    """After `delay` seconds finish what is under way within `seconds`, then end. Readiness is off at once."""
+
+    seconds: float
+    delay: float = 0
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What the worker is busy with, or waits for, before it is ready."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    report: Report
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """An upstream has changed. report: of what is served now."""
+
+    report: Report
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Whether a model can be answered. reason: why none can, empty while one can."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It cannot serve this, and ends."""
+
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """report: of what is served now; None where all models are as they were, because of the problems. With a report
+    they are those of single models that were refused.
+
+    changed: in words.
+    """
+
+    report: Report | None
+    problems: tuple[Problem, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a worker counts elsewhere than in the region, since its start."""
+
+    snapshot: Snapshot
+
+
+Message = (
+    Start
+    | Rule
+    | Ruled
+    | Reload
+    | Share
+    | Contain
+    | Drain
+    | Loading
+    | Ready
+    | Renewed
+    | Answers
+    | Failed
+    | Reloaded
+    | Shared
+    | Figures
+)
+
+
+class Channel:
+    """One end. Iterate over what the other end says, until it has gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, connected: socket.socket) -> Self:
+        """Takes the socket over."""
+        return cls(*await asyncio.open_unix_connection(sock=connected))
+
+    def send(self, message: Message) -> None:
+        """Does not wait; what is said to an end that has gone is lost."""
+        data = pickle.dumps(message)
+        self._writer.write(_LENGTH.pack(len(data)) + data)
+
+    async def receive(self) -> Message | None:
+        """The next message, None once the other end has gone."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            message: Message = pickle.loads(await self._reader.readexactly(length))
+            return message
+        return None
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        while (message := await self.receive()) is not None:
+            yield message
+
+    async def close(self) -> None:
+        """Once everything that was said is with the other end, or that has gone."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

@@ -1,0 +1,301 @@
+"""One configuration, compiled: everything that a request meets. A reload makes the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from modelward.access import examine as access
+from modelward.config.changes import differences, with_rules
+from modelward.config.schema import Config
+from modelward.models.artifact import Artifact
+from modelward.models.catalog import Catalog, ServedVersion
+from modelward.models.facts import Facts, FactsByVersion
+from modelward.models.inventory import facts_of
+from modelward.models.opening import Opened, OpenModel, Progress, by_name, equip
+from modelward.models.refused import Refused, problems_of, stale
+from modelward.models.renewal import NOTHING, Before, close, renew
+from modelward.models.signature import TensorSpec
+from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
+from modelward.problem import Problem, ProblemsFound
+from modelward.server.rules import Rules
+from modelward.shadow import opening as shadowing
+from modelward.shadow.opening import OpenShadow
+from modelward.telemetry.pour import statistics
+from modelward.upstream.reach import can_answer, can_fall_back
+from modelward.upstream.remote import News, Remotes
+from modelward_native.backend.engine import Engine
+from modelward_native.request.route import Directory
+from modelward_native.request.served import Served
+
+log = logging.getLogger("modelward.models")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
+    config: as it is obeyed. rules: what of it has nothing to do with models.
+
+    refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance.
+    """
+
+    config: Config
+    models: tuple[OpenModel, ...]
+    shadows: tuple[OpenShadow, ...]
+    remotes: Remotes
+    directory: Directory
+    catalog: Catalog
+    rules: Rules
+    notes: tuple[Problem, ...]
+    refused: tuple[Refused, ...] = ()
+
+    @property
+    def opened(self) -> Opened:
+        return {model.key: model for model in self.models}
+
+    def under(self, rules: Rules) -> Generation:
+        """The same models under other rules."""
+        return replace(self, config=with_rules(self.config, rules.config), rules=rules)
+
+    @property
+    def served(self) -> list[Served]:
+        """All that a request may meet."""
+        return [*(model.served for model in self.models), *(shadow.native.served for shadow in self.shadows)]
+
+
+@dataclass(frozen=True)
+class Known:
+    """slow: hashes of files that took too long before. held: shares that promotions decide. facts: of versions
+    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits."""
+
+    slow: frozenset[str] = frozenset()
+    held: Shares = field(default_factory=dict)
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    deadly: frozenset[tuple[str, str, str]] = frozenset()
+
+
+async def compile_generation(
+    rules: Rules,
+    config: Config,
+    before: Generation | None = None,
+    *,
+    progress: Progress = lambda name: None,
+    waiting: Callable[[str], None] = lambda reason: None,
+    known: Known | None = None,
+) -> Generation:
+    """Reads, checks, opens and warms whatever `before` does not have open already. Raises ProblemsFound.
+
+    What blocks is done in a thread, and nothing of `before` is changed. waiting: told which upstream is waited for.
+    known: besides what `before` tells.
+    """
+    loop = asyncio.get_running_loop()
+    served = _before(before, known or Known(), config)
+    renewal = await loop.run_in_executor(None, renew, config, served, progress)
+    config, notes = renewal.config, renewal.notes
+    remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
+    try:
+        models = [*renewal.models, *await remotes.open(_local(renewal.models, renewal.refused))]
+        if not models and renewal.refused:
+            raise ProblemsFound(problems_of(renewal.refused))
+        shadows = (*renewal.shadows, *shadowing.open_remote(config, remotes.shadow_pool))
+        models = _equipped(models, served.opened, weights_of(config), shadows)
+        directory, catalog = _lookups(models, remotes, config, weights_of(config), renewal.refused)
+    except BaseException:
+        await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
+        raise
+    notes += shadowing.notes(config, answering(config, _versions(models), served.held))
+    notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
+    notes += access.notes(config, [*catalog.names])
+    for note in notes:
+        if before is None or note not in before.notes:
+            log.warning("%s", note)
+    told = before.refused if before else ()
+    for refused in renewal.refused:
+        if refused not in told:
+            fields = {"model": refused.name, "version": refused.version, "reason": refused.problems[0].what}
+            log.error("%s", refused, extra={"fields": fields})
+    return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
+
+
+def _before(before: Generation | None, known: Known, config: Config) -> Before:
+    slow = known.slow
+    if before is None:
+        return replace(NOTHING, slow=slow, held=known.held, facts=known.facts, deadly=known.deadly)
+    if before.config.load_timeout == config.load_timeout:
+        slow |= {each.slow for each in before.refused if each.slow}
+    facts = facts_of(model.checked for model in before.models if not model.upstreams)
+    return Before(before.opened, before.shadows, before.config, slow, known.held, facts, known.deadly)
+
+
+def reshared(generation: Generation, shares: Shares) -> Generation:
+    """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
+
+    A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
+    its canary, and has no ladder that is sure to answer, others have the share.
+    """
+    config = generation.config
+    served = _versions(generation.models)
+    weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
+    fresh = [replace(model, served=_afresh(model)) for model in generation.models]
+    models = _equipped(fresh, generation.opened, weights, generation.shadows)
+    directory, catalog = _lookups(models, generation.remotes, config, weights, generation.refused)
+    return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
+
+
+def _versions(models: Iterable[OpenModel]) -> dict[str, list[str]]:
+    """By model, ascending."""
+    served: dict[str, list[str]] = {}
+    for model in models:
+        served.setdefault(model.checked.name, []).append(model.checked.version)
+    return served
+
+
+async def renewed(generation: Generation, news: News) -> Generation:
+    """The same configuration over what upstreams tell now. Models that are as they were keep their engines. Nothing is
+    read, and nobody is asked. Raises ProblemsFound where the configuration does not fit."""
+    config = generation.config
+    remotes = generation.remotes.renewed(news)
+    # a model that cannot be opened any more is not to be one that was open
+    changed = {name for name, _ in news.told}
+    before = {key: model for key, model in generation.opened.items() if not model.upstreams or key[0] not in changed}
+    embedded = [model for model in generation.models if not model.upstreams]
+    opened = {model.key: model for model in await remotes.open(_local(embedded, generation.refused))}
+    kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
+    models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
+    models = _equipped(models, before, weights_of(config), generation.shadows)
+    directory, catalog = _lookups(models, remotes, config, weights_of(config), generation.refused)
+    return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
+
+
+def _local(embedded: Sequence[OpenModel], refused: Sequence[Refused]) -> set[str]:
+    """Names of the repository's models, served or not."""
+    return {model.engine.name for model in embedded} | {each.name for each in refused}
+
+
+def _afresh(model: OpenModel) -> Served:
+    return Served(model.engine)
+
+
+def _out_of_service(generation: Generation) -> dict[str, set[str]]:
+    """Versions that fail and have no rung to answer in their place but last good answers, by model."""
+    found: dict[str, set[str]] = {}
+    for model in generation.models:
+        if is_out(model.engine) and all(rung.last_good is not None for rung in model.checked.rungs):
+            found.setdefault(model.engine.name, set()).add(model.engine.version)
+    return found
+
+
+def is_out(engine: Engine) -> bool:
+    """Out of service: it fails its canary, or is not run any more."""
+    return engine.failing or engine.contained_wholly
+
+
+def describe(before: Generation, after: Generation) -> list[str]:
+    """What differs, in words: versions first, then the keys of the configuration."""
+    old, new = before.opened, after.opened
+    words = [f"model {name} version {version} is gone" for name, version in old if (name, version) not in new]
+    for key, model in new.items():
+        name, version = key
+        if key not in old:
+            words.append(f"model {name} version {version} is new")
+        elif old[key].checked.artifact.sha256 != model.checked.artifact.sha256:
+            words.append(f"model {name} version {version} has another file")
+        elif lost := _facts(model).lacks(_facts(old[key])):
+            words.append(f"model {name} version {version} has no {' and no '.join(lost)} any more")
+        elif old[key].checked.profile_fingerprint != model.checked.profile_fingerprint:
+            words.append(f"model {name} version {version} has another profile")
+    return words + differences(before.config, after.config)
+
+
+def _facts(model: OpenModel) -> Facts:
+    return facts_of([model.checked])[model.checked.name][model.checked.version]
+
+
+async def close_engines(engines: set[Engine]) -> None:
+    """Gives their memory back, which takes a while: in a thread."""
+    loop = asyncio.get_running_loop()
+    for engine in engines:
+        await loop.run_in_executor(None, engine.close)
+
+
+def _equipped(
+    models: list[OpenModel], opened: Opened, weights: Weights, shadows: Sequence[OpenShadow]
+) -> list[OpenModel]:
+    """With settings, ladders and shadows. Raises ProblemsFound."""
+    equipped = equip(models, opened, weights)
+    for model in equipped:
+        mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
+        shadowing.equip(model.served, model.checked.artifact.sha256, mine)
+    return equipped
+
+
+def in_use(current: Generation, retired: list[Served]) -> set[Served]:
+    """Of all these, and of the models on their ladders and their shadows, those that a request may still reach."""
+    found: set[Served] = set()
+    left = [*(model.served for model in current.models), *(served for served in retired if served.users)]
+    while left:
+        served = left.pop()
+        if served not in found:
+            found.add(served)
+            left += [*served.rungs, *(shadow.served for shadow, _ in served.shadows)]
+    return found
+
+
+def _version(model: OpenModel, remotes: Remotes, there: list[OpenModel]) -> ServedVersion:
+    """there: the models that are not missing on all of their upstreams."""
+    engine, artifact = model.engine, model.checked.artifact
+    asked = remotes.elsewhere.get(engine.name)
+    figures = remotes.statistics.get(engine.name) if model.upstreams else None
+    return ServedVersion(
+        name=engine.name,
+        version=engine.version,
+        inputs=_specs(engine.inputs, artifact.inputs),
+        outputs=_specs(engine.outputs, artifact.outputs),
+        statistics=lambda: statistics(engine),
+        batchable=engine.batchable,
+        max_batch=model.checked.settings.batching.max,
+        ready=True,
+        failing=is_out(engine),
+        missing=engine.name in remotes.missing,
+        platform=model.platform,
+        backend=model.backend,
+        config=model.config,
+        metadata=model.metadata,
+        properties={} if model.upstreams else _properties(artifact),
+        elsewhere=asked.ask if asked is not None else None,
+        answers=partial(can_answer, model, there),
+        falls_back=partial(can_fall_back, model, there),
+        upstream_statistics=figures.ask if figures is not None else None,
+    )
+
+
+def _properties(artifact: Artifact) -> dict[str, str]:
+    return {"sha256": artifact.sha256, "opset": str(artifact.opset)}
+
+
+def _lookups(
+    models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
+) -> tuple[Directory, Catalog]:
+    """What requests are looked up in, and what is told about it."""
+    by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
+    there = [model for model in models if model.engine.name not in remotes.missing]
+    served = [_version(model, remotes, there) for model in models]
+    served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
+    told = [(each.name, each.version, each.reason) for each in refused]
+    only_theirs = all(model.upstreams == config.upstreams for model in models)
+    catalog = Catalog(served, weights, told, remotes.servers, only_theirs=only_theirs)
+    out = {name for name, _, _ in catalog.refused}
+    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request, out)
+    directory.explain = catalog.explain_unknown
+    return directory, catalog
+
+
+def _specs(seen: list[tuple[str, str, tuple[int, ...]]], declared: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """What ONNX Runtime sees, with the axis names of the file."""
+    symbols = {spec.name: spec.symbols for spec in declared}
+    return tuple(
+        TensorSpec(name, datatype, shape, symbols.get(name, (None,) * len(shape))) for name, datatype, shape in seen
+    )

@@ -1,0 +1,99 @@
+"""A worker's process as its supervisor holds it: started, talked to, watched, ended."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from math import inf
+from typing import Self
+
+from modelward.server.channel import Channel, Drain, Message, Reloaded, Ruled
+from modelward.server.report import Report
+from modelward.telemetry.snapshot import Snapshot
+
+# beyond what a worker may take to drain, until it counts as hanging
+MARGIN_SECONDS = 5.0
+
+
+class WorkerProcess:
+    """Use `start`. slot: of the region. started: monotonic seconds."""
+
+    def __init__(self, slot: int, popen: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.slot = slot
+        self.channel = channel
+        self.started = time.monotonic()
+        self.report: Report | None = None  # once it is ready
+        self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
+        self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
+        self.unanswered = ""  # why it can answer for no model; empty while it can for one
+        self.draining = False
+        self.died_of_load = False  # the next worker does not load that again
+        self.over_at = inf  # monotonic seconds; when it must have ended
+        self.hung = False
+        self.unshared = 0  # shares that it has been told, and has not answered
+        self.figures = Snapshot()
+        self._popen = popen
+        self._handle = os.pidfd_open(popen.pid)
+
+    @classmethod
+    async def start(cls, slot: int, inherited: tuple[int, ...]) -> Self:
+        """inherited: descriptors, in the order in which modelward.server.worker takes them."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptors = (*inherited, theirs.fileno())
+            # -P and the same path: what it imports is what we have imported, wherever it is started
+            command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (slot, *descriptors))]
+            popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env={**os.environ, **_path()}
+            )
+        return cls(slot, popen, await Channel.over(ours))
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def ready(self) -> bool:
+        return self.report is not None and not self.draining
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        if self.hung or self.draining:
+            return "hung" if self.hung else "draining"
+        return "ready" if self.report is not None else "starting"
+
+    def tell(self, message: Message) -> None:
+        self.channel.send(message)
+
+    def drain(self, seconds: float, delay: float = 0) -> None:
+        """After the delay it takes no more connections, finishes what is under way and ends."""
+        self.draining = True
+        self.over_at = time.monotonic() + delay + seconds + MARGIN_SECONDS
+        self.channel.send(Drain(seconds, delay))
+
+    def kill(self) -> None:
+        """Ends it at once, if it has not ended."""
+        try:
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    async def ended(self) -> int:
+        """Waits; the exit code, or the number of the signal below zero. To be awaited once."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._handle, ended.set)
+        await ended.wait()
+        loop.remove_reader(self._handle)
+        code = self._popen.wait()
+        os.close(self._handle)
+        await self.channel.close()
+        return code
+
+
+def _path() -> Mapping[str, str]:
+    return {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")}

@@ -1,0 +1,94 @@
+"""What is served, in the words of the READY table: plain data, made where the models are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from modelward.models.facts import FactsByVersion
+from modelward.models.refused import Refused
+
+if TYPE_CHECKING:
+    from modelward.server.app import Application
+    from modelward_native.request.served import Served
+
+COLUMNS = ("model", "version", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+
+
+ANY = "any"  # the version of a model whose requests pass undecoded
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
+    models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
+    here. facts: of the same, by model and version."""
+
+    rows: tuple[tuple[str, ...], ...]
+    guards: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    refused: tuple[Refused, ...] = ()
+    files: tuple[tuple[str, str, str], ...] = ()
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> dict[str, list[str]]:
+        """Ascending, by model; [ANY] where nobody tells them."""
+        model, version = COLUMNS.index("model"), COLUMNS.index("version")
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            found.setdefault(row[model], []).append(row[version])
+        return found
+
+    def with_guard(self, label: str, words: str) -> Report:
+        return replace(self, guards=(*self.guards, (label, words)))
+
+    def with_notes(self, notes: tuple[str, ...]) -> Report:
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def describe(application: Application) -> Report:
+    from modelward.access import examine as access  # noqa: PLC0415
+    from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
+    from modelward.models.inventory import facts_of  # noqa: PLC0415
+    from modelward.models.policy import policy_notes  # noqa: PLC0415
+    from modelward.server.tls import clients  # noqa: PLC0415
+
+    config, rows = application.config, []
+    connected = {endpoint.address for endpoint in application.upstreams if endpoint.connected}
+    for model in application.models:
+        states = guards(config, model.checked)
+        batching = f"batches of {model.checked.settings.batching.max}" if model.engine.batchable else "one by one"
+        anomaly = model.checked.settings.anomaly
+        over = " over TLS" if config.upstream_tls_of(model.served.name) else ""
+        profile = f"{anomaly.mode} at {anomaly.false_positive_rate:g}" if model.profile is not None else "none"
+        where = [f"{text}{'' if text in connected else ', not connected yet'}" for text in model.upstreams]
+        rows.append(
+            (
+                model.served.name,
+                model.served.version or ANY,
+                "\n".join(where) or "ONNX Runtime",
+                f"upstream{over}, {model.source}" if model.upstreams else f"{model.engine.placement()}, {batching}",
+                profile,
+                states["deadline"] if states["deadline"] != OFF else "the client's",
+                states["fallback"] if states["fallback"] != OFF else "none",
+                states["limits"] if states["limits"] != OFF else "none",
+                ", ".join(off(states)) or "none",
+            )
+        )
+    at_the_door = []
+    if application.tls is not None and config.tls is not None:
+        at_the_door.append(("TLS", f"{application.tls.current.certificate}; {clients(config.tls)}"))
+    if config.access is not None:
+        at_the_door.append(("access", access.words(config)))
+    told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
+    notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
+    files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
+    facts = facts_of(model.checked for model in application.models if not model.upstreams)
+    notes += map(str, policy_notes(config, facts, application.shares))
+    return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
+
+
+def _name(served: Served) -> str:
+    return f"{served.name} version {served.version}" if served.version else served.name

@@ -1,0 +1,182 @@
+"""A worker: one process of the data plane, started by a supervisor with what it inherits.
+
+`python -m modelward.server.worker SLOT REGION GRPC CHANNEL`: a slot of the region, and three descriptors. It lives as
+long as the channel does: a supervisor that has gone takes its workers with it, once they have finished what is under
+way.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
+
+import uvloop
+
+from modelward.config.schema import Config
+from modelward.models.refused import problems_of
+from modelward.problem import ProblemsFound
+from modelward.server.app import Application, Inherited, running
+from modelward.server.bind import InheritedSocket
+from modelward.server.channel import (
+    Answers,
+    Channel,
+    Contain,
+    Drain,
+    Failed,
+    Figures,
+    Loading,
+    Ready,
+    Reload,
+    Reloaded,
+    Renewed,
+    Rule,
+    Ruled,
+    Share,
+    Shared,
+    Start,
+)
+from modelward.server.mishaps import Mishaps
+from modelward.server.report import describe
+from modelward.telemetry import logs
+from modelward.telemetry.snapshot import Snapshot
+from modelward_native.backend.engine import note_deaths
+from modelward_native.region.region import Region
+
+BEAT_SECONDS = 0.25
+# to finish in where the supervisor has gone and cannot say
+ORPHAN_SECONDS = 10.0
+
+log = logging.getLogger("modelward.worker")
+
+
+class Worker:
+    def __init__(self, slot: int, region: Region, channel: Channel) -> None:
+        self._slot = slot
+        self._region = region
+        self._channel = channel
+        self._said = ""
+        self._unanswered = ""
+        self._figures = Snapshot()
+
+    async def serve(self, start: Start, grpc: int) -> int:
+        """Until it is told to drain; 0, or 1 if it never could."""
+        config, loop = start.config, asyncio.get_running_loop()
+
+        def progress(what: str) -> None:  # called in the thread that opens models
+            loop.call_soon_threadsafe(self._channel.send, Loading(what))
+
+        inherited = Inherited(self._region, InheritedSocket(socket.socket(fileno=grpc), config.listen.grpc))
+        beating = loop.create_task(self._beat())
+        try:
+            async with running(
+                config, progress, inherited, start.shares, start.slow, contained=start.contained, facts=start.facts
+            ) as application:
+                beating.cancel()
+                beating = loop.create_task(self._beat(application))
+                self._publish(application)  # before it counts as ready
+                self._channel.send(Ready(describe(application)))
+                application.changed = lambda: self._channel.send(Renewed(describe(application)))
+                told = await self._told_to_drain(application)
+                await application.drain(told.seconds, told.delay)
+                self._publish(application)
+        except ProblemsFound as found:
+            self._channel.send(Failed(found.problems))
+            return 1
+        finally:
+            beating.cancel()
+        return 0
+
+    async def _told_to_drain(self, application: Application) -> Drain:
+        """Waits; how long it may take."""
+        terminated = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        by_signal = asyncio.ensure_future(terminated.wait())
+        by_message = asyncio.ensure_future(self._listen(application))
+        done, _ = await asyncio.wait((by_signal, by_message), return_when=asyncio.FIRST_COMPLETED)
+        for task in (by_signal, by_message):
+            task.cancel()
+        return by_message.result() if by_message in done else Drain(ORPHAN_SECONDS)
+
+    async def _listen(self, application: Application) -> Drain:
+        tasks: set[asyncio.Task[None]] = set()
+
+        def begin(work: Coroutine[Any, Any, None]) -> None:
+            task = asyncio.get_running_loop().create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        async for message in self._channel:
+            match message:
+                case Rule(config):
+                    begin(self._rule(application, config))
+                case Reload(config):
+                    begin(self._reload(application, config))
+                case Share(shares):
+                    application.share(shares)
+                    self._channel.send(Shared())
+                case Contain(contained):
+                    application.contain(contained)
+                case Drain():
+                    return message
+        return Drain(ORPHAN_SECONDS)
+
+    async def _rule(self, application: Application, config: Config) -> None:
+        try:
+            changed = await application.follow_rules(config)
+        except ProblemsFound as found:
+            self._channel.send(Ruled(found.problems))
+        else:
+            self._channel.send(Ruled(changed=tuple(changed)))
+
+    async def _reload(self, application: Application, config: Config) -> None:
+        try:
+            changed = await application.follow_models(config)
+        except ProblemsFound as found:
+            self._channel.send(Reloaded(None, found.problems))
+        else:
+            self._channel.send(Reloaded(describe(application), problems_of(application.refused), tuple(changed)))
+
+    async def _beat(self, application: Application | None = None) -> None:
+        while True:
+            self._region.beat(time.monotonic_ns())
+            if application is not None:
+                self._publish(application)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _publish(self, application: Application) -> None:
+        if application.answering.reason != self._unanswered:
+            self._unanswered = application.answering.reason
+            self._channel.send(Answers(self._unanswered))
+        figures = application.cold()
+        if figures != self._figures:
+            self._figures = figures
+            self._channel.send(Figures(figures))
+
+
+async def work(slot: int, region: int, grpc: int, channel: int) -> int:
+    """The process, from its first message to its end."""
+    talk = await Channel.over(socket.socket(fileno=channel))
+    start = cast(Start, await talk.receive())
+    logs.configure(start.config.log, start.log_level, slot)
+    asyncio.get_running_loop().set_exception_handler(Mishaps())
+    joined = Region.joined(region, slot)
+    note_deaths(joined)
+    code = await Worker(slot, joined, talk).serve(start, grpc)
+    await talk.close()
+    return code
+
+
+def main(arguments: Sequence[str]) -> int:
+    # a terminal's Ctrl-C goes to all processes, and is the supervisor's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    slot, region, grpc, channel = map(int, arguments)
+    return int(uvloop.run(work(slot, region, grpc, channel)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

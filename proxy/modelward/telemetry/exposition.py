@@ -1,0 +1,80 @@
+"""/metrics: Prometheus's text format (version 0.0.4) and OpenMetrics 1.0, written straight from the families.
+
+While it is written the loop answers nobody, and prometheus_client spends 4.4 us on each line (a dict, a tuple, regular
+expressions). Measured with one model, eight stages and 24 buckets, 357 lines: 1.6 ms by prometheus_client, 0.13 ms
+written directly. Its own rendering of the same families is the oracle of the tests, and still writes the lines about
+the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import exposition as prometheus
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from modelward.telemetry.collector import Family, families
+from modelward.telemetry.snapshot import Histogram, Snapshot, le_labels
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+_Encoder = Callable[[CollectorRegistry], bytes]
+
+
+class Exposition:
+    """Renders one snapshot per call, with the process's, the platform's and the garbage collector's metrics after it.
+
+    `take` is called on the loop's thread, which owns the counters.
+    """
+
+    def __init__(self, take: Callable[[], Snapshot]) -> None:
+        self._take = take
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        PlatformCollector(registry=self._process)
+        GCCollector(registry=self._process)
+
+    def take(self) -> Snapshot:
+        return self._take()
+
+    def text(self) -> bytes:
+        return self.write(self._take(), is_openmetrics=False)
+
+    def openmetrics(self) -> bytes:
+        """Ends with the # EOF that prometheus_client writes after the process's metrics."""
+        return self.write(self._take(), is_openmetrics=True)
+
+    def write(self, snapshot: Snapshot, *, is_openmetrics: bool) -> bytes:
+        """On any thread."""
+        encode: _Encoder = openmetrics.generate_latest if is_openmetrics else prometheus.generate_latest
+        return render(snapshot, is_openmetrics=is_openmetrics).encode() + encode(self._process)
+
+
+def render(snapshot: Snapshot, *, is_openmetrics: bool) -> str:
+    """Every family of the snapshot; OpenMetrics still lacks its # EOF."""
+    return "".join(line for family in families(snapshot) for line in _lines(family, is_openmetrics))
+
+
+def _lines(family: Family, is_openmetrics: bool) -> Iterator[str]:
+    sample = f"{family.name}_total" if family.kind == "counter" else family.name
+    # The older format names a counter's family as its samples, and has another word for unknown.
+    name = family.name if is_openmetrics else sample
+    kind = "untyped" if family.kind == "unknown" and not is_openmetrics else family.kind
+    yield f"# HELP {name} {family.help}\n# TYPE {name} {kind}\n"
+    for values, figure in family.rows:
+        pairs = zip(family.labels, values, strict=True)
+        labels = ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in pairs)
+        if isinstance(figure, Histogram):
+            yield _histogram(family.name, labels, figure)
+        else:
+            yield f"{sample}{{{labels}}} {figure}\n" if labels else f"{sample} {figure}\n"
+
+
+def _histogram(name: str, labels: str, figure: Histogram) -> str:
+    head, braced = f'{name}_bucket{{{labels + "," if labels else ""}le="', f"{{{labels}}}" if labels else ""
+    lines = [f'{head}{le}"}} {count}\n' for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True)]
+    lines.append(f"{name}_count{braced} {figure.cumulative[-1]}\n{name}_sum{braced} {figure.sum}\n")
+    return "".join(lines)

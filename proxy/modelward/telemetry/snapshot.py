@@ -1,0 +1,252 @@
+"""The data plane's counters at one moment, as plain data: what the collector reads and native's totals are poured into.
+
+Everything counts up from the start of the process, except the gauges named so. Keys that become label values come from
+closed sets (configured models, gRPC codes, refusal reasons, stages): a client's text is never a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import inf
+
+from modelward.models.catalog import Statistics
+
+# Stands for every model name that is not served, so that strangers cannot mint time series.
+OTHER_MODEL = "_other"
+
+# For telemetry.merge: what a gauge is once its process has gone; of two ends in time the earlier one counts, of
+# two flags the one that is up.
+GAUGE = {"gauge": 0}
+GAUGES: dict[str, Mapping[str, int]] = {"gauge": {}}
+END = {"gauge": inf, "merge": min}
+FLAG = {"gauge": 0, "merge": max}
+
+
+def _either(a: Mapping[str, str], b: Mapping[str, str]) -> Mapping[str, str]:
+    return b or a
+
+
+SAME: dict[str, object] = {"gauge": {}, "merge": _either}  # whichever process tells it
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """`cumulative[i]` observations were <= `bounds[i]`; one more element than bounds, the last of which counts all.
+
+    Bounds ascend and are finite. `sum` is of all observations, in the unit of the bounds.
+    """
+
+    bounds: tuple[float, ...]
+    cumulative: tuple[int, ...]
+    sum: float
+
+    def __post_init__(self) -> None:
+        if len(self.cumulative) != len(self.bounds) + 1:
+            raise ValueError(f"{len(self.cumulative)} counts for {len(self.bounds)} bounds and infinity")
+
+
+@lru_cache(maxsize=64)
+def le_labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """The `le` label of each bucket, as both exposition formats write numbers; kept, since few bounds are in use."""
+    from prometheus_client.utils import floatToGoString  # noqa: PLC0415 - workers count, and write nothing
+
+    return (*map(floatToGoString, bounds), "+Inf")
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySnapshot:
+    """Of one version, the run when it was loaded counted with the others."""
+
+    passed: int = 0
+    failed: int = 0
+    failing: int = field(default=0, metadata=GAUGE)  # workers in which the last run failed
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSnapshot:
+    """One version of a model. Requests that ended before a version was chosen are counted under version ""."""
+
+    requests: Mapping[str, int] = field(default_factory=dict)  # by gRPC code name
+    seconds: Mapping[str, Histogram] = field(default_factory=dict)  # entry to trailers, by outcome
+    statistics: Statistics | None = None  # absent where nothing can be executed: _other, version ""
+    pending: int = field(default=0, metadata=GAUGE)  # queued, not yet in an execution
+    waiting: int = field(default=0, metadata=GAUGE)  # for a place with the backend
+    concurrency: int = field(default=0, metadata=GAUGE)  # places with the backend; 0 before any was given back
+    canary: CanarySnapshot | None = None  # absent where none was ever run
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSnapshot:
+    versions: Mapping[str, VersionSnapshot] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)  # by reason
+    stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by room of the pipeline
+    anomaly_score: Histogram | None = None  # absent without a profile
+    anomalies: int = 0
+    unscored: int = 0  # that could not be scored, although there is a profile
+    fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
+    batch_rows: Histogram | None = None
+    late_results: int = 0
+    predicted_seconds: float = 0  # of backend time, by requests that were charged it and ran
+    taken_seconds: float = 0  # by the same
+    undecoded: int = field(default=0, metadata=FLAG)  # 1 where requests pass undecoded and unscored
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSnapshot:
+    """All endpoints behind one configured address: several where its name resolves to several."""
+
+    requests: int = 0
+    failures: int = 0
+    ejections: int = 0
+    seconds: Histogram | None = None  # of answers
+    inflight: int = field(default=0, metadata=GAUGE)
+    messages: int = field(default=0, metadata=GAUGE)
+    connected: int = field(default=0, metadata=GAUGE)  # endpoints with a connection
+    available: int = field(default=0, metadata=GAUGE)  # of these, those that are sent requests
+    breaker: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # endpoints by their breaker's state
+    silences: int = 0
+    retries: int = 0
+    hedges: int = 0
+    unconnected: int = 0  # attempts to connect that failed
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSnapshot:
+    """One shadow of one version of a model. Keys are those of modelward_native.shadow.compare.Sums."""
+
+    pairs: Mapping[str, int] = field(default_factory=dict)  # by how they ended
+    disagreement: float = 0  # sum over compared pairs, 0 to 1 each
+    disagreeing: int = 0  # pairs
+    mismatches: Mapping[str, int] = field(default_factory=dict)  # by kind
+    dropped: Mapping[str, int] = field(default_factory=dict)  # by reason
+    seconds: Mapping[str, Histogram] = field(default_factory=dict)  # by side
+    verdict: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # 1 for the one that it is
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSnapshot:
+    """Of the listener."""
+
+    not_after: float = field(metadata=END)  # seconds since 1970; the certificate's end
+    reloads: int = 0
+    failed_reloads: int = 0
+    failed_handshakes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetSnapshot:
+    """Of a token issuer's URL."""
+
+    had: float = field(metadata=END)  # seconds since 1970; when it gave its keys, 0 for never
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSnapshot:
+    """Credentials of callers. hits: known already; misses: checked; refused: of those; known_bad: refused unchecked."""
+
+    hits: int = 0
+    misses: int = 0
+    refused: int = 0
+    known_bad: int = 0
+    cached: int = field(default=0, metadata=GAUGE)
+    identities: int = field(default=0, metadata=GAUGE)
+    failed_reloads: int = 0  # of files of keys
+    key_set: KeySetSnapshot | None = None  # absent without a URL
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersSnapshot:
+    """The processes of the data plane, where a supervisor keeps them."""
+
+    ready: int = field(default=0, metadata=GAUGE)
+    restarts: Mapping[str, int] = field(default_factory=dict)  # by reason
+
+
+@dataclass(frozen=True, slots=True)
+class PartingSnapshot:
+    """Connections of the gRPC listener that were refused or closed, by reason (wire.conduct.REFUSED and CLOSED)."""
+
+    refused: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadSnapshot:
+    applied: int = 0
+    refused: int = 0
+    failing: int = field(default=0, metadata=FLAG)  # 1 while the last reload, or a model in it, was refused
+    partial: int = 0  # applied, but for models that were refused
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSnapshot:
+    """The table of what peers and identities owe."""
+
+    cells: int = field(default=0, metadata=GAUGE)  # that owe
+    capacity: int = field(default=0, metadata=GAUGE)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSnapshot:
+    """Limits that a fleet holds together through a store."""
+
+    up: int = field(default=0, metadata=GAUGE)  # 1 while the store answers
+    syncs: Mapping[str, int] = field(default_factory=dict)  # by result
+    seconds: Histogram | None = None  # of round trips
+    cells: int = field(default=0, metadata=GAUGE)  # of the last round
+    unbooked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSnapshot:
+    """Pages of metrics, those before this one."""
+
+    made: int = 0
+    reused: int = 0  # scrapes that got a page made for another
+    seconds: float = 0  # that making them took
+    size: int = field(default=0, metadata=GAUGE)  # bytes of the largest of the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class StateSnapshot:
+    """What outlives a restart."""
+
+    unsaved: int = field(default=0, metadata=FLAG)  # 1 while what was done last is not on disk
+    failures: int = 0  # writes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
+    models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
+    inflight: int = field(default=0, metadata=GAUGE)
+    inflight_bytes: int = field(default=0, metadata=GAUGE)
+    connections: int = field(default=0, metadata=GAUGE)
+    workers: WorkersSnapshot | None = None
+    limits: LimitsSnapshot | None = None
+    shared: SharedSnapshot | None = None
+    partings: PartingSnapshot = field(default_factory=PartingSnapshot)
+    reloads: ReloadSnapshot | None = None
+    refused: int = field(default=0, metadata=FLAG)  # versions of models that cannot be served, in the worker with most
+    # of the requests that name no version, 0 to 1, by model and version
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
+    # that have ended, by model, outcome ("done", "rolled_back") and reason
+    promotions: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    # deaths of workers in runs, and shapes of inputs that are not run any more, by model and version
+    crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
+    watch_failures: int = 0  # of configuration and repository: changes that were not followed
+    samples_lost: int = 0  # of shadows that disagree, which could not be written
+    deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
+    state: StateSnapshot | None = None
+    tls: TlsSnapshot | None = None
+    access: AccessSnapshot | None = None
+    scrapes: ScrapeSnapshot | None = None
+    endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
+    panics: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # workers with a pool in panic, by model
+    upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
+    upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
+    shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

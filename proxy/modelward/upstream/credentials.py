@@ -1,0 +1,53 @@
+"""TLS towards upstreams: whom we trust and what we show, for requests and for the control plane's questions alike.
+
+Files are read again for every connection, so that a renewed certificate needs no word to us.
+"""
+
+import ssl
+
+import grpc
+
+from modelward.certificate import Certificate, harden, load_authorities, load_pair, read
+from modelward.config.schema import Config
+from modelward.config.tls import UpstreamTls
+from modelward.problem import Problem, ProblemsFound
+
+SECTION = "upstream_tls"
+
+
+def client_context(tls: UpstreamTls) -> ssl.SSLContext:
+    """For connections that carry requests. Raises ProblemsFound."""
+    return _loaded(tls)[0]
+
+
+def channel_credentials(tls: UpstreamTls) -> grpc.ChannelCredentials:
+    """The same for grpcio, which takes contents instead of files. Raises ProblemsFound."""
+    client_context(tls)  # grpcio says of bad files only that it cannot connect
+    ca = read(tls.ca, f"{SECTION}.ca")
+    if tls.certificate is None or tls.key is None:
+        return grpc.ssl_channel_credentials(ca)
+    key, chain = read(tls.key, f"{SECTION}.key"), read(tls.certificate, f"{SECTION}.certificate")
+    return grpc.ssl_channel_credentials(ca, key, chain)
+
+
+def examine(config: Config) -> tuple[list[Certificate], list[Problem]]:
+    """The certificates that upstreams are shown, and what is wrong with any file of an upstream_tls."""
+    sections = [config.upstream_tls, *(settings.upstream_tls for settings in config.models.values())]
+    certificates: list[Certificate] = []
+    problems: list[Problem] = []
+    for tls in dict.fromkeys(section for section in sections if section is not None):
+        try:
+            certificate = _loaded(tls)[1]
+        except ProblemsFound as found:
+            problems += found.problems
+        else:
+            certificates += [certificate] if certificate is not None else []
+    return certificates, problems
+
+
+def _loaded(tls: UpstreamTls) -> tuple[ssl.SSLContext, Certificate | None]:
+    context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    load_authorities(context, f"{SECTION}.ca", tls.ca)
+    if tls.certificate is None or tls.key is None:
+        return context, None
+    return context, load_pair(context, SECTION, tls.certificate, tls.key)

@@ -1,0 +1,27 @@
+"""Whether a request for a model can be answered now: by an endpoint that is connected, or by a rung of its ladder."""
+
+from collections.abc import Collection
+
+from modelward.models.catalog import version_order
+from modelward.models.opening import OpenModel
+
+
+def can_answer(model: OpenModel, models: Collection[OpenModel], seen: frozenset[str] = frozenset()) -> bool:
+    """models: those that rungs may name. seen: models whose ladders were followed already.
+
+    Only connections count. Failures do not: a client can cause them. Last good answers do not: there may be none.
+    """
+    pool = model.engine.pool
+    return pool is None or pool.connected or can_fall_back(model, models, seen)
+
+
+def can_fall_back(model: OpenModel, models: Collection[OpenModel], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a rung of its ladder is sure to answer, as can_answer."""
+    seen |= {model.engine.name}
+    for rung in model.checked.rungs:
+        if rung.value is not None:
+            return True
+        others = [m for m in models if m.engine.name == rung.model and rung.model not in seen]
+        if others and can_answer(max(others, key=lambda m: version_order(m.engine.version)), models, seen):
+            return True
+    return False

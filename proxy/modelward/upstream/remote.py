@@ -1,0 +1,384 @@
+"""Models that upstream servers run, made ready for the data plane beside those that run here."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelward.config.schema import Config, ModelSettings
+from modelward.config.shadow import Shadow
+from modelward.config.tls import UpstreamTls
+from modelward.config.units import SECOND
+from modelward.config.upstream import UpstreamAddress, parse_upstream
+from modelward.fallback.value import FallbackValue
+from modelward.fingerprint import fingerprint
+from modelward.models.artifact import Artifact
+from modelward.models.inventory import CheckedModel, CheckedRung
+from modelward.models.opening import OpenModel
+from modelward.problem import Problem, ProblemsFound
+from modelward.telemetry.merge import added
+from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
+from modelward.upstream.asking import LIST, Unanswered, Waiting, ask
+from modelward.upstream.credentials import examine
+from modelward.upstream.elsewhere import Elsewhere
+from modelward.upstream.group import Group
+from modelward.upstream.metadata import RemoteModel, declared, describe, models_of, undecoded
+from modelward.upstream.profile import is_on, load_profile
+from modelward.upstream.servers import UpstreamServers
+from modelward.upstream.statistics import UpstreamStatistics
+from modelward_native.backend.engine import Engine, Remote
+from modelward_native.backend.pool import Pool
+from modelward_native.request.served import Served
+
+T = TypeVar("T")
+log = logging.getLogger("modelward.upstream")
+
+# the addresses, the share of requests that may be hedged, whether those that were begun may be sent again, and whose
+# alone the connections are: a shadow's, which must not be able to spoil anybody else's, or ""
+Key = tuple[tuple[UpstreamAddress, ...], float, bool, str]
+PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
+# What upstreams have told, by model and addresses: its descriptions, and under PASSTHROUGH the names of all models,
+# None where they have no index.
+Told = Mapping[tuple[str, tuple[UpstreamAddress, ...]], Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """told: what differs from what was told before. missing: models that no upstream of theirs serves now."""
+
+    told: Told
+    missing: frozenset[str]
+
+
+@dataclass(frozen=True)
+class RemotePool:
+    """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
+
+    groups: tuple[Group, ...]
+    pool: Pool
+    share: float
+    resends: bool
+    shadow: bool  # nobody waits for its answers
+
+    @classmethod
+    def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
+        """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
+        addresses, share, resends, own = key
+        groups = {group.address: group for group in before.groups} if before else {}
+        pool = before.pool if before else Pool([], share, resends)
+        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends, bool(own))
+
+
+class Remotes:
+    """Opens every model that the configuration serves through upstreams.
+
+    before: those of the configuration that this one follows. Pools and endpoints that stay are taken over, unchanged
+    until `Fleet.follow`, and what upstreams have told is believed where they cannot be asked now. patience: seconds to
+    wait for upstreams that must be asked for signatures; None for the configuration's. waiting: told in words what is
+    waited for.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        before: "Remotes | None" = None,
+        patience: float | None = None,
+        waiting: Waiting = lambda reason: None,
+    ) -> None:
+        self._config = config
+        self._patience = config.health.startup / SECOND if patience is None else patience
+        self._waiting = waiting
+        self._pools: dict[Key, RemotePool] = {}
+        self._keys: dict[str, Key] = {}
+        self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
+        self._given: Told = {}  # told already: not asked for again
+        self.missing: frozenset[str] = frozenset()
+        # who asks upstreams, by their addresses
+        self._asked: dict[tuple[UpstreamAddress, ...], Elsewhere] = {}
+        # who answers for the models that pass undecoded
+        self.elsewhere: dict[str, Elsewhere] = {}
+        # by model: who tells its figures
+        self.statistics: dict[str, UpstreamStatistics] = {}
+        # those of `upstreams:`
+        self.servers: UpstreamServers | None = None
+        self._before = before
+
+    def renewed(self, news: News) -> "Remotes":
+        """Those of the same configuration after the news; `open` asks for nothing that has been told."""
+        after = Remotes(self._config, self, 0.0)
+        after._given = {**self._told, **news.told}
+        after.missing = news.missing
+        return after
+
+    def is_configured(self, name: str) -> bool:
+        return name in self._config.models
+
+    @property
+    def told(self) -> Told:
+        """Of models whose signature the configuration declares there is nothing."""
+        return self._told
+
+    @property
+    def pools(self) -> list[RemotePool]:
+        return list(self._pools.values())
+
+    async def open(self, local: Collection[str] = ()) -> list[OpenModel]:
+        """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem.
+
+        local: models that run here, which no upstream without an index is asked for.
+        """
+        _, bad_files = examine(self._config)
+        if bad_files:
+            raise ProblemsFound(bad_files)
+        wanted = {name: _parsed(s.upstreams, s.upstream_tls) for name, s in self._config.models.items() if s.upstreams}
+        if self._config.upstreams:
+            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+            listed = await self._ask(PASSTHROUGH, models_of, addresses, LIST)
+            for name in self._unlisted(addresses, local) if listed is None else listed:
+                wanted.setdefault(name, addresses)
+        self._choose_pools(wanted)
+        self._choose_whom_to_ask(wanted)
+        opened = await asyncio.gather(
+            *(self._open(name, addresses) for name, addresses in wanted.items()), return_exceptions=True
+        )
+        self._before = None
+        problems: dict[Problem, None] = {}
+        models: list[OpenModel] = []
+        for result in opened:
+            if isinstance(result, ProblemsFound):
+                problems |= dict.fromkeys(result.problems)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                models += result
+        if problems:
+            raise ProblemsFound(list(problems))
+        return models
+
+    def _choose_whom_to_ask(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
+        before = self._before._asked if self._before else {}
+        whole = tuple(_parsed(self._config.upstreams, self._config.upstream_tls))
+        for addresses in dict.fromkeys([*map(tuple, wanted.values()), *([whole] if whole else [])]):
+            self._asked[addresses] = before.get(addresses) or Elsewhere(addresses)
+            self._asked[addresses].servers = self._servers
+        tellers = {addresses: UpstreamStatistics(asked) for addresses, asked in self._asked.items()}
+        self.statistics = {name: tellers[tuple(addresses)] for name, addresses in wanted.items()}
+        # memory that a client shares, or a sequence, is with one server
+        single = len(whole) == 1 and not whole[0].is_many
+        if whole:
+            self.servers = UpstreamServers(self._asked[whole], single=single, passthrough=self._config.passthrough)
+
+    def _servers(self, address: UpstreamAddress) -> list[UpstreamAddress]:
+        """Those that requests go to; the name itself where it has not been resolved yet."""
+        groups = (group for pool in self.pools if not pool.shadow for group in pool.groups if group.address == address)
+        return [member.address for group in groups for member in group.members] or [address]
+
+    def _unlisted(self, addresses: list[UpstreamAddress], local: Collection[str]) -> list[str]:
+        """What is served of upstreams that have no index: models that the configuration names, and those that were
+        learned when they were first asked for."""
+        if self._before is None:
+            log.warning(
+                "upstream %s has no RepositoryIndex: models that the configuration names are served, others when they "
+                "are first asked for",
+                ", ".join(address.text for address in addresses),
+            )
+        named = [name for name, s in self._config.models.items() if not s.upstreams and name not in local]
+        before = self._given or (self._before.told if self._before else {})
+        learned = [name for name, at in before if name != PASSTHROUGH and at == tuple(addresses) and name not in local]
+        return list(dict.fromkeys([*named, *learned]))
+
+    @property
+    def learns(self) -> bool:
+        """Whether a model that is not known may be served by an upstream all the same."""
+        return any(name == PASSTHROUGH and told is None for (name, _), told in self._told.items())
+
+    def _choose_pools(self, wanted: dict[str, list[UpstreamAddress]]) -> None:
+        """Models with the same upstreams share their connections, unless they ask a second one differently."""
+        for name, addresses in wanted.items():
+            settings = self._config.settings(name)
+            share = settings.hedging.budget if settings.hedging else 0.0
+            resends = settings.retries is not None and settings.retries.unanswered
+            self._keys[name] = tuple(addresses), share, resends, ""
+        if self._config.passthrough:
+            addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
+            self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False, ""
+        for name, settings in self._config.models.items():
+            for shadow in settings.shadow:
+                self._key_shadow(name, shadow, wanted.get(name))
+        known, names = (self._before._pools, self._before._keys) if self._before else ({}, {})
+        left = known.keys() - self._keys.values()
+        for name, key in self._keys.items():
+            if key in self._pools:
+                continue
+            follows = names.get(name)
+            if key in known:
+                self._pools[key] = known[key]
+            elif follows in left:
+                left.discard(follows)
+                self._pools[key] = RemotePool.of(key, known[follows])
+            else:
+                self._pools[key] = RemotePool.of(key)
+
+    def _key_shadow(self, name: str, shadow: Shadow, addresses: list[UpstreamAddress] | None) -> None:
+        """addresses: the model's own, which run its other versions too; None where all of them run here."""
+        if shadow.upstreams:
+            addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
+        if addresses is not None:
+            own = _own(name, shadow)
+            self._keys[own] = tuple(addresses), 0.0, False, own
+
+    def shadow_pool(self, name: str, shadow: Shadow) -> RemotePool | None:
+        """The connections of a model's shadow; None where it runs here."""
+        key = self._keys.get(_own(name, shadow))
+        return None if key is None else self._pools[key]
+
+    def passthrough(self) -> Pool | None:
+        """Where methods that are not known here go; None where they are refused."""
+        key = self._keys.get(PASSTHROUGH)
+        return None if key is None else self._pools[key].pool
+
+    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> list[OpenModel]:
+        """Its versions, ascending."""
+        settings = self._config.settings(name)
+        described = await self._described(name, settings, addresses)
+        return [
+            self._version(each, settings, addresses)
+            if each.undecoded is None
+            else self._undecoded(each, each.undecoded, settings, addresses)
+            for each in described
+        ]
+
+    def _version(self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]) -> OpenModel:
+        name, version = described.name, described.version or "1"
+        inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
+        outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
+        seen = fingerprint([settings.anomaly.profile]) if settings.anomaly.profile else ()
+        profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
+        remote = Remote(inputs, outputs, self._pools[self._keys[name]].pool, described.optional)
+        artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
+        checked = CheckedModel(
+            name,
+            version,
+            artifact,
+            settings,
+            profile,
+            profile_file,
+            self._rungs(name, settings, described),
+            profile_fingerprint=seen,
+        )
+        return OpenModel(
+            checked,
+            Served(Engine(name, version, remote)),
+            "",
+            tuple(a.text for a in addresses),
+            described.source,
+            platform=described.platform,
+            backend="",
+            config=described.config,
+            metadata=described.metadata,
+        )
+
+    def _undecoded(
+        self, described: RemoteModel, reason: Problem, settings: ModelSettings, addresses: list[UpstreamAddress]
+    ) -> OpenModel:
+        """Guarded by all that needs no signature. Raises ProblemsFound where the settings ask for more."""
+        name = described.name
+        if asked := _needing_a_signature(settings):
+            what = "needs the model's signature, which is not known"
+            raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
+        self.elsewhere[name] = self._asked[tuple(addresses)]
+        engine = Engine(name, "", Remote((), (), self._pools[self._keys[name]].pool))
+        artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
+        rungs = self._rungs(name, settings, described)
+        checked = CheckedModel(name, "", artifact, settings, None, None, rungs, reason)
+        note = f"{reason.what}: {reason.why}. {reason.how}"
+        return OpenModel(checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend="")
+
+    async def close(self, after: "Remotes | None" = None) -> None:
+        """after: those that follow, which may have taken over some of what would be closed."""
+        kept = after._asked.values() if after else ()
+        for asked in self._asked.values():
+            if asked not in kept:
+                await asked.close()
+
+    async def _described(
+        self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]
+    ) -> list[RemoteModel]:
+        if settings.signature is not None:
+            return [declared(name, settings.signature)]
+        what = f"the signature of model {name}"
+        try:
+            described = await self._ask(name, partial(describe, model=name), addresses, what)
+        except Unanswered as silence:
+            why = "; ".join(f"{p.where}: {p.what}: {p.why}" for p in silence.problems)
+            described = self._told[name, tuple(addresses)] = [undecoded(name, why, silence.problems[0].how)]
+        return described
+
+    async def _ask(
+        self,
+        name: str,
+        question: Callable[[UpstreamAddress], Awaitable[T]],
+        addresses: list[UpstreamAddress],
+        what: str,
+    ) -> T:
+        key = name, tuple(addresses)
+        if key in self._given:
+            answer: T = self._given[key]
+            self._told[key] = answer
+            return answer
+        told: T | None = self._before._told.get(key) if self._before else None
+        try:
+            answer = await ask(question, addresses, what, self._patience if told is None else 0.0, self._waiting)
+        except ProblemsFound as found:
+            if told is None:
+                raise
+            log.warning("%s; what it reported before still counts", found)
+            answer = told
+        self._told[key] = answer
+        return answer
+
+    def _rungs(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedRung, ...]:
+        rungs = []
+        for i, rung in enumerate(settings.fallback):
+            if rung.value is not None:
+                where = f"model {name}, fallback[{i}]"
+                rungs.append(CheckedRung(value=FallbackValue.compile(described.outputs, rung.value, where)))
+            else:
+                rungs.append(CheckedRung(model=rung.model, last_good=rung.last_good))
+        return tuple(rungs)
+
+    def figures(self) -> Snapshot:
+        """Per configured address; pools with the same addresses count together."""
+        total = Snapshot(models={name: ModelSnapshot(undecoded=1) for name in self.elsewhere})
+        for pool in self.pools:
+            for group in pool.groups:
+                total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))
+        return replace(total, panics={name: int(panic) for name, panic in self.panics().items()})
+
+    def panics(self) -> dict[str, bool]:
+        """By model: whether requests are sent to endpoints that are out of order too."""
+        shown = (name for name in self._keys if name != PASSTHROUGH and "\0" not in name)
+        return {name: self._pools[self._keys[name]].pool.panic for name in shown}
+
+
+def _needing_a_signature(settings: ModelSettings) -> list[str]:
+    """The keys that mean nothing while the signature is not known."""
+    mode = settings.anomaly.mode
+    keys = []
+    if is_on(settings.anomaly):
+        keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
+    # [[0.5]] may be FP32 or FP64, and of how many rows
+    keys += [f"fallback[{i}].value" for i, rung in enumerate(settings.fallback) if rung.value is not None]
+    return keys
+
+
+def _own(model: str, shadow: Shadow) -> str:
+    """What stands for a model's name where its shadow has connections."""
+    return f"{model}\0{shadow.name}"
+
+
+def _parsed(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> list[UpstreamAddress]:
+    return [parse_upstream(text, tls) for text in upstreams]
