@@ -1,4 +1,4 @@
-"""`python -m proxy` and the `modelward` command."""
+"""`python -m modelward` and the `modelward` command."""
 
 import sys
 
