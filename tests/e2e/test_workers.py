@@ -16,13 +16,15 @@ import pytest
 
 from tests import models
 from tests.e2e.h2client import H2Client, framed
-from tests.e2e.messages import STREAM_INFER, Stub, request
+from tests.e2e.messages import Stub, request
 from tests.support import ServerProcess, serve_process, wait_until
 
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
 RETRYING = {"grpc.enable_retries": 1, "grpc.service_config": """{"methodConfig": [{"name": [{}], "retryPolicy": {
     "maxAttempts": 5, "initialBackoff": "0.02s", "maxBackoff": "0.5s", "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""}  # fmt: skip
+
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +158,12 @@ def test_a_peer_has_so_many_connections_over_all_workers_and_those_of_a_dead_one
     repository: Path,
 ) -> None:
     def busy(count: int) -> list[H2Client]:
-        """Those that are taken, of so many that have a request under way: nobody makes room."""
+        """Those that are taken, of so many that the server has something to tell: none makes room."""
         taken = []
         for _ in range(count):
             client = stack.enter_context(H2Client(running.grpc))
             with contextlib.suppress(AssertionError, ConnectionError):
-                client.begin(STREAM_INFER)
+                client.send(client.begin(WATCH), framed(b""), end=True)
                 assert client.call(framed(ROW.SerializeToString())).code == 0
                 taken.append(client)
         return taken

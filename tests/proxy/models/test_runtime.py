@@ -11,7 +11,7 @@ from modelward.problem import Problem
 def test_onnx_runtime_keeps_no_record_of_what_it_does() -> None:
     # it opens a database of events for its makers, in the folder of the user who runs it, unless it is told not to
     script = (
-        "import os; import proxy; from tests.models import add_one;"
+        "import os; import modelward; from tests.models import add_one;"
         "import onnxruntime; session = onnxruntime.InferenceSession(add_one());"
         "print([os.readlink(entry.path) for entry in os.scandir('/proc/self/fd') if os.path.exists(entry.path)])"
     )
