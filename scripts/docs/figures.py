@@ -9,12 +9,14 @@ import math
 import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from scripts.docs import ROOT
 
 RESULTS = ROOT / "loadtests" / "results"
+SCORER = ROOT / "tests" / "bench" / "results" / "adbench.md"
 MARKED = re.compile(r"(<!-- figure: (\S+) -->)(.*?)(<!-- /figure -->)")
 
 SERVERS = {
@@ -46,7 +48,8 @@ def us(figure: float) -> str:
     return f"{figure:.0f} us" if figure >= 30 else f"{figure:.1f} us"
 
 
-def _cpu(file: str, load: str, server: str) -> float:
+def cpu_us(file: str, load: str, server: str) -> float:
+    """CPU time per request of one server under one load."""
     return float(next(each["cpu_us"] for each in result(file)["results"][load] if each["name"] == server))
 
 
@@ -54,7 +57,7 @@ def _cpus(file: str) -> dict[str, Figure]:
     """By file, load and server: race.8x16.guarded."""
     measured = {(load, row["name"]) for load, rows in result(file)["results"].items() for row in rows}
     return {
-        f"{file}.{load}.{short}": lambda load=load, name=name: us(_cpu(file, load, name))  # type: ignore[misc]
+        f"{file}.{load}.{short}": lambda load=load, name=name: us(cpu_us(file, load, name))  # type: ignore[misc]
         for load in result(file)["results"]
         for short, name in SERVERS.items()
         if (load, name) in measured
@@ -62,7 +65,7 @@ def _cpus(file: str) -> dict[str, Figure]:
 
 
 def _ratio(file: str, load: str, server: str) -> Figure:
-    return lambda: f"{_cpu(file, load, SERVERS[server]) / _cpu(file, load, SERVERS['guarded']):.0f}"
+    return lambda: f"{cpu_us(file, load, SERVERS[server]) / cpu_us(file, load, SERVERS['guarded']):.0f}"
 
 
 def _value(file: str, *path: str, form: str = "{:.1f}", times: float = 1) -> Figure:
@@ -102,15 +105,30 @@ def _overload() -> str:
     return f"{100 * found['overloaded'] / found['peak']:.0f} %"
 
 
-def _written(file: str, pattern: str) -> Figure:
-    """Of a result that is only a table for people."""
+def _written(file: str | Path, pattern: str, form: str = "{}") -> Figure:
+    """Of a result that is only a table for people. form: for a number of the table, such as {:,.0f}."""
 
     def figure() -> str:
-        found = re.search(pattern, (RESULTS / f"{file}.md").read_text())
-        assert found is not None, f"{file}.md: {pattern}"
-        return found[1]
+        page = RESULTS / f"{file}.md" if isinstance(file, str) else file
+        found = re.search(pattern, page.read_text())
+        assert found is not None, f"{page.name}: {pattern}"
+        return form.format(found[1] if form == "{}" else float(found[1]))
 
     return figure
+
+
+def _mirror(short: str, shadow: str) -> dict[str, Figure]:
+    """What clients notice of a shadow, relative to a server without one."""
+    bars = {"p99": "p99 while cores are free", "throughput": "throughput while they are not"}
+    return {
+        f"mirror.{short}.{name}": _value("mirror", "bars", f"{shadow}: {bar}", form="{:.2f}")
+        for name, bar in bars.items()
+    }
+
+
+def _scorer(name: str, column: int, form: str = "{:.3f}") -> dict[str, Figure]:
+    """From the row of means."""
+    return {f"scorer.{name}": _written(SCORER, r"\| mean " + r"\|[^|]*" * column + r"\| ([\d.]+)", form)}
 
 
 FIGURES: dict[str, Figure] = {
@@ -137,6 +155,27 @@ FIGURES: dict[str, Figure] = {
     "mirror.throughput": _value(
         "mirror", "bars", "here, the same version: throughput while they are not", form="{:.2f}"
     ),
+    "mirror.cpu": _written("mirror", r"\| here, the same version +\|[^|]*\|[^|]*\| +(\d+)", "{:.0f} us"),
+    "mirror.none_cpu": _written("mirror", r"\| none either +\|[^|]*\|[^|]*\| +(\d+)", "{:.0f} us"),
+    "mirror.noise": _written("mirror", r"\| none either +\|[^|]*\| +([\d.]+)"),
+    **_mirror("another", "another server"),
+    **_mirror("slow", "a slow server"),
+    **_mirror("frozen", "a frozen server"),
+    **_mirror("dying", "a server that dies"),
+    "verdicts.worse": _written("verdicts", r"called worse after: ([\d,]+)"),
+    "fairness.share": _value("fairness", "bars", "equal weights: anna gets of its share", form="{:.0f} %"),
+    "limits.refused": _value("limits", "bars", "refused beside 1,000,000 keys of whoever is below it", form="{:.0f}"),
+    "restarts.killed": _written("restarts", r"killed every second +\| +\d+ \| +(\d+)", "{:,.0f}"),
+    "restarts.fresh": _written("restarts", r"fresh connections +\| +\d+ \| +(\d+)", "{:,.0f}"),
+    "reload.requests": _written("reload", r"of ([\d,]+) requests failed"),
+    "promote.hit": _written("promote", r"\| begins to fail +\|.*\| +(\d+) of \d+ \|"),
+    "hedge.load": _written("hedge", r"\| hedged +\| +[\d.]+ \| +[\d.]+ \| +([\d.]+)"),
+    "through.cancelled": _written("through", r"calls cancelled +\| +(\d+)", "{:,.0f}"),
+    **_scorer("modelward", 2),
+    **_scorer("forest", 3),
+    **_scorer("neighbours", 4),
+    **_scorer("flagged_01", 6, "{:.2f} %"),
+    **_scorer("flagged_001", 7, "{:.2f} %"),
     "promote.fails": _value("promote", "bars", "begins to fail: to the rollback", form="{:.1f} s"),
     "promote.slow": _value("promote", "bars", "is slow: to the rollback", form="{:.1f} s"),
     "promote.otherwise": _value("promote", "bars", "answers otherwise: to the rollback", form="{:.1f} s"),
