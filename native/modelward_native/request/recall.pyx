@@ -31,8 +31,9 @@ cdef enum:
     LARGEST = 65536               # bytes of an answer that is kept
     PASSING = 15
 
-# Metadata that is new with every call and tells an upstream nothing about the answer: ids of traces, times, attempts. README
-# has the list. A name that ends in "-" stands for all that begin with it; clients cannot send metadata named grpc-*.
+# Metadata that is new with every call and tells an upstream nothing about the answer: ids of traces, times, attempts.
+# docs/how-to/fallbacks.md has the list. A name that ends in "-" stands for all that begin with it; clients cannot send
+# metadata named grpc-*.
 cdef const char *PASSING_NAMES[PASSING]
 PASSING_NAMES[:] = [
     "grpc-", "traceparent", "tracestate", "x-request-id", "x-correlation-id", "x-client-trace-id", "b3", "x-b3-",
