@@ -121,6 +121,9 @@ cdef int reserve(Wire *wire, Buffer *b, size_t capacity, size_t least) noexcept:
 
 cdef void release(Wire *wire, Buffer *b) noexcept:
     cdef size_t size = b.capacity
+    if size == 0:                 # most are: a request has buffers for all that some requests need
+        b.size = 0
+        return
     buffer_free(b)
     count_bytes(wire, b.holder, -<int64_t>size)
 
