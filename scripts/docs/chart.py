@@ -73,8 +73,10 @@ def chart() -> str:
             y += ROW
     y += 28
     measured = dict.fromkeys(f"{result(each)['machine']}, {result(each)['date']}" for each in ("hop", "race"))
-    body.append(_text(MARGIN, y, "; ".join([result("hop")["proxies"], *measured]), PALE, size=12))
-    height = y + 20
+    for line in (result("hop")["proxies"], *measured):
+        body.append(_text(MARGIN, y, line, PALE, size=12))
+        y += 18
+    height = y + 2
     spoken = "; ".join(
         f"{panel.title}: {', '.join(f'{row.label} {us(row.us)}' for row in panel.rows)}" for panel in shown
     )

@@ -66,16 +66,29 @@ cdef bint is_grpcs(const uint8_t *name, size_t size) noexcept:
 
 
 cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
-    """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say."""
-    if begins(name, size, "modelward-", 10) or size >= 6 and memcmp(name, b"proxy-", 6) == 0:
-        return False
-    if begins(name, size, "grpc-", 5) and not is_grpcs(name, size):
-        return False
-    return not (same(name, size, "te", 2) or same(name, size, "host", 4) or same(name, size, "expect", 6)
-                or same(name, size, "content-encoding", 16) or same(name, size, "accept-encoding", 15)
-                or same(name, size, "content-length", 14) or same(name, size, "connection", 10)
-                or same(name, size, "keep-alive", 10) or same(name, size, "trailer", 7) or same(name, size, "upgrade", 7)
-                or same(name, size, "transfer-encoding", 17))
+    """Whether an upstream sees this header: not what belongs to this hop, nor what only we may say. By the first letter, since
+    this is asked of every header."""
+    cdef uint8_t first = name[0] if size else 0
+    if first == 97:               # a
+        return not same(name, size, "accept-encoding", 15)
+    if first == 99:               # c
+        return not (same(name, size, "content-encoding", 16) or same(name, size, "content-length", 14)
+                    or same(name, size, "connection", 10))
+    if first == 101:              # e
+        return not same(name, size, "expect", 6)
+    if first == 103:              # g
+        return not begins(name, size, "grpc-", 5) or is_grpcs(name, size)
+    if first == 104:              # h
+        return not same(name, size, "host", 4)
+    if first == 107:              # k
+        return not same(name, size, "keep-alive", 10)
+    if first == 109:              # m
+        return not begins(name, size, "modelward-", 10)
+    if first == 112:              # p
+        return size < 6 or memcmp(name, b"proxy-", 6) != 0
+    if first == 116:              # t
+        return not (same(name, size, "te", 2) or same(name, size, "trailer", 7) or same(name, size, "transfer-encoding", 17))
+    return first != 117 or not same(name, size, "upgrade", 7)    # u
 
 
 def passes(bytes name not None) -> bool:
@@ -84,10 +97,16 @@ def passes(bytes name not None) -> bool:
 
 
 cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
-    """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says."""
-    return size > 0 and name[0] != 58 and passed_on(name, size) and not (
-        same(name, size, "content-type", 12)
-        or same(name, size, "alt-svc", 7) or size >= 5 and memcmp(name, b"grpc-", 5) == 0)
+    """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says, nor
+    what HTTP servers say of themselves and to caches."""
+    if size == 0 or name[0] == 58:
+        return False
+    if same(name, size, "content-type", 12) or same(name, size, "alt-svc", 7) or size >= 5 and memcmp(name, b"grpc-", 5) == 0:
+        return False
+    if same(name, size, "server", 6) or same(name, size, "date", 4) or same(name, size, "cache-control", 13) or (
+            same(name, size, "last-modified", 13)):
+        return False
+    return passed_on(name, size)
 
 
 cdef int keep_passed_back(

@@ -25,6 +25,7 @@ cdef enum:
     KEEP_BYTES = 4096             # an output buffer up to this size is kept for the stream's next message
     GZIP_CAP = 32768              # larger answers go uncompressed: these take 0.1 to 0.5 ms of the loop, 256 KiB took up to 4 ms
     SPARE_STREAMS = 4096
+    KEEP_METADATA = 512           # bytes that a spare stream keeps for the headers of the next request
     SENDERS_SEEN = 64             # of those in the middle of a message, that are looked at to make room for another
 
 cdef int64_t SECOND = 1000000000
@@ -41,10 +42,14 @@ cdef int SPARES = 0
 cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept:
     global SPARE, SPARES
     cdef Stream *s = SPARE
+    cdef Buffer metadata
     if s != NULL:
         SPARE = s.next
         SPARES -= 1
+        metadata = s.metadata
         memset(s, 0, sizeof(Stream))
+        s.metadata.data = metadata.data
+        s.metadata.capacity = metadata.capacity
     else:
         s = <Stream *>calloc(1, sizeof(Stream))
         if s == NULL:
@@ -84,7 +89,8 @@ cdef void stream_free(Stream *s) noexcept:
     release(c.wire, &s.message)
     release(c.wire, &s.held)
     release(c.wire, &s.out)
-    buffer_free(&s.metadata)
+    if s.metadata.capacity > KEEP_METADATA or SPARES >= SPARE_STREAMS:
+        buffer_free(&s.metadata)
     ending_clear(&s.ending)
     forget_holder(s)
     Py_XDECREF(<PyObject *>s.call)
