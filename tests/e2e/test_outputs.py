@@ -15,6 +15,7 @@ from tests.e2e.messages import Stub, request
 from tests.support import EmbeddedServer, serving
 
 REQUESTS = 480
+LEAST, MOST = 4, 64  # of the 30 that are expected: drawn at random, and beyond this once in a million runs
 VALUE = "[{value: {y: [[0, 0, 0, 0]]}}]"
 
 
@@ -49,8 +50,8 @@ def test_one_answer_in_sixteen_is_counted_by_its_scores_whatever_their_order(ser
             stub.infer(request("add", {"x": np.full((1, 4), [0, 2][i % 2], np.float32)}))
     found = cells(server)
     assert found.keys() == {score_cell(1), score_cell(3)}
-    assert 20 <= sum(found.values()) <= 40
-    assert min(found.values()) >= 5, "no more of the one than of the other"
+    assert LEAST <= sum(found.values()) <= MOST
+    assert min(found.values()) >= 1, "no more of the one than of the other"
     assert ways(server)[CHANCE].sampled.sum() == sum(found.values())
 
 
@@ -62,7 +63,7 @@ def test_a_header_that_decides_the_version_is_counted_apart_and_its_values_are_o
         for i in range(REQUESTS):
             stub.infer(message, metadata=[("x-user", f"user-{i}")])
     sampled = ways(server)[KEY].sampled
-    assert 20 <= sampled.sum() <= 40
+    assert LEAST <= sampled.sum() <= MOST
     assert (sampled > 0).sum() == 1, "the peer's address tells callers apart, and not what a client may choose"
 
 
