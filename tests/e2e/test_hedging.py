@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -41,6 +42,17 @@ def frozen(pair: tuple[ServerProcess, ServerProcess], server: EmbeddedServer) ->
         upstream.signal_all(signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def frozen_both(pair: tuple[ServerProcess, ServerProcess]) -> Iterator[None]:
+    for upstream in pair:
+        upstream.signal_all(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for upstream in pair:
+            upstream.signal_all(signal.SIGCONT)
+
+
 def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, ServerProcess]) -> None:
     first, second = pair
     with in_front([first.grpc, second.grpc], models__add__hedging="{budget: 0.5}") as server:
@@ -52,9 +64,13 @@ def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, 
 
 def test_without_hedging_a_frozen_upstream_is_waited_for(pair: tuple[ServerProcess, ServerProcess]) -> None:
     first, second = pair
-    with in_front([first.grpc, second.grpc]) as server:
-        with frozen(pair, server), pytest.raises(grpc.RpcError) as late:
-            infer(server.grpc, timeout=0.5)
+    with in_front([first.grpc, second.grpc]) as server, frozen_both(pair), ThreadPoolExecutor(1) as pool:
+        call = pool.submit(infer, server.grpc, timeout=3.0)
+        wait_until(lambda: any(e.inflight for e in server.application.upstreams), "the request to be sent")
+        asked = next(e.address for e in server.application.upstreams if e.inflight)
+        next(p for p in pair if p.grpc != asked).signal_all(signal.SIGCONT)
+        with pytest.raises(grpc.RpcError) as late:
+            call.result()
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
