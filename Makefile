@@ -2,18 +2,33 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# What a target is given besides: make test ARGS="tests/native -k gcra", make bench-race ARGS=--write
+ARGS ?=
 # Of tests at a time: most of their time is waiting. PROCESSES=0 runs them in pytest's own process.
 PROCESSES ?= 3
 SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]* protos/*.proto)
+# Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
+MODULES := stages race fairness limits hedge slow through mirror verdicts restarts reload promote soak idle nodes
+BENCHES := $(MODULES:%=bench-%) bench-hop bench-latency bench-attack bench-siege bench-overload bench-fuzz bench-sanitize
 
-.PHONY: demo test build debug asan fuzz lint typecheck docs bench race hop load soak slow hedge through restarts limits reloads promote fairness attack idle overload mirror verdicts nodes clean
+.PHONY: help demo test build lint docs bench clean $(BENCHES)
+
+help:
+	@echo 'make demo     build, and see a bundled model guarded'
+	@echo 'make test     the suite'
+	@echo 'make build    the compiled modules and the virtual environment'
+	@echo 'make lint     formats, lints, types'
+	@echo 'make docs     the generated pages, the figures, the site'
+	@echo 'make bench    what a request costs, stage by stage and beside other servers'
+	@echo 'make clean    removes what was built'
+	@echo 'Load tests: $(BENCHES)'
 
 demo: $(VENV)/.built
-	@$(VENV)/bin/modelward demo $(DEMO)
+	@$(VENV)/bin/modelward demo $(ARGS)
 
 test: $(VENV)/.tested
 	@scripts/peers
-	$(PY) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(PY) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 build: $(VENV)/.built
 
@@ -42,91 +57,44 @@ $(VENV)/.documented: $(VENV)/.built
 	@scripts/extras docs
 	@touch $@
 
-# Bounds checks, asserts and AddressSanitizer in every compiled module, in a tree and environment of its own.
-debug: $(VENV)/.tested
-	@scripts/sanitized build
-
-asan: $(VENV)/.tested
-	@scripts/sanitized test $(PYTEST)
-
-fuzz: $(VENV)/.tested
-	@scripts/fuzz $(FUZZ)
-
 lint: $(VENV)/.linted
 	PATH=$(VENV)/bin:$$PATH ruff check .
 	PATH=$(VENV)/bin:$$PATH ruff format --check .
 	PATH=$(VENV)/bin:$$PATH cython-lint native
-	$(MAKE) --no-print-directory typecheck
+	$(VENV)/bin/mypy
 
 # The generated pages of docs/reference/, the figures in all documents, and the site in build/site.
 docs: $(VENV)/.documented
 	$(PY) -m scripts.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
-typecheck: $(VENV)/.linted
-	$(VENV)/bin/mypy
+bench: bench-stages bench-race bench-hop bench-latency
 
-bench: $(VENV)/.tested
-	$(PY) -m loadtests.bench $(BENCH)
-	$(MAKE) --no-print-directory hop
+$(MODULES:%=bench-%): bench-%: $(VENV)/.tested
+	$(PY) -m loadtests.$* $(ARGS)
 
-race: $(VENV)/.tested
-	$(PY) -m loadtests.race $(RACE)
+bench-hop: $(VENV)/.tested
+	$(PY) -m loadtests.hop $(ARGS)
+	$(PY) -m loadtests.hop --tls $(ARGS)
 
-hop: $(VENV)/.tested
-	$(PY) -m loadtests.hop $(HOP)
-	$(PY) -m loadtests.hop --tls $(HOP)
-	$(PY) -m loadtests.hop.latency $(LATENCY)
+bench-latency: $(VENV)/.tested
+	$(PY) -m loadtests.hop.latency $(ARGS)
 
-hedge: $(VENV)/.tested
-	$(PY) -m loadtests.hedge $(HEDGE)
+bench-attack: $(VENV)/.tested
+	$(PY) -m loadtests.attack all $(ARGS)
 
-through: $(VENV)/.tested
-	$(PY) -m loadtests.through $(THROUGH)
+bench-siege: $(VENV)/.sieged
+	$(PY) -m loadtests.siege $(ARGS)
 
-attack: $(VENV)/.tested
-	$(PY) -m loadtests.attack all $(ATTACK)
+bench-overload: $(VENV)/.sieged
+	$(PY) -m loadtests.siege.overload $(ARGS)
 
-restarts: $(VENV)/.tested
-	$(PY) -m loadtests.restarts $(RESTARTS)
+bench-fuzz: $(VENV)/.tested
+	@scripts/fuzz $(ARGS)
 
-limits: $(VENV)/.tested
-	$(PY) -m loadtests.limits $(LIMITS)
-
-fairness: $(VENV)/.tested
-	$(PY) -m loadtests.fairness $(FAIRNESS)
-
-reloads: $(VENV)/.tested
-	$(PY) -m loadtests.reload $(RELOADS)
-
-verdicts: $(VENV)/.tested
-	$(PY) -m loadtests.verdicts $(VERDICTS)
-
-nodes: $(VENV)/.tested
-	$(PY) -m loadtests.nodes
-
-mirror: $(VENV)/.tested
-	$(PY) -m loadtests.mirror $(MIRROR)
-
-promote: $(VENV)/.tested
-	$(PY) -m loadtests.promote $(PROMOTE)
-
-slow: $(VENV)/.tested
-	$(PY) -m loadtests.slow $(SLOW)
-
-soak: $(VENV)/.tested
-	$(PY) -m loadtests.soak $(SOAK)
-
-idle: $(VENV)/.tested
-	$(PY) -m loadtests.idle $(IDLE)
-
-# make load PEER=envoy besieges Envoy in Modelward's place
-PEER ?= modelward
-load: $(VENV)/.sieged
-	$(PY) -m loadtests.siege --peer $(PEER) $(LOAD)
-
-overload: $(VENV)/.sieged
-	$(PY) -m loadtests.siege.overload $(OVERLOAD)
+# The suite with AddressSanitizer, UBSan, bounds checks and asserts in every compiled module, in a tree of its own.
+bench-sanitize: $(VENV)/.tested
+	@scripts/sanitized test $(ARGS)
 
 clean:
 	rm -rf build *.egg-info proxy/modelward/descriptors.pb $(VENV)/.built $(VENV)/.tested $(VENV)/.linted $(VENV)/.sieged $(VENV)/.documented

@@ -1,1 +1,1 @@
-"""Races, soaks and floods against the real server, on loopback; `make bench` runs `python -m loadtests.bench`."""
+"""Races, soaks and floods against the real server, on loopback; `make bench-NAME` runs one."""

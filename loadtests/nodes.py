@@ -1,4 +1,4 @@
-"""All cases that ONNX has for its operators, served: `make nodes`. Writes loadtests/results/nodes.md."""
+"""All cases that ONNX has for its operators, served: `make bench-nodes`. Writes loadtests/results/nodes.md."""
 
 import platform
 import tempfile
@@ -25,7 +25,9 @@ def report(found: Results) -> str:
     wrong = [f"- {name}: other bytes" for name in found.differ]
     wrong += [f"- {name}: {why}" for name, why in found.failed.items()]
     versions = f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}"
-    head = f"# Cases of ONNX's operators\n\n`make nodes`, {versions}, {platform.machine()}: {found.cases} cases.\n"
+    head = (
+        f"# Cases of ONNX's operators\n\n`make bench-nodes`, {versions}, {platform.machine()}: {found.cases} cases.\n"
+    )
     return "\n".join([head, "| what became of them | cases |", "|---|---|", *lines, "", *wrong]).rstrip() + "\n"
 
 

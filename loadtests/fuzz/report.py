@@ -12,7 +12,7 @@ from modelward_native.wire.h2 import nghttp2_release
 RESULTS = Path(__file__).with_name("results.md")
 HEAD = """# Fuzzing: the last run of each target
 
-Written by `make fuzz` (scripts/fuzz). Edges and features are libFuzzer's, of our own compiled code.
+Written by `make bench-fuzz` (scripts/fuzz). Edges and features are libFuzzer's, of our own compiled code.
 
 | target | date | seconds | inputs | inputs/s | edges | features | corpus | findings | with |
 |---|---|---|---|---|---|---|---|---|---|

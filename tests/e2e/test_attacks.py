@@ -1,4 +1,4 @@
-"""Every attack of loadtests.attack on a plain and on a TLS listener, in the small; `make attack` has the full counts.
+"""Every attack of loadtests.attack on a plain and on a TLS listener, in the small; full counts: `make bench-attack`.
 
 A server is a real process with the limits that ship (only timeouts are shorter), a bystander asks it 200 times a
 second all the while. Both listeners are attacked at once, each by an attacker of its own. Memory, errors and endings

@@ -1,4 +1,4 @@
-"""A part of the cases that ONNX has for its operators: those of every fifth file. `make nodes` takes all of them."""
+"""The cases that ONNX has for its operators, those of every fifth file. `make bench-nodes` takes all of them."""
 
 from pathlib import Path
 

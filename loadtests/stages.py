@@ -1,4 +1,4 @@
-"""`python -m loadtests.micro`: what each stage of a request costs, against its budget.
+"""`python -m loadtests.stages`: what each stage of a request costs, against its budget.
 
 The figures are those of tests/bench (compiled loops, medians of rounds); here they stand beside the budgets.
 """
@@ -73,7 +73,7 @@ def write(stages: list[Stage]) -> None:
     """Replaces loadtests/results/stages.md and stages.json."""
     facts = machine.facts()
     document = results.document(
-        "Nanoseconds per stage", METHOD, facts, "python -m loadtests.micro --write", text(stages)
+        "Nanoseconds per stage", METHOD, facts, "python -m loadtests.stages --write", text(stages)
     )
     results.write("stages", document, {**facts, "stages": data(stages)})
 
@@ -83,7 +83,7 @@ def data(stages: list[Stage]) -> list[dict[str, object]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.micro", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m loadtests.stages", description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.add_argument("--write", action="store_true", help="replace loadtests/results/stages.md and stages.json")
     arguments = parser.parse_args()

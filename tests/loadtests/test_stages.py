@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests import micro
+from loadtests import stages
 
 FIGURES = {
     "scan, 156 bytes, raw contents": 40.0,
@@ -16,11 +16,11 @@ FIGURES = {
 
 
 def test_budgets_come_first_and_are_judged() -> None:
-    stages = micro.judge(FIGURES)
-    assert [stage.verdict for stage in stages] == ["within", "over", "within", "within", "within", "within", ""]
-    assert stages[-1].name == "reply, one output"
+    found = stages.judge(FIGURES)
+    assert [stage.verdict for stage in found] == ["within", "over", "within", "within", "within", "within", ""]
+    assert found[-1].name == "reply, one output"
 
 
 def test_a_budget_whose_benchmark_is_gone_is_an_error() -> None:
     with pytest.raises(LookupError, match="deadline"):
-        micro.judge({name: ns for name, ns in FIGURES.items() if not name.startswith("deadline")})
+        stages.judge({name: ns for name, ns in FIGURES.items() if not name.startswith("deadline")})
