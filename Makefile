@@ -61,6 +61,7 @@ lint: $(VENV)/.linted
 	PATH=$(VENV)/bin:$$PATH ruff check .
 	PATH=$(VENV)/bin:$$PATH ruff format --check .
 	PATH=$(VENV)/bin:$$PATH cython-lint native
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 
 # The generated pages of docs/reference/, the figures in all documents, and the site in build/site.

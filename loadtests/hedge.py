@@ -17,8 +17,8 @@ import numpy as np
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
 from modelward.config.load import load
+from modelward.rpc.protocol import message_class
 from modelward.server.embedded import in_thread
-from modelward.server.protocol import message_class
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 UPSTREAMS = 3

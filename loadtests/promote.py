@@ -27,7 +27,7 @@ from loadtests.tools.results import Bar, table
 from loadtests.tools.server import Server, serving
 from modelward.cli.admin import Client
 from modelward.config.address import Address
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.models import add_one, add_one_below, identity, repository, slow_loop
 
 WORKERS = 2

@@ -23,7 +23,7 @@ from loadtests.soak import growth_percent, range_percent
 from loadtests.tools import client, machine, models, results
 from loadtests.tools.results import Bar, table
 from loadtests.tools.server import Server
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 RELOADS, SWAPS = 100, 1000
 CLIENTS = 4

@@ -28,7 +28,7 @@ from loadtests.race.ours import serve
 from loadtests.tools import client, machine, results
 from loadtests.tools.process import free_ports
 from loadtests.tools.results import Bar, table
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.models import repository, slow_loop
 
 MODEL = "sleepy"

@@ -14,7 +14,7 @@ import numpy as np
 
 from loadtests.tools import machine, results
 from loadtests.tools.results import Bar, table
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.models import identity, repository, slow_loop
 from tests.support import ServerProcess, serve_process, wait_until
 

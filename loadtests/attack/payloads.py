@@ -20,7 +20,7 @@ from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import ADD, good, opening
 from loadtests.fuzz.frames import Header, data
 from loadtests.tools.client import framed
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 BOMBS = 40
 MiB = 2**20

@@ -14,7 +14,7 @@ from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import good, opening, streams
 from loadtests.fuzz.frames import DATA, END_STREAM, Header, data, frame
 from loadtests.tools.client import framed
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 NAMES = 10_000
 BATCH = 100  # within limits.streams

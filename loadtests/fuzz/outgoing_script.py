@@ -13,7 +13,7 @@ import numpy as np
 
 from loadtests.fuzz import frames
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward_native.backend.breaker import Policy
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Endpoint, Pool

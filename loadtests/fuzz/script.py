@@ -18,8 +18,8 @@ from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from modelward.access.rules import Rules
 from modelward.config.access import Rule
 from modelward.config.proxies import networks
+from modelward.rpc.protocol import message_class
 from modelward.server.health import prepared
-from modelward.server.protocol import message_class
 from modelward_native.access.access import Access, Attempt
 from modelward_native.limits.limit import Limiter
 

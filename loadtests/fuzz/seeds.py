@@ -20,8 +20,8 @@ import tritonclient.grpc as triton
 from loadtests.fuzz import script
 from modelward.config.address import Address
 from modelward.config.schema import Config, Listen
+from modelward.rpc.protocol import message_class
 from modelward.server.embedded import in_thread
-from modelward.server.protocol import message_class
 from tests import models
 
 PIECE = 65535  # bytes of one RAW step

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelward.models.catalog import Catalog, ServedVersion
-from modelward.models.signature import TensorSpec
+from modelward.rpc.protocol import RpcError
 from modelward.server import methods
-from modelward.server.protocol import RpcError
 from modelward.server.readiness import Readiness
-from modelward.telemetry.pour import statistics
+from modelward.telemetry.native_snapshot import statistics
+from modelward.tensors import TensorSpec
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.request.pipeline import Server

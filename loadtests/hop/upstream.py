@@ -11,7 +11,7 @@ from loadtests.race import spike
 from loadtests.race.contestant import Absent
 from loadtests.tools import client, models
 from loadtests.tools.process import Process, started
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 
 def upstream(folder: Path, port: int) -> AbstractContextManager[Process]:

@@ -20,7 +20,7 @@ from loadtests.race.contestant import Contestant
 from loadtests.race.ours import Start
 from loadtests.tools import models
 from loadtests.tools.process import Process, started
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 
 class Inference:

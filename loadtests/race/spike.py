@@ -20,7 +20,7 @@ from loadtests.race.contestant import Absent, Contestant, expected_probabilities
 from loadtests.race.ours import Start
 from loadtests.tools import client, models
 from loadtests.tools.process import Process, started
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".cache" / "spike"

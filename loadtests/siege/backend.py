@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import uvloop
 
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 SLOTS = 4
 SERVICE_SECONDS = {"light": 0.005, "dear": 0.1}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtests.tools.process import Process
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
-from modelward.regular import read_regular
 
 # RFC 9113, section 9.2.2: of TLS 1.2 only suites with ephemeral keys and AEAD; those of TLS 1.3 all are.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

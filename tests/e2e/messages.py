@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
-from modelward.server.protocol import HEALTH_SERVICE, INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import HEALTH_SERVICE, INFERENCE_SERVICE, message_class
 
 Array = npt.NDArray[Any]
 

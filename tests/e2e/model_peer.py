@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from tests.e2e.messages import REQUEST, RESPONSE, STREAM_RESPONSE
 
 Signature = tuple[str, list[int]]  # datatype and shape of the input "x"; the output "y" has the same

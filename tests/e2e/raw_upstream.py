@@ -15,7 +15,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.e2e.h2client import framed
 from tests.e2e.messages import INFER, RESPONSE
 

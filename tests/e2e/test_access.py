@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from modelward.access import keys
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.conftest import Serve
 from tests.e2e.messages import RESPONSE, request
 from tests.models import add_one

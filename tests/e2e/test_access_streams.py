@@ -14,7 +14,7 @@ import trustme
 from cryptography import x509
 
 from modelward.access import keys
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request

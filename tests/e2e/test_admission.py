@@ -18,8 +18,8 @@ import pytest
 
 from loadtests.tools import client
 from modelward.config.schema import Config
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
 from tests.support import wait_until
 
 MODEL = "m"

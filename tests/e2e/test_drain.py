@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelward.server.protocol import HEALTH_SERVICE, message_class
+from modelward.rpc.protocol import HEALTH_SERVICE, message_class
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
 from tests.support import ServerProcess, serve_process, wait_until

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from tests import models
 from tests.e2e.messages import INFER, TIMEOUT, raw_of
 from tests.support import EmbeddedServer, ServerProcess, serve_process, serving, wait_until

@@ -12,8 +12,8 @@ import pytest
 import tritonclient.grpc as triton
 
 from modelward.config.load import load
+from modelward.rpc.protocol import HEALTH_SERVICE
 from modelward.server.embedded import in_thread
-from modelward.server.protocol import HEALTH_SERVICE
 from tests.e2e.conftest import Peers, Prepare
 from tests.e2e.messages import Stub, array_of, refused, request
 from tests.peers.mlserver import MLSERVER

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from modelward.config.load import load
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
 from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, serve_process, wait_until

@@ -22,7 +22,7 @@ from tritonclient.utils import InferenceServerException
 from modelward.cli.app import main
 from modelward.cli.ready import print_ready
 from modelward.problem import ProblemsFound
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.report import describe
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, Stub, refused, request
 from tests.e2e.test_relay import in_front, listening, nothing_is_left

@@ -21,7 +21,7 @@ from modelward.problem import ProblemsFound
 from modelward.score import Profile
 from modelward.server.app import Application
 from modelward.server.embedded import in_thread
-from modelward.upstream import keeper
+from modelward.upstream import endpoint_manager as keeper
 from tests.e2e.messages import Stub
 from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
 from tests.models import add_one, repository

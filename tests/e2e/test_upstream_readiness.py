@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from modelward.server.protocol import HEALTH_SERVICE, INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import HEALTH_SERVICE, INFERENCE_SERVICE, message_class
 from tests.e2e.messages import Stub, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_relay import ROW, in_front, listening

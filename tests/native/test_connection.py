@@ -12,7 +12,7 @@ from loadtests.fuzz import frames
 from loadtests.fuzz.frames import PREFACE, frame, settings
 from loadtests.fuzz.script import REQUEST, TEMPLATES, play
 from loadtests.fuzz.simulation import Simulation
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward_native.limits.limit import Limiter
 from modelward_native.request.pipeline import Server
 from modelward_native.request.served import Served

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ def test_every_folder_of_code_is_installed_but_what_only_tests_use(packages: set
     }
     assert folders - packages == {"modelward_native.testing"}
     assert packages - folders == set()
+
+
+def test_the_data_plane_imports_nothing_of_the_control_plane() -> None:
+    sources = [f for p in ("*.py", "*.pyx", "*.pxd", "*.pyi") for f in PACKAGES["modelward_native"].rglob(p)]
+    upwards = re.compile(r"^\s*(from|c?import)\s+modelward\b", re.MULTILINE)
+    assert len(sources) > 50
+    assert [str(source) for source in sources if upwards.search(source.read_text())] == []
 
 
 def test_another_distribution_may_be_called_proxy(tmp_path: Path) -> None:

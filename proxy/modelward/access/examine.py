@@ -1,10 +1,10 @@
 """What is wrong, or probably not meant so, with the section `access`: for `check`, and for serve's log."""
 
 from modelward.access import keys
-from modelward.access.rules import pattern
+from modelward.config.access import pattern
 from modelward.config.schema import Config
-from modelward.models.suggest import suggestion
 from modelward.problem import Problem, ProblemsFound
+from modelward.suggest import suggestion
 
 SECTION = "access"
 WORDS: dict[str, str] = {"certificate": "certificate", "jwt": "token", "key": "key"}

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from modelward.access.names import LONGEST, is_name
+from modelward.atomic_file import replace_file
+from modelward.bounded_file import open_regular
 from modelward.problem import Problem, ProblemsFound
-from modelward.regular import open_regular
-from modelward.whole import replace_file
 
 PREFIX = "mw"
 ID_BYTES = 6

@@ -1,14 +1,7 @@
 """Rules of the configuration as the data plane asks them: which match a caller, and what they allow of a model."""
 
-import re
-
-from modelward.config.access import Rule
+from modelward.config.access import Rule, pattern
 from modelward_native.access.identities import PERMITS
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    """A whole name; * stands for any characters, also none."""
-    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)
 
 
 class Rules:

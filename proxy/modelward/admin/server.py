@@ -15,13 +15,13 @@ from modelward.admin.tls import SECTION, server_side
 from modelward.config.address import Address
 from modelward.config.tls import AdminTls
 from modelward.config.units import SECOND
+from modelward.rpc.protocol import Code, RpcError
 from modelward.server.accept import Acceptor, Handshakes
 from modelward.server.bind import BoundSocket
 from modelward.server.methods import MAX_REQUEST_BYTES, Dispatcher
 from modelward.server.peercred import user_of
-from modelward.server.protocol import Code, RpcError
 from modelward.server.tls import LiveMaterial
-from modelward.telemetry.partings import PartingLog
+from modelward.telemetry.close_reasons import PartingLog
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.request.pipeline import Server

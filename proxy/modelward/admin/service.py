@@ -16,9 +16,9 @@ from modelward.models.weights import fractions
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.state import Event
-from modelward.server.call import Method
+from modelward.rpc.call import Method
+from modelward.rpc.protocol import Code, Message, RpcError, message_class, pool
 from modelward.server.containment import caller_name, words
-from modelward.server.protocol import Code, Message, RpcError, message_class, pool
 from modelward.server.report import COLUMNS, Report
 
 SERVICE = "modelward.admin.v1.Admin"

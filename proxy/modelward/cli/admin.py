@@ -19,7 +19,7 @@ from modelward.config.schema import Listen
 from modelward.config.sources import from_environment, from_file
 from modelward.config.units import UnitError
 from modelward.problem import Problem, ProblemsFound
-from modelward.server.protocol import Message, message_class, pool
+from modelward.rpc.protocol import Message, message_class, pool
 
 DONE, REFUSED, UNREACHABLE, UNSAVED = 0, 1, 2, 3
 ANSWER_SECONDS = 10.0

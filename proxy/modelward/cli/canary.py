@@ -8,11 +8,11 @@ from modelward.cli.output import print_json, print_table
 from modelward.config.units import SECOND, UnitError, parse_duration
 from modelward.models.artifact import load_artifact
 from modelward.models.canary import ROWS, Canary, canary_file, record, request_of
-from modelward.models.files import canonical
 from modelward.models.limited import run_in_child
-from modelward.models.signature import row_signature
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import canonical
 from modelward.score import ProfileError, load_table
+from modelward.tensors import row_signature
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

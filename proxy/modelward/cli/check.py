@@ -12,6 +12,7 @@ from modelward.cli.output import console, plain, print_json, print_notes, print_
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
 from modelward.config.schema import Config
+from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.config.upstream import parse_upstream
 from modelward.limits import shared
@@ -20,18 +21,18 @@ from modelward.models.guards import OFF, guards, off
 from modelward.models.inventory import CheckedModel, Inventory, facts_of, take_inventory
 from modelward.models.opening import LoadLimits, OpenModel
 from modelward.models.policy import policy_notes
-from modelward.models.signature import TensorSpec
 from modelward.models.trial import Trials
 from modelward.models.weights import answering
 from modelward.problem import Problem, ProblemsFound
-from modelward.promotion.state import State, folder_of
+from modelward.promotion.state import State
 from modelward.promotion.store import Store, unwritable
 from modelward.promotion.unpromoted import at_start, recorded_shares
 from modelward.server import descriptors
 from modelward.server.tls import clients, load_material
 from modelward.shadow.opening import notes as shadow_notes
-from modelward.upstream.asking import unreachable, untrusted
+from modelward.tensors import TensorSpec
 from modelward.upstream.credentials import examine
+from modelward.upstream.discovery import unreachable, untrusted
 from modelward.upstream.remote import Remotes
 
 SHORT_SHA256 = 12
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
     problems += access.problems(config) if config else []
     seconds = config.load_timeout / SECOND if config else 0
-    with Trials(folder_of(config.state if config else None), seconds) as trials:
+    with Trials(state_folder(config.state if config else None), seconds) as trials:
         trials.begin([model.artifact for model in inventory.models])
         limits = LoadLimits(seconds, trials)
         problems += tried.problems_of(inventory.models, limits)
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             names = []
         notes += tuple(access.notes(config, names))
         notes += _of_versions(config, inventory)
-        notes += tuple(filter(None, (unwritable(folder_of(config.state)),)))
+        notes += tuple(filter(None, (unwritable(state_folder(config.state)),)))
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
         return 1 if problems else 0
@@ -166,7 +167,7 @@ def _of_versions(config: Config, inventory: Inventory) -> tuple[Problem, ...]:
     notes: tuple[Problem, ...] = ()
     state = State()
     try:
-        state = Store(folder_of(config.state)).peek()
+        state = Store(state_folder(config.state)).peek()
     except ProblemsFound as found:
         notes = found.problems
     served = {name: list(known) for name, known in facts.items()}

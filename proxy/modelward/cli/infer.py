@@ -30,7 +30,7 @@ from modelward.cli.values import (
     to_json,
 )
 from modelward.config.units import UnitError, parse_duration
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 DEFAULT_URL = "127.0.0.1:8001"
 OK, SERVER_ERROR, USAGE = 0, 1, 2

@@ -10,11 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from modelward.cli.output import console, print_json, print_table
 from modelward.models.artifact import load_artifact
-from modelward.models.files import canonical
-from modelward.models.repository import default_profile
-from modelward.models.signature import row_signature
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import canonical
+from modelward.repository.scan import default_profile
 from modelward.score import Profile, ProfileError, load_table
+from modelward.tensors import row_signature
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,11 +18,11 @@ from modelward.config.arguments import from_arguments
 from modelward.config.log import Level, LogSettings
 from modelward.problem import ProblemsFound
 from modelward.server import descriptors
-from modelward.server.activation import inherited_sockets
 from modelward.server.mishaps import Mishaps
-from modelward.server.notify import Notifier
-from modelward.server.supervisor import Supervisor
-from modelward.server.watch import watch
+from modelward.supervisor.activation import inherited_sockets
+from modelward.supervisor.notify import Notifier
+from modelward.supervisor.supervisor import Supervisor
+from modelward.supervisor.watch import watch
 from modelward.telemetry import logs
 
 log = logging.getLogger("modelward.serve")

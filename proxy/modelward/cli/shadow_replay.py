@@ -14,7 +14,7 @@ from modelward.cli.admin import DONE, REFUSED, UNREACHABLE
 from modelward.cli.output import print_json, print_problems, print_table
 from modelward.cli.shadow_samples import opened, parsed, samples_of, verdict_words
 from modelward.problem import Problem, ProblemsFound
-from modelward.server.protocol import INFERENCE_SERVICE
+from modelward.rpc.protocol import INFERENCE_SERVICE
 from modelward.shadow.samples import Kept
 from modelward_native.shadow.compare import compare
 

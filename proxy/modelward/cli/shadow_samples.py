@@ -14,9 +14,9 @@ import numpy as np
 from modelward.cli.values import AnswerProblem, Array, decode_all
 from modelward.config.layer import merge
 from modelward.config.sources import from_environment, from_file
+from modelward.config.state_folder import state_folder
 from modelward.problem import Problem, ProblemsFound
-from modelward.promotion import state
-from modelward.server.protocol import DecodeError, Message, message_class
+from modelward.rpc.protocol import DecodeError, Message, message_class
 from modelward.shadow.samples import FOLDER, Kept, Sample, SampleError, kept, read
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _folder(arguments: argparse.Namespace) -> Path:
         return Path(arguments.state)
     files = [from_file(arguments.config)] if arguments.config is not None else []
     configured = merge([*files, from_environment(os.environ)]).values.get("state")
-    return state.folder_of(Path(configured) if isinstance(configured, str) else None)
+    return state_folder(Path(configured) if isinstance(configured, str) else None)
 
 
 def opened(each: Kept) -> Sample:

@@ -1,5 +1,6 @@
 """Who calls, and may they: credentials that are taken, and what their identities may do."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -144,3 +145,8 @@ class Access(Section):
             how = "Set certificates, jwt or keys, or write a rule with anonymous: true; or leave access out"
             raise UnitError("no caller can have an identity", how)
         return self
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A whole name; * stands for any characters, also none."""
+    return re.compile(".*".join(map(re.escape, text.split("*"))), re.DOTALL)

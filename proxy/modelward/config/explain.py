@@ -10,8 +10,8 @@ from modelward.config.layer import Layer, Path
 from modelward.config.schema import Config
 from modelward.config.section import descriptions
 from modelward.config.units import UnitError
-from modelward.models.suggest import suggestion
 from modelward.problem import Problem
+from modelward.suggest import suggestion
 
 NOWHERE = "configuration"
 

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from modelward.bounded_file import read_regular
 from modelward.config.access import By
 from modelward.config.section import Section
 from modelward.config.units import (
@@ -30,7 +31,6 @@ from modelward.config.units import (
     format_duration,
     parse_duration,
 )
-from modelward.regular import read_regular
 
 LARGEST_BURST = 2**31 - 1
 MOST_OVERRIDES = 1024

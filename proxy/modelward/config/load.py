@@ -10,12 +10,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modelward.config.explain import problems_of
-from modelward.config.ladder import cross_check, unknown_models
+from modelward.config.fallback_chain import cross_check, unknown_models
 from modelward.config.layer import Layer, merge
 from modelward.config.schema import Config
 from modelward.config.sources import from_environment, from_file, from_model_folder, from_sets
-from modelward.models.repository import Repository, scan
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.scan import Repository, scan
 
 Flags = Callable[[Layer], Layer]
 

@@ -13,7 +13,6 @@ from modelward.config.drain import Drain
 from modelward.config.limit import LARGEST_BURST, IdentityLimit, Limit, PeerLimit, Shared
 from modelward.config.log import LogSettings
 from modelward.config.mode import DEFAULT_MODE, MODE_SCHEMA, parse_mode, write_mode
-from modelward.config.names import fault_of_name
 from modelward.config.promotion import PromotionSettings
 from modelward.config.proxies import TrustedProxies
 from modelward.config.section import Section
@@ -22,6 +21,7 @@ from modelward.config.tls import AdminTls, Tls, UpstreamTls
 from modelward.config.units import SECOND, Duration, Rate, Size, UnitError
 from modelward.config.upstream import Upstreams
 from modelward.config.workers import MOST_WORKERS, WORKERS_SCHEMA, parse_workers
+from modelward.model_names import fault_of_name
 from modelward.problem import Problem
 
 KiB, MiB = 2**10, 2**20

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from modelward.bounded_file import read_regular
 from modelward.config.layer import Layer, merge
 from modelward.config.yaml_text import read_document, read_value
-from modelward.models.files import LARGEST_SETTINGS, read_inside
-from modelward.models.repository import ModelFolder
 from modelward.problem import Problem, ProblemsFound
-from modelward.regular import read_regular
+from modelward.repository.files import LARGEST_SETTINGS, read_inside
+from modelward.repository.scan import ModelFolder
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
 from modelward.problem import Problem, ProblemsFound
-from modelward.server.protocol import INFERENCE_SERVICE, message_class
+from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward_native.backend.engine import NUMPY
 
 # A proxy of the environment is for the world outside, and retries of grpcio's own would hide refusals.

@@ -21,8 +21,8 @@ from modelward.demo.serving import (
     Repository,
 )
 from modelward.demo.table import Row, Table
+from modelward.score.events import Anomaly
 from modelward.server.app import Application
-from modelward.telemetry.events import Anomaly
 
 # A row that the model is sure about and the profile finds quite ordinary.
 ORDINARY_ROW = 19

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from modelward.models.signature import TensorSpec
-from modelward.models.suggest import suggestion
 from modelward.problem import Problem, ProblemsFound
+from modelward.suggest import suggestion
+from modelward.tensors import TensorSpec
 
 _NUMPY = {
     "BOOL": "?",

@@ -2,8 +2,7 @@
 
 import ipaddress
 
-from modelward.access.rules import pattern
-from modelward.config.access import sources
+from modelward.config.access import pattern, sources
 from modelward.config.limit import EVERY_IDENTITY, Share
 from modelward.config.proxies import networks
 from modelward.config.schema import Limits

@@ -15,11 +15,12 @@ from modelward.models.deadly import deadly
 from modelward.models.divisions import guard
 from modelward.models.empty import unproven
 from modelward.models.external import beside, embed, too_large
-from modelward.models.files import LARGEST_MODEL, canonical, read_inside
 from modelward.models.operators import check_operators
 from modelward.models.rows import entangled
-from modelward.models.signature import TensorSpec, read_signature
+from modelward.models.signature import read_signature
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import LARGEST_MODEL, canonical, read_inside
+from modelward.tensors import TensorSpec
 
 __all__ = ["Artifact", "TensorSpec", "load_artifact"]
 

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelward.models.files import read_inside
-from modelward.models.repository import MODEL_FILE
-from modelward.models.signature import TensorSpec, has_batch_axis
-from modelward.models.suggest import did_you_mean
 from modelward.npz import DAMAGE, read_arrays
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import read_inside
+from modelward.repository.scan import MODEL_FILE
+from modelward.suggest import did_you_mean
+from modelward.tensors import TensorSpec, has_batch_axis
 from modelward_native.backend.engine import NUMPY, Engine
 
 CANARY_FILE = "canary.npz"

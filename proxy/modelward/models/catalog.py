@@ -11,55 +11,20 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelward.config.names import fault_of_name
-from modelward.models.suggest import did_you_mean
+from modelward.model_names import fault_of_name
 from modelward.models.weights import fractions, primary
 from modelward.status import Code, RpcError, clip
+from modelward.suggest import did_you_mean
+from modelward.telemetry.statistics import Statistics
 
 if TYPE_CHECKING:
-    from modelward.models.artifact import TensorSpec
-    from modelward.server.call import Call
-    from modelward.server.protocol import Message
+    from modelward.rpc.call import Call
+    from modelward.rpc.protocol import Message
+    from modelward.tensors import TensorSpec
 
 # Names and versions that an error message lists, so that it stays readable and far below a trailer's bound.
 LISTED_NAMES = 3
 LISTED_VERSIONS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStatistics:
-    """Executions of one batch size (rows), as Triton's InferBatchStatistics; durations in nanoseconds."""
-
-    batch_size: int
-    count: int
-    compute_input_ns: int
-    compute_infer_ns: int
-    compute_output_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """One version's totals since it was loaded, with Triton's meaning; durations in nanoseconds.
-
-    `queue`, `compute_*` count requests, not executions: a request is charged the time of the batch it was in.
-    """
-
-    success_count: int = 0
-    success_ns: int = 0
-    fail_count: int = 0
-    fail_ns: int = 0
-    queue_count: int = 0
-    queue_ns: int = 0
-    compute_input_count: int = 0
-    compute_input_ns: int = 0
-    compute_infer_count: int = 0
-    compute_infer_ns: int = 0
-    compute_output_count: int = 0
-    compute_output_ns: int = 0
-    inference_count: int = 0  # rows
-    execution_count: int = 0  # batches
-    last_inference_ms: int = 0  # Unix time
-    batch_stats: list[BatchStatistics] = field(default_factory=list)
 
 
 Told = Callable[[str, str, "Call"], Awaitable[Mapping[str, Sequence[Any]] | None]]

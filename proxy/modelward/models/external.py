@@ -10,9 +10,9 @@ from typing import Any
 
 from onnx import TensorProto
 
-from modelward.models.files import LARGEST_MODEL, read_inside
 from modelward.models.operators import tensors_of
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import LARGEST_MODEL, read_inside
 
 
 def beside(model: Any) -> list[str]:

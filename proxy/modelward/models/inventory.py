@@ -15,14 +15,14 @@ from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
 from modelward.models.facts import Facts, FactsByVersion
-from modelward.models.files import inside
 from modelward.models.policy import explicit_problems
-from modelward.models.refused import Refused, problems_of
-from modelward.models.repository import Version, scan
-from modelward.models.signature import TensorSpec, row_signature
 from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import inside
+from modelward.repository.refused import Refused, problems_of
+from modelward.repository.scan import Version, scan
 from modelward.score import Profile, ProfileError
+from modelward.tensors import TensorSpec, row_signature
 
 CONFIGURATION = "configuration"
 

@@ -15,13 +15,13 @@ from modelward.models.canary import failure
 from modelward.models.catalog import version_order
 from modelward.models.inventory import CheckedModel, Inventory, Load
 from modelward.models.limited import Attempt, TookTooLong, try_in_child, within
-from modelward.models.refused import Refused
-from modelward.models.repository import Version
 from modelward.models.runtime import mend, runtime
 from modelward.models.trial import Trials
 from modelward.models.warmup import warm_up
 from modelward.models.weights import Weights, primary
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused
+from modelward.repository.scan import Version
 from modelward.score import Profile
 from modelward_native.backend.engine import Engine, LoadNote
 from modelward_native.request.recall import Recall

@@ -9,8 +9,8 @@ from typing import Any
 
 from onnx import GraphProto
 
-from modelward.models.suggest import suggestion
 from modelward.problem import Problem
+from modelward.suggest import suggestion
 
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 

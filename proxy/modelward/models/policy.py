@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 from modelward.config.schema import Config
 from modelward.models.facts import FactsByVersion
-from modelward.models.refused import Refused
 from modelward.problem import Problem
+from modelward.repository.refused import Refused
 
 LISTED = 8  # models that one note names
 

@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from onnx import numpy_helper, shape_inference
 
-from modelward.models.signature import TensorSpec, has_batch_axis
+from modelward.tensors import TensorSpec, has_batch_axis
 
 log = logging.getLogger("modelward.models")
 

@@ -1,33 +1,36 @@
 """Inputs and outputs of a model in the protocol's terms, read from what its graph declares."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from onnx import TensorProto, shape_inference
 
-from modelward.config.names import LONGEST_NAME
+from modelward.model_names import LONGEST_NAME
 from modelward.problem import Problem
+from modelward.tensors import DATATYPES, HIGHEST_RANK, MOST_TENSORS, TensorSpec
 
-DATATYPES: dict[int, str] = {
-    TensorProto.BOOL: "BOOL",
-    TensorProto.UINT8: "UINT8",
-    TensorProto.UINT16: "UINT16",
-    TensorProto.UINT32: "UINT32",
-    TensorProto.UINT64: "UINT64",
-    TensorProto.INT8: "INT8",
-    TensorProto.INT16: "INT16",
-    TensorProto.INT32: "INT32",
-    TensorProto.INT64: "INT64",
-    TensorProto.FLOAT16: "FP16",
-    TensorProto.BFLOAT16: "BF16",
-    TensorProto.FLOAT: "FP32",
-    TensorProto.DOUBLE: "FP64",
-    TensorProto.STRING: "BYTES",
-}
+_DATATYPES: dict[int, str] = dict(
+    zip(
+        (
+            TensorProto.BOOL,
+            TensorProto.UINT8,
+            TensorProto.UINT16,
+            TensorProto.UINT32,
+            TensorProto.UINT64,
+            TensorProto.INT8,
+            TensorProto.INT16,
+            TensorProto.INT32,
+            TensorProto.INT64,
+            TensorProto.FLOAT16,
+            TensorProto.BFLOAT16,
+            TensorProto.FLOAT,
+            TensorProto.DOUBLE,
+            TensorProto.STRING,
+        ),
+        DATATYPES,
+        strict=True,
+    )
+)
 
-# MW_MAX_TENSORS and MW_MAX_RANK of modelward_native/request/tensor.h, which the scanner holds requests to.
-MOST_TENSORS = 256
-HIGHEST_RANK = 16
 
 _KINDS = {
     "sequence_type": "a sequence",
@@ -37,40 +40,6 @@ _KINDS = {
     "opaque_type": "an opaque value",
 }
 _PLURALS = {"tensor_type": "tensors", "map_type": "maps", "sequence_type": "sequences", "optional_type": "optionals"}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output. datatype: the protocol's name. shape: -1 for a dynamic axis.
-
-    symbols: for each axis the name that the model gives it ("batch"), None where it is fixed or nameless.
-    """
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    symbols: tuple[str | None, ...]
-
-    def __str__(self) -> str:
-        axes = ", ".join(s or str(d) for d, s in zip(self.shape, self.symbols, strict=True))
-        return f"{self.name} {self.datatype} [{axes}]"
-
-
-def has_batch_axis(specs: tuple[TensorSpec, ...]) -> bool:
-    """Whether the first axis of all of them is open, and so counts rows."""
-    return all(spec.shape[:1] == (-1,) for spec in specs)
-
-
-def row_signature(inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Input name -> (datatype, shape of one row), the form in which `modelward.score` takes a model.
-
-    Without a batch axis a request is one row, whole; a leading 1 is left out, since it adds no element.
-    """
-    batched = has_batch_axis(inputs)
-    return {
-        spec.name: (spec.datatype, spec.shape[1:] if batched or spec.shape[:1] == (1,) else spec.shape)
-        for spec in inputs
-    }
 
 
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
@@ -131,7 +100,7 @@ def _spec(kind: str, value: Any, where: str, problems: list[Problem]) -> TensorS
         how = "Export the classifier with zipmap=False" if _has_map(value.type) else "Let the model give plain tensors"
         return refuse(f"is {_kind(value.type)}, which the protocol has no tensor for", how)
     tensor = value.type.tensor_type
-    datatype = DATATYPES.get(tensor.elem_type)
+    datatype = _DATATYPES.get(tensor.elem_type)
     if datatype is None:
         known = TensorProto.DataType.values()
         element = TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in known else tensor.elem_type
@@ -147,7 +116,7 @@ def _spec(kind: str, value: Any, where: str, problems: list[Problem]) -> TensorS
 
 
 def _listed() -> str:
-    return ", ".join(DATATYPES.values())
+    return ", ".join(DATATYPES)
 
 
 def _has_map(declared: Any) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -103,8 +101,3 @@ class State(Section):
         if len(notes) > MOST_NOTES:
             events.remove(notes[0])
         return self.model_copy(update={"events": tuple(events[-MOST_EVENTS:])})
-
-
-def folder_of(configured: Path | None) -> Path:
-    """Where the state is: as configured, or what the service manager gives, or a hidden folder of the working one."""
-    return configured or Path(os.environ.get("STATE_DIRECTORY") or ".modelward")

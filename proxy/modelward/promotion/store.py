@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from modelward.atomic_file import replace_file
+from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import State
-from modelward.regular import read_regular
-from modelward.whole import replace_file
 
 log = logging.getLogger("modelward.promotion")
 

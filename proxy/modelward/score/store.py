@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from modelward.bounded_file import read_regular
 from modelward.npz import DAMAGE, read_arrays
-from modelward.regular import read_regular
 from modelward.score import calibration, geometry, layout
 from modelward.score.calibration import Calibration
 from modelward.score.errors import ProfileError

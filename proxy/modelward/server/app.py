@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 from modelward.config.changes import followed
 from modelward.config.proxies import UNIX, networks
 from modelward.config.schema import Config, Listen
+from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.overrides import Overrides
 from modelward.limits.shared import SharedLimits, fleet_key
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.opening import OpenModel, Progress
-from modelward.models.refused import Refused, problems_of
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
-from modelward.promotion.state import folder_of
+from modelward.repository.refused import Refused, problems_of
+from modelward.rpc.protocol import RpcError
+from modelward.score.events import AnomalyLog
 from modelward.server import descriptors, methods
 from modelward.server.accept import Acceptor, Handshakes
 from modelward.server.answering import Answering
@@ -42,25 +44,23 @@ from modelward.server.generation import (
 from modelward.server.health import prepared
 from modelward.server.memory import KEPT_BYTES, Memory, give_back
 from modelward.server.pressure import PERIOD_SECONDS, Pressure
-from modelward.server.protocol import RpcError
 from modelward.server.readiness import Readiness
 from modelward.server.reloads import Reloads
 from modelward.server.rules import load_rules
 from modelward.server.sticky import sticky_key
 from modelward.server.tls import LiveMaterial
-from modelward.shadow.keeping import Keeping, Taken
+from modelward.shadow.sample_writer import Keeping, Taken
 from modelward.shadow.samples import FOLDER as SAMPLES
 from modelward.telemetry.build import build
-from modelward.telemetry.events import AnomalyLog
+from modelward.telemetry.close_reasons import PartingLog
 from modelward.telemetry.merge import added
-from modelward.telemetry.partings import PartingLog
-from modelward.telemetry.pour import partings, snapshot
+from modelward.telemetry.native_snapshot import partings, snapshot
 from modelward.telemetry.refusals import SECONDS, RefusalLog
 from modelward.telemetry.shadow_drops import DropLog
 from modelward.telemetry.snapshot import PartingSnapshot, Snapshot
-from modelward.upstream.elsewhere import ANSWER_SECONDS
 from modelward.upstream.faults import FaultLog
 from modelward.upstream.fleet import Fleet
+from modelward.upstream.forwarder import ANSWER_SECONDS
 from modelward.upstream.panic import PanicLog
 from modelward.upstream.refresh import Hints, Refresher
 from modelward.upstream.remote import News, Remotes
@@ -234,7 +234,7 @@ class Application:
         self._spawn(self._release_retired())
         self._spawn(self._refresher.run())
         self._spawn(self._pace_shadows())
-        samples = folder_of(self.config.state) / SAMPLES
+        samples = state_folder(self.config.state) / SAMPLES
         self._keeping = Keeping(self._samples, samples, self.region.slot, self.region.slots)
         self._spawn(self._keeping.run())
         if self.tls is not None:

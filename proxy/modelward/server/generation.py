@@ -16,15 +16,15 @@ from modelward.models.catalog import Catalog, ServedVersion
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of
 from modelward.models.opening import Opened, OpenModel, Progress, by_name, equip
-from modelward.models.refused import Refused, problems_of, stale
-from modelward.models.renewal import NOTHING, Before, close, renew
-from modelward.models.signature import TensorSpec
 from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused, problems_of, stale
+from modelward.server.renewal import NOTHING, Before, close, renew
 from modelward.server.rules import Rules
 from modelward.shadow import opening as shadowing
 from modelward.shadow.opening import OpenShadow
-from modelward.telemetry.pour import statistics
+from modelward.telemetry.native_snapshot import statistics
+from modelward.tensors import TensorSpec
 from modelward.upstream.reach import can_answer, can_fall_back
 from modelward.upstream.remote import News, Remotes
 from modelward_native.backend.engine import Engine

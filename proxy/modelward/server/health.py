@@ -6,8 +6,8 @@ import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from modelward.server.call import Call
-from modelward.server.protocol import (
+from modelward.rpc.call import Call
+from modelward.rpc.protocol import (
     HEALTH_SERVICE,
     INFERENCE_SERVICE,
     SERVICES,

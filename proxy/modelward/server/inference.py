@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
-from modelward.models.catalog import Catalog, ServedVersion, Statistics, is_in_service
-from modelward.server.call import Call
-from modelward.server.protocol import Code, Message, RpcError, message_class
+from modelward.models.catalog import Catalog, ServedVersion, is_in_service
+from modelward.rpc.call import Call
+from modelward.rpc.protocol import Code, Message, RpcError, message_class
 from modelward.server.readiness import Readiness
+from modelward.telemetry.statistics import Statistics
 from modelward_native.access.identities import PERMITS
 
 if TYPE_CHECKING:
-    from modelward.models.artifact import TensorSpec
+    from modelward.tensors import TensorSpec
 
 SERVER_NAME = "modelward"
 ANYTHING = 0

@@ -12,10 +12,8 @@ from contextlib import aclosing
 from typing import cast
 
 from modelward.models.catalog import Catalog
-from modelward.server.call import Call, Method, Requests, StreamHandler, UnaryHandler
-from modelward.server.health import Health
-from modelward.server.inference import Inference, Known, at_once
-from modelward.server.protocol import (
+from modelward.rpc.call import Call, Method, Requests, StreamHandler, UnaryHandler
+from modelward.rpc.protocol import (
     HEALTH_SERVICE,
     INFERENCE_SERVICE,
     REFLECTION_SERVICES,
@@ -27,6 +25,8 @@ from modelward.server.protocol import (
     message_class,
     pool,
 )
+from modelward.server.health import Health
+from modelward.server.inference import Inference, Known, at_once
 from modelward.server.readiness import Readiness
 from modelward.server.reflection import Reflection
 from modelward_native.access.identities import PERMITS

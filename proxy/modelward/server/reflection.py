@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cache
 from typing import Any
 
-from modelward.server.call import Call
-from modelward.server.protocol import SERVICES, Code, Message, clip, message_class, pool
+from modelward.rpc.call import Call
+from modelward.rpc.protocol import SERVICES, Code, Message, clip, message_class, pool
 
 
 class Reflection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modelward.models.facts import FactsByVersion
-from modelward.models.refused import Refused
+from modelward.repository.refused import Refused
 
 if TYPE_CHECKING:
     from modelward.server.app import Application

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from modelward.atomic_file import replace_file
+from modelward.bounded_file import read_regular
 from modelward.config.schema import Config
-from modelward.promotion.state import folder_of
-from modelward.regular import read_regular
-from modelward.whole import replace_file
+from modelward.config.state_folder import state_folder
 
 log = logging.getLogger("modelward.promotion")
 
@@ -23,7 +23,7 @@ LARGEST = 4096
 
 def sticky_key(config: Config, random: bytes) -> bytes:
     """The key of the state folder. random: what it is given where it has none, if versions stick to callers."""
-    file = folder_of(config.state) / FILE
+    file = state_folder(config.state) / FILE
     try:
         return _read(file)
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def sticky_key(config: Config, random: bytes) -> bytes:
 def kept_key(config: Config, key: bytes) -> dict[str, str]:
     """The file by its name, with what it holds, where it holds this key."""
     try:
-        return {FILE: key.hex() + "\n"} if _read(folder_of(config.state) / FILE) == key else {}
+        return {FILE: key.hex() + "\n"} if _read(state_folder(config.state) / FILE) == key else {}
     except (OSError, ValueError):
         return {}
 

@@ -17,8 +17,8 @@ from typing import Any, cast
 import uvloop
 
 from modelward.config.schema import Config
-from modelward.models.refused import problems_of
 from modelward.problem import ProblemsFound
+from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
 from modelward.server.bind import InheritedSocket
 from modelward.server.channel import (

@@ -14,10 +14,10 @@ from modelward.config.shadow import Shadow
 from modelward.models.inventory import CheckedModel
 from modelward.models.limited import Attempt
 from modelward.models.opening import LoadLimits
-from modelward.models.refused import Refused
 from modelward.models.trial import Trials
 from modelward.models.warmup import warm_up
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused
 from modelward.upstream.remote import RemotePool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.request.served import Served

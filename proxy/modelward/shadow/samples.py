@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelward.regular import open_regular, read_regular
+from modelward.bounded_file import open_regular, read_regular
 
 VERSION = 1
 MOST_FILES = 256

@@ -13,8 +13,8 @@ from typing import Literal
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from modelward.models.catalog import Statistics
 from modelward.telemetry.snapshot import Histogram, ModelSnapshot, Snapshot, VersionSnapshot, le_labels
+from modelward.telemetry.statistics import Statistics
 
 Kind = Literal["counter", "gauge", "histogram", "unknown"]
 

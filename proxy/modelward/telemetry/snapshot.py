@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
 
-from modelward.models.catalog import Statistics
+from modelward.telemetry.statistics import Statistics
 
 # Stands for every model name that is not served, so that strangers cannot mint time series.
 OTHER_MODEL = "_other"

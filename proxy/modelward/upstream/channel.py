@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from modelward.config.upstream import UpstreamAddress
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward.upstream.credentials import channel_credentials
 
 # A channel that has failed tries again within this time; grpc's own pauses grow to two minutes.

@@ -5,8 +5,8 @@ import contextlib
 
 from modelward.config.schema import Breaker, Health
 from modelward.upstream.connector import CONNECT_SECONDS
+from modelward.upstream.endpoint_manager import Keeper
 from modelward.upstream.group import Group
-from modelward.upstream.keeper import Keeper
 from modelward.upstream.remote import RemotePool
 from modelward_native.wire.h2 import Listener
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from modelward.config.schema import Breaker
 from modelward.config.upstream import UpstreamAddress
-from modelward.telemetry import pour
+from modelward.telemetry import native_snapshot as pour
 from modelward.telemetry.merge import added, counters
 from modelward.telemetry.snapshot import EndpointSnapshot
 from modelward_native.backend.breaker import Policy

@@ -10,7 +10,7 @@ from modelward.config.schema import Health
 from modelward.config.units import SECOND
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
-from modelward.server.protocol import INFERENCE_SERVICE
+from modelward.rpc.protocol import INFERENCE_SERVICE
 from modelward.upstream.channel import method, open_channel
 from modelward_native.backend.pool import Endpoint
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from modelward.config.names import fault_of_name
+from modelward.model_names import fault_of_name
 
 WAITING = 64
 WAITING_OF_PEER = 4

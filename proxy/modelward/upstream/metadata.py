@@ -8,15 +8,15 @@ from typing import Any
 
 import grpc
 
-from modelward.config.names import fault_of_name
 from modelward.config.schema import Signature
 from modelward.config.upstream import UpstreamAddress
+from modelward.model_names import fault_of_name
 from modelward.models.catalog import version_order
-from modelward.models.signature import DATATYPES, HIGHEST_RANK, MOST_TENSORS, TensorSpec
 from modelward.problem import Problem
-from modelward.server.protocol import INFERENCE_SERVICE
-from modelward.upstream.asking import DECLARE, NotYet
+from modelward.rpc.protocol import INFERENCE_SERVICE
+from modelward.tensors import DATATYPES, HIGHEST_RANK, MOST_TENSORS, TensorSpec
 from modelward.upstream.channel import method, open_channel
+from modelward.upstream.discovery import DECLARE, NotYet
 
 ASK_SECONDS = 5.0
 # MLServer writes State.READY for what Triton calls READY, and knows a model as UNKNOWN until it is loaded.
@@ -195,7 +195,7 @@ def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:
     if len({spec.name for spec in specs}) < len(specs):
         return f"has two {kind}s of one name"
     for spec in specs:
-        if spec.datatype not in DATATYPES.values():
+        if spec.datatype not in DATATYPES:
             return f"gives {kind} {spec.name!r} the datatype {spec.datatype!r}, which the protocol lacks"
         if len(spec.shape) > HIGHEST_RANK:
             return f"gives {kind} {spec.name!r} {len(spec.shape)} dimensions; at most {HIGHEST_RANK} are served"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from modelward.config.schema import Anomaly
-from modelward.models.signature import TensorSpec, row_signature
 from modelward.problem import Problem, ProblemsFound
 from modelward.score import Profile, ProfileError
+from modelward.tensors import TensorSpec, row_signature
 
 
 def is_on(anomaly: Anomaly) -> bool:

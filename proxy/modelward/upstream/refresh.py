@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from modelward.config.schema import Health
 from modelward.config.units import SECOND
-from modelward.models.signature import TensorSpec
 from modelward.problem import ProblemsFound
 from modelward.telemetry.logs import shown
+from modelward.tensors import TensorSpec
 from modelward.upstream.learning import Learning
 from modelward.upstream.metadata import RemoteModel
+from modelward.upstream.rediscovery import learn, survey
 from modelward.upstream.remote import PASSTHROUGH, News, Remotes
-from modelward.upstream.survey import learn, survey
 
 log = logging.getLogger("modelward.upstream")
 

@@ -21,9 +21,9 @@ from modelward.models.opening import OpenModel
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
-from modelward.upstream.asking import LIST, Unanswered, Waiting, ask
 from modelward.upstream.credentials import examine
-from modelward.upstream.elsewhere import Elsewhere
+from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
+from modelward.upstream.forwarder import Elsewhere
 from modelward.upstream.group import Group
 from modelward.upstream.metadata import RemoteModel, declared, describe, models_of, undecoded
 from modelward.upstream.profile import is_on, load_profile

@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from modelward.models.refused import for_clients
-from modelward.server.call import Call
-from modelward.server.protocol import Message, RpcError, message_class
-from modelward.upstream.elsewhere import Elsewhere, credentials
+from modelward.repository.refused import for_clients
+from modelward.rpc.call import Call
+from modelward.rpc.protocol import Message, RpcError, message_class
+from modelward.upstream.forwarder import Elsewhere, credentials
 
 T = TypeVar("T")
 

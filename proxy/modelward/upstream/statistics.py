@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from modelward.server.call import Call
-from modelward.server.protocol import Code, Message, RpcError, message_class
-from modelward.upstream.elsewhere import Elsewhere
+from modelward.rpc.call import Call
+from modelward.rpc.protocol import Code, Message, RpcError, message_class
+from modelward.upstream.forwarder import Elsewhere
 
 Told = dict[str, list[Any]]  # ModelStatistics by model, versions in the upstream's order
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from modelward.access.rules import Rules, pattern
-from modelward.config.access import Rule
+from modelward.access.rules import Rules
+from modelward.config.access import Rule, pattern
 from modelward_native.access.identities import PERMITS
 
 

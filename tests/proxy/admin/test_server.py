@@ -27,7 +27,7 @@ from modelward.promotion.finding import Decision, Finding
 from modelward.promotion.promoter import Known
 from modelward.promotion.state import Event, Promotion
 from modelward.promotion.step import Traffic
-from modelward.server.protocol import message_class, pool
+from modelward.rpc.protocol import message_class, pool
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import EndpointSnapshot, Snapshot
 from tests.proxy.admin.unended import UNENDED, crowd

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from modelward.cli.infer import add_arguments, run
-from modelward.server.call import Call, Method
+from modelward.rpc.call import Call, Method
+from modelward.rpc.protocol import Code, Message, RpcError, message_class
 from modelward.server.methods import OPEN, Dispatcher, build
-from modelward.server.protocol import Code, Message, RpcError, message_class
 from modelward.server.readiness import Readiness
 from tests import models
 from tests.proxy.server.adapter import Served, served

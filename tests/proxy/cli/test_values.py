@@ -25,7 +25,7 @@ from modelward.cli.values import (
     read_value,
     to_json,
 )
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 
 
 @pytest.mark.parametrize("datatype", NUMPY_TYPES)

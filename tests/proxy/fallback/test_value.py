@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.fallback.value import FallbackValue
-from modelward.models.signature import TensorSpec
 from modelward.problem import ProblemsFound
+from modelward.tensors import TensorSpec
 
 
 def output(datatype: str = "FP32", shape: tuple[int, ...] = (-1, 2), name: str = "y") -> TensorSpec:

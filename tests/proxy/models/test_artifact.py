@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelward.models import external
-from modelward.models.artifact import NEWEST_IR, NEWEST_OPSET, Artifact, TensorSpec, load_artifact
+from modelward.models.artifact import NEWEST_IR, NEWEST_OPSET, Artifact, load_artifact
 from modelward.models.operators import MOST_NODES
-from modelward.models.signature import HIGHEST_RANK, MOST_TENSORS
 from modelward.problem import ProblemsFound
+from modelward.tensors import HIGHEST_RANK, MOST_TENSORS, TensorSpec
 from tests import models
 
 

@@ -15,10 +15,10 @@ from modelward.models.canary import LARGEST, canary_file, failure, record, reque
 from modelward.models.canary import load as load_canary
 from modelward.models.inventory import take_inventory
 from modelward.models.opening import LoadLimits, OpenModel, open_models, try_open
-from modelward.models.refused import problems_of
 from modelward.models.runtime import runtime
 from modelward.models.trial import Trials
 from modelward.problem import ProblemsFound
+from modelward.repository.refused import problems_of
 from modelward_native.backend.engine import Engine
 from tests import models
 

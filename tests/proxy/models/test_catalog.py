@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modelward.models.catalog import Catalog, version_order
-from modelward.server.protocol import Code, RpcError
+from modelward.rpc.protocol import Code, RpcError
 from tests.proxy.server.catalogs import version
 
 

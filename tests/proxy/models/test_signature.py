@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelward.models.signature import TensorSpec, row_signature
+from modelward.tensors import TensorSpec, row_signature
 
 
 def spec(*shape: int, name: str = "x") -> TensorSpec:

@@ -16,8 +16,8 @@ from typing import Any
 
 import grpc
 
+from modelward.rpc.protocol import RpcError
 from modelward.server.methods import Dispatcher
-from modelward.server.protocol import RpcError
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from modelward.models.artifact import TensorSpec
-from modelward.models.catalog import BatchStatistics, Catalog, ServedVersion, Statistics
+from modelward.models.catalog import Catalog, ServedVersion
+from modelward.telemetry.statistics import BatchStatistics, Statistics
+from modelward.tensors import TensorSpec
 
 FRAUD_STATISTICS = Statistics(
     success_count=9,

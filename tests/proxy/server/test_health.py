@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 

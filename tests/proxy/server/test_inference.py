@@ -11,7 +11,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward.server.call import Call, Method
+from modelward.rpc.call import Call, Method
+from modelward.rpc.protocol import Code, Message, RpcError, message_class
 from modelward.server.methods import MAX_REQUEST_BYTES, OPEN, Dispatcher, build
-from modelward.server.protocol import Code, Message, RpcError, message_class
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import AdapterCall
 from tests.proxy.server.catalogs import catalog

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from modelward.server.protocol import message_class
+from modelward.rpc.protocol import message_class
 from modelward.server.readiness import Readiness
 from tests.proxy.server.adapter import Served
 

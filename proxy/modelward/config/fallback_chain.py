@@ -1,0 +1,92 @@
+"""Checks of the configuration as a whole that no single key can make: ladders that end, models that exist."""
+
+import graphlib
+from itertools import combinations
+
+from modelward.config.explain import dotted, place
+from modelward.config.layer import Layer, Path
+from modelward.config.schema import Config
+from modelward.problem import Problem
+from modelward.suggest import suggestion
+
+MOST_LISTED = 8
+
+
+def cross_check(config: Config, layer: Layer) -> list[Problem]:
+    """Problems between keys."""
+    return [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
+
+
+def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
+    """Models that the configuration names and nobody has. names: the repository's."""
+    if config.upstreams:  # whose models are known only when they are asked
+        return []
+    names = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]
+    mentioned: list[tuple[Path, str]] = []
+    for name, settings in config.models.items():
+        mentioned.append((("models", name), name))
+        mentioned += [
+            (("models", name, "fallback", i, "model"), rung.model)
+            for i, rung in enumerate(settings.fallback)
+            if rung.model is not None
+        ]
+    listed = f"It has {', '.join(names[:MOST_LISTED])}{' and more' if len(names) > MOST_LISTED else ''}"
+    return [
+        Problem(
+            f"{dotted(path)}: the repository has no model {name!r}",
+            place(layer, path),
+            how=suggestion(name, names) or listed,
+        )
+        for path, name in mentioned
+        if name not in names
+    ]
+
+
+def _listeners(config: Config, layer: Layer) -> list[Problem]:
+    listen = config.listen
+    taken = {"grpc": listen.grpc, "http": listen.http, "admin": listen.admin}
+    return [
+        Problem(
+            f"listen.{a} and listen.{b} are both {first}",
+            place(layer, ("listen", b)),
+            how="Give one of them another port",
+        )
+        for (a, first), (b, second) in combinations(taken.items(), 2)
+        if first is not None and first == second and (first.is_unix or first.port)
+    ]
+
+
+def _unreachable_rungs(config: Config, layer: Layer) -> list[Problem]:
+    problems = []
+    for name, settings in config.models.items():
+        for i, rung in enumerate(settings.fallback[:-1]):
+            if rung.value is not None:
+                path: Path = ("models", name, "fallback", i)
+                problems.append(
+                    Problem(
+                        f"{dotted(path)}: the fallbacks after a value are never reached",
+                        place(layer, path),
+                        "a value always answers",
+                        "Move it to the end",
+                    )
+                )
+    return problems
+
+
+def _circle(config: Config, layer: Layer) -> list[Problem]:
+    """The first circle among the rungs that are models."""
+    rungs = {name: [r.model for r in s.fallback if r.model is not None] for name, s in config.models.items()}
+    try:
+        graphlib.TopologicalSorter(rungs).prepare()
+    except graphlib.CycleError as error:
+        # from a rung to the model that has it; the first is repeated at the end
+        circle: list[str] = error.args[1][::-1]
+        path: Path = ("models", circle[0], "fallback")
+        return [
+            Problem(
+                f"{dotted(path)}: the fallback chain is a circle, {' -> '.join(circle)}",
+                place(layer, path),
+                how="End the chain with a value, or with a model that does not lead back",
+            )
+        ]
+    return []

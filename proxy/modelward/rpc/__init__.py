@@ -1,0 +1,1 @@
+"""What gRPC methods have in common: message classes, services, and what a handler may know of its call."""

@@ -1,0 +1,138 @@
+"""From a configuration and what was served before to the models and shadows that are served next.
+
+Each model changes as a whole or not at all: one of whose versions that are served none can take the place stays as it
+was, with its settings, its shadows and its weights. Others go on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from modelward.config.changes import with_models
+from modelward.config.schema import Config
+from modelward.config.state_folder import state_folder
+from modelward.config.units import SECOND
+from modelward.models.facts import FactsByVersion
+from modelward.models.inventory import Inventory, facts_of, take_inventory
+from modelward.models.opening import Key, LoadLimits, Opened, OpenModel, Progress, load_changed, open_models
+from modelward.models.policy import takeovers
+from modelward.models.trial import Trials
+from modelward.models.weights import Shares, weights_of
+from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused, problems_of
+from modelward.shadow import opening as shadowing
+from modelward_native.request.served import Served
+
+if TYPE_CHECKING:
+    from modelward.shadow.opening import OpenShadow
+    from modelward_native.backend.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: shares
+    that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits."""
+
+    opened: Opened
+    shadows: Sequence[OpenShadow]
+    config: Config | None = None
+    slow: frozenset[str] = frozenset()
+    held: Shares = field(default_factory=dict)
+    facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    deadly: frozenset[tuple[str, str, str]] = frozenset()
+
+    @property
+    def engines(self) -> set[Engine]:
+        return {model.engine for model in self.opened.values()} | {shadow.engine for shadow in self.shadows}
+
+
+NOTHING = Before({}, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """config: as it is obeyed from now on; models that stay as they were have the settings that they had."""
+
+    config: Config
+    models: list[OpenModel]
+    shadows: list[OpenShadow]
+    refused: tuple[Refused, ...]
+    notes: list[Problem]
+
+
+def renew(config: Config, before: Before, progress: Progress) -> Renewal:
+    """Reads, opens and warms what is not open. Blocks for seconds. Raises ProblemsFound; then nothing more is open."""
+    inventory = take_inventory(config, load_changed(before.opened, config, shadowing.wanted(config, before.shadows)))
+    if inventory.general:
+        raise ProblemsFound(inventory.problems)
+    inventory = _without_takeovers(config, before, inventory)
+    seconds = config.load_timeout / SECOND
+    with Trials(state_folder(config.state), seconds) as trials:
+        limits = LoadLimits(seconds, trials, before.slow, before.deadly)
+        return _renew(config, before, inventory, limits, progress)
+
+
+def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLimits, progress: Progress) -> Renewal:
+    models, failed = open_models(inventory, before.opened, limits, progress)
+    shadows: list[OpenShadow] = []
+    try:
+        refused = [*inventory.refused, *failed]
+        refused += _without_a_share(models, config)
+        mine = {key for key, model in before.opened.items() if not model.upstreams}
+        kept = {each.name for each in refused if (each.name, each.version) in mine or _is_whole(each, mine)}
+        refused = [replace(each, kept=each.name in kept) for each in refused]
+        if refused and is_exacting(config, first=before.config is None):
+            raise ProblemsFound(problems_of(refused))
+        out = kept | {each.name for each in refused if not each.version}
+        close([model for model in models if model.checked.name in out], (), before)
+        models = [model for model in models if model.checked.name not in out]
+        models += [_again(before.opened[key]) for key in sorted(mine) if key[0] in kept]
+        config = with_models(config, before.config or config, kept)
+        read = {(model.name, model.version): model for model in inventory.models if model.name not in kept}
+        checked = [read.get(model.key, model.checked) for model in models]  # with the bytes of what was read
+        shadows, without = shadowing.open_local(checked, before.shadows, limits, progress)
+        return Renewal(config, models, shadows, (*refused, *without), [*inventory.notes])
+    except BaseException:
+        close(models, shadows, before)
+        raise
+
+
+def _without_takeovers(config: Config, before: Before, inventory: Inventory) -> Inventory:
+    """New versions that would answer, and lack a guard of the one that does, stay out."""
+    refused = takeovers(config, before.facts, facts_of(inventory.models), before.held)
+    out = {(each.name, each.version) for each in refused}
+    models = tuple(model for model in inventory.models if (model.name, model.version) not in out)
+    return replace(inventory, models=models, refused=(*inventory.refused, *refused))
+
+
+def is_exacting(config: Config, *, first: bool) -> bool:
+    """Whether one model that is refused stops the start, or the reload of the models."""
+    return config.strict or (first and config.repository is not None and config.repository.is_file())
+
+
+def close(models: Sequence[OpenModel], shadows: Sequence[OpenShadow], before: Before) -> None:
+    """Those engines that were not open before."""
+    for engine in ({m.engine for m in models} | {s.engine for s in shadows}) - before.engines:
+        engine.close()
+
+
+def _is_whole(refused: Refused, mine: set[Key]) -> bool:
+    """A model as a whole, of which something was served before."""
+    return not refused.version and any(name == refused.name for name, _ in mine)
+
+
+def _again(model: OpenModel) -> OpenModel:
+    return replace(model, served=Served(model.engine))
+
+
+def _without_a_share(models: Sequence[OpenModel], config: Config) -> list[Refused]:
+    """Models of whose versions with a share none can be served: the others are not meant to answer."""
+    weights = weights_of(config)
+    served: dict[str, list[str]] = {}
+    for model in models:
+        served.setdefault(model.checked.name, []).append(model.checked.version)
+    out = [n for n, versions in served.items() if n in weights and not any(weights[n].get(v) for v in versions)]
+    what, how = "no version that has a share can be served", "Mend it, or give its share to another"
+    return [Refused(name, "", (Problem(what, f"models.{name}.versions", how=how),)) for name in out]

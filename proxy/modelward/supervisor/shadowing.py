@@ -1,0 +1,108 @@
+"""The shadows of a server's models, judged from what all workers have counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelward.admin.operator import NotNow
+from modelward.config.schema import Config
+from modelward.config.shadow import Bounds, Shadow
+from modelward.models.weights import overridden, primary
+from modelward.problem import Problem, ProblemsFound
+from modelward.server.report import ANY
+from modelward.shadow.verdict import Verdict, verdict_of
+from modelward.supervisor.worker_pool import Crew
+from modelward.telemetry.snapshot import ShadowSnapshot
+from modelward_native.shadow import shadows
+
+if TYPE_CHECKING:
+    from modelward_native.shadow.compare import Figures
+    from modelward_native.shadow.shadows import Slices
+
+# at every scrape, at 1 to 2 ms each: the loop also answers probes
+JUDGED_AT_ONCE = 4
+
+Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
+
+
+class CrewShadows:
+    """crew: None before there is one."""
+
+    def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None]) -> None:
+        self._config = config
+        self._crew = crew
+        self._verdicts: dict[Key, Verdict] = {}  # of those that are counted; who was judged last comes last
+
+    def snapshots(self) -> dict[Key, ShadowSnapshot]:
+        """The verdicts on all shadows, of which at most JUDGED_AT_ONCE are judged again: those judged longest ago."""
+        crew = self._crew()
+        counted = shadows.totals(crew.region) if crew is not None else {}
+        bounds = {key: bounds for key in counted if (bounds := self._bounds(key[0]).get(key[2])) is not None}
+        before = {key: verdict for key, verdict in self._verdicts.items() if key in bounds}
+        waiting = [*(key for key in bounds if key not in before), *before]
+        again = {key: self._judged(key, counted, bounds[key]) for key in waiting[:JUDGED_AT_ONCE]}
+        self._verdicts = {**{key: verdict for key, verdict in before.items() if key not in again}, **again}
+        return {key: ShadowSnapshot(verdict=_flags(verdict)) for key, verdict in self._verdicts.items()}
+
+    async def told(self, model: str) -> Sequence[Mapping[str, Any]]:
+        """What modelward.shadow.report tells of each shadow of a served model.
+
+        Raises ProblemsFound where there is none, NotNow while no worker is ready.
+        """
+        crew, configured, served = self._crew(), self._configured(model), self._served(model)
+        if crew is None or crew.report is None:
+            raise NotNow("no worker is ready; ask again in a moment")
+        if not served:
+            raise _none(model, "there is no such model", "Look at modelward status for those that there are")
+        if not configured:
+            raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
+        version = primary(served, overridden(self._config(), crew.shares, crew.report.versions).get(model))
+        answering = "" if version == ANY else version  # as figures call it
+        counted = shadows.shadows(crew.region, model)
+        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
+
+    def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> Verdict | None:
+        """On the shadow that this version is of the other one with the largest of the shares; None where it is none."""
+        crew, bounds = self._crew(), self._bounds(model).get(version)
+        others = [other for other in self._served(model) if other != version]
+        if crew is None or bounds is None or not others:
+            return None
+        counted, key = shadows.totals(crew.region), (model, primary(others, shares), version)
+        return self._judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
+
+    def _served(self, model: str) -> Sequence[str]:
+        """Its versions, ascending."""
+        crew = self._crew()
+        report = crew.report if crew is not None else None
+        return report.versions.get(model, ()) if report is not None else ()
+
+    def _configured(self, model: str) -> Sequence[Shadow]:
+        return self._config().settings(model).shadow
+
+    def _judged(self, key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:
+        model, version, name = key
+        itself = name == version
+        floor = None if itself else counted.get((model, version, version))
+        noise, crew = floor.sums() if floor is not None else None, self._crew()
+        callers = [each.sums() for each in shadows.callers(crew.region, *key)] if crew is not None else []
+        return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself, callers=callers)
+
+    def _bounds(self, model: str) -> dict[str, Bounds]:
+        return {shadow.name: shadow.bounds for shadow in self._configured(model)}
+
+
+def _flags(verdict: Verdict) -> dict[str, int]:
+    return {str(each): int(each is verdict) for each in Verdict}
+
+
+def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow], answering: str) -> list[dict[str, Any]]:
+    from modelward.shadow.collect import reports  # noqa: PLC0415 - brings numpy, 20 MB: only where somebody asks
+    from modelward.shadow.report import data  # noqa: PLC0415
+
+    return [data(report) for report in reports(counted, configured, answering)]
+
+
+def _none(model: str, what: str, how: str) -> ProblemsFound:
+    return ProblemsFound([Problem(what, f"model {model}", how=how)])

@@ -1,0 +1,140 @@
+"""Files that have changed: what is served follows them, without a request to reload.
+
+Every half second the state of the files is read and compared. No link is followed out of the repository, a folder that
+cannot be read hides no other, and changes on network file systems and behind a ConfigMap's links are seen as well,
+which the kernel's notifications miss.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from modelward.bounded_file import read_regular
+from modelward.repository.files import LARGEST_SETTINGS
+
+LOOK_SECONDS = 0.5  # a change is acted upon when one more look finds nothing else changed
+LATEST_SECONDS = 5.0  # or when so much time has passed since the first
+IDLE_SHARE = 50  # a pause lasts at least so many times as long as the look before it: 2 % of a core
+DEEPEST = 3  # folders below the repository: a model, a version, and what lies beside its model file
+MOST_ENTRIES = 10_000  # of one model's folder; changes in what exceeds them are not seen
+REPEAT_SECONDS = 60.0  # between two lines about looks that fail
+
+Changed = Callable[[], Awaitable[None]]
+State = object  # compared with ==; None where there is nothing to be served
+Entries = dict[str, tuple[int, ...]]
+
+log = logging.getLogger("modelward.watch")
+
+
+async def watch(config: Path | None, repository: Path | None, changed: Changed, failed: Callable[[], None]) -> None:
+    """Calls `changed` after each change of the configuration file's content, and of what the repository may serve.
+
+    failed: called for each look and each reload that raised.
+    """
+    looks: dict[str, Callable[[], State]] = {}
+    if config is not None:
+        looks["configuration"] = partial(_content, config.absolute())
+    if repository is not None:
+        looks["repository"] = partial(_file if repository.is_file() else _tree, repository.absolute())
+    follows = [_follow(what, look, look(), changed, failed) for what, look in looks.items()]
+    await asyncio.gather(*follows)
+
+
+async def _follow(
+    what: str, look: Callable[[], State], known: State, changed: Changed, failed: Callable[[], None]
+) -> None:
+    """Never ends by itself: what fails once is tried again. known: what is served already."""
+    loop = asyncio.get_running_loop()
+    latest = known
+    since: float | None = None  # when the first change after `known` was seen
+    quiet_until = 0.0
+    pause = LOOK_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        began = loop.time()
+        try:
+            found = await asyncio.to_thread(look)
+            pause = max(LOOK_SECONDS, IDLE_SHARE * (loop.time() - began))
+            if found is None or found == known:
+                since = None
+            else:
+                since = began if since is None else since
+                if found == latest or began - since >= LATEST_SECONDS:
+                    known, since = found, None
+                    await changed()
+            latest = found
+        except Exception as error:
+            failed()
+            if began >= quiet_until:
+                quiet_until = began + REPEAT_SECONDS
+                log.exception("a change of the %s was not followed: %s; SIGHUP reloads", what, error)
+
+
+def _content(file: Path) -> State:
+    try:
+        return hashlib.sha256(read_regular(file, LARGEST_SETTINGS)).digest()
+    except OSError:
+        return None  # a file that is not there is about to be
+
+
+def _file(file: Path) -> State:
+    try:
+        return _state(os.stat(file))
+    except OSError:
+        return None
+
+
+def _tree(repository: Path) -> State:
+    try:
+        root = os.path.realpath(repository, strict=True)
+        models = os.listdir(root)
+    except OSError:
+        return None
+    found: Entries = {}
+    for name in models:
+        path = os.path.join(root, name)
+        if os.path.isdir(path) or name.lower().endswith(".onnx"):
+            entries: Entries = {}
+            _add(entries, path, root, 1)
+            found.update(entries)
+    return found
+
+
+def _add(found: Entries, path: str, root: str, depth: int) -> None:
+    """The states of `path` and of what lies in it. What vanishes meanwhile, or cannot be read, is left out."""
+    name = os.path.basename(path)
+    if name.startswith(".") or name.endswith("~") or len(found) >= MOST_ENTRIES:
+        return
+    with suppress(OSError):
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode) and os.path.realpath(path).startswith(os.path.join(root, "")):
+            status = os.stat(path)
+        if not stat.S_ISDIR(status.st_mode):
+            if not _is_own_output(status):
+                found[path] = _state(status)
+            return
+        # not its times: they change with every hidden file in it
+        found[path] = status.st_dev, status.st_ino, status.st_mode
+        if depth <= DEEPEST:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    _add(found, entry.path, root, depth + 1)
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _is_own_output(status: os.stat_result) -> bool:
+    """The log, which changes with every line, also with one about a reload."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(status, os.fstat(descriptor)):
+                return True
+    return False
