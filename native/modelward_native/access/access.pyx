@@ -366,7 +366,7 @@ cdef class Access:
             self.attempts[key] = attempt
             self.of_peer[s.peer] = of_peer + 1
         release(s.conn.wire, &s.credential)
-        s.attempt = <void *><PyObject *>attempt
+        s.attempt = <PyObject *>attempt
         s.next_waiting = attempt.first
         attempt.first = s
         self.waiting += 1

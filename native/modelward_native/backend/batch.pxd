@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
-from modelward_native.request.exchange cimport Buffer, Exchange, Wire
+from modelward_native.request.exchange cimport Exchange, Wire
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Model
 from modelward_native.backend.session cimport mw_run
 

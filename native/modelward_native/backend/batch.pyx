@@ -5,7 +5,8 @@ from libc.string cimport memcmp, memcpy, memset
 
 import os
 
-from modelward_native.request.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Buffer, Exchange, exchange_unref, settle
+from modelward_native.request.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Exchange, exchange_unref, settle
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.h2 cimport flush_all
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.limits.limit cimport mw_cost_learn
@@ -73,12 +74,12 @@ cdef void unlink(Engine engine, Exchange *x) noexcept:
 cdef void withdraw(Exchange *x) noexcept:
     cdef Engine engine
     if x.phase == PHASE_QUEUED:
-        unlink(<Engine>(<Model *>x.model).engine, x)
+        unlink(<Engine>x.model.engine, x)
         x.attempt += 1
         exchange_unref(x)
     elif x.phase == PHASE_RUNNING:
         x.attempt += 1
-        engine = <Engine>(<Model *>x.model).engine
+        engine = <Engine>x.model.engine
         engine.live -= 1
         # nobody waits for this run any more: a model that loops for ever must not keep its lane
         if engine.live == 0 and engine.running:
@@ -87,7 +88,7 @@ cdef void withdraw(Exchange *x) noexcept:
 
 cdef const uint32_t *order_of(const Exchange *x) noexcept:
     """Which of its tensors each input of the model that runs is; NULL where that model is the one it asked for."""
-    return (<Model *>x.asked).rungs[x.rung - 1].inputs if x.model != x.asked else NULL
+    return x.asked.rungs[x.rung - 1].inputs if x.model != x.asked else NULL
 
 
 cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept:
@@ -96,7 +97,7 @@ cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept:
     if order != NULL:
         at = 0
         for k in range(order[i]):
-            at += (<Model *>x.asked).inputs[k].rank
+            at += x.asked.inputs[k].rank
     return x.dims + at
 
 
@@ -304,7 +305,7 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
                 scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
                 engine.run.error, now)
         else:
-            asked = <Model *>x.asked
+            asked = x.asked
             rung = NULL
             if x.model != x.asked:
                 rung = &asked.rungs[x.rung - 1]

@@ -6,7 +6,7 @@ from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.limits.limit cimport mw_costs
 from modelward_native.request.model cimport Counters, Empties, Gate, Tensor
-from modelward_native.wire.parking cimport mw_answers
+from modelward_native.request.answer cimport mw_answers
 from modelward_native.region.region cimport Region
 from modelward_native.backend.session cimport mw_lane, mw_note, mw_run, mw_session
 from modelward_native.request.tensor cimport mw_span

@@ -16,9 +16,10 @@ from modelward_native.backend.admit cimport mw_concurrency_init, mw_waiting_free
 from modelward_native.shadow.evidence cimport Evidence, evidence_of
 from modelward_native.telemetry.figures cimport counters_of, figures_of, summed
 from modelward_native.limits.limit cimport mw_cost_learn
-from modelward_native.request.model cimport BATCH_BUCKETS, LONGEST_NAME, Counters, Empties, Gate, Tensor
+from modelward_native.request.model cimport BATCH_BUCKETS, Counters, Empties, Gate, Tensor
+from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.backend.notes cimport death_note, drop_note, take_note
-from modelward_native.wire.parking cimport mw_answer_learn
+from modelward_native.request.answer cimport mw_answer_learn
 from modelward_native.region.region cimport Region
 from modelward_native.backend.session cimport *
 from modelward_native.request.tensor cimport *

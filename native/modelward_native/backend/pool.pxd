@@ -1,8 +1,9 @@
 # The endpoints of a model, and which of them the next request goes to.
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_outcome
-from modelward_native.shadow.evidence cimport CALLERS
+from modelward_native.request.caller cimport CALLERS
 from modelward_native.wire.h2 cimport Connection
 from modelward_native.telemetry.histogram cimport Histogram
 
@@ -52,8 +53,8 @@ cdef class Endpoint:
     cdef void give_back(self) noexcept              # and is no longer under way
     # Once for every take. caller: shadow.evidence.part_of, or CALLERS where the outcome has nothing to do with what was sent.
     # pool: borrowed, the Pool that it was chosen from; NULL for none.
-    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, void *pool, int64_t now) noexcept
-    cdef bint is_to_blame(self, uint32_t caller, bint trial, void *pool, int64_t now) noexcept
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, PyObject *pool, int64_t now) noexcept
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, PyObject *pool, int64_t now) noexcept
     cdef void measure(self, int64_t took, int64_t now) noexcept
     cdef void outlast(self, int64_t took, int64_t now) noexcept
     cdef void paused(self, int64_t span) noexcept

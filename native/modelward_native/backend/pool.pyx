@@ -1,4 +1,5 @@
 """The endpoints of a model, and which of them the next request goes to."""
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy, strlen
 
@@ -7,7 +8,7 @@ import os
 from modelward_native.backend.breaker cimport (
     MW_BREAKER_OPEN, MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker_begin,
     mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
-from modelward_native.shadow.evidence cimport CALLERS
+from modelward_native.request.caller cimport CALLERS
 from modelward_native.telemetry.histogram cimport Histogram, mw_histogram_record_ns
 from modelward_native.backend.session cimport mw_now_ns
 
@@ -96,7 +97,7 @@ cdef class Endpoint:
         """Ends what `begin` has begun; good: None where that says nothing. caller: part of the callers."""
         self.give_back()
         self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD,
-                   NULL if pool is None else <void *>pool, now)
+                   NULL if pool is None else <PyObject *>pool, now)
 
     def take_failures(self):
         """(number, gRPC status of the last or -1, its text as it came) of the failures since the last call, or None."""
@@ -131,7 +132,7 @@ cdef class Endpoint:
     cdef void give_back(self) noexcept:
         self.inflight -= 1
 
-    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, void *pool, int64_t now) noexcept:
+    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, PyObject *pool, int64_t now) noexcept:
         """Passive health: outcomes open the breaker and close it again."""
         cdef bint was_open = self.breaker.open
         self.failures += outcome == MW_OUTCOME_BAD
@@ -145,7 +146,7 @@ cdef class Endpoint:
         elif was_open and not self.breaker.open:
             self.restored = now
 
-    cdef bint is_to_blame(self, uint32_t caller, bint trial, void *pool, int64_t now) noexcept:
+    cdef bint is_to_blame(self, uint32_t caller, bint trial, PyObject *pool, int64_t now) noexcept:
         """Whether a failure is the endpoint's: not while it serves the others, who send something else. Then no client can have
         it ejected for all, whatever it sends, nor keep it out by failing every trial. Nor is a failure the endpoint's where all
         others fail the same caller too: where all are broken, requests go to all in any case."""

@@ -4,15 +4,18 @@ Messages go both ways whole, as the bytes that they came as, and no faster than 
 the upstream congests the client's stream (stream.pxd), which reads no more and keeps its window shut; what waits for the
 client keeps the upstream's window shut. Either direction holds at most UNSENT_CAP, a window and one message.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
+from modelward_native.backend.relayed cimport Relay, Sent
 from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from modelward_native.backend.client cimport *
 from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
-from modelward_native.shadow.evidence cimport CALLERS, part_of
-from modelward_native.request.exchange cimport METHOD_REFUSED, Buffer, Ending, Exchange, Stream, Wire
+from modelward_native.request.caller cimport CALLERS, part_of
+from modelward_native.request.exchange cimport METHOD_REFUSED, Exchange, Stream, Wire
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.holders cimport mw_holder, mw_holder_leave, mw_holder_may_relay, mw_holder_relay
 from modelward_native.wire.holding cimport holder_of, pay_for, unlink_sender
 from modelward_native.wire.grpc cimport buffer_free, ending_with, write_prefix
@@ -65,8 +68,8 @@ cdef int relay_begin(
     r.stream.calls = &CALLS
     r.stream.owner = r
     mw_timer_init(&r.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_deadline)
-    r.upstream = <void *>upstream
-    r.pool = <void *>pool
+    r.upstream = <PyObject *>upstream
+    r.pool = <PyObject *>pool
     r.down = s
     r.model = model
     r.counters = server.other if model == NULL else model.counters
@@ -143,7 +146,7 @@ cdef void give_up(Relay *r, int code, int reason, const char *text) noexcept:
 
 
 cdef void relay_cancel(Stream *s, int code) noexcept:
-    cdef Relay *r = <Relay *>s.relay
+    cdef Relay *r = s.relay
     r.counters.codes[code] += 1
     detach(r)
     reset_upstream(r)
@@ -158,12 +161,12 @@ cdef void on_deadline(mw_timer *timer, int64_t now) noexcept:
 
 # ---- from the client to the upstream -------------------------------------------------------------------------
 
-cdef bint relays_to(const Stream *s, const void *pool) noexcept:
-    return (<Relay *>s.relay).pool == pool
+cdef bint relays_to(const Stream *s, const PyObject *pool) noexcept:
+    return s.relay.pool == pool
 
 
 cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
-    cdef Relay *r = <Relay *>s.relay
+    cdef Relay *r = s.relay
     cdef Upstream upstream = <Upstream>r.upstream
     cdef size_t size = PREFIX + message.size
     pay_for(&r.out, holder_of(s))
@@ -179,7 +182,7 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
 
 
 cdef int relay_request(Exchange *x, int64_t now) noexcept:
-    cdef Relay *r = <Relay *>x.stream.relay
+    cdef Relay *r = x.stream.relay
     if r == NULL:
         return REASON_NO_UPSTREAM  # its stream has ended while it waited
     if not note_sent(r, x, now):
@@ -191,7 +194,7 @@ cdef int relay_request(Exchange *x, int64_t now) noexcept:
 
 
 cdef void relay_half_close(Stream *s) noexcept:
-    cdef Relay *r = <Relay *>s.relay
+    cdef Relay *r = s.relay
     if not r.closing:
         r.closing = True
         wake(r, <Upstream>r.upstream)
@@ -245,7 +248,7 @@ cdef void open_upstream_window(Relay *r) noexcept:
 
 cdef void relay_drained(Stream *s) noexcept:
     if s.relay != NULL:
-        open_upstream_window(<Relay *>s.relay)
+        open_upstream_window(s.relay)
 
 
 cdef bint begin_message(Relay *r) noexcept:

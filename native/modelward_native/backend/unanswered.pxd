@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
-from modelward_native.backend.relay cimport Relay
+from modelward_native.backend.relayed cimport Relay
 from modelward_native.request.tensor cimport mw_span
 
 # The message of x, which holds a permit, goes up now. Takes a reference of its own; False for want of memory.

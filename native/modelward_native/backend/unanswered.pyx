@@ -15,7 +15,7 @@ from modelward_native.request.message cimport mw_oip_stream_answer, mw_stream_an
 from modelward_native.request.model cimport Model
 from modelward_native.request.outcome cimport leave
 from modelward_native.backend.pool cimport Endpoint, Pool, estimated
-from modelward_native.backend.relay cimport Relay, Sent
+from modelward_native.backend.relayed cimport Relay, Sent
 from modelward_native.request.state cimport State
 from modelward_native.wire.stream cimport RELAYED_DEPTH, open_window
 from modelward_native.request.tensor cimport mw_span
@@ -188,7 +188,7 @@ cdef void hear_answer(Relay *r, mw_span message, int64_t now) noexcept:
         return
     if sent.exchange != NULL:
         span = share_until(r, sent, now)
-        mw_cost_learn((<Model *>sent.exchange.asked).costs, sent.size, span)
+        mw_cost_learn(sent.exchange.asked.costs, sent.size, span)
         give_back(r, sent, span, now - sent.at, now)
     drop(r, sent)
 

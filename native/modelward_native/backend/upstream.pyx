@@ -1,4 +1,5 @@
 """The upstream side: requests forwarded as the bytes they came as, over one multiplexed connection per endpoint."""
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
@@ -6,11 +7,13 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 import asyncio
 
+from modelward_native.backend.upstream_call cimport SUFFIX, Upcall
 from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from modelward_native.backend.client cimport *
 from modelward_native.timer.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
-from modelward_native.shadow.evidence cimport CALLERS, caller_part
-from modelward_native.request.exchange cimport PHASE_UPSTREAM, Buffer, Conn, Exchange, Wire, exchange_unref, settle
+from modelward_native.request.caller cimport CALLERS, part_of
+from modelward_native.request.exchange cimport PHASE_UPSTREAM, Conn, Exchange, Wire, exchange_unref, settle
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport pay_for
 from modelward_native.wire.grpc cimport write_prefix
 from modelward_native.wire.headers cimport keep_passed_back, refuses_us
@@ -124,12 +127,12 @@ cdef Upcall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
     call.stream.owner = call
     call.exchange = x
     call.attempt = x.attempt
-    call.upstream = <void *>upstream
-    call.pool = (<Model *>x.model).pool
+    call.upstream = <PyObject *>upstream
+    call.pool = x.model.pool
     call.started = now
     call.beside = endpoint.to_answer()
     if x.model != x.asked or x.mirrors != NULL:
-        name_model(call, <Model *>x.model)
+        name_model(call, x.model)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
@@ -164,11 +167,11 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         return False
     x.phase = PHASE_UPSTREAM
     x.call = call
-    pool.earn(caller_part(x))
-    (<Model *>x.model).counters.queued += 1
+    pool.earn(part_of(x.payers.identity))
+    x.model.counters.queued += 1
     if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1 and not x.sequence:
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
-        if pool.hedges_of[caller_part(x)] >= 1 and (x.due == 0 or due < x.due):
+        if pool.hedges_of[part_of(x.payers.identity)] >= 1 and (x.due == 0 or due < x.due):
             timer_add(server.listener.wheel, &call.timer, due)
     return True
 
@@ -179,22 +182,22 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
     cdef Exchange *x = call.exchange
     cdef Pool pool
     cdef Endpoint slow, other
-    if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL:
+    if x.phase != PHASE_UPSTREAM or x.call != call or x.hedge != NULL:
         return
     x.wire.now = now
-    pool = <Pool>(<Model *>x.model).pool
+    pool = <Pool>x.model.pool
     slow = (<Upstream>call.upstream).endpoint
     other = pool.choose(slow, now)
     # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
-    if other is None or other is slow or other.inflight >= SATURATED or pool.hedges_of[caller_part(x)] < 1:
+    if other is None or other is slow or other.inflight >= SATURATED or pool.hedges_of[part_of(x.payers.identity)] < 1:
         return
     x.hedge = send_call(x, other, now)
     if x.hedge != NULL:
-        pool.hedges_of[caller_part(x)] -= 1
+        pool.hedges_of[part_of(x.payers.identity)] -= 1
         slow.hedges += 1
 
 
-cdef bint forward_hook(void *server, Exchange *x, void *pool, int64_t now) noexcept:
+cdef bint forward_hook(PyObject *server, Exchange *x, PyObject *pool, int64_t now) noexcept:
     return forward(<State>server, x, <Pool>pool, None, now)
 
 
@@ -222,7 +225,7 @@ cdef void judge_call(Upcall *call, mw_outcome outcome, int64_t now, bint answere
     if not call.judged:
         call.judged = True
         (<Upstream>call.upstream).endpoint.judge(
-            call.trial, caller_part(call.exchange) if answered else <uint32_t>CALLERS, outcome, call.pool, now)
+            call.trial, part_of(call.exchange.payers.identity) if answered else <uint32_t>CALLERS, outcome, call.pool, now)
 
 
 cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
@@ -236,8 +239,8 @@ cdef void judge_overdue(Upcall *call, int64_t now) noexcept:
 
 
 cdef void cancel_call(Exchange *x) noexcept:
-    cdef Upcall *call = <Upcall *>x.call
-    cdef Upcall *hedge = <Upcall *>x.hedge
+    cdef Upcall *call = x.call
+    cdef Upcall *hedge = x.hedge
     x.call = NULL
     x.hedge = NULL
     # nobody knows whether the endpoint has stopped: giving up is no way to a refund
@@ -261,14 +264,14 @@ cdef bint complete(const Upcall *call) noexcept:
 
 cdef bint retry(State server, Exchange *x, Endpoint failed, int64_t now) noexcept:
     """Another endpoint, within the budget and before the deadline."""
-    cdef Model *m = <Model *>x.model
+    cdef Model *m = x.model
     cdef Pool pool = <Pool>m.pool
-    if x.retries >= RETRIES or not pool.may_retry(caller_part(x)) or (x.due and x.due <= now):
+    if x.retries >= RETRIES or not pool.may_retry(part_of(x.payers.identity)) or (x.due and x.due <= now):
         return False
     x.retries += 1
     if not forward(server, x, pool, failed, now):
         return False
-    pool.spend_retry(caller_part(x))
+    pool.spend_retry(part_of(x.payers.identity))
     failed.retries += 1
     return True
 
@@ -280,24 +283,24 @@ cdef bint unprocessed(const Upcall *call, uint32_t error) noexcept:
 
 cdef bint resendable(const Exchange *x) noexcept:
     """Whether an upstream may be asked what another may have done already. Requests of a sequence change what comes after."""
-    return (<Pool>(<Model *>x.model).pool).resends and not x.sequence
+    return (<Pool>x.model.pool).resends and not x.sequence
 
 
 cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint endpoint, int64_t now) noexcept:
     """What a call that is still waited for has brought."""
     cdef Exchange *x = call.exchange
-    cdef Model *m = <Model *>x.model
+    cdef Model *m = x.model
     cdef Upcall *overtaken
     cdef bint answered = call.stream.http_status == 200 and call.stream.grpc_status == 0 and complete(call)
     cdef int64_t share = share_of(call, endpoint.to_answer(), now)
-    if x.call == <void *>call:
+    if x.call == call:
         x.call = NULL
     else:
         x.hedge = NULL
     if x.call != NULL or x.hedge != NULL:
         if not answered and not (call.stream.grpc_status > 0 and blameless(call.stream.grpc_status)):
             return                # the other one may still answer
-        overtaken = <Upcall *>(x.call if x.call != NULL else x.hedge)
+        overtaken = x.call if x.call != NULL else x.hedge
         (<Upstream>overtaken.upstream).endpoint.outlast(now - overtaken.started, now)
         settle(x, share)
         cancel_call(x)
@@ -371,7 +374,7 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     cdef Exchange *x = call.exchange
     cdef int64_t now = upstream.conn.wire.now
     cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
-        x.call == <void *>call or x.hedge == <void *>call)
+        x.call == call or x.hedge == call)
     cdef bint good
     read_http_refusal(stream, &call.ending.message)
     good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
@@ -394,7 +397,7 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     if waiting:
         conclude_call(server, call, error, endpoint, now)
     elif call.answer.size:
-        (<Model *>x.model).counters.late += 1
+        x.model.counters.late += 1
     release(upstream.conn.wire, &call.answer)
     free(call.initial.data)
     free(call.ending.message)
@@ -695,10 +698,10 @@ cdef void resend(Upcall *call, int64_t now) noexcept:
     cdef Exchange *x = call.exchange
     cdef Endpoint stuck = (<Upstream>call.upstream).endpoint, other
     cdef Pool pool
-    if x.phase != PHASE_UPSTREAM or x.call != <void *>call or x.hedge != NULL or not resendable(x):
+    if x.phase != PHASE_UPSTREAM or x.call != call or x.hedge != NULL or not resendable(x):
         return
-    pool = <Pool>(<Model *>x.model).pool
-    if x.retries >= RETRIES or not pool.may_retry(caller_part(x)):
+    pool = <Pool>x.model.pool
+    if x.retries >= RETRIES or not pool.may_retry(part_of(x.payers.identity)):
         return
     other = pool.choose(stuck, now)
     if other is None or other is stuck or other.silent():
@@ -706,7 +709,7 @@ cdef void resend(Upcall *call, int64_t now) noexcept:
     x.hedge = send_call(x, other, now)
     if x.hedge != NULL:
         x.retries += 1
-        pool.spend_retry(caller_part(x))
+        pool.spend_retry(part_of(x.payers.identity))
         stuck.retries += 1
 
 

@@ -2,7 +2,14 @@
 #
 # Everything here is touched by the loop's thread alone, with the GIL held; only a mw_run (backend/session.h) is ever lent to
 # a lane. Memory that is not marked borrowed belongs to the struct that points to it.
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+# They refer to what refers to them: declared before the modules that do.
+cdef struct Stream
+cdef struct Conn
+cdef struct Wire
+cdef struct Exchange
 
 from modelward_native.backend.client cimport mw_client
 from modelward_native.wire.conduct cimport PARTINGS, mw_conduct
@@ -14,12 +21,12 @@ from modelward_native.wire.nghttp2 cimport nghttp2_session
 from modelward_native.region.region cimport Gauges, Header, bytes_held
 from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
 from modelward_native.request.verdict cimport Verdict
-
-cdef struct Buffer:
-    uint8_t *data                 # owned by whoever holds the Buffer; moved, never shared
-    size_t size
-    size_t capacity
-    mw_holder *holder             # borrowed: whose the memory is, where it counts as in flight; moves with the data
+from modelward_native.wire.buffer cimport Buffer, Ending
+from modelward_native.wire.packed cimport Packed
+from modelward_native.backend.relayed cimport Relay
+from modelward_native.backend.upstream_call cimport Upcall
+from modelward_native.request.model cimport Model, Tap
+from modelward_native.shadow.compare cimport mw_shadow_figures
 
 cdef enum Method:
     METHOD_NONE = 0               # headers not complete yet
@@ -28,22 +35,6 @@ cdef enum Method:
     METHOD_COLD                   # a Python coroutine answers
     METHOD_RELAY                  # not known here: an upstream answers
     METHOD_REFUSED                # answered already: what still arrives is dropped
-
-cdef enum Encoding:
-    ENCODING_IDENTITY = 0
-    ENCODING_GZIP
-    ENCODING_DEFLATE
-    ENCODING_UNSUPPORTED
-
-cdef struct Ending:               # how a stream ends: the trailers
-    int code                      # gRPC status
-    char *message                 # owned; NULL for none; percent-encoded
-    char *details                 # owned; NULL for none; base64 of google.rpc.Status
-    int64_t pushback_ms           # grpc-retry-pushback-ms: 0 absent, -1 do not retry
-    const char *fallback          # static: reason text; NULL when the model itself answered
-    double anomaly_score
-    bint has_anomaly_score
-    Buffer metadata               # more fields, an upstream's: two lengths, name, value, ...
 
 cdef struct Stream:
     Conn *conn                    # borrowed: a stream never outlives its connection
@@ -77,7 +68,7 @@ cdef struct Stream:
     uint32_t expected             # its declared length
     uint32_t messages             # complete messages so far
     Buffer message                # the message that is arriving
-    void *packed                  # borrowed: wire.inflater.Packed, while a message is being inflated: no more is read
+    Packed *packed                # borrowed, while a message is being inflated: no more is read
     bint sending                  # in the wire's list of senders: between two pieces of that message
     Stream *staler
     Stream *fresher
@@ -94,8 +85,8 @@ cdef struct Stream:
     Exchange *first               # borrowed with one reference each; answered in this order
     Exchange *last
     uint32_t inflight             # exchanges in that list
-    void *call                    # owned reference, cold methods only: the list of headers, then the wire.call.Call
-    void *relay                   # borrowed: modelward_native.backend.relay.Relay*, while the stream is bound to an upstream's
+    PyObject *call                # owned reference, cold methods only: the list of headers, then the wire.call.Call
+    Relay *relay                  # borrowed, while the stream is bound to an upstream's
     size_t outward                # bytes of messages that the upstream has not taken yet
     Exchange *waiting             # borrowed: its message that waits for a permit to go there; no more is read meanwhile
     uint32_t unanswered           # messages that went there and hold their permit
@@ -115,7 +106,7 @@ cdef struct Stream:
     bint credential_is_key
     uint64_t credential_hash[2]
     Buffer credential             # one that is not known, until it is being checked; counts as in flight
-    void *attempt                 # borrowed: modelward_native.access.access.Attempt, while it is: no byte of the body is read
+    PyObject *attempt             # borrowed: modelward_native.access.access.Attempt, while it is: no byte of the body is read
     Stream *next_waiting          # for the same attempt
 
 cdef struct Conn:
@@ -123,7 +114,7 @@ cdef struct Conn:
     nghttp2_session *session      # NULL after the connection has gone, and for one to an upstream
     mw_client *client             # owned; its counterpart for an upstream; NULL after that has gone
     Wire *wire                    # borrowed: the listener outlives its connections
-    void *owner                   # borrowed: the modelward_native.wire.h2.Connection that owns this struct
+    PyObject *owner               # borrowed: the modelward_native.wire.h2.Connection that owns this struct
     Stream *streams
     uint32_t open_streams
     size_t unsent                 # bytes of answers in its streams, whole until their last byte is taken: so they take memory
@@ -188,8 +179,8 @@ cdef extern from "sites.h" nogil:
 
 cdef struct Wire:                 # one listener's view of its connections; owned by modelward_native.wire.h2.Listener
     Hooks hooks
-    void *server                  # borrowed: the modelward_native.request.pipeline.Server the hooks work for
-    void *limiter                 # borrowed: the listener's modelward_native.limits.limit.Limiter
+    PyObject *server              # borrowed: the modelward_native.request.pipeline.Server the hooks work for
+    PyObject *limiter             # borrowed: the listener's modelward_native.limits.limit.Limiter
     size_t message_size           # bytes; before and after decompression
     size_t inflight_limit         # bytes of messages held over all connections, of all processes
     double share_factor           # that one peer or identity may hold, times what is free of them (wire/holders.h)
@@ -211,7 +202,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     bint keep_metadata            # some model is served by an upstream
     mw_span sticky_header         # borrowed from the modelward_native.request.route.Directory; empty for none
     bint keep_credentials         # and it sees the `authorization` that was checked here
-    void *access                  # borrowed: modelward_native.access.access.Access; NULL where nobody asks who calls
+    PyObject *access              # borrowed: modelward_native.access.access.Access; NULL where nobody asks who calls
     mw_network *proxies           # owned: whose x-forwarded-for counts
     uint32_t proxy_count
     mw_sites *sites               # owned: places of IPv6 peers that proxies have told; NULL where no proxy is trusted
@@ -250,19 +241,19 @@ cdef struct Exchange:
     size_t promised               # bytes of its answer, in the connection's count of them
     uint32_t attempt              # counts the runs it was given to: an older run's result is late
     bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
-    void *asked                   # request.model.Model* that the client asked for; counted in its users (request.model.ask)
-    void *model                   # borrowed: the one that answers, `asked` or a rung of its ladder
+    Model *asked                  # that the client asked for; counted in its users (request.model.ask)
+    Model *model                  # borrowed: the one that answers, `asked` or a rung of its ladder
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
-    void *admitted                # borrowed: the modelward_native.request.model.Model* whose gate has let it in; NULL for none
+    Model *admitted               # borrowed: the one whose gate has let it in; NULL for none
     int64_t launched              # ns; when it was last given to a backend
     int64_t ran                   # ns; its rows' part of the last run here; 0 where an upstream answers
     bint crowded                  # a request of far more rows shared that run: its time says nothing of one like this
     uint32_t waiting              # index in the queue before its model's backend; MW_NOT_WAITING
     uint8_t priority              # among its identity's own requests: 1 goes first
     uint8_t band                  # before those of others: the operator's choice alone; 1 goes first
-    void *call                    # borrowed: modelward_native.backend.upstream.Upcall* while PHASE_UPSTREAM
-    void *hedge                   # borrowed: a second Upcall for the same answer; the first of the two wins
+    Upcall *call                  # borrowed, while PHASE_UPSTREAM
+    Upcall *hedge                 # borrowed: a second Upcall for the same answer; the first of the two wins
     uint8_t retries               # upstream endpoints tried again
     bint sequence                 # one of several requests that a stateful model takes in order: asked once
     uint8_t rung                  # next rung of the fallback ladder
@@ -303,8 +294,9 @@ cdef struct Exchange:
     # what a shadow is asked: stream is NULL, and reply the primary's message, empty where it failed
     Exchange *mirrors             # one reference: the client's own, which body and all spans here are of; else NULL
     Exchange *previous_mirror     # with next_in_stream, the server's list of them
-    void *tap                     # borrowed: request.model.Tap of the version that `mirrors` asked for; NULL: shadow.crosscheck
-    void *slice                   # borrowed: mw_shadow_figures of its caller; or what a crosscheck counts in
+    Tap *tap                      # borrowed: of the version that `mirrors` asked for; NULL: shadow.crosscheck
+    mw_shadow_figures *slice      # borrowed: of its caller
+    uint64_t *count               # borrowed: what a crosscheck counts in
     int64_t took                  # ns that the primary took
 
 

@@ -4,7 +4,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from modelward_native.backend.admit cimport MW_NOT_WAITING, mw_waiting_correct
-from modelward_native.request.exchange cimport Buffer, Exchange, Wire
+from modelward_native.request.exchange cimport Exchange, Wire
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport ending_clear
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.request.model cimport Model
@@ -46,7 +47,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
         memset(&x.body, 0, sizeof(Buffer))    # the original's
     drop_tensors(x)
     if x.asked != NULL:
-        (<Model *>x.asked).users -= 1
+        x.asked.users -= 1
     release(x.wire, &x.body)
     release(x.wire, &x.converted)
     free(x.wanted)
@@ -67,12 +68,12 @@ cdef void settle(Exchange *x, int64_t took_ns) noexcept:
     if x.stamped and took_ns > 0:
         # who holds places for longer than was predicted gets fewer of them
         x.stamped = False
-        mw_waiting_correct(&(<Model *>x.model).gate.waiting, x.payers.identity,
+        mw_waiting_correct(&x.model.gate.waiting, x.payers.identity,
                            x.share * (<double>(took_ns - x.predicted) / <double>x.predicted))
     if x.unsettled:
         x.unsettled = False
         took_ns += x.inflating
         (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)
         if took_ns > 0 and x.asked != NULL:
-            (<Model *>x.asked).counters.predicted_ns += x.predicted
-            (<Model *>x.asked).counters.taken_ns += took_ns
+            x.asked.counters.predicted_ns += x.predicted
+            x.asked.counters.taken_ns += took_ns

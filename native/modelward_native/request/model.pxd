@@ -1,20 +1,21 @@
 # One version of a model under one configuration, as the data plane sees it: signature, settings, ladder. Nothing in it changes
 # while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef struct Model
+cdef struct Tap
 
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
 from modelward_native.limits.limit cimport LIMIT_TEXT, mw_costs, mw_meter
-from modelward_native.wire.parking cimport mw_answers
+from modelward_native.request.answer cimport mw_answers
 from modelward_native.score.profile cimport mw_profile
 from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from modelward_native.request.verdict cimport CODES, REASONS
-
-cdef enum:
-    LONGEST_NAME = 128            # bytes, of a model's
-    LONGEST_VERSION = 64          # and of a shadow's: an upstream's model, which nobody names in its place, may have longer ones
+from modelward_native.shadow.shadows cimport ShadowBlock
 
 cdef struct Tensor:               # one input or output of the signature
     mw_span name                  # owned by the Engine that owns the tensor
@@ -44,15 +45,15 @@ cdef struct Constant:             # one output of a fallback value
 
 cdef struct Rung:
     Model *model                  # borrowed: NULL where the rung is a value
-    void *recall                  # borrowed: the model's request.recall.Recall where the rung is its last good answer
+    PyObject *recall              # borrowed: the model's request.recall.Recall where the rung is its last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
     char *source                  # owned: "value", "model:NAME"
 
 cdef struct Tap:                  # from one version to one of its model's shadows
-    void *shadow                  # borrowed: modelward_native.shadow.mirror.Shadow, which the Served holds
-    void *block                   # borrowed: the region's shadow.shadows.ShadowBlock; NULL until it is attached, or without room
+    PyObject *shadow              # borrowed: modelward_native.shadow.mirror.Shadow, which the Served holds
+    ShadowBlock *block            # borrowed: the region's; NULL until it is attached, or without room
     uint32_t *inputs              # owned: for each input of the shadow, which of the version's; NULL where the shadow gets bytes
     uint32_t *outputs             # owned: for each output of the version, which of the shadow's, or NO_OUTPUT; likewise
 
@@ -167,19 +168,11 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_scratch        # owned
     Rung *rungs                   # owned
     uint32_t rung_count
-    void *recall                  # borrowed: a request.recall.Recall that the Served holds; NULL where no rung asks for it
+    PyObject *recall              # borrowed: a request.recall.Recall that the Served holds; NULL where no rung asks for it
     Tap *taps                     # owned
     uint32_t tap_count
     Gate *gate                    # the Engine's
     Counters *counters            # as the Engine's
     Evidence *evidence            # likewise; NULL where the model has no other version, or the region no room
-    void *pool                    # borrowed: modelward_native.backend.pool.Pool, held by the Engine; NULL for an embedded model
-    void *engine                  # borrowed: modelward_native.backend.engine.Engine, held by the Served
-
-
-cdef inline void ask(Exchange *x, Model *m) noexcept:
-    """The model that an exchange asks for: with its settings it ends, whatever is served by then."""
-    if x.asked != NULL:
-        (<Model *>x.asked).users -= 1
-    x.asked = m
-    m.users += 1
+    PyObject *pool                # borrowed: modelward_native.backend.pool.Pool, held by the Engine; NULL for an embedded model
+    PyObject *engine              # borrowed: modelward_native.backend.engine.Engine, held by the Served

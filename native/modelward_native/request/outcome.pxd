@@ -1,7 +1,8 @@
 # What becomes of an exchange. None of these raises.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Buffer, Conn, Ending, Exchange, Stream
+from modelward_native.request.exchange cimport Conn, Exchange, Stream
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict

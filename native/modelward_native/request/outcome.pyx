@@ -3,6 +3,7 @@
 Every verdict leaves through `refuse_exchange` or the ladder, every answer through `answer`, every finished exchange
 through `record`.
 """
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
@@ -17,10 +18,12 @@ from modelward_native.shadow.crosscheck cimport crosscheck, end_crosscheck, othe
 from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, mw_timer_pending, timer_add, timer_cancel
 from modelward_native.request.empty cimport bears
 from modelward_native.backend.engine cimport Engine
-from modelward_native.shadow.evidence cimport ASSIGNED_NONE, caller_part, sketch, testify
+from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch, testify
+from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
     METHOD_STREAM_INFER, PHASE_DONE, PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING,
-    Buffer, Conn, Ending, Exchange, Stream, exchange_unref)
+    Conn, Exchange, Stream, exchange_unref)
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.grpc cimport ending_of
 from modelward_native.wire.headers cimport refuses_us
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
@@ -28,7 +31,8 @@ from modelward_native.shadow.mirror cimport drop, forget_kept, mirrored, pair
 from modelward_native.request.model cimport (
     CALLER_PARTS, CROWDED, MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate,
     Model, Rung)
-from modelward_native.wire.parking cimport OWED_CAP, mw_answer_learn, mw_answer_predict, must_park, owed, park, promise, unpark
+from modelward_native.wire.parking cimport OWED_CAP, must_park, owed, park, promise, unpark
+from modelward_native.request.answer cimport mw_answer_learn, mw_answer_predict
 from modelward_native.backend.pool cimport Pool
 from modelward_native.request.recall cimport Recall
 from modelward_native.request.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
@@ -92,7 +96,7 @@ cdef inline bint is_known(const Stream *s) noexcept:
 
 cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
     """The next rung; False where the ladder has none left."""
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef Rung *rung
     cdef Buffer reply
     if x.fallback_reason == REASON_NONE:
@@ -127,7 +131,7 @@ cdef bint fall(State server, Exchange *x, int reason, int64_t now) noexcept:
 cdef bint had_its_time(const Exchange *x) noexcept:
     """Whether its version has worked for it, and not for others in the same run above all."""
     if x.phase == PHASE_RUNNING:
-        return (<Engine>(<Model *>x.model).engine).run_rows <= CROWDED * x.rows
+        return (<Engine>x.model.engine).run_rows <= CROWDED * x.rows
     return x.phase == PHASE_UPSTREAM
 
 
@@ -148,7 +152,7 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
     if reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE and not had_its_time(x):
         x.assigned = ASSIGNED_NONE    # what was late was not the version: that is load, which clients make
     if begun and reason == REASON_DEADLINE and x.admitted != NULL:
-        learn_usual(x, (<Model *>x.admitted).gate, now, True)
+        learn_usual(x, x.admitted.gate, now, True)
     # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
     abandon(server, x, at_least(x, now) if reason == REASON_DEADLINE else -1, now)
     x.phase = PHASE_NEW
@@ -187,7 +191,7 @@ cdef void fail_with(State server, Exchange *x, int reason, const char *words, in
         snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
                  "died; do not retry, send other shapes or ask for another version")
     elif reason == REASON_NO_UPSTREAM:
-        if x.model != NULL and (<Model *>x.model).pool != NULL and (<Pool>(<Model *>x.model).pool).untrusted():
+        if x.model != NULL and x.model.pool != NULL and (<Pool>x.model.pool).untrusted():
             snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached: TLS with it fails")
         else:
             snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached")
@@ -221,7 +225,7 @@ cdef void on_room(Conn *c, int64_t now) noexcept:
         x = c.parked_first
         x.references += 1
         unpark(x)
-        m = <Model *>x.model
+        m = x.model
         promise(x, mw_answer_predict(m.answers, x.rows))
         reason = admit(server, x, m, now)
         if reason != REASON_NONE:
@@ -267,7 +271,7 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
         if reason == REASON_NONE:
             relayed(server, x)
             return reason
-    elif not server.upstreams.forward(<void *>server, x, m.pool, now):
+    elif not server.upstreams.forward(<PyObject *>server, x, m.pool, now):
         reason = REASON_NO_UPSTREAM
     if reason != REASON_NONE:
         leave(server, x, -1, now)
@@ -293,16 +297,16 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 cdef inline int64_t at_least(const Exchange *x, int64_t now) noexcept:
     """How long the backend has taken at least; negative where that says nothing, since it usually takes longer and the client's
     own deadline is what was too short: many of these would look like a quick backend."""
-    cdef const Model *asked = <const Model *>x.asked
+    cdef const Model *asked = x.asked
     cdef int64_t took = now - x.launched
     if x.admitted == NULL or (asked.deadline and x.client_due >= x.entered + asked.deadline):
         return took
-    return took if took > (<const Model *>x.admitted).gate.concurrency.latency else -1
+    return took if took > x.admitted.gate.concurrency.latency else -1
 
 
 cdef inline bint is_relayed(const Exchange *x) noexcept:
     """A message of a stream for a model of upstreams: it goes up the stream's relay, but for a rung's."""
-    return x.streaming and x.rung == 0 and x.stream != NULL and (<const Model *>x.model).pool != NULL
+    return x.streaming and x.rung == 0 and x.stream != NULL and x.model.pool != NULL
 
 
 # ---- admission -----------------------------------------------------------------------------------------------
@@ -336,7 +340,7 @@ cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
 
     Each refusal for that reason lowers what is expected of them, so that one in a few is tried.
     """
-    cdef double *usual = &gate.usual[caller_part(x) % <uint32_t>CALLER_PARTS]
+    cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
     if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
         return False
     if begun < x.due:
@@ -346,7 +350,7 @@ cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
 
 cdef inline void learn_usual(const Exchange *x, Gate *gate, int64_t now, bint missed) noexcept:
     """What its backend has taken; where its deadline was missed, it may have needed twice as long."""
-    cdef double *usual = &gate.usual[caller_part(x) % <uint32_t>CALLER_PARTS]
+    cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
     cdef double took = <double>(now - x.launched)
     if usual[0] == 0:
         usual[0] = took
@@ -358,7 +362,7 @@ cdef inline void learn_usual(const Exchange *x, Gate *gate, int64_t now, bint mi
 
 cdef void stop_waiting(Exchange *x) noexcept:
     """It has been let in, or shed, or has given up."""
-    cdef Model *m = <Model *>x.model
+    cdef Model *m = x.model
     mw_waiting_remove(&m.gate.waiting, &x.waiting)
     m.counters.waiting -= 1
     x.phase = PHASE_NEW
@@ -370,7 +374,7 @@ cdef void stop_waiting(Exchange *x) noexcept:
 cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcept:
     """Gives back the place with the backend, where it has one. Whoever waits for it is let in when the tick ends: now,
     nobody may be answered or refused but x."""
-    cdef Model *m = <Model *>x.admitted
+    cdef Model *m = x.admitted
     if m == NULL:
         return
     x.admitted = NULL
@@ -398,7 +402,7 @@ cdef void on_places(void *context, int64_t now) noexcept:
             x.references += 1
             stop_waiting(x)
             x.stamped = True
-            reason = REASON_INFEASIBLE if hopeless(x, gate, now) else launch(server, x, <Model *>x.model, now)
+            reason = REASON_INFEASIBLE if hopeless(x, gate, now) else launch(server, x, x.model, now)
             if reason != REASON_NONE:
                 fail(server, x, reason, now)
             exchange_unref(x)
@@ -409,14 +413,14 @@ cdef void on_failed(void *server, Exchange *x, int reason, const char *words, in
 
 
 cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept:
-    mw_answer_learn((<Model *>x.model).answers, reply.size, x.rows)
+    mw_answer_learn(x.model.answers, reply.size, x.rows)
     answer(<State>server, x, reply, now)
 
 
 # ---- reply and record ----------------------------------------------------------------------------------------
 
 cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept:
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     if x.mirrors != NULL:
         end_mirror(server, x, reply, False, now)
         return
@@ -442,12 +446,12 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
 
 cdef inline void mirror(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
     """The version asked for has answered, or failed (NULL): now its shadows are asked. Nobody waits for them."""
-    if (<Model *>x.asked).tap_count and x.fallback_reason == REASON_NONE and not x.mirrored and not x.opaque:
+    if x.asked.tap_count and x.fallback_reason == REASON_NONE and not x.mirrored and not x.opaque:
         ask_shadows(server, x, reply, now)
 
 
 cdef void ask_shadows(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef Exchange *y
     cdef uint32_t i
     for i in range(asked.tap_count):
@@ -461,7 +465,7 @@ cdef void send_copy(State server, Exchange *y, int64_t now) noexcept:
     y.references += 1             # until its fate is known here
     watch_deadline(y)
     set_deadline(server, y)
-    if launch(server, y, <Model *>y.model, now) != REASON_NONE:
+    if launch(server, y, y.model, now) != REASON_NONE:
         end_mirror(server, y, NULL, False, now)
     exchange_unref(y)
 
@@ -519,14 +523,14 @@ cdef void take_metadata(Exchange *x, Buffer *initial, Ending *ending) noexcept:
 
 cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """An upstream's answer: passed on as it came, but for what the guards have to say."""
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef const Rung *rung = NULL
     if x.mirrors != NULL:
         end_mirror(server, x, framed, False, now)
         return
-    if <Model *>x.model != asked:
+    if x.model != asked:
         rung = &asked.rungs[x.rung - 1]
-    mw_answer_learn((<Model *>x.model).answers, framed.size, x.rows)
+    mw_answer_learn(x.model.answers, framed.size, x.rows)
     if reply_from_upstream(x, rung, framed):
         take_metadata(x, initial, ending)
         answer(server, x, framed, now)
@@ -538,7 +542,7 @@ cdef void forwarded(State server, Exchange *x, Buffer *framed, Buffer *initial, 
 cdef void refused_upstream(
         State server, Exchange *x, int status, bint proven, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """The upstream's own status. What it is to blame for may fall down the ladder; the rest is the client's to see."""
-    cdef Counters *c = (<Model *>x.asked).counters
+    cdef Counters *c = x.asked.counters
     cdef Verdict v
     if x.mirrors != NULL:
         end_mirror(server, x, NULL, status == CODE_DEADLINE_EXCEEDED, now)
@@ -547,9 +551,9 @@ cdef void refused_upstream(
         fail(server, x, REASON_UPSTREAM_CREDENTIALS, now)
         return
     if status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT:
-        (<Model *>x.model).doubted = True
+        x.model.doubted = True
     if status in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_RESOURCE_EXHAUSTED, 10, CODE_INTERNAL, CODE_UNAVAILABLE, 15) or (
-            status == CODE_NOT_FOUND and not x.named and not (<Model *>x.asked).undecoded):
+            status == CODE_NOT_FOUND and not x.named and not x.asked.undecoded):
         abandon(server, x, -1, now)
         x.phase = PHASE_NEW
         mirror(server, x, NULL, now)
@@ -574,7 +578,7 @@ cdef void refused_upstream(
 
 
 cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
-    cdef Counters *c = server.other if x.asked == NULL else (<Model *>x.asked).counters
+    cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
     cdef Buffer reply
     c.refusals[v.reason] += 1
     c.fail += 1
@@ -594,7 +598,7 @@ cdef void refuse_exchange(State server, Exchange *x, Verdict *v, int64_t now) no
 cdef void relayed(State server, Exchange *x) noexcept:
     """It has gone up, and its place in the stream is free: its answers, any number of them, go down as they come. It counts as
     served, and modelward_native.backend.unanswered settles it."""
-    cdef Counters *c = (<Model *>x.asked).counters
+    cdef Counters *c = x.asked.counters
     clear_deadline(server, x)
     release(x.wire, &x.body)
     release(x.wire, &x.converted)
@@ -608,7 +612,7 @@ cdef void relayed(State server, Exchange *x) noexcept:
 
 
 cdef void record(State server, Exchange *x, int code, int64_t now) noexcept:
-    cdef Counters *c = server.other if x.asked == NULL else (<Model *>x.asked).counters
+    cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
     cdef int outcome = OUTCOME_FAILED
     if code == CODE_OK:
         outcome = OUTCOME_OK if x.fallback_reason == 0 else OUTCOME_FALLBACK
@@ -629,7 +633,7 @@ cdef void conclude(State server, Exchange *x, int code, int64_t now) noexcept:
     x.reply_ready = True
     clear_deadline(server, x)
     if code == CODE_OK and x.admitted != NULL:
-        learn_usual(x, (<Model *>x.admitted).gate, now, False)
+        learn_usual(x, x.admitted.gate, now, False)
     leave(server, x, now - x.launched if code == CODE_OK else -1, now)
     if count != NULL:
         doubt(server, x, count, now)

@@ -1,7 +1,8 @@
 # The order of the rooms, and the server that they belong to.
 
 from modelward_native.wire.call cimport Call
-from modelward_native.request.exchange cimport Buffer, Stream
+from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.backend.pool cimport Pool
 from modelward_native.request.state cimport State

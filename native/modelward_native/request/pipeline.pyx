@@ -3,6 +3,7 @@
 wire (h2, stream, grpc) hands over headers and whole messages; each room passes the exchange on or ends it with a verdict;
 outcome.pyx says what becomes of it then.
 """
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
@@ -15,19 +16,22 @@ from modelward_native.timer.deadline cimport Wheel
 from modelward_native.backend.engine cimport Engine
 from modelward_native.request.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, OPAQUE_SHARED, PHASE_DONE, PHASE_NEW,
-    PHASE_PACKED, Buffer, Ending, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
+    PHASE_PACKED, Exchange, Stream, exchange_new, exchange_unref, sticky_of)
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.grpc cimport buffer_reserve
 from modelward_native.wire.h2 cimport Connection, flush_all
 from modelward_native.wire.headers cimport keep_first, keep_header, passed_on
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns, mw_histogram_record_score
 from modelward_native.wire.holding cimport count_bytes, forget_holder, holder_of
 from modelward_native.access.identity cimport Identity, PERMIT_INFER, PERMIT_PASSTHROUGH, PERMIT_SHADOW, PERMIT_STREAM, may
-from modelward_native.wire.inflater cimport Packed, packed_free, take_unpacked
+from modelward_native.wire.inflater cimport packed_free, take_unpacked
+from modelward_native.wire.packed cimport Packed
 from modelward_native.limits.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_level, mw_meter)
 from modelward_native.shadow.mirror cimport pace, take_kept
 from modelward_native.request.model cimport *
+from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.request.oip cimport (
     first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_sharing,
     scanned_timeout_us, scanned_version)
@@ -37,8 +41,9 @@ from modelward_native.request.outcome cimport (
 from modelward_native.wire.parking cimport promise
 from modelward_native.score.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from modelward_native.backend.relay cimport (
-    Relay, relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to
-)
+    relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to)
+from modelward_native.backend.relayed cimport Relay
+from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, assigned_by, is_hurried
 from modelward_native.request.served cimport Served
 from modelward_native.backend.session cimport mw_now_ns
@@ -157,7 +162,7 @@ cdef bint on_check(Stream *s, int64_t now) noexcept:
         return True
     if server.access.stands(s, now, &v):
         if s.relay != NULL:
-            m = (<Relay *>s.relay).model
+            m = s.relay.model
         entry = NULL if m == NULL else server.directory.find(m.name)
         # the model of a relay whose name is served no more ends as it began
         if entry == NULL or server.access.permit(s, entry, s.permits, &v):
@@ -180,7 +185,7 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     """Which model the message is for, and whether its sender may. A message without end has no model yet: `decode` refuses it."""
     cdef mw_span message, name
     cdef Entry *entry
-    cdef const Packed *packed = <const Packed *>x.stream.packed
+    cdef const Packed *packed = x.stream.packed
     if packed != NULL:
         message.data = packed.work.out.data
         message.size = packed.work.out.size
@@ -286,7 +291,7 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
 cdef bint room_limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     """All levels are checked before any is charged."""
     cdef Limiter limiter = server.listener.limiter
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef int64_t retry = 0
     cdef int level
     x.predicted = MW_COST_LEAST_NS if m == NULL else mw_cost_predict(m.costs, size_of(x))
@@ -311,7 +316,7 @@ cdef const char *NAME_FIRST = "a compressed message must hold model_name once, a
 
 cdef inline size_t size_of(const Exchange *x) noexcept:
     """Of the message, as far as it is known: a compressed one's before it is inflated."""
-    cdef const Packed *packed = <const Packed *>x.stream.packed
+    cdef const Packed *packed = x.stream.packed
     if packed == NULL:
         return x.body.size
     return packed.work.allowed if packed.work.exact else packed.body.size
@@ -343,7 +348,7 @@ cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Ver
 
 
 cdef bint room_unpack(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
-    cdef Packed *packed = <Packed *>x.stream.packed
+    cdef Packed *packed = x.stream.packed
     cdef bint good
     if packed == NULL:
         return True
@@ -429,7 +434,7 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     cdef Model *m
     message.data = x.body.data
     message.size = x.body.size
-    if x.asked != NULL and (<Model *>x.asked).undecoded:
+    if x.asked != NULL and x.asked.undecoded:
         return pass_undecoded(server, x, message, v)
     if not scan(message, v):
         if v.reason != REASON_MALFORMED_MESSAGE:
@@ -454,9 +459,9 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
             return False
         ask(x, m)
         x.named = True
-    elif x.asked == NULL or not is_named((<Model *>x.asked), name):
+    elif x.asked == NULL or not is_named(x.asked, name):
         ask(x, server.directory.choose(entry, sticky_of(x.stream)))
-    m = <Model *>x.asked
+    m = x.asked
     if x.payers.model != NULL:
         x.payers.model = &m.limit  # the same cell, and one that stays as long as the exchange
     if not hold(x, m, v):
@@ -520,7 +525,7 @@ cdef bint pass_undecoded(State server, Exchange *x, mw_span message, Verdict *v)
 
 cdef bint room_score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     """The request's score is that of its most unusual row."""
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef mw_view views[<int>MW_MAX_TENSORS]
     cdef mw_gather gather
     cdef mw_score worst, score
@@ -629,14 +634,14 @@ cdef void go_through(State server, Exchange *x, int first, bint timed, int64_t n
         if not ROOMS[i](server, x, &v, now):
             if v.reason == REASON_NONE:
                 return
-            if v.reason == REASON_ANOMALY and (<Model *>x.asked).mode == MODE_FALLBACK and fall(server, x, REASON_ANOMALY, now):
+            if v.reason == REASON_ANOMALY and x.asked.mode == MODE_FALLBACK and fall(server, x, REASON_ANOMALY, now):
                 return
             refuse_exchange(server, x, &v, now)
             return
         if timed:
             after = mw_now_ns()
             if x.asked != NULL and ROOM_STAGE[i] >= 0:
-                mw_histogram_record_ns(&(<Model *>x.asked).counters.stage[ROOM_STAGE[i]], after - before)
+                mw_histogram_record_ns(&x.asked.counters.stage[ROOM_STAGE[i]], after - before)
             before = after
     if timed:
         server.callers.note_spent(x.stream, SAMPLE, SAMPLE * x.predicted)
@@ -650,7 +655,7 @@ cdef int64_t client_margin(int64_t timeout) noexcept:
 
 cdef void take_deadline(Exchange *x) noexcept:
     """The earliest of grpc-timeout, the parameter "timeout" and the model's own; absolute, from entry."""
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef int64_t due = INT64_MAX, timeout
     if x.stream.timeout:
         due = x.stream.entered + x.stream.timeout - client_margin(x.stream.timeout)
@@ -671,12 +676,12 @@ cdef void route(State server, Exchange *x, int64_t now) noexcept:
     if x.due and x.due <= now:
         fail(server, x, REASON_DEADLINE, now)
         return
-    if x.streaming and (<Model *>x.asked).pool != NULL:
+    if x.streaming and x.asked.pool != NULL:
         relay(server, x, now)
         return
     if x.due:
         set_deadline(server, x)
-    cdef int reason = start(server, x, <Model *>x.asked, now)
+    cdef int reason = start(server, x, x.asked, now)
     if reason != REASON_NONE:
         fail(server, x, reason, now)
 
@@ -690,7 +695,7 @@ cdef int64_t due_of(const Stream *s) noexcept:
 cdef void relay(State server, Exchange *x, int64_t now) noexcept:
     """Up the upstream's stream that this one is bound to. The first message binds it, and with it the choice of upstreams."""
     cdef Stream *s = x.stream
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef Verdict v
     cdef int reason = REASON_NONE
     if s.relay == NULL:
@@ -735,7 +740,7 @@ cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) no
         on_refused(s, &v)
         refuse(s, &v)
     else:
-        packed = <Packed *>s.packed
+        packed = s.packed
         if server.inflater.unpack(packed) != INFLATED_PART:
             s.packed = NULL
             packed.stream = NULL
@@ -858,7 +863,7 @@ cdef class Server(State):
         self.upstreams.cancel = cancel_call
         self.upstreams.relay = relay_request
         self.upstreams.half_close = relay_half_close
-        self.listener.wire.server = <void *>self
+        self.listener.wire.server = <PyObject *>self
         self.listener.wire.hooks.headers = on_headers
         self.listener.wire.hooks.message = on_message
         self.listener.wire.hooks.ended = on_ended
@@ -886,7 +891,7 @@ cdef class Server(State):
         access.entered = on_identified
         access.identities.know(self.directory)
         self.access = access
-        self.listener.wire.access = <void *>access
+        self.listener.wire.access = <PyObject *>access
         self.listener.wire.hooks.credential = on_credential
         self.listener.wire.hooks.stands = on_check
         self.listener.wire.keep_credentials = access.forwards

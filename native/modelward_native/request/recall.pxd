@@ -1,7 +1,8 @@
 # Last good answers: what a model said to the very same request, for when it says nothing.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.limits.limit cimport Limiter
 
 cdef struct Kept:

@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport buffer_free, buffer_reserve
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
 from modelward_native.request.model cimport Model
@@ -53,7 +54,7 @@ cdef bint is_passing(const uint8_t *name, size_t size) noexcept:
 
 cdef bint may_recall(const Exchange *x) noexcept:
     """Not where the answer depends on more than the request: on those before it, or on memory that the upstream shares."""
-    return not x.sequence and ((<Model *>x.asked).pool == NULL or not mw_holds(x.body.data, x.body.size, "shared_memory_"))
+    return not x.sequence and (x.asked.pool == NULL or not mw_holds(x.body.data, x.body.size, "shared_memory_"))
 
 
 cdef size_t before_id(const Exchange *x) noexcept:
@@ -88,7 +89,7 @@ cdef uint64_t hash_message(Limiter limiter, mw_level level, const Exchange *x) n
 cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) noexcept:
     """SipHash of who asks and of everything that decides the answer; of an embedded model's, tensors, dimensions and the
     outputs asked for."""
-    cdef Model *m = <Model *>x.asked
+    cdef Model *m = x.asked
     cdef uint64_t state[2]
     cdef size_t dims = 0
     cdef unsigned int i

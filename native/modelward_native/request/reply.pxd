@@ -1,7 +1,8 @@
 # The reply room: from a run's outputs, a fallback's constants or a verdict to a framed message.
 from libc.stdint cimport int64_t, uint8_t
 
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Rung
 from modelward_native.backend.session cimport mw_run
 from modelward_native.request.verdict cimport Verdict

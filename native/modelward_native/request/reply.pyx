@@ -3,7 +3,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memmove, memset, strlen
 
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport count_bytes, pay_for
 from modelward_native.wire.grpc cimport buffer_reserve, write_prefix
 from modelward_native.request.message cimport (
@@ -54,7 +55,7 @@ cdef mw_span span_of(const char *text) noexcept:
 
 cdef uint32_t begin(Exchange *x, const Rung *rung) noexcept:
     """Everything but the outputs; returns their number."""
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
     memset(&REPLY, 0, sizeof(REPLY))
     REPLY.model_name = asked.name
@@ -90,7 +91,7 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
 
 cdef bint reply_from_run(
         Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef uint32_t count = begin(x, rung), i, o
     cdef const mw_run_output *made
     cdef mw_reply_output *r
@@ -142,7 +143,7 @@ cdef bint reply_from_run(
 
 
 cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept:
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef uint32_t count = begin(x, rung), i, o
     cdef int64_t k
     cdef const Constant *constant
@@ -219,7 +220,7 @@ cdef size_t put_final_response(uint8_t *to) noexcept:
 
 
 cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept:
-    cdef Model *asked = <Model *>x.asked
+    cdef Model *asked = x.asked
     cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
     cdef uint8_t extra[PARAMETERS]
     cdef uint8_t head[STREAM_PREFIX]

@@ -7,7 +7,8 @@ from libc.string cimport memcmp, memcpy
 
 import os
 
-from modelward_native.shadow.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_NAMED, Evidence, caller_part
+from modelward_native.shadow.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_NAMED, Evidence
+from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport Exchange, sticky_of
 from modelward_native.request.model cimport Model
 from modelward_native.request.oip cimport shown
@@ -197,13 +198,13 @@ cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept:
 
     Less than twice the 95th percentile of the quickest version, so that none is excused by being slow itself.
     """
-    cdef const Model *m = <const Model *>x.asked
+    cdef const Model *m = x.asked
     cdef const Evidence *e
     cdef uint32_t caller, i
     cdef double own = 0, all = 0
     if x.due == 0 or (m.deadline and x.client_due >= x.entered + m.deadline):
         return False
-    caller = caller_part(x)
+    caller = part_of(x.payers.identity)
     for i in range(entry.count):
         e = entry.versions[i].evidence
         own = quicker(own, e.usual[caller] if e != NULL else 0)

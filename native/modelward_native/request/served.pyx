@@ -1,5 +1,6 @@
 """One version of a model under one configuration: an engine, and the settings that requests meet."""
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strdup
@@ -36,7 +37,7 @@ cdef void leave_blocks(Model *m) noexcept:
     cdef uint32_t i
     for i in range(m.tap_count):
         if m.taps[i].block != NULL:
-            (<ShadowBlock *>m.taps[i].block).served -= 1
+            m.taps[i].block.served -= 1
             m.taps[i].block = NULL
 
 
@@ -77,8 +78,8 @@ cdef class Served:
         m.answers = &engine.answers
         m.counters = engine.counters
         m.limit.tat_ns = &self.limit_tat
-        m.pool = NULL if engine.pool is None else <void *>engine.pool
-        m.engine = <void *>engine
+        m.pool = NULL if engine.pool is None else <PyObject *>engine.pool
+        m.engine = <PyObject *>engine
 
     def __dealloc__(self):
         drop_rungs(&self.model)
@@ -180,8 +181,8 @@ cdef class Served:
             if isinstance(given, Recall):
                 self.keep.append(given)
                 rung.source = strdup(b"last_good")
-                rung.recall = <void *>given
-                m.recall = <void *>given
+                rung.recall = <PyObject *>given
+                m.recall = <PyObject *>given
                 continue
             if isinstance(given, Served):
                 stand_in(self, <Served>given, rung)
@@ -225,7 +226,7 @@ cdef class Served:
                 pass              # a name too many: its limit holds in each process by itself, and in no fleet
         for i, (shadow, content) in enumerate(self.shadows):
             if self.model.taps[i].block == NULL:
-                self.model.taps[i].block = <void *>block_of(region, self, shadow.name, content + shadow.fingerprint)
+                self.model.taps[i].block = block_of(region, self, shadow.name, content + shadow.fingerprint)
         return 0
 
 

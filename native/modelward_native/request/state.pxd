@@ -1,4 +1,5 @@
 # What the rooms of one server share.
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modelward_native.access.access cimport Access
@@ -15,7 +16,7 @@ from modelward_native.region.region cimport Gauges, Region
 from modelward_native.request.route cimport Directory
 
 cdef struct Upstreams:            # backend.upstream and backend.relay, which stand above outcome and are called by it
-    bint (*forward)(void *server, Exchange *, void *pool, int64_t now) noexcept   # False: no endpoint
+    bint (*forward)(PyObject *server, Exchange *, PyObject *pool, int64_t now) noexcept   # False: no endpoint
     void (*cancel)(Exchange *) noexcept
     int (*relay)(Exchange *, int64_t now) noexcept   # a stream's message, with its permit; REASON_NONE, or why not
     void (*half_close)(Stream *) noexcept   # the client of a relayed stream sends no more

@@ -1,7 +1,7 @@
 # Failed requests that another version is asked too: they are evidence only where that one answers them.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from modelward_native.shadow.evidence cimport CALLERS
+from modelward_native.request.caller cimport CALLERS
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.shadow.mirror cimport Mirrors
 from modelward_native.request.model cimport Model

@@ -8,10 +8,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from modelward_native.backend.admit cimport mw_concurrency_free
-from modelward_native.shadow.evidence cimport caller_part
+from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport Exchange, bytes_held, exchange_new, exchange_unref
 from modelward_native.shadow.mirror cimport Mirrors, lend_tensors, link_mirror, unlink_mirror
-from modelward_native.request.model cimport Model, Tensor, ask
+from modelward_native.request.model cimport Model, Tensor
+from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, order
 
 cdef enum:
@@ -37,7 +38,7 @@ cdef bint same_signature(const Model *a, const Model *b) noexcept:
 
 
 cdef Model *other_version(Directory directory, const Exchange *x) noexcept:
-    cdef const Model *asked = <const Model *>x.asked
+    cdef const Model *asked = x.asked
     cdef const Entry *entry = directory.find(asked.name)
     cdef Model *other = NULL
     cdef uint32_t i, most = 0
@@ -53,7 +54,7 @@ cdef Model *other_version(Directory directory, const Exchange *x) noexcept:
 
 cdef Exchange *crosscheck(
         Checks *checks, Mirrors *mirrors, Exchange *x, Model *other, uint64_t *count, int64_t now) noexcept:
-    cdef uint32_t part = caller_part(x), own = checks.inflight_of[part]
+    cdef uint32_t part = part_of(x.payers.identity), own = checks.inflight_of[part]
     cdef Exchange *y
     if checks.inflight + (own + 1 if own else 1) > <uint32_t>PLACES:
         return NULL
@@ -81,7 +82,7 @@ cdef Exchange *crosscheck(
     y.entered = now
     y.launched = now
     y.due = now + PATIENCE
-    y.slice = count
+    y.count = count
     if other.pool == NULL and not lend_tensors(y, x, NULL, NULL):
         exchange_unref(y)
         return NULL
@@ -93,7 +94,7 @@ cdef Exchange *crosscheck(
 
 cdef void end_crosscheck(Checks *checks, Mirrors *mirrors, Exchange *y, bint answered) noexcept:
     checks.inflight -= 1
-    checks.inflight_of[caller_part(y)] -= 1
+    checks.inflight_of[part_of(y.payers.identity)] -= 1
     unlink_mirror(mirrors, y)
     if answered:
-        (<uint64_t *>y.slice)[0] += 1
+        y.count[0] += 1

@@ -2,7 +2,9 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modelward_native.shadow.compare cimport MW_SCORE_CELLS
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.wire.buffer cimport Buffer
+from modelward_native.request.caller cimport CALLERS
+from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport MW_CELLS
 from modelward_native.region.region cimport Region
 
@@ -13,7 +15,6 @@ cdef enum Assigned:               # who gave a request its version, where it is 
     ASSIGNED_NAMED                # its client chose the version: no evidence but of how long the version takes
 
 cdef enum:
-    CALLERS = 64                  # parts of a keyed hash that callers are counted in: a client does not know its part
     WAYS = 2                      # ASSIGNED_BY_CHANCE - 1 and ASSIGNED_BY_KEY - 1
 
 cdef struct Tally:                # requests of one part of the callers
@@ -39,12 +40,3 @@ cdef Evidence *evidence_of(Region region, bytes model, bytes version) except NUL
 cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept
 # Its version has answered, framed. Likewise.
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept
-
-
-cdef inline uint32_t part_of(uint64_t budget) noexcept:
-    """The identity's part of the callers, or the peer's where there is no identity: by the keyed hash that its budget has."""
-    return <uint32_t>(budget >> 32) % <uint32_t>CALLERS
-
-
-cdef inline uint32_t caller_part(const Exchange *x) noexcept:
-    return part_of(x.payers.identity)

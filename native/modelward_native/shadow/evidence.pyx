@@ -10,6 +10,7 @@ import os
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from modelward_native.request.caller cimport part_of
 from modelward_native.shadow.compare cimport mw_compare_room, mw_sketch_add
 from modelward_native.telemetry.histogram cimport mw_histogram_cell
 from modelward_native.request.model cimport Model
@@ -46,8 +47,8 @@ cdef inline double estimated(double p95, double value) noexcept:
 
 
 cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
-    cdef Evidence *e = (<Model *>x.asked).evidence
-    cdef uint32_t caller = caller_part(x), way = x.assigned - 1
+    cdef Evidence *e = x.asked.evidence
+    cdef uint32_t caller = part_of(x.payers.identity), way = x.assigned - 1
     cdef uint64_t *count = NULL
     cdef int64_t took
     if x.fallback_reason == REASON_NONE:
@@ -90,12 +91,12 @@ cdef inline bint drawn() noexcept:
 
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept:
     """A sample of the version's own answers, one in 16 of each caller's."""
-    cdef Evidence *e = (<Model *>x.asked).evidence
-    cdef uint32_t caller = caller_part(x), way = x.assigned - 1
+    cdef Evidence *e = x.asked.evidence
+    cdef uint32_t caller = part_of(x.payers.identity), way = x.assigned - 1
     cdef mw_span message
     if x.assigned > ASSIGNED_BY_KEY or not drawn():
         return
-    if x.fallback_reason != REASON_NONE or x.streaming or (<Model *>x.asked).pool != NULL:
+    if x.fallback_reason != REASON_NONE or x.streaming or x.asked.pool != NULL:
         return
     message.data = reply.data + FRAME
     message.size = reply.size - FRAME

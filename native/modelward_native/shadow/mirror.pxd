@@ -1,8 +1,9 @@
 # Shadows: who else is asked what clients ask, which of it, and what becomes of the answers that nobody sees.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from modelward_native.shadow.evidence cimport CALLERS
-from modelward_native.request.exchange cimport Buffer, Exchange
+from modelward_native.request.caller cimport CALLERS
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Model, Tap
 
 cdef enum:

@@ -5,6 +5,7 @@ answered by the ladder is not mirrored at all. The exchange that asks the shadow
 whose memory the request stays: only the primary's answer is copied.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcpy, memset
@@ -13,11 +14,14 @@ from modelward_native.shadow.compare cimport (
     MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_DEADLINE, MW_DROP_PLACES, MW_DROP_VOID, MW_DROP_WAITING, MW_DROP_YIELDED,
     MW_PRIMARY_UNREADABLE, mw_compare_pair, mw_compare_room, mw_comparison, mw_shadow_drop, mw_shadow_fail, mw_shadow_figures,
     mw_shadow_record, mw_window_record)
-from modelward_native.shadow.evidence cimport caller_part
+from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
-    INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Buffer, Exchange, bytes_held, exchange_new, exchange_unref)
+    INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, bytes_held, exchange_new, exchange_unref)
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport pay_for
-from modelward_native.request.model cimport LONGEST_VERSION, NO_OUTPUT, Model, Tap, ask
+from modelward_native.request.model cimport NO_OUTPUT, Model, Tap
+from modelward_native.request.resolve cimport ask
+from modelward_native.request.name cimport LONGEST_VERSION
 from modelward_native.request.served cimport Served
 from modelward_native.request.served import check_fits
 from modelward_native.shadow.shadows cimport ShadowBlock, identity_slice
@@ -85,7 +89,7 @@ def mirror(Served served not None, Shadow shadow not None, bytes content not Non
     m.taps = taps
     memset(&taps[m.tap_count], 0, sizeof(Tap))
     served.shadows.append((shadow, content))
-    taps[m.tap_count].shadow = <void *>shadow
+    taps[m.tap_count].shadow = <PyObject *>shadow
     m.tap_count += 1
     if shadow.model.pool == NULL:
         order_tensors(served, <Served>shadow.served, &m.taps[m.tap_count - 1])
@@ -194,12 +198,12 @@ cdef bint has_room(Shadow shadow, size_t own, size_t more, size_t used, size_t l
 
 cdef Exchange *mirrored(Mirrors *mirrors, Tap *tap, Exchange *x, const Buffer *reply, int64_t took, int64_t now) noexcept:
     cdef Shadow shadow = <Shadow>tap.shadow
-    cdef ShadowBlock *block = <ShadowBlock *>tap.block
-    cdef const Model *asked = <const Model *>x.asked
+    cdef ShadowBlock *block = tap.block
+    cdef const Model *asked = x.asked
     cdef mw_span message
     cdef size_t size
     cdef mw_shadow_drop why
-    cdef uint32_t part = caller_part(x)
+    cdef uint32_t part = part_of(x.payers.identity)
     cdef Exchange *y
     if block == NULL or not concerns(shadow, x) or (shadow.fraction < 1 and drawn(mirrors) >= shadow.fraction):
         return NULL
@@ -251,7 +255,7 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
         return NULL
     x.references += 1
     y.mirrors = x
-    y.tap = <void *>tap
+    y.tap = tap
     ask(y, shadow.model)
     y.model = shadow.model
     y.body = x.body
@@ -277,8 +281,8 @@ cdef Exchange *copied(Shadow shadow, Tap *tap, Exchange *x, mw_span message, int
 
 
 cdef bint lend_tensors(Exchange *y, const Exchange *x, const uint32_t *inputs, const uint32_t *outputs) noexcept:
-    cdef const Model *asked = <const Model *>x.asked
-    cdef const Model *m = <const Model *>y.asked
+    cdef const Model *asked = x.asked
+    cdef const Model *m = y.asked
     cdef size_t at, to = 0, dims = 0
     cdef uint32_t i, k, own, wanteds = 0
     for i in range(m.input_count):
@@ -314,16 +318,16 @@ cdef bint lend_tensors(Exchange *y, const Exchange *x, const uint32_t *inputs, c
 
 cdef ShadowBlock *end(Mirrors *mirrors, Exchange *y) noexcept:
     """Gives back what it has taken; its figures."""
-    cdef Tap *tap = <Tap *>y.tap
+    cdef Tap *tap = y.tap
     cdef Shadow shadow = <Shadow>tap.shadow
-    cdef uint32_t part = caller_part(y)
+    cdef uint32_t part = part_of(y.payers.identity)
     cdef size_t size = y.body.size + y.reply.size
     shadow.inflight -= 1
     shadow.held -= size
     shadow.inflight_of[part] -= 1
     shadow.held_of[part] -= size
     unlink_mirror(mirrors, y)
-    return <ShadowBlock *>tap.block
+    return tap.block
 
 
 cdef void link_mirror(Mirrors *mirrors, Exchange *y) noexcept:
@@ -352,8 +356,8 @@ cdef void drop(Mirrors *mirrors, Exchange *y) noexcept:
 cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int64_t now) noexcept:
     cdef ShadowBlock *block = end(mirrors, y)
     cdef mw_shadow_figures *side = &block.side[y.flagged]
-    cdef mw_shadow_figures *slice = <mw_shadow_figures *>y.slice
-    cdef Shadow shadow = <Shadow>(<Tap *>y.tap).shadow
+    cdef mw_shadow_figures *slice = y.slice
+    cdef Shadow shadow = <Shadow>y.tap.shadow
     cdef mw_span primary, answer
     cdef int64_t ours, theirs
     if block.warmed < shadow.warmup:
@@ -365,7 +369,7 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
     if reply == NULL or y.reply.size == 0:
         mw_shadow_fail(side, y.reply.size == 0, reply == NULL)
         mw_shadow_fail(slice, y.reply.size == 0, reply == NULL)
-        mw_shadow_fail(part_of(block, y), y.reply.size == 0, reply == NULL)
+        mw_shadow_fail(caller_figures(block, y), y.reply.size == 0, reply == NULL)
         return
     primary.data = y.reply.data
     primary.size = y.reply.size
@@ -381,15 +385,15 @@ cdef void pair(Mirrors *mirrors, Exchange *y, const Buffer *reply, bint due, int
         ours, theirs = y.took, now - y.launched
     mw_shadow_record(side, &found, ours, theirs)
     mw_shadow_record(slice, &found, ours, theirs)
-    mw_shadow_record(part_of(block, y), &found, ours, theirs)
+    mw_shadow_record(caller_figures(block, y), &found, ours, theirs)
     mw_window_record(&block.window, &found)
     if found.disagreement > 0:
         keep(mirrors, y, primary, answer, found.disagreement)
 
 
-cdef inline mw_shadow_figures *part_of(ShadowBlock *block, const Exchange *y) noexcept:
+cdef inline mw_shadow_figures *caller_figures(ShadowBlock *block, const Exchange *y) noexcept:
     """Of its caller's part, for one more pair."""
-    cdef uint32_t part = caller_part(y.mirrors)
+    cdef uint32_t part = part_of(y.mirrors.payers.identity)
     block.of_part[part] += 1
     return &block.part[part]
 
@@ -406,15 +410,15 @@ cdef void pace(Mirrors *mirrors, bint busy, int64_t now) noexcept:
 
 cdef void keep(Mirrors *mirrors, const Exchange *y, mw_span primary, mw_span answer, double disagreement) noexcept:
     """As long as there is room, for more than one caller's: they are taken once a second."""
-    cdef const Model *asked = <const Model *>y.mirrors.asked
-    cdef bytes name = (<Shadow>(<Tap *>y.tap).shadow).text
+    cdef const Model *asked = y.mirrors.asked
+    cdef bytes name = (<Shadow>y.tap.shadow).text
     cdef Kept *kept
     cdef mw_span part[5]
     cdef size_t total = 0, at = 0
     cdef uint32_t own = 0
     cdef int i
     for i in range(<int>mirrors.keeps):
-        own += mirrors.kept[i].part == caller_part(y)
+        own += mirrors.kept[i].part == part_of(y.payers.identity)
     if mirrors.keeps >= KEPT_MOST or own and own >= KEPT_MOST - mirrors.keeps:
         return
     part[0] = asked.name
@@ -432,7 +436,7 @@ cdef void keep(Mirrors *mirrors, const Exchange *y, mw_span primary, mw_span ans
         return
     mirrors.keeps += 1
     kept.disagreement = disagreement
-    kept.part = caller_part(y)
+    kept.part = part_of(y.payers.identity)
     for i in range(5):
         kept.size[i] = part[i].size
         if part[i].size:

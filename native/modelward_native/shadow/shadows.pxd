@@ -2,7 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from modelward_native.shadow.compare cimport mw_shadow_figures, mw_shadow_window
-from modelward_native.shadow.evidence cimport CALLERS
+from modelward_native.request.caller cimport CALLERS
 from modelward_native.region.region cimport Region
 
 cdef enum Side:                   # of the anomaly flag

@@ -2,7 +2,8 @@
 from libc.stdint cimport uint64_t
 
 from modelward_native.access.access cimport Access
-from modelward_native.request.exchange cimport Buffer, Stream
+from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.buffer cimport Buffer
 
 cdef class Call:
     cdef Stream *stream           # NULL once the client has let go

@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memset
 import asyncio
 from collections import deque
 
-from modelward_native.request.exchange cimport METHOD_REFUSED, Buffer, Ending, Stream
+from modelward_native.request.exchange cimport METHOD_REFUSED, Stream
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.holding cimport count_bytes, holder_of
 from modelward_native.wire.grpc cimport buffer_reserve, ending_with, write_prefix
 from modelward_native.wire.h2 cimport Connection, flush_all
@@ -39,7 +40,7 @@ cdef Call call_begin(Stream *s, str peer):
             call.metadata[name.decode("ascii", "replace")] = value.decode("ascii", "replace")
     Py_DECREF(headers)
     Py_INCREF(call)
-    s.call = <void *><PyObject *>call
+    s.call = <PyObject *>call
     return call
 
 

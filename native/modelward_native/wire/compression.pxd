@@ -1,7 +1,7 @@
 # Messages inflated step by step, each step bounded, and answers compressed. Nothing here takes memory but zlib.
 from libc.stdint cimport uint8_t
 
-from modelward_native.request.exchange cimport Buffer
+from modelward_native.wire.buffer cimport Buffer
 
 cdef extern from "zlib.h" nogil:
     ctypedef struct z_stream:
@@ -10,6 +10,12 @@ cdef extern from "zlib.h" nogil:
         uint8_t *next_out
         unsigned int avail_out
         unsigned long total_out
+
+cdef enum Encoding:
+    ENCODING_IDENTITY = 0
+    ENCODING_GZIP
+    ENCODING_DEFLATE
+    ENCODING_UNSUPPORTED
 
 cdef enum Inflated:               # what has become of a message so far
     INFLATED_PART = 0             # there is more

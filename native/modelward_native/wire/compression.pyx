@@ -2,7 +2,8 @@
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from modelward_native.request.exchange cimport ENCODING_DEFLATE, ENCODING_GZIP, Buffer
+
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport buffer_free, buffer_reserve, write_prefix
 
 cdef extern from "zlib.h" nogil:

@@ -1,7 +1,7 @@
 # gRPC over HTTP/2: what is not HTTP/2 (gRPC's PROTOCOL-HTTP2.md) and not a message.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from modelward_native.request.exchange cimport Buffer, Ending
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.request.verdict cimport Verdict
 
 cdef int64_t parse_timeout(const uint8_t *text, size_t size) noexcept nogil

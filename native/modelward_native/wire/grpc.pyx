@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strdup, strlen, strncpy
 
-from modelward_native.request.exchange cimport Buffer, Ending
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.limits.limit cimport LIMIT_TEXT
 from modelward_native.request.verdict cimport REASON_NONE, VERDICT_TEXT, Verdict, code_of, describe, name_of
 

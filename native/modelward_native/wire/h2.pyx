@@ -4,6 +4,7 @@ from cpython.buffer cimport PyBUF_WRITE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.limits cimport INT_MAX
+from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
@@ -20,8 +21,8 @@ from modelward_native.wire.conduct cimport (
     mw_conduct_request, mw_conduct_reset, mw_conduct_resets, parting_name)
 from modelward_native.timer.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from modelward_native.request.exchange cimport (
-    ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire, mw_sites,
-    mw_sites_new)
+    METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire, mw_sites, mw_sites_new)
+from modelward_native.wire.compression cimport ENCODING_GZIP, ENCODING_UNSUPPORTED
 from modelward_native.wire.forwarded cimport enter_network, limit_of, mw_address_budget, mw_address_within, networks_of
 from modelward_native.wire.headers cimport read_header
 from modelward_native.wire.holders cimport (
@@ -492,7 +493,7 @@ cdef class Connection:
     def __cinit__(self, Listener listener, *rest):
         self.listener = listener
         self.conn.wire = &listener.wire
-        self.conn.owner = <void *>self
+        self.conn.owner = <PyObject *>self
         self.conn.fd = -1
         mw_timer_init(&self.conn.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_watch)
 
@@ -731,7 +732,7 @@ cdef class Listener:
         self.wire.gauges, self.wire.slots = self.region.own, self.region.header
         self.wheel = wheel
         self.limiter = limiter
-        self.wire.limiter = <void *>limiter
+        self.wire.limiter = <PyObject *>limiter
         self.max_connections = 20000
         self.max_per_peer = 1000
         self.max_here = 1 << 30

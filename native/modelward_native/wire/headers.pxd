@@ -1,7 +1,8 @@
 # What the headers of a request say.
 from libc.stdint cimport uint8_t
 
-from modelward_native.request.exchange cimport Buffer, Stream
+from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.buffer cimport Buffer
 
 # One header into the stream. keep: those that an upstream shall see are kept too. -1 for want of memory.
 cdef int read_header(

@@ -3,8 +3,9 @@ from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from modelward_native.request.exchange cimport (
-    ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Buffer, Stream)
+from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
+from modelward_native.wire.compression cimport ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.forwarded cimport read_forwarded
 from modelward_native.wire.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 from modelward_native.limits.limit cimport Limiter
@@ -39,7 +40,7 @@ cdef int keep_cold_header(Stream *s, const uint8_t *name, size_t name_size, cons
     if s.call == NULL:
         kept = []
         Py_INCREF(kept)
-        s.call = <void *><PyObject *>kept
+        s.call = <PyObject *>kept
     (<list>(<object><PyObject *>s.call)).append((name[:name_size], value[:value_size]))
     return 0
 

@@ -1,7 +1,8 @@
 # Bytes in flight: whose they are, and which senders have not moved for longest.
 from libc.stdint cimport int64_t, uint64_t
 
-from modelward_native.request.exchange cimport Buffer, Stream, Wire
+from modelward_native.request.exchange cimport Stream, Wire
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holders cimport (
     mw_holder, mw_holder_count, mw_holder_enter, mw_holder_key, mw_holder_leave, mw_holder_may
 )

@@ -1,26 +1,14 @@
 # Compressed messages on their way to be read: a first piece, a short one on the loop, the rest in a thread.
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport mw_waiting
-from modelward_native.wire.compression cimport Inflation
-from modelward_native.request.exchange cimport Buffer, Exchange, Stream, Wire
+from modelward_native.wire.buffer cimport Buffer
+from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.wire.packed cimport Packed
 
 cdef extern from "lane.h" nogil:
     ctypedef struct mw_lane:
         pass
-
-cdef struct Packed:               # one compressed message: Stream.packed
-    Inflation work
-    Buffer body                   # owned: the message as it came; counts as in flight, as work.out does
-    Stream *stream                # borrowed; NULL once nobody waits
-    Exchange *exchange            # borrowed, as its stream's; NULL for a call that is passed through
-    Wire *wire
-    uint64_t payer                # its identity's budget: who waits behind whom
-    uint32_t waiting              # index among those who wait for the thread; MW_NOT_WAITING
-    int state                     # enum Inflated
-    bint partial                  # it waits with a part of its contents, and with room for all of them
-    bint refused                  # there was no room for it, or others had a better claim
-    int64_t took                  # ns
 
 ctypedef void (*Unpacked)(void *server, Packed *, int64_t now) noexcept
 

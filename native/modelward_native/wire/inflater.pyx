@@ -16,7 +16,8 @@ from modelward_native.backend.admit cimport (
     mw_waiting_remove)
 from modelward_native.wire.compression cimport (
     INFLATED_NO_MEMORY, INFLATED_PART, INFLATED_WHOLE, inflation_begin, inflation_end, inflation_room, inflation_step)
-from modelward_native.request.exchange cimport Buffer, Exchange, Stream, Wire
+from modelward_native.request.exchange cimport Exchange, Stream, Wire
+from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.h2 cimport flush_all
 from modelward_native.wire.holding cimport count_bytes
 from modelward_native.wire.stream cimport grow, release
@@ -217,7 +218,7 @@ cdef class Inflater:
             log.warning("no thread can be had for compressed messages: they are inflated on the loop, which delays others")
 
     cdef void drop(self, Stream *s) noexcept:
-        cdef Packed *p = <Packed *>s.packed
+        cdef Packed *p = s.packed
         if p == NULL:
             return
         s.packed = NULL

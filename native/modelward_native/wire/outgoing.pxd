@@ -1,7 +1,7 @@
 # The headers of a request to an upstream.
 from libc.stdint cimport int64_t, uint8_t
 
-from modelward_native.request.exchange cimport Buffer
+from modelward_native.wire.buffer cimport Buffer
 
 cdef enum:
     FIELDS = 20480                # bytes; the client's metadata are 16384 at most, with 32 for every field

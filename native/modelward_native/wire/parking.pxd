@@ -1,15 +1,7 @@
 # Requests that wait because their connection has not taken the answers before them. What has not begun costs nothing.
-from libc.stdint cimport int64_t, uint64_t
-
 from modelward_native.request.exchange cimport Conn, Exchange
 from modelward_native.wire.holders cimport mw_holder_room
 from modelward_native.region.region cimport bytes_held
-
-cdef extern from "answer.h" nogil:
-    ctypedef struct mw_answers:
-        pass
-    uint64_t mw_answer_predict(const mw_answers *, int64_t rows)
-    void mw_answer_learn(mw_answers *, uint64_t bytes, int64_t rows)
 
 cdef enum:
     # Bytes of answers that one connection may owe us the taking of before no more are begun; the last may go beyond, so at least

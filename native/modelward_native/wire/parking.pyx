@@ -2,6 +2,9 @@
 
 The stream's reference keeps a parked exchange; whoever lets go of it (its client, its deadline) takes it off the list first.
 """
+from libc.stdint cimport int64_t, uint64_t
+
+from modelward_native.request.answer cimport mw_answer_learn, mw_answer_predict, mw_answers
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Conn, Exchange
 
 

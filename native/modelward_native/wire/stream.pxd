@@ -1,7 +1,8 @@
 # One gRPC call on an HTTP/2 stream. Nothing here raises; what changes a stream marks its connection for the tick's flush.
 from libc.stdint cimport int32_t, uint8_t
 
-from modelward_native.request.exchange cimport Buffer, Conn, Ending, Stream, Wire
+from modelward_native.request.exchange cimport Conn, Stream, Wire
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.nghttp2 cimport nghttp2_nv
 from modelward_native.request.verdict cimport Verdict
 

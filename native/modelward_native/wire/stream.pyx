@@ -6,8 +6,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from modelward_native.wire.conduct cimport mw_conduct_message, mw_conduct_sent
-from modelward_native.request.exchange cimport (
-    ENCODING_IDENTITY, ENCODING_UNSUPPORTED, METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Buffer, Conn, Ending, Stream, Wire)
+from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Conn, Stream, Wire
+from modelward_native.wire.compression cimport ENCODING_IDENTITY, ENCODING_UNSUPPORTED
+from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.compression cimport (
     INFLATED_MALFORMED, INFLATED_OVER_RATIO, INFLATED_TOO_LARGE, INFLATED_WHOLE, RATIO, RATIO_FREE, deflate_message,
     inflate_message)

@@ -1,0 +1,36 @@
+# One request on its way through an upstream.
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+cdef struct Upcall
+
+from modelward_native.backend.client cimport mw_client_stream
+from modelward_native.timer.deadline cimport mw_timer
+from modelward_native.wire.buffer cimport Buffer, Ending
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.name cimport LONGEST_NAME, LONGEST_VERSION
+
+cdef enum:
+    SUFFIX = LONGEST_NAME + LONGEST_VERSION + 8   # of each field a tag and a length before it
+
+cdef struct Upcall:               # one request on its way; owned by its stream until that closes
+    mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge
+    mw_client_stream stream
+    Exchange *exchange            # one reference: the body that is sent is its
+    uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
+    PyObject *upstream            # borrowed: the Upstream that it is on
+    PyObject *pool                # borrowed from its model, which the exchange keeps
+    Upcall *next                  # of those that are spare
+    uint8_t prefix[5]             # of the request's message
+    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a rung's or a shadow's
+    size_t suffix_size
+    size_t sent                   # of prefix, body and suffix
+    Buffer answer                 # DATA as it comes: prefix and message; counts as in flight
+    bint too_large
+    bint opened                   # the first block of its headers has come
+    Buffer initial                # metadata of that block: two lengths, name, value, ...
+    Ending ending                 # what its trailers say: of these, message, details and metadata
+    int64_t started               # ns
+    bint trial                    # of its endpoint's breaker
+    bint judged                   # the endpoint has been told its outcome
+    uint32_t beside               # others on its endpoint then

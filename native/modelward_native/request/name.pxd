@@ -1,0 +1,5 @@
+# How long names may be.
+
+cdef enum:
+    LONGEST_NAME = 128            # bytes, of a model's
+    LONGEST_VERSION = 64          # and of a shadow's: an upstream's model, which nobody names in its place, may have longer ones
