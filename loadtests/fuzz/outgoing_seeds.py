@@ -13,7 +13,8 @@ import grpc
 from loadtests.fuzz import outgoing_script as script
 from loadtests.fuzz.seeds import PIECE, Recorder
 from modelward.config.address import Address
-from modelward.config.schema import Config, Listen
+from modelward.config.listen import Listen
+from modelward.config.schema import Config
 from modelward.server.embedded import in_thread
 from tests import models
 

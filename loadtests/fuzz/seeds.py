@@ -19,7 +19,8 @@ import tritonclient.grpc as triton
 
 from loadtests.fuzz import script
 from modelward.config.address import Address
-from modelward.config.schema import Config, Listen
+from modelward.config.listen import Listen
+from modelward.config.schema import Config
 from modelward.rpc.protocol import message_class
 from modelward.server.embedded import in_thread
 from tests import models

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelward.cli.schema import schema
-from modelward.config.limit import LARGEST_BURST
+from modelward.config.rate_limit import LARGEST_BURST
 from modelward.config.units import BACKEND_TIME_PATTERN, DURATION_PATTERN, RATE_PATTERN, SIZE_PATTERN
 from scripts.docs import markdown
 from scripts.docs.configuration_examples import EXAMPLES

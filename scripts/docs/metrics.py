@@ -8,7 +8,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from modelward.shadow.verdict import Verdict
 from modelward.telemetry.build import build
 from modelward.telemetry.close_reasons import MEANING
-from modelward.telemetry.collector import Family, families
+from modelward.telemetry.metrics.family import Family
+from modelward.telemetry.metrics.table import families
 from modelward.telemetry.native_snapshot import ENDINGS, MISMATCHES, SIDES
 from modelward.telemetry.snapshot import Histogram, Snapshot
 from modelward_native.telemetry.figures import OUTCOME_NAMES

@@ -11,7 +11,7 @@ from modelward.access.key_sets import load_file
 from modelward.bounded_file import open_regular, read_regular
 from modelward.certificate import read
 from modelward.config.access import Jwt
-from modelward.config.limit import Shared
+from modelward.config.rate_limit import Shared
 from modelward.config.sources import from_file
 from modelward.problem import ProblemsFound
 from modelward.promotion import store

@@ -8,7 +8,7 @@ from modelward.config.address import Address
 from modelward.limits.callers import Callers
 from modelward.problem import Problem
 from modelward.promotion.asked import Wanted
-from modelward.promotion.promoter import Known
+from modelward.promotion.judge import Known
 from modelward.promotion.state import Event
 from modelward.server.containment import Contained
 from modelward.server.report import Report

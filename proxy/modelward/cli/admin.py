@@ -15,7 +15,7 @@ from modelward.certificate import read
 from modelward.cli.output import print_problems
 from modelward.config.address import Address, parse_address, parse_address_or_off
 from modelward.config.layer import merge
-from modelward.config.schema import Listen
+from modelward.config.listen import Listen
 from modelward.config.sources import from_environment, from_file
 from modelward.config.units import UnitError
 from modelward.problem import Problem, ProblemsFound

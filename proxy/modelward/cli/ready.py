@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from modelward.cli.output import console, plain, print_table
-from modelward.config.schema import Listen
+from modelward.config.listen import Listen
 from modelward.server.report import COLUMNS, Report
 
 

@@ -2,9 +2,11 @@
 
 from modelward.config.address import Address
 from modelward.config.arguments import from_arguments
-from modelward.config.limit import Limit
+from modelward.config.limits import Limits
 from modelward.config.load import load
-from modelward.config.schema import Anomaly, Batching, Config, Limits, ModelSettings, Rung
+from modelward.config.model import Anomaly, Batching, ModelSettings, Rung
+from modelward.config.rate_limit import Limit
+from modelward.config.schema import Config
 
 __all__ = [
     "Address",

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, model_validator
 
 from modelward.config.section import Section
-from modelward.config.units import SECOND, Duration, UnitError
+from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Kind = Literal["infer", "stream", "metadata", "statistics", "repository", "passthrough", "shadow"]
@@ -18,7 +18,6 @@ Proof = Literal["certificate", "token", "jwt", "key", "any"]
 DEFAULT_KINDS: tuple[Kind, ...] = ("infer", "stream", "metadata")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOW_JWKS = "Write a file or an https URL (http only for localhost)"
-MINUTE = 60 * SECOND
 
 
 def _listed(value: object) -> object:

@@ -8,8 +8,9 @@ from pathlib import Path
 from modelward.config import triton
 from modelward.config.address import Address, parse_address
 from modelward.config.layer import Layer, merge
+from modelward.config.listen import Listen
 from modelward.config.load import load
-from modelward.config.schema import Config, Listen
+from modelward.config.schema import Config
 from modelward.config.units import UnitError
 from modelward.problem import Problem, ProblemsFound
 

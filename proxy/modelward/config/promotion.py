@@ -6,9 +6,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from modelward.config.address import OFF
 from modelward.config.section import Section
-from modelward.config.units import SECOND, Duration, UnitError
+from modelward.config.units import MINUTE, Duration, UnitError
 
-MINUTE = 60 * SECOND
 LARGEST_INDEX = 100
 HOW_STEPS = "Write whole per cent that grow, the last of them 100: [1, 10, 50, 100]"
 

@@ -13,6 +13,8 @@ BACKEND_TIME_PATTERN = rf"^{_NUMBER}(us|ms|s|m|h)/(s|m|h)$"
 SIZE_PATTERN = rf"^{_NUMBER} ?(B|KB|MB|GB|KiB|MiB|GiB)$"
 
 SECOND = 10**9
+MINUTE = 60 * SECOND
+KiB, MiB = 2**10, 2**20
 NANOSECONDS = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 10**6, "us": 10**3, "ns": 1}
 PERIODS = {"s": 1, "m": 60, "h": 3600}
 BYTES = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "GB": 10**9, "MB": 10**6, "KB": 10**3, "B": 1}

@@ -3,9 +3,9 @@
 import ipaddress
 
 from modelward.config.access import pattern, sources
-from modelward.config.limit import EVERY_IDENTITY, Share
+from modelward.config.limits import Limits
 from modelward.config.proxies import networks
-from modelward.config.schema import Limits
+from modelward.config.rate_limit import EVERY_IDENTITY, Share
 
 NOTHING = Share()
 NOT_SAID = (0, 0)

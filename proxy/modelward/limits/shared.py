@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from modelward.config.limit import Shared
+from modelward.config.rate_limit import Shared
 from modelward.config.units import SECOND
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.snapshot import Histogram, SharedSnapshot

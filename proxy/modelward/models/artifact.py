@@ -16,7 +16,7 @@ from modelward.models.divisions import guard
 from modelward.models.empty import unproven
 from modelward.models.external import beside, embed, too_large
 from modelward.models.operators import check_operators
-from modelward.models.rows import entangled
+from modelward.models.rows.walk import entangled
 from modelward.models.signature import read_signature
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, canonical, read_inside

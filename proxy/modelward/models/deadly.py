@@ -16,7 +16,8 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward.models.cost import SHAPES
-from modelward.models.rows import NotShown, skeleton
+from modelward.models.rows.skeleton import skeleton
+from modelward.models.rows.values import NotShown
 
 log = logging.getLogger("modelward.models")
 

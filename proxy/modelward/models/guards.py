@@ -1,6 +1,6 @@
 """What each guard does for a model, in the words of the READY table and of `check`."""
 
-from modelward.config.limit import IdentityLimit, Limit, PeerLimit
+from modelward.config.rate_limit import IdentityLimit, Limit, PeerLimit
 from modelward.config.schema import Config
 from modelward.models.inventory import CheckedModel
 from modelward.plural import counted

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelward.config.schema import Config, LastGood, ModelSettings
+from modelward.config.model import LastGood, ModelSettings
+from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.models.artifact import Artifact, load_artifact

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelward.child import ChildEnded
-from modelward.config.schema import LARGEST_CONCURRENCY, Config
+from modelward.config.model import LARGEST_CONCURRENCY
+from modelward.config.schema import Config
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import failure
 from modelward.models.catalog import version_order

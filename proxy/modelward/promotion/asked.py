@@ -13,7 +13,7 @@ from modelward.models.facts import GUARDS, FactsByVersion
 from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.guard import Arm
-from modelward.promotion.state import LONGEST_REASON, Shares
+from modelward.promotion.state import LONGEST_REASON, Promotion, Shares
 
 GOOD = ("better", "equivalent")
 
@@ -70,6 +70,14 @@ def configured(serving: Serving, model: str) -> dict[str, int] | None:
     """`versions:` of the model."""
     versions = serving.config.settings(model).versions
     return None if versions is None else dict(versions)
+
+
+def steps_from_here(serving: Serving, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
+    """New steps take the place of those that are to come."""
+    if wanted.steps is None:
+        return promotion.steps
+    left = tuple(step for step in steps_of(serving, wanted) if step > promotion.percent)
+    return (*promotion.steps[: promotion.step + 1], *left)
 
 
 def steps_of(serving: Serving, wanted: Wanted) -> tuple[int, ...]:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from modelward.config.units import SECOND
 from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import (
-    GOOD,
     Serving,
     Wanted,
     check_guards,
@@ -28,14 +26,15 @@ from modelward.promotion.asked import (
     configured,
     has_all,
     refused,
+    steps_from_here,
     steps_of,
 )
-from modelward.promotion.callers import FEW_WAIT
-from modelward.promotion.finding import Decision, Finding, undecided
-from modelward.promotion.guard import NOTHING, Arm, Breach
-from modelward.promotion.reach import out_of_reach, reached
+from modelward.promotion.finding import undecided
+from modelward.promotion.guard import NOTHING, Arm
+from modelward.promotion.judge import Judge, Known
+from modelward.promotion.reach import out_of_reach
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
-from modelward.promotion.step import Traffic, Watched, answers_moved, callers, decided, judged, traffic
+from modelward.promotion.step import callers
 from modelward.promotion.store import Store
 from modelward.promotion.unpromoted import expected, recorded_shares, waiting_notes
 
@@ -45,17 +44,6 @@ LOOK_SECONDS = 0.5
 GOES_ON = "goes on by itself"
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at."""
-
-    promotion: Promotion
-    event: Event | None
-    findings: tuple[Finding, ...] = ()
-    traffic: Traffic | None = None
-    by: str = "caller"
-
-
 class Promoter:
     """Owns the state file in `folder`. Use `resume` before anything is served, then run `watch`."""
 
@@ -63,8 +51,7 @@ class Promoter:
         """clock: seconds since 1970."""
         self._serving = serving
         self._clock = clock
-        self._watched: dict[str, Watched] = {}
-        self._found: dict[str, tuple[Finding, ...]] = {}
+        self._judge = Judge(serving, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
@@ -130,19 +117,11 @@ class Promoter:
 
     def known(self, model: str) -> Known:
         """Of a model that has been promoted."""
-        promotion, now = self.state.promotions[model], self._serving.arms(model)
+        promotion, by = self.state.promotions[model], self._settings(model).by
         past = (event for event in reversed(self.state.events) if event.model == model)
         event = next((event for event in past if event.what != GOES_ON), None)  # it tells why the step was done
-        watched, by = self._watched.get(model), self._settings(model).by
-        if self._under_way(model) is None or watched is None:
-            return Known(promotion, event, by=by)
-        return Known(promotion, event, self._found.get(model, ()), self._traffic(promotion, now, watched), by)
-
-    def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
-        seen = traffic(promotion.version, now, watched)
-        if self._serving.config.sticky_header is not None:
-            seen = replace(seen, callers=0)  # a caller's requests have many versions
-        return seen
+        known = self._judge.known(model, promotion) if self._under_way(model) is not None else None
+        return Known(promotion, event, *known, by) if known is not None else Known(promotion, event, by=by)
 
     def doubts(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
@@ -227,8 +206,8 @@ class Promoter:
         now = self._serving.arms(model)
         if await self._fails(model, promotion, now):
             return
-        open_ = undecided(self._look_up(model, promotion))
-        self._watched[model].recent.append(now)
+        open_ = undecided(self._judge.findings(model, promotion))
+        self._judge.remember(model, now)
         if open_ or self._clock() - promotion.since < self._settings(model).hold / SECOND:
             return
         if promotion.step + 1 == len(promotion.steps):
@@ -238,44 +217,12 @@ class Promoter:
 
     async def _fails(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> str:
         """Takes it back where it does worse, and says why. Before a step ends too: its figures end with it."""
-        settings = self._settings(model)
-        watched = self._watched.setdefault(model, Watched(now, now))
-        reasons = (
-            judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
-            or answers_moved(promotion, now, watched, settings)
-            or self._as_a_shadow(model, promotion)
-        )
+        reasons = self._judge.breaches(model, promotion, now)
         words = "; ".join(breach.words for breach in reasons)
         if reasons:
             log.error("model %s version %s is taken back: %s", model, promotion.version, words)
             await self._take_back(model, promotion, reasons[0].bound, words[:LONGEST_REASON], ITSELF)
         return words
-
-    def _look_up(self, model: str, promotion: Promotion) -> list[Finding]:
-        """Of every bound in this step, remembered for whoever asks."""
-        now = self._serving.arms(model)
-        watched = self._watched.setdefault(model, Watched(now, now))
-        found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
-        seen = self._traffic(promotion, now, watched)
-        if few := reached(model, promotion.percent, seen, self._settings(model)):
-            found = [few if each.bound == "traffic" else each for each in found]
-        self._found[model] = tuple(found)
-        return found
-
-    def _verdict_of(self, model: str, promotion: Promotion) -> list[Finding]:
-        """It goes on being a shadow while it has a part of the requests."""
-        verdict = self._serving.verdict(model, promotion.version, promotion.before)
-        if verdict is None:
-            return []
-        decision = Decision.KEPT if verdict in GOOD else Decision.UNDECIDED
-        how = f"modelward shadow report {model} {promotion.version} tells what is missing"
-        return [Finding("shadow", decision, f"the verdict is {verdict}", how="" if decision is Decision.KEPT else how)]
-
-    def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
-        version = promotion.version
-        if self._serving.verdict(model, version, promotion.before) != "worse":
-            return []
-        return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
 
     def _with_other_files(self, model: str, promotion: Promotion) -> Coroutine[Any, Any, Promotion] | None:
         """Where a version's file is another than when the promotion began, what is known is of the old one."""
@@ -285,8 +232,7 @@ class Promoter:
             return None
         why = f"version {', '.join(changed)} has another file: what was known is of the one before"
         log.warning("model %s: %s", model, why)
-        counted = self._serving.arms(model)
-        self._watched[model] = Watched(counted, counted)
+        self._judge.restart(model)
         update: dict[str, Any] = {"digests": now, "forced": False}
         if promotion.version in changed:
             update["step"] = 0
@@ -312,15 +258,13 @@ class Promoter:
             without=wanted.without,
         )
         promotion = await self._change(model, promotion, f"{promotion.percent} %", wanted.actor, wanted.why)
-        counted = self._serving.arms(model)
-        self._watched[model] = Watched(counted, counted)
-        self._found.pop(model, None)
+        self._judge.begin(model)
         return promotion
 
     async def _ask_on(self, promotion: Promotion, wanted: Wanted) -> Promotion:
         """The next step, by hand; with `auto` when it is due."""
         model = wanted.model
-        steps = self._steps_from_here(promotion, wanted)
+        steps = steps_from_here(self._serving, promotion, wanted)
         update = {
             "steps": steps,
             "auto": promotion.auto or wanted.auto,
@@ -332,7 +276,7 @@ class Promoter:
         if found := await self._fails(model, promotion, self._serving.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
-        findings = undecided(self._look_up(model, promotion))
+        findings = undecided(self._judge.findings(model, promotion))
         open_ = [each for each in findings if each.bound != "traffic"]
         if open_ and not wanted.force:
             what = f"{promotion.percent} % of the requests have not shown yet that it keeps every bound"
@@ -344,21 +288,12 @@ class Promoter:
             return await self._finish(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
         return await self._go_on(model, after, wanted.actor, wanted.why, forced=bool(wanted.force))
 
-    def _steps_from_here(self, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
-        """New steps take the place of those that are to come."""
-        if wanted.steps is None:
-            return promotion.steps
-        left = tuple(step for step in steps_of(self._serving, wanted) if step > promotion.percent)
-        return (*promotion.steps[: promotion.step + 1], *left)
-
     async def _go_on(
         self, model: str, promotion: Promotion, actor: str, why: str, *, forced: bool = False
     ) -> Promotion:
         after = promotion.model_copy(update={"step": promotion.step + 1, "forced": forced})
         changed = await self._change(model, after, f"{after.percent} %", actor, why)
-        counted = self._serving.arms(model)
-        self._watched.setdefault(model, Watched(counted, counted)).step(counted)
-        self._found.pop(model, None)
+        self._judge.step(model)
         return changed
 
     async def _finish(
@@ -372,8 +307,7 @@ class Promoter:
     async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str, actor: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
         after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock(), "forced": False})
-        self._watched.pop(model, None)
-        self._found.pop(model, None)
+        self._judge.end(model)
         kept = self.state.with_promotion(model, after, self._event(model, after, "rolled back", actor, why))
         self.state = kept
         self.ended[model, "rolled_back", bound] += 1

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from modelward.config.changes import followed
+from modelward.config.listen import Listen
 from modelward.config.proxies import UNIX, networks
-from modelward.config.schema import Config, Listen
+from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.overrides import Overrides

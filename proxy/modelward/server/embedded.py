@@ -9,7 +9,8 @@ from pathlib import Path
 import uvloop
 
 from modelward.config.address import Address
-from modelward.config.schema import Config, Listen
+from modelward.config.listen import Listen
+from modelward.config.schema import Config
 from modelward.server.app import Application, running
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from modelward.config.schema import Batching, Config
+from modelward.config.model import Batching
+from modelward.config.schema import Config
 from modelward.config.shadow import Shadow
 from modelward.models.inventory import CheckedModel
 from modelward.models.limited import Attempt

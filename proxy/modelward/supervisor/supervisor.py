@@ -16,7 +16,8 @@ from modelward.admin.operator import NotNow, Outcome, PromotionStatus, Replaced,
 from modelward.admin.reach import open_to
 from modelward.config.address import Address
 from modelward.config.changes import followed, with_models, with_rules
-from modelward.config.schema import Config, Listen
+from modelward.config.listen import Listen
+from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import exposition as prometheus
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from modelward.telemetry.collector import Family, families
+from modelward.telemetry.metrics.family import Family
+from modelward.telemetry.metrics.table import families
 from modelward.telemetry.snapshot import Histogram, Snapshot, le_labels
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

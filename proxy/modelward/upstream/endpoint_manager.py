@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from modelward.config.schema import Health
+from modelward.config.health import Health
 from modelward.config.upstream import resolve
 from modelward.upstream.connector import Connector
 from modelward.upstream.group import Group, Member

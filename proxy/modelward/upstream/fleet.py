@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from modelward.config.schema import Breaker, Health
+from modelward.config.health import Breaker, Health
 from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import Keeper
 from modelward.upstream.group import Group

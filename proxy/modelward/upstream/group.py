@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from modelward.config.schema import Breaker
+from modelward.config.health import Breaker
 from modelward.config.upstream import UpstreamAddress
 from modelward.telemetry import native_snapshot as pour
 from modelward.telemetry.merge import added, counters

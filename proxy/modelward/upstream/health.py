@@ -6,7 +6,7 @@ import random
 
 import grpc
 
-from modelward.config.schema import Health
+from modelward.config.health import Health
 from modelward.config.units import SECOND
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound

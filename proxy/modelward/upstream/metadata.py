@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from modelward.config.schema import Signature
+from modelward.config.remote_model import Signature
 from modelward.config.upstream import UpstreamAddress
 from modelward.model_names import fault_of_name
 from modelward.models.catalog import version_order

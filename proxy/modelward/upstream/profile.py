@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modelward.config.schema import Anomaly
+from modelward.config.model import Anomaly
 from modelward.problem import Problem, ProblemsFound
 from modelward.score import Profile, ProfileError
 from modelward.tensors import TensorSpec, row_signature

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from modelward.config.schema import Health
+from modelward.config.health import Health
 from modelward.config.units import SECOND
 from modelward.problem import ProblemsFound
 from modelward.telemetry.logs import shown

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelward.config.schema import Config, ModelSettings
+from modelward.config.model import ModelSettings
+from modelward.config.schema import Config
 from modelward.config.shadow import Shadow
 from modelward.config.tls import UpstreamTls
 from modelward.config.units import SECOND

@@ -24,7 +24,7 @@ from modelward.limits.callers import Caller, Callers
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.finding import Decision, Finding
-from modelward.promotion.promoter import Known
+from modelward.promotion.judge import Known
 from modelward.promotion.state import Event, Promotion
 from modelward.promotion.step import Traffic
 from modelward.rpc.protocol import message_class, pool

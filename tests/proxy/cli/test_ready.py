@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelward.cli.ready import print_ready
-from modelward.config.schema import Listen
+from modelward.config.listen import Listen
 from modelward.server.report import Report
 
 

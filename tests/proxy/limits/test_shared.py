@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 
 from modelward.config import Config
 from modelward.config.changes import followed
-from modelward.config.limit import Shared
 from modelward.config.load import load
+from modelward.config.rate_limit import Shared
 from modelward.limits.shared import SharedLimits, Store, StoreError, fleet_key, missing, unreachable
 from modelward.problem import ProblemsFound
 from modelward_native.limits.limit import Limiter

@@ -9,7 +9,8 @@ from typing import cast
 import pytest
 
 from modelward.admin.operator import NotNow
-from modelward.config.schema import Config, ModelSettings
+from modelward.config.model import ModelSettings
+from modelward.config.schema import Config
 from modelward.config.shadow import Bounds, Shadow
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound

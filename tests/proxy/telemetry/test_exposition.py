@@ -11,8 +11,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from modelward.telemetry.collector import ModelwardCollector
 from modelward.telemetry.exposition import Exposition, render
+from modelward.telemetry.metrics.prometheus import ModelwardCollector
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
     CanarySnapshot,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from modelward.config.schema import Breaker
+from modelward.config.health import Breaker
 from modelward.config.upstream import parse_upstream
 from modelward.upstream.group import Group
 

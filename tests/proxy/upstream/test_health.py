@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from modelward.config.schema import Health
+from modelward.config.health import Health
 from modelward.config.upstream import parse_upstream
 from modelward.rpc.protocol import message_class
 from modelward.upstream.channel import open_channel

@@ -6,7 +6,7 @@ import pytest
 
 from modelward.cli.schema import schema
 from modelward.config.yaml_text import read_document
-from modelward.telemetry.collector import families
+from modelward.telemetry.metrics.table import families
 from modelward_native.request.verdict import table
 from modelward_native.shadow.compare import DROPS
 from scripts.docs import DOCS, configuration, metrics, refusals

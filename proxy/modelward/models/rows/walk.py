@@ -1,138 +1,31 @@
-"""Whether rows of different requests may share a run: found in the graph, since values may hide what joins them.
-
-Every tensor is followed from the inputs on: which of its axes counts the rows. An operator is known to keep rows apart,
-or it is the answer's reason: one that works along that axis, uses how many rows there are, or is not known here.
-"""
+"""Rows followed from the inputs of a graph to its outputs, operator by operator."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import onnx
-from onnx import numpy_helper, shape_inference
-
+from modelward.models.rows.operators import apply
+from modelward.models.rows.skeleton import MOST_NODES, skeleton
+from modelward.models.rows.values import ONE, ROWS, Node, NotShown, Size, Value, constant
 from modelward.tensors import TensorSpec, has_batch_axis
 
 log = logging.getLogger("modelward.models")
 
-MOST_NODES = 50_000
-LARGEST_KEPT = 4096  # bytes of a constant whose values are looked at; shapes are far smaller
+
 DEEPEST = 4  # branches within branches
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A product: a number, names of dimensions that do not depend on the rows, and `rows` times the number of rows."""
-
-    number: int = 1
-    names: tuple[str, ...] = ()
-    rows: int = 0
-
-    def times(self, other: Size) -> Size:
-        names = tuple(sorted(self.names + other.names))
-        return Size(self.number * other.number, names, self.rows + other.rows)
-
-    def over(self, other: Size) -> Size | None:
-        """The quotient where it is surely whole, else None."""
-        left = list(self.names)
-        for name in other.names:
-            if name not in left:
-                return None
-            left.remove(name)
-        if other.number == 0 or self.number % other.number or self.rows < other.rows:
-            return None
-        return Size(self.number // other.number, tuple(left), self.rows - other.rows)
-
-
-ONE, ROWS = Size(), Size(rows=1)
-# of an element of a small tensor: a Size, or one of these
-APART = "apart"  # a number that does not depend on the rows
-MIXED = "mixed"  # one that does, in a way that is not followed
-Element = Size | str
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What is known of a tensor. axis: which one counts the rows, None where it does not depend on them; `outer` is how
-    often rows are repeated before them within that axis. dims: None where not even the rank is known. small: the
-    elements of a whole-number tensor of at most one dimension, where they are known.
-    """
-
-    dims: tuple[Size | None, ...] | None = None
-    axis: int | None = None
-    outer: Size = ONE
-    small: tuple[Element, ...] | None = None
-
-    @property
-    def is_apart(self) -> bool:
-        """It is the same whichever rows there are."""
-        return self.axis is None and not any(_counts_rows(element) for element in self.small or ())
-
-    @property
-    def rank(self) -> int:
-        if self.dims is None:
-            raise NotShown("the rank of what it works on is not known")
-        return len(self.dims)
-
-
-def _counts_rows(element: Element) -> bool:
-    return element == MIXED or (isinstance(element, Size) and element.rows > 0)
-
-
-class NotShown(Exception):
-    """Why an operator is not shown to keep rows apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """An operator with what is known of its inputs; None where an optional one is left out."""
-
-    proto: Any
-    opset: int
-    inputs: tuple[Value | None, ...]
-    dims: tuple[tuple[Size | None, ...] | None, ...]  # of its outputs, as far as they are inferred
-
-    def attribute(self, name: str, default: Any = None) -> Any:
-        for attribute in self.proto.attribute:
-            if attribute.name == name:
-                return onnx.helper.get_attribute_value(attribute)
-        return default
-
-    def has(self, position: int) -> bool:
-        return position < len(self.inputs) and self.inputs[position] is not None
-
-    def given(self, position: int) -> Value:
-        found = self.inputs[position] if position < len(self.inputs) else None
-        if found is None:
-            raise NotShown("an input is missing")
-        return found
-
-    def numbers(self, position: int) -> list[int]:
-        """The values of an input that says how, not what."""
-        small = self.given(position).small
-        if small is None or not all(isinstance(e, Size) and not e.names and not e.rows for e in small):
-            raise NotShown("how it works depends on values that are not known")
-        return [e.number for e in small if isinstance(e, Size)]
-
-    def along(self, axis: int, value: Value) -> int:
-        """An axis as it is written, counted from the first."""
-        return axis + value.rank if axis < 0 else axis
 
 
 def entangled(model: Any, inputs: Sequence[TensorSpec]) -> str:
     """Why the rows of a ModelProto's inputs are not shown to be independent, or ""."""
-    from modelward.models.row_operators import apply  # noqa: PLC0415 - which needs the classes of this module
-
     if not has_batch_axis(tuple(inputs)):
         return ""
     try:
         bare = skeleton(model)
         if len(bare.graph.node) > MOST_NODES:
             return f"it has more than {MOST_NODES} nodes"
-        walk = _Walk(bare, apply)
+        walk = _Walk(bare)
         values = {spec.name: _given(spec) for spec in inputs}
         walk.follow(bare.graph, walk.constants(bare.graph) | values, 0)
         outputs = [output.name for output in bare.graph.output]
@@ -156,9 +49,8 @@ def _given(spec: TensorSpec) -> Value:
 
 
 class _Walk:
-    def __init__(self, model: Any, apply: Any) -> None:
+    def __init__(self, model: Any) -> None:
         self.known: dict[str, Value] = {}
-        self._apply = apply
         self._opsets = {imported.domain: imported.version for imported in model.opset_import}
         self._inferred = {info.name: _dims(info) for info in (*model.graph.value_info, *model.graph.output)}
 
@@ -181,7 +73,7 @@ class _Walk:
                 elif node.op_type in {"Scan", "Loop"}:
                     made = self._repeated(seen, depth)
                 else:
-                    made = self._apply(seen)
+                    made = apply(seen)
             except NotShown as why:
                 if "node '" in str(why):
                     raise
@@ -252,18 +144,6 @@ def _piece(value: Value | None) -> Value:
     return Value(None if value.dims is None else value.dims[1:], axis, value.outer)
 
 
-def constant(tensor: Any) -> Value:
-    """Of a TensorProto."""
-    dims = tuple(Size(size) for size in tensor.dims)
-    is_number = tensor.data_type in {onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.FLOAT}
-    is_here = tensor.ByteSize() <= LARGEST_KEPT and tensor.data_location != onnx.TensorProto.EXTERNAL
-    if len(dims) > 1 or not is_number or not is_here:
-        return Value(dims)
-    numbers = numpy_helper.to_array(tensor).ravel().tolist()
-    whole = [float(each).is_integer() for each in numbers]
-    return Value(dims, small=tuple(Size(int(n)) if w else APART for n, w in zip(numbers, whole, strict=True)))
-
-
 def _dims(info: Any) -> tuple[Size | None, ...] | None:
     kind = info.type.tensor_type
     if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
@@ -273,46 +153,3 @@ def _dims(info: Any) -> tuple[Size | None, ...] | None:
 
 def _name(node: Any) -> str:
     return str(node.name or next(iter(node.output), ""))[:80]
-
-
-def skeleton(model: Any) -> Any:
-    """The model without its weights, with functions expanded and the shapes that can be inferred."""
-    small = onnx.ModelProto()
-    small.ir_version = model.ir_version
-    small.opset_import.extend(model.opset_import)
-    small.functions.extend(model.functions)
-    graph = small.graph
-    graph.name = model.graph.name or "graph"
-    if len(model.graph.node) > MOST_NODES:
-        raise NotShown(f"it has more than {MOST_NODES} nodes")
-    for node in model.graph.node:
-        is_large = node.op_type == "Constant" and node.ByteSize() > LARGEST_KEPT and node.attribute[0].HasField("t")
-        if not is_large:
-            graph.node.append(node)
-            continue
-        constant_node = graph.node.add(op_type="Constant", name=node.name, output=node.output, domain=node.domain)
-        _leave_out(node.attribute[0].t, constant_node.attribute.add(name="value", type=node.attribute[0].type).t)
-    graph.output.extend(model.graph.output)
-    constants = set()
-    for tensor in model.graph.initializer:
-        constants.add(tensor.name)
-        if tensor.ByteSize() <= LARGEST_KEPT:
-            graph.initializer.append(tensor)
-        else:
-            _leave_out(tensor, graph.initializer.add())
-    graph.input.extend(value for value in model.graph.input if value.name not in constants)
-    try:
-        if small.functions:
-            from onnx import inliner  # noqa: PLC0415 - only where there are functions
-
-            small = inliner.inline_local_functions(small)
-        return shape_inference.infer_shapes(small)
-    except Exception as error:  # noqa: BLE001 - the library's errors share no base class of their own
-        raise NotShown(f"its shapes contradict each other: {str(error)[:100]}") from None
-
-
-def _leave_out(tensor: Any, kept: Any) -> None:
-    """A TensorProto with another's shape, and none of its data."""
-    kept.name, kept.data_type, kept.data_location = tensor.name, tensor.data_type, onnx.TensorProto.EXTERNAL
-    kept.dims.extend(tensor.dims)
-    kept.external_data.add(key="location", value="left-out")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from modelward.models.row_shapes import (
+from modelward.models.rows.moves import MOVES
+from modelward.models.rows.products import einsum, gemm, matmul, recurrent
+from modelward.models.rows.rules import (
     ALONG,
     COUNTS,
     PLACES,
-    SHAPES,
-    Dims,
     Rule,
     elementwise,
     is_rows,
@@ -18,8 +18,12 @@ from modelward.models.row_shapes import (
     reduced,
     rest_apart,
     rows_of,
+    with_rows,
 )
-from modelward.models.rows import MIXED, ONE, ROWS, Node, NotShown, Size, Value
+from modelward.models.rows.sizes import SIZES
+from modelward.models.rows.values import MIXED, ONE, ROWS, Node, NotShown, Size, Value
+
+SHAPES = {**MOVES, **SIZES}
 
 
 def apply(node: Node) -> list[Value]:
@@ -46,11 +50,7 @@ def _batch_first(node: Node) -> list[Value]:
     for value in node.inputs:
         if value is not None and (value.axis != 0 or value.outer != ONE or value.rank < 2):
             raise NotShown(PLACES if value.axis is not None or value.is_apart else COUNTS)
-    return [_with_rows(dims) for dims in outputs_of(node)]
-
-
-def _with_rows(dims: Dims | None, axis: int = 0) -> Value:
-    return Value(None if dims is None else (*dims[:axis], ROWS, *dims[axis + 1 :]), axis)
+    return [with_rows(dims) for dims in outputs_of(node)]
 
 
 def _first_input(node: Node) -> list[Value]:
@@ -62,7 +62,7 @@ def _first_input(node: Node) -> list[Value]:
     name, rank = node.proto.op_type, value.rank
     ranks = next((ranks for ending, ranks in RANKS.items() if name.endswith(ending)), (rank,) * 5)
     inferred = [dims or (None,) * ranks[i] for i, dims in enumerate(outputs_of(node))]
-    made = [_with_rows(dims) for dims in inferred]
+    made = [with_rows(dims) for dims in inferred]
     return [Value(v.dims and (node.given(0).dims or (ROWS,))[:1] + v.dims[1:], 0, node.given(0).outer) for v in made]
 
 
@@ -240,7 +240,7 @@ def _resize(node: Node) -> list[Value]:
             raise NotShown("the size that it makes is not known")
     elif (node.given(2 if len(node.inputs) > 2 else 1).small or ())[:1] != (ONE,):
         raise NotShown(ALONG)
-    return [_with_rows(node.dims[0] or (None,) * value.rank)]
+    return [with_rows(node.dims[0] or (None,) * value.rank)]
 
 
 def _feature_extractor(node: Node) -> list[Value]:
@@ -255,88 +255,9 @@ def _feature_extractor(node: Node) -> list[Value]:
     return [Value((ONE, product(index.dims or (None,))), 1, index.outer)]
 
 
-# ---- products
-
-
-def _matmul(node: Node) -> list[Value]:
-    a, b = node.given(0), node.given(1)
-    if node.proto.op_type != "MatMul":
-        rest_apart(node, 0, 1)
-    if a.rank < 2 or b.rank < 2:
-        raise NotShown("it multiplies a vector")
-    rank = max(a.rank, b.rank)
-    places = set()
-    for value, summed in ((a, a.rank - 1), (b, b.rank - 2)):
-        if value.axis is not None:
-            if value.axis == summed:
-                raise NotShown(ALONG)
-            places.add((value.axis + rank - value.rank, value.outer))
-        elif not value.is_apart:
-            raise NotShown(COUNTS)
-    if len(places) > 1 or (a.axis is not None and b.axis is not None and next(iter(places))[0] >= rank - 2):
-        raise NotShown("it multiplies rows with each other")
-    ((axis, outer),) = places
-    for value in (a, b):
-        at = axis - (rank - value.rank)
-        is_joined = value.axis is None and axis < rank - 2 and at >= 0
-        if is_joined and value.dims is not None and value.dims[at] != ONE:
-            raise NotShown("it joins rows with a constant that has its own")
-    longer = a if a.rank == rank else b
-    dims = list(longer.dims or ())
-    dims[rank - 2], dims[rank - 1] = (a.dims or ())[-2], (b.dims or ())[-1]
-    return [
-        Value(tuple(ROWS if i == axis and outer == ONE and d is None else d for i, d in enumerate(dims)), axis, outer)
-    ]
-
-
-def _gemm(node: Node) -> list[Value]:
-    value, at = rows_of(node)
-    rest_apart(node, 0, 2)
-    if at != (1 if node.attribute("transA", 0) else 0):
-        raise NotShown(ALONG)
-    if node.has(2):
-        c = node.given(2)
-        if c.axis is not None and (c.axis, c.outer, c.rank) != (0, value.outer, 2):
-            raise NotShown(PLACES)
-        if c.axis is None and (not c.is_apart or (c.rank == 2 and c.dims and c.dims[0] != ONE)):
-            raise NotShown("it joins rows with a constant that has its own")
-    b = node.given(1)
-    width = b.dims[0 if node.attribute("transB", 0) else 1] if b.dims and b.rank == 2 else None
-    return [Value(((value.dims or ())[at], width), 0, value.outer)]
-
-
-def _einsum(node: Node) -> list[Value]:
-    equation = node.attribute("equation", b"").decode().replace(" ", "")
-    terms, _, result = equation.partition("->")
-    parts = terms.split(",")
-    if "." in equation or not result or len(parts) != len(node.inputs):
-        raise NotShown("its equation is not followed")
-    letters = {part[v.axis] for part, v in zip(parts, node.inputs, strict=True) if v is not None and v.axis is not None}
-    apart = [part for part, v in zip(parts, node.inputs, strict=True) if v is not None and v.axis is None]
-    if len(letters) != 1 or any(
-        v is not None and (v.outer != ONE or not (v.is_apart or v.axis is not None)) for v in node.inputs
-    ):
-        raise NotShown(PLACES)
-    letter = letters.pop()
-    if letter not in result or any(letter in part for part in apart) or any(p.count(letter) > 1 for p in parts):
-        raise NotShown(ALONG)
-    return [_with_rows(node.dims[0] or (None,) * len(result), result.index(letter))]
-
-
-def _recurrent(node: Node) -> list[Value]:
-    """X, W, R, B, sequence_lens, initial_h, initial_c, P."""
-    is_first = bool(node.attribute("layout", 0))
-    wanted = {0: 0 if is_first else 1, 4: 0, 5: 0 if is_first else 1, 6: 0 if is_first else 1}
-    for i, value in enumerate(node.inputs):
-        if value is not None and not value.is_apart and (value.axis != wanted.get(i) or value.outer != ONE):
-            raise NotShown(PLACES if value.axis is not None else COUNTS)
-        if i in {4, 5, 6} and value is not None and value.is_apart:
-            raise NotShown("its lengths, or its state at the beginning, are none of the rows'")
-    rows_of(node)
-    return [_with_rows(dims, 0 if is_first else (2 if i == 0 else 1)) for i, dims in enumerate(outputs_of(node))]
-
-
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+
+
 RULES: dict[str, Rule] = {
     **{f"Reduce{name}": _reduce for name in _REDUCTIONS},
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
@@ -346,10 +267,10 @@ RULES: dict[str, Rule] = {
     "LpNormalization": _one_axis(-1),
     **dict.fromkeys(("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization"), _from_axis(-1)),
     "BatchNormalization": _batch_norm,
-    **dict.fromkeys(("MatMul", "MatMulInteger"), _matmul),
-    "Gemm": _gemm,
-    "Einsum": _einsum,
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(("MatMul", "MatMulInteger"), matmul),
+    "Gemm": gemm,
+    "Einsum": einsum,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
     "Transpose": _transpose,
     "Flatten": _flatten,
     "Split": _split,
@@ -361,6 +282,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Resize", "Upsample"), _resize),
     "ArrayFeatureExtractor": _feature_extractor,
 }
+
+
 for _name in (
     *("Conv", "ConvTranspose", "ConvInteger", "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool"),
     *("GlobalLpPool", "InstanceNormalization", "GroupNormalization", "LRN", "DepthToSpace", "SpaceToDepth"),
@@ -378,9 +301,15 @@ for _name in (
     ),
 ):
     RULES[_name] = _first_input
+
+
 # of their outputs, by how they are called; those of all others have the input's
 RANKS = {"Classifier": (1, 2), "Regressor": (2,), "TreeEnsemble": (2,), "OneHotEncoder": (3,), "CDist": (2,)}
+
+
 BATCH_FIRST = frozenset({"FeatureVectorizer"})
+
+
 ELEMENTWISE = frozenset(
     """
     Abs Acos Acosh And Asin Asinh Atan Atanh BiasGelu Binarizer BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor

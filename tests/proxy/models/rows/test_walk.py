@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelward.models.artifact import load_artifact
-from modelward.models.rows import entangled
+from modelward.models.rows.walk import entangled
 from modelward.models.runtime import runtime
 from modelward.models.signature import read_signature
 from modelward.models.warmup import warm_up

@@ -1,0 +1,116 @@
+"""What there is to say of promotions under way: of each bound whether it is kept, and whether one is passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from modelward.config.promotion import PromotionSettings
+from modelward.promotion.asked import GOOD, Serving
+from modelward.promotion.callers import FEW_WAIT
+from modelward.promotion.finding import Decision, Finding
+from modelward.promotion.guard import Arm, Breach
+from modelward.promotion.reach import reached
+from modelward.promotion.state import Event, Promotion
+from modelward.promotion.step import Traffic, Watched, answers_moved, decided, judged, traffic
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the last promotion of a model. findings: of the present step, as they were last looked at."""
+
+    promotion: Promotion
+    event: Event | None
+    findings: tuple[Finding, ...] = ()
+    traffic: Traffic | None = None
+    by: str = "caller"
+
+
+class Judge:
+    """Remembers what had been counted when each promotion and its present step began."""
+
+    def __init__(self, serving: Serving, clock: Callable[[], float]) -> None:
+        self._serving = serving
+        self._clock = clock
+        self._watched: dict[str, Watched] = {}
+        self._found: dict[str, tuple[Finding, ...]] = {}
+
+    def begin(self, model: str) -> None:
+        """From now on everything counts for a promotion that has begun."""
+        self.restart(model)
+        self._found.pop(model, None)
+
+    def restart(self, model: str) -> None:
+        """What was known is of another file."""
+        counted = self._serving.arms(model)
+        self._watched[model] = Watched(counted, counted)
+
+    def step(self, model: str) -> None:
+        """The next step has begun."""
+        counted = self._serving.arms(model)
+        self._watching(model, counted).step(counted)
+        self._found.pop(model, None)
+
+    def end(self, model: str) -> None:
+        self._watched.pop(model, None)
+        self._found.pop(model, None)
+
+    def remember(self, model: str, now: Mapping[str, Arm]) -> None:
+        """What was counted at this look."""
+        self._watched[model].recent.append(now)
+
+    def known(self, model: str, promotion: Promotion) -> tuple[tuple[Finding, ...], Traffic] | None:
+        """Findings as they were last looked at, and traffic as it is; None before the first look."""
+        watched = self._watched.get(model)
+        if watched is None:
+            return None
+        return self._found.get(model, ()), self._traffic(promotion, self._serving.arms(model), watched)
+
+    def breaches(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> list[Breach]:
+        """Bounds that the version has passed, of the first kind that has any."""
+        settings, watched = self._settings(model), self._watching(model, now)
+        return [
+            *(
+                judged(promotion, now, watched, settings, early=self._clock() - promotion.since < FEW_WAIT)
+                or answers_moved(promotion, now, watched, settings)
+                or self._as_a_shadow(model, promotion)
+            )
+        ]
+
+    def findings(self, model: str, promotion: Promotion) -> list[Finding]:
+        """Of every bound in this step, remembered for whoever asks."""
+        now = self._serving.arms(model)
+        watched = self._watching(model, now)
+        found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
+        seen = self._traffic(promotion, now, watched)
+        if few := reached(model, promotion.percent, seen, self._settings(model)):
+            found = [few if each.bound == "traffic" else each for each in found]
+        self._found[model] = tuple(found)
+        return found
+
+    def _verdict_of(self, model: str, promotion: Promotion) -> list[Finding]:
+        """It goes on being a shadow while it has a part of the requests."""
+        verdict = self._serving.verdict(model, promotion.version, promotion.before)
+        if verdict is None:
+            return []
+        decision = Decision.KEPT if verdict in GOOD else Decision.UNDECIDED
+        how = f"modelward shadow report {model} {promotion.version} tells what is missing"
+        return [Finding("shadow", decision, f"the verdict is {verdict}", how="" if decision is Decision.KEPT else how)]
+
+    def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
+        version = promotion.version
+        if self._serving.verdict(model, version, promotion.before) != "worse":
+            return []
+        return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
+
+    def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
+        seen = traffic(promotion.version, now, watched)
+        if self._serving.config.sticky_header is not None:
+            seen = replace(seen, callers=0)  # a caller's requests have many versions
+        return seen
+
+    def _watching(self, model: str, now: Mapping[str, Arm]) -> Watched:
+        return self._watched.setdefault(model, Watched(now, now))
+
+    def _settings(self, model: str) -> PromotionSettings:
+        return self._serving.config.settings(model).promotion

@@ -1,0 +1,1 @@
+"""Every metric and every label that Modelward exposes, and nothing else."""

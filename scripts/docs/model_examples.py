@@ -1,0 +1,203 @@
+"""Examples for the settings of one model."""
+
+_SIGNATURE = """
+models:
+  fraud:
+    upstreams: ["10.0.0.5:8001"]
+    signature:
+      inputs:
+        - name: x
+          datatype: FP32
+          shape: [-1, 30]
+      outputs:
+        - name: probabilities
+          datatype: FP32
+          shape: [-1, 2]
+"""
+
+EXAMPLES = {
+    "models.NAME": """
+repository: ./models
+models:
+  fraud:
+    deadline: 50ms
+    limit: {rate: 5000/s, burst: 500}
+    admission: {concurrency: adaptive}
+    batching: {max: 256}
+    run_memory: 1GiB
+    fallback:
+      - last_good: {}
+      - value: {probabilities: [[0.5, 0.5]]}
+    anomaly: {mode: tag}
+    canary: {interval: 5m}
+    versions: {1: 90, 2: 10}
+    version_policy: newest
+    promotion: {hold: 5m}
+    shadow: {version: 2}
+  ranking:
+    upstreams: ["10.0.0.5:8001", "dns:///triton:8001"]
+    upstream_tls: {ca: ca.pem}
+    hedging: {budget: 0.05}
+    retries: {unanswered: true}
+    signature:
+      inputs: [{name: x, datatype: FP32, shape: [-1, 30]}]
+      outputs: [{name: score, datatype: FP32, shape: [-1, 1]}]
+""",
+    "models.NAME.upstream_tls": """
+models:
+  fraud:
+    upstreams: ["10.0.0.5:8001"]
+    upstream_tls:
+      ca: ca.pem
+      certificate: client.pem
+      key: client.key
+      server_name: triton.internal
+""",
+    "models.NAME.hedging": """
+models:
+  fraud:
+    upstreams: ["10.0.0.5:8001", "10.0.0.6:8001"]
+    hedging: {budget: 0.05}
+""",
+    "models.NAME.retries": """
+models:
+  fraud:
+    upstreams: ["10.0.0.5:8001", "10.0.0.6:8001"]
+    retries: {unanswered: true}
+""",
+    "models.NAME.signature": """
+models:
+  fraud:
+    upstreams: ["10.0.0.5:8001"]
+    signature:
+      inputs: [{name: x, datatype: FP32, shape: [-1, 30]}]
+      outputs: [{name: probabilities, datatype: FP32, shape: [-1, 2]}]
+""",
+    "models.NAME.signature.inputs[]": _SIGNATURE,
+    "models.NAME.signature.outputs[]": _SIGNATURE,
+    "models.NAME.limit": """
+models:
+  fraud:
+    limit:
+      rate: 5000/s
+      burst: 500
+---
+models:
+  fraud:
+    limit: {time: 500ms/s}
+""",
+    "models.NAME.admission": """
+models:
+  fraud:
+    admission:
+      concurrency: 16
+      queue: 1024
+      priority_across_identities: false
+""",
+    "models.NAME.batching": """
+models:
+  fraud:
+    batching: {max: 256}
+""",
+    "models.NAME.fallback[]": """
+models:
+  fraud:
+    fallback:
+      - last_good: {max_age: 5m}
+      - model: fraud-lite
+      - value: {label: [0], probabilities: [[0.5, 0.5]]}
+""",
+    "models.NAME.fallback[].last_good": """
+models:
+  fraud:
+    fallback:
+      - last_good:
+          entries: 1024
+          max_age: 5m
+          memory: 16MiB
+""",
+    "models.NAME.anomaly": """
+models:
+  fraud:
+    anomaly:
+      profile: profile.npz
+      mode: reject
+      false_positive_rate: 0.001
+      unscored: refuse
+""",
+    "models.NAME.canary": """
+models:
+  fraud:
+    canary: {interval: 5m}
+""",
+    "models.NAME.promotion": """
+models:
+  fraud:
+    promotion:
+      steps: [1, 10, 50, 100]
+      by: caller
+      hold: 5m
+      min_requests: 1000
+      bounds: {errors: 0.01}
+""",
+    "models.NAME.promotion.bounds": """
+models:
+  fraud:
+    promotion:
+      bounds:
+        errors: 0.01
+        fallbacks: 0.01
+        latency: 1.5
+        outputs: 0.25
+""",
+    "models.NAME.shadow[]": """
+access: {keys: keys.json}
+models:
+  fraud:
+    shadow:
+      - version: 2
+        fraction: 0.2
+        only: {identity: "team-*"}
+        warmup: 100
+        deadline: 1s
+        concurrency: 64
+        inflight_bytes: 64MiB
+        tolerance: 0.001
+        bounds: {disagreement: 0.005}
+        samples: true
+      - upstreams: ["10.0.0.9:8001"]
+        upstream_tls: {ca: ca.pem}
+""",
+    "models.NAME.shadow[].upstream_tls": """
+models:
+  fraud:
+    shadow:
+      upstreams: ["10.0.0.9:8001"]
+      upstream_tls:
+        ca: ca.pem
+        certificate: client.pem
+        key: client.key
+        server_name: triton.internal
+""",
+    "models.NAME.shadow[].only": """
+access: {keys: keys.json}
+models:
+  fraud:
+    shadow:
+      version: 2
+      only:
+        identity: ["team-*"]
+        by: key
+        anomalous: false
+""",
+    "models.NAME.shadow[].bounds": """
+models:
+  fraud:
+    shadow:
+      version: 2
+      bounds:
+        disagreement: 0.005
+        errors: 0.005
+        latency: 1.5
+""",
+}

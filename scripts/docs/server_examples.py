@@ -1,0 +1,221 @@
+"""Examples for the sections of the configuration that are not about one model."""
+
+EXAMPLES = {
+    "": """
+repository: ./models          # NAME/VERSION/model.onnx
+workers: auto
+strict: false
+load_timeout: 2m
+watch: true
+upstreams: ["triton:8001"]    # and every model that this server lists
+upstream_tls: {ca: ca.pem}
+trusted_proxies: [10.0.0.0/8, "unix:"]
+passthrough: false
+state: /var/lib/modelward
+version_policy: promoted
+sticky_header: x-user
+tls: {certificate: server.pem, key: server.key}
+admin_tls: {certificate: server.pem, key: server.key, client_ca: operators.pem}
+listen: {admin: "0.0.0.0:8003"}
+limits: {total: {rate: 50000/s}}
+access: {keys: keys.json}
+health: {interval: 5s}
+breaker: {consecutive_failures: 5}
+drain: {delay: 5s}
+log: {format: json}
+models:
+  fraud: {deadline: 50ms}
+""",
+    "listen": """
+listen:
+  grpc: unix:/run/modelward/grpc.sock
+  mode: "0660"
+  http: 0.0.0.0:8002
+  admin: unix:/run/modelward/admin.sock
+""",
+    "upstream_tls": """
+upstreams: ["10.0.0.5:8001"]
+upstream_tls:
+  ca: ca.pem
+  certificate: client.pem
+  key: client.key
+  server_name: triton.internal
+""",
+    "tls": """
+tls:
+  certificate: server.pem
+  key: server.key
+  client_ca: clients.pem
+  require_client_certificate: true
+""",
+    "admin_tls": """
+listen: {admin: "0.0.0.0:8003"}
+admin_tls:
+  certificate: server.pem
+  key: server.key
+  client_ca: operators.pem
+""",
+    "access": """
+tls: {certificate: server.pem, key: server.key, client_ca: clients.pem}
+access:
+  certificates: true
+  jwt: {issuer: "https://issuer.example", audience: models, jwks: "https://issuer.example/keys"}
+  keys: keys.json
+  forward_credentials: false
+  rules:
+    - {identity: team-a, models: ["fraud*"]}
+""",
+    "access.jwt": """
+access:
+  jwt:
+    issuer: https://issuer.example
+    audience: [models]
+    jwks: https://issuer.example/keys
+    ca: issuer-ca.pem
+    algorithms: [RS256, ES256]
+    identity: sub
+    leeway: 30s
+    refresh: 5m
+    max_stale: 24h
+  rules:
+    - {identity: "*", models: ["*"]}
+""",
+    "access.rules[]": """
+access:
+  keys: keys.json
+  rules:
+    - identity: "spiffe://prod/*"
+      by: certificate
+      models: ["fraud*", credit]
+    - identity: ops
+      by: [key, token]
+      models: ["*"]
+      methods: [infer, stream, metadata, statistics, repository]
+    - anonymous: true
+      models: [demo]
+""",
+    "health": """
+health:
+  interval: 5s
+  timeout: 1s
+  startup: 30s
+  refresh: 30s
+""",
+    "breaker": """
+breaker:
+  consecutive_failures: 5
+  success_rate: 0.5
+  min_requests: 20
+  window: 10s
+  ejection: 10s
+  max_ejection: 5m
+  max_inflight: 1024
+""",
+    "limits": """
+limits:
+  peer: {rate: 2000/s, burst: 500}
+  identity: {rate: 1000/s}
+  total: {rate: 50000/s, burst: 5000}
+  shared: redis://10.0.0.7:6379/0
+  message_size: 16MiB
+  inflight_bytes: 256MiB
+  inflight_share: 0.5
+  connections: {per_peer: 1000}
+  ipv6: {prefix: 64}
+  streams: 128
+  timeouts: {request: 30s}
+""",
+    "limits.peer": """
+limits:
+  peer:
+    rate: 2000/s
+    burst: 500
+    overrides:
+      10.0.0.0/8: {rate: 20000/s}
+---
+limits:
+  peer:
+    time: 250ms/s          # of the backend
+    burst: 50ms
+""",
+    "limits.peer.overrides.NAME": """
+limits:
+  peer:
+    rate: 2000/s
+    overrides:
+      10.0.0.0/8: {rate: 20000/s, burst: 5000}
+      192.0.2.7: {time: 250ms/s, burst: 50ms}
+""",
+    "limits.identity": """
+access: {keys: keys.json}
+limits:
+  identity:
+    time: 500ms/s          # of the backend
+    burst: 100ms
+    priority: 5-9
+    overrides:
+      batch: {priority: 20}
+---
+access: {keys: keys.json}
+limits:
+  identity: {rate: 1000/s}
+""",
+    "limits.identity.overrides.NAME": """
+access: {keys: keys.json}
+limits:
+  identity:
+    rate: 1000/s
+    overrides:
+      "spiffe://prod/*": {rate: 5000/s, burst: 500, weight: 4, priority: 2-7, by: certificate}
+      batch: {time: 200ms/s, priority: 20}
+""",
+    "limits.total": """
+limits:
+  total:
+    rate: 50000/s
+    burst: 5000
+---
+limits:
+  total: {time: 2s/s}      # two backends, always busy
+""",
+    "limits.shared": """
+limits:
+  shared:
+    url: rediss://10.0.0.7:6379/0
+    password_file: redis.password
+    interval: 100ms
+    prefix: modelward
+""",
+    "limits.connections": """
+limits:
+  connections:
+    total: 20000
+    per_peer: 1000
+    rate_per_peer: 200/s
+""",
+    "limits.ipv6": """
+limits:
+  ipv6:
+    prefix: 56
+    peers: 16
+""",
+    "limits.timeouts": """
+limits:
+  timeouts:
+    handshake: 5s
+    request: 30s
+    idle_stream: 5m
+    idle_connection: 1h
+    stalled: 30s
+""",
+    "drain": """
+drain:
+  delay: 5s
+  timeout: 20s
+""",
+    "log": """
+log:
+  format: json
+  level: info
+""",
+}
