@@ -1,4 +1,4 @@
-/* libFuzzer harness of the HTTP/2 client towards upstreams (modelward_native/backend/client.c); README.md says how to run it.
+/* libFuzzer harness of the HTTP/2 client towards upstreams (modelward_native/backend/client.h); README.md says how to run it.
  *
  * An input is a script of what the owner does and of what the upstream sends, in pieces. Beyond memory errors it checks what
  * owners rely on: each stream is closed exactly once, nothing is told of it afterwards, no window is overrun either way, and
