@@ -56,8 +56,8 @@ static void answer(void) {
                   .has_anomaly_score = found.timeout_invalid, .outputs = found.inputs, .output = outputs};
     for (uint32_t i = 0; i < found.inputs; i++) {
         const mw_scan_input *in = &found.input[i];
-        outputs[i] = (mw_reply_output){.name = in->name, .dtype = mw_dtype_of(in->datatype), .rank = in->rank};
-        memcpy(outputs[i].shape, in->shape, in->rank * sizeof *in->shape);
+        outputs[i] = (mw_reply_output){.name = in->name, .dtype = mw_dtype_of(in->datatype), .rank = in->rank,
+                                       .shape = in->shape, .rows = -1};
         if (i < found.raws) outputs[i].raw = found.raw[i];
     }
     size_t size = mw_oip_reply_size(&r);

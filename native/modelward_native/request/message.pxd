@@ -65,8 +65,9 @@ cdef extern from "oip.h" nogil:
     ctypedef struct mw_reply_output:
         mw_span name
         mw_dtype dtype
-        int64_t *shape
         uint32_t rank
+        const int64_t *shape
+        int64_t rows
         mw_span raw
 
     ctypedef struct mw_reply:

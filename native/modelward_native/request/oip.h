@@ -111,8 +111,9 @@ int64_t mw_oip_elements(const int64_t *shape, uint32_t rank);
 typedef struct {
     mw_span name;
     mw_dtype dtype;
-    int64_t shape[MW_MAX_RANK];
-    uint32_t rank;
+    uint32_t rank;             /* not more than MW_MAX_RANK */
+    const int64_t *shape;      /* borrowed until the reply is written */
+    int64_t rows;              /* dimension 0 in place of shape's; -1: shape's own */
     mw_span raw;               /* elements in raw form; where only the place is wanted, data is NULL and size is set */
 } mw_reply_output;
 
@@ -124,10 +125,10 @@ typedef struct {
     uint8_t anomaly, has_anomaly;       /* parameter modelward_anomaly */
     uint8_t final_response;             /* parameter triton_final_response: true */
     uint32_t outputs;
-    const mw_reply_output *output;
+    const mw_reply_output *output;  /* borrowed */
 } mw_reply;
 
-/* Bytes of the encoded message. Strings must be UTF-8 and shapes not longer than MW_MAX_RANK: the caller's own. */
+/* Bytes of the encoded message. Strings must be UTF-8: they are the caller's own. */
 size_t mw_oip_reply_size(const mw_reply *r);
 /* Writes exactly that many bytes; where[i] (may be NULL) receives the place of output i's raw bytes within `to`,
  * so that an output whose raw.data is NULL can be gathered there afterwards. Returns the bytes written. */

@@ -1,5 +1,6 @@
 # A scanned request held against a model's signature.
 from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.message cimport mw_scan
 from modelward_native.request.model cimport Model
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport Verdict
@@ -11,22 +12,13 @@ cdef bint first_model(mw_span piece, mw_span *name) noexcept
 # How many bytes of a name an error repeats: a bounded number of whole UTF-8 characters.
 cdef int shown(mw_span s) noexcept
 
-# The scan of the message in hand: one per process, overwritten by the next.
-cdef bint scan(mw_span message, Verdict *verdict) noexcept
+# Fills `found`, whose spans point into the message. On False the id in it is good, unless the message is malformed.
+cdef bint scan(mw_span message, mw_scan *found, Verdict *verdict) noexcept
 # The same of a request that is passed on undecoded: its tensors are not looked at.
-cdef bint outline(mw_span message, Verdict *verdict) noexcept
-# Of these, the id is there even where scan has said no, unless the message is malformed.
-cdef mw_span scanned_model() noexcept
-cdef mw_span scanned_version() noexcept
-cdef mw_span scanned_id() noexcept
-cdef long long scanned_timeout_us() noexcept
-cdef unsigned long long scanned_priority() noexcept
-cdef bint scanned_sequence() noexcept
-# Of an outline alone: a tensor is in shared memory, or may be.
-cdef bint scanned_sharing() noexcept
+cdef bint outline(mw_span message, mw_scan *found, Verdict *verdict) noexcept
 
 # Fills the exchange's tensors from the scan; False with a verdict where the request does not fit.
-cdef bint hold(Exchange *x, Model *m, Verdict *verdict) noexcept
+cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *verdict) noexcept
 # Room for count tensors with dims dimensions in all; False for want of memory.
 cdef bint take_tensors(Exchange *x, unsigned int count, size_t dims) noexcept
 cdef void drop_tensors(Exchange *x) noexcept

@@ -1,7 +1,7 @@
 """A scanned ModelInferRequest held against a model's signature: what passes here may reach ONNX Runtime."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from modelward_native.request.empty cimport bears
@@ -22,9 +22,6 @@ cdef enum:
     EMPTY_LEAST = 1024            # elements that a tensor of no elements may have but for its zeros, however short the message
 
 cdef const char *MALFORMED = "the message is not a valid inference.ModelInferRequest"
-cdef mw_scan *SCAN = <mw_scan *>calloc(1, sizeof(mw_scan))
-if SCAN == NULL:
-    raise MemoryError
 
 
 cdef bint peek_model(mw_span message, mw_span *name) noexcept:
@@ -33,34 +30,6 @@ cdef bint peek_model(mw_span message, mw_span *name) noexcept:
 
 cdef bint first_model(mw_span piece, mw_span *name) noexcept:
     return mw_oip_first_model_name(piece, name)
-
-
-cdef mw_span scanned_model() noexcept:
-    return SCAN.model_name
-
-
-cdef mw_span scanned_version() noexcept:
-    return SCAN.model_version
-
-
-cdef mw_span scanned_id() noexcept:
-    return SCAN.id
-
-
-cdef long long scanned_timeout_us() noexcept:
-    return SCAN.timeout_us
-
-
-cdef unsigned long long scanned_priority() noexcept:
-    return SCAN.priority
-
-
-cdef bint scanned_sharing() noexcept:
-    return SCAN.shares
-
-
-cdef bint scanned_sequence() noexcept:
-    return SCAN.sequence
 
 
 # ---- errors ------------------------------------------------------------------------------------------------
@@ -107,10 +76,10 @@ cdef const char *names_text(const Tensor *tensors, uint32_t count, char *to) noe
     return to
 
 
-cdef bint scan(mw_span message, Verdict *verdict) noexcept:
-    cdef int status = mw_oip_scan(message, SCAN)
+cdef bint scan(mw_span message, mw_scan *found, Verdict *verdict) noexcept:
+    cdef int status = mw_oip_scan(message, found)
     if status == MW_SCAN_OK:
-        if SCAN.timeout_invalid:
+        if found.timeout_invalid:
             snprintf(verdict.text, VERDICT_TEXT, "parameter 'timeout' must be a whole number of microseconds, 0 or more")
             return wrong(verdict, REASON_INVALID_INPUT)
         return True
@@ -126,8 +95,8 @@ cdef bint scan(mw_span message, Verdict *verdict) noexcept:
     return wrong(verdict, REASON_INVALID_INPUT)
 
 
-cdef bint outline(mw_span message, Verdict *verdict) noexcept:
-    if mw_oip_outline(message, SCAN):
+cdef bint outline(mw_span message, mw_scan *found, Verdict *verdict) noexcept:
+    if mw_oip_outline(message, found):
         return True
     snprintf(verdict.text, VERDICT_TEXT, MALFORMED)
     return wrong(verdict, REASON_MALFORMED_MESSAGE)
@@ -175,7 +144,7 @@ cdef int find(const Tensor *tensors, uint32_t count, uint32_t hint, mw_span name
     return -1
 
 
-cdef bint hold_shape(const mw_scan_input *given, const Tensor *t, int64_t *elements, Verdict *v) noexcept:
+cdef bint validate_shape(const mw_scan_input *given, const Tensor *t, int64_t *elements, Verdict *v) noexcept:
     cdef char wanted[400]
     cdef char got[400]
     cdef uint32_t i
@@ -200,7 +169,7 @@ cdef bint hold_shape(const mw_scan_input *given, const Tensor *t, int64_t *eleme
     return True
 
 
-cdef bint hold_empty(const mw_scan_input *given, const Tensor *t, size_t bytes, Verdict *v) noexcept:
+cdef bint validate_empty(const mw_scan_input *given, const Tensor *t, size_t bytes, Verdict *v) noexcept:
     """A tensor of no elements: its other dimensions weigh nothing, but what the model makes of them does."""
     cdef char got[400]
     cdef int64_t most = max(<int64_t>bytes, <int64_t>EMPTY_LEAST), product = 1
@@ -216,7 +185,7 @@ cdef bint hold_empty(const mw_scan_input *given, const Tensor *t, size_t bytes, 
     return True
 
 
-cdef bint hold_zeros(Exchange *x, const Model *m, Verdict *v) noexcept:
+cdef bint validate_zeros(Exchange *x, const Model *m, Verdict *v) noexcept:
     cdef uint32_t input, dim
     if bears(x, m, True, &input, &dim):
         x.alone = x.rows == 0
@@ -226,7 +195,7 @@ cdef bint hold_zeros(Exchange *x, const Model *m, Verdict *v) noexcept:
     return wrong(v, REASON_INVALID_INPUT)
 
 
-cdef bint hold_raw(const Tensor *t, mw_view *view, Verdict *v) noexcept:
+cdef bint validate_raw(const Tensor *t, mw_view *view, Verdict *v) noexcept:
     cdef size_t expected
     if t.dtype == MW_BYTES:
         if mw_oip_bytes_valid(view.raw, view.elements):
@@ -246,7 +215,7 @@ cdef bint hold_raw(const Tensor *t, mw_view *view, Verdict *v) noexcept:
     return True
 
 
-cdef bint hold_typed(const mw_scan_input *given, const Tensor *t, const mw_view *view, size_t *size, Verdict *v) noexcept:
+cdef bint validate_typed(const mw_scan_input *given, const Tensor *t, const mw_view *view, size_t *size, Verdict *v) noexcept:
     """Typed contents: only the field of the datatype, and as many values as the shape says; size gets their raw size."""
     cdef int kind = mw_oip_contents_kind(t.dtype)
     if kind == 0:
@@ -266,8 +235,8 @@ cdef bint hold_typed(const mw_scan_input *given, const Tensor *t, const mw_view 
     return True
 
 
-cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *given_of, const size_t *sizes, size_t total,
-                  Verdict *v) noexcept:
+cdef bint convert(const mw_scan *found, Exchange *x, Model *m, const uint8_t *seen, const uint32_t *given_of,
+                  const size_t *sizes, size_t total, Verdict *v) noexcept:
     """Writes typed contents in raw form; they count as bytes in flight like the message they came in."""
     cdef size_t at = 0
     cdef uint32_t i
@@ -287,7 +256,7 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
             continue
         x.view[i].raw.data = x.converted.data + at
         x.view[i].raw.size = sizes[i]
-        if mw_oip_contents(&SCAN.input[given_of[i]], m.inputs[i].dtype, x.converted.data + at, sizes[i]) < 0:
+        if mw_oip_contents(&found.input[given_of[i]], m.inputs[i].dtype, x.converted.data + at, sizes[i]) < 0:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s': a value does not fit %s",
                      <int>m.inputs[i].name.size, <const char *>m.inputs[i].name.data, mw_dtype_name(m.inputs[i].dtype))
             return wrong(v, REASON_INVALID_INPUT)
@@ -295,28 +264,28 @@ cdef bint convert(Exchange *x, Model *m, const uint8_t *seen, const uint32_t *gi
     return True
 
 
-cdef bint hold_outputs(Exchange *x, Model *m, Verdict *v) noexcept:
+cdef bint validate_outputs(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noexcept:
     cdef char names[LISTED]
     cdef uint32_t i, k
     cdef int at
-    if SCAN.outputs == 0:
+    if found.outputs == 0:
         return True
-    x.wanted = <uint8_t *>malloc(SCAN.outputs)
+    x.wanted = <uint8_t *>malloc(found.outputs)
     if x.wanted == NULL:
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
-    for i in range(SCAN.outputs):
-        at = find(m.outputs, m.output_count, i, SCAN.output[i].name)
+    for i in range(found.outputs):
+        at = find(m.outputs, m.output_count, i, found.output[i].name)
         if at < 0:
-            snprintf(v.text, VERDICT_TEXT, "unknown output '%.*s'; the model has: %s", shown(SCAN.output[i].name),
-                     <const char *>SCAN.output[i].name.data, names_text(m.outputs, m.output_count, names))
+            snprintf(v.text, VERDICT_TEXT, "unknown output '%.*s'; the model has: %s", shown(found.output[i].name),
+                     <const char *>found.output[i].name.data, names_text(m.outputs, m.output_count, names))
             return wrong(v, REASON_INVALID_INPUT)
         if m.pool != NULL:
-            if SCAN.output[i].shared_memory:
+            if found.output[i].shared_memory:
                 x.opaque |= OPAQUE_SHARED
-            if SCAN.output[i].classification:
+            if found.output[i].classification:
                 x.opaque |= OPAQUE_ANSWER
-        elif SCAN.output[i].shared_memory or SCAN.output[i].classification:
+        elif found.output[i].shared_memory or found.output[i].classification:
             snprintf(v.text, VERDICT_TEXT, "output '%.*s': shared memory and classification are not supported",
                      <int>m.outputs[at].name.size, <const char *>m.outputs[at].name.data)
             return wrong(v, REASON_UNSUPPORTED_FEATURE)
@@ -326,11 +295,11 @@ cdef bint hold_outputs(Exchange *x, Model *m, Verdict *v) noexcept:
                          <int>m.outputs[at].name.size, <const char *>m.outputs[at].name.data)
                 return wrong(v, REASON_INVALID_INPUT)
         x.wanted[i] = <uint8_t>at
-    x.wanteds = SCAN.outputs
+    x.wanteds = found.outputs
     return True
 
 
-cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
+cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noexcept:
     cdef char names[LISTED]
     cdef uint32_t given_of[<int>MW_MAX_TENSORS]
     cdef size_t sizes[<int>MW_MAX_TENSORS]
@@ -348,8 +317,8 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
     if not take_tensors(x, m.input_count, dims):
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
-    for i in range(SCAN.inputs):
-        given = &SCAN.input[i]
+    for i in range(found.inputs):
+        given = &found.input[i]
         at = find(m.inputs, m.input_count, i, given.name)
         if at < 0:
             snprintf(v.text, VERDICT_TEXT, "unknown input '%.*s'; the model takes: %s", shown(given.name),
@@ -373,11 +342,11 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
                      <const char *>t.name.data, shown(given.datatype), <const char *>given.datatype.data,
                      mw_dtype_name(t.dtype))
             return wrong(v, REASON_INVALID_INPUT)
-        if SCAN.raws and given.has_contents and given.contents_kinds:
+        if found.raws and given.has_contents and given.contents_kinds:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s': contents must not be set where raw_input_contents are used",
                      <int>t.name.size, <const char *>t.name.data)
             return wrong(v, REASON_INVALID_INPUT)
-    if SCAN.inputs != m.input_count:
+    if found.inputs != m.input_count:
         for i in range(m.input_count):
             if not seen[i] and not m.inputs[i].optional:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' is missing",
@@ -386,9 +355,9 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
     if unread:
         drop_tensors(x)           # those whose bytes are here are the upstream's to judge, with the others
         x.rows = 1
-        return hold_outputs(x, m, v)
-    if SCAN.raws and SCAN.raws != SCAN.inputs:
-        snprintf(v.text, VERDICT_TEXT, "%u raw_input_contents for %u inputs", SCAN.raws, SCAN.inputs)
+        return validate_outputs(found, x, m, v)
+    if found.raws and found.raws != found.inputs:
+        snprintf(v.text, VERDICT_TEXT, "%u raw_input_contents for %u inputs", found.raws, found.inputs)
         return wrong(v, REASON_INVALID_INPUT)
     d = x.dims
     x.rows = 1
@@ -402,8 +371,8 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             memset(d, 0, t.rank * sizeof(int64_t))
             d += t.rank
             continue
-        given = &SCAN.input[given_of[i]]
-        if not hold_shape(given, t, &x.view[i].elements, v):
+        given = &found.input[given_of[i]]
+        if not validate_shape(given, t, &x.view[i].elements, v):
             return False
         memcpy(d, given.shape, t.rank * sizeof(int64_t))
         if m.has_batch_axis:
@@ -416,19 +385,19 @@ cdef bint hold(Exchange *x, Model *m, Verdict *v) noexcept:
             first = <int>i
         if x.view[i].elements == 0:
             x.empty = True
-            if not hold_empty(given, t, x.body.size, v):
+            if not validate_empty(given, t, x.body.size, v):
                 return False
         d += t.rank
-        if SCAN.raws:
-            x.view[i].raw = SCAN.raw[given_of[i]]
-            if not hold_raw(t, &x.view[i], v):
+        if found.raws:
+            x.view[i].raw = found.raw[given_of[i]]
+            if not validate_raw(t, &x.view[i], v):
                 return False
         else:
-            if not hold_typed(given, t, &x.view[i], &sizes[i], v):
+            if not validate_typed(given, t, &x.view[i], &sizes[i], v):
                 return False
             total += sizes[i]
-    if x.empty and not hold_zeros(x, m, v):
+    if x.empty and not validate_zeros(x, m, v):
         return False
-    if not SCAN.raws and m.input_count and not convert(x, m, seen, given_of, sizes, total, v):
+    if not found.raws and m.input_count and not convert(found, x, m, seen, given_of, sizes, total, v):
         return False
-    return hold_outputs(x, m, v)
+    return validate_outputs(found, x, m, v)

@@ -94,9 +94,13 @@ static uint8_t *put_parameters(uint8_t *at, const mw_reply *r) {
 
 /* ---- outputs ---- */
 
+static uint64_t dimension(const mw_reply_output *o, uint32_t i) {
+    return (uint64_t)(i == 0 && o->rows >= 0 ? o->rows : o->shape[i]);
+}
+
 static size_t shape_size(const mw_reply_output *o) {
     size_t size = 0;
-    for (uint32_t i = 0; i < o->rank; i++) size += varint_size((uint64_t)o->shape[i]);
+    for (uint32_t i = 0; i < o->rank; i++) size += varint_size(dimension(o, i));
     return size;
 }
 
@@ -111,7 +115,7 @@ static uint8_t *put_output(uint8_t *at, const mw_reply_output *o) {
     at = put_bytes(at, 2, datatype, strlen(datatype));
     if (o->rank) {
         at = put_header(at, 3, shape_size(o));
-        for (uint32_t i = 0; i < o->rank; i++) at = put_varint(at, (uint64_t)o->shape[i]);
+        for (uint32_t i = 0; i < o->rank; i++) at = put_varint(at, dimension(o, i));
     }
     return at;
 }

@@ -30,11 +30,11 @@ from modelward_native.limits.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_level, mw_meter)
 from modelward_native.shadow.mirror cimport pace, take_kept
+from modelward_native.request.message cimport mw_scan
 from modelward_native.request.model cimport *
 from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.request.oip cimport (
-    first_model, hold, outline, peek_model, scan, scanned_id, scanned_model, scanned_priority, scanned_sequence, scanned_sharing,
-    scanned_timeout_us, scanned_version)
+    first_model, outline, peek_model, scan, validate)
 from modelward_native.request.outcome cimport (
     abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room,
     record, refuse_exchange, set_deadline, start, watch_deadline)
@@ -429,6 +429,7 @@ cdef void on_unpacked(void *context, Packed *packed, int64_t now) noexcept:
 # ---- decode --------------------------------------------------------------------------------------------------
 
 cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    cdef mw_scan *found = server.scanned
     cdef mw_span message, name, version
     cdef Entry *entry
     cdef Model *m
@@ -436,14 +437,14 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     message.size = x.body.size
     if x.asked != NULL and x.asked.undecoded:
         return pass_undecoded(server, x, message, v)
-    if not scan(message, v):
+    if not scan(message, found, v):
         if v.reason != REASON_MALFORMED_MESSAGE:
-            x.id = scanned_id()
+            x.id = found.id
         return False
-    x.id = scanned_id()
-    x.sequence = scanned_sequence()
-    name = scanned_model()
-    version = scanned_version()
+    x.id = found.id
+    x.sequence = found.sequence
+    name = found.model_name
+    version = found.model_version
     entry = server.directory.find(name)
     # the two readings of the name agree; were they ever not to, the one that is served is the one that must be allowed
     if server.access is not None and not server.access.permit(x.stream, entry, infer_permit(x), v):
@@ -464,18 +465,18 @@ cdef bint room_decode(State server, Exchange *x, Verdict *v, int64_t now) noexce
     m = x.asked
     if x.payers.model != NULL:
         x.payers.model = &m.limit  # the same cell, and one that stays as long as the exchange
-    if not hold(x, m, v):
+    if not validate(found, x, m, v):
         m.doubted = True
         return False
     if x.opaque & OPAQUE_SHARED:
         if not may_share(<Server>server, x, v):
             return False
         x.sequence = True         # asked once: two answers would be written into the same memory
-    take_deadline(x)
+    take_deadline(x, found.timeout_us)
     if m.evidence != NULL:
         x.assigned = assigned_by(entry, x)
         x.hurried = is_hurried(entry, x)
-    rank(server, x, scanned_priority())
+    rank(server, x, found.priority)
     return True
 
 
@@ -506,18 +507,19 @@ cdef inline bint is_named(const Model *m, mw_span name) noexcept:
 
 cdef bint pass_undecoded(State server, Exchange *x, mw_span message, Verdict *v) noexcept:
     """Nobody has told this model's signature: its upstream judges the tensors, and whether it has the version asked for."""
-    if not outline(message, v):
+    cdef mw_scan *found = server.scanned
+    if not outline(message, found, v):
         return False
-    x.id = scanned_id()
-    x.sequence = scanned_sequence()
+    x.id = found.id
+    x.sequence = found.sequence
     x.rows = 1                    # one request: how many rows it has is not known
-    if scanned_sharing():
+    if found.shares:
         x.opaque |= OPAQUE_SHARED
         if not may_share(<Server>server, x, v):
             return False
         x.sequence = True         # asked once, as above
-    take_deadline(x)
-    rank(server, x, scanned_priority())
+    take_deadline(x, found.timeout_us)
+    rank(server, x, found.priority)
     return True
 
 
@@ -653,14 +655,14 @@ cdef int64_t client_margin(int64_t timeout) noexcept:
     return min(max(timeout // 10, 2 * MILLISECOND), min(20 * MILLISECOND, timeout // 2))
 
 
-cdef void take_deadline(Exchange *x) noexcept:
-    """The earliest of grpc-timeout, the parameter "timeout" and the model's own; absolute, from entry."""
+cdef void take_deadline(Exchange *x, int64_t timeout_us) noexcept:
+    """The earliest of grpc-timeout, the parameter "timeout" (0: none) and the model's own; absolute, from entry."""
     cdef Model *m = x.asked
     cdef int64_t due = INT64_MAX, timeout
     if x.stream.timeout:
         due = x.stream.entered + x.stream.timeout - client_margin(x.stream.timeout)
-    if scanned_timeout_us() > 0:
-        timeout = min(<int64_t>scanned_timeout_us(), INT64_MAX // 4000) * 1000
+    if timeout_us > 0:
+        timeout = min(timeout_us, INT64_MAX // 4000) * 1000
         due = min(due, x.entered + timeout - client_margin(timeout))
     if m.deadline:
         due = min(due, x.entered + m.deadline)

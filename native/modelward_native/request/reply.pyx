@@ -1,6 +1,5 @@
 """Answers: ModelInferResponse and ModelStreamInferResponse, framed, in one allocation each."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memmove, memset, strlen
 
 from modelward_native.request.exchange cimport Exchange
@@ -22,13 +21,6 @@ cdef enum:
     FRAME = 5
     PARAMETERS = 1024             # what the guards may append to an upstream's answer
     REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
-
-# The reply in hand: one per process, overwritten by the next.
-cdef mw_reply REPLY
-cdef mw_reply_output *OUTPUT = <mw_reply_output *>calloc(MW_MAX_TENSORS, sizeof(mw_reply_output))
-cdef uint8_t *WHERE[<int>MW_MAX_TENSORS]
-if OUTPUT == NULL:
-    raise MemoryError
 
 
 cdef const char *fallback_name(int reason) noexcept:
@@ -53,30 +45,30 @@ cdef mw_span span_of(const char *text) noexcept:
     return s
 
 
-cdef uint32_t begin(Exchange *x, const Rung *rung) noexcept:
-    """Everything but the outputs; returns their number."""
+cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, const Rung *rung) noexcept:
+    """All but the outputs themselves: their number, and where they will be."""
     cdef Model *asked = x.asked
     cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
-    memset(&REPLY, 0, sizeof(REPLY))
-    REPLY.model_name = asked.name
-    REPLY.model_version = asked.version
-    REPLY.id = x.id
-    REPLY.output = OUTPUT
-    REPLY.final_response = x.streaming    # as Triton says of every model whose requests have one answer each
+    memset(reply, 0, sizeof(reply[0]))
+    reply.model_name = asked.name
+    reply.model_version = asked.version
+    reply.id = x.id
+    reply.output = outputs
+    reply.final_response = x.streaming    # as Triton says of every model whose requests have one answer each
     if rung != NULL:
-        REPLY.fallback = span_of(fallback_name(x.fallback_reason))
-        REPLY.fallback_source = span_of(rung.source)
+        reply.fallback = span_of(fallback_name(x.fallback_reason))
+        reply.fallback_source = span_of(rung.source)
     if tell:
-        REPLY.has_anomaly = 1
-        REPLY.anomaly = 1
-        REPLY.has_anomaly_score = 1
-        REPLY.anomaly_score = x.score
-    REPLY.outputs = x.wanteds if x.wanted != NULL else asked.output_count
-    return REPLY.outputs
+        reply.has_anomaly = 1
+        reply.anomaly = 1
+        reply.has_anomaly_score = 1
+        reply.anomaly_score = x.score
+    reply.outputs = x.wanteds if x.wanted != NULL else asked.output_count
 
 
-cdef bint write(Exchange *x, Buffer *out) noexcept:
-    cdef size_t size = mw_oip_reply_size(&REPLY)
+cdef bint write(const mw_reply *reply, uint8_t **where, Exchange *x, Buffer *out) noexcept:
+    """where: receives the place of each output's bytes."""
+    cdef size_t size = mw_oip_reply_size(reply)
     cdef uint8_t head[STREAM_PREFIX]
     cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
     pay_for(out, x.body.holder)
@@ -84,7 +76,7 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
         return False
     write_prefix(out.data, False, <uint32_t>(extra + size))
     memcpy(out.data + FRAME, head, extra)
-    mw_oip_reply_write(&REPLY, out.data + FRAME + extra, WHERE)
+    mw_oip_reply_write(reply, out.data + FRAME + extra, where)
     out.size = FRAME + extra + size
     return True
 
@@ -92,25 +84,27 @@ cdef bint write(Exchange *x, Buffer *out) noexcept:
 cdef bint reply_from_run(
         Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
     cdef Model *asked = x.asked
-    cdef uint32_t count = begin(x, rung), i, o
+    cdef mw_reply reply
+    cdef mw_reply_output outputs[<int>MW_MAX_TENSORS]    # 14 KB of stack, of which only what is used is touched
+    cdef uint8_t *where[<int>MW_MAX_TENSORS]
+    cdef uint32_t i, o
     cdef const mw_run_output *made
     cdef mw_reply_output *r
     cdef size_t per_row, k, first
     cdef uint8_t *to
     cdef uint32_t length
-    cdef bint part
-    for i in range(count):
+    # a run of several requests has its rows first in every output (batch.pyx has checked that)
+    cdef bint part = run_rows != x.rows
+    begin(&reply, outputs, x, rung)
+    for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
         made = &run.out[rung.outputs[o] if rung != NULL else o]
-        r = &OUTPUT[i]
+        r = &outputs[i]
         r.name = asked.outputs[o].name
         r.dtype = asked.outputs[o].dtype
         r.rank = made.rank
-        memcpy(r.shape, made.shape, made.rank * sizeof(int64_t))
-        # a run of several requests has its rows first in every output (batch.pyx has checked that)
-        part = run_rows != x.rows
-        if part:
-            r.shape[0] = x.rows
+        r.shape = made.shape
+        r.rows = x.rows if part else -1
         r.raw.data = NULL
         if r.dtype == MW_BYTES:
             per_row = made.elements // run_rows if part else made.elements
@@ -123,17 +117,16 @@ cdef bint reply_from_run(
             r.raw.data = made.data + (first_row * per_row if part else 0)
             if r.raw.size == 0:
                 r.raw.data = NULL
-    if not write(x, out):
+    if not write(&reply, where, x, out):
         return False
-    for i in range(count):
-        if OUTPUT[i].dtype != MW_BYTES:
+    for i in range(reply.outputs):
+        if outputs[i].dtype != MW_BYTES:
             continue
         o = x.wanted[i] if x.wanted != NULL else i
         made = &run.out[rung.outputs[o] if rung != NULL else o]
-        part = run_rows != x.rows
         per_row = made.elements // run_rows if part else made.elements
         first = first_row * per_row if part else 0
-        to = WHERE[i]
+        to = where[i]
         for k in range(first, first + (per_row * x.rows if part else made.elements)):
             length = <uint32_t>(made.offset[k + 1] - made.offset[k])
             memcpy(to, &length, 4)
@@ -144,33 +137,38 @@ cdef bint reply_from_run(
 
 cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept:
     cdef Model *asked = x.asked
-    cdef uint32_t count = begin(x, rung), i, o
+    cdef mw_reply reply
+    cdef mw_reply_output outputs[<int>MW_MAX_TENSORS]
+    cdef uint8_t *where[<int>MW_MAX_TENSORS]
+    cdef uint32_t i, o
     cdef int64_t k
     cdef const Constant *constant
     cdef mw_reply_output *r
-    for i in range(count):
+    begin(&reply, outputs, x, rung)
+    for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
         constant = &rung.constants[o]
-        r = &OUTPUT[i]
+        r = &outputs[i]
         r.name = asked.outputs[o].name
         r.dtype = asked.outputs[o].dtype
         r.rank = constant.rank
-        memcpy(r.shape, constant.shape, constant.rank * sizeof(int64_t))
+        r.shape = constant.shape
+        r.rows = -1
         r.raw = constant.raw
         if constant.repeats and x.rows != 1:
             if constant.raw.size and <size_t>x.rows > REPLY_BYTES // constant.raw.size:
                 return False
-            r.shape[0] = x.rows
+            r.rows = x.rows
             r.raw.data = NULL
             r.raw.size = constant.raw.size * x.rows
-    if not write(x, out):
+    if not write(&reply, where, x, out):
         return False
-    for i in range(count):
+    for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
         constant = &rung.constants[o]
         if constant.repeats and x.rows != 1 and constant.raw.size:
             for k in range(x.rows):
-                memcpy(WHERE[i] + k * constant.raw.size, constant.raw.data, constant.raw.size)
+                memcpy(where[i] + k * constant.raw.size, constant.raw.data, constant.raw.size)
     return True
 
 

@@ -8,6 +8,7 @@ from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
 from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.message cimport mw_scan
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
 from modelward_native.shadow.mirror cimport Mirrors
@@ -28,6 +29,7 @@ cdef class State:
     cdef readonly Inflater inflater
     cdef Callers callers
     cdef readonly Directory directory
+    cdef mw_scan *scanned         # owned; the message that is being decoded: 90 KB, overwritten by the next one's
     cdef readonly Events events
     cdef readonly Access access   # None: everybody may do everything
     cdef Region region

@@ -1,4 +1,6 @@
 """What the rooms of one server share."""
+from libc.stdlib cimport calloc, free
+
 import os
 
 from modelward_native.backend.batch cimport Scheduler
@@ -10,6 +12,7 @@ from modelward_native.wire.inflater cimport Inflater
 from modelward_native.telemetry.figures cimport counters_of
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.region.region cimport Region
+from modelward_native.request.message cimport mw_scan
 from modelward_native.request.route cimport Directory
 
 
@@ -25,6 +28,12 @@ cdef class State:
         self.inflater = Inflater()
         self.callers = Callers(self.region)
         self.directory = directory
+        self.scanned = <mw_scan *>calloc(1, sizeof(mw_scan))
+        if self.scanned == NULL:
+            raise MemoryError
         self.events = Events()
         self.mirrors.share = 1
         self.mirrors.random = int.from_bytes(os.urandom(8)) | 1
+
+    def __dealloc__(self):
+        free(self.scanned)

@@ -11,6 +11,7 @@ from modelward_native.request.tensor cimport MW_INVALID, MW_MAX_RANK, MW_MAX_TEN
 
 cdef mw_scan found  # 90 KB: one for the module, under the GIL
 cdef mw_reply_output table[MW_MAX_TENSORS]  # the outputs of the reply being written
+cdef int64_t shapes[MW_MAX_TENSORS][MW_MAX_RANK]  # of those
 
 cdef dict FAULTS = {
     MW_SCAN_MALFORMED: "malformed",
@@ -163,8 +164,10 @@ cdef uint32_t fill_outputs(list wanted, list alive, bint gather) except? 0:
         if table[i].dtype == MW_INVALID:
             raise ValueError(datatype)
         for axis, dimension in enumerate(shape):
-            table[i].shape[axis] = dimension
+            shapes[i][axis] = dimension
         table[i].rank = len(shape)
+        table[i].shape = shapes[i]
+        table[i].rows = -1
         table[i].raw = span_of(raw)
         if gather:
             table[i].raw.data = NULL
