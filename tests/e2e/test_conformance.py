@@ -5,7 +5,7 @@ connection (RFC 9113, section 5.4.1).
 
 One answer differs. HEADERS for a stream below the last one are ignored where 5.1.1 asks for a connection error: closed
 streams are not remembered, and their late trailers look the same. A flood of them is one of frames
-(modelward_native/wire/conduct.h).
+(modelward_native/wire/flood.h).
 """
 
 from __future__ import annotations

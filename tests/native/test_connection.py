@@ -264,8 +264,8 @@ def test_a_host_is_its_ipv6_network_when_its_connections_are_counted(start: Star
     assert simulation.connect(("2001:db8:0:1::1", 50000)).open
 
 
-def partings(simulation: Simulation) -> dict[str, int]:
-    return {why: count for why, (count, _) in simulation.server.listener.partings().items() if count}
+def close_reasons(simulation: Simulation) -> dict[str, int]:
+    return {why: count for why, (count, _) in simulation.server.listener.close_reasons().items() if count}
 
 
 def test_the_oldest_idle_connection_makes_room(start: Start) -> None:
@@ -284,7 +284,7 @@ def test_the_oldest_idle_connection_makes_room(start: Start) -> None:
         assert newcomer.peer.open
     assert not simulation.connect().open, "all of them are busy now"
     assert busy.peer.open
-    assert partings(simulation) == {"room": 3, "full": 1}
+    assert close_reasons(simulation) == {"room": 3, "full": 1}
     assert gauge(simulation, "connections") == 4
 
 
@@ -373,7 +373,7 @@ def test_a_process_has_no_more_connections_than_descriptors_for_them(start: Star
     second.infer(SLOW)
     third.infer(SLOW)
     assert not simulation.connect().open
-    assert partings(simulation) == {"room": 1, "full": 1}
+    assert close_reasons(simulation) == {"room": 1, "full": 1}
 
 
 def test_without_a_descriptor_an_idle_connection_makes_room(start: Start) -> None:
@@ -383,7 +383,7 @@ def test_without_a_descriptor_an_idle_connection_makes_room(start: Start) -> Non
     assert simulation.server.listener.shed()
     assert (busy.peer.open, idle.peer.open) == (True, False)
     assert not simulation.server.listener.shed()
-    assert partings(simulation) == {"descriptors": 2, "room": 1}
+    assert close_reasons(simulation) == {"descriptors": 2, "room": 1}
 
 
 # ---- what a peer is
@@ -503,7 +503,7 @@ def test_resets_of_a_peer_add_up_over_its_connections(start: Start) -> None:
         client.read()
         provoked += RESETS_AT_ONCE
     assert client.terminated == ENHANCE_YOUR_CALM
-    assert partings(simulation) == {"peer_resets": 1}
+    assert close_reasons(simulation) == {"peer_resets": 1}
     earned = 500 * (simulation.loop.time() - began)  # the budget comes back while the test runs
     assert 5000 <= provoked <= 5000 + earned + RESETS_AT_ONCE
     honest = Client(simulation)  # of the same peer, and a single cancellation of its own
@@ -527,7 +527,7 @@ def test_a_connection_on_which_only_slow_requests_are_is_given_up_with_them(star
     assert slow.replies[1].reason == mixed.replies[1].reason == "SLOW_REQUEST"
     assert (slow.peer.open, mixed.peer.open) == (False, True)
     assert slow.terminated == ENHANCE_YOUR_CALM
-    assert partings(simulation) == {"slow": 1}
+    assert close_reasons(simulation) == {"slow": 1}
 
 
 def test_a_connection_that_takes_no_answer_is_given_up(start: Start) -> None:
@@ -538,7 +538,7 @@ def test_a_connection_that_takes_no_answer_is_given_up(start: Start) -> None:
     simulation.loop.advance(32)
     client.read()
     assert not client.peer.open
-    assert partings(simulation) == {"stalled": 1}
+    assert close_reasons(simulation) == {"stalled": 1}
 
 
 def test_resets_that_a_client_provokes_end_its_connection(start: Start) -> None:

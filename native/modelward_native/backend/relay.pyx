@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from modelward_native.backend.relayed cimport Relay, Sent
+from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from modelward_native.backend.client cimport *
 from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel

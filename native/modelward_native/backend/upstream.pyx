@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 
 import asyncio
 
-from modelward_native.backend.upstream_call cimport SUFFIX, Upcall
+from modelward_native.backend.upstream_call cimport Upcall
 from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
 from modelward_native.backend.client cimport *
 from modelward_native.timer.deadline cimport MW_TICK_NS, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel

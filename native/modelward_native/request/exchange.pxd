@@ -12,7 +12,8 @@ cdef struct Wire
 cdef struct Exchange
 
 from modelward_native.backend.client cimport mw_client
-from modelward_native.wire.conduct cimport PARTINGS, mw_conduct
+from modelward_native.wire.close_reason cimport CLOSE_REASONS
+from modelward_native.wire.flood cimport mw_flood
 from modelward_native.timer.deadline cimport mw_timer
 from modelward_native.wire.holders cimport mw_holder, mw_holders
 from modelward_native.access.identity cimport Identity
@@ -133,8 +134,8 @@ cdef struct Conn:
     int64_t active                # ns; last read
     int64_t stalled               # ns; since when paused
     int64_t progress              # ns; when a message last came whole, or an answer was taken whole
-    mw_conduct conduct            # what its client has cost us
-    uint8_t parting               # enum Parting: why it is being closed
+    mw_flood flood                # what its client has cost us
+    uint8_t close_reason          # enum CloseReason: why it is being closed
     uint64_t peer                 # keys of the peer's budgets
     uint8_t address[16]           # its; IPv4 as ::ffff:a.b.c.d; zeros on a Unix socket
     uint32_t peer_limit           # its own, or 0
@@ -211,7 +212,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     uint8_t peer_bits             # of an IPv6 address: they are one peer
     int64_t now                   # the tick's reading of the monotonic clock
     uint32_t connections
-    uint64_t partings[<int>PARTINGS]  # connections refused and closed, by why; only ever grow
+    uint64_t close_reasons[<int>CLOSE_REASONS]  # connections refused and closed, by why; only ever grow
 
 cdef enum Phase:
     PHASE_NEW = 0

@@ -5,7 +5,7 @@ from modelward_native.timer.deadline cimport Wheel
 from modelward_native.request.exchange cimport Conn, Wire
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.wire.networks cimport Networks
-from modelward_native.wire.places cimport Places
+from modelward_native.wire.peer_index cimport PeerIndex
 from modelward_native.region.region cimport Region
 
 cdef class Listener:
@@ -16,9 +16,9 @@ cdef class Listener:
     cdef Limiter arrivals                 # new connections per peer; None for no limit
     cdef Limiter resets                   # streams reset before their time, per peer
     cdef readonly object connections      # OrderedDict of Connection, the next to be looked at for idleness first
-    cdef Places peers                     # the same connections by peer
+    cdef PeerIndex peers                  # the same connections by peer
     cdef Networks networks                # of the peers that come by IPv6
-    cdef list last_peers                  # by enum Parting: the last peer that it happened to
+    cdef list last_peers                  # by enum CloseReason: the last peer that it happened to
     cdef public int max_connections
     cdef public int max_per_peer          # over all processes, as is max_connections
     cdef int sockets                      # of connections that were admitted and are not closed yet

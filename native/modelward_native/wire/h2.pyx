@@ -14,11 +14,12 @@ import ipaddress
 from collections import OrderedDict
 
 from modelward_native.backend.client cimport mw_client_done, mw_client_write
-from modelward_native.wire.conduct cimport (
-    MW_RESET_BURST, MW_RESET_FAULT, PARTING_DESCRIPTORS, PARTING_FRAMES, PARTING_FULL, PARTING_HANDSHAKE, PARTING_HEADERS,
-    PARTING_IDLE, PARTING_NONE, PARTING_PEER_FULL, PARTING_PEER_RATE, PARTING_PEER_RESETS, PARTING_PROTOCOL,
-    PARTING_RESETS, PARTING_ROOM, PARTING_SLOW, PARTING_STALLED, PARTINGS, PARTINGS_BEFORE, mw_conduct_init, mw_conduct_read,
-    mw_conduct_request, mw_conduct_reset, mw_conduct_resets, parting_name)
+from modelward_native.wire.close_reason cimport (
+    CLOSE_DESCRIPTORS, CLOSE_FRAMES, CLOSE_FULL, CLOSE_HANDSHAKE, CLOSE_HEADERS, CLOSE_IDLE, CLOSE_NONE, CLOSE_PEER_FULL,
+    CLOSE_PEER_RATE, CLOSE_PEER_RESETS, CLOSE_PROTOCOL, CLOSE_REASONS, CLOSE_REFUSED_END, CLOSE_RESETS, CLOSE_ROOM, CLOSE_SLOW,
+    CLOSE_STALLED, close_reason_name)
+from modelward_native.wire.flood cimport (
+    MW_RESET_BURST, MW_RESET_FAULT, mw_flood_init, mw_flood_read, mw_flood_request, mw_flood_reset, mw_flood_resets)
 from modelward_native.timer.deadline cimport Wheel, mw_timer, mw_timer_due_ns, mw_timer_init, timer_add, timer_cancel
 from modelward_native.request.exchange cimport (
     METHOD_NONE, METHOD_REFUSED, METHOD_STREAM_INFER, Conn, Stream, Wire, mw_sites, mw_sites_new)
@@ -32,7 +33,7 @@ from modelward_native.limits.limit cimport MW_ADMITTED, MW_LEVEL_IDENTITY, MW_LE
 from modelward_native.wire.networks cimport Networks
 from modelward_native.wire.nghttp2 cimport *
 from modelward_native.wire.parking cimport note_stuck
-from modelward_native.wire.places cimport Places
+from modelward_native.wire.peer_index cimport PeerIndex
 from modelward_native.region.region cimport Region
 from modelward_native.wire.stream cimport (
     STATIC, congested, end_request, header, mark, receive, refuse_for, reset, stream_free, stream_new)
@@ -64,7 +65,7 @@ cdef enum:
     STREAM_WINDOW = 262144
     KEPT_BYTES = 33554432
     CONNECTION_WINDOW = 1048576
-    PEER_RESET_RATE = 500         # over all connections of a peer; conduct.h has those of one
+    PEER_RESET_RATE = 500         # over all connections of a peer; flood.h has those of one
     PEER_RESET_BURST = 5000
     PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
     IDLE_SAMPLE = 128             # connections looked at to find the one that has brought nothing for longest
@@ -88,11 +89,11 @@ cdef int64_t HOLD = SECOND        # from the GOAWAY to the end, for who was cut 
 
 # ---- connections that have to go -----------------------------------------------------------------------------
 
-cdef void part(Conn *c, int why, uint32_t error) noexcept:
+cdef void go_away(Conn *c, int why, uint32_t error) noexcept:
     """GOAWAY, and the end of the connection once that is written; the first reason counts."""
     cdef Connection connection = <Connection>c.owner
-    if c.parting == PARTING_NONE:
-        c.parting = why
+    if c.close_reason == CLOSE_NONE:
+        c.close_reason = why
         connection.listener.note(connection, why)
     nghttp2_session_terminate_session(c.session, error)
     mark(c)
@@ -102,11 +103,11 @@ cdef void count_resets(Conn *c, int weight) noexcept:
     """nghttp2 limits the resets that a client sends; those that it makes us send cost as much, and so do its others'."""
     cdef Limiter resets = (<Connection>c.owner).listener.resets
     cdef int64_t retry = 0, now = c.wire.now
-    if mw_conduct_reset(&c.conduct, weight, now):
-        part(c, PARTING_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
+    if mw_flood_reset(&c.flood, weight, now):
+        go_away(c, CLOSE_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
     elif (resets.admit_peer(c.peer, weight, now, &retry) != MW_ADMITTED
-            and mw_conduct_resets(&c.conduct, now) > PEER_RESET_OWN):
-        part(c, PARTING_PEER_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
+            and mw_flood_resets(&c.flood, now) > PEER_RESET_OWN):
+        go_away(c, CLOSE_PEER_RESETS, NGHTTP2_ENHANCE_YOUR_CALM)
 
 
 # ---- callbacks of nghttp2: they return codes, never exceptions ------------------------------------------------
@@ -152,7 +153,7 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const u
     if oversize(s, 1):
         # a table's entry costs one byte to name, and a block may go on: only so much of it is decoded
         if oversize(s, HEADER_PATIENCE):
-            part(c, PARTING_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+            go_away(c, CLOSE_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
             return NGHTTP2_ERR_CALLBACK_FAILURE
         return 0
     if frame.headers.cat != NGHTTP2_HCAT_REQUEST:
@@ -172,7 +173,7 @@ cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
         count_resets(c, MW_RESET_FAULT)
         refuse_for(s, REASON_HEADERS_TOO_LARGE, "the request's metadata is over 16384 bytes or 100 fields")
         return
-    mw_conduct_request(&c.conduct, block)
+    mw_flood_request(&c.flood, block)
     if not s.is_post or not s.content_type_seen:
         # not gRPC: plain HTTP status, as gRPC's own servers answer
         s.finished = True
@@ -241,8 +242,8 @@ cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *use
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code not in (
             NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM):
         count_resets(c, MW_RESET_FAULT)  # one stream too many is refused before it costs anything, and may be honest
-    elif frame.hd.type == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and c.parting == PARTING_NONE:
-        part(c, PARTING_PROTOCOL, frame.goaway.error_code)
+    elif frame.hd.type == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and c.close_reason == CLOSE_NONE:
+        go_away(c, CLOSE_PROTOCOL, frame.goaway.error_code)
     return 0
 
 
@@ -385,7 +386,7 @@ cdef bint is_busy(const Conn *c, int *most) noexcept:
 
 
 cdef bint at_fault(const Conn *c) noexcept:
-    return c.parting in (PARTING_RESETS, PARTING_PEER_RESETS, PARTING_FRAMES, PARTING_HEADERS)
+    return c.close_reason in (CLOSE_RESETS, CLOSE_PEER_RESETS, CLOSE_FRAMES, CLOSE_HEADERS)
 
 
 cdef void close_soon(Conn *c) noexcept:
@@ -422,7 +423,7 @@ cdef int check_streams(Conn *c, int64_t now) noexcept:
     """Gives up streams that do not move; why the connection has to go, where nothing else moved on it meanwhile."""
     cdef Stream *s = c.streams
     cdef Stream *after
-    cdef int why = PARTING_NONE
+    cdef int why = CLOSE_NONE
     while s != NULL:
         after = s.next
         if c.wire.access != NULL and not c.wire.hooks.stands(s, now):
@@ -432,12 +433,12 @@ cdef int check_streams(Conn *c, int64_t now) noexcept:
             # its answer is ready, and the client takes none of it
             if now - s.active > c.wire.stall_timeout:
                 if c.progress <= s.active:
-                    why = PARTING_STALLED
+                    why = CLOSE_STALLED
                 count_resets(c, MW_RESET_FAULT)
                 reset(s, NGHTTP2_CANCEL)
         elif overdue(s, c.wire, now):
             if c.progress <= s.entered:
-                why = PARTING_SLOW
+                why = CLOSE_SLOW
             count_resets(c, MW_RESET_FAULT)
             if s.method == METHOD_NONE:
                 reset(s, NGHTTP2_CANCEL)
@@ -454,29 +455,29 @@ cdef void on_watch(mw_timer *timer, int64_t now) noexcept:
     cdef Conn *c = <Conn *>timer
     cdef Connection connection = <Connection>c.owner
     cdef Wire *wire = c.wire
-    cdef int why = PARTING_NONE
+    cdef int why = CLOSE_NONE
     if c.session == NULL:
         return
     wire.now = now
     if not c.closing and not c.handshaken and now - c.opened >= wire.handshake_timeout:
-        why = PARTING_HANDSHAKE
+        why = CLOSE_HANDSHAKE
     elif not c.closing and c.paused and now - c.stalled >= wire.stall_timeout:
-        why = PARTING_STALLED
-    if c.closing or why != PARTING_NONE:
-        if why != PARTING_NONE and c.parting == PARTING_NONE:
-            c.parting = why
+        why = CLOSE_STALLED
+    if c.closing or why != CLOSE_NONE:
+        if why != CLOSE_NONE and c.close_reason == CLOSE_NONE:
+            c.close_reason = why
             connection.listener.note(connection, why)
         connection.transport.abort()
         return
     why = check_streams(c, now)
-    if why != PARTING_NONE:
+    if why != CLOSE_NONE:
         flush(c)                  # a session that is being terminated sends nothing but its GOAWAY
         if c.session == NULL or c.closing:
             return
-        part(c, why, NGHTTP2_ENHANCE_YOUR_CALM)
+        go_away(c, why, NGHTTP2_ENHANCE_YOUR_CALM)
         watch(c, now + SECOND)
     elif c.open_streams == 0 and c.handshaken and now - c.active >= wire.idle_connection_timeout:
-        part(c, PARTING_IDLE, NGHTTP2_NO_ERROR)
+        go_away(c, CLOSE_IDLE, NGHTTP2_NO_ERROR)
         watch(c, now + SECOND)    # until it is written, and the connection closes
     elif not c.handshaken:
         watch(c, c.opened + wire.handshake_timeout)
@@ -534,7 +535,7 @@ cdef class Connection:
         c.wire.now = mw_now_ns()
         c.opened = c.active = c.progress = c.wire.now
         why = self.listener.admit(self, key)
-        self.arrived = why == PARTING_NONE
+        self.arrived = why == CLOSE_NONE
         self.listener.sockets += self.arrived
         if not self.arrived:
             self.listener.note(self, why)
@@ -580,7 +581,7 @@ cdef class Connection:
             return
         c.opened = c.active = c.progress = wire.now     # anew: a TLS handshake had a time of its own
         self.shut = None
-        mw_conduct_init(&c.conduct, wire.now)
+        mw_flood_init(&c.flood, wire.now)
         if transport.get_extra_info("sslcontext") is None:
             socket = transport.get_extra_info("socket")
             c.fd = socket.fileno() if socket is not None else -1
@@ -614,17 +615,17 @@ cdef class Connection:
         wire.now = mw_now_ns()
         c.active = wire.now
         mark(c)
-        if mw_conduct_read(&c.conduct, self.listener.read_buffer, size, wire.now):
+        if mw_flood_read(&c.flood, self.listener.read_buffer, size, wire.now):
             bad = NGHTTP2_ERR_FLOODED
         else:
             bad = nghttp2_session_mem_recv(c.session, self.listener.read_buffer, size)
         if bad < 0:
             if bad == NGHTTP2_ERR_FLOODED:
-                part(c, PARTING_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM)
+                go_away(c, CLOSE_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM)
             elif bad == TOO_MANY_CONTINUATIONS:
-                part(c, PARTING_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
+                go_away(c, CLOSE_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
             else:
-                part(c, PARTING_PROTOCOL, NGHTTP2_PROTOCOL_ERROR)
+                go_away(c, CLOSE_PROTOCOL, NGHTTP2_PROTOCOL_ERROR)
             flush_all(wire)
             if self.transport is not None:
                 close_soon(c)
@@ -706,13 +707,13 @@ cdef class Connection:
     cdef int make_way(self) except -1:
         """Not busy, and another needs its place."""
         if self.conn.session != NULL:
-            part(&self.conn, PARTING_ROOM, NGHTTP2_NO_ERROR)
+            go_away(&self.conn, CLOSE_ROOM, NGHTTP2_NO_ERROR)
             if self.conn.paused:
                 self.transport.abort()     # its client takes nothing, and would not take a GOAWAY
             else:
                 flush(&self.conn)
             return 0
-        self.listener.note(self, PARTING_ROOM)
+        self.listener.note(self, CLOSE_ROOM)
         self.dismissed = True
         if self.shut is not None:
             self.shut()
@@ -753,9 +754,9 @@ cdef class Listener:
             raise MemoryError
         self.read_view = PyMemoryView_FromMemory(<char *>self.read_buffer, READ_SIZE, PyBUF_WRITE)
         self.connections = OrderedDict()
-        self.peers = Places()
+        self.peers = PeerIndex()
         self.networks = Networks()
-        self.last_peers = [""] * <int>PARTINGS
+        self.last_peers = [""] * <int>CLOSE_REASONS
         self.resets = Limiter(PEER_KEYS, region=self.region, name="resets")
         self.resets.set_peer(PEER_RESET_RATE, PEER_RESET_BURST)
 
@@ -847,7 +848,7 @@ cdef class Listener:
 
     def shed(self):
         """Frees a descriptor, where a connection is idle; False where none is. To be called where there are no more."""
-        self.wire.partings[<int>PARTING_DESCRIPTORS] += 1
+        self.wire.close_reasons[<int>CLOSE_DESCRIPTORS] += 1
         return self.make_room_for_all()
 
     def holders(self) -> list:
@@ -859,34 +860,34 @@ cdef class Listener:
             found = [cell[i].bytes for i in range(<Py_ssize_t>MW_HOLDER_BUCKETS * MW_HOLDER_WAYS) if cell[i].key]
         return sorted(found, reverse=True)
 
-    def partings(self) -> dict:
+    def close_reasons(self) -> dict:
         """Connections refused and closed since the start, by why, and the last peer of each: {why: (count, peer)}."""
-        return {parting_name(i).decode(): (self.wire.partings[i], self.last_peers[i])
-                for i in range(1, <int>PARTINGS) if i != PARTINGS_BEFORE}
+        return {close_reason_name(i).decode(): (self.wire.close_reasons[i], self.last_peers[i])
+                for i in range(1, <int>CLOSE_REASONS) if i != CLOSE_REFUSED_END}
 
     cdef int note(self, Connection connection, int why) except -1:
-        self.wire.partings[why] += 1
+        self.wire.close_reasons[why] += 1
         self.last_peers[why] = connection.peer_name
         return 0
 
     cdef int admit(self, Connection connection, bytes key) except -1:
-        """PARTING_NONE, or why there is no place for it."""
+        """CLOSE_NONE, or why there is no place for it."""
         cdef int64_t retry = 0
         cdef uint64_t peer = self.hash_of(key)
         of_peer = self.peers.of(key)
         if self.arrivals is not None and self.arrivals.admit_peer(peer, 1, self.wire.now, &retry) != MW_ADMITTED:
-            return PARTING_PEER_RATE
+            return CLOSE_PEER_RATE
         if not self.has_place(peer, len(of_peer)) and not self.make_room(of_peer):
-            return PARTING_PEER_FULL
+            return CLOSE_PEER_FULL
         if (self.region.connections() >= <uint64_t>self.max_connections
                 or <int64_t>self.wire.connections >= self.max_here) and not self.make_room_for_all():
-            return PARTING_FULL
+            return CLOSE_FULL
         self.peers.enter(key, connection)
         self.region.count_peer(peer, len(self.peers.of(key)))
         self.connections[connection] = None
         self.wire.connections += 1
         self.region.own.connections = self.wire.connections
-        return PARTING_NONE
+        return CLOSE_NONE
 
     cdef uint64_t hash_of(self, bytes key) noexcept:
         """The region's hash: the same in every process."""

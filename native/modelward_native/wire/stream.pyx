@@ -5,7 +5,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
-from modelward_native.wire.conduct cimport mw_conduct_message, mw_conduct_sent
+from modelward_native.wire.flood cimport mw_flood_message, mw_flood_sent
 from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Conn, Stream, Wire
 from modelward_native.wire.compression cimport ENCODING_IDENTITY, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer, Ending
@@ -205,7 +205,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
         memcpy(to, s.out.data + s.out_sent, n)
         s.out_sent += n
         s.active = s.conn.wire.now
-        mw_conduct_sent(&s.conn.conduct, n)
+        mw_flood_sent(&s.conn.flood, n)
     if s.out_sent < s.out.size:
         return n
     if n:
@@ -295,7 +295,7 @@ cdef void send_message(Stream *s, Buffer *framed) noexcept:
         return
     s.conn.unsent += s.out.size
     s.active = s.conn.wire.now
-    mw_conduct_message(&s.conn.conduct)
+    mw_flood_message(&s.conn.flood)
     if not s.answered:
         begin_answer(s, NULL)
     elif s.deferred:
@@ -466,7 +466,7 @@ cdef bint end_message(Stream *s) noexcept:
             return False
     s.messages += 1
     s.conn.progress = wire.now
-    mw_conduct_message(&s.conn.conduct)
+    mw_flood_message(&s.conn.flood)
     if s.unary:
         s.whole = True
     else:

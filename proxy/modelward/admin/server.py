@@ -21,14 +21,14 @@ from modelward.server.bind import BoundSocket
 from modelward.server.methods import MAX_REQUEST_BYTES, Dispatcher
 from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
-from modelward.telemetry.close_reasons import PartingLog
+from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.request.pipeline import Server
 from modelward_native.request.route import Directory
 from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.call import Call
-from modelward_native.wire.places import Places
+from modelward_native.wire.peer_index import PeerIndex
 
 KEY = "listen.admin"
 HOW = f"Stop what listens there, set {KEY} to another address, or to off: --set {KEY}=off"
@@ -91,7 +91,7 @@ class AdminServer:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
         self._service = Service(operator)
-        self._calls = Places()
+        self._calls = PeerIndex()
         self._dispatcher = Dispatcher(self._service.methods())
         region = Region()
         self._wheel = Wheel(self._loop)
@@ -110,8 +110,8 @@ class AdminServer:
         )
         handshakes = Handshakes(tls, HANDSHAKE / SECOND) if tls is not None else None
         self._acceptor = Acceptor(listener, bound.socket, region, handshakes)
-        self._partings = PartingLog(KEY)
-        self._tasks = [self._loop.create_task(self._log_partings())]
+        self._close_reasons = CloseReasonLog(KEY)
+        self._tasks = [self._loop.create_task(self._log_close_reasons())]
         if tls is not None:
             self._tasks.append(self._loop.create_task(tls.watch()))
         self.address = bound.address
@@ -156,7 +156,7 @@ class AdminServer:
         finally:
             self._calls.leave(peer, call)
 
-    async def _log_partings(self) -> None:
+    async def _log_close_reasons(self) -> None:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
-            self._partings.take(self._server.listener.partings())
+            self._close_reasons.take(self._server.listener.close_reasons())

@@ -17,7 +17,7 @@ from modelward.server.tls import LiveMaterial
 from modelward.telemetry.snapshot import TlsSnapshot
 from modelward_native.region.region import Region
 from modelward_native.wire.h2 import BufferedConnection, Listener
-from modelward_native.wire.places import Places
+from modelward_native.wire.peer_index import PeerIndex
 
 if TYPE_CHECKING:
     from modelward.access.gate import Gate
@@ -83,7 +83,7 @@ class Acceptor:
         self._region = region
         self._handshakes = handshakes
         self._met: set[asyncio.Task[bool]] = set()  # connections that are being set up
-        self._shaking = Places()  # those of them that begin with TLS, by peer
+        self._shaking = PeerIndex()  # those of them that begin with TLS, by peer
         self._resume: asyncio.TimerHandle | None = None
         self._overdue = 1  # connections that are taken after a pause, whoever is less busy
         self.failures = 0

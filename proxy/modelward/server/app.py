@@ -53,12 +53,12 @@ from modelward.server.tls import LiveMaterial
 from modelward.shadow.sample_writer import Keeping, Taken
 from modelward.shadow.samples import FOLDER as SAMPLES
 from modelward.telemetry.build import build
-from modelward.telemetry.close_reasons import PartingLog
+from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward.telemetry.merge import added
-from modelward.telemetry.native_snapshot import partings, snapshot
+from modelward.telemetry.native_snapshot import close_reasons, snapshot
 from modelward.telemetry.refusals import SECONDS, RefusalLog
 from modelward.telemetry.shadow_drops import DropLog
-from modelward.telemetry.snapshot import PartingSnapshot, Snapshot
+from modelward.telemetry.snapshot import CloseReasonSnapshot, Snapshot
 from modelward.upstream.faults import FaultLog
 from modelward.upstream.fleet import Fleet
 from modelward.upstream.forwarder import ANSWER_SECONDS
@@ -148,7 +148,7 @@ class Application:
         self._listening: Acceptor | None = None
         self._wheel: Wheel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.partings = PartingLog()
+        self.close_reasons = CloseReasonLog()
         self.faults = FaultLog()
         self.panics = PanicLog()
         self.refusals = RefusalLog()
@@ -487,7 +487,7 @@ class Application:
             upstream_changes=dict(self._refresher.changes),
             upstream_refreshes=dict(self._refresher.refreshes),
             refused=len({(each.name, each.version) for each in self.refused}),
-            partings=partings(self.server.listener) if self.server is not None else PartingSnapshot(),
+            close_reasons=close_reasons(self.server.listener) if self.server is not None else CloseReasonSnapshot(),
             reloads=self.reloads.figures(),
             samples_lost=self._keeping.lost if self._keeping is not None else 0,
             tls=self._listening.figures() if self._listening is not None else None,
@@ -516,7 +516,7 @@ class Application:
                 memory.given_back(server.totals()["inflight_bytes"])
             self.collect_anomalies()
             if self.server is not None:
-                self.partings.take(self.server.listener.partings())
+                self.close_reasons.take(self.server.listener.close_reasons())
             self.faults.take(self.upstreams, time.monotonic())
             self.panics.take(self._generation.remotes.panics() if self._generation else {})
             if self._http is not None and time.monotonic() >= summed + SECONDS:  # else the supervisor sums up

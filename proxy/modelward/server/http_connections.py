@@ -16,7 +16,7 @@ from functools import partial
 from aiohttp import web
 
 from modelward.server.accept import OUT_OF_RESOURCES
-from modelward_native.wire.places import Places
+from modelward_native.wire.peer_index import PeerIndex
 
 MOST = 64
 MOST_OF_PEER = 16
@@ -35,7 +35,7 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._socket = bound
         self._server = server
-        self._places = Places()
+        self._places = PeerIndex()
         self._peers: dict[web.RequestHandler, str] = {}
         self._sockets: dict[web.RequestHandler, socket.socket] = {}
         self._setting_up: set[asyncio.Task[None]] = set()

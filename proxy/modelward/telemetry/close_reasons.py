@@ -2,7 +2,7 @@
 
 import logging
 
-from modelward_native.wire.conduct import REFUSED
+from modelward_native.wire.close_reason import REFUSED
 
 log = logging.getLogger("modelward.connections")
 
@@ -26,7 +26,7 @@ MEANING = {
 }
 
 
-class PartingLog:
+class CloseReasonLog:
     """Remembers what it has told. The peer in a line is the last one, as the socket tells it: never a client's text."""
 
     def __init__(self, listener: str = "") -> None:
@@ -34,9 +34,9 @@ class PartingLog:
         self._listener = f" of {listener}" if listener else ""
         self._told: dict[str, int] = {}
 
-    def take(self, partings: dict[str, tuple[int, str]]) -> None:
-        """partings: as modelward_native.wire.h2.Listener.partings gives them."""
-        for why, (count, peer) in partings.items():
+    def take(self, reasons: dict[str, tuple[int, str]]) -> None:
+        """reasons: as modelward_native.wire.h2.Listener.close_reasons gives them."""
+        for why, (count, peer) in reasons.items():
             new = count - self._told.get(why, 0)
             if not new:
                 continue

@@ -10,11 +10,11 @@ from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
     CanarySnapshot,
+    CloseReasonSnapshot,
     EndpointSnapshot,
     Histogram,
     LimitsSnapshot,
     ModelSnapshot,
-    PartingSnapshot,
     ShadowSnapshot,
     Snapshot,
     VersionSnapshot,
@@ -27,7 +27,7 @@ from modelward_native.shadow import shadows
 from modelward_native.shadow.compare import Figures as Shadowed
 from modelward_native.telemetry import figures
 from modelward_native.telemetry.histogram import BOUNDS
-from modelward_native.wire.conduct import CLOSED, REFUSED
+from modelward_native.wire.close_reason import CLOSED, REFUSED
 
 if TYPE_CHECKING:  # the supervisor has neither
     from modelward_native.backend.engine import Engine
@@ -147,10 +147,10 @@ def _shadow(total: Shadowed) -> ShadowSnapshot:
     )
 
 
-def partings(listener: Listener) -> PartingSnapshot:
+def close_reasons(listener: Listener) -> CloseReasonSnapshot:
     """Connections that this process has refused and closed."""
-    counts = {why: count for why, (count, _) in listener.partings().items()}
-    return PartingSnapshot({why: counts[why] for why in REFUSED}, {why: counts[why] for why in CLOSED})
+    counts = {why: count for why, (count, _) in listener.close_reasons().items()}
+    return CloseReasonSnapshot({why: counts[why] for why in REFUSED}, {why: counts[why] for why in CLOSED})
 
 
 def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> ModelSnapshot:

@@ -166,8 +166,8 @@ class WorkersSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class PartingSnapshot:
-    """Connections of the gRPC listener that were refused or closed, by reason (wire.conduct.REFUSED and CLOSED)."""
+class CloseReasonSnapshot:
+    """Connections of the gRPC listener that were refused or closed, by reason (of wire.close_reason)."""
 
     refused: Mapping[str, int] = field(default_factory=dict)
     closed: Mapping[str, int] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Snapshot:
     workers: WorkersSnapshot | None = None
     limits: LimitsSnapshot | None = None
     shared: SharedSnapshot | None = None
-    partings: PartingSnapshot = field(default_factory=PartingSnapshot)
+    close_reasons: CloseReasonSnapshot = field(default_factory=CloseReasonSnapshot)
     reloads: ReloadSnapshot | None = None
     refused: int = field(default=0, metadata=FLAG)  # versions of models that cannot be served, in the worker with most
     # of the requests that name no version, 0 to 1, by model and version

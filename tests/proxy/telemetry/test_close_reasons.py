@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from modelward.telemetry.close_reasons import MEANING, PartingLog
-from modelward_native.wire.conduct import CLOSED, REFUSED
+from modelward.telemetry.close_reasons import MEANING, CloseReasonLog
+from modelward_native.wire.close_reason import CLOSED, REFUSED
 
 
 def test_every_reason_has_its_meaning() -> None:
@@ -13,7 +13,7 @@ def test_every_reason_has_its_meaning() -> None:
 
 
 def test_a_reason_is_one_line_a_round_however_often_it_came(caplog: pytest.LogCaptureFixture) -> None:
-    told = PartingLog()
+    told = CloseReasonLog()
     with caplog.at_level(logging.WARNING):
         told.take({"resets": (5000, "ipv4:127.0.0.1:5"), "peer_rate": (0, ""), "idle": (3, "ipv4:127.0.0.1:6")})
         told.take({"resets": (5000, "ipv4:127.0.0.1:5"), "peer_rate": (7, "ipv4:127.0.0.2:9"), "idle": (3, "")})

@@ -16,11 +16,11 @@ from modelward.telemetry.metrics.prometheus import ModelwardCollector
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
     CanarySnapshot,
+    CloseReasonSnapshot,
     EndpointSnapshot,
     Histogram,
     LimitsSnapshot,
     ModelSnapshot,
-    PartingSnapshot,
     ShadowSnapshot,
     SharedSnapshot,
     Snapshot,
@@ -65,7 +65,7 @@ SNAPSHOT = Snapshot(
     watch_failures=26,
     samples_lost=27,
     promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
-    partings=PartingSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
+    close_reasons=CloseReasonSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     shadows={
         ("fraud", "2", "3"): ShadowSnapshot(
             pairs={"compared": 31, "shadow_failed": 32},

@@ -107,9 +107,9 @@ def _close_reasons(snapshot: Snapshot) -> Iterator[Family]:
     closed = Family(
         "modelward_connections_closed", "counter", "Connections that this server closed, by reason", ("reason",)
     )
-    for why, count in snapshot.partings.refused.items():
+    for why, count in snapshot.close_reasons.refused.items():
         refused.add((why,), count)
-    for why, count in snapshot.partings.closed.items():
+    for why, count in snapshot.close_reasons.closed.items():
         closed.add((why,), count)
     yield from (refused, closed)
 

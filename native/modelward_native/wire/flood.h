@@ -7,8 +7,8 @@
  *
  * What it defends against: CVE-2019-9511 to -9518 (floods of control frames, empty frames, windows opened a byte at a
  * time), CVE-2024-27316 (endless CONTINUATION), CVE-2023-44487 and CVE-2025-8671 (streams reset, by either side). */
-#ifndef MODELWARD_CONDUCT_H
-#define MODELWARD_CONDUCT_H
+#ifndef MODELWARD_FLOOD_H
+#define MODELWARD_FLOOD_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -35,9 +35,9 @@ typedef struct {
     uint32_t skip;                /* bytes of the payload that is passing */
     uint8_t have;                 /* bytes of `head` so far */
     uint8_t head[MW_FRAME_HEAD];
-} mw_conduct;
+} mw_flood;
 
-static inline void mw_conduct_init(mw_conduct *c, int64_t now_ns) {
+static inline void mw_flood_init(mw_flood *c, int64_t now_ns) {
     c->frames_ns = c->resets_ns = now_ns;
     c->skip = MW_PREFACE_BYTES;
     c->have = 0;
@@ -54,7 +54,7 @@ static inline int64_t mw_frame_cost_ns(uint8_t type, uint32_t length) {
 
 /* Counts the frames that begin in these bytes, which follow those of the call before. Returns 1 once too many are owed.
  * About 3 ns a frame. */
-static inline int mw_conduct_read(mw_conduct *c, const uint8_t *data, size_t size, int64_t now_ns) {
+static inline int mw_flood_read(mw_flood *c, const uint8_t *data, size_t size, int64_t now_ns) {
     const uint8_t *end = data + size;
     int64_t saved = now_ns - (int64_t)MW_FRAME_BURST * MW_FRAME_NS, owed = c->frames_ns;
     if (owed < saved)
@@ -79,20 +79,20 @@ static inline int mw_conduct_read(mw_conduct *c, const uint8_t *data, size_t siz
 }
 
 /* A request has begun whose header block had so many bytes. */
-static inline void mw_conduct_request(mw_conduct *c, size_t block) {
+static inline void mw_flood_request(mw_flood *c, size_t block) {
     c->frames_ns -= (int64_t)MW_WORTH_REQUEST * MW_FRAME_NS + (int64_t)block * (MW_FRAME_NS / MW_BLOCK_BYTES);
 }
 
 /* A message is whole, from the client or on its way to it. */
-static inline void mw_conduct_message(mw_conduct *c) { c->frames_ns -= (int64_t)MW_WORTH_MESSAGE * MW_FRAME_NS; }
+static inline void mw_flood_message(mw_flood *c) { c->frames_ns -= (int64_t)MW_WORTH_MESSAGE * MW_FRAME_NS; }
 
 /* Payload that the client has let us send: it answers with windows. */
-static inline void mw_conduct_sent(mw_conduct *c, size_t bytes) {
+static inline void mw_flood_sent(mw_flood *c, size_t bytes) {
     c->frames_ns -= (int64_t)bytes * (MW_FRAME_NS / MW_FRAME_BYTES);
 }
 
 /* A stream was reset: weight 1 by the client, MW_RESET_FAULT by us. Returns 1 once too many are owed. */
-static inline int mw_conduct_reset(mw_conduct *c, int weight, int64_t now_ns) {
+static inline int mw_flood_reset(mw_flood *c, int weight, int64_t now_ns) {
     if (c->resets_ns < now_ns)
         c->resets_ns = now_ns;
     c->resets_ns += (int64_t)weight * MW_RESET_NS;
@@ -100,7 +100,7 @@ static inline int mw_conduct_reset(mw_conduct *c, int weight, int64_t now_ns) {
 }
 
 /* Resets that are owed at this moment. */
-static inline int64_t mw_conduct_resets(const mw_conduct *c, int64_t now_ns) {
+static inline int64_t mw_flood_resets(const mw_flood *c, int64_t now_ns) {
     return c->resets_ns > now_ns ? (c->resets_ns - now_ns) / MW_RESET_NS : 0;
 }
 

@@ -1,11 +1,9 @@
-REFUSED: tuple[str, ...]
-CLOSED: tuple[str, ...]
 FRAME_BURST: int
 FRAME_NS: int
 RESET_BURST: int
 RESET_FAULT: int
 
-class Conduct:
+class FloodBudget:
     def __init__(self, now_ns: int) -> None: ...
     def read(self, data: bytes, now_ns: int) -> bool: ...
     def request(self, block: int) -> None: ...

@@ -1,0 +1,2 @@
+REFUSED: tuple[str, ...]
+CLOSED: tuple[str, ...]
