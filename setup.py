@@ -3,6 +3,7 @@
 Switches (environment):
   MODELWARD_SANITIZE=1   AddressSanitizer, bounds checks and asserts in every extension
   MODELWARD_FUZZ=1       as above, with clang's coverage for libFuzzer
+  MODELWARD_WERROR=1     a warning of the C compiler is an error, as in CI
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from grpc_tools import protoc
 from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -24,7 +26,7 @@ CLIENT = ["modelward_kernels", "nghttp2"]
 LIBRARIES = {"h2": CLIENT, "upstream": CLIENT, "relay": CLIENT, "stream": ["nghttp2"], "compression": ["z"]}
 
 
-COMPILE = ["-std=gnu11", "-Wall", "-Wno-unused-function", "-Wno-unused-variable", "-Wno-unreachable-code"]
+COMPILE = ["-std=gnu11", "-Wall"]
 LINK = []
 if platform.machine() in ("x86_64", "AMD64"):
     COMPILE += ["-mcx16"]  # a slot of the limit table changes as a whole: 16 bytes
@@ -32,9 +34,21 @@ if DEBUG:
     COMPILE += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address", "-UNDEBUG"]
     LINK += ["-fsanitize=address"]
 else:
-    COMPILE += ["-O3", "-fno-plt"]
+    COMPILE += ["-O3", "-fno-plt", "-g0"]  # debug information would be a quarter of the time to build
 if FUZZ:
     COMPILE += ["-fsanitize=fuzzer-no-link"]
+if os.environ.get("MODELWARD_WERROR"):
+    COMPILE += ["-Werror"]
+# What Cython's C is warned of and cannot help: helpers and temporaries that are not used, temporaries without const, an
+# enum beside an int.
+GENERATED = [
+    "-Wno-unused-function",
+    "-Wno-unused-variable",
+    "-Wno-unused-but-set-variable",
+    "-Wno-sign-compare",
+    "-Wno-discarded-qualifiers",
+]
+WORKERS = os.cpu_count() or 1
 NATIVE = Path("native/modelward_native")
 TESTING = "modelward_native.testing."  # built where tests run, in no wheel
 HEADERS = sorted(map(str, NATIVE.rglob("*.h")))
@@ -48,7 +62,7 @@ KERNELS = (
     {
         "sources": SOURCES,
         "include_dirs": ROOMS,
-        "cflags": COMPILE,
+        "cflags": [*COMPILE, "-Wextra"],
         "obj_deps": {"": HEADERS},
     },
 )
@@ -60,7 +74,7 @@ def extension(pyx: Path) -> Extension:
         [str(pyx)],
         include_dirs=ROOMS,
         libraries=LIBRARIES.get(pyx.stem, []),
-        extra_compile_args=COMPILE,
+        extra_compile_args=COMPILE + GENERATED,
         extra_link_args=LINK,
     )
 
@@ -73,8 +87,25 @@ def build_descriptors() -> None:
         raise SystemExit("protos: protoc failed; its message is above")
 
 
+class BuildKernels(build_clib):
+    """Keeps what it has compiled in build/, also for an editable installation, which has a folder for once only."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.build_clib = self.build_temp = "build/kernels"
+
+
 class BuildExtensions(build_ext):
-    """Builds kernels and descriptors first, also where only extensions are asked for: in place they go together."""
+    """Builds kernels and descriptors first, also where only extensions are asked for: in place they go together.
+
+    In place it compiles to the same folders of build/ whoever asks, an editable installation too, and only what has changed.
+    """
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = WORKERS
+        if self.inplace or self.editable_mode:
+            self.build_temp, self.build_lib = "build/objects", "build/inplace"
 
     def run(self) -> None:
         if not (self.inplace or self.editable_mode):
@@ -96,7 +127,7 @@ modules = cythonize(
     [extension(p) for p in sorted(NATIVE.rglob("*.pyx"))],
     build_dir="build/cython",  # beside the kernels lie only the kernels
     include_path=["native"],
-    nthreads=os.cpu_count() or 1,
+    nthreads=WORKERS,
     compiler_directives={
         "language_level": 3,
         "boundscheck": DEBUG,
@@ -110,8 +141,7 @@ for module in modules:
     module.depends = [*module.depends, *HEADERS, *SOURCES]  # linked again when a kernel changes
 
 setup(
-    options={"build_ext": {"parallel": os.cpu_count() or 1}},
-    cmdclass={"build_ext": BuildExtensions, "build_py": BuildWithDescriptors},
+    cmdclass={"build_clib": BuildKernels, "build_ext": BuildExtensions, "build_py": BuildWithDescriptors},
     libraries=[KERNELS],
     ext_modules=modules,
 )

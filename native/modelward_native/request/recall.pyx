@@ -20,7 +20,7 @@ from modelward_native.wire.holding cimport pay_for
 
 cdef extern from *:
     """
-    #define _GNU_SOURCE
+    #define _GNU_SOURCE 1
     #include <string.h>
     static int mw_holds(const void *data, size_t size, const char *text) {
         return size && memmem(data, size, text, strlen(text)) != NULL;

@@ -142,7 +142,7 @@ def inflated(bytes message not None, bint gzip, size_t limit, list steps not Non
     steps at once; its contents, or an enum Inflated."""
     cdef Inflation i
     cdef Buffer whole
-    cdef size_t out, most
+    cdef size_t out = 0, most = 0
     cdef int encoding = ENCODING_GZIP if gzip else ENCODING_DEFLATE
     cdef int state
     memset(&whole, 0, sizeof(whole))
