@@ -27,7 +27,7 @@ from modelward_native.wire.call import Call
 from modelward_native.wire.h2 import Connection
 
 LONGEST_TIMER = 4000.0  # seconds; idle connections are watched for an hour
-LANE_SECONDS = 60.0  # what a run in a lane may take before a simulation calls it stuck
+THREAD_SECONDS = 60.0  # what a run in a worker thread may take before a simulation calls it stuck
 
 
 class _Selector(selectors.DefaultSelector):
@@ -71,12 +71,12 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.skew_ns = 0
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Waits for lanes, the one thing that takes real time."""
-        deadline = time.monotonic() + LANE_SECONDS
+        """Waits for worker threads, the one thing that takes real time."""
+        deadline = time.monotonic() + THREAD_SECONDS
         self._patient.patience = 0.01
         try:
             while not condition():
-                assert time.monotonic() < deadline, "a run in a lane does not end"
+                assert time.monotonic() < deadline, "a run in a worker thread does not end"
                 self.tick()
         finally:
             self._patient.patience = 0.0
@@ -208,7 +208,7 @@ class Site:
 
 class Simulation:
     """One server on one simulated loop. Models are Served objects, which one simulation after another may use, not two
-    at a time: a lane tells the scheduler that began it."""
+    at a time: a worker thread tells the scheduler that began it."""
 
     def __init__(
         self, loop: SimulatedLoop, site: Site, limiter: Limiter | None = None, region: Region | None = None

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from modelward_native.backend.engine import SideRun
+from modelward_native.backend.side_run import SideRun
 from tests import models
 from tests.e2e.messages import Stub, arrays, parameters, refused, request
 from tests.support import EmbeddedServer, serving, wait_until
@@ -91,7 +91,7 @@ def test_a_side_run_disturbs_no_run_of_requests_that_is_under_way(tmp_path: Path
         (model,) = server.application.models
         expected = arrays(stub.infer(request("slow", {"x": X})))["y"]
         calls = [stub.future(request("slow", {"x": X})) for _ in range(3)]
-        wait_until(lambda: model.engine.running, "a run in the lane")
+        wait_until(lambda: model.engine.running, "a run in the thread")
         side = SideRun(model.engine)
         np.testing.assert_allclose(side.run_once({"x": -X})["y"], -expected, rtol=1e-4, atol=1e-5)
         for call in calls:

@@ -42,7 +42,7 @@ def test_a_model_with_a_loop_runs_in_a_thread_from_its_first_request(tmp_path: P
         engine = application.models[0].engine
         assert engine.placement() == "thread"
         _ask(triton.InferenceServerClient(str(application.grpc_address)), 1)
-        assert engine.lane_runs == 1
+        assert engine.thread_runs == 1
 
 
 def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_thread(
@@ -56,5 +56,5 @@ def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_threa
         parameters, seconds = _ask(client, STEPS)
         assert parameters["modelward_fallback"] == "deadline"
         assert seconds < 1.0
-        assert (engine.terminated, engine.lane_runs, engine.placement()) == (1, 1, "thread")
+        assert (engine.terminated, engine.thread_runs, engine.placement()) == (1, 1, "thread")
         assert _ask(client, 1)[0] == {}

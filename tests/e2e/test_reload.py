@@ -161,14 +161,14 @@ def test_a_file_that_is_replaced_is_loaded_and_counted_on(tmp_path: Path) -> Non
 
 
 def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
-    """In the lane of an old version while the model, its ladder and its deadline go."""
+    """In the worker thread of an old version while the model, its ladder and its deadline go."""
     root = tmp_path / "models"
     slow = slow_loop(20_000)
     models: dict[str, bytes | dict[int, bytes]] = {"slow": slow, "add": add_one()}
     with reloadable(root, models) as server, Stub(server.grpc) as stub:
         (engine,) = (model.engine for model in server.application.models if model.key == ("slow", "1"))
         calls = [stub.future(request("slow", {"x": ROW})) for _ in range(3)]
-        wait_until(lambda: engine.running, "a run in the lane")
+        wait_until(lambda: engine.running, "a run in the thread")
         shutil.rmtree(root / "slow")
         assert "model slow version 1 is gone" in server.reload()
         assert not unloaded(server.application)
@@ -191,7 +191,7 @@ def test_a_ladder_that_is_taken_away_still_answers_those_who_began_with_it(tmp_p
     ):
         (engine,) = (model.engine for model in server.application.models)
         call = stub.future(request("slow", {"x": ROW}))
-        wait_until(lambda: engine.running, "a run in the lane")
+        wait_until(lambda: engine.running, "a run in the thread")
         server.reload(models__slow__fallback=None, models__slow__deadline=None)
         response = call.result(30)
         assert parameters(response)["modelward_fallback"] == "deadline"

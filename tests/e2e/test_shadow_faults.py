@@ -187,18 +187,18 @@ def test_shares_may_change_while_shadows_are_asked(tmp_path: Path) -> None:
                 after(server, count, primary=version, shadow=upstream.address)
 
 
-@pytest.mark.parametrize("where", ["upstream", "lane"])
+@pytest.mark.parametrize("where", ["upstream", "thread"])
 def test_a_server_stops_at_once_whatever_its_shadows_have(tmp_path: Path, where: str) -> None:
     held = Held()
     with raw_upstream(held) as upstream:
         shadow = f"{{upstreams: [{upstream.address}], warmup: 0, deadline: 60s}}"
         versions: Any = {"add": models.add_one()}
-        if where == "lane":
+        if where == "thread":
             shadow, versions = "{version: 2, warmup: 0, deadline: 60s}", two_versions(models.add_one(), late())
-        settings = OF_TWO if where == "lane" else {}
+        settings = OF_TWO if where == "thread" else {}
         with serving(tmp_path, versions, models__add__shadow=shadow, **settings) as server:
             with Stub(server.grpc) as stub:
-                for _ in range(REQUESTS):  # of those in a lane one runs and others are queued behind it
+                for _ in range(REQUESTS):  # of those in a worker thread one runs and others are queued behind it
                     stub.infer(ask_add(11))
             wait_until(lambda: native(server).mirroring == REQUESTS, "requests that shadows have")
             application = server.application

@@ -558,7 +558,7 @@ def test_resets_that_a_client_provokes_end_its_connection(start: Start) -> None:
 # ---- who lets go when
 
 
-@pytest.mark.parametrize("model", [USUAL, SLOW], ids=["loop", "lane"])
+@pytest.mark.parametrize("model", [USUAL, SLOW], ids=["loop", "thread"])
 @pytest.mark.parametrize("ticks", range(4))
 @pytest.mark.parametrize("how", ["reset", "leave", "abort"])
 def test_a_client_may_let_go_at_any_point(start: Start, model: bytes, ticks: int, how: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 from onnx import TensorProto
 
 from modelward.models.runtime import runtime
-from modelward_native.backend.engine import NUMPY, Engine, SideRun
+from modelward_native.backend.arrays import NUMPY
+from modelward_native.backend.engine import Engine
+from modelward_native.backend.side_run import SideRun
 from tests import models
 
 ROW = np.ones((1, 4), np.float32)

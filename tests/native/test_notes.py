@@ -11,7 +11,7 @@ from modelward_native.region.region import Region
 NOTES = 1000
 DYING = f"""
 import os, signal, sys
-from modelward_native.backend.engine import LoadNote, note_deaths
+from modelward_native.backend.runtime import LoadNote, note_deaths
 from modelward_native.region.region import Region
 note_deaths(Region.joined(int(sys.argv[1]), 0))
 notes = [LoadNote("m", str(number), "digest") for number in range({NOTES})]
@@ -22,7 +22,8 @@ with notes[-1]:
 IN_A_POOL = """
 import sys
 import numpy as np
-from modelward_native.backend.engine import Engine, LoadNote, note_deaths
+from modelward_native.backend.engine import Engine
+from modelward_native.backend.runtime import LoadNote, note_deaths
 from modelward_native.region.region import Region
 from modelward.models.runtime import runtime
 from tests.models import dividing_in_pool

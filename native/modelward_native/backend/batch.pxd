@@ -1,11 +1,11 @@
-# Natural batching: what one tick brings for a model is one run, on the loop or in a lane.
+# Natural batching: what one tick brings for a model is one run, on the loop or in a worker thread.
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
 from modelward_native.request.exchange cimport Exchange, Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Model
-from modelward_native.backend.session cimport mw_run
+from modelward_native.backend.run cimport mw_run
 
 cdef struct Outcome:              # what the pipeline does with a run's results; set once
     void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
@@ -28,8 +28,8 @@ cdef class Scheduler:
     cdef object loop
     cdef object on_tick           # bound once
     cdef list pending             # Engine with a queue for this tick
-    cdef list busy                # Engine whose lane is running
-    cdef list lanes               # Engine that have a lane
+    cdef list busy                # Engine whose worker thread is running
+    cdef list threaded            # Engine that have a worker thread
     cdef bint scheduled
     cdef int eventfd
     cdef mw_watchdog *watchdog    # owned; NULL where no thread was to be had
@@ -37,7 +37,7 @@ cdef class Scheduler:
     cdef bint enqueue(self, Exchange *x, Model *m) noexcept
     cdef int begin(self, Engine engine, int64_t now) except -1
     cdef void on_loop(self, Engine engine, int64_t now) noexcept
-    cdef bint to_lane(self, Engine engine) except -1
+    cdef bint to_thread(self, Engine engine) except -1
     cdef int again(self, Engine engine) except -1
 
 # Dimensions of input i of the model that runs; at: where they are if that is the model asked for.

@@ -15,7 +15,12 @@ from modelward_native.request.reply cimport reply_from_run
 from modelward_native.backend.engine cimport (
     Engine, Slot, bucket, mw_placement_learn, mw_placement_predict, mw_placement_strike, MW_INLINE_NS
 )
-from modelward_native.backend.session cimport *
+from modelward_native.backend.note cimport MW_NOTE_CALLERS, mw_note
+from modelward_native.backend.run cimport (
+    mw_run, mw_run_execute, mw_run_input, mw_run_release, mw_run_reserve, mw_run_terminate)
+from modelward_native.backend.worker_thread cimport (
+    mw_worker_thread_free, mw_worker_thread_new, mw_worker_thread_start, mw_worker_thread_take_done)
+from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.request.tensor cimport MW_BYTES, mw_span, mw_view
 from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_RUN_MEMORY
 
@@ -23,7 +28,7 @@ cdef enum:
     QUEUE_MAX = 16384             # exchanges of one model
     RUN_LEAST = 16 << 20          # bytes that any run may hold
     RUN_PER_BYTE = 16 << 10       # and for each byte of its inputs: attention over tokens takes as much
-    WATCHDOG_NS = 10000000        # a run on the loop that takes this long is terminated and starts anew in the lane
+    WATCHDOG_NS = 10000000        # a run on the loop that takes this long is terminated and begins again in the worker thread
 
 
 cdef void execute(void *run) noexcept nogil:
@@ -81,7 +86,7 @@ cdef void withdraw(Exchange *x) noexcept:
         x.attempt += 1
         engine = <Engine>x.model.engine
         engine.live -= 1
-        # nobody waits for this run any more: a model that loops for ever must not keep its lane
+        # nobody waits for this run any more: a model that loops for ever must not keep its thread
         if engine.live == 0 and engine.running:
             mw_run_terminate(&engine.run, 1)
 
@@ -364,7 +369,7 @@ cdef class Scheduler:
         self.eventfd = -1
         self.pending = []
         self.busy = []
-        self.lanes = []
+        self.threaded = []
         self.watchdog = mw_watchdog_new(WATCHDOG_NS)
 
     def __dealloc__(self):
@@ -375,22 +380,22 @@ cdef class Scheduler:
         self.loop = loop
         self.on_tick = self.tick
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        loop.add_reader(self.eventfd, self.on_lanes)
+        loop.add_reader(self.eventfd, self.on_threads_done)
 
     def stop(self):
-        """Ends the lanes, delivers what they were running, leaves the loop."""
+        """Ends the worker threads, delivers what they were running, leaves the loop."""
         cdef Engine engine
         if self.eventfd < 0:
             return
-        for engine in self.lanes:
+        for engine in self.threaded:
             if engine.running:
                 mw_run_terminate(&engine.run, 1)
-            mw_lane_free(engine.lane)
-            engine.lane = NULL
+            mw_worker_thread_free(engine.thread)
+            engine.thread = NULL
             if engine.running:
                 complete(self, engine, False)
         flush_all(self.wire)
-        self.lanes = []
+        self.threaded = []
         self.busy = []
         self.loop.remove_reader(self.eventfd)
         os.close(self.eventfd)
@@ -398,8 +403,8 @@ cdef class Scheduler:
 
     def forget(self, Engine engine):
         """Before an idle engine is closed."""
-        if engine in self.lanes:
-            self.lanes.remove(engine)
+        if engine in self.threaded:
+            self.threaded.remove(engine)
 
     cdef int schedule(self) except -1:
         if not self.scheduled:
@@ -451,9 +456,9 @@ cdef class Scheduler:
         gathered = mw_now_ns()
         engine.counters.input_ns += gathered - now
         engine.run.budget = budget_of(engine)
-        if mw_placement_predict(&engine.place, engine.run_bytes) > MW_INLINE_NS and self.to_lane(engine):
+        if mw_placement_predict(&engine.place, engine.run_bytes) > MW_INLINE_NS and self.to_thread(engine):
             return 0
-        if engine.yields:         # no thread is to be had, and the loop is no shadow's
+        if engine.background:         # no thread is to be had, and the loop is no shadow's
             never_ran(engine)
             deliver(self, engine, now)
         else:
@@ -467,7 +472,7 @@ cdef class Scheduler:
             mw_watchdog_enter(self.watchdog, &engine.run, now)
             mw_run_execute(&engine.run)
             if mw_watchdog_leave(self.watchdog):
-                # far from what was predicted: it starts anew in the lane, where it may take its time
+                # far from what was predicted: it begins again in the worker thread, where it may take its time
                 mw_placement_strike(&engine.place)
                 engine.terminated += 1
                 mw_run_release(&engine.run)
@@ -475,16 +480,16 @@ cdef class Scheduler:
                 return
         complete(self, engine, True)
 
-    cdef bint to_lane(self, Engine engine) except -1:
-        if engine.lane == NULL:
-            engine.lane = mw_lane_new(self.eventfd, engine.yields)
-            if engine.lane == NULL:
+    cdef bint to_thread(self, Engine engine) except -1:
+        if engine.thread == NULL:
+            engine.thread = mw_worker_thread_new(self.eventfd, engine.background)
+            if engine.thread == NULL:
                 return False      # no thread to be had: slow is better than not at all
-            self.lanes.append(engine)
+            self.threaded.append(engine)
         engine.running = True
-        engine.lane_runs += 1
+        engine.thread_runs += 1
         self.busy.append(engine)
-        mw_lane_start(engine.lane, execute, &engine.run)
+        mw_worker_thread_start(engine.thread, execute, &engine.run)
         return True
 
     cdef int again(self, Engine engine) except -1:
@@ -495,14 +500,14 @@ cdef class Scheduler:
             self.schedule()
         return 0
 
-    def on_lanes(self):
+    def on_threads_done(self):
         cdef Engine engine
         try:
             os.eventfd_read(self.eventfd)
         except BlockingIOError:
             return
         for engine in list(self.busy):
-            if mw_lane_take_done(engine.lane):
+            if mw_worker_thread_take_done(engine.thread):
                 self.busy.remove(engine)
                 complete(self, engine, False)
                 self.again(engine)

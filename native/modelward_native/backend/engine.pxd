@@ -8,7 +8,10 @@ from modelward_native.limits.limit cimport mw_costs
 from modelward_native.request.model cimport Counters, Empties, Gate, Tensor
 from modelward_native.request.answer cimport mw_answers
 from modelward_native.region.region cimport Region
-from modelward_native.backend.session cimport mw_lane, mw_note, mw_run, mw_session
+from modelward_native.backend.note cimport mw_note
+from modelward_native.backend.run cimport mw_run
+from modelward_native.backend.session cimport mw_session
+from modelward_native.backend.worker_thread cimport mw_worker_thread
 from modelward_native.request.tensor cimport mw_span
 
 cdef extern from "placement.h" nogil:
@@ -63,8 +66,8 @@ cdef class Engine:
     cdef readonly uint32_t queue_length
     cdef mw_session *session      # owned; NULL where there is a pool, or after close
     cdef mw_note *note            # the region's; of `run`; NULL without
-    cdef mw_run run               # owned; lent to the lane while running
-    cdef mw_lane *lane            # owned; NULL until a run was too long for the loop
+    cdef mw_run run               # owned; lent to the worker thread while running
+    cdef mw_worker_thread *thread  # owned; NULL until a run was too long for the loop
     cdef Slot *slots              # owned; the exchanges of the run under way
     cdef uint32_t slot_count
     cdef uint32_t slot_capacity
@@ -72,17 +75,17 @@ cdef class Engine:
     cdef int64_t run_rows
     cdef int64_t memory           # bytes that a run may hold at once beside its inputs
     cdef int64_t row_memory       # twice what a run of one row was found to hold
-    cdef readonly bint running    # in the lane
+    cdef readonly bint running    # in the worker thread
     cdef uint32_t side_runs       # SideRuns of it
     cdef bint pending             # in scheduler.pending
     cdef uint64_t run_bytes       # of its inputs
     cdef uint64_t answer_bytes    # of the last run_once
-    cdef readonly bint yields              # it runs in the lane alone, on cores that nobody else wants
+    cdef readonly bint background  # it runs in the worker thread alone, on cores that no other thread wants
     cdef mw_placement place
     cdef mw_costs costs           # of its requests, as they were lately
     cdef mw_answers answers       # likewise
     cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended
-    cdef readonly uint64_t lane_runs
+    cdef readonly uint64_t thread_runs
     cdef readonly uint64_t failures
     cdef readonly str last_failure  # ONNX Runtime's words about the last failed run: for the log
     cdef list keep                # bytes that spans point into

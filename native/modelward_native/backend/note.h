@@ -39,4 +39,12 @@ void mw_note_deaths(mw_death *death);
 /* What this thread does is the note's from now on, whatever it runs that has no note of its own; NULL ends it. */
 void mw_note_work(mw_note *note);
 
+/* Around one run of this thread. session: its number; dims: of note->dim that are filled. */
+void mw_note_begin(mw_note *note, uint32_t session, uint32_t dims);
+void mw_note_end(mw_note *note);
+
+/* This thread opens the session of that number, or is one of its pool. */
+void mw_note_session(uint32_t session);
+void mw_note_pool_thread(uint32_t session);
+
 #endif

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from modelward_native.region.region cimport Named, Region
-from modelward_native.backend.session cimport (
+from modelward_native.backend.note cimport (
     MW_NOTE_CALLERS, MW_NOTE_DIGEST, MW_NOTE_DIMS, MW_NOTE_NAME, MW_NOTE_VERSION, mw_death, mw_note
 )
 

@@ -76,7 +76,6 @@ enum { ORT_LOG_FATAL = 4, ORT_OPTIMISE_ALL = 99 }; /* its errors come back as st
     CALL(element_type, 60, OrtStatus *, (const OrtApi *a, const OrtTensorInfo *t, int *out), (t, out), (const OrtTensorInfo *, int *)) \
     CALL(rank, 61, OrtStatus *, (const OrtApi *a, const OrtTensorInfo *t, size_t *out), (t, out), (const OrtTensorInfo *, size_t *)) \
     CALL(dimensions, 62, OrtStatus *, (const OrtApi *a, const OrtTensorInfo *t, int64_t *out, size_t n), (t, out, n), (const OrtTensorInfo *, int64_t *, size_t)) \
-    CALL(symbols, 63, OrtStatus *, (const OrtApi *a, const OrtTensorInfo *t, const char **out, size_t n), (t, out, n), (const OrtTensorInfo *, const char **, size_t)) \
     CALL(value_info, 65, OrtStatus *, (const OrtApi *a, const OrtValue *v, OrtTensorInfo **out), (v, out), (const OrtValue *, OrtTensorInfo **)) \
     CALL(cpu_memory, 69, OrtStatus *, (const OrtApi *a, int allocator, int type, OrtMemoryInfo **out), (allocator, type, out), (int, int, OrtMemoryInfo **)) \
     CALL(free, 76, OrtStatus *, (const OrtApi *a, OrtAllocator *m, void *p), (m, p), (OrtAllocator *, void *)) \

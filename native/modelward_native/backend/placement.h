@@ -1,7 +1,7 @@
-/* Where a model's next run may happen: on the loop, which everybody shares, or in its own lane.
+/* Where a model's next run may happen: on the loop, which all models share, or in its own worker thread.
  *
  * Arithmetic only. What is known of a model is the worst recent time of a run for each power of two of its input bytes,
- * decaying by a sixteenth with every run of that size: a run is as dear as its inputs are large, whether they are many rows
+ * decaying by a sixteenth with every run of that size: a run costs as much as its inputs are large, whether they are many rows
  * or one long one. A size never seen is extrapolated from the next smaller one, linearly in rows, quadratically where a
  * dimension other than the first may grow (attention). */
 #ifndef MODELWARD_PLACEMENT_H
@@ -20,7 +20,7 @@ enum {
 
 typedef struct {
     int64_t estimate[MW_PLACEMENT_SIZES];  /* ns; 0: never seen */
-    int64_t exile;                     /* short runs still owed in the lane before the loop has this model back */
+    int64_t exile;                     /* short runs still owed in the worker thread before the loop has this model back */
     uint64_t well_behaved;             /* short runs on the loop since the last strike was forgiven */
     int strikes;
     int banned;                        /* its time depends on the values of its inputs: never on the loop */
@@ -47,7 +47,7 @@ static inline int64_t mw_placement_predict(const mw_placement *p, uint64_t bytes
     return INT64_MAX;
 }
 
-/* A surprise on the loop: each one doubles how long the model must prove itself in the lane. */
+/* A surprise on the loop: each one doubles how long the model must prove itself in the worker thread. */
 static inline void mw_placement_strike(mw_placement *p) {
     if (p->strikes < MW_MOST_STRIKES) p->strikes++;
     p->exile = (int64_t)MW_EXILE_RUNS << p->strikes;

@@ -10,7 +10,7 @@ from modelward_native.backend.breaker cimport (
     mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.telemetry.histogram cimport Histogram, mw_histogram_record_ns
-from modelward_native.backend.session cimport mw_now_ns
+from modelward_native.timer.clock cimport mw_now_ns
 
 from modelward_native.backend.breaker import STATES
 

@@ -24,7 +24,7 @@ from modelward_native.wire.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREA
 from modelward_native.request.outcome cimport fail, forwarded, refused_upstream
 from modelward_native.wire.outgoing cimport FIELDS, Outgoing, request_fields
 from modelward_native.backend.pool cimport Endpoint, Pool
-from modelward_native.backend.session cimport mw_now_ns
+from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.request.state cimport State
 from modelward_native.wire.stream cimport grow_beside, mark, release
 from modelward_native.request.verdict cimport (

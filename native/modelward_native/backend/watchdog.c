@@ -3,12 +3,12 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "clock.h"
+#include "thread_start.h"
 
 /* state = sequence << 2 | phase. The loop moves IDLE -> RUNNING -> IDLE; the watchdog takes a RUNNING it has watched for
  * too long to FIRING and, once terminate is set, to FIRED, which the loop takes to IDLE. The sequence keeps the watchdog from
@@ -75,7 +75,6 @@ static void *watch(void *argument) {
 mw_watchdog *mw_watchdog_new(int64_t limit_ns) {
     mw_watchdog *w = calloc(1, sizeof *w);
     pthread_condattr_t monotonic;
-    sigset_t all, before;
     if (!w) return NULL;
     w->limit_ns = limit_ns;
     pthread_mutex_init(&w->mutex, NULL);
@@ -83,11 +82,7 @@ mw_watchdog *mw_watchdog_new(int64_t limit_ns) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&w->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    sigfillset(&all); /* signals belong to the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int bad = pthread_create(&w->thread, NULL, watch, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!bad) return w;
+    if (mw_thread_start(&w->thread, watch, w) == 0) return w;
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mutex);
     free(w);

@@ -1,13 +1,13 @@
 /* A watchdog over runs on the loop: one that does not end in time is terminated from outside, without the GIL.
  *
- * Placement (placement.h) keeps dear runs off the loop by what it has measured. A run can still surprise it, and while it
- * does the loop answers nobody; the watchdog bounds that to about one and a half limits, between two operators of the model. */
+ * Placement (placement.h) keeps expensive runs off the loop by what it has measured. A run can still surprise it, and while it
+ * does the loop answers no request; the watchdog bounds that to about one and a half limits, between two operators of the model. */
 #ifndef MODELWARD_WATCHDOG_H
 #define MODELWARD_WATCHDOG_H
 
 #include <stdint.h>
 
-#include "session.h"
+#include "run.h"
 
 typedef struct mw_watchdog mw_watchdog;
 

@@ -1,7 +1,7 @@
 # The structs that live for one connection, one HTTP/2 stream and one inference request, and who owns each field.
 #
-# Everything here is touched by the loop's thread alone, with the GIL held; only a mw_run (backend/session.h) is ever lent to
-# a lane. Memory that is not marked borrowed belongs to the struct that points to it.
+# Everything here is touched by the loop's thread alone, with the GIL held; only a mw_run (backend/run.h) is ever lent to
+# a worker thread. Memory that is not marked borrowed belongs to the struct that points to it.
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 

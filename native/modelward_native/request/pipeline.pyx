@@ -46,7 +46,7 @@ from modelward_native.backend.relayed cimport Relay
 from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, assigned_by, is_hurried
 from modelward_native.request.served cimport Served
-from modelward_native.backend.session cimport mw_now_ns
+from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.request.state cimport State
 from modelward_native.wire.stream cimport (
     finish, inflation_verdict, open_window, proceed, refuse, refuse_for, release, send_message)

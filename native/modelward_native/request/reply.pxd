@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Rung
-from modelward_native.backend.session cimport mw_run
+from modelward_native.backend.run cimport mw_run
 from modelward_native.request.verdict cimport Verdict
 
 # Each returns False for want of memory. rung: the rung that answers, NULL for the model that was asked.

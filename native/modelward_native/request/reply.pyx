@@ -9,7 +9,7 @@ from modelward_native.wire.grpc cimport buffer_reserve, write_prefix
 from modelward_native.request.message cimport (
     mw_oip_reply_size, mw_oip_reply_write, mw_oip_stream_reply_prefix, mw_reply, mw_reply_output)
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
-from modelward_native.backend.session cimport mw_run, mw_run_output
+from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.wire.stream cimport grow_beside
 from modelward_native.request.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from modelward_native.request.verdict cimport (

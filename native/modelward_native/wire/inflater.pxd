@@ -2,22 +2,19 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport mw_waiting
+from modelward_native.backend.worker_thread cimport mw_worker_thread
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.exchange cimport Exchange, Stream
 from modelward_native.wire.packed cimport Packed
-
-cdef extern from "lane.h" nogil:
-    ctypedef struct mw_lane:
-        pass
 
 ctypedef void (*Unpacked)(void *server, Packed *, int64_t now) noexcept
 
 cdef class Inflater:
     cdef object loop              # None: everything is inflated at once
     cdef int eventfd              # -1 until the thread is needed
-    cdef mw_lane *lane            # owned; likewise
+    cdef mw_worker_thread *thread  # owned; NULL until it is needed
     cdef mw_waiting waiting
-    cdef Packed *running          # lent to the lane
+    cdef Packed *running          # lent to the thread
     cdef int partial              # how many wait so
     cdef void *server             # borrowed: handed to `done`
     cdef Unpacked done            # for each message that was queued and whose stream still waits; it is freed behind that
@@ -34,7 +31,7 @@ cdef class Inflater:
     cdef bint others_wait(self, const Packed *p) noexcept
     cdef void next(self) noexcept
     cdef void finish(self, Packed *p) noexcept
-    cdef bint begin_lane(self) noexcept
+    cdef bint begin_thread(self) noexcept
     cdef void warn(self) noexcept
     cdef void drop(self, Stream *s) noexcept   # nobody waits for its message any more
 

@@ -14,6 +14,9 @@ import os
 from modelward_native.backend.admit cimport (
     MW_NOT_WAITING, mw_waiting_correct, mw_waiting_flow, mw_waiting_free, mw_waiting_init, mw_waiting_pop, mw_waiting_push,
     mw_waiting_remove)
+from modelward_native.backend.worker_thread cimport (
+    mw_worker_thread_free, mw_worker_thread_new, mw_worker_thread_start, mw_worker_thread_take_done)
+from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.wire.compression cimport (
     INFLATED_NO_MEMORY, INFLATED_PART, INFLATED_WHOLE, inflation_begin, inflation_end, inflation_room, inflation_step)
 from modelward_native.request.exchange cimport Exchange, Stream, Wire
@@ -23,15 +26,6 @@ from modelward_native.wire.holding cimport count_bytes
 from modelward_native.wire.stream cimport grow, release
 
 log = logging.getLogger("modelward.wire")
-
-cdef extern from "clock.h" nogil:
-    int64_t mw_now_ns()
-
-cdef extern from "lane.h" nogil:
-    mw_lane *mw_lane_new(int eventfd, int idle)
-    void mw_lane_start(mw_lane *, void (*work)(void *) noexcept nogil, void *)
-    int mw_lane_take_done(mw_lane *)
-    void mw_lane_free(mw_lane *)
 
 cdef enum:
     HEAD = 4096                   # bytes out that tell the model, from at most four times as many in: some 20 us
@@ -65,7 +59,7 @@ cdef void take_unpacked(Packed *p, Buffer *message) noexcept:
 
 
 cdef void work(void *argument) noexcept nogil:
-    """A slice, in the lane."""
+    """A slice, in the worker thread."""
     cdef Packed *p = <Packed *>argument
     cdef int64_t began = mw_now_ns()
     p.state = inflation_step(&p.work, p.work.out.size + SLICE, SLICE)
@@ -80,7 +74,7 @@ cdef class Inflater:
         mw_waiting_init(&self.waiting, WAITING)
 
     def __dealloc__(self):
-        mw_lane_free(self.lane)
+        mw_worker_thread_free(self.thread)
         mw_waiting_free(&self.waiting)
 
     def start(self, loop):
@@ -95,8 +89,8 @@ cdef class Inflater:
     def stop(self):
         """Ends the thread, drops what waits, leaves the loop."""
         cdef Packed *p
-        mw_lane_free(self.lane)
-        self.lane = NULL
+        mw_worker_thread_free(self.thread)
+        self.thread = NULL
         if self.running != NULL:
             packed_free(self.running)
             self.running = NULL
@@ -148,7 +142,7 @@ cdef class Inflater:
         return p.state
 
     cdef bint queue(self, Packed *p) noexcept:
-        if not self.begin_lane():
+        if not self.begin_thread():
             if grow(p.wire, &p.work.out, p.work.allowed + 1) < 0:
                 p.state = INFLATED_NO_MEMORY
             while p.state == INFLATED_PART:
@@ -175,7 +169,7 @@ cdef class Inflater:
         return self.waiting.active > <uint32_t>(self.waiting.flow[mw_waiting_flow(p.payer)].waiting > 0)
 
     cdef void next(self) noexcept:
-        """Gives the lane its next slice."""
+        """Gives the thread its next slice."""
         cdef Packed *p
         while self.running == NULL and self.waiting.count:
             p = <Packed *>mw_waiting_pop(&self.waiting)
@@ -186,7 +180,7 @@ cdef class Inflater:
                 self.finish(p)
                 continue
             self.running = p
-            mw_lane_start(self.lane, work, p)
+            mw_worker_thread_start(self.thread, work, p)
 
     cdef void finish(self, Packed *p) noexcept:
         if p.stream != NULL:
@@ -195,22 +189,22 @@ cdef class Inflater:
             p.stream = NULL
         packed_free(p)
 
-    cdef bint begin_lane(self) noexcept:
-        if self.lane != NULL:
+    cdef bint begin_thread(self) noexcept:
+        if self.thread != NULL:
             return True
         if self.loop is None:
             return False
         try:
             if self.eventfd < 0:
                 self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-                self.loop.add_reader(self.eventfd, self.on_lane)
+                self.loop.add_reader(self.eventfd, self.on_thread)
         except (OSError, RuntimeError):
             self.warn()
             return False
-        self.lane = mw_lane_new(self.eventfd, 0)
-        if self.lane == NULL:
+        self.thread = mw_worker_thread_new(self.eventfd, 0)
+        if self.thread == NULL:
             self.warn()
-        return self.lane != NULL
+        return self.thread != NULL
 
     cdef void warn(self) noexcept:
         if not self.warned:
@@ -224,12 +218,12 @@ cdef class Inflater:
         s.packed = NULL
         p.stream = NULL
         if p == self.running:
-            return                # the lane's until it is done with it
+            return                # the thread's until it is done with it
         mw_waiting_remove(&self.waiting, &p.waiting)
         self.partial -= p.partial
         packed_free(p)
 
-    def on_lane(self):
+    def on_thread(self):
         """A slice is done."""
         cdef Packed *p = self.running
         cdef Wire *wire
@@ -237,11 +231,11 @@ cdef class Inflater:
             os.eventfd_read(self.eventfd)
         except BlockingIOError:
             return
-        if p == NULL or not mw_lane_take_done(self.lane):
+        if p == NULL or not mw_worker_thread_take_done(self.thread):
             return
         if p.stream != NULL and p.state == INFLATED_PART and (self.partial >= PARTIAL or not self.others_wait(p)):
             mw_waiting_correct(&self.waiting, p.payer, SLICE)
-            mw_lane_start(self.lane, work, p)
+            mw_worker_thread_start(self.thread, work, p)
             return
         self.running = NULL
         wire = p.wire

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from modelward.problem import Problem, ProblemsFound
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
-from modelward_native.backend.engine import NUMPY
+from modelward_native.backend.arrays import NUMPY
 
 # A proxy of the environment is for the world outside, and retries of grpcio's own would hide refusals.
 CHANNEL_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0))

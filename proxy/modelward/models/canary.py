@@ -24,7 +24,8 @@ from modelward.repository.files import read_inside
 from modelward.repository.scan import MODEL_FILE
 from modelward.suggest import did_you_mean
 from modelward.tensors import TensorSpec, has_batch_axis
-from modelward_native.backend.engine import NUMPY, Engine
+from modelward_native.backend.arrays import NUMPY
+from modelward_native.backend.engine import Engine
 
 CANARY_FILE = "canary.npz"
 LARGEST = 64 * 2**20  # bytes, packed and unpacked

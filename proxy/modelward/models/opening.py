@@ -24,7 +24,8 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused
 from modelward.repository.scan import Version
 from modelward.score import Profile
-from modelward_native.backend.engine import Engine, LoadNote
+from modelward_native.backend.engine import Engine
+from modelward_native.backend.runtime import LoadNote
 from modelward_native.request.recall import Recall
 from modelward_native.request.served import Served
 

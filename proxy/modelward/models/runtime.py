@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from modelward.problem import Problem, ProblemsFound
-from modelward_native.backend.engine import load_runtime
+from modelward_native.backend.runtime import load_runtime
 
 HOW = "Install the onnxruntime wheel (1.20 or later) into this environment"
 

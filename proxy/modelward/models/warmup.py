@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelward_native.backend.engine import NUMPY, Engine
+from modelward_native.backend.arrays import NUMPY
+from modelward_native.backend.engine import Engine
 
 log = logging.getLogger("modelward.models")
 

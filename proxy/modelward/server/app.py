@@ -402,7 +402,7 @@ class Application:
             self.server.scheduler.forget(engine)
             if engine.pool is None:
                 log.info(
-                    "model %s %s %s unloaded", engine.name, "shadow" if engine.yields else "version", engine.version
+                    "model %s %s %s unloaded", engine.name, "shadow" if engine.background else "version", engine.version
                 )
         await close_engines(left - waiting)
 
@@ -531,7 +531,7 @@ class Application:
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             if self._generation is not None and self._generation.shadows:
-                self.server.pace(pressure.lacking(shadow.engine.lane_thread for shadow in self._generation.shadows))
+                self.server.pace(pressure.lacking(shadow.engine.thread_id for shadow in self._generation.shadows))
 
     def _samples(self) -> list[Taken]:
         """What the data plane has kept, of shadows whose samples may be written down."""

@@ -13,7 +13,8 @@ from modelward.config.units import SECOND
 from modelward.models.canary import MEND, Canary, difference
 from modelward.models.opening import OpenModel
 from modelward.problem import Problem
-from modelward_native.backend.engine import Engine, SideRun
+from modelward_native.backend.engine import Engine
+from modelward_native.backend.side_run import SideRun
 
 log = logging.getLogger("modelward.canary")
 

@@ -43,7 +43,7 @@ from modelward.server.mishaps import Mishaps
 from modelward.server.report import describe
 from modelward.telemetry import logs
 from modelward.telemetry.snapshot import Snapshot
-from modelward_native.backend.engine import note_deaths
+from modelward_native.backend.runtime import note_deaths
 from modelward_native.region.region import Region
 
 BEAT_SECONDS = 0.25

@@ -150,7 +150,7 @@ def _opened(version: CheckedModel, trials: Trials, attempt: Attempt[Engine]) -> 
     engine = attempt.engine(Engine(version.name, version.version, version.artifact.data))
     engine.digest = version.artifact.sha256
     trials.tell(engine, version.artifact)
-    engine.yield_cores()
+    engine.run_in_background()
     if note := warm_up(engine, version.settings.batching.max, version.artifact.entangled):
         log.warning("model %s shadow %s: %s", version.name, version.version, note)
     log.info("model %s shadow %s loaded, sha256 %s", version.name, version.version, version.artifact.sha256)

@@ -1,0 +1,3 @@
+import numpy as np
+
+NUMPY: dict[str, type[np.generic]]
