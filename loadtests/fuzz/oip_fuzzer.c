@@ -2,14 +2,14 @@
  *
  * The message and every buffer written lie in allocations of exactly their size, so that AddressSanitizer sees one byte
  * too far. Beyond memory errors it checks what callers rely on: spans lie inside the message, counts stay inside the
- * tables, the size promised is the size written, model_name read alone and the outline are what the full scan found. */
+ * tables, the size promised is the size written, model_name read alone and the envelope are what the full scan found. */
 #include <stdlib.h>
 
 #include "oip.h"
 
 #define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
 
-static mw_scan found, outline;
+static mw_scan found, envelope;
 
 static void require_inside(mw_span part, mw_span whole) {
     if (part.size == 0) return;
@@ -72,20 +72,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size) memcpy(copy, data, size);
     mw_span message = {copy, size}, name;
     mw_scan_status status = mw_oip_scan(message, &found);
-    int named = mw_oip_model_name(message, &name), outlined = mw_oip_outline(message, &outline);
+    int named = mw_oip_model_name(message, &name), enveloped = mw_oip_scan_envelope(message, &envelope);
     mw_oip_bytes_valid(message, (int64_t)size / 5);
     mw_stream_answer streamed;
     mw_oip_stream_answer(message, &streamed);
     require_inside(streamed.id, message);
-    if (outlined) {
-        REQUIRE(named && outline.inputs == 0 && outline.outputs == 0 && outline.raws == 0 && outline.timeout_us >= 0);
-        require_inside(outline.model_name, message);
-        require_inside(outline.model_version, message);
-        require_inside(outline.id, message);
+    if (enveloped) {
+        REQUIRE(named && envelope.inputs == 0 && envelope.outputs == 0 && envelope.raws == 0 && envelope.timeout_us >= 0);
+        require_inside(envelope.model_name, message);
+        require_inside(envelope.model_version, message);
+        require_inside(envelope.id, message);
     }
     if (status == MW_SCAN_OK) {
-        REQUIRE(outlined && outline.id.data == found.id.data && outline.id.size == found.id.size);
-        REQUIRE(outline.model_version.data == found.model_version.data && outline.timeout_us == found.timeout_us);
+        REQUIRE(enveloped && envelope.id.data == found.id.data && envelope.id.size == found.id.size);
+        REQUIRE(envelope.model_version.data == found.model_version.data && envelope.timeout_us == found.timeout_us);
         REQUIRE(named && name.data == found.model_name.data && name.size == found.model_name.size);
         REQUIRE(found.inputs <= MW_MAX_TENSORS && found.outputs <= MW_MAX_TENSORS && found.raws <= MW_MAX_TENSORS);
         REQUIRE(found.timeout_us >= 0);

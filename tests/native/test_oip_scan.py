@@ -193,13 +193,13 @@ def test_a_parameter_beside_an_unknown_field_is_not_hidden() -> None:
     assert scan.scan(message)["inputs"][0]["shared_memory"]
 
 
-OUTLINE = ("model_name", "model_version", "id", "timeout_us")
+ENVELOPE = ("model_name", "model_version", "id", "timeout_us")
 
 
-def outlined(message: bytes) -> dict[str, Any] | None:
+def envelope_of(message: bytes) -> dict[str, Any] | None:
     """What is read of a request that passes undecoded; None where it is refused."""
     try:
-        return dict(scan.outline(message))
+        return dict(scan.envelope(message))
     except ValueError:
         return None
 
@@ -213,42 +213,42 @@ def named(message: bytes) -> str | None:
 
 @settings(max_examples=300, deadline=None)
 @given(randoms)
-def test_the_outline_of_a_request_is_what_the_whole_scan_says(random: Random) -> None:
+def test_the_envelope_of_a_request_is_what_the_whole_scan_says(random: Random) -> None:
     message = Writer(random).request()
     parsed = oip.parse(message)
     assert parsed is not None
     expected = oip.scan(parsed)
-    assert outlined(message) == {key: expected[key] for key in OUTLINE}
+    assert envelope_of(message) == {key: expected[key] for key in ENVELOPE}
 
 
 @settings(max_examples=500, deadline=None)
 @given(randoms)
-def test_the_outline_of_a_damaged_request_is_refused_or_agrees_with_whoever_takes_the_whole(random: Random) -> None:
+def test_the_envelope_of_a_damaged_request_is_refused_or_agrees_with_whoever_takes_the_whole(random: Random) -> None:
     message = Writer(random, damage=True).request()
-    seen, parsed = outlined(message), oip.parse(message)
+    seen, parsed = envelope_of(message), oip.parse(message)
     if seen is not None:
         assert seen["model_name"] == named(message)
     if parsed is not None:
         expected = oip.scan(parsed)
-        assert seen == {key: expected[key] for key in OUTLINE}
+        assert seen == {key: expected[key] for key in ENVELOPE}
 
 
 @given(st.binary(max_size=64), st.binary(max_size=64))
-def test_what_tensors_hold_does_not_matter_to_the_outline(inside: bytes, raw: bytes) -> None:
+def test_what_tensors_hold_does_not_matter_to_the_envelope(inside: bytes, raw: bytes) -> None:
     message = delimited(1, b"m") + delimited(INPUT, inside) + delimited(6, inside) + delimited(7, raw)
-    assert outlined(message) == {"model_name": "m", "model_version": "", "id": "", "timeout_us": 0}
+    assert envelope_of(message) == {"model_name": "m", "model_version": "", "id": "", "timeout_us": 0}
 
 
-def test_every_prefix_of_a_request_has_an_outline_where_its_outermost_fields_are_whole() -> None:
+def test_every_prefix_of_a_request_has_an_envelope_where_its_outermost_fields_are_whole() -> None:
     fields = [delimited(1, b"m"), delimited(ENTRY, b"\xff"), delimited(INPUT, b"\xff\xff"), delimited(3, b"id")]
     whole = {sum(map(len, fields[:i])) for i in range(len(fields) + 1)}
     message = b"".join(fields)
-    assert {end for end in range(len(message) + 1) if outlined(message[:end]) is not None} == whole
+    assert {end for end in range(len(message) + 1) if envelope_of(message[:end]) is not None} == whole
 
 
 def test_a_parameter_that_is_malformed_does_not_hide_the_timeout_before_it() -> None:
     message = parameters(timeout=("int64_param", 2500)) + delimited(ENTRY, delimited(1, b"timeout") + b"\xff")
-    assert scan.outline(message)["timeout_us"] == 2500
+    assert scan.envelope(message)["timeout_us"] == 2500
 
 
 def test_the_model_name_alone_can_be_read_where_an_input_is_broken() -> None:

@@ -16,8 +16,8 @@ def assert_agrees(message: bytes) -> bool:
         return False
     assert fits, "taken, though protobuf or the size of the tables refuses it"
     assert seen == oip.scan(request)
-    outline = scan.outline(message)
-    assert outline == {key: seen[key] for key in outline}
+    envelope = scan.envelope(message)
+    assert envelope == {key: seen[key] for key in envelope}
     assert scan.model_name(message) == request.model_name
     for index, tensor in enumerate(request.inputs):
         for datatype in oip.TYPED:

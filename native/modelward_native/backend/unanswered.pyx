@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free
 from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
 from modelward_native.request.exchange cimport Exchange, Stream, exchange_unref, settle
 from modelward_native.limits.limit cimport mw_cost_learn
-from modelward_native.request.message cimport mw_oip_stream_answer, mw_stream_answer
+from modelward_native.request.oip cimport mw_oip_stream_answer, mw_stream_answer
 from modelward_native.request.outcome cimport leave
 from modelward_native.backend.pool cimport Endpoint, Pool, estimated
 from modelward_native.backend.relayed cimport Relay, Sent

@@ -62,7 +62,7 @@ typedef struct {
     uint8_t timeout_invalid;   /* "timeout" is there but negative or not a whole number; timeout_us is then 0 */
     uint8_t priority_invalid;  /* "priority" likewise */
     uint8_t sequence;          /* a sequence_id other than 0 or "" is present */
-    uint8_t shares;            /* mw_oip_outline alone: a tensor is in shared memory, or may be: it is malformed and says so */
+    uint8_t shares;            /* mw_oip_scan_envelope alone: a tensor is in shared memory, or may be: it is malformed and says so */
 } mw_scan;
 
 /* One pass; never reads outside message, never allocates, never recurses. The first fault found ends it, and only after
@@ -75,9 +75,9 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
 mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
 
 /* Only name, version, id, parameters and whether tensors are in shared memory, for requests that are passed on undecoded:
- * walks the outermost fields and leaves out's tensors at none. A parameter that is malformed is passed over: it is its receiver's to refuse. Returns 0 if the
- * outermost fields, or one of the three strings, are malformed. */
-int mw_oip_outline(mw_span message, mw_scan *out);
+ * walks the outermost fields and leaves out's tensors at none. A parameter that is malformed is passed over: its receiver
+ * may refuse it. Returns 0 if the outermost fields, or one of the three strings, are malformed. */
+int mw_oip_scan_envelope(mw_span message, mw_scan *out);
 
 /* Only model_name (last one wins; empty when absent), for the limiter: walks the outermost fields and checks only those.
  * Returns 0 if they are malformed. */
@@ -95,7 +95,8 @@ int mw_oip_first_model_name(mw_span piece, mw_span *name);
  * Returns 0, or -1 if a value does not fit the datatype (300 for INT8) or size is not what mw_oip_contents_size said. */
 int mw_oip_contents_kind(mw_dtype dtype);
 size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype);
-int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);/* The raw form of at most the first `elements` of them, in at most `size` bytes. Returns the bytes written: fewer than those
+int mw_oip_contents(const mw_scan_input *in, mw_dtype dtype, uint8_t *to, size_t size);
+/* The raw form of at most the first `elements` of them, in at most `size` bytes. Returns the bytes written: fewer than those
  * elements have where there are fewer, one does not fit the datatype, or size is too small. */
 size_t mw_oip_contents_start(const mw_scan_input *in, mw_dtype dtype, uint64_t elements, uint8_t *to, size_t size);
 
@@ -133,9 +134,6 @@ size_t mw_oip_reply_size(const mw_reply *r);
 /* Writes exactly that many bytes; where[i] (may be NULL) receives the place of output i's raw bytes within `to`,
  * so that an output whose raw.data is NULL can be gathered there afterwards. Returns the bytes written. */
 size_t mw_oip_reply_write(const mw_reply *r, uint8_t *to, uint8_t **where);
-/* The same message as the infer_response of a ModelStreamInferResponse. */
-size_t mw_oip_stream_reply_prefix(size_t reply_size, uint8_t *to /* at least 11 bytes */);
-
 /* Reads ModelStreamInferResponse, or a plain ModelInferResponse, which some servers answer a stream with. What cannot be read
  * says nothing. */
 void mw_oip_stream_answer(mw_span message, mw_stream_answer *out);

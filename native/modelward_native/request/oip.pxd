@@ -1,24 +1,88 @@
-# A scanned request held against a model's signature.
-from modelward_native.request.exchange cimport Exchange
-from modelward_native.request.message cimport mw_scan
-from modelward_native.request.model cimport Model
-from modelward_native.request.tensor cimport mw_span
-from modelward_native.request.verdict cimport Verdict
+# Declarations of modelward_native/request/oip.h, which says what each means.
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef bint peek_model(mw_span message, mw_span *name) noexcept
-# The same of the first bytes of a message, where they hold a name.
-cdef bint first_model(mw_span piece, mw_span *name) noexcept
+from modelward_native.request.tensor cimport mw_dtype, mw_span
 
-# How many bytes of a name an error repeats: a bounded number of whole UTF-8 characters.
-cdef int shown(mw_span s) noexcept
+cdef extern from "oip.h" nogil:
+    enum:
+        MW_CONTENTS_KINDS
 
-# Fills `found`, whose spans point into the message. On False the id in it is good, unless the message is malformed.
-cdef bint scan(mw_span message, mw_scan *found, Verdict *verdict) noexcept
-# The same of a request that is passed on undecoded: its tensors are not looked at.
-cdef bint outline(mw_span message, mw_scan *found, Verdict *verdict) noexcept
+    ctypedef enum mw_scan_status:
+        MW_SCAN_OK
+        MW_SCAN_MALFORMED
+        MW_SCAN_TOO_MANY_INPUTS
+        MW_SCAN_TOO_MANY_OUTPUTS
+        MW_SCAN_RANK
 
-# Fills the exchange's tensors from the scan; False with a verdict where the request does not fit.
-cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *verdict) noexcept
-# Room for count tensors with dims dimensions in all; False for want of memory.
-cdef bint take_tensors(Exchange *x, unsigned int count, size_t dims) noexcept
-cdef void drop_tensors(Exchange *x) noexcept
+    ctypedef struct mw_scan_input:
+        mw_span name
+        mw_span datatype
+        int64_t *shape
+        uint32_t rank
+        uint8_t shared_memory
+        uint16_t contents_kinds
+        uint8_t has_contents
+        uint64_t *contents_count
+        uint64_t contents_bytes
+
+    ctypedef struct mw_scan_output:
+        mw_span name
+        uint8_t shared_memory
+        uint8_t classification
+
+    ctypedef struct mw_scan:
+        mw_span model_name
+        mw_span model_version
+        mw_span id
+        uint32_t inputs
+        uint32_t outputs
+        uint32_t raws
+        mw_scan_input *input
+        mw_scan_output *output
+        mw_span *raw
+        int64_t timeout_us
+        uint64_t priority
+        uint8_t timeout_invalid
+        uint8_t priority_invalid
+        uint8_t sequence
+        uint8_t shares
+
+    ctypedef struct mw_stream_answer:
+        mw_span id
+        int final
+
+    void mw_oip_stream_answer(mw_span message, mw_stream_answer *out)
+    mw_scan_status mw_oip_scan(mw_span message, mw_scan *out)
+    int mw_oip_scan_envelope(mw_span message, mw_scan *out)
+    int mw_oip_first_model_name(mw_span piece, mw_span *name)
+    int mw_oip_model_name(mw_span message, mw_span *name)
+    int mw_oip_contents_kind(mw_dtype dtype)
+    size_t mw_oip_contents_size(const mw_scan_input *tensor, mw_dtype dtype)
+    int mw_oip_contents(const mw_scan_input *tensor, mw_dtype dtype, uint8_t *to, size_t size)
+    int mw_oip_bytes_valid(mw_span raw, int64_t elements)
+    int64_t mw_oip_elements(const int64_t *shape, uint32_t rank)
+
+    ctypedef struct mw_reply_output:
+        mw_span name
+        mw_dtype dtype
+        uint32_t rank
+        const int64_t *shape
+        int64_t rows
+        mw_span raw
+
+    ctypedef struct mw_reply:
+        mw_span model_name
+        mw_span model_version
+        mw_span id
+        mw_span fallback
+        mw_span fallback_source
+        double anomaly_score
+        uint8_t has_anomaly_score
+        uint8_t anomaly
+        uint8_t has_anomaly
+        uint8_t final_response
+        uint32_t outputs
+        const mw_reply_output *output
+
+    size_t mw_oip_reply_size(const mw_reply *r)
+    size_t mw_oip_reply_write(const mw_reply *r, uint8_t *to, uint8_t **where)

@@ -1,6 +1,5 @@
-/* Typed contents turned into the raw form, and the arithmetic that holds raw bytes against a shape. */
-#include "oip.h"
-#include "wire.h"
+/* Typed contents turned into the raw form, and the arithmetic that compares raw bytes with a shape. */
+#include "oip_parameter.h"
 
 int mw_oip_contents_kind(mw_dtype dtype) {
     switch (dtype) {
@@ -26,8 +25,6 @@ size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype) {
 }
 
 /* ---- the second walk ---- */
-
-enum { DEPTH_TENSOR = 1, DEPTH_CONTENTS = 2 }; /* messages above, as in oip.c */
 
 typedef struct {
     uint8_t *at, *end;
@@ -141,7 +138,7 @@ size_t mw_oip_contents_start(const mw_scan_input *in, mw_dtype dtype, uint64_t e
     return (size_t)(out.at - to);
 }
 
-/* ---- raw bytes against a shape ---- */
+/* ---- raw bytes and shapes ---- */
 
 int mw_oip_bytes_valid(mw_span raw, int64_t elements) {
     size_t at = 0;

@@ -1,37 +1,11 @@
 /* ModelInferResponse written: every length is known before the first byte, so nothing is ever moved. */
-#include "oip.h"
-#include "wire.h"
-
-/* InferParameter.parameter_choice, by field number. */
-enum { PARAMETER_BOOL = 1, PARAMETER_STRING = 3, PARAMETER_DOUBLE = 4 };
-
-static size_t varint_size(uint64_t v) { return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1; }
-
-/* Field numbers here stay below 16: one byte of tag. */
-static size_t bytes_size(size_t payload) { return 1 + varint_size(payload) + payload; }
+#include "oip_parameter.h"
 
 /* proto3 leaves an empty string out. */
-static size_t string_size(size_t payload) { return payload ? bytes_size(payload) : 0; }
-
-static uint8_t *put_varint(uint8_t *at, uint64_t v) {
-    for (; v >= 0x80; v >>= 7) *at++ = (uint8_t)(v | 0x80);
-    *at++ = (uint8_t)v;
-    return at;
-}
-
-static uint8_t *put_header(uint8_t *at, uint32_t field, size_t payload) {
-    *at++ = (uint8_t)MW_TAG(field, MW_WIRE_LEN);
-    return put_varint(at, payload);
-}
-
-static uint8_t *put_bytes(uint8_t *at, uint32_t field, const void *data, size_t size) {
-    at = put_header(at, field, size);
-    if (size) memcpy(at, data, size);
-    return at + size;
-}
+static size_t string_size(size_t payload) { return payload ? mw_field_size(payload) : 0; }
 
 static uint8_t *put_string(uint8_t *at, uint32_t field, mw_span s) {
-    return s.size ? put_bytes(at, field, s.data, s.size) : at;
+    return s.size ? mw_put_bytes(at, field, s.data, s.size) : at;
 }
 
 /* ---- parameters: map<string, InferParameter> entries {1: key, 2: value} of field 4 ---- */
@@ -43,9 +17,9 @@ static const char key_anomaly[] = "modelward_anomaly";
 static const char key_final[] = "triton_final_response";
 #define KEY_SIZE(key) (sizeof(key) - 1)
 
-static size_t parameter_size(size_t key, size_t value) { return bytes_size(bytes_size(key) + bytes_size(value)); }
+static size_t parameter_size(size_t key, size_t value) { return mw_field_size(mw_field_size(key) + mw_field_size(value)); }
 
-static size_t string_parameter_size(size_t key, mw_span s) { return s.size ? parameter_size(key, bytes_size(s.size)) : 0; }
+static size_t string_parameter_size(size_t key, mw_span s) { return s.size ? parameter_size(key, mw_field_size(s.size)) : 0; }
 
 static size_t parameters_size(const mw_reply *r) {
     return string_parameter_size(KEY_SIZE(key_fallback), r->fallback) +
@@ -57,22 +31,20 @@ static size_t parameters_size(const mw_reply *r) {
 
 /* Everything of an entry but its value, which the caller writes next. */
 static uint8_t *put_parameter_key(uint8_t *at, const char *key, size_t key_size, size_t value) {
-    at = put_header(at, 4, bytes_size(key_size) + bytes_size(value));
-    at = put_bytes(at, 1, key, key_size);
-    return put_header(at, 2, value);
+    at = mw_put_header(at, 4, mw_field_size(key_size) + mw_field_size(value));
+    at = mw_put_bytes(at, 1, key, key_size);
+    return mw_put_header(at, 2, value);
 }
 
 static uint8_t *put_string_parameter(uint8_t *at, const char *key, size_t key_size, mw_span s) {
     if (!s.size) return at;
-    at = put_parameter_key(at, key, key_size, bytes_size(s.size));
-    return put_bytes(at, PARAMETER_STRING, s.data, s.size);
+    at = put_parameter_key(at, key, key_size, mw_field_size(s.size));
+    return mw_put_bytes(at, PARAMETER_STRING, s.data, s.size);
 }
 
 static uint8_t *put_bool_parameter(uint8_t *at, const char *key, size_t key_size, uint8_t value) {
     at = put_parameter_key(at, key, key_size, 2);
-    *at++ = (uint8_t)MW_TAG(PARAMETER_BOOL, MW_WIRE_VARINT);
-    *at++ = value;
-    return at;
+    return mw_put_number(at, PARAMETER_BOOL, value);
 }
 
 static uint8_t *put_parameters(uint8_t *at, const mw_reply *r) {
@@ -100,7 +72,7 @@ static uint64_t dimension(const mw_reply_output *o, uint32_t i) {
 
 static size_t shape_size(const mw_reply_output *o) {
     size_t size = 0;
-    for (uint32_t i = 0; i < o->rank; i++) size += varint_size(dimension(o, i));
+    for (uint32_t i = 0; i < o->rank; i++) size += mw_varint_size(dimension(o, i));
     return size;
 }
 
@@ -110,12 +82,12 @@ static size_t output_size(const mw_reply_output *o) {
 
 static uint8_t *put_output(uint8_t *at, const mw_reply_output *o) {
     const char *datatype = mw_dtype_name(o->dtype);
-    at = put_header(at, 5, output_size(o));
+    at = mw_put_header(at, 5, output_size(o));
     at = put_string(at, 1, o->name);
-    at = put_bytes(at, 2, datatype, strlen(datatype));
+    at = mw_put_bytes(at, 2, datatype, strlen(datatype));
     if (o->rank) {
-        at = put_header(at, 3, shape_size(o));
-        for (uint32_t i = 0; i < o->rank; i++) at = put_varint(at, dimension(o, i));
+        at = mw_put_header(at, 3, shape_size(o));
+        for (uint32_t i = 0; i < o->rank; i++) at = mw_put_varint(at, dimension(o, i));
     }
     return at;
 }
@@ -126,7 +98,7 @@ size_t mw_oip_reply_size(const mw_reply *r) {
     size_t size = string_size(r->model_name.size) + string_size(r->model_version.size) + string_size(r->id.size) +
                   parameters_size(r);
     for (uint32_t i = 0; i < r->outputs; i++)
-        size += bytes_size(output_size(&r->output[i])) + bytes_size(r->output[i].raw.size);
+        size += mw_field_size(output_size(&r->output[i])) + mw_field_size(r->output[i].raw.size);
     return size;
 }
 
@@ -139,14 +111,10 @@ size_t mw_oip_reply_write(const mw_reply *r, uint8_t *to, uint8_t **where) {
     for (uint32_t i = 0; i < r->outputs; i++) at = put_output(at, &r->output[i]);
     for (uint32_t i = 0; i < r->outputs; i++) {
         mw_span raw = r->output[i].raw;
-        at = put_header(at, 6, raw.size);
+        at = mw_put_header(at, 6, raw.size);
         if (where) where[i] = at;
         if (raw.data && raw.size) memcpy(at, raw.data, raw.size);
         at += raw.size;
     }
     return (size_t)(at - to);
-}
-
-size_t mw_oip_stream_reply_prefix(size_t reply_size, uint8_t *to) {
-    return (size_t)(put_header(to, 2, reply_size) - to);
 }

@@ -30,11 +30,9 @@ from modelward_native.limits.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_level, mw_meter)
 from modelward_native.shadow.mirror cimport pace, take_kept
-from modelward_native.request.message cimport mw_scan
 from modelward_native.request.model cimport *
 from modelward_native.request.name cimport LONGEST_NAME
-from modelward_native.request.oip cimport (
-    first_model, outline, peek_model, scan, validate)
+from modelward_native.request.oip cimport mw_oip_first_model_name, mw_oip_model_name, mw_scan
 from modelward_native.request.outcome cimport (
     abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room,
     record, refuse_exchange, set_deadline, start, watch_deadline)
@@ -45,6 +43,7 @@ from modelward_native.backend.relay cimport (
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, assigned_by, is_hurried
+from modelward_native.request.scan cimport scan, scan_envelope
 from modelward_native.request.served cimport Served
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.request.state cimport State
@@ -53,6 +52,7 @@ from modelward_native.wire.stream cimport (
 from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from modelward_native.backend.pool cimport Pool
 from modelward_native.backend.upstream cimport cancel_call, forward_hook
+from modelward_native.request.validate cimport validate
 from modelward_native.request.verdict cimport *
 
 cdef enum:
@@ -189,7 +189,7 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     if packed != NULL:
         message.data = packed.work.out.data
         message.size = packed.work.out.size
-        if not first_model(message, &name):
+        if not mw_oip_first_model_name(message, &name):
             v.reason = REASON_MALFORMED_MESSAGE
             v.retry_ns = 0
             snprintf(v.text, VERDICT_TEXT, "%s", NAME_FIRST)
@@ -197,7 +197,7 @@ cdef bint room_access(State server, Exchange *x, Verdict *v, int64_t now) noexce
     else:
         message.data = x.body.data
         message.size = x.body.size
-        if not peek_model(message, &name):
+        if not mw_oip_model_name(message, &name):
             return True
     entry = server.directory.find(name)
     if entry != NULL:
@@ -383,7 +383,7 @@ cdef bint unpacked(Exchange *x, Packed *packed, Verdict *v) noexcept:
     message.data = x.body.data
     message.size = x.body.size
     # what was admitted is what the first name says: the last one is the one that counts
-    if not first_model(message, &first) or not peek_model(message, &last) or first.data != last.data:
+    if not mw_oip_first_model_name(message, &first) or not mw_oip_model_name(message, &last) or first.data != last.data:
         v.reason = REASON_MALFORMED_MESSAGE
         v.retry_ns = 0
         snprintf(v.text, VERDICT_TEXT, "%s", NAME_FIRST)
@@ -508,7 +508,7 @@ cdef inline bint is_named(const Model *m, mw_span name) noexcept:
 cdef bint pass_undecoded(State server, Exchange *x, mw_span message, Verdict *v) noexcept:
     """Nobody has told this model's signature: its upstream judges the tensors, and whether it has the version asked for."""
     cdef mw_scan *found = server.scanned
-    if not outline(message, found, v):
+    if not scan_envelope(message, found, v):
         return False
     x.id = found.id
     x.sequence = found.sequence

@@ -14,7 +14,7 @@ from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport buffer_free, buffer_reserve
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
 from modelward_native.request.model cimport Model
-from modelward_native.request.reply cimport LENGTH_BYTES, put_length
+from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_put_header
 from modelward_native.wire.stream cimport grow_beside
 from modelward_native.wire.holding cimport pay_for
 
@@ -29,6 +29,7 @@ cdef extern from *:
     bint mw_holds(const void *data, size_t size, const char *text) noexcept nogil
 
 cdef enum:
+    REQUEST_ID = 3                # field of ModelInferRequest
     LARGEST = 65536               # bytes of an answer that is kept
     PASSING = 15
 
@@ -59,8 +60,8 @@ cdef bint may_recall(const Exchange *x) noexcept:
 
 cdef size_t before_id(const Exchange *x) noexcept:
     """Where the field of the id begins in the message. One whose length is written longer than need be keeps its head."""
-    cdef uint8_t head[LENGTH_BYTES]
-    cdef size_t at = x.id.data - x.body.data, n = put_length(head, 3, x.id.size)
+    cdef uint8_t head[MW_HEADER_BYTES]
+    cdef size_t at = x.id.data - x.body.data, n = mw_put_header(head, REQUEST_ID, x.id.size) - head
     return at - n if at >= n and memcmp(x.id.data - n, head, n) == 0 else at
 
 

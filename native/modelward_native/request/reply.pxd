@@ -1,4 +1,4 @@
-# The reply room: from a run's outputs, a fallback's constants or a verdict to a framed message.
+# The answer of a request: from a run's outputs, a fallback's constants or a verdict to a framed message.
 from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.request.exchange cimport Exchange
@@ -7,7 +7,7 @@ from modelward_native.request.model cimport Rung
 from modelward_native.backend.run cimport mw_run
 from modelward_native.request.verdict cimport Verdict
 
-# Each returns False for want of memory. rung: the rung that answers, NULL for the model that was asked.
+# Each returns False for want of memory. rung: the fallback that answers, NULL for the model that was asked.
 cdef bint reply_from_run(
     Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept
 cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept
@@ -15,9 +15,3 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
 cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept
-
-cdef enum:
-    LENGTH_BYTES = 11             # of a field's tag and its length, at most
-
-# Tag and length of a length-delimited field below 16, as every library writes them; returns how many bytes.
-cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept

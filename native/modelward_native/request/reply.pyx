@@ -6,10 +6,10 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport count_bytes, pay_for
 from modelward_native.wire.grpc cimport buffer_reserve, write_prefix
-from modelward_native.request.message cimport (
-    mw_oip_reply_size, mw_oip_reply_write, mw_oip_stream_reply_prefix, mw_reply, mw_reply_output)
+from modelward_native.request.oip cimport mw_oip_reply_size, mw_oip_reply_write, mw_reply, mw_reply_output
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
 from modelward_native.backend.run cimport mw_run, mw_run_output
+from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header
 from modelward_native.wire.stream cimport grow_beside
 from modelward_native.request.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from modelward_native.request.verdict cimport (
@@ -17,9 +17,10 @@ from modelward_native.request.verdict cimport (
     describe)
 
 cdef enum:
-    STREAM_PREFIX = 11            # bytes before an infer_response in a ModelStreamInferResponse, at most
-    FRAME = 5
-    PARAMETERS = 1024             # what the guards may append to an upstream's answer
+    STREAM_ERROR = 1              # fields of ModelStreamInferResponse
+    STREAM_ANSWER = 2
+    ANSWER_ID = 3                 # of ModelInferResponse
+    FRAME = 5                     # bytes of gRPC's prefix
     REPLY_BYTES = 0x7fffff00      # protobuf's messages end at 2 GiB
 
 
@@ -69,8 +70,8 @@ cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, co
 cdef bint write(const mw_reply *reply, uint8_t **where, Exchange *x, Buffer *out) noexcept:
     """where: receives the place of each output's bytes."""
     cdef size_t size = mw_oip_reply_size(reply)
-    cdef uint8_t head[STREAM_PREFIX]
-    cdef size_t extra = mw_oip_stream_reply_prefix(size, head) if x.streaming else 0
+    cdef uint8_t head[MW_HEADER_BYTES]
+    cdef size_t extra = mw_put_header(head, STREAM_ANSWER, size) - head if x.streaming else 0
     pay_for(out, x.body.holder)
     if size > REPLY_BYTES or grow_beside(x.wire, out, FRAME + extra + size) < 0:
         return False
@@ -172,86 +173,35 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
     return True
 
 
-cdef size_t put_varint(uint8_t *to, size_t value) noexcept:
-    cdef size_t n = 0
-    while value > 127:
-        to[n] = (value & 127) | 128
-        value >>= 7
-        n += 1
-    to[n] = <uint8_t>value
-    return n + 1
-
-
-cdef size_t put_length(uint8_t *to, int field, size_t size) noexcept:
-    to[0] = (field << 3) | 2
-    return 1 + put_varint(to + 1, size)
-
-
-cdef size_t put_text_parameter(uint8_t *to, const char *name, const char *value) noexcept:
-    cdef size_t key = strlen(name), text = strlen(value), n
-    to[0] = 0x22                  # ModelInferResponse.parameters
-    n = 1 + put_varint(to + 1, 6 + key + text)
-    to[n] = 0x0A
-    to[n + 1] = <uint8_t>key
-    memcpy(to + n + 2, name, key)
-    n += 2 + key
-    to[n] = 0x12
-    to[n + 1] = <uint8_t>(text + 2)
-    to[n + 2] = 0x1A              # InferParameter.string_param
-    to[n + 3] = <uint8_t>text
-    memcpy(to + n + 4, value, text)
-    return n + 4 + text
-
-
-cdef size_t put_anomaly(uint8_t *to, double score) noexcept:
-    """modelward_anomaly: true, modelward_anomaly_score: score."""
-    memcpy(to, b"\x22\x17\x0a\x11modelward_anomaly\x12\x02\x08\x01", 25)
-    memcpy(to + 25, b"\x22\x24\x0a\x17modelward_anomaly_score\x12\x09\x21", 30)
-    memcpy(to + 55, &score, 8)
-    return 63
-
-
-cdef size_t put_final_response(uint8_t *to) noexcept:
-    """triton_final_response: true."""
-    memcpy(to, b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08\x01", 29)
-    return 29
-
-
 cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept:
-    cdef Model *asked = x.asked
-    cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
-    cdef uint8_t extra[PARAMETERS]
-    cdef uint8_t head[STREAM_PREFIX]
-    cdef size_t n = 0, size, prefix = 0
-    if rung != NULL and asked.name.size <= 128:
-        n += put_length(extra, 1, asked.name.size)
-        memcpy(extra + n, asked.name.data, asked.name.size)
-        n += asked.name.size
-        n += put_text_parameter(extra + n, "modelward_fallback", fallback_name(x.fallback_reason))
-        if strlen(rung.source) <= 200:
-            n += put_text_parameter(extra + n, "modelward_fallback_source", rung.source)
-    if rung != NULL and rung.recall != NULL:
-        # the answer was somebody else's once: it carries this request's id
-        if x.id.size > 256:
-            return False
-        n += put_length(extra + n, 3, x.id.size)
-        if x.id.size:             # an empty span may point nowhere
-            memcpy(extra + n, x.id.data, x.id.size)
-            n += x.id.size
-    if tell:
-        n += put_anomaly(extra + n, x.score)
-    if x.streaming:
-        n += put_final_response(extra + n)
-    if n == 0:
+    cdef mw_reply more
+    cdef uint8_t head[MW_HEADER_BYTES]
+    cdef uint8_t *at
+    cdef size_t old = framed.size - FRAME, size, prefix = 0, added
+    cdef bint nameless
+    begin(&more, NULL, x, rung)
+    more.outputs = 0
+    more.model_version.size = 0   # the upstream's own stays
+    if rung == NULL:
+        more.model_name.size = 0
+    # an answer that was another request's once carries this one's id, and where it has none an empty one
+    if rung == NULL or rung.recall == NULL:
+        more.id.size = 0
+    nameless = rung != NULL and rung.recall != NULL and x.id.size == 0
+    added = mw_oip_reply_size(&more) + (2 if nameless else 0)
+    if added == 0:
         return True
-    size = framed.size - FRAME + n
+    size = old + added
     if x.streaming:
-        prefix = mw_oip_stream_reply_prefix(size, head)
-    if grow_beside(x.wire, framed, FRAME + prefix + size) < 0:
+        prefix = mw_put_header(head, STREAM_ANSWER, size) - head
+    if size > REPLY_BYTES or grow_beside(x.wire, framed, FRAME + prefix + size) < 0:
         return False
-    memmove(framed.data + FRAME + prefix, framed.data + FRAME, size - n)
+    memmove(framed.data + FRAME + prefix, framed.data + FRAME, old)
     memcpy(framed.data + FRAME, head, prefix)
-    memcpy(framed.data + FRAME + prefix + size - n, extra, n)
+    at = framed.data + FRAME + prefix + old
+    at += mw_oip_reply_write(&more, at, NULL)
+    if nameless:
+        mw_put_bytes(at, ANSWER_ID, NULL, 0)
     framed.size = FRAME + prefix + size
     write_prefix(framed.data, False, <uint32_t>(prefix + size))
     return True
@@ -259,24 +209,18 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
 
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept:
     """ModelStreamInferResponse{error_message, infer_response{id}}: a wrong request does not end the stream."""
-    cdef size_t text, n = FRAME
-    cdef uint8_t inner[12]
-    cdef size_t head = put_length(inner, 3, x.id.size)
+    cdef size_t text
+    cdef uint8_t *at
     describe(verdict)
     text = strlen(verdict.text)
-    if buffer_reserve(out, FRAME + text + x.id.size + 40) < 0:
+    if buffer_reserve(out, FRAME + text + x.id.size + 3 * MW_HEADER_BYTES) < 0:
         return False
     out.holder = x.body.holder
     count_bytes(x.wire, out.holder, <int64_t>out.capacity)
-    n += put_length(out.data + n, 1, text)
-    memcpy(out.data + n, verdict.text, text)
-    n += text
+    at = mw_put_bytes(out.data + FRAME, STREAM_ERROR, verdict.text, text)
     if x.id.size:
-        n += put_length(out.data + n, 2, head + x.id.size)
-        memcpy(out.data + n, inner, head)
-        n += head
-        memcpy(out.data + n, x.id.data, x.id.size)
-        n += x.id.size
-    write_prefix(out.data, False, <uint32_t>(n - FRAME))
-    out.size = n
+        at = mw_put_header(at, STREAM_ANSWER, mw_field_size(x.id.size))
+        at = mw_put_bytes(at, ANSWER_ID, x.id.data, x.id.size)
+    out.size = at - out.data
+    write_prefix(out.data, False, <uint32_t>(out.size - FRAME))
     return True

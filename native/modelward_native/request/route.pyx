@@ -11,7 +11,7 @@ from modelward_native.shadow.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KE
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport Exchange, sticky_of
 from modelward_native.request.model cimport Model
-from modelward_native.request.oip cimport shown
+from modelward_native.request.scan cimport shown
 from modelward_native.request.served cimport Served
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict

@@ -8,7 +8,7 @@ from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
 from modelward_native.request.exchange cimport Exchange, Stream
-from modelward_native.request.message cimport mw_scan
+from modelward_native.request.oip cimport mw_scan
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
 from modelward_native.shadow.mirror cimport Mirrors

@@ -12,7 +12,7 @@ from modelward_native.wire.inflater cimport Inflater
 from modelward_native.telemetry.figures cimport counters_of
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.region.region cimport Region
-from modelward_native.request.message cimport mw_scan
+from modelward_native.request.oip cimport mw_scan
 from modelward_native.request.route cimport Directory
 
 

@@ -30,7 +30,7 @@ class Request(TypedDict):
     priority_invalid: bool
     sequence: bool
 
-class Outline(TypedDict):
+class Envelope(TypedDict):
     model_name: str
     model_version: str
     id: str
@@ -44,7 +44,7 @@ def scan(message: bytes) -> Request:
 def scan_repeatedly(message: bytes, repeats: int) -> None:
     """Scans the same message again and again without making Python objects, for benchmarks. ValueError as `scan`."""
 
-def outline(message: bytes) -> Outline:
+def envelope(message: bytes) -> Envelope:
     """What the server sees in a request that it passes on undecoded. ValueError: its outermost fields, or one of the
     three strings, are malformed."""
 

@@ -6,7 +6,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport SIZE_MAX, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from modelward_native.request.message cimport *
+from modelward_native.request.oip cimport *
+from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_put_header
 from modelward_native.request.tensor cimport MW_INVALID, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype_of, mw_span
 
 cdef mw_scan found  # 90 KB: one for the module, under the GIL
@@ -90,11 +91,11 @@ def scan(bytes message not None):
     }
 
 
-def outline(bytes message not None):
-    if not mw_oip_outline(span_of(message), &found):
+def envelope(bytes message not None):
+    if not mw_oip_scan_envelope(span_of(message), &found):
         raise ValueError(FAULTS[MW_SCAN_MALFORMED])
     if found.inputs or found.outputs or found.raws:
-        raise AssertionError("an outline has no tensors")
+        raise AssertionError("an envelope has no tensors")
     return {
         "model_name": text_of(found.model_name),
         "model_version": text_of(found.model_version),
@@ -194,10 +195,10 @@ def reply(
     r.outputs = fill_outputs(wanted, alive, gather)
     r.output = table
 
-    cdef uint8_t prefix[11]
+    cdef uint8_t prefix[MW_HEADER_BYTES]
     cdef uint8_t *where[MW_MAX_TENSORS]
     cdef size_t size = mw_oip_reply_size(&r)
-    cdef size_t before = mw_oip_stream_reply_prefix(size, prefix) if stream else 0
+    cdef size_t before = mw_put_header(prefix, 2, size) - prefix if stream else 0
     cdef bytes message = PyBytes_FromStringAndSize(NULL, before + size)
     cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(message)
     memcpy(to, prefix, before)

@@ -1,10 +1,11 @@
 """gRPC over HTTP/2: timeouts, encodings, status and its details."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strcmp, strdup, strlen, strncpy
+from libc.string cimport memcmp, memset, strcmp, strdup, strlen, strncpy
 
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.limits.limit cimport LIMIT_TEXT
+from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header, mw_put_number
 from modelward_native.request.verdict cimport REASON_NONE, VERDICT_TEXT, Verdict, code_of, describe, name_of
 
 cdef enum:
@@ -98,29 +99,11 @@ cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nog
 
 # ---- status ------------------------------------------------------------------------------------------------
 
-cdef size_t put_varint(uint8_t *to, uint32_t value) noexcept nogil:
-    cdef size_t n = 0
-    while value > 127:
-        to[n] = (value & 127) | 128
-        value >>= 7
-        n += 1
-    to[n] = value
-    return n + 1
-
-
-cdef size_t put_bytes(uint8_t *to, int field, const void *data, size_t size) noexcept nogil:
-    cdef size_t n
-    to[0] = (field << 3) | 2
-    n = 1 + put_varint(to + 1, <uint32_t>size)
-    memcpy(to + n, data, size)
-    return n + size
-
-
-cdef size_t put_any(uint8_t *to, const char *url, const uint8_t *value, size_t size) noexcept nogil:
-    cdef uint8_t any[512]
-    cdef size_t n = put_bytes(any, 1, url, strlen(url))
-    n += put_bytes(any + n, 2, value, size)
-    return put_bytes(to, 3, any, n)
+cdef uint8_t *put_any(uint8_t *at, const char *url, const uint8_t *value, size_t size) noexcept nogil:
+    """google.protobuf.Any{type_url, value} among a Status's details."""
+    at = mw_put_header(at, 3, mw_field_size(strlen(url)) + mw_field_size(size))
+    at = mw_put_bytes(at, 1, url, strlen(url))
+    return mw_put_bytes(at, 2, value, size)
 
 
 cdef const char *BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -180,25 +163,19 @@ cdef char *details_of(int code, const char *text, const char *reason, int64_t re
     """base64 of google.rpc.Status{code, message, [ErrorInfo{reason, domain}, RetryInfo{retry_delay}]}."""
     cdef uint8_t status[DETAILS]
     cdef uint8_t inner[128]
-    cdef uint8_t duration[32]
-    cdef size_t n = 0, m, d = 0
-    cdef int64_t seconds, nanos
-    status[0] = 8
-    status[1] = code
-    n = 2 + put_bytes(status + 2, 2, text, strlen(text))
-    m = put_bytes(inner, 1, reason, strlen(reason))
-    m += put_bytes(inner + m, 2, <const char *>"modelward", 9)
-    n += put_any(status + n, "type.googleapis.com/google.rpc.ErrorInfo", inner, m)
+    cdef uint8_t duration[2 * MW_HEADER_BYTES]
+    cdef uint8_t *at = mw_put_number(status, 1, code)
+    cdef uint8_t *end
+    at = mw_put_bytes(at, 2, text, strlen(text))
+    end = mw_put_bytes(inner, 1, reason, strlen(reason))
+    end = mw_put_bytes(end, 2, <const char *>"modelward", 9)
+    at = put_any(at, "type.googleapis.com/google.rpc.ErrorInfo", inner, end - inner)
     if retry_ns > 0:
-        seconds = min(retry_ns // SECOND, <int64_t>0x7fffffff)
-        nanos = retry_ns % SECOND
-        duration[0] = 8
-        d = 1 + put_varint(duration + 1, <uint32_t>seconds)
-        duration[d] = 16
-        d += 1 + put_varint(duration + d + 1, <uint32_t>nanos)
-        m = put_bytes(inner, 1, duration, d)
-        n += put_any(status + n, "type.googleapis.com/google.rpc.RetryInfo", inner, m)
-    return base64_of(status, n)
+        end = mw_put_number(duration, 1, min(retry_ns // SECOND, <int64_t>0x7fffffff))
+        end = mw_put_number(end, 2, retry_ns % SECOND)
+        end = mw_put_bytes(inner, 1, duration, end - duration)
+        at = put_any(at, "type.googleapis.com/google.rpc.RetryInfo", inner, end - inner)
+    return base64_of(status, at - status)
 
 
 cdef struct Kept:                 # a refusal by a rate limit, ready to be sent again

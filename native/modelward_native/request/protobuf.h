@@ -1,4 +1,4 @@
-/* Protocol buffers' wire format read from untrusted bytes: a cursor that never leaves its span.
+/* Protocol buffers' wire format, read from untrusted bytes by a cursor that never leaves its span, and written.
  *
  * Every reader returns 1 and moves the cursor, or returns 0 for malformed input (the cursor is then worthless).
  * What counts as malformed follows upb, the parser inside Python's, Ruby's and PHP's protobuf:
@@ -6,8 +6,8 @@
  *   - a varint has at most 10 bytes; bits past the 64th are dropped, not refused;
  *   - a length fits 31 bits and its span;
  *   - groups close with the number that opened them; messages and groups together nest at most 100 deep. */
-#ifndef MODELWARD_WIRE_H
-#define MODELWARD_WIRE_H
+#ifndef MODELWARD_PROTOBUF_H
+#define MODELWARD_PROTOBUF_H
 
 #include "tensor.h"
 
@@ -109,6 +109,38 @@ static inline int mw_skip(mw_cursor *c, uint32_t tag, unsigned depth) {
     if (!after) return 0;
     c->at = after;
     return 1;
+}
+
+/* ---- writing: the caller has measured first; every put returns the place behind what it wrote ---- */
+
+enum { MW_HEADER_BYTES = 11 }; /* of a field's tag and its length or number, at most */
+
+static inline size_t mw_varint_size(uint64_t v) { return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1; }
+
+/* Of a length-delimited field. All field numbers that are written stay below 16: one byte of tag. */
+static inline size_t mw_field_size(size_t payload) { return 1 + mw_varint_size(payload) + payload; }
+
+static inline uint8_t *mw_put_varint(uint8_t *at, uint64_t v) {
+    for (; v >= 0x80; v >>= 7) *at++ = (uint8_t)(v | 0x80);
+    *at++ = (uint8_t)v;
+    return at;
+}
+
+static inline uint8_t *mw_put_number(uint8_t *at, uint32_t field, uint64_t v) {
+    *at++ = (uint8_t)MW_TAG(field, MW_WIRE_VARINT);
+    return mw_put_varint(at, v);
+}
+
+/* What precedes a payload of that length. */
+static inline uint8_t *mw_put_header(uint8_t *at, uint32_t field, size_t payload) {
+    *at++ = (uint8_t)MW_TAG(field, MW_WIRE_LEN);
+    return mw_put_varint(at, payload);
+}
+
+static inline uint8_t *mw_put_bytes(uint8_t *at, uint32_t field, const void *data, size_t size) {
+    at = mw_put_header(at, field, size);
+    if (size) memcpy(at, data, size); /* an empty span may point nowhere */
+    return at + size;
 }
 
 #endif

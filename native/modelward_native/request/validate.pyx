@@ -1,4 +1,4 @@
-"""A scanned ModelInferRequest held against a model's signature: what passes here may reach ONNX Runtime."""
+"""A scanned ModelInferRequest compared with a model's signature: what passes here may reach ONNX Runtime."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
@@ -8,41 +8,21 @@ from modelward_native.request.empty cimport bears
 from modelward_native.request.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange
 from modelward_native.wire.holding cimport pay_for
 from modelward_native.wire.stream cimport grow_beside
-from modelward_native.request.message cimport *
+from modelward_native.request.oip cimport (
+    mw_oip_bytes_valid, mw_oip_contents, mw_oip_contents_kind, mw_oip_contents_size, mw_oip_elements, mw_scan, mw_scan_input)
 from modelward_native.request.model cimport Model, Tensor
 from modelward_native.request.tensor cimport (
-    MW_BOOL, MW_BYTES, MW_MAX_RANK, MW_MAX_TENSORS, mw_dtype_name, mw_dtype_of, mw_dtype_size, mw_span, mw_view)
+    MW_BOOL, MW_BYTES, MW_MAX_TENSORS, mw_dtype_name, mw_dtype_of, mw_dtype_size, mw_span, mw_view)
 from modelward_native.request.verdict cimport (
-    REASON_INFLIGHT_BYTES, REASON_INVALID_INPUT, REASON_MALFORMED_MESSAGE, REASON_OUT_OF_MEMORY,
-    REASON_UNSUPPORTED_FEATURE, VERDICT_TEXT, Verdict)
+    REASON_INFLIGHT_BYTES, REASON_INVALID_INPUT, REASON_OUT_OF_MEMORY, REASON_UNSUPPORTED_FEATURE, VERDICT_TEXT, Verdict)
+from modelward_native.request.scan cimport shown
 
 cdef enum:
-    SHOWN = 64                    # bytes of a client's own name that an error repeats
     LISTED = 320                  # bytes of a list of names in an error
     EMPTY_LEAST = 1024            # elements that a tensor of no elements may have but for its zeros, however short the message
 
-cdef const char *MALFORMED = "the message is not a valid inference.ModelInferRequest"
-
-
-cdef bint peek_model(mw_span message, mw_span *name) noexcept:
-    return mw_oip_model_name(message, name)
-
-
-cdef bint first_model(mw_span piece, mw_span *name) noexcept:
-    return mw_oip_first_model_name(piece, name)
-
 
 # ---- errors ------------------------------------------------------------------------------------------------
-
-cdef int shown(mw_span s) noexcept:
-    """How many bytes of a client's own name an error repeats: whole UTF-8 characters only."""
-    cdef size_t n = s.size
-    if n > SHOWN:
-        n = SHOWN
-        while n and (s.data[n] & 0xC0) == 0x80:
-            n -= 1
-    return <int>n
-
 
 cdef bint wrong(Verdict *v, int reason) noexcept:
     v.reason = reason
@@ -76,35 +56,10 @@ cdef const char *names_text(const Tensor *tensors, uint32_t count, char *to) noe
     return to
 
 
-cdef bint scan(mw_span message, mw_scan *found, Verdict *verdict) noexcept:
-    cdef int status = mw_oip_scan(message, found)
-    if status == MW_SCAN_OK:
-        if found.timeout_invalid:
-            snprintf(verdict.text, VERDICT_TEXT, "parameter 'timeout' must be a whole number of microseconds, 0 or more")
-            return wrong(verdict, REASON_INVALID_INPUT)
-        return True
-    if status == MW_SCAN_TOO_MANY_INPUTS:
-        snprintf(verdict.text, VERDICT_TEXT, "more than %d inputs", <int>MW_MAX_TENSORS)
-    elif status == MW_SCAN_TOO_MANY_OUTPUTS:
-        snprintf(verdict.text, VERDICT_TEXT, "more than %d requested outputs", <int>MW_MAX_TENSORS)
-    elif status == MW_SCAN_RANK:
-        snprintf(verdict.text, VERDICT_TEXT, "an input has more than %d dimensions", <int>MW_MAX_RANK)
-    else:
-        snprintf(verdict.text, VERDICT_TEXT, MALFORMED)
-        return wrong(verdict, REASON_MALFORMED_MESSAGE)
-    return wrong(verdict, REASON_INVALID_INPUT)
-
-
-cdef bint outline(mw_span message, mw_scan *found, Verdict *verdict) noexcept:
-    if mw_oip_outline(message, found):
-        return True
-    snprintf(verdict.text, VERDICT_TEXT, MALFORMED)
-    return wrong(verdict, REASON_MALFORMED_MESSAGE)
-
-
 # ---- memory of an exchange's tensors -------------------------------------------------------------------------
 
 cdef bint take_tensors(Exchange *x, unsigned int count, size_t dims) noexcept:
+    """Memory for count tensors with dims dimensions in all; False for want of it."""
     x.view = x.inline_view
     x.dims = x.inline_dims
     if count > INLINE_TENSORS:
@@ -123,7 +78,14 @@ cdef void drop_tensors(Exchange *x) noexcept:
     x.dims = NULL
 
 
-# ---- the request against the signature -----------------------------------------------------------------------
+# ---- the request and the signature -----------------------------------------------------------------------
+
+cdef struct Match:                # the message's inputs in the model's order
+    uint8_t seen[<int>MW_MAX_TENSORS]      # it is in the message
+    uint32_t at[<int>MW_MAX_TENSORS]       # there
+    size_t sizes[<int>MW_MAX_TENSORS]      # of typed contents in raw form
+    bint shared                            # one has no bytes here: they are in memory that the upstream shares with the client
+
 
 cdef bint bools_valid(mw_span raw) noexcept:
     """Every byte is 0 or 1: any other value in a C++ bool is undefined behaviour in the backend."""
@@ -235,8 +197,7 @@ cdef bint validate_typed(const mw_scan_input *given, const Tensor *t, const mw_v
     return True
 
 
-cdef bint convert(const mw_scan *found, Exchange *x, Model *m, const uint8_t *seen, const uint32_t *given_of,
-                  const size_t *sizes, size_t total, Verdict *v) noexcept:
+cdef bint convert(const mw_scan *found, Exchange *x, const Model *m, const Match *match, size_t total, Verdict *v) noexcept:
     """Writes typed contents in raw form; they count as bytes in flight like the message they came in."""
     cdef size_t at = 0
     cdef uint32_t i
@@ -252,15 +213,15 @@ cdef bint convert(const mw_scan *found, Exchange *x, Model *m, const uint8_t *se
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)
     for i in range(m.input_count):
-        if not seen[i]:
+        if not match.seen[i]:
             continue
         x.view[i].raw.data = x.converted.data + at
-        x.view[i].raw.size = sizes[i]
-        if mw_oip_contents(&found.input[given_of[i]], m.inputs[i].dtype, x.converted.data + at, sizes[i]) < 0:
+        x.view[i].raw.size = match.sizes[i]
+        if mw_oip_contents(&found.input[match.at[i]], m.inputs[i].dtype, x.converted.data + at, match.sizes[i]) < 0:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s': a value does not fit %s",
                      <int>m.inputs[i].name.size, <const char *>m.inputs[i].name.data, mw_dtype_name(m.inputs[i].dtype))
             return wrong(v, REASON_INVALID_INPUT)
-        at += sizes[i]
+        at += match.sizes[i]
     return True
 
 
@@ -299,24 +260,15 @@ cdef bint validate_outputs(const mw_scan *found, Exchange *x, Model *m, Verdict 
     return True
 
 
-cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noexcept:
+cdef bint match_inputs(const mw_scan *found, const Model *m, Match *match, Verdict *v) noexcept:
+    """By name and datatype: each once, none unknown, none missing but what is optional."""
     cdef char names[LISTED]
-    cdef uint32_t given_of[<int>MW_MAX_TENSORS]
-    cdef size_t sizes[<int>MW_MAX_TENSORS]
-    cdef uint8_t seen[<int>MW_MAX_TENSORS]
     cdef const mw_scan_input *given
     cdef const Tensor *t
     cdef uint32_t i
-    cdef size_t dims = 0, total = 0
-    cdef int at, first = -1
-    cdef bint unread = False
-    cdef int64_t *d
-    memset(seen, 0, m.input_count)
-    for i in range(m.input_count):
-        dims += m.inputs[i].rank
-    if not take_tensors(x, m.input_count, dims):
-        snprintf(v.text, VERDICT_TEXT, "out of memory")
-        return wrong(v, REASON_OUT_OF_MEMORY)
+    cdef int at
+    match.shared = False
+    memset(match.seen, 0, m.input_count)
     for i in range(found.inputs):
         given = &found.input[i]
         at = find(m.inputs, m.input_count, i, given.name)
@@ -325,14 +277,13 @@ cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noex
                      <const char *>given.name.data, names_text(m.inputs, m.input_count, names))
             return wrong(v, REASON_INVALID_INPUT)
         t = &m.inputs[at]
-        if seen[at]:
+        if match.seen[at]:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s' is given twice", <int>t.name.size, <const char *>t.name.data)
             return wrong(v, REASON_INVALID_INPUT)
-        seen[at] = 1
-        given_of[at] = i
+        match.seen[at] = 1
+        match.at[at] = i
         if given.shared_memory and m.pool != NULL:
-            x.opaque |= OPAQUE_SHARED
-            unread = True
+            match.shared = True
         elif given.shared_memory:
             snprintf(v.text, VERDICT_TEXT, "input '%.*s': shared memory is not supported; send the data in the request",
                      <int>t.name.size, <const char *>t.name.data)
@@ -348,30 +299,35 @@ cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noex
             return wrong(v, REASON_INVALID_INPUT)
     if found.inputs != m.input_count:
         for i in range(m.input_count):
-            if not seen[i] and not m.inputs[i].optional:
+            if not match.seen[i] and not m.inputs[i].optional:
                 snprintf(v.text, VERDICT_TEXT, "input '%.*s' is missing",
                          <int>m.inputs[i].name.size, <const char *>m.inputs[i].name.data)
                 return wrong(v, REASON_INVALID_INPUT)
-    if unread:
-        drop_tensors(x)           # those whose bytes are here are the upstream's to judge, with the others
-        x.rows = 1
-        return validate_outputs(found, x, m, v)
+    return True
+
+
+cdef bint validate_inputs(const mw_scan *found, Exchange *x, Model *m, Match *match, Verdict *v) noexcept:
+    """Shapes and bytes, which become the exchange's views; rows are what all inputs have of them."""
+    cdef const mw_scan_input *given
+    cdef const Tensor *t
+    cdef uint32_t i
+    cdef size_t total = 0
+    cdef int first = -1
+    cdef int64_t *d = x.dims
     if found.raws and found.raws != found.inputs:
         snprintf(v.text, VERDICT_TEXT, "%u raw_input_contents for %u inputs", found.raws, found.inputs)
         return wrong(v, REASON_INVALID_INPUT)
-    d = x.dims
-    x.rows = 1
     for i in range(m.input_count):
         t = &m.inputs[i]
         x.view[i].dtype = t.dtype
-        if not seen[i]:
+        if not match.seen[i]:
             x.view[i].elements = 0
             x.view[i].raw.data = NULL
             x.view[i].raw.size = 0
             memset(d, 0, t.rank * sizeof(int64_t))
             d += t.rank
             continue
-        given = &found.input[given_of[i]]
+        given = &found.input[match.at[i]]
         if not validate_shape(given, t, &x.view[i].elements, v):
             return False
         memcpy(d, given.shape, t.rank * sizeof(int64_t))
@@ -389,15 +345,31 @@ cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noex
                 return False
         d += t.rank
         if found.raws:
-            x.view[i].raw = found.raw[given_of[i]]
+            x.view[i].raw = found.raw[match.at[i]]
             if not validate_raw(t, &x.view[i], v):
                 return False
         else:
-            if not validate_typed(given, t, &x.view[i], &sizes[i], v):
+            if not validate_typed(given, t, &x.view[i], &match.sizes[i], v):
                 return False
-            total += sizes[i]
+            total += match.sizes[i]
     if x.empty and not validate_zeros(x, m, v):
         return False
-    if not found.raws and m.input_count and not convert(found, x, m, seen, given_of, sizes, total, v):
+    return found.raws or m.input_count == 0 or convert(found, x, m, match, total, v)
+
+
+cdef bint validate(const mw_scan *found, Exchange *x, Model *m, Verdict *v) noexcept:
+    cdef Match match
+    cdef uint32_t i
+    cdef size_t dims = 0
+    x.rows = 1
+    if not match_inputs(found, m, &match, v):
         return False
-    return validate_outputs(found, x, m, v)
+    if match.shared:
+        x.opaque |= OPAQUE_SHARED         # those whose bytes are here are the upstream's to judge, with the others
+        return validate_outputs(found, x, m, v)
+    for i in range(m.input_count):
+        dims += m.inputs[i].rank
+    if not take_tensors(x, m.input_count, dims):
+        snprintf(v.text, VERDICT_TEXT, "out of memory")
+        return wrong(v, REASON_OUT_OF_MEMORY)
+    return validate_inputs(found, x, m, &match, v) and validate_outputs(found, x, m, v)
