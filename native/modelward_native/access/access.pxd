@@ -11,12 +11,11 @@ from modelward_native.request.verdict cimport Verdict
 
 cdef enum Outcome:
     IDENTIFIED                    # s.caller is set
-    WAITING                       # the credential is being checked; `entered` is called when that is done
+    WAITING                       # the credential is being checked; on_identified is called when that is done
     DENIED                        # the stream is refused
 
 cdef class Access:
     cdef Listener listener
-    cdef void (*entered)(Stream *, int64_t now) noexcept   # the pipeline's: goes on with a stream that has waited
     cdef Tokens good              # owner: the slot of an identity
     cdef Tokens bad               # owner: a Credential (access.pyx), what its check said; for a short time
     cdef Limiter failures         # credentials that were refused, per peer

@@ -10,6 +10,7 @@ from modelward_native.request.exchange cimport METHOD_REFUSED, Conn, Stream
 from modelward_native.wire.h2 cimport Connection, Listener, flush_all
 from modelward_native.wire.holding cimport holder_of, pay_for
 from modelward_native.access.identities cimport Identities
+from modelward_native.request.pipeline cimport on_identified, on_refused
 from modelward_native.access.identity cimport Identity, may
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.request.route cimport Entry
@@ -138,7 +139,7 @@ cdef Outcome deny_for_now(Stream *s, int reason, int64_t retry_ns) noexcept:
         v.reason = reason
         v.retry_ns = retry_ns
         snprintf(v.text, VERDICT_TEXT, "credentials cannot be checked at the moment; retry shortly")
-    s.conn.wire.hooks.refused(s, &v)
+    on_refused(s, &v)
     refuse(s, &v)
     return DENIED
 
@@ -206,7 +207,7 @@ cdef class Attempt:
                 deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY)
             else:
                 take(s, identity, until)
-                access.entered(s, now)
+                on_identified(s, now)
             proceed(s)
         self.flush()
 

@@ -1,4 +1,5 @@
 # Natural batching: what one tick brings for a model is one run, on the loop or in a worker thread.
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
@@ -6,12 +7,6 @@ from modelward_native.request.exchange cimport Exchange, Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Model
 from modelward_native.backend.run cimport mw_run
-
-cdef struct Outcome:              # what the pipeline does with a run's results; set once
-    void (*answered)(void *server, Exchange *, Buffer *, int64_t now) noexcept   # takes the framed reply
-    # words: the runtime's about it, until the call returns; NULL for none
-    void (*failed)(void *server, Exchange *, int reason, const char *words, int64_t now) noexcept
-    void (*expired)(void *server, Exchange *, int64_t now) noexcept
 
 cdef extern from "watchdog.h" nogil:
     ctypedef struct mw_watchdog:
@@ -23,8 +18,7 @@ cdef extern from "watchdog.h" nogil:
 
 cdef class Scheduler:
     cdef Wire *wire               # borrowed from the Listener, which outlives this
-    cdef Outcome outcome
-    cdef void *server             # borrowed
+    cdef PyObject *server         # borrowed: the request.state.State that it belongs to
     cdef object loop
     cdef object on_tick           # bound once
     cdef list pending             # Engine with a queue for this tick

@@ -22,6 +22,8 @@ from modelward_native.backend.worker_thread cimport (
     mw_worker_thread_free, mw_worker_thread_new, mw_worker_thread_start, mw_worker_thread_take_done)
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.request.tensor cimport MW_BYTES, mw_span, mw_view
+from modelward_native.request.outcome cimport on_answered, on_expired, on_failed
+from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_RUN_MEMORY
 
 cdef enum:
@@ -140,7 +142,7 @@ cdef bint collect(Scheduler scheduler, Engine engine, int64_t now) noexcept:
     while engine.first != NULL:
         x = engine.first
         if x.due and x.due <= now:
-            scheduler.outcome.expired(scheduler.server, x, now)
+            on_expired(<State>scheduler.server, x, now)
             continue
         if engine.slot_count and not joins(x, engine):
             break
@@ -306,8 +308,8 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
         if x.phase != PHASE_RUNNING or x.attempt != engine.slots[k].attempt:
             counters.late += 1
         elif engine.run.failed:
-            scheduler.outcome.failed(
-                scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
+            on_failed(
+                <State>scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
                 engine.run.error, now)
         else:
             asked = x.asked
@@ -316,9 +318,9 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
                 rung = &asked.rungs[x.rung - 1]
             memset(&reply, 0, sizeof(reply))
             if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
-                scheduler.outcome.answered(scheduler.server, x, &reply, now)
+                on_answered(<State>scheduler.server, x, &reply, now)
             else:
-                scheduler.outcome.failed(scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
+                on_failed(<State>scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
         first_row += x.rows
         exchange_unref(x)
     engine.slot_count = 0

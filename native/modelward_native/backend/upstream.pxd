@@ -1,5 +1,4 @@
 # The upstream side: one HTTP/2 connection to a model server, and the requests on it.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from modelward_native.backend.client cimport mw_client_stream
@@ -23,7 +22,6 @@ cdef class Upstream(Connection):
 
 # False where no endpoint can take the request now.
 cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t now) noexcept
-cdef bint forward_hook(PyObject *server, Exchange *x, PyObject *pool, int64_t now) noexcept
 cdef void cancel_call(Exchange *x) noexcept
 
 # for modelward_native.backend.relay

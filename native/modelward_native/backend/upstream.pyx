@@ -197,10 +197,6 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
         slow.hedges += 1
 
 
-cdef bint forward_hook(PyObject *server, Exchange *x, PyObject *pool, int64_t now) noexcept:
-    return forward(<State>server, x, <Pool>pool, None, now)
-
-
 cdef void reset_call(Upcall *call) noexcept:
     cdef Upstream upstream = <Upstream>call.upstream
     mw_client_reset(upstream.conn.client, &call.stream, NGHTTP2_CANCEL)

@@ -21,7 +21,6 @@ from modelward_native.limits.limit cimport Payers
 from modelward_native.wire.nghttp2 cimport nghttp2_session
 from modelward_native.region.region cimport Gauges, Header, bytes_held
 from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span, mw_view
-from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.packed cimport Packed
 from modelward_native.backend.relayed cimport Relay
@@ -151,19 +150,6 @@ cdef struct Conn:
     mw_holder *holder             # one user: of the last of its streams that needed one; NULL before
     int fd
 
-cdef struct Hooks:                # what the pipeline does with what the wire brings; set once
-    void (*headers)(Stream *, int64_t now) noexcept
-    void (*message)(Stream *, Buffer *, int64_t now) noexcept   # takes the buffer
-    void (*ended)(Stream *, int64_t now) noexcept
-    void (*gone)(Stream *) noexcept                             # the client let go; the stream is freed on return
-    void (*drained)(Stream *) noexcept                          # everything queued has been handed to nghttp2
-    void (*refused)(Stream *, Verdict *) noexcept               # the wire itself refuses
-    void (*credential)(Stream *, bint key, const uint8_t *value, size_t size) noexcept   # NULL where nobody asks who calls
-    bint (*stands)(Stream *, int64_t now) noexcept              # while access is on; False: its caller may not go on
-    bint (*working)(Stream *) noexcept                          # it is for us to go on with it; False: for its client
-    void (*places)(void *server, int64_t now) noexcept          # the tick ends, and `Wire.places` is set
-    void (*room)(Conn *, int64_t now) noexcept                  # has been written, and something is parked
-
 cdef extern from "forwarded.h" nogil:
     ctypedef struct mw_network:
         uint8_t address[16]
@@ -179,8 +165,7 @@ cdef extern from "sites.h" nogil:
     bint mw_sites_enter(mw_sites *sites, uint64_t network, uint64_t member, uint32_t most, int64_t now)
 
 cdef struct Wire:                 # one listener's view of its connections; owned by modelward_native.wire.h2.Listener
-    Hooks hooks
-    PyObject *server              # borrowed: the modelward_native.request.pipeline.Server the hooks work for
+    PyObject *server              # borrowed: the modelward_native.request.pipeline.Server it belongs to
     PyObject *limiter             # borrowed: the listener's modelward_native.limits.limit.Limiter
     size_t message_size           # bytes; before and after decompression
     size_t inflight_limit         # bytes of messages held over all connections, of all processes

@@ -8,7 +8,6 @@ from modelward_native.request.exchange cimport Exchange, Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport ending_clear
 from modelward_native.limits.limit cimport Limiter
-from modelward_native.request.model cimport Model
 from modelward_native.request.validate cimport drop_tensors
 from modelward_native.wire.stream cimport release
 

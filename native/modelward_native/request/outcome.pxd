@@ -1,4 +1,5 @@
 # What becomes of an exchange. None of these raises.
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Conn, Exchange, Stream
@@ -32,11 +33,11 @@ cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcep
 cdef void end_stream(Stream *s) noexcept
 cdef void end_mirrors(State server) noexcept
 
-# for Hooks
-cdef void on_places(void *context, int64_t now) noexcept
+# for the wire: the tick ends and `Wire.places` is set; has been written, and something is parked
+cdef void on_places(PyObject *server, int64_t now) noexcept
 cdef void on_room(Conn *c, int64_t now) noexcept
 
-# for batch.Outcome
-cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept
-cdef void on_failed(void *server, Exchange *x, int reason, const char *words, int64_t now) noexcept
-cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept
+# for the backend: found in the queue after its time; failed, with the runtime's words about it or NULL; answered, framed
+cdef void on_expired(State server, Exchange *x, int64_t now) noexcept
+cdef void on_failed(State server, Exchange *x, int reason, const char *words, int64_t now) noexcept
+cdef void on_answered(State server, Exchange *x, Buffer *reply, int64_t now) noexcept

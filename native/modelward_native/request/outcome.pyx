@@ -34,6 +34,8 @@ from modelward_native.request.model cimport (
 from modelward_native.wire.parking cimport OWED_CAP, must_park, owed, park, promise, unpark
 from modelward_native.request.answer cimport mw_answer_learn, mw_answer_predict
 from modelward_native.backend.pool cimport Pool
+from modelward_native.backend.relay cimport relay_half_close, relay_request
+from modelward_native.backend.upstream cimport cancel_call, forward
 from modelward_native.request.recall cimport Recall
 from modelward_native.request.reply cimport fallback_name, reply_from_constants, reply_from_upstream, reply_stream_error
 from modelward_native.request.state cimport State
@@ -82,9 +84,9 @@ cdef void on_deadline(mw_timer *timer, int64_t now) noexcept:
     exchange_unref(x)
 
 
-cdef void on_expired(void *server, Exchange *x, int64_t now) noexcept:
+cdef void on_expired(State server, Exchange *x, int64_t now) noexcept:
     """Found in the queue after its time: it never reaches a backend."""
-    fail(<State>server, x, REASON_DEADLINE, now)
+    fail(server, x, REASON_DEADLINE, now)
 
 
 cdef inline bint is_known(const Stream *s) noexcept:
@@ -267,11 +269,11 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
         if not server.scheduler.enqueue(x, m):
             reason = REASON_QUEUE_FULL
     elif is_relayed(x):
-        reason = server.upstreams.relay(x, now)
+        reason = relay_request(x, now)
         if reason == REASON_NONE:
             relayed(server, x)
             return reason
-    elif not server.upstreams.forward(<PyObject *>server, x, m.pool, now):
+    elif not forward(server, x, <Pool>m.pool, None, now):
         reason = REASON_NO_UPSTREAM
     if reason != REASON_NONE:
         leave(server, x, -1, now)
@@ -288,7 +290,7 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
         stop_waiting(x)
     elif x.phase == PHASE_UPSTREAM:
         x.attempt += 1
-        server.upstreams.cancel(x)
+        cancel_call(x)
     else:
         withdraw(x)
     leave(server, x, latency, now)
@@ -387,7 +389,7 @@ cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcep
         x.wire.places = True
 
 
-cdef void on_places(void *context, int64_t now) noexcept:
+cdef void on_places(PyObject *context, int64_t now) noexcept:
     """Lets in whoever waits, as far as there are places."""
     cdef State server = <State>context
     cdef Gate *gate
@@ -408,13 +410,13 @@ cdef void on_places(void *context, int64_t now) noexcept:
             exchange_unref(x)
 
 
-cdef void on_failed(void *server, Exchange *x, int reason, const char *words, int64_t now) noexcept:
-    fail_with(<State>server, x, reason, words, now)
+cdef void on_failed(State server, Exchange *x, int reason, const char *words, int64_t now) noexcept:
+    fail_with(server, x, reason, words, now)
 
 
-cdef void on_answered(void *server, Exchange *x, Buffer *reply, int64_t now) noexcept:
+cdef void on_answered(State server, Exchange *x, Buffer *reply, int64_t now) noexcept:
     mw_answer_learn(x.model.answers, reply.size, x.rows)
-    answer(<State>server, x, reply, now)
+    answer(server, x, reply, now)
 
 
 # ---- reply and record ----------------------------------------------------------------------------------------
@@ -674,7 +676,7 @@ cdef void end_stream(Stream *s) noexcept:
     if not s.remote_ended or s.first != NULL:
         return
     if s.relay != NULL:
-        (<State>s.conn.wire.server).upstreams.half_close(s)
+        relay_half_close(s)
     else:
         memset(&ending, 0, sizeof(ending))
         finish(s, &ending)

@@ -9,7 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from modelward_native.access.access cimport IDENTIFIED, Access, leave, on_credential
+from modelward_native.access.access cimport IDENTIFIED, Access, leave
 from modelward_native.wire.call cimport Call, call_begin, call_of
 from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
 from modelward_native.timer.deadline cimport Wheel
@@ -34,13 +34,12 @@ from modelward_native.request.model cimport *
 from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.request.oip cimport mw_oip_first_model_name, mw_oip_model_name, mw_scan
 from modelward_native.request.outcome cimport (
-    abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall, on_answered, on_expired, on_failed, on_places, on_room,
+    abandon, admit, clear_deadline, end_mirrors, end_stream, fail, fall,
     record, refuse_exchange, set_deadline, start, watch_deadline)
 from modelward_native.wire.parking cimport promise
 from modelward_native.score.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
 from modelward_native.backend.relay cimport (
-    relay_begin, relay_cancel, relay_drained, relay_half_close, relay_request, relay_send, relays_to)
-from modelward_native.backend.relayed cimport Relay
+    relay_begin, relay_cancel, relay_drained, relay_half_close, relay_send, relays_to)
 from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, assigned_by, is_hurried
 from modelward_native.request.scan cimport scan, scan_envelope
@@ -51,7 +50,6 @@ from modelward_native.wire.stream cimport (
     finish, inflation_verdict, open_window, proceed, refuse, refuse_for, release, send_message)
 from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_span, mw_view
 from modelward_native.backend.pool cimport Pool
-from modelward_native.backend.upstream cimport cancel_call, forward_hook
 from modelward_native.request.validate cimport validate
 from modelward_native.request.verdict cimport *
 
@@ -391,7 +389,7 @@ cdef bint unpacked(Exchange *x, Packed *packed, Verdict *v) noexcept:
     return True
 
 
-cdef void on_unpacked(void *context, Packed *packed, int64_t now) noexcept:
+cdef void on_unpacked(PyObject *context, Packed *packed, int64_t now) noexcept:
     """A message that was queued is inflated, or not worth it. Its stream refers to it no more, and frees it no more."""
     cdef State server = <State>context
     cdef Stream *s = packed.stream
@@ -855,26 +853,9 @@ cdef class Server(State):
 
     def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, region=None):
         self.scheduler.wire = &self.listener.wire
-        self.scheduler.server = <void *>self
-        self.scheduler.outcome.answered = on_answered
-        self.scheduler.outcome.failed = on_failed
-        self.scheduler.outcome.expired = on_expired
-        self.inflater.server = <void *>self
-        self.inflater.done = on_unpacked
-        self.upstreams.forward = forward_hook
-        self.upstreams.cancel = cancel_call
-        self.upstreams.relay = relay_request
-        self.upstreams.half_close = relay_half_close
+        self.scheduler.server = <PyObject *>self
+        self.inflater.server = <PyObject *>self
         self.listener.wire.server = <PyObject *>self
-        self.listener.wire.hooks.headers = on_headers
-        self.listener.wire.hooks.message = on_message
-        self.listener.wire.hooks.ended = on_ended
-        self.listener.wire.hooks.gone = on_gone
-        self.listener.wire.hooks.drained = on_drained
-        self.listener.wire.hooks.refused = on_refused
-        self.listener.wire.hooks.places = on_places
-        self.listener.wire.hooks.working = on_working
-        self.listener.wire.hooks.room = on_room
         wheel.after = after_timers
         wheel.after_context = <void *>self
         self.highest, self.lowest = ORDINARY, LOWEST
@@ -890,12 +871,9 @@ cdef class Server(State):
 
     def guard(self, Access access not None):
         """From now on every call but those for health must be of an identity that may make it."""
-        access.entered = on_identified
         access.identities.know(self.directory)
         self.access = access
         self.listener.wire.access = <PyObject *>access
-        self.listener.wire.hooks.credential = on_credential
-        self.listener.wire.hooks.stands = on_check
         self.listener.wire.keep_credentials = access.forwards
 
     def serve(self, Directory directory not None, Pool passthrough):

@@ -1,5 +1,4 @@
 # What the rooms of one server share.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modelward_native.access.access cimport Access
@@ -7,7 +6,6 @@ from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
-from modelward_native.request.exchange cimport Exchange, Stream
 from modelward_native.request.oip cimport mw_scan
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
@@ -16,14 +14,7 @@ from modelward_native.request.model cimport Counters, Gate
 from modelward_native.region.region cimport Gauges, Region
 from modelward_native.request.route cimport Directory
 
-cdef struct Upstreams:            # backend.upstream and backend.relay, which stand above outcome and are called by it
-    bint (*forward)(PyObject *server, Exchange *, PyObject *pool, int64_t now) noexcept   # False: no endpoint
-    void (*cancel)(Exchange *) noexcept
-    int (*relay)(Exchange *, int64_t now) noexcept   # a stream's message, with its permit; REASON_NONE, or why not
-    void (*half_close)(Stream *) noexcept   # the client of a relayed stream sends no more
-
 cdef class State:
-    cdef Upstreams upstreams
     cdef readonly Listener listener
     cdef readonly Scheduler scheduler
     cdef readonly Inflater inflater

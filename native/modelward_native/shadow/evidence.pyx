@@ -13,7 +13,6 @@ from libc.string cimport memset
 from modelward_native.request.caller cimport part_of
 from modelward_native.shadow.compare cimport mw_compare_room, mw_sketch_add
 from modelward_native.telemetry.histogram cimport mw_histogram_cell
-from modelward_native.request.model cimport Model
 from modelward_native.region.region cimport Named
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (

@@ -13,6 +13,8 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 
+from modelward_native.request.outcome cimport on_places, on_room
+from modelward_native.request.pipeline cimport on_check, on_headers, on_working
 from modelward_native.backend.client cimport mw_client_done, mw_client_write
 from modelward_native.wire.close_reason cimport (
     CLOSE_DESCRIPTORS, CLOSE_FRAMES, CLOSE_FULL, CLOSE_HANDSHAKE, CLOSE_HEADERS, CLOSE_IDLE, CLOSE_NONE, CLOSE_PEER_FULL,
@@ -190,7 +192,7 @@ cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
     if s.encoding == ENCODING_UNSUPPORTED:
         refuse_for(s, REASON_UNSUPPORTED_ENCODING, "grpc-encoding is not supported; use identity, deflate or gzip")
         return
-    wire.hooks.headers(s, wire.now)
+    on_headers(s, wire.now)
 
 
 cdef int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
@@ -336,7 +338,7 @@ cdef void flush(Conn *c) noexcept:
     elif not c.paused and not nghttp2_session_want_read(c.session) and not nghttp2_session_want_write(c.session):
         close_soon(c)
     elif c.parked_first != NULL:
-        c.wire.hooks.room(c, c.wire.now)
+        on_room(c, c.wire.now)
 
 
 cdef void flush_upstream(Conn *c) noexcept:
@@ -356,7 +358,7 @@ cdef void flush_all(Wire *wire) noexcept:
     while True:
         if wire.places:
             wire.places = False
-            wire.hooks.places(wire.server, wire.now)
+            on_places(wire.server, wire.now)
         if wire.dirty == NULL:
             return
         c = wire.dirty
@@ -379,7 +381,7 @@ cdef bint is_busy(const Conn *c, int *most) noexcept:
     cdef Stream *s = c.streams
     while s != NULL:
         most[0] -= 1
-        if most[0] < 0 or c.wire.hooks.working(s):
+        if most[0] < 0 or on_working(s):
             return True
         s = s.next
     return False
@@ -426,7 +428,7 @@ cdef int check_streams(Conn *c, int64_t now) noexcept:
     cdef int why = CLOSE_NONE
     while s != NULL:
         after = s.next
-        if c.wire.access != NULL and not c.wire.hooks.stands(s, now):
+        if c.wire.access != NULL and not on_check(s, now):
             s = after
             continue
         if s.method == METHOD_REFUSED or s.finished or s.out.size > s.out_sent:

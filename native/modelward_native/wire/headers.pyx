@@ -3,6 +3,7 @@ from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memmove
 
+from modelward_native.access.access cimport on_credential
 from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.wire.compression cimport ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer
@@ -247,7 +248,7 @@ cdef int read_header(
             s.encoding = ENCODING_UNSUPPORTED
     elif s.conn.wire.access != NULL and (
             same(name, name_size, "authorization", 13) or same(name, name_size, "x-api-key", 9)):
-        s.conn.wire.hooks.credential(s, name_size == 9, value, value_size)
+        on_credential(s, name_size == 9, value, value_size)
         if name_size == 13 and s.conn.wire.keep_credentials and not s.credential_is_key:
             return keep(s, name, name_size, value, value_size, keep_metadata)
     elif s.conn.wire.access != NULL and is_like_credential(name, name_size):

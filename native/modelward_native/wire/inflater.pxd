@@ -1,4 +1,5 @@
 # Compressed messages on their way to be read: a first piece, a short one on the loop, the rest in a thread.
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport mw_waiting
@@ -16,8 +17,7 @@ cdef class Inflater:
     cdef mw_waiting waiting
     cdef Packed *running          # lent to the thread
     cdef int partial              # how many wait so
-    cdef void *server             # borrowed: handed to `done`
-    cdef Unpacked done            # for each message that was queued and whose stream still waits; it is freed behind that
+    cdef PyObject *server         # borrowed: the request.state.State that it belongs to
     cdef readonly uint64_t queued
     cdef bint warned
 
@@ -25,7 +25,7 @@ cdef class Inflater:
     cdef Packed *open(self, Stream *s, Exchange *x, Buffer *message, int *state) noexcept
     # On the loop, as far as that is short; then as enum Inflated, INFLATED_PART where it has to be queued.
     cdef int unpack(self, Packed *p) noexcept
-    # `done` is called when it is whole. False where others have a better claim.
+    # on_unpacked is called when it is whole. False where others have a better claim.
     cdef bint queue(self, Packed *p) noexcept
     cdef bint wait(self, Packed *p) noexcept
     cdef bint others_wait(self, const Packed *p) noexcept

@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from modelward_native.wire.flood cimport mw_flood_message, mw_flood_sent
+from modelward_native.request.pipeline cimport on_drained, on_ended, on_gone, on_message, on_refused
 from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Conn, Stream, Wire
 from modelward_native.wire.compression cimport ENCODING_IDENTITY, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer, Ending
@@ -75,7 +76,7 @@ cdef void stream_free(Stream *s) noexcept:
     """The client lets go: everyone who points at the stream is told, then it is freed."""
     global SPARE, SPARES
     cdef Conn *c = s.conn
-    c.wire.hooks.gone(s)
+    on_gone(s)
     if s.previous != NULL:
         s.previous.next = s.next
     else:
@@ -222,7 +223,7 @@ cdef ssize_t read_out(nghttp2_session *session, int32_t stream_id, uint8_t *to, 
     if n == 0:
         s.deferred = True
         return NGHTTP2_ERR_DEFERRED
-    s.conn.wire.hooks.drained(s)
+    on_drained(s)
     return n
 
 
@@ -384,7 +385,7 @@ cdef void refuse_for(Stream *s, int reason, const char *text) noexcept:
     v.reason = reason
     v.retry_ns = 0
     snprintf(v.text, VERDICT_TEXT, "%s", text)
-    s.conn.wire.hooks.refused(s, &v)
+    on_refused(s, &v)
     refuse(s, &v)
 
 
@@ -395,7 +396,7 @@ cdef void refuse_size(Stream *s, int reason, const char *text, size_t limit) noe
     if reason == REASON_INFLIGHT_BYTES:
         v.retry_ns = SECOND // 10
     snprintf(v.text, VERDICT_TEXT, text, limit)
-    s.conn.wire.hooks.refused(s, &v)
+    on_refused(s, &v)
     refuse(s, &v)
 
 
@@ -461,7 +462,7 @@ cdef bint end_message(Stream *s) noexcept:
         count_bytes(wire, holder, <int64_t>s.message.capacity - <int64_t>before)
         if state != INFLATED_WHOLE:
             inflation_verdict(&v, state, limit)
-            wire.hooks.refused(s, &v)
+            on_refused(s, &v)
             refuse(s, &v)
             return False
     s.messages += 1
@@ -470,7 +471,7 @@ cdef bint end_message(Stream *s) noexcept:
     if s.unary:
         s.whole = True
     else:
-        wire.hooks.message(s, &s.message, wire.now)
+        on_message(s, &s.message, wire.now)
     return s.method != METHOD_REFUSED
 
 
@@ -561,10 +562,10 @@ cdef void end_request(Stream *s) noexcept:
         refuse_for(s, REASON_MALFORMED_FRAMING, "the request ended in the middle of a message")
     elif s.method == METHOD_INFER:
         if s.whole:
-            wire.hooks.message(s, &s.message, wire.now)
+            on_message(s, &s.message, wire.now)
         else:
             refuse_for(s, REASON_MALFORMED_FRAMING, "a unary call without a message")
     else:
         if s.whole:
-            wire.hooks.message(s, &s.message, wire.now)
-        wire.hooks.ended(s, wire.now)
+            on_message(s, &s.message, wire.now)
+        on_ended(s, wire.now)
