@@ -19,3 +19,6 @@ cdef class Served:
     cdef int64_t limit_tat        # of the limit, until it is attached to a region
     cdef list keep                # Python objects whose memory the model points into
     cdef int attach(self, Region region, bint shared) except -1
+
+# ValueError where a tensor of a signature, as (name, datatype, shape), cannot stand for another. what: "input" or "output".
+cdef int check_fits(tuple wanted, tuple given, str what) except -1

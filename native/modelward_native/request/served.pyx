@@ -272,9 +272,10 @@ cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
     return 0
 
 
-def check_fits(wanted: tuple, given: tuple, what: str) -> None:
+cdef int check_fits(tuple wanted, tuple given, str what) except -1:
     """Raises ValueError unless the datatypes are equal and no two fixed dimensions differ."""
     if wanted[1] != given[1]:
         raise ValueError(f"{what} '{wanted[0]}': {given[1]} cannot stand in for {wanted[1]}")
-    if len(wanted[2]) != len(given[2]) or any(w != g for w, g in zip(wanted[2], given[2]) if w >= 0 and g >= 0):
+    differ = [1 for w, g in zip(wanted[2], given[2]) if w >= 0 and g >= 0 and w != g]
+    if len(wanted[2]) != len(given[2]) or differ:
         raise ValueError(f"{what} '{wanted[0]}': shape {list(given[2])} cannot stand in for {list(wanted[2])}")

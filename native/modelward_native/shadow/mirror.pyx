@@ -22,8 +22,7 @@ from modelward_native.wire.holding cimport pay_for
 from modelward_native.request.model cimport NO_OUTPUT, Model, Tap
 from modelward_native.request.resolve cimport ask
 from modelward_native.request.name cimport LONGEST_VERSION
-from modelward_native.request.served cimport Served
-from modelward_native.request.served import check_fits
+from modelward_native.request.served cimport Served, check_fits
 from modelward_native.shadow.shadows cimport ShadowBlock, identity_slice
 from modelward_native.wire.stream cimport grow
 from modelward_native.request.tensor cimport mw_span, mw_view
