@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from modelward.certificate import is_http2
+from modelward.server.exhaustion import OUT_OF_RESOURCES
 from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
 from modelward.telemetry.snapshot import TlsSnapshot
@@ -33,7 +33,6 @@ SHED_AT_ONCE = 8
 # of the connections that there may be, and of those that a peer may have, those that may be shaking hands
 SHAKING_PART = 4
 LEAST_SHAKING = 8
-OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # a peer that never says goodbye is not waited for any longer
 GOODBYE_SECONDS = 5.0
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from aiohttp import web
 
-from modelward.server.accept import OUT_OF_RESOURCES
+from modelward.server.exhaustion import OUT_OF_RESOURCES
 from modelward_native.wire.peer_index import PeerIndex
 
 MOST = 64
