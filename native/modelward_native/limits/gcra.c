@@ -1,8 +1,10 @@
+/* Rates, and the levels of a request judged and charged by them. */
 #include "gcra.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "gcra_table.h"
 #include "sip.h"
 
 /* Now and every TAT stay below this, so no sum of a time, a tolerance and an interval can overflow. Reached only by
@@ -67,29 +69,9 @@ uint64_t mw_gcra_hash(const uint64_t sip_key[2], mw_level level, const void *key
     return hash ? hash : 1;
 }
 
-/* ---- what is shared: words are read as they are, and changed only if they are still what was read ---- */
-
-static inline int64_t seen(const int64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
-
-static inline int replaced(int64_t *word, int64_t before, int64_t after) {
-    return __atomic_compare_exchange_n(word, &before, after, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-}
-
-/* The two words may be of different moments; a slot that is then changed is compared as a whole. */
-static inline mw_gcra_slot slot_seen(const mw_gcra_slot *slot) {
-    return (mw_gcra_slot){__atomic_load_n(&slot->tag, __ATOMIC_ACQUIRE), seen(&slot->tat_ns)};
-}
-
-static inline int slot_replaced(mw_gcra_slot *slot, mw_gcra_slot before, mw_gcra_slot after) {
-    unsigned __int128 was, is;
-    memcpy(&was, &before, sizeof was);
-    memcpy(&is, &after, sizeof is);
-    return __sync_bool_compare_and_swap((unsigned __int128 *)slot, was, is);
-}
-
 /* ---- time ---- */
 
-/* The latest time that anybody has judged by, at least `now`. Nobody's debts lie further ahead of it than its rate can
+/* The latest time that any process has judged by, at least `now`. No key's debts lie further ahead of it than its rate can
  * push them, however old the reading is that another process goes by. */
 static int64_t latest(mw_gcra *table, int64_t now) {
     int64_t before = seen(&table->shared->latest_ns);
@@ -118,7 +100,7 @@ static int64_t move_time(mw_gcra *table, int64_t now_ns) {
 static inline int64_t debt(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t now) {
     int64_t tat = seen(cell);
     if (tat <= now + rate.most_ns) return tat > now ? tat : now;
-    int64_t most = latest(table, now) + rate.most_ns;  /* read after the TAT, so it covers whoever charged it */
+    int64_t most = latest(table, now) + rate.most_ns;  /* read after the TAT, so it covers the process that charged it */
     if (tat > most && replaced(cell, tat, most)) return most;
     return tat < most ? tat : most;
 }
@@ -143,76 +125,14 @@ static inline int64_t wait_for(int64_t owed_until, mw_rate rate, int64_t charge,
     return wait > 0 ? wait : 0;
 }
 
-/* ---- the table ---- */
-
-typedef struct {
-    mw_gcra_bucket *first, *second;
-} bucket_pair;
-
-static inline bucket_pair buckets_of(const mw_gcra *table, uint64_t hash) {
-    uint64_t a = hash & table->mask, b = (hash >> 32) & table->mask;
-    if (a == b) b ^= 1;
-    return (bucket_pair){&table->bucket[a], &table->bucket[b]};
-}
-
-static inline mw_gcra_slot *slot_of(mw_gcra_bucket *bucket, uint64_t hash) {
-    for (int way = 0; way < MW_GCRA_WAYS; way++)
-        if (__atomic_load_n(&bucket->slot[way].tag, __ATOMIC_RELAXED) == hash) return &bucket->slot[way];
-    return NULL;
-}
-
-static inline mw_gcra_slot *find(const mw_gcra *table, uint64_t hash) {
-    bucket_pair at = buckets_of(table, hash);
-    mw_gcra_slot *slot = slot_of(at.first, hash);
-    return slot ? slot : slot_of(at.second, hash);
-}
-
-/* The number of free slots, and the first of them in *slot. A slot never used has TAT 0, which no debt can have. */
-static inline int free_slots(mw_gcra_bucket *bucket, int64_t now, mw_gcra_slot **slot) {
-    int count = 0;
-    for (int way = MW_GCRA_WAYS - 1; way >= 0; way--) {
-        if (seen(&bucket->slot[way].tat_ns) > now) continue;
-        *slot = &bucket->slot[way];
-        count++;
-    }
-    return count;
-}
-
-/* A free slot in the other bucket of whoever is in this slot; NULL if there is none. */
-static mw_gcra_slot *other_place(const mw_gcra *table, mw_gcra_bucket *bucket, uint64_t tag, int64_t now) {
-    bucket_pair home = buckets_of(table, tag);
-    mw_gcra_slot *slot = NULL;
-    free_slots(home.first == bucket ? home.second : home.first, now, &slot);
-    return slot;
-}
-
-/* A debtor of this bucket that can move to its other one: one step of cuckoo hashing. Keeps the slots of a half-full
- * table enough for every key, where two choices alone leave 20 of 2^20 without (measured). */
-static mw_gcra_slot *movable(const mw_gcra *table, mw_gcra_bucket *bucket, int64_t now) {
-    for (int way = 0; way < MW_GCRA_WAYS; way++)
-        if (other_place(table, bucket, bucket->slot[way].tag, now)) return &bucket->slot[way];
-    return NULL;
-}
-
-/* Where a key without a slot can be put: in the emptier of its buckets, so that two processes choose alike. If *taken,
- * the debtor in that slot has to move first. NULL if only debtors are in reach. */
-static mw_gcra_slot *room(const mw_gcra *table, uint64_t hash, int64_t now, int *taken) {
-    bucket_pair at = buckets_of(table, hash);
-    mw_gcra_slot *first = NULL, *second = NULL;
-    int free_first = free_slots(at.first, now, &first), free_second = free_slots(at.second, now, &second);
-    *taken = free_first == 0 && free_second == 0;
-    if (free_second > free_first) return second;
-    if (free_first) return first;
-    first = movable(table, at.first, now);
-    return first ? first : movable(table, at.second, now);
-}
+/* ---- what a key owes ---- */
 
 /* Until when a key owes: as its slot says, now where it has room for one, else as its level's overflow cell says. */
 static inline int64_t debt_of(mw_gcra *table, uint64_t hash, mw_level level, mw_rate rate, int64_t now) {
     mw_gcra_slot *slot = find(table, hash);
     int taken;
     if (slot) return debt(table, &slot->tat_ns, rate, now);
-    return room(table, hash, now, &taken) ? now : debt(table, &table->shared->overflow_tat_ns[level], rate, now);
+    return slot_for(table, hash, now, &taken) ? now : debt(table, &table->shared->overflow_tat_ns[level], rate, now);
 }
 
 int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level, int64_t now_ns) {
@@ -225,7 +145,7 @@ int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level
 
 static inline mw_rate rate_of(const mw_claim *claim) {
     mw_rate rate = claim->meter ? claim->meter->rate : claim->rate;
-    if (claim->account) rate.most_ns = rate.most_ns * MW_FLEET_BURSTS + MW_FLEET_DEBT_NS;  /* < 2^61 */
+    if (claim->account) rate.most_ns = rate.most_ns * MW_SHARED_BURSTS + MW_SHARED_DEBT_NS;  /* < 2^61 */
     return rate;
 }
 
@@ -249,18 +169,6 @@ static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t 
     }
 }
 
-/* The debtor in this slot goes to its other bucket, unless anything has changed. It is first copied and then taken
- * away, so that it is never absent. */
-static void move(const mw_gcra *table, mw_gcra_slot *from, int64_t now) {
-    mw_gcra_bucket *bucket = &table->bucket[((char *)from - (char *)table->bucket) / sizeof(mw_gcra_bucket)];
-    mw_gcra_slot debtor = slot_seen(from), nobody = {0, 0}, vacant;
-    mw_gcra_slot *to = other_place(table, bucket, debtor.tag, now);
-    if (to == NULL) return;
-    vacant = slot_seen(to);
-    if (vacant.tat_ns > now || !slot_replaced(to, vacant, debtor)) return;
-    if (!slot_replaced(from, debtor, nobody)) slot_replaced(to, debtor, nobody);
-}
-
 /* The cell that was charged in *cell; NULL where it was a slot. */
 static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge, int64_t push, int forced, int64_t now,
                           int64_t **cell) {
@@ -271,7 +179,7 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge,
         int64_t owed = now, wait;
         int taken;
         if (slot == NULL) {
-            slot = room(table, claim->hash, now, &taken);
+            slot = slot_for(table, claim->hash, now, &taken);
             if (slot == NULL) {
                 __atomic_fetch_add(&table->shared->overflowed, 1, __ATOMIC_RELAXED);
                 *cell = &table->shared->overflow_tat_ns[claim->level];
@@ -385,7 +293,7 @@ void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t
     if (claim->account) mw_account_spend(claim->account, more, rate.most_ns);
 }
 
-/* ---- a fleet ---- */
+/* ---- shared limits ---- */
 
 void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) {
     int64_t now = move_time(table, now_ns), most = now + __atomic_load_n(&account->most_ns, __ATOMIC_RELAXED), tat, before;
@@ -402,7 +310,7 @@ void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, 
             continue;
         }
         if (slot == NULL) {
-            if (tat <= now || (slot = room(table, account->hash, now, &taken)) == NULL || taken) return;
+            if (tat <= now || (slot = slot_for(table, account->hash, now, &taken)) == NULL || taken) return;
             owing = slot_seen(slot);
             if (owing.tat_ns > now) continue;
         } else if (owing.tag != account->hash) {
@@ -411,6 +319,8 @@ void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, 
         if (slot_replaced(slot, owing, (mw_gcra_slot){account->hash, tat})) return;
     }
 }
+
+/* ---- how many owe ---- */
 
 uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns) {
     uint64_t owing = 0;

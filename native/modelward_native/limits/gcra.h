@@ -5,7 +5,7 @@
  * pushes the TAT one `interval` on. No timer, no refill, no clock: time is an argument in monotonic nanoseconds.
  *
  * A rate is of requests, or of backend time. Of the latter a request costs what it is predicted to take, before it runs,
- * and what is wrong with that is settled when it has run. Prediction may err and one request may be dearer than a whole
+ * and what is wrong with that is settled when it has run. Prediction may err and one request may cost more than a whole
  * burst, so such a limit can be overdrawn: by a request that finds nothing owed, and by settling. It is then paid off
  * before the next one passes, MW_OVERDRAFT_NS of it at most.
  *
@@ -14,14 +14,14 @@
  * TAT lies in the past says nothing that an absent key would not, so it is free to be taken; a slot that still owes
  * (TAT > now) is never given away. A new key that finds only debtors in its two buckets, and none of those eight
  * movable to its own other bucket, shares one overflow cell with all such keys of its level: a full table limits
- * newcomers together and opens nobody's limit.
+ * newcomers together and opens no limit.
  *
- * A limit that a fleet holds together (ledger.h) may be overdrawn as well: its servers learn late of each other, and what they have
- * spent too much is paid off, MW_FLEET_BURSTS bursts of it at most.
+ * A limit that a fleet holds together (shared_limits.h) may be overdrawn as well: its servers learn late of each other, and what they have
+ * spent too much is paid off, MW_SHARED_BURSTS bursts of it at most.
  *
  * The memory may be shared: any number of processes, each with an mw_gcra of its own over it and one thread in it. There
  * is no lock. A slot changes as a whole (its tag and TAT in one 16-byte compare and swap), a cell by itself; a charge
- * that finds that another process was quicker judges anew. Every single step leaves a table that is right, so a
+ * that finds that another process was quicker judges again. Every single step leaves a table that is right, so a
  * process that dies between two of them has at worst charged a request that it did not let through. What two
  * processes may do to one key at the same instant is bounded by one request: a key that both see for the first time
  * may be given two slots, and a debtor that is being moved may be charged in the slot it leaves. */
@@ -31,7 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ledger.h"
+#include "shared_limits.h"
 
 typedef enum { MW_LEVEL_PEER = 0, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_TOTAL, MW_LEVELS } mw_level;
 
@@ -128,8 +128,8 @@ int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level
  * charged is given back where another process has meanwhile used up a later one. Returns
  * MW_ADMITTED, or the index of the refusing claim that waits longest, with its wait (MW_RETRY_NEVER if it is of requests, and
  * more of them than its burst) in *retry_ns. 1 <= count <= MW_GCRA_MAX_CLAIMS; keys of one call differ. A step back of the
- * clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns nobody
- * budget; a longer one becomes the new reference, so that nobody waits for the old time to return. */
+ * clock of up to MW_GCRA_HOLD_NS counts as no time at all until the clock has caught up, so jitter earns no
+ * budget; a longer one becomes the new reference, so that no key waits for the old time to return. */
 int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns);
 
 /* The same judgement, and charges nothing: whether the claims would be admitted now. */

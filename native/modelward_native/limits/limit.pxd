@@ -4,9 +4,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from modelward_native.region.region cimport Region
 
 
-cdef extern from "ledger.h" nogil:
+cdef extern from "shared_limits.h" nogil:
     enum:
-        MW_LEDGER_ACCOUNTS
+        MW_SHARED_ACCOUNTS
 
     const double MW_DEMAND_NS
 
@@ -19,16 +19,16 @@ cdef extern from "ledger.h" nogil:
         double demand
         int64_t demand_at_ns
 
-    ctypedef struct mw_ledger:
+    ctypedef struct mw_shared_limits:
         uint64_t unbooked
         mw_account total
-        mw_account identity[MW_LEDGER_ACCOUNTS]
+        mw_account identity[MW_SHARED_ACCOUNTS]
 
     ctypedef struct mw_cell:
         mw_account account
         int64_t tat_ns
 
-    mw_account *mw_ledger_account(mw_ledger *ledger, uint64_t key, uint64_t hash)
+    mw_account *mw_shared_account(mw_shared_limits *limits, uint64_t key, uint64_t hash)
     bint mw_account_is_due(mw_account *account)
     void mw_account_take(mw_account *account, int64_t elapsed_ns, double decay, int64_t now_ns, int64_t *spent_ns,
                          double *changed)
@@ -114,7 +114,7 @@ cdef struct Limit:                # one limit as it was set
 
 cdef struct Payers:               # whose budgets pay for a request
     uint64_t peer                 # hashes of keys
-    uint64_t identity             # 0: nobody is known, the level is skipped
+    uint64_t identity             # 0: not known, the level is skipped
     uint64_t fleet                # the identity's in the whole fleet: Limiter.fleet; 0 where nothing is shared
     mw_meter *model               # the model's own meter; NULL: the level is skipped
     uint32_t peer_limit           # numbers of overrides; 0: the level's own limit holds
@@ -130,7 +130,7 @@ cdef class Limiter:
     cdef Limit identity
     cdef Limit total
     cdef mw_meter total_meter
-    cdef mw_ledger *ledger     # the region's; NULL where nothing is shared with a fleet
+    cdef mw_shared_limits *shared     # the region's; NULL where nothing is shared with a fleet
     cdef uint64_t[2] fleet_key
     cdef uint64_t[2] sticky_key   # the region's
     cdef Limit *overrides      # owned: of peers and identities that have limits of their own
@@ -141,14 +141,14 @@ cdef class Limiter:
     # key: for PEER the address bytes (one IPv6 peer owns a whole /64: pass 8 bytes), for IDENTITY its name.
     cdef uint64_t hash(self, mw_level level, const void *key, size_t size) noexcept nogil
 
-    # The same name's for the whole fleet; 0 where nothing is shared with one. A name that a stranger may choose must be a digest.
     # What the choice of a version sticks to, never 0: the same for equal bytes in every process, and where the key is kept,
     # after a restart.
     cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil
+    # The same name's for the whole fleet; 0 where nothing is shared with one. A name that a stranger may choose must be a digest.
     cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil
     cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept
 
-    # Rooms 2 and 4 of the pipeline. 0, or nanoseconds until this peer's next request conforms.
+    # 0, or nanoseconds until this peer's next request conforms.
     cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil
 
     # Charges all four levels or none: a request, or the backend time that it will take, whichever a level counts.

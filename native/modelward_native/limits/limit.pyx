@@ -100,7 +100,7 @@ cdef class Limiter:
         return mw_gcra_hash(self.sticky_key, MW_LEVEL_IDENTITY, key, size)
 
     cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil:
-        return 0 if self.ledger == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)
+        return 0 if self.shared == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)
 
     cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept:
         mw_gcra_follow(&self.table, account, tat_ns, ahead_ns, at_ns, now_ns)
@@ -108,13 +108,13 @@ cdef class Limiter:
     def share(self, bytes key not None):
         """Limits of identities, models and in total are a fleet's from now on: before the first request, never undone.
 
-        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is a limits.ledger.Ledger's to pass on.
+        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is a for a limits.shared_limits.SharedAccounts to pass on.
         """
         if self.region is None or len(key) != 16:
             raise ValueError("a limiter over a region and a key of 16 bytes")
         memcpy(self.fleet_key, <const char *>key, 16)
-        self.ledger = <mw_ledger *>self.region.common(b"ledger", sizeof(mw_ledger))
-        self.total_meter.account = &self.ledger.total
+        self.shared = <mw_shared_limits *>self.region.common(b"shared limits", sizeof(mw_shared_limits))
+        self.total_meter.account = &self.shared.total
 
     cdef int64_t peek_peer(self, uint64_t peer, uint32_t limit, int64_t now_ns) noexcept nogil:
         return mw_gcra_peek(&self.table, self.limit_of(MW_LEVEL_PEER, limit).rate, peer, MW_LEVEL_PEER, now_ns)
@@ -133,8 +133,8 @@ cdef class Limiter:
             claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
             claims[count].rate, claims[count].hash = identity.rate, payers.identity
             claims[count].account = NULL
-            if self.ledger != NULL and payers.fleet:
-                claims[count].account = mw_ledger_account(self.ledger, payers.fleet, payers.identity)
+            if self.shared != NULL and payers.fleet:
+                claims[count].account = mw_shared_account(self.shared, payers.fleet, payers.identity)
             claims[count].cost = backend_ns if identity.rate.timed else requests
             count += 1
         if payers.model != NULL and payers.model.rate.interval_ns != 0 and payers.model.rate.timed >= timed_only:

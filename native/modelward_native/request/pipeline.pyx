@@ -883,7 +883,7 @@ cdef class Server(State):
         """
         cdef Limiter limiter = self.listener.limiter
         for served in directory.served:
-            (<Served>served).attach(self.region, limiter.ledger != NULL)
+            (<Served>served).attach(self.region, limiter.shared != NULL)
         if self.access is not None:
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards

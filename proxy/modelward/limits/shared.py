@@ -1,7 +1,7 @@
 """Limits that a fleet holds together, through a Redis or Valkey.
 
 Requests are decided by this server's own cells and never wait. Once per round what was spent of cells that were
-used goes to the store, in one call of a script, and comes back as what the whole fleet owes: limits/ledger.h
+used goes to the store, in one call of a script, and comes back as what the whole fleet owes: limits/shared_limits.h
 has the algorithm.
 """
 
@@ -21,8 +21,8 @@ from modelward.config.rate_limit import Shared
 from modelward.config.units import SECOND
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.snapshot import Histogram, SharedSnapshot
-from modelward_native.limits.ledger import Ledger
 from modelward_native.limits.limit import Limiter
+from modelward_native.limits.shared_limits import SharedAccounts
 from modelward_native.region.region import Region
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class SharedLimits:
     def __init__(self, settings: Shared, region: Region) -> None:
         limiter = Limiter(region=region)
         limiter.share(fleet_key(settings))
-        self._ledger = Ledger(limiter)
+        self._accounts = SharedAccounts(limiter)
         self._settings = settings
         self._store = Store(settings)
         self._task: asyncio.Task[None] | None = None
@@ -212,7 +212,7 @@ class SharedLimits:
             total += count
             cumulative.append(total)
         seconds = Histogram(BOUNDS, tuple(cumulative), self._seconds)
-        return SharedSnapshot(int(bool(self._up)), dict(self._results), seconds, self._cells, self._ledger.unbooked)
+        return SharedSnapshot(int(bool(self._up)), dict(self._results), seconds, self._cells, self._accounts.unbooked)
 
     async def _keep(self) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -238,7 +238,7 @@ class SharedLimits:
             if self._up is not False:
                 log.error("%s cannot be reached: %s; %s hold in each server alone", self._settings.where, error, WHAT)
             self._up = False
-            self._ledger.forget()
+            self._accounts.forget()
         else:
             if self._up is False:
                 log.info("%s is back: %s are held together again", self._settings.where, WHAT)
@@ -248,10 +248,10 @@ class SharedLimits:
     async def _round(self) -> None:
         now = time.monotonic_ns()
         if not self._up:  # what was spent meanwhile is nobody's
-            self._ledger.forget()
+            self._accounts.forget()
             self._last = now
         elapsed, self._last = min(now - self._last, LONGEST_ROUND_NS), now
-        cells = self._ledger.take(MOST_CELLS, elapsed, now)
+        cells = self._accounts.take(MOST_CELLS, elapsed, now)
         self._cells = len(cells)
         if not cells and self._up and now - self._heard < SILENCE_NS:
             return
@@ -262,7 +262,7 @@ class SharedLimits:
         self._note((self._heard - asked) / SECOND)
         at = (asked + self._heard) // 2
         for (number, *_), (ahead, demand) in zip(cells, told, strict=True):
-            self._ledger.follow(number, ahead, demand, at, self._heard)
+            self._accounts.follow(number, ahead, demand, at, self._heard)
 
     def _key(self, level: str, name: bytes) -> str:
         """A name of any length and content as a key: its level and a digest; an identity's is a hash already."""

@@ -1,6 +1,6 @@
 /* What this server has spent of limits that a fleet of servers holds together, and what it must leave to the others.
  *
- * A limit that is shared stays a cell of this server (gcra.h): requests are decided by that alone and wait for nobody. Beside it
+ * A limit that is shared stays a cell of this server (gcra.h): requests are decided by that alone and wait for no other server. Beside it
  * lies an account, written by every worker and read by the control plane. Once per round that takes what was spent, adds it to
  * the one cell of the whole fleet, and sets the local cell to where the fleet's now stands. So that the servers do not spend the
  * whole rate each between two rounds, a request pushes the local cell further than it costs while more is asked for than the limit
@@ -12,23 +12,23 @@
  * fades, so that a server that died is forgotten.
  *
  * The memory is the caller's, zeroed, and may be shared by processes. Words change by atomic operations alone. */
-#ifndef MODELWARD_LEDGER_H
-#define MODELWARD_LEDGER_H
+#ifndef MODELWARD_SHARED_LIMITS_H
+#define MODELWARD_SHARED_LIMITS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
-    MW_LEDGER_ACCOUNTS = 16384,   /* identities that may be active at a time: 1 MiB */
-    MW_LEDGER_WAYS = 8,           /* places that a key may have */
-    MW_LEDGER_QUIET = 64,         /* rounds without a request, after which an account is given to others */
+    MW_SHARED_ACCOUNTS = 16384,   /* identities that may be active at a time: 1 MiB */
+    MW_SHARED_WAYS = 8,           /* places that a key may have */
+    MW_SHARED_QUIET_ROUNDS = 64,         /* rounds without a request, after which an account is given to others */
     MW_OTHERS_SHIFT = 16,
     MW_OTHERS_MOST = 31 << MW_OTHERS_SHIFT,
 };
 
 /* How far the fleet's TAT may lie ahead: as many bursts, of servers that have not heard of each other, and some rounds. */
-#define MW_FLEET_BURSTS 16
-#define MW_FLEET_DEBT_NS INT64_C(10000000000)
+#define MW_SHARED_BURSTS 16
+#define MW_SHARED_DEBT_NS INT64_C(10000000000)
 #define MW_DEMAND_NS 1e9                        /* demand that was told so long ago counts 1/e */
 
 typedef struct {
@@ -46,8 +46,8 @@ typedef struct {
 typedef struct {
     _Alignas(64) uint64_t unbooked;   /* requests of keys that found no place: those are held by this server alone */
     mw_account total;
-    mw_account identity[MW_LEDGER_ACCOUNTS];
-} mw_ledger;
+    mw_account identity[MW_SHARED_ACCOUNTS];
+} mw_shared_limits;
 
 /* The limit of one model: its cell, shared by this server's processes, and its account. */
 typedef struct {
@@ -59,18 +59,18 @@ _Static_assert(sizeof(mw_account) == 64, "an account is one cache line");
 
 /* The account of an identity; NULL where all its places are taken. An account that is given away between this and its use
  * books one request to another key. */
-static inline mw_account *mw_ledger_account(mw_ledger *ledger, uint64_t key, uint64_t hash) {
-    mw_account *place = &ledger->identity[key % (MW_LEDGER_ACCOUNTS / MW_LEDGER_WAYS) * MW_LEDGER_WAYS];
-    for (int way = 0; way < MW_LEDGER_WAYS; way++)
+static inline mw_account *mw_shared_account(mw_shared_limits *limits, uint64_t key, uint64_t hash) {
+    mw_account *place = &limits->identity[key % (MW_SHARED_ACCOUNTS / MW_SHARED_WAYS) * MW_SHARED_WAYS];
+    for (int way = 0; way < MW_SHARED_WAYS; way++)
         if (__atomic_load_n(&place[way].key, __ATOMIC_ACQUIRE) == key) return &place[way];
-    for (int way = 0; way < MW_LEDGER_WAYS; way++) {
-        uint64_t nobody = 0;
-        if (!__atomic_compare_exchange_n(&place[way].key, &nobody, key, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && nobody != key)
+    for (int way = 0; way < MW_SHARED_WAYS; way++) {
+        uint64_t none = 0;
+        if (!__atomic_compare_exchange_n(&place[way].key, &none, key, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && none != key)
             continue;
         __atomic_store_n(&place[way].hash, hash, __ATOMIC_RELEASE);
         return &place[way];
     }
-    __atomic_fetch_add(&ledger->unbooked, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&limits->unbooked, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
@@ -98,7 +98,7 @@ static inline int mw_account_is_due(mw_account *account) {
         return 1;
     }
     if (account->demand > 0) return 1;
-    if (++account->quiet > MW_LEDGER_QUIET && account->key) {
+    if (++account->quiet > MW_SHARED_QUIET_ROUNDS && account->key) {
         account->hash = 0;
         account->quiet = account->others = 0;
         __atomic_store_n(&account->key, 0, __ATOMIC_RELEASE);
@@ -125,7 +125,7 @@ static inline void mw_account_share(mw_account *account, double demand) {
     __atomic_store_n(&account->others, value, __ATOMIC_RELAXED);
 }
 
-/* What was booked since the last round is nobody's any more, and all of the rate this server's. */
+/* What was booked since the last round is dropped, and all of the rate is this server's. */
 static inline void mw_account_forget(mw_account *account) {
     __atomic_store_n(&account->spent_ns, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&account->wanted_ns, 0, __ATOMIC_RELAXED);

@@ -1,18 +1,18 @@
-"""What this server spends of limits that it shares with a fleet: the control plane's end of modelward_native/limits/ledger.h."""
+"""What this server spends of limits that it shares with a fleet: the control plane's end of modelward_native/limits/shared_limits.h."""
 from libc.math cimport exp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modelward_native.limits.limit cimport (
-    CELL, MW_DEMAND_NS, MW_LEDGER_ACCOUNTS, Limiter, mw_account, mw_account_forget, mw_account_is_due, mw_account_share,
+    CELL, MW_DEMAND_NS, MW_SHARED_ACCOUNTS, Limiter, mw_account, mw_account_forget, mw_account_is_due, mw_account_share,
     mw_account_take, mw_cell)
 from modelward_native.region.region cimport Region
 
 cdef enum:
-    TOTAL = MW_LEDGER_ACCOUNTS    # numbers of accounts: identities, the total, models
+    TOTAL = MW_SHARED_ACCOUNTS    # numbers of accounts: identities, the total, models
 
 
-cdef class Ledger:
-    """For whoever keeps a server's accounts: one object per server. Times are ns; of accounts they are of the limit's time."""
+cdef class SharedAccounts:
+    """The accounts of one server: one object per server. Times are ns; of accounts they are of the limit's time."""
 
     cdef Limiter limiter
     cdef list models                  # names
@@ -21,7 +21,7 @@ cdef class Ledger:
 
     def __init__(self, Limiter limiter not None):
         """limiter: one that shares."""
-        if limiter.ledger == NULL:
+        if limiter.shared == NULL:
             raise ValueError("this limiter shares nothing")
         self.limiter = limiter
         self.models = []
@@ -29,9 +29,9 @@ cdef class Ledger:
 
     cdef mw_account *account(self, uint32_t number) except NULL:
         if number < TOTAL:
-            return &self.limiter.ledger.identity[number]
+            return &self.limiter.shared.identity[number]
         if number == TOTAL:
-            return &self.limiter.ledger.total
+            return &self.limiter.shared.total
         return &self.cell(number).account
 
     cdef mw_cell *cell(self, uint32_t number) except NULL:
@@ -66,7 +66,7 @@ cdef class Ledger:
         due = []
         for number in range(TOTAL + 1 + <uint32_t>len(self.models)):
             # most places of identities have never been used
-            if number < TOTAL and not self.limiter.ledger.identity[number].hash:
+            if number < TOTAL and not self.limiter.shared.identity[number].hash:
                 continue
             account = self.account(number)
             if mw_account_is_due(account):
@@ -96,7 +96,7 @@ cdef class Ledger:
         elif number > TOTAL:
             tat = &self.cell(number).tat_ns
         elif account.hash == 0:
-            return                    # nobody's any more
+            return                    # given away meanwhile
         self.limiter.follow(account, tat, ahead, at, now)
 
     def forget(self):
@@ -104,10 +104,10 @@ cdef class Ledger:
         cdef uint32_t number
         self.look_for_models()
         for number in range(TOTAL + 1 + <uint32_t>len(self.models)):
-            if number >= TOTAL or self.limiter.ledger.identity[number].hash:
+            if number >= TOTAL or self.limiter.shared.identity[number].hash:
                 mw_account_forget(self.account(number))
 
     @property
     def unbooked(self):
         """Requests of identities that found no account: more are active than there are accounts."""
-        return self.limiter.ledger.unbooked
+        return self.limiter.shared.unbooked

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from modelward_native.limits.ledger import Ledger
 from modelward_native.limits.limit import Limiter
+from modelward_native.limits.shared_limits import SharedAccounts
 from modelward_native.region.region import Region
 from tests.oracle.fleet import Store
 
@@ -26,17 +26,17 @@ class Server:
         self.limiter.share(KEY)
         supervisor = Limiter(keys, region=self.region)
         supervisor.share(KEY)
-        self.ledger = Ledger(supervisor)
+        self.limits = SharedAccounts(supervisor)
         self.due = START + phase
         self.last = START
         self.admitted = 0
 
     def round(self, store: Store, now: int, most: int = 512) -> int:
         """The number of accounts that were exchanged."""
-        taken = self.ledger.take(most, now - self.last, now)
+        taken = self.limits.take(most, now - self.last, now)
         for number, level, name, *report in taken:
             ahead, demand = store.exchange((level, name), tuple(report), now - self.last, now)
-            self.ledger.follow(number, ahead, demand, now, now)
+            self.limits.follow(number, ahead, demand, now, now)
         self.last = now
         return len(taken)
 
@@ -141,7 +141,7 @@ def test_each_model_and_each_identity_is_a_limit_of_its_own_and_peers_are_not_sh
     assert b.limiter.request(START, b"third", b"alice")[0] == "identity"
     assert b.limiter.request(START, b"third", b"bob") is None
     assert b.limiter.request(START, b"third", b"carol") is None
-    assert [level for _, level, *_ in b.ledger.take(9, ROUND, START)] == ["identity"] * 3
+    assert [level for _, level, *_ in b.limits.take(9, ROUND, START)] == ["identity"] * 3
     assert b.limiter.check(b"alice", START) == 0  # the peer of that name has spent nothing here
 
 
@@ -151,7 +151,7 @@ def test_of_more_accounts_than_a_round_has_room_for_the_busiest_go_first_and_the
     for i in range(40):
         for _ in range(1 + i % 2):
             assert server.limiter.request(START, b"p", b"%d" % i) is None
-    reports = server.ledger.take(20, ROUND, START)
+    reports = server.limits.take(20, ROUND, START)
     assert [spent for *_, spent, _, _ in reports] == [2 * MS] * 20
     # the rest, and of all that nothing more is asked
     assert [server.round(store, START + i * ROUND, 20) for i in range(1, 5)] == [20, 20, 20, 0]
@@ -166,7 +166,7 @@ def test_what_a_server_has_forgotten_is_nobodys_and_its_limit_is_its_own_again()
         server.round(store, START + 100 * MS)
     now = START + 10 * SECOND
     a.limiter.request(now, b"p")
-    a.ledger.forget()
+    a.limits.forget()
     assert a.round(store, now) == 0
     assert sum(a.limiter.request(now + i * MS, b"p") is None for i in range(1, 1001)) == 1000
 
@@ -176,21 +176,21 @@ def test_more_identities_than_accounts_are_each_held_here_and_counted() -> None:
     server.limiter.set_identity(1, 1)
     for i in range(40_000):
         assert server.limiter.request(START, b"p", b"%d" % i) is None
-    assert server.ledger.unbooked > 20_000
+    assert server.limits.unbooked > 20_000
     assert server.limiter.request(START, b"p", b"39999")[0] == "identity"
     later = START
     for _ in range(100):  # quiet accounts are given to others
         later += ROUND
-        server.ledger.take(1 << 16, ROUND, later)
-    before = server.ledger.unbooked
+        server.limits.take(1 << 16, ROUND, later)
+    before = server.limits.unbooked
     for i in range(1000):
         assert server.limiter.request(later + SECOND, b"p", b"new %d" % i) is None
-    assert server.ledger.unbooked == before
+    assert server.limits.unbooked == before
 
 
-def test_a_limiter_that_shares_nothing_has_no_ledger() -> None:
+def test_a_limiter_that_shares_nothing_has_none_to_pass_on() -> None:
     with pytest.raises(ValueError, match="shares nothing"):
-        Ledger(Limiter(8))
+        SharedAccounts(Limiter(8))
     with pytest.raises(ValueError, match="region"):
         Limiter(8).share(KEY)
     with pytest.raises(ValueError, match="16 bytes"):
