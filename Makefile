@@ -8,6 +8,8 @@ ARGS ?=
 PROCESSES ?= 3
 SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]* protos/*.proto)
 # Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
+STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
+            --ignore-missing-stub --ignore-disjoint-bases --ignore-unused-allowlist
 MODULES := stages race fairness limits hedge slow through mirror verdicts restarts reload promote soak idle nodes
 BENCHES := $(MODULES:%=bench-%) bench-hop bench-latency bench-attack bench-siege bench-overload bench-fuzz bench-sanitize
 
@@ -63,6 +65,7 @@ lint: $(VENV)/.linted
 	PATH=$(VENV)/bin:$$PATH cython-lint native
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
+	MYPYPATH=proxy:native $(PY) -m mypy.stubtest modelward_native $(STUBTEST)
 
 # The generated pages of docs/reference/, the figures in all documents, and the site in build/site.
 docs: $(VENV)/.documented

@@ -98,7 +98,7 @@ class BuildKernels(build_clib):
 class BuildExtensions(build_ext):
     """Builds kernels and descriptors first, also where only extensions are asked for: in place they go together.
 
-    In place it compiles to the same folders of build/ whoever asks, an editable installation too, and only what has changed.
+    In place, and so in an editable installation too, it compiles only what has changed.
     """
 
     def finalize_options(self) -> None:

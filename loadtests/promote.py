@@ -286,7 +286,7 @@ async def by_itself(pace: Pace) -> list[Outcome]:
 
 async def failing(pace: Pace, *, fallback: bool) -> Outcome:
     """It begins to fail at its first step."""
-    settings = {"fallback": FALLBACK} if fallback else {}
+    settings: dict[str, Any] = {"fallback": FALLBACK} if fallback else {}
     with promoting(add_one(), add_one_below(LIMIT), pace, **settings) as (server, operator):
         async with traffic(server) as found:
             await operator.promote(FAIL_STEPS)

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
         started = 0
 
-        def start(models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> EmbeddedServer:
+        def start(models: Mapping[str, bytes | dict[int, bytes]], **settings: Any) -> EmbeddedServer:
             nonlocal started
             started += 1
             return stack.enter_context(serving(tmp_path / f"repository-{started}", models, **settings))

@@ -4,7 +4,7 @@
 Unless a function says otherwise the first axis is the batch, dynamic and named "batch".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -250,7 +250,7 @@ def external_data(folder: Path, location: str = "weights.bin", *, write: bool = 
     ).SerializeToString()
 
 
-def repository(root: Path, models: dict[str, bytes | dict[int, bytes]]) -> Path:
+def repository(root: Path, models: Mapping[str, bytes | dict[int, bytes]]) -> Path:
     """Writes Triton's layout: name -> bytes of version 1, or name -> {version: bytes}. Returns `root`."""
     for name, versions in models.items():
         for version, content in (versions if isinstance(versions, dict) else {1: versions}).items():

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,7 +83,7 @@ class EmbeddedServer(Server):
 
 
 @contextlib.contextmanager
-def serving(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[EmbeddedServer]:
+def serving(root: Path, models: Mapping[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[EmbeddedServer]:
     """Serves `models` (as tests.models.repository takes them) from the folder `root`.
 
     settings: values of --set with "__" for the dot, for example limits__peer={"rate": "5/s"}.
@@ -119,7 +119,7 @@ class Reloadable(EmbeddedServer):
 
 
 @contextlib.contextmanager
-def reloadable(root: Path, models: dict[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[Reloadable]:
+def reloadable(root: Path, models: Mapping[str, bytes | dict[int, bytes]], **settings: Any) -> Iterator[Reloadable]:
     sets = _places(repository(root, models))
     sets |= {key.replace("__", "."): value for key, value in settings.items()}
     with in_thread(load(sets=[f"{key}={value}" for key, value in sets.items()], environ={})) as application:

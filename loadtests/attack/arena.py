@@ -41,12 +41,13 @@ ATTACK_SECONDS = 300.0  # none takes longer
 
 def amplifier() -> bytes:
     """x FP32 [batch, 1] -> y FP32 [batch, COLUMNS], the same number over and over."""
-    return models.model(
+    made: bytes = models.model(
         [helper.make_node("Tile", ["x", "repeats"], ["y"])],
         [models.tensor("x", TensorProto.FLOAT, ["batch", 1])],
         [models.tensor("y", TensorProto.FLOAT, ["batch", COLUMNS])],
         [numpy_helper.from_array(np.array([1, COLUMNS], np.int64), "repeats")],
     ).SerializeToString()
+    return made
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Arena:
     port: int
     folder: Path
     authority: Path | None  # of its certificate, where it speaks TLS
-    timeouts: Mapping[str, float]
+    timeouts: Mapping[str, Any]  # seconds
     admin: int  # port
 
     @property

@@ -96,7 +96,9 @@ TELLING = re.compile(
 
 def error_cases(count: int) -> list[Case]:
     gzip: list[Header] = [(b"grpc-encoding", b"gzip")]
-    cases = [([], framed(body)) for body in [*shapes()[:12], *strings(), *floats(), *many(), *tensors(count)]]
+    cases: list[Case] = [
+        ([], framed(body)) for body in [*shapes()[:12], *strings(), *floats(), *many(), *tensors(count)]
+    ]
     cases += lengths()
     cases += [([], named(name)) for name in ("../../etc/passwd", "/root/.ssh", "%s%n%p", "add/../add", "\0", "{0}")]
     cases += [(gzip, compressed(b"\x1f\x8b" + body)) for body in tensors(20)]

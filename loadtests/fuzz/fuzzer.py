@@ -5,12 +5,14 @@ Coverage guided with the compiled driver beside it (scripts/fuzz builds it), els
 """
 
 import gc
+import importlib
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from loadtests.fuzz.simulation import SimulatedLoop, Site
 
@@ -50,10 +52,10 @@ TARGETS = {"connection": connection, "outgoing": outgoing, "inflate": inflate}
 
 def main() -> None:
     target, *arguments = sys.argv[1:]
-    driver = None
+    driver: Any = None
     if "MODELWARD_FUZZ_DRIVER" in os.environ:
         sys.path.insert(0, os.environ["MODELWARD_FUZZ_DRIVER"])
-        import fuzz_driver as driver  # noqa: PLC0415
+        driver = importlib.import_module("fuzz_driver")
 
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = unraisable

@@ -71,7 +71,7 @@ def lookup(*inputs: str) -> bytes:
     """
     first, second = inputs
     columns = {"a": "m", "b": "n"}
-    return models.model(
+    made: bytes = models.model(
         [
             helper.make_node("Constant", [], ["table"], value_ints=[10, 20, 30, 40]),
             helper.make_node("Gather", ["table", first], ["found"]),
@@ -82,6 +82,7 @@ def lookup(*inputs: str) -> bytes:
         [models.tensor(name, TensorProto.INT64, ["batch", columns[name]]) for name in inputs],
         [models.tensor("q", TensorProto.INT64, ["batch"])],
     ).SerializeToString()
+    return made
 
 
 def _open(name: str, content: bytes) -> Served:

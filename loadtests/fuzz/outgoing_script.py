@@ -32,7 +32,7 @@ REQUEST = message_class("inference.ModelInferRequest")
 RESPONSE = message_class("inference.ModelInferResponse")
 STREAM_RESPONSE = message_class("inference.ModelStreamInferResponse")
 SIGNATURE = ((("x", "FP32", (-1, 4)),), (("y", "FP32", (-1, 4)),))
-VALUE = [((1, 4), bytes(16), True)]
+VALUE: list[tuple[tuple[int, ...], bytes, bool]] = [((1, 4), bytes(16), True)]
 PATHS = [
     b"/inference.GRPCInferenceService/ModelInfer",
     b"/inference.GRPCInferenceService/ModelStreamInfer",
@@ -156,7 +156,7 @@ class Script:
         self.at += 1
         return self.data[self.at - 1]
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         taken = self.data[self.at : self.at + size]
         self.at += size
         return taken
@@ -228,7 +228,7 @@ class Script:
     def raw(self, which: int) -> None:
         """Bytes as they are, all at once or in pieces of one size."""
         size, piece = self.byte() << 8 | self.byte(), self.byte()
-        data = self.bytes(size)
+        data = self.take(size)
         self.upstream(which).send(data, [piece] * (len(data) // piece + 1) if piece else ())
 
     def answer(self, which: int) -> None:
@@ -245,7 +245,7 @@ class Script:
     def data_frame(self, which: int) -> None:
         """A message whole, cut, padded, or of another size than it says."""
         stream, flags, cut = self.stream_id(), self.byte(), self.byte()
-        size = struct.unpack(">I", (self.bytes(4) + bytes(4))[:4])[0] if flags & 32 else None
+        size = struct.unpack(">I", (self.take(4) + bytes(4))[:4])[0] if flags & 32 else None
         payload = frames.message(ANSWERS[(flags & 7) % len(ANSWERS)], compressed=flags & 16 != 0, size=size)
         payload = payload[: len(payload) - cut % len(payload)]
         end = flags & 128 != 0
@@ -278,7 +278,7 @@ class Script:
             )
         else:
             stream = self.stream_id() if flags & 64 else 0
-            upstream.send(frames.frame(kind >> 4, stream, self.bytes(self.byte()), flags & 45))
+            upstream.send(frames.frame(kind >> 4, stream, self.take(self.byte()), flags & 45))
 
     def lose(self, which: int) -> None:
         """The connection goes, stops being read, or is read again."""

@@ -148,7 +148,7 @@ class Script:
     def number(self, size: int) -> int:
         return int.from_bytes(bytes(self.byte() for _ in range(size)), "big")
 
-    def bytes(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
         taken = self.data[self.at : self.at + size]
         self.at += size
         return taken
@@ -186,7 +186,7 @@ class Script:
     def raw(self, peer: Peer) -> None:
         """Bytes as they are, all at once or in pieces of one size."""
         size, piece = self.number(2), self.byte()
-        data = self.bytes(size)
+        data = self.take(size)
         peer.send(data, [piece] * (len(data) // piece + 1) if piece else ())
 
     def open(self, peer: Peer) -> None:
@@ -215,7 +215,7 @@ class Script:
         choice = self.byte()
         if choice < 128:
             return b"2001:db8:0:%x::1" % choice
-        return b"9.9.9.9, 192.0.2.%d, 127.0.0.1" % choice if choice < 192 else self.bytes(choice & 63)
+        return b"9.9.9.9, 192.0.2.%d, 127.0.0.1" % choice if choice < 192 else self.take(choice & 63)
 
     def infer(self, peer: Peer) -> None:
         """Headers and one whole message: what nearly every honest call is."""
@@ -257,7 +257,7 @@ class Script:
     def body(self, peer: Peer) -> None:
         """Anything as DATA."""
         stream, size, flags = self.stream(), self.byte(), self.byte()
-        peer.send(frames.frame(frames.DATA, stream, self.bytes(size), flags & (frames.END_STREAM | frames.PADDED)))
+        peer.send(frames.frame(frames.DATA, stream, self.take(size), flags & (frames.END_STREAM | frames.PADDED)))
 
     def reset(self, peer: Peer) -> None:
         peer.send(frames.frame(frames.RST_STREAM, self.stream(), struct.pack(">I", ERRORS[self.byte() & 7])))
@@ -277,7 +277,7 @@ class Script:
 
     def odd_frame(self, peer: Peer) -> None:
         kind, stream, flags, size = self.byte() & 15, self.stream(), self.byte(), self.byte()
-        peer.send(frames.frame(kind, stream if flags & 64 else 0, self.bytes(size), flags & 45))
+        peer.send(frames.frame(kind, stream if flags & 64 else 0, self.take(size), flags & 45))
 
     def tick(self, peer: Peer) -> None:
         self.simulation.loop.tick(1 + (self.byte() & 3))

@@ -169,8 +169,8 @@ def programs() -> dict[str, bytes]:
     made["forwarded-at-once"] = bytes([2 | PROXY]) + b"".join(
         bytes([17, i, 40, 0, 9, i, 11, SECOND_CLIENT | 2, i, 0, 8, 64 + i, 0, 0, 11, 0]) for i in range(8)
     )
-    for index, header in enumerate(script.HEADERS):
-        if header[0] in (b"authorization", b"x-api-key"):
+    for index, (name, _) in enumerate(script.HEADERS):
+        if name in (b"authorization", b"x-api-key"):
             for decision in range(8):
                 made[f"access-{index}-{decision}"] = bytes(
                     [ACCESS, *([2, 0, 0, 1, index, 0, 0, 18, decision, 11, 1] * 2)]

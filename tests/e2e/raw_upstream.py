@@ -108,7 +108,7 @@ class Connection:
         """Without a word of HTTP/2."""
         self.socket.shutdown(socket.SHUT_RDWR)
 
-    def _take(self, event: h2.events.Event) -> None:
+    def _take(self, event: Any) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self.headers[event.stream_id] = {_text(k): _text(v) for k, v in event.headers}
         elif isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:

@@ -111,8 +111,8 @@ def test_a_version_that_is_damaged_in_memory_goes_out_of_service_and_comes_back(
         wait_for_failing(server, 1, version="1")
         assert refused(stub, request("m", {"x": X})).reason == "CANARY", "there is no other version"
         assert not stub.ask("ModelReady", name="m").ready
-        for version in (1, 2):
-            damage(worker, version, mend=True)
+        for number in (1, 2):
+            damage(worker, number, mend=True)
         wait_for_failing(server, 0)
         assert server.page("/readyz") == (200, "ready\n")
         wait_until(lambda: answered(stub).keys() == {"1", "2"}, "both versions")

@@ -227,7 +227,7 @@ def test_a_question_that_an_upstream_refuses_is_answered_as_a_request_is(
     settings: dict[str, Any], code: grpc.StatusCode
 ) -> None:
     def nameless(message: bytes, context: grpc.ServicerContext) -> bytes:
-        context.abort(NAMELESS, "send a token")
+        return context.abort(NAMELESS, "send a token")  # raises
 
     with guarded(Plain(ModelMetadata=nameless, ModelReady=nameless), **settings) as (_, stub):
         with pytest.raises(grpc.RpcError) as raised:

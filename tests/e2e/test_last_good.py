@@ -30,7 +30,7 @@ def upstream(tmp_path: Path) -> Iterator[ServerProcess]:
         yield running
 
 
-def ask(server: EmbeddedServer, row: np.ndarray, id: str) -> object:  # type: ignore[type-arg]
+def ask(server: EmbeddedServer, row: np.ndarray, id: str) -> Any:
     with grpc.insecure_channel(server.grpc) as channel:
         call = channel.unary_unary(
             INFER,

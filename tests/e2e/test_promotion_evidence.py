@@ -244,7 +244,7 @@ def test_who_makes_a_version_busy_does_not_make_it_slow(tmp_path: Path) -> None:
                     busy.infer(large)
 
             loading = pool.submit(keep_busy)
-            waited = []
+            waited: list[Any] = []
             try:
                 while len(waited) < 60:
                     began = time.monotonic()

@@ -424,7 +424,7 @@ def test_clients_that_leave_take_nothing_from_their_shadows(tmp_path: Path, stre
     held = Held()
     with with_upstream_shadow(tmp_path, held) as (server, address):
         with H2Client(server.grpc) as client:
-            streams = []
+            streams: list[int] = []
             for i in range(REQUESTS):
                 if streaming and streams:
                     client.send(streams[0], framed(ask_add(i).SerializeToString()))

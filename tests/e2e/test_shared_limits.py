@@ -46,9 +46,7 @@ def serving(repository: Path, store: stores.Store, *sets: str) -> contextlib.Abs
     return serve_process(*_arguments(repository, store, sets))
 
 
-def two(
-    repository: Path, store: stores.Store, *sets: str
-) -> contextlib.AbstractContextManager[tuple[ServerProcess, ServerProcess]]:
+def two(repository: Path, store: stores.Store, *sets: str) -> contextlib.AbstractContextManager[list[ServerProcess]]:
     """Two servers that are configured alike."""
     return serve_processes(*[_arguments(repository, store, sets)] * 2)
 

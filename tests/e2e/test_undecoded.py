@@ -235,7 +235,7 @@ def test_a_message_beyond_the_size_limit_is_refused_before_it_is_held() -> None:
 
 def test_what_the_upstream_says_of_a_name_it_does_not_know_is_passed_on() -> None:
     def unknown(message: bytes, context: grpc.ServicerContext) -> bytes:
-        context.abort(grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'plain' is not found")
+        return context.abort(grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'plain' is not found")  # raises
 
     with guarded(Plain(ModelInfer=unknown)) as (server, stub):
         with pytest.raises(grpc.RpcError) as error:
@@ -318,7 +318,7 @@ def test_an_upstream_that_is_lost_is_stood_in_for_by_the_others() -> None:
 
 
 def failing(message: bytes, context: grpc.ServicerContext) -> bytes:
-    context.abort(grpc.StatusCode.INTERNAL, "broken")
+    return context.abort(grpc.StatusCode.INTERNAL, "broken")  # raises
 
 
 def test_another_upstreams_model_answers_under_the_name_that_was_asked() -> None:
@@ -541,7 +541,7 @@ def test_with_a_declared_signature_the_same_server_is_guarded_in_full() -> None:
 
 def test_a_signature_that_is_told_after_the_start_is_announced_and_used(caplog: pytest.LogCaptureFixture) -> None:
     def not_found(message: bytes, context: grpc.ServicerContext) -> bytes:
-        context.abort(grpc.StatusCode.NOT_FOUND, "loading")
+        return context.abort(grpc.StatusCode.NOT_FOUND, "loading")  # raises
 
     peer = Plain(ModelMetadata=not_found)
     with caplog.at_level(logging.WARNING), guarded(peer, health__startup="1ms", health__refresh="100ms") as (_, stub):

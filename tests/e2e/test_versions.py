@@ -94,7 +94,7 @@ def test_an_identity_keeps_its_version_whatever_connection_it_comes_on(serve: Se
             texts.append(text)
     access = {"keys": str(tmp_path / "keys.json"), "rules": [{"identity": "*", "models": "*"}]}
     server = serve(BOTH, models__add__versions={"1": 1, "2": 1}, access=access)
-    seen = []
+    seen: list[str] = []
     for text in texts:
         versions = set()
         for _ in range(2):

@@ -173,7 +173,7 @@ TestWheelAgainstOracle.settings = settings(max_examples=200, stateful_step_count
 
 def test_a_timer_fires_in_the_first_tick_at_or_after_its_due_time_and_not_before():
     loop, wheel = make()
-    fired = []
+    fired: list[int] = []
     Timer(wheel, fired.append).add(at_tick(50) - 1)
     loop.wake(START)
     loop.wake(at_tick(50) - 1)
@@ -185,7 +185,7 @@ def test_a_timer_fires_in_the_first_tick_at_or_after_its_due_time_and_not_before
 @pytest.mark.parametrize("ticks", [1, 63, 64, 65, 4095, 4096, 4097, 2**18, 2**24 + 1, 2**36 + 63])
 def test_a_timer_at_any_distance_fires_exactly_on_its_tick(ticks):
     loop, wheel = make()
-    fired = []
+    fired: list[int] = []
     Timer(wheel, fired.append).add(at_tick(ticks))
     for _ in range(20):  # each waking may move the timer down a level; there are eight
         if fired:
@@ -197,7 +197,7 @@ def test_a_timer_at_any_distance_fires_exactly_on_its_tick(ticks):
 
 def test_a_leap_of_a_century_fires_everything_at_once_in_order():
     loop, wheel = make()
-    fired = []
+    fired: list[int] = []
     for ticks in (5, 3_000_000, 70, 1, 9_000, 64):
         Timer(wheel, lambda now, ticks=ticks: fired.append(ticks)).add(at_tick(ticks))
     loop.go_to(START + 100 * 365 * 86_400 * 1000 * MS)
@@ -222,7 +222,7 @@ def test_a_timer_added_while_firing_waits_for_the_next_round_even_if_it_is_overd
 
 def test_a_timer_cancelled_by_another_of_the_same_tick_does_not_fire():
     loop, wheel = make()
-    fired = []
+    fired: list[int] = []
     second = Timer(wheel, lambda now: fired.append("second"))
     first = Timer(wheel, lambda now: (fired.append("first"), second.cancel()))
     first.add(at_tick(3))
@@ -265,7 +265,7 @@ def test_an_empty_wheel_holds_no_loop_timer():
 
 def test_a_callbacks_exception_is_raised_once_all_others_have_fired_and_the_loop_is_armed():
     loop, wheel = make()
-    fired = []
+    fired: list[int] = []
 
     def fail(now):
         raise RuntimeError("of the callback")

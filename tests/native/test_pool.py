@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 
@@ -27,15 +28,15 @@ def with_two(examine: Callable[[Pool, Endpoint, Endpoint, int], None]) -> None:
         wheel = Wheel(loop)
         listener = Listener(wheel, Limiter())
         endpoints = [Endpoint("first:1", "first:1"), Endpoint("second:1", "second:1")]
-        protocols = []
+        protocols: list[BufferedUpstream] = []
         for endpoint in endpoints:
             _, protocol = await loop.create_connection(
-                lambda endpoint=endpoint: BufferedUpstream(listener, endpoint), "127.0.0.1", port
+                functools.partial(BufferedUpstream, listener, endpoint), "127.0.0.1", port
             )
             protocols.append(protocol)
             while not endpoint.connected:
                 await asyncio.sleep(0.001)
-        examine(Pool(endpoints), *endpoints, time.monotonic_ns())
+        examine(Pool(endpoints), endpoints[0], endpoints[1], time.monotonic_ns())
         for protocol in protocols:
             protocol.abort()
         server.close()

@@ -33,8 +33,8 @@ def tensor(name: str, datatype: str, *shape: int) -> TensorSpec:
 def version(name: str, number: str, *, batchable: bool = True, ready: bool = True, reason: str = "") -> ServedVersion:
     """A model of 30 FP32 features to labels and probabilities; one that is not batchable takes a string to a scalar."""
     if batchable:
-        inputs = (tensor("features", "FP32", -1, 30),)
-        outputs = (tensor("label", "INT64", -1), tensor("probabilities", "FP32", -1, 2))
+        inputs: tuple[TensorSpec, ...] = (tensor("features", "FP32", -1, 30),)
+        outputs: tuple[TensorSpec, ...] = (tensor("label", "INT64", -1), tensor("probabilities", "FP32", -1, 2))
     else:
         inputs = (tensor("text", "BYTES", 1),)
         outputs = (tensor("length", "INT64"),)

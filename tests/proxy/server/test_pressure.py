@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pressure.time, "monotonic_ns", clock)
+    monkeypatch.setattr("time.monotonic_ns", clock)
     return clock
 
 
@@ -77,10 +77,10 @@ def test_a_thread_that_gets_no_leftover_time_shows_that_there_is_none(tasks: Pat
 def test_without_the_kernels_word_the_time_of_the_thread_itself_counts(
     tasks: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pressure.time, "thread_time_ns", lambda: clock.now // 2)
+    monkeypatch.setattr("time.thread_time_ns", lambda: clock.now // 2)
     watched = Pressure()
     clock.now += SECOND
     assert not watched.lacking((OTHER,))
-    monkeypatch.setattr(pressure.time, "thread_time_ns", lambda: clock.now)
+    monkeypatch.setattr("time.thread_time_ns", lambda: clock.now)
     clock.now += SECOND
     assert watched.lacking((OTHER,))

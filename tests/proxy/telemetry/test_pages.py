@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from modelward.telemetry import pages as module
 from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.pages import AGE_SECONDS, Pages
 from modelward.telemetry.snapshot import Snapshot
@@ -23,7 +22,7 @@ class Played:
         self.spent = 0.0
         self.snapshots = 0
         self._cost = cost
-        monkeypatch.setattr(module.time, "thread_time", lambda: self.spent)
+        monkeypatch.setattr("time.thread_time", lambda: self.spent)
         self.pages = Pages(Exposition(self._take), lambda: self.now)
 
     def _take(self) -> Snapshot:
