@@ -113,7 +113,7 @@ class Reloadable(EmbeddedServer):
         self.sets |= {key.replace("__", "."): value for key, value in settings.items()}
         config = load(sets=[f"{key}={value}" for key, value in self.sets.items() if value is not None], environ={})
         assert self.application.loop is not None
-        return asyncio.run_coroutine_threadsafe(self.application.reload(config), self.application.loop).result(
+        return asyncio.run_coroutine_threadsafe(self.application.serving.reload(config), self.application.loop).result(
             RELOAD_SECONDS
         )
 

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from modelward.problem import ProblemsFound
-from modelward.server import app
+from modelward.telemetry import summary
 from tests.certificates import authority_file, write_pair
 from tests.e2e.messages import Stub, refused, request
 from tests.e2e.model_peer import ModelPeer
@@ -49,7 +49,7 @@ def send(stub: Stub, times: int) -> None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "SECONDS", 1.0)
+    monkeypatch.setattr(summary, "SECONDS", 1.0)
 
 
 @pytest.mark.usefixtures("often")
@@ -92,7 +92,7 @@ def test_answers_that_are_none_are_told() -> None:
             assert refused(stub, request("add", {"x": ROW})).reason == "BACKEND_FAILED"
         (endpoint,) = server.application.upstreams
         # the log may have taken it already
-        seen = server.application.faults._seen.get(endpoint)
+        seen = server.application.serving.events.faults._seen.get(endpoint)
         assert endpoint.take_failures() == (1, -1, "HTTP status 503") or (seen and seen.text == "HTTP status 503")
 
 

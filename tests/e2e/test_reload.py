@@ -86,7 +86,7 @@ def infer_add(stub: Stub) -> None:
 
 
 def unloaded(application: Application) -> bool:
-    return not application._retired
+    return not application.serving.retired
 
 
 def test_twenty_swaps_of_a_version_under_load_fail_no_request(tmp_path: Path) -> None:

@@ -46,11 +46,13 @@ def nothing_is_left(server: EmbeddedServer) -> None:
     application = server.application
     wait_until(lambda: native(server).mirroring == 0, "the end of what shadows were asked")
     wait_until(lambda: application.region.gauges()[:2] == (0, 0), "the end of all requests and their bytes")
-    wait_until(lambda: not application._retired, "the end of older generations")
-    assert application._generation is not None
-    for shadow in application._generation.shadows:
+    wait_until(lambda: not application.serving.retired, "the end of older generations")
+    generation = application.serving.current
+    for shadow in generation.shadows:
         assert (shadow.native.under_way, shadow.native.served.users) == ((0, 0), 0)
-    assert [served.users for served in application._generation.served] == [0] * len(application._generation.served)
+    assert [served.users for served in application.serving.generation.served] == [0] * len(
+        application.serving.generation.served
+    )
 
 
 class Held:
@@ -107,7 +109,7 @@ def test_a_reload_waits_for_no_shadow_and_lets_go_of_the_old_one_when_that_has_a
         server.reload(models__add__shadow=None)
         stub.infer(ask_add())
         assert native(server).mirroring == REQUESTS
-        assert server.application._retired
+        assert server.application.serving.retired
         held.go()
         nothing_is_left(server)
 
@@ -177,7 +179,7 @@ def test_shares_may_change_while_shadows_are_asked(tmp_path: Path) -> None:
                 changed = threading.Event()
                 shares = {"add": {"1": share % 2, "2": 1 - share % 2}}
                 server.application.loop.call_soon_threadsafe(
-                    lambda shares=shares, changed=changed: (server.application.share(shares), changed.set())
+                    lambda shares=shares, changed=changed: (server.application.serving.share(shares), changed.set())
                 )
                 assert changed.wait(15)
             held.wait_for(5)

@@ -254,8 +254,8 @@ def test_an_authority_that_was_taken_out_of_client_ca_lets_nobody_in_any_more(
 
 
 def live(server: EmbeddedServer) -> Any:
-    assert server.application.tls is not None
-    return server.application.tls
+    assert server.application.serving.tls is not None
+    return server.application.serving.tls
 
 
 def test_ready_and_check_tell_the_certificate_and_who_is_asked_for_one(

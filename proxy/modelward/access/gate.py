@@ -209,7 +209,7 @@ class Gate:
         for key in set(before.keys) - set(ring.keys):
             self.native.identities.revoke(KEY, key.name)
 
-    def figures(self) -> AccessSnapshot:
+    def stats(self) -> AccessSnapshot:
         """Counters, and gauges of now."""
         totals = self.native.totals()
         return AccessSnapshot(
@@ -220,7 +220,7 @@ class Gate:
             cached=totals["cached"],
             identities=totals["identities"],
             failed_reloads=self._failed_reloads,
-            key_set=self._remote.figures() if self._remote is not None else None,
+            key_set=self._remote.stats() if self._remote is not None else None,
         )
 
 

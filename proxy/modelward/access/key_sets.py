@@ -69,7 +69,7 @@ class RemoteKeys:
         self._asked = -LEAST_SECONDS
         self._asking: asyncio.Task[None] | None = None
 
-    def figures(self) -> KeySetSnapshot:
+    def stats(self) -> KeySetSnapshot:
         """When it was had, and how often it was not."""
         return KeySetSnapshot(0.0 if self._had is None else time.time() - (time.monotonic() - self._had), self.failures)
 

@@ -51,7 +51,7 @@ class ReloadRecord:
 @dataclass(frozen=True)
 class Status:
     """limits_store: in words, where what is owed to limits is kept. report: of the models, None before a worker was
-    ready. figures: what workers count outside of shared memory. weights: shares by model
+    ready. stats: what workers count outside of shared memory. weights: shares by model
     and version; the newest version of a model that is not there has all. failing: workers in which a version
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
@@ -66,7 +66,7 @@ class Status:
     limits_store: str
     workers: Sequence[WorkerStatus]
     report: Report | None
-    figures: Snapshot
+    stats: Snapshot
     weights: Mapping[str, Mapping[str, int]]
     promotions: Sequence[PromotionStatus] = ()
     failing: Mapping[tuple[str, str], int] = field(default_factory=dict)

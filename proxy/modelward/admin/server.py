@@ -15,7 +15,7 @@ from modelward.admin.tls import SECTION, server_side
 from modelward.config.address import Address
 from modelward.config.tls import AdminTls
 from modelward.config.units import SECOND
-from modelward.rpc.protocol import Code, RpcError
+from modelward.rpc.protocol import Code
 from modelward.server.accept import Acceptor, Handshakes
 from modelward.server.bind import BoundSocket
 from modelward.server.methods import MAX_REQUEST_BYTES, Dispatcher
@@ -148,11 +148,7 @@ class AdminServer:
                 return
             self._calls.enter(peer, call)
         try:
-            await self._dispatcher.dispatch(call.path, call, cast(Any, context), call.send)
-        except RpcError as error:
-            call.finish(int(error.code), error.message, error.reason)
-        else:
-            call.finish(0)
+            await self._dispatcher.answer(call, cast(Any, context))
         finally:
             self._calls.leave(peer, call)
 

@@ -275,7 +275,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
                 inflight=each.inflight,
                 breakers=each.breaker,
             )
-            for address, each in sorted(status.figures.endpoints.items())
+            for address, each in sorted(status.stats.endpoints.items())
         ],
     )
 

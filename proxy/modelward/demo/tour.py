@@ -182,8 +182,8 @@ def _answered(answer: Answer) -> Answer:
 
 
 def _event(tour: Tour, request_id: str) -> Anomaly:
-    tour.application.collect_anomalies()
-    for anomaly in reversed(tour.application.anomalies.recent):
+    tour.application.serving.take_anomalies()
+    for anomaly in reversed(tour.application.serving.events.anomalies.recent):
         if anomaly.id == request_id:
             return anomaly
     return _fail("the server has no event of it")

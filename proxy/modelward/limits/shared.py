@@ -206,7 +206,7 @@ class SharedLimits:
             await asyncio.wait([self._task])
         await self._store.close()
 
-    def figures(self) -> SharedSnapshot:
+    def stats(self) -> SharedSnapshot:
         cumulative, total = [], 0
         for count in self._counts:
             total += count

@@ -50,9 +50,9 @@ class ServedVersion:
     it, but no reason to take the whole server for unready. `config` and `metadata` are those of the upstream that runs
     it, None where there are none.
     `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers
-    (`falls_back`). `upstream_statistics(name, version, call)` tells the figures of upstreams by model, all for no name,
+    (`falls_back`). `upstream_statistics(name, version, call)` tells the stats of upstreams by model, all for no name,
     or None where they keep none.
-    `elsewhere` answers unary methods about a model that only its upstreams know, of whichever version.
+    `forward` answers unary methods about a model that only its upstreams know, of whichever version.
     """
 
     name: str
@@ -71,7 +71,7 @@ class ServedVersion:
     config: Any = None
     metadata: Any = None
     properties: Mapping[str, str] = field(default_factory=dict)
-    elsewhere: Callable[[str, Message, Call], Awaitable[Message]] | None = None
+    forward: Callable[[str, Message, Call], Awaitable[Message]] | None = None
     answers: Callable[[], bool] = lambda: True
     falls_back: Callable[[], bool] = lambda: False
     upstream_statistics: Told | None = None
@@ -86,7 +86,7 @@ def is_in_service(version: ServedVersion) -> bool:
         return False
     if version.missing:
         # the ladder answers for it, unless its requests pass undecoded: then the upstream's NOT_FOUND is the answer
-        return version.elsewhere is None and version.falls_back()
+        return version.forward is None and version.falls_back()
     return version.answers()
 
 
@@ -155,7 +155,7 @@ class Catalog:
     def lookup(self, name: str, version: str = "") -> ServedVersion:
         """The version asked for; if none is, the one of most weight, or the highest. Raises RpcError NOT_FOUND."""
         versions = self.versions(name)
-        if versions[-1].elsewhere is not None:
+        if versions[-1].forward is not None:
             return versions[-1]
         if not version:
             version = primary(list(self._models[name]), self._weights.get(name))
@@ -169,10 +169,10 @@ class Catalog:
         versions = self._models.get(name, {})
         return version in versions if version else bool(versions)
 
-    def elsewhere(self, name: str) -> Callable[[str, Message, Call], Awaitable[Message]] | None:
+    def forwarder(self, name: str) -> Callable[[str, Message, Call], Awaitable[Message]] | None:
         """Who answers for the model in our place, None where we do."""
         versions = self._models.get(name)
-        return next(iter(versions.values())).elsewhere if versions else None
+        return next(iter(versions.values())).forward if versions else None
 
     def not_ready(self) -> list[str]:
         """One line for each version that is not ready, with the reason."""

@@ -15,7 +15,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """bound: its key in the configuration, or canary, shadow, traffic. words: what was found, with figures.
+    """bound: its key in the configuration, or canary, shadow, traffic. words: what was found, with numbers.
 
     answers, needed: of an undecided one, how many answers count so far, and how many decide it at the present rates;
     needed is 0 where no number of answers does. how: what ends that.

@@ -100,7 +100,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Breach:
-    """bound: its key in the configuration. words: what was found, with figures."""
+    """bound: its key in the configuration. words: what was found, with numbers."""
 
     bound: str
     words: str
@@ -109,7 +109,7 @@ class Breach:
 NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
-def arm_of(figures: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> Arm:
+def arm_of(stats: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> Arm:
     """Of one version: telemetry.figures.models and shadow.evidence.counted, of which only the latter is evidence."""
     parts = Parts(*counted)
     ways = parts.ways()
@@ -120,7 +120,7 @@ def arm_of(figures: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> A
         errors=int(sum(way.failed.sum() for way in ways)),
         fallbacks=int(sum(way.replaced.sum() for way in ways)),
         latency=tuple(sum(way.latency.sum(axis=0) for way in ways).tolist()),
-        failing=figures["failing"],
+        failing=stats["failing"],
         outputs=tuple(sum(way.outputs.sum(axis=0) for way in ways).tolist()),
         callers=tuple(callers),
         parts=parts,

@@ -216,7 +216,7 @@ class Promoter:
             await self._go_on(model, promotion, ITSELF, "every bound is kept")
 
     async def _fails(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> str:
-        """Takes it back where it does worse, and says why. Before a step ends too: its figures end with it."""
+        """Takes it back where it does worse, and says why. Before a step ends too: its stats end with it."""
         reasons = self._judge.breaches(model, promotion, now)
         words = "; ".join(breach.words for breach in reasons)
         if reasons:

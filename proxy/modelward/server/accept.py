@@ -112,7 +112,7 @@ class Acceptor:
         for meeting in self._met:
             meeting.cancel()
 
-    def figures(self) -> TlsSnapshot | None:
+    def stats(self) -> TlsSnapshot | None:
         """What there is to count, and until when the certificate is good; None for plain text."""
         if self._handshakes is None:
             return None

@@ -134,7 +134,7 @@ class Reloaded:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Stats:
     """What a worker counts elsewhere than in the region, since its start."""
 
     snapshot: Snapshot
@@ -155,7 +155,7 @@ Message = (
     | Failed
     | Reloaded
     | Shared
-    | Figures
+    | Stats
 )
 
 

@@ -1,4 +1,4 @@
-"""Descriptors of files: how many a process may have open, and how many connections that leaves room for."""
+"""Descriptors of files: how many a process may have open, and how many connections that allows."""
 
 import resource
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ KEY = "limits.connections"
 
 
 @dataclass(frozen=True)
-class Room:
+class ConnectionBounds:
     """Connections that there may be: in all, of one peer, and with one process. limit: descriptors of a process."""
 
     total: int
@@ -42,7 +42,7 @@ def limit_of_now() -> int:
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
-def room(config: Config, limit: int | None = None) -> Room:
+def connection_bounds(config: Config, limit: int | None = None) -> ConnectionBounds:
     """limit: descriptors of one process; None for what this one may raise its own to."""
     if limit is None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -54,12 +54,12 @@ def room(config: Config, limit: int | None = None) -> Room:
     possible = here * config.workers
     total = min(wanted.total or DEFAULT_TOTAL, possible)
     per_peer = min(wanted.per_peer or min(DEFAULT_PER_PEER, max(possible // PEER_PART, 1)), total)
-    return Room(total, per_peer, here, limit)
+    return ConnectionBounds(total, per_peer, here, limit)
 
 
 def notes(config: Config, limit: int | None = None) -> list[Problem]:
-    """Where more connections are configured than the system lets a server have. limit: as in `room`."""
-    found, wanted = room(config, limit), config.limits.connections
+    """Where more connections are configured than the system lets a server have. limit: as in `connection_bounds`."""
+    found, wanted = connection_bounds(config, limit), config.limits.connections
     told = []
     for key, asked in (("total", wanted.total), ("per_peer", wanted.per_peer)):
         if asked is not None and asked > found.total:

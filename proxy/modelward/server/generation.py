@@ -247,8 +247,8 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
 def _version(model: OpenModel, remotes: Remotes, there: list[OpenModel]) -> ServedVersion:
     """there: the models that are not missing on all of their upstreams."""
     engine, artifact = model.engine, model.checked.artifact
-    asked = remotes.elsewhere.get(engine.name)
-    figures = remotes.statistics.get(engine.name) if model.upstreams else None
+    asked = remotes.forwarders.get(engine.name)
+    stats = remotes.statistics.get(engine.name) if model.upstreams else None
     return ServedVersion(
         name=engine.name,
         version=engine.version,
@@ -265,10 +265,10 @@ def _version(model: OpenModel, remotes: Remotes, there: list[OpenModel]) -> Serv
         config=model.config,
         metadata=model.metadata,
         properties={} if model.upstreams else _properties(artifact),
-        elsewhere=asked.ask if asked is not None else None,
+        forward=asked.ask if asked is not None else None,
         answers=partial(can_answer, model, there),
         falls_back=partial(can_fall_back, model, there),
-        upstream_statistics=figures.ask if figures is not None else None,
+        upstream_statistics=stats.ask if stats is not None else None,
     )
 
 

@@ -57,7 +57,7 @@ class Inference:
         """An unknown model is not ready, and that is no error: so Triton answers, and clients poll it so."""
         if call.permits(PERMITS["metadata"], request.name):
             await self._know(request.name, call)
-        if (ask := self._catalog().elsewhere(request.name)) is not None:
+        if (ask := self._catalog().forwarder(request.name)) is not None:
             try:
                 return await ask("ModelReady", request, call)
             except RpcError as error:
@@ -83,8 +83,8 @@ class Inference:
         if call.permits(PERMITS["metadata"], request.name):
             await self._know(request.name, call)
         served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
-        if served.elsewhere is not None:
-            return await served.elsewhere("ModelMetadata", request, call)
+        if served.forward is not None:
+            return await served.forward("ModelMetadata", request, call)
         versions = [served.version] if request.version else [v.version for v in self._catalog().versions(request.name)]
         if served.metadata is not None:
             told = type(served.metadata)()
@@ -102,8 +102,8 @@ class Inference:
         if call.permits(PERMITS["metadata"], request.name):
             await self._know(request.name, call)
         served = self._permitted(request.name, request.version, call, PERMITS["metadata"])
-        if served.elsewhere is not None:
-            return await served.elsewhere("ModelConfig", request, call)
+        if served.forward is not None:
+            return await served.forward("ModelConfig", request, call)
         return _message("ModelConfigResponse", config=served.config or model_config(served))
 
     async def model_statistics(self, request: Message, call: Call) -> Message:
@@ -119,15 +119,15 @@ class Inference:
         response = _message("ModelStatisticsResponse")
         told = await self._upstream_statistics(served, request, call)
         for version in served:
-            if (figures := told.get(version.upstream_statistics)) is None:
+            if (stats := told.get(version.upstream_statistics)) is None:
                 added = response.model_stats.add(name=version.name, version=version.version)
                 _fill_statistics(added, version.statistics())
             else:
-                response.model_stats.extend(figures.pop(version.name, ()))
+                response.model_stats.extend(stats.pop(version.name, ()))
         return response
 
     async def _upstream_statistics(self, served: list[ServedVersion], request: Message, call: Call) -> dict[Any, Any]:
-        """By who tells them: the figures of upstreams by model, for they count what comes to them another way too; None
+        """By who tells them: the stats of upstreams by model, for they count what comes to them another way too; None
         where they keep none."""
         tellers = list(dict.fromkeys(each for v in served if (each := v.upstream_statistics) is not None))
 
@@ -167,7 +167,7 @@ class Inference:
     def _tells(self, name: str, version: str) -> bool:
         """Whether the index has an entry of its own for it."""
         catalog = self._catalog()
-        return catalog.has(name, version) or catalog.elsewhere(name) is not None
+        return catalog.has(name, version) or catalog.forwarder(name) is not None
 
     async def _know(self, name: str, call: Call) -> None:
         if name not in self._catalog().names:

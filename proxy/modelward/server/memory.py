@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from modelward_native.region.heap import Pieces, trim
 
+LOOK_SECONDS = 1.0
 KEPT_BYTES = 32 * 2**20
 """More than that is given back: less is what the next messages take again."""
 
@@ -60,3 +61,13 @@ class Memory:
     def given_back(self, inflight_bytes: int) -> None:
         """What is left is in use, and what requests hold of it is kept once they have ended."""
         self._least = self._resident() - inflight_bytes
+
+
+async def keep_small(inflight_bytes: Callable[[], int]) -> None:
+    """For ever: gives back what this process keeps and requests do not hold."""
+    memory = Memory()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if (kept := memory.kept(inflight_bytes())) > KEPT_BYTES:
+            await give_back(kept)
+            memory.given_back(inflight_bytes())

@@ -30,6 +30,7 @@ from modelward.server.inference import Inference, Known, at_once
 from modelward.server.readiness import Readiness
 from modelward.server.reflection import Reflection
 from modelward_native.access.identities import PERMITS
+from modelward_native.wire.call import Call as NativeCall
 
 # Bytes of one cold request. They hold names only; whatever a handler does with one, its cost is bounded by this.
 MAX_REQUEST_BYTES = 64 * 1024
@@ -113,6 +114,15 @@ class Dispatcher:
         except Exception:
             log.exception("%s from %s failed", path.decode(), call.peer)
             raise RpcError(Code.INTERNAL, "internal error; the server's log says more", "INTERNAL") from None
+
+    async def answer(self, call: NativeCall, context: Call | None = None) -> None:
+        """Answers a call and ends it with its status. context: what the handler may know, in place of the call."""
+        try:
+            await self.dispatch(call.path, call, call if context is None else context, call.send)
+        except RpcError as error:
+            call.finish(int(error.code), error.message, error.reason)
+        else:
+            call.finish(0)
 
 
 async def _run(method: Method, messages: AsyncIterator[bytes], call: Call, send: Send) -> None:

@@ -41,5 +41,5 @@ class Reloads:
                 )
         self._told = problems
 
-    def figures(self) -> ReloadSnapshot:
+    def stats(self) -> ReloadSnapshot:
         return ReloadSnapshot(self.applied, self.refused, int(bool(self._told)), self.partial)

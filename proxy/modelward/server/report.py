@@ -78,15 +78,15 @@ def describe(application: Application) -> Report:
             )
         )
     at_the_door = []
-    if application.tls is not None and config.tls is not None:
-        at_the_door.append(("TLS", f"{application.tls.current.certificate}; {clients(config.tls)}"))
+    if application.serving.tls is not None and config.tls is not None:
+        at_the_door.append(("TLS", f"{application.serving.tls.current.certificate}; {clients(config.tls)}"))
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
     told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
     notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
     facts = facts_of(model.checked for model in application.models if not model.upstreams)
-    notes += map(str, policy_notes(config, facts, application.shares))
+    notes += map(str, policy_notes(config, facts, application.serving.shares))
     return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
 
 

@@ -27,7 +27,6 @@ from modelward.server.channel import (
     Contain,
     Drain,
     Failed,
-    Figures,
     Loading,
     Ready,
     Reload,
@@ -38,6 +37,7 @@ from modelward.server.channel import (
     Share,
     Shared,
     Start,
+    Stats,
 )
 from modelward.server.mishaps import Mishaps
 from modelward.server.report import describe
@@ -60,7 +60,7 @@ class Worker:
         self._channel = channel
         self._said = ""
         self._unanswered = ""
-        self._figures = Snapshot()
+        self._stats = Snapshot()
 
     async def serve(self, start: Start, grpc: int) -> int:
         """Until it is told to drain; 0, or 1 if it never could."""
@@ -79,7 +79,7 @@ class Worker:
                 beating = loop.create_task(self._beat(application))
                 self._publish(application)  # before it counts as ready
                 self._channel.send(Ready(describe(application)))
-                application.changed = lambda: self._channel.send(Renewed(describe(application)))
+                application.serving.changed = lambda: self._channel.send(Renewed(describe(application)))
                 told = await self._told_to_drain(application)
                 await application.drain(told.seconds, told.delay)
                 self._publish(application)
@@ -116,17 +116,17 @@ class Worker:
                 case Reload(config):
                     begin(self._reload(application, config))
                 case Share(shares):
-                    application.share(shares)
+                    application.serving.share(shares)
                     self._channel.send(Shared())
                 case Contain(contained):
-                    application.contain(contained)
+                    application.serving.contain(contained)
                 case Drain():
                     return message
         return Drain(ORPHAN_SECONDS)
 
     async def _rule(self, application: Application, config: Config) -> None:
         try:
-            changed = await application.follow_rules(config)
+            changed = await application.serving.follow_rules(config)
         except ProblemsFound as found:
             self._channel.send(Ruled(found.problems))
         else:
@@ -134,7 +134,7 @@ class Worker:
 
     async def _reload(self, application: Application, config: Config) -> None:
         try:
-            changed = await application.follow_models(config)
+            changed = await application.serving.follow_models(config)
         except ProblemsFound as found:
             self._channel.send(Reloaded(None, found.problems))
         else:
@@ -151,10 +151,10 @@ class Worker:
         if application.answering.reason != self._unanswered:
             self._unanswered = application.answering.reason
             self._channel.send(Answers(self._unanswered))
-        figures = application.cold()
-        if figures != self._figures:
-            self._figures = figures
-            self._channel.send(Figures(figures))
+        stats = application.cold()
+        if stats != self._stats:
+            self._stats = stats
+            self._channel.send(Stats(stats))
 
 
 async def work(slot: int, region: int, grpc: int, channel: int) -> int:

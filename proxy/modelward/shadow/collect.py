@@ -1,4 +1,4 @@
-"""What is known of a model's shadows at this moment: the figures of all workers, judged by the configured bounds."""
+"""What is known of a model's shadows at this moment: the stats of all workers, judged by the configured bounds."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
         {side: getattr(floor, side).sums() for side in ("total", "normal", "anomalous")} if floor is not None else {}
     )
 
-    def part(kind: str, figures: Figures, noise: Sums | None, name: str = "", by: str = "") -> Slice:
-        sums = figures.sums()
+    def part(kind: str, stats: Figures, noise: Sums | None, name: str = "", by: str = "") -> Slice:
+        sums = stats.sums()
         share = sums["disagreement"] / sums["compared"] if sums["compared"] else None
         return Slice(kind, name, verdict_of(sums, bounds, floor=noise, itself=itself), pairs(sums), share, by)
 
@@ -56,9 +56,9 @@ def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
     slices = [
         part("normal", own.normal, noise.get("normal")),
         part("anomalous", own.anomalous, noise.get("anomalous")),
-        *(part("identity", figures, of_all, name, by) for (by, name), figures in own.identities.items()),
+        *(part("identity", stats, of_all, name, by) for (by, name), stats in own.identities.items()),
         part("others", own.others, of_all),
     ]
-    callers = [figures.sums() for figures in own.parts.values()]
+    callers = [stats.sums() for stats in own.parts.values()]
     judgement = judge(sums, bounds, floor=of_all, itself=itself, callers=callers)
     return Report(model, primary, name, judgement, sums, own.scores, tuple(slices), own.warmed)

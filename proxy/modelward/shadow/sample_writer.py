@@ -23,7 +23,7 @@ QUIET_ROUNDS = 60  # between two lines in the log
 Taken = tuple[str, str, float, bytes, bytes, bytes]
 
 
-class Keeping:
+class SampleWriter:
     """take: gives what was sampled since it was last called, of a bounded size. root: folder of all samples.
 
     worker: whose folders these are; writers: how many there may be, who share the bounds of a shadow's samples.

@@ -1,4 +1,4 @@
-"""The server as promotions see it: versions and figures of all workers, whom the shares are told."""
+"""The server as promotions see it: versions and stats of all workers, whom the shares are told."""
 
 from __future__ import annotations
 

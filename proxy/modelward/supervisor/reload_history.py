@@ -30,5 +30,5 @@ class ReloadHistory:
     def refuse(self, problems: Sequence[Problem]) -> None:
         self.refused = ReloadRecord(time.time(), self.asked_by, problems=tuple(problems))
 
-    def figures(self) -> ReloadSnapshot:
+    def stats(self) -> ReloadSnapshot:
         return ReloadSnapshot(refused=self.unread, failing=int(self.refused is not None))

@@ -59,7 +59,7 @@ class CrewShadows:
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
         version = primary(served, overridden(self._config(), crew.shares, crew.report.versions).get(model))
-        answering = "" if version == ANY else version  # as figures call it
+        answering = "" if version == ANY else version  # as stats call it
         counted = shadows.shadows(crew.region, model)
         return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
 

@@ -326,7 +326,7 @@ class Supervisor:
             workers=crew.workers() if crew is not None else (),
             limits_store=self._shared.words if self._shared is not None else "shared memory",
             report=self.report if crew is not None and crew.report is not None else None,
-            figures=crew.figures() if crew is not None else Snapshot(),
+            stats=crew.stats() if crew is not None else Snapshot(),
             weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
             failing=self._failing(),
             contained=crew.containment.inputs if crew is not None else (),
@@ -379,10 +379,10 @@ class Supervisor:
         """All counters of all workers, whatever has become of them."""
         if self._crew is None:
             return Snapshot()
-        shared = self._shared.figures() if self._shared is not None else None
+        shared = self._shared.stats() if self._shared is not None else None
         shares = self._shares(self._crew.report) if self._crew.report is not None else {}
         own = replace(
-            added(self._crew.figures(), Snapshot(reloads=self._reloads.figures())),
+            added(self._crew.stats(), Snapshot(reloads=self._reloads.stats())),
             shared=shared,
             shares=shares,
             promotions=dict(self._promoter.ended),

@@ -20,7 +20,6 @@ from modelward.server.channel import (
     Answers,
     Contain,
     Failed,
-    Figures,
     Loading,
     Ready,
     Reload,
@@ -31,6 +30,7 @@ from modelward.server.channel import (
     Share,
     Shared,
     Start,
+    Stats,
 )
 from modelward.server.containment import Containment, deadly
 from modelward.server.report import Report
@@ -268,11 +268,11 @@ class Crew:
         for task in self._tasks:
             task.cancel()
 
-    def figures(self) -> Snapshot:
+    def stats(self) -> Snapshot:
         """What is counted elsewhere than in the region, by the workers that are and by those that were."""
         total = self._gone
         for worker in self._workers:
-            total = added(total, worker.figures)
+            total = added(total, worker.stats)
         restarts = {"died": self._died, "hung": self._hung, "asked": self._rolled}
         return added(total, Snapshot(workers=WorkersSnapshot(self.ready, restarts)))
 
@@ -328,8 +328,8 @@ class Crew:
                     self._note_move()
                 case Failed(found):
                     problems = found
-                case Figures(snapshot):
-                    worker.figures = snapshot
+                case Stats(snapshot):
+                    worker.stats = snapshot
         code = await worker.ended()
         self._workers.discard(worker)
         if worker.report is not None:
@@ -343,7 +343,7 @@ class Crew:
         shadows.vacate(self.region, worker.slot)
         evidence.vacate(self.region, worker.slot)
         self._taken.discard(worker.slot)
-        self._gone = added(self._gone, counters(worker.figures))
+        self._gone = added(self._gone, counters(worker.stats))
         if worker.report is None and not worker.draining:
             place.failures = max(place.failures, 1) if worker.died_of_load else place.failures + 1
             place.problems = () if worker.died_of_load else problems or (_died_at_start(code),)

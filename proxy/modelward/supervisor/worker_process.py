@@ -35,7 +35,7 @@ class WorkerProcess:
         self.over_at = inf  # monotonic seconds; when it must have ended
         self.hung = False
         self.unshared = 0  # shares that it has been told, and has not answered
-        self.figures = Snapshot()
+        self.stats = Snapshot()
         self._popen = popen
         self._handle = os.pidfd_open(popen.pid)
 

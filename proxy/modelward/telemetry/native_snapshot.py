@@ -153,10 +153,10 @@ def close_reasons(listener: Listener) -> CloseReasonSnapshot:
     return CloseReasonSnapshot({why: counts[why] for why in REFUSED}, {why: counts[why] for why in CLOSED})
 
 
-def _model(version: str, figures_of_version: VersionSnapshot, t: Totals) -> ModelSnapshot:
+def _model(version: str, stats_of_version: VersionSnapshot, t: Totals) -> ModelSnapshot:
     """A model of one version. What is counted per model is the sum over its versions."""
     return ModelSnapshot(
-        versions={version: figures_of_version},
+        versions={version: stats_of_version},
         refusals=t["refusals"],
         stages={name: _scaled(folded, NS) for name, folded in t["stages"].items() if folded is not None},
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,

@@ -25,7 +25,7 @@ LEVEL = 1  # of gzip: 1.8 MB become 89 KB within 6 ms
 @dataclass
 class Page:
     body: bytes
-    made: float  # on `now`'s clock, as the figures in it are
+    made: float  # on `now`'s clock, as the stats in it are
     cost: float  # seconds
     compressed: bytes | None = None
 
@@ -53,7 +53,7 @@ class Pages:
             page = await self._shared(is_openmetrics)
         return await self._compressed(page) if compressed else page.body
 
-    def figures(self) -> ScrapeSnapshot:
+    def stats(self) -> ScrapeSnapshot:
         largest = max((len(page.body) for page in self._pages.values()), default=0)
         return ScrapeSnapshot(self._made, self._reused, self._seconds, largest)
 
@@ -77,9 +77,9 @@ class Pages:
             return self._finish(is_openmetrics, await loop.run_in_executor(None, self._make, is_openmetrics, snapshot))
 
     def _take(self) -> tuple[float, float, Snapshot]:
-        """On the loop, which owns the counters. When it began, how long it took, and the figures."""
+        """On the loop, which owns the counters. When it began, how long it took, and the stats."""
         made, began = self._now(), time.thread_time()
-        snapshot = replace(self._exposition.take(), scrapes=self.figures())
+        snapshot = replace(self._exposition.take(), scrapes=self.stats())
         return made, time.thread_time() - began, snapshot
 
     def _make(self, is_openmetrics: bool, taken: tuple[float, float, Snapshot]) -> Page:

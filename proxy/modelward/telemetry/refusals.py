@@ -38,13 +38,13 @@ Counts = dict[tuple[str, str], Counter[str]]  # by model ("" for none that is se
 
 
 class RefusalLog:
-    """figures: as modelward_native.telemetry.figures.models gives them, of all processes."""
+    """stats: as modelward_native.telemetry.figures.models gives them, of all processes."""
 
     def __init__(self) -> None:
         self._before: Counts = {}
 
-    def take(self, figures: Figures) -> None:
-        now = _counts(figures)
+    def take(self, stats: Figures) -> None:
+        now = _counts(stats)
         lines = 0
         for (model, kind), counts in now.items():
             new = counts - self._before.get((model, kind), Counter())
@@ -59,9 +59,9 @@ class RefusalLog:
         self._before = now
 
 
-def _counts(figures: Figures) -> Counts:
+def _counts(stats: Figures) -> Counts:
     found: Counts = {}
-    for (model, _), total in figures.items():
+    for (model, _), total in stats.items():
         for kind in ("refusals", "fallbacks"):
             found.setdefault((model, kind), Counter()).update(total.get(kind) or {})
     return found

@@ -21,14 +21,14 @@ Counts = dict[tuple[str, str], Counter[str]]  # by model and shadow
 
 
 class DropLog:
-    """take: once every SECONDS, with figures as modelward_native.shadow.shadows.totals gives them, of all processes."""
+    """take: once every SECONDS, with stats as modelward_native.shadow.shadows.totals gives them, of all processes."""
 
     def __init__(self) -> None:
         self._before: Counts = {}
 
-    def take(self, figures: Mapping[tuple[str, str, str], Figures]) -> None:
+    def take(self, stats: Mapping[tuple[str, str, str], Figures]) -> None:
         now: Counts = {}
-        for (model, _, shadow), total in figures.items():
+        for (model, _, shadow), total in stats.items():
             now.setdefault((model, shadow), Counter()).update(total.sums()["dropped"])
         fresh = {key: new for key, counts in now.items() if (new := counts - self._before.get(key, Counter()))}
         for (model, shadow), new in [*fresh.items()][:SHADOWS_PER_ROUND]:

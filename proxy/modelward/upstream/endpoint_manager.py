@@ -32,7 +32,7 @@ class _Kept:
         self.connector.close()
 
 
-class Keeper:
+class EndpointManager:
     """Owns the tasks of one group's endpoints; `close` ends them all, `retire` when nothing is under way on them.
 
     changed: called when other endpoints than before are behind the address.

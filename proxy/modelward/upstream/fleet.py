@@ -5,7 +5,7 @@ import contextlib
 
 from modelward.config.health import Breaker, Health
 from modelward.upstream.connector import CONNECT_SECONDS
-from modelward.upstream.endpoint_manager import Keeper
+from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
 from modelward.upstream.remote import RemotePool
 from modelward_native.wire.h2 import Listener
@@ -14,12 +14,12 @@ SHADOW_SECONDS = 0.5
 
 
 class Fleet:
-    """Owns a keeper for every configured address of every pool. Touched on the loop's thread alone."""
+    """Owns a manager for every configured address of every pool. Touched on the loop's thread alone."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._pools: list[RemotePool] = []
-        self._keepers: dict[Group, Keeper] = {}
+        self._managers: dict[Group, EndpointManager] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def connect(self, pools: list[RemotePool], health: Health) -> None:
@@ -28,24 +28,24 @@ class Fleet:
         Shadows' are waited for much less long: nobody waits for their answers either.
         """
         for group in _groups(pools):
-            if group not in self._keepers:
-                self._keepers[group] = Keeper(self._listener, group, health, self._show)
+            if group not in self._managers:
+                self._managers[group] = EndpointManager(self._listener, group, health, self._show)
         for shadows, seconds in ((False, CONNECT_SECONDS), (True, SHADOW_SECONDS)):
             groups = _groups([pool for pool in pools if pool.shadow is shadows])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await asyncio.gather(*(self._keepers[group].tried() for group in groups))
+                    await asyncio.gather(*(self._managers[group].tried() for group in groups))
 
     def follow(self, pools: list[RemotePool], health: Health, breaker: Breaker) -> None:
         """Requests go to these pools from now on; endpoints that are in none of them finish what they have."""
         self._pools = pools
         wanted = _groups(pools)
-        for group in [group for group in self._keepers if group not in wanted]:
-            retiring = asyncio.get_running_loop().create_task(self._keepers.pop(group).retire())
+        for group in [group for group in self._managers if group not in wanted]:
+            retiring = asyncio.get_running_loop().create_task(self._managers.pop(group).retire())
             self._retiring.add(retiring)
             retiring.add_done_callback(self._retiring.discard)
-        for keeper in self._keepers.values():
-            keeper.check_by(health)
+        for manager in self._managers.values():
+            manager.check_by(health)
         for group in wanted:
             group.judge_by(breaker)
         for pool in pools:
@@ -56,8 +56,8 @@ class Fleet:
     def close(self) -> None:
         for task in self._retiring:
             task.cancel()
-        for keeper in self._keepers.values():
-            keeper.close()
+        for manager in self._managers.values():
+            manager.close()
 
     def _show(self) -> None:
         for pool in self._pools:

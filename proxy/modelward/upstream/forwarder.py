@@ -38,7 +38,7 @@ class _Line:
     users: int = 0
 
 
-class Elsewhere:
+class Forwarder:
     """Asks the upstreams of one list. Keeps a channel to each: many questions are not many connections.
 
     servers: those behind an address, which are several behind dns:///name:port.

@@ -24,7 +24,7 @@ from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
-from modelward.upstream.forwarder import Elsewhere
+from modelward.upstream.forwarder import Forwarder
 from modelward.upstream.group import Group
 from modelward.upstream.metadata import RemoteModel, declared, describe, models_of, undecoded
 from modelward.upstream.profile import is_on, load_profile
@@ -98,10 +98,10 @@ class Remotes:
         self._given: Told = {}  # told already: not asked for again
         self.missing: frozenset[str] = frozenset()
         # who asks upstreams, by their addresses
-        self._asked: dict[tuple[UpstreamAddress, ...], Elsewhere] = {}
+        self._asked: dict[tuple[UpstreamAddress, ...], Forwarder] = {}
         # who answers for the models that pass undecoded
-        self.elsewhere: dict[str, Elsewhere] = {}
-        # by model: who tells its figures
+        self.forwarders: dict[str, Forwarder] = {}
+        # by model: who tells its stats
         self.statistics: dict[str, UpstreamStatistics] = {}
         # those of `upstreams:`
         self.servers: UpstreamServers | None = None
@@ -163,7 +163,7 @@ class Remotes:
         before = self._before._asked if self._before else {}
         whole = tuple(_parsed(self._config.upstreams, self._config.upstream_tls))
         for addresses in dict.fromkeys([*map(tuple, wanted.values()), *([whole] if whole else [])]):
-            self._asked[addresses] = before.get(addresses) or Elsewhere(addresses)
+            self._asked[addresses] = before.get(addresses) or Forwarder(addresses)
             self._asked[addresses].servers = self._servers
         tellers = {addresses: UpstreamStatistics(asked) for addresses, asked in self._asked.items()}
         self.statistics = {name: tellers[tuple(addresses)] for name, addresses in wanted.items()}
@@ -290,7 +290,7 @@ class Remotes:
         if asked := _needing_a_signature(settings):
             what = "needs the model's signature, which is not known"
             raise ProblemsFound(Problem(f"{key} {what}", f"model {name}", reason.why, reason.how) for key in asked)
-        self.elsewhere[name] = self._asked[tuple(addresses)]
+        self.forwarders[name] = self._asked[tuple(addresses)]
         engine = Engine(name, "", Remote((), (), self._pools[self._keys[name]].pool))
         artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
         rungs = self._rungs(name, settings, described)
@@ -351,9 +351,9 @@ class Remotes:
                 rungs.append(CheckedRung(model=rung.model, last_good=rung.last_good))
         return tuple(rungs)
 
-    def figures(self) -> Snapshot:
+    def stats(self) -> Snapshot:
         """Per configured address; pools with the same addresses count together."""
-        total = Snapshot(models={name: ModelSnapshot(undecoded=1) for name in self.elsewhere})
+        total = Snapshot(models={name: ModelSnapshot(undecoded=1) for name in self.forwarders})
         for pool in self.pools:
             for group in pool.groups:
                 total = added(total, Snapshot(endpoints={group.address.text: group.snapshot()}))

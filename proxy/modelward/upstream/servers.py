@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from modelward.repository.refused import for_clients
 from modelward.rpc.call import Call
 from modelward.rpc.protocol import Message, RpcError, message_class
-from modelward.upstream.forwarder import Elsewhere, credentials
+from modelward.upstream.forwarder import Forwarder, credentials
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class UpstreamServers:
     """single: whether there is one server, to which everything goes. passthrough: whether it gets methods that are not
     known here."""
 
-    def __init__(self, asked: Elsewhere, *, single: bool, passthrough: bool) -> None:
+    def __init__(self, asked: Forwarder, *, single: bool, passthrough: bool) -> None:
         self._asked = asked
         self._single = single
         self._passthrough = passthrough

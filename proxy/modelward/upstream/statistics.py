@@ -5,7 +5,7 @@ from typing import Any
 
 from modelward.rpc.call import Call
 from modelward.rpc.protocol import Code, Message, RpcError, message_class
-from modelward.upstream.forwarder import Elsewhere
+from modelward.upstream.forwarder import Forwarder
 
 Told = dict[str, list[Any]]  # ModelStatistics by model, versions in the upstream's order
 
@@ -13,11 +13,11 @@ Told = dict[str, list[Any]]  # ModelStatistics by model, versions in the upstrea
 class UpstreamStatistics:
     """Of the models that one list of upstreams runs."""
 
-    def __init__(self, asked: Elsewhere) -> None:
+    def __init__(self, asked: Forwarder) -> None:
         self._asked = asked
 
     async def ask(self, name: str, version: str, call: Call) -> Told | None:
-        """name: "" for all models. None where no upstream has the method. RpcError: as Elsewhere.ask_all."""
+        """name: "" for all models. None where no upstream has the method. RpcError: as Forwarder.ask_all."""
         request = message_class("inference.ModelStatisticsRequest")(name=name, version=version)
         try:
             answers = await self._asked.ask_all("ModelStatistics", request, call)
@@ -29,18 +29,18 @@ class UpstreamStatistics:
 
 
 def added(answers: Iterable[Message]) -> Told:
-    """Of ModelStatisticsResponses, the figures of each version added up."""
+    """Of ModelStatisticsResponses, the stats of each version added up."""
     sums: dict[tuple[str, str], Any] = {}
     for answer in answers:
-        for figures in answer.model_stats:
-            key = figures.name, figures.version
+        for stats in answer.model_stats:
+            key = stats.name, stats.version
             if key in sums:
-                _add_model(sums[key], figures)
+                _add_model(sums[key], stats)
             else:
-                sums[key] = figures
+                sums[key] = stats
     told: Told = {}
-    for (name, _), figures in sums.items():
-        told.setdefault(name, []).append(figures)
+    for (name, _), stats in sums.items():
+        told.setdefault(name, []).append(stats)
     return told
 
 

@@ -74,7 +74,7 @@ class Played:
             limits_store="shared memory",
             workers=[WorkerStatus(0, 11, "ready", 1.0, 2, 3), WorkerStatus(3, 12, "draining", 9.0, 1, 0)],
             report=Report((("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS)), (), ()),
-            figures=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
+            stats=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
             weights={"a": {"1": 30, "2": 10}},
             promotions=[PROMOTED],
             failing={("b", "1"): 2},

@@ -181,13 +181,13 @@ def test_a_store_that_is_gone_or_frozen_is_said_once_and_once_that_it_is_back(
 
     async def up(limits: SharedLimits, wanted: int) -> None:
         async with asyncio.timeout(30):
-            while limits.figures().up != wanted:
+            while limits.stats().up != wanted:
                 await asyncio.sleep(0.01)
 
     async def live() -> None:
         _, limits = shared_limits(Shared(url=store.url))
         await limits.start()
-        assert limits.figures().up == 1
+        assert limits.stats().up == 1
         store.freeze()
         await up(limits, 0)
         store.thaw()
@@ -196,7 +196,7 @@ def test_a_store_that_is_gone_or_frozen_is_said_once_and_once_that_it_is_back(
         await up(limits, 0)
         store.start()
         await up(limits, 1)
-        figures = limits.figures()
+        figures = limits.stats()
         await limits.stop()
         assert figures.syncs["failed"] >= 2
         assert figures.seconds is not None and figures.seconds.cumulative[-1] == figures.syncs["ok"]
@@ -248,8 +248,8 @@ def test_two_fleets_of_one_store_have_nothing_in_common(store: stores.Store) -> 
             for _ in range(5):
                 assert limiter.request(time.monotonic_ns(), b"p", b"alice") is None
         for _, limits in (one, other):
-            before = limits.figures().syncs["ok"]
-            while limits.figures().syncs["ok"] == before:
+            before = limits.stats().syncs["ok"]
+            while limits.stats().syncs["ok"] == before:
                 await asyncio.sleep(0.01)
         for limiter, limits in (one, other):
             refused = limiter.request(time.monotonic_ns(), b"p", b"alice")

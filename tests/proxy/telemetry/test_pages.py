@@ -80,7 +80,7 @@ def test_many_that_ask_at_once_for_an_expensive_page_get_one(monkeypatch: pytest
     async def test(played: Played) -> None:
         await played.inflight()  # tells what it costs
         assert set(await asyncio.gather(*(played.inflight() for _ in range(50)))) == {2}
-        figures = played.pages.figures()
+        figures = played.pages.stats()
         assert (figures.made, figures.reused) == (2, 49)
         assert figures.seconds == pytest.approx(0.4)
 

@@ -12,7 +12,7 @@ Kind = Literal["counter", "gauge", "histogram", "unknown"]
 
 @dataclass(slots=True)
 class Family:
-    """One metric. `name` is without _total; each row has a value per label, then the figure (Histogram for those)."""
+    """One metric. `name` is without _total; each row has a value per label, then the value (Histogram for those)."""
 
     name: str
     kind: Kind
@@ -20,7 +20,7 @@ class Family:
     labels: tuple[str, ...] = ()
     rows: list[tuple[tuple[str, ...], float | Histogram]] = field(default_factory=list)
 
-    def add(self, labels: tuple[str, ...], figure: float | Histogram | None) -> None:
-        """No row for None, a figure that these labels do not have, and for an empty histogram."""
-        if figure is not None and not (isinstance(figure, Histogram) and not figure.cumulative[-1]):
-            self.rows.append((labels, figure))
+    def add(self, labels: tuple[str, ...], value: float | Histogram | None) -> None:
+        """No row for None, a value that these labels do not have, and for an empty histogram."""
+        if value is not None and not (isinstance(value, Histogram) and not value.cumulative[-1]):
+            self.rows.append((labels, value))

@@ -43,8 +43,8 @@ def model_families(snapshot: Snapshot) -> Iterator[Family]:
 
 def _versions(snapshot: Snapshot) -> Iterator[tuple[str, str, VersionSnapshot]]:
     for name, model in snapshot.models.items():
-        for version, figures in model.versions.items():
-            yield name, version, figures
+        for version, stats in model.versions.items():
+            yield name, version, stats
 
 
 def _per_version(snapshot: Snapshot) -> Iterator[Family]:
@@ -72,18 +72,18 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
     canaries = Family(
         "modelward_canary_runs", "counter", "Runs of canaries: passed or failed", ("model", "version", "result")
     )
-    for name, version, figures in _versions(snapshot):
-        if figures.canary is not None:
-            failing.add((name, version), figures.canary.failing)
-            canaries.add((name, version, "passed"), figures.canary.passed)
-            canaries.add((name, version, "failed"), figures.canary.failed)
-        for code, count in figures.requests.items():
+    for name, version, stats in _versions(snapshot):
+        if stats.canary is not None:
+            failing.add((name, version), stats.canary.failing)
+            canaries.add((name, version, "passed"), stats.canary.passed)
+            canaries.add((name, version, "failed"), stats.canary.failed)
+        for code, count in stats.requests.items():
             requests.add((name, version, code), count)
-        for outcome, histogram in figures.seconds.items():
+        for outcome, histogram in stats.seconds.items():
             seconds.add((name, version, outcome), histogram)
-        if figures.statistics is not None:
-            waiting.add((name, version), figures.waiting)
-            places.add((name, version), figures.concurrency)
+        if stats.statistics is not None:
+            waiting.add((name, version), stats.waiting)
+            places.add((name, version), stats.concurrency)
     yield from (requests, seconds, waiting, places, failing, canaries)
 
 
@@ -173,8 +173,8 @@ def _shadows(snapshot: Snapshot) -> Iterator[Family]:
             (seconds, shadow.seconds),
             (verdict, shadow.verdict),
         ):
-            for label, figure in by.items():
-                family.add((*key, label), figure)
+            for label, value in by.items():
+                family.add((*key, label), value)
         disagreement.add(key, shadow.disagreement)
         disagreeing.add(key, shadow.disagreeing)
     yield from (pairs, disagreement, disagreeing, mismatches, dropped, seconds, lost, verdict)
@@ -185,15 +185,15 @@ def triton_families(snapshot: Snapshot) -> Iterator[Family]:
     # Unknown, because both exposition formats want counters to end in _total, and Triton's dashboards do not.
     counters = [(Family(name, "unknown", text, labels), value) for name, text, value in TRITON]
     pending = Family("nv_inference_pending_request_count", "gauge", "Requests in the queue", labels)
-    for name, version, figures in _versions(snapshot):
-        if figures.statistics is None:
+    for name, version, stats in _versions(snapshot):
+        if stats.statistics is None:
             continue
         for family, value in counters:
-            family.add((name, version), value(figures.statistics))
-        pending.add((name, version), figures.pending)
+            family.add((name, version), value(stats.statistics))
+        pending.add((name, version), stats.pending)
     yield from (family for family, _ in counters)
     yield pending
 
 
 def _can_execute(model: ModelSnapshot) -> bool:
-    return any(figures.statistics is not None for figures in model.versions.values())
+    return any(stats.statistics is not None for stats in model.versions.values())

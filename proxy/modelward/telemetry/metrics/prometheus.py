@@ -28,13 +28,13 @@ class ModelwardCollector(Collector):
 
 def _metric(family: Family) -> Metric:
     metric = Metric(family.name, family.help, family.kind)
-    for values, figure in family.rows:
+    for values, value in family.rows:
         labels = dict(zip(family.labels, values, strict=True))
-        if isinstance(figure, Histogram):
-            for le, count in zip(le_labels(figure.bounds), figure.cumulative, strict=True):
+        if isinstance(value, Histogram):
+            for le, count in zip(le_labels(value.bounds), value.cumulative, strict=True):
                 metric.add_sample(f"{family.name}_bucket", {**labels, "le": le}, count)
-            metric.add_sample(f"{family.name}_count", labels, figure.cumulative[-1])
-            metric.add_sample(f"{family.name}_sum", labels, figure.sum)
+            metric.add_sample(f"{family.name}_count", labels, value.cumulative[-1])
+            metric.add_sample(f"{family.name}_sum", labels, value.sum)
         else:
-            metric.add_sample(f"{family.name}_total" if family.kind == "counter" else family.name, labels, figure)
+            metric.add_sample(f"{family.name}_total" if family.kind == "counter" else family.name, labels, value)
     return metric

@@ -115,7 +115,7 @@ def _close_reasons(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def _reloads(snapshot: Snapshot) -> Iterator[Family]:
-    if (figures := snapshot.reloads) is None:
+    if (stats := snapshot.reloads) is None:
         return
     reloads = Family(
         "modelward_reloads",
@@ -128,10 +128,10 @@ def _reloads(snapshot: Snapshot) -> Iterator[Family]:
         "gauge",
         "0 after a reload that was refused as a whole or for a model; what was served before goes on",
     )
-    reloads.add(("applied",), figures.applied)
-    reloads.add(("partial",), figures.partial)
-    reloads.add(("refused",), figures.refused)
-    in_order.add((), 1 - figures.failing)
+    reloads.add(("applied",), stats.applied)
+    reloads.add(("partial",), stats.partial)
+    reloads.add(("refused",), stats.refused)
+    in_order.add((), 1 - stats.failing)
     yield from (reloads, in_order)
     text = "Versions in the repository that cannot be served. The log and RepositoryIndex say why"
     yield Family("modelward_models_refused", "gauge", text, rows=[((), snapshot.refused)])

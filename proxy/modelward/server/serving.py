@@ -1,0 +1,293 @@
+"""What a process serves: one generation after another, each taking over between two requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from modelward.config.changes import followed
+from modelward.config.proxies import UNIX, networks
+from modelward.config.schema import Config
+from modelward.limits.overrides import Overrides
+from modelward.models.catalog import Catalog
+from modelward.models.facts import FactsByVersion
+from modelward.models.opening import OpenModel, Progress
+from modelward.models.weights import Shares
+from modelward.problem import ProblemsFound
+from modelward.repository.refused import Refused, problems_of
+from modelward.server.canaries import Canaries
+from modelward.server.containment import Contained, apply, deadly
+from modelward.server.event_log import EventLog
+from modelward.server.generation import Generation, Known, compile_generation, describe, renewed, reshared
+from modelward.server.listener_limits import apply_limits
+from modelward.server.reloads import Reloads
+from modelward.server.retired import Retired
+from modelward.server.rules import load_rules
+from modelward.server.tls import LiveMaterial
+from modelward.tasks import Tasks
+from modelward.upstream.fleet import Fleet
+from modelward.upstream.forwarder import ANSWER_SECONDS
+from modelward.upstream.refresh import Hints, Refresher
+from modelward.upstream.remote import News, Remotes
+from modelward_native.backend.pool import Endpoint
+from modelward_native.request.pipeline import Server
+
+if TYPE_CHECKING:
+    from modelward.access.gate import Gate
+
+log = logging.getLogger("modelward.server")
+
+
+class Serving:
+    """Use `prepare`, then `begin`, then `connect`. config: as it is followed.
+
+    shares and contained: see `share` and `contain`. changed: called when an upstream's change is served.
+    """
+
+    def __init__(self, config: Config, shares: Shares, contained: Sequence[Contained], tasks: Tasks) -> None:
+        self.config = config
+        self.shares = shares
+        self.reloads = Reloads()
+        self.events = EventLog()
+        self.retired = Retired()
+        self.changed: Callable[[], None] = lambda: None
+        self.generation: Generation | None = None
+        self.server: Server | None = None
+        self.tls: LiveMaterial | None = None
+        self.gate: Gate | None = None
+        self.refresher = Refresher(
+            lambda: self.current.remotes, self._renew, self._hints, lambda: self.config.health, self._embedded
+        )
+        self._contained = contained
+        self._tasks = tasks
+        self._fleet: Fleet | None = None
+        self._reloading = asyncio.Lock()
+        self._ruling = asyncio.Lock()
+        self._canaries = Canaries(self._follow_canaries)
+        self._canaries.deadly = deadly(contained)
+
+    @property
+    def current(self) -> Generation:
+        assert self.generation is not None
+        return self.generation
+
+    @property
+    def models(self) -> tuple[OpenModel, ...]:
+        """Every version that is served."""
+        return self.generation.models if self.generation else ()
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """What the repository holds and cannot be served."""
+        return self.generation.refused if self.generation else ()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.generation.catalog if self.generation else Catalog(())
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Of every pool."""
+        pools = self.generation.remotes.pools if self.generation else []
+        return [m.endpoint for p in pools for g in p.groups for m in g.members]
+
+    # ---- the first generation
+
+    async def prepare(
+        self,
+        slow: frozenset[str],
+        facts: Mapping[str, FactsByVersion],
+        progress: Progress,
+        waiting: Callable[[str], None],
+    ) -> Generation:
+        """Opens and warms all models. slow, facts: as in Known. Raises ProblemsFound."""
+        rules = await load_rules(self.config)
+        known = Known(slow, self.shares, facts, deadly(self._contained))
+        compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
+        if rules.material is not None and self.config.tls is not None:
+            self.tls = LiveMaterial(self.config.tls, rules.material)
+        return self._shared_out(compiled)
+
+    def begin(self, server: Server, first: Generation) -> None:
+        """server: has the directory of the first generation, and has not started."""
+        self.server = server
+        if self.config.access is not None:
+            from modelward.access.gate import Gate  # noqa: PLC0415 - brings PyJWT and aiohttp: only where callers are told apart
+
+            self.gate = Gate(self.config.access, server.listener)
+            server.guard(self.gate.native)
+        self._fleet = Fleet(server.listener)
+        self._serve(first)
+
+    async def connect(self) -> None:
+        """The server has started: connects upstreams, and does from now on what goes on beside requests."""
+        assert self._fleet is not None and self.server is not None
+        await self._fleet.connect(self.current.remotes.pools, self.config.health)
+        if self.gate is not None:
+            await self.gate.prepare()
+            for task in self.gate.tasks():
+                self._tasks.spawn(task)
+        if self.tls is not None:
+            self._tasks.spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
+        self._tasks.spawn(self.retired.run(lambda: self.current, self.server.scheduler))
+        self._tasks.spawn(self.refresher.run())
+
+    # ---- the next ones
+
+    async def reload(self, config: Config) -> list[str]:
+        """Serves another configuration, and the repository as it is now; returns in words what changed.
+
+        Rules first, at once (`follow_rules`), then models (`follow_models`): whatever keeps these from being served
+        keeps nobody from obeying the rules. What only a restart changes (listen, workers, TLS on or off) stays, and is
+        told. Raises ProblemsFound; what was done before stays done.
+        """
+        restart = followed(self.config, config)[1]
+        changed = [*await self.follow_rules(config), *await self.follow_models(config)]
+        return [*changed, *(f"{key} needs a restart" for key in restart)]
+
+    async def follow_rules(self, config: Config) -> list[str]:
+        """From the next message on limits, access, TLS and all else that is not about models are those of `config`.
+
+        Returns in words what changed. Raises ProblemsFound, and then everything is as it was.
+        """
+        async with self._ruling:
+            try:
+                rules = await load_rules(followed(self.config, config)[0])
+            except ProblemsFound as found:
+                self.reloads.refuse(found.problems)
+                raise
+            before = self.current
+            after = before.under(rules)
+            self._serve(after)
+        changed = describe(before, after)
+        if changed:
+            log.info("reloaded: %s", ", ".join(changed))
+        return changed
+
+    async def follow_models(self, config: Config) -> list[str]:
+        """Serves the models of another configuration, and the repository as it is now, under the rules of now.
+
+        Models that are new or differ are opened and warmed first, then the next message meets the new generation;
+        whatever is under way ends as it began. A model that cannot be served stays as it was, or is left out: see
+        `refused`. Returns in words what changed. Raises ProblemsFound, and then all models are as they were.
+        """
+        async with self._reloading:
+            try:
+                after, restart = await self._compile_next(config)
+            except ProblemsFound as found:
+                self.reloads.refuse(found.problems)
+                raise
+            before = self.current
+            after = self._shared_out(after.under(before.rules))
+            self._serve(after)
+            self._tasks.spawn(_close_later(before.remotes, after.remotes))
+            self.retired.add(before.served)
+        changed = describe(before, after)
+        self.reloads.apply(changed, restart, problems_of(after.refused))
+        return changed
+
+    def share(self, shares: Shares) -> None:
+        """From the next message on these models' requests are shared among their versions like this, reloads or not."""
+        self.shares = shares
+        before, after = self.current, self._shared_out(self.current)
+        self._serve(after)
+        self.retired.add(model.served for model in before.models)
+
+    def contain(self, contained: Sequence[Contained]) -> None:
+        """From now on these inputs of models are not run, reloads or not; what was said before is forgotten."""
+        self._contained = contained
+        self._canaries.deadly = deadly(contained)
+        self.share(self.shares)  # a version that is not run at all leaves its share to others
+
+    def stop(self) -> None:
+        """Before the server stops."""
+        self._canaries.stop()
+        if self._fleet is not None:
+            self._fleet.close()
+
+    async def close(self) -> None:
+        """After the server has stopped."""
+        if self.generation is not None:
+            await self.generation.remotes.close()
+
+    def take_anomalies(self) -> None:
+        """Fetches the data plane's anomaly events and logs them."""
+        if self.server is not None:
+            self.events.take_anomalies(self.server, self.models)
+
+    async def _renew(self, remotes: Remotes, news: News) -> bool:
+        """Serves what upstreams tell now; False where a reload came between. Requests that are under way end as they
+        began. Raises ProblemsFound, and then everything is as it was."""
+        assert self._fleet is not None
+        async with self._reloading:
+            before = self.current
+            if before.remotes is not remotes:
+                return False
+            after = await renewed(before, news)
+            await self._fleet.connect(after.remotes.pools, self.config.health)
+            after = self._shared_out(after.under(self.current.rules))
+            self._serve(after)
+            self._tasks.spawn(_close_later(before.remotes, after.remotes))
+            self.retired.add(model.served for model in before.models)
+        self.changed()
+        return True
+
+    def _hints(self) -> Hints:
+        """What refusals and connections say of changes on upstreams."""
+        assert self.server is not None
+        doubted = {model.served.name for model in self.models if model.upstreams and model.served.take_doubt()}
+        return Hints(doubted, self.server.take_unlisted(), sum(endpoint.joins for endpoint in self.endpoints))
+
+    def _embedded(self) -> set[str]:
+        return {model.served.name for model in self.models if not model.upstreams}
+
+    def _shared_out(self, generation: Generation) -> Generation:
+        """With the shares that were told, and what is contained."""
+        apply(self._contained, {served.engine for served in generation.served})
+        return reshared(generation, self.shares)
+
+    def _follow_canaries(self) -> None:
+        """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
+        for model in self.models:
+            if model.engine.failing and model.recall is not None:
+                model.recall.forget()
+        self.share(self.shares)
+
+    async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
+        """The next generation, whose upstreams are connected, and the keys that need a restart."""
+        assert self._fleet is not None
+        wanted, restart = followed(self.config, config)
+        known = Known(held=self.shares, deadly=deadly(self._contained))
+        after = await compile_generation(self.current.rules, wanted, self.current, known=known)
+        await self._fleet.connect(after.remotes.pools, wanted.health)
+        return after, restart
+
+    def _serve(self, generation: Generation) -> None:
+        """The swap: between two requests, and nothing in it can fail or wait."""
+        assert self.server is not None and self._fleet is not None
+        self.take_anomalies()  # events name models of the generation before
+        config, server = generation.config, self.server
+        overrides = Overrides(config.limits)
+        apply_limits(config, overrides, server)
+        server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
+        if self.gate is not None and config.access is not None:
+            self.gate.follow(config.access, generation.rules.key_ring)
+            self.gate.native.identities.set_shares(overrides.share)
+        self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
+        server.serve(generation.directory, generation.remotes.passthrough())
+        server.learn(self.refresher.wants if generation.remotes.learns else None)
+        if self.tls is not None and config.tls is not None and generation.rules.material is not None:
+            self.tls.replace(config.tls, generation.rules.material)
+        self.config = config
+        self.generation = generation
+        self._canaries.follow(generation.models)
+
+
+async def _close_later(before: Remotes, after: Remotes) -> None:
+    """Questions to upstreams that are under way may still be answered."""
+    try:
+        await asyncio.sleep(ANSWER_SECONDS)
+    finally:
+        await before.close(after)
