@@ -16,7 +16,7 @@ from loadtests.attack.requests import good, opening
 from loadtests.fuzz.frames import DATA, END_STREAM, frame
 from modelward.cli.app import main
 from modelward.config.load import load
-from modelward.server.descriptors import room
+from modelward.server.descriptors import connection_bounds
 from tests import models
 from tests.support import ServerProcess, serve_process, wait_until
 
@@ -45,7 +45,7 @@ def test_idle_connections_of_many_peers_keep_no_other_out(server: ServerProcess)
         for i in range(8):
             for _ in range(60):
                 greeted(stack, server, f"127.0.1.{i + 1}")
-        most = room(load(), FILES)
+        most = connection_bounds(load(), FILES)
         assert most.total < FILES
         wait_until(lambda: server.metric("modelward_connections") >= most.total // 2, "the connections to be there")
         for i in range(20):
@@ -61,10 +61,10 @@ def test_idle_connections_of_many_peers_keep_no_other_out(server: ServerProcess)
 
 
 def test_a_peer_has_a_quarter_of_the_connections_that_descriptors_leave_room_for() -> None:
-    found = room(load(), FILES)
+    found = connection_bounds(load(), FILES)
     assert (found.total, found.per_peer, found.here) == (172, 43, 172)
-    assert room(load(sets=["workers=2"]), FILES).total == 2 * 172
-    many = room(load(), 1 << 20)
+    assert connection_bounds(load(sets=["workers=2"]), FILES).total == 2 * 172
+    many = connection_bounds(load(), 1 << 20)
     assert (many.total, many.per_peer) == (20_000, 1_000)
 
 

@@ -5,7 +5,6 @@ It serves no request itself and opens no model, so that nothing it does can hold
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from modelward.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
 from modelward.config.address import Address
-from modelward.config.changes import followed, with_models, with_rules
-from modelward.config.listen import Listen
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
@@ -35,18 +32,16 @@ from modelward.server.report import ANY, Report
 from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.notify import Notifier
-from modelward.supervisor.promoting import CrewServing
-from modelward.supervisor.reload_history import ReloadHistory
-from modelward.supervisor.shadowing import CrewShadows
-from modelward.supervisor.turns import Turns
-from modelward.supervisor.worker_pool import Crew
+from modelward.supervisor.promoted_workers import PromotedWorkers
+from modelward.supervisor.reloader import Reloader
+from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.supervisor.worker_pool import WorkerPool
+from modelward.tasks import Tasks
 from modelward.telemetry import native_snapshot as pour
 from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.merge import added
-from modelward.telemetry.refusals import SECONDS, RefusalLog
-from modelward.telemetry.shadow_drops import DropLog
 from modelward.telemetry.snapshot import Snapshot, StateSnapshot
-from modelward_native.shadow import shadows
+from modelward.telemetry.summary import sum_up
 from modelward_native.telemetry import figures
 
 if TYPE_CHECKING:
@@ -69,42 +64,36 @@ class Supervisor:
     def __init__(
         self, config: Config, log_level: str | None, load: Callable[[], Config], sockets: Sockets, notifier: Notifier
     ) -> None:
-        self.config = config
-        self._load = load
-        self._listen = config.listen  # as it was asked for, before ports were chosen
         self.readiness = Readiness("loading models")
         self._log_level = log_level
         self._sockets = sockets
         self._notifier = notifier
         self._progress: Progress = lambda what: None
         self._started = self._ending = False
-        self._beating: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._bound: BoundSocket | InheritedSocket | None = None
         self._http: HttpServer | None = None
         self._admin: AdminServer | None = None
-        self._crew: Crew | None = None
-        self._shadowing = CrewShadows(lambda: self.config, lambda: self._crew)
-        serving = CrewServing(lambda: self.config, lambda: self._crew, self._shadowing)
+        self._pool: WorkerPool | None = None
+        self._shadowing = ShadowVerdicts(lambda: self.config, lambda: self._pool)
+        serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing)
         self._promoter = Promoter(serving, state_folder(config.state))
-        self._promoting: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._reloader = Reloader(config, load, self._at_work, self._promoter, notifier, done=self._reloaded)
         self.watch_failures = 0  # of the configuration and the repository
-        self._summing: asyncio.Task[None] | None = None
         self._began = time.monotonic()
-        self._generation = 1
-        self._ruling = Turns(self._follow_rules)
-        self._reloading = Turns(self._follow_models)
-        self._is_changed = False  # by what the reload under way has done so far
-        self._said = ""  # of the last reload, to the service manager
-        self._reloads = ReloadHistory()
         self._shared: SharedLimits | None = None
         self._restarting = False
 
     @property
+    def config(self) -> Config:
+        """What is followed."""
+        return self._reloader.config
+
+    @property
     def report(self) -> Report:
         """Of what is served; once it has started."""
-        assert self._crew is not None and self._crew.report is not None
-        report = self._crew.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
+        assert self._pool is not None and self._pool.report is not None
+        report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
@@ -116,7 +105,7 @@ class Supervisor:
         """
         self._progress = progress
         self._promoter.resume(lambda: listed(self.config.repository))
-        self._beating = asyncio.get_running_loop().create_task(self._notifier.beat())
+        self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()
         self._bound = self._sockets.get("grpc") or BoundSocket(self.config.listen.grpc, self.config.listen.mode)
         addresses = {"grpc": self._bound.address, "http": self._http.address}
@@ -124,44 +113,35 @@ class Supervisor:
             self._admin = await self._start_admin(self.config.listen.admin)
             addresses["admin"] = self._admin.address
         listen = self.config.listen.model_copy(update=addresses)
-        self.config = self.config.model_copy(update={"listen": listen})
-        self._crew = Crew(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
+        self._reloader.config = self.config.model_copy(update={"listen": listen})
+        self._pool = WorkerPool(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
         if self.config.limits.shared is not None:
-            self._shared = SharedLimits(self.config.limits.shared, self._crew.region)
+            self._shared = SharedLimits(self.config.limits.shared, self._pool.region)
             await self._shared.start()
-        self._promoter.store.beside = kept_key(self.config, self._crew.region.sticky_key)
-        await self._crew.share(self._promoter.shares)
-        await self._crew.start()
+        self._promoter.store.beside = kept_key(self.config, self._pool.region.sticky_key)
+        await self._pool.share(self._promoter.shares)
+        await self._pool.start()
         self._promoter.settle()
-        await self._crew.share(self._promoter.shares)
-        self._promoting = asyncio.get_running_loop().create_task(self._promoter.watch())
-        self._watching = asyncio.get_running_loop().create_task(Watch(self._crew.region).run())
-        self._summing = asyncio.get_running_loop().create_task(self._sum_up())
+        await self._pool.share(self._promoter.shares)
+        self._tasks.spawn(self._promoter.watch())
+        self._tasks.spawn(Watch(self._pool.region).run())
+        self._tasks.spawn(sum_up(self._pool.region))
         self._started = True
         self._notifier.ready(self._words())
-
-    async def _sum_up(self) -> None:
-        """What all workers have refused, told in the log."""
-        told, drops = RefusalLog(), DropLog()
-        while True:
-            assert self._crew is not None
-            told.take(figures.models(self._crew.region))
-            drops.take(shadows.totals(self._crew.region))
-            await asyncio.sleep(SECONDS)
 
     async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = "") -> Outcome:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
 
         replaced: told of each. Raises NotNow, also while another restart lasts.
         """
-        crew = self._at_work()
+        pool = self._at_work()
         if self._restarting:
             raise NotNow("the workers are being restarted already; ask again when that has ended")
         self._restarting = True
         log.info("restarting workers%s", f", asked by {actor}" if actor else "")
         self._note("restart", actor)
         try:
-            await crew.restart(replaced)
+            await pool.restart(replaced)
         except ProblemsFound as found:
             for problem in found.problems:
                 log.error("not restarted: %s", problem)
@@ -172,99 +152,8 @@ class Supervisor:
         return Outcome()
 
     async def reload(self, actor: str = "") -> Outcome:
-        """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
-
-        All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
-        Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
-        """
-        if actor:
-            self._at_work()
-            log.info("reload, asked by %s", actor)
-        try:
-            outcome = await self._reload(actor)
-        except asyncio.CancelledError:
-            self._note("reload", actor)
-            raise
-        if actor or outcome.changed or outcome.problems:
-            refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
-            why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
-            self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
-        return outcome
-
-    async def _reload(self, actor: str) -> Outcome:
-        by = self._reloads.asked_by = actor or "watching"
-        rules = await self._ruling.take()
-        if rules.problems:
-            return replace(rules, last_change=self._reloads.last_change)
-        self._reloads.apply(by, rules.changed)
-        models = await self._reloading.take()
-        changed = (*rules.changed, *models.changed)
-        self._reloads.apply(by, changed)
-        last = None if changed else self._reloads.last_change
-        return Outcome(models.problems, changed, models.needs_restart, last)
-
-    async def _follow_rules(self) -> Outcome:
-        crew = self._at_work()
-        try:
-            wanted, _ = await self._read()
-            changed = await crew.rule(wanted)
-        except ProblemsFound as found:
-            return self._refuse(found)
-        self.config = with_rules(self.config, wanted)
-        if changed:
-            log.info("reloaded, of what is not about models: %s", ", ".join(changed))
-            self._is_changed = True
-        return Outcome((), changed)
-
-    async def _follow_models(self) -> Outcome:
-        crew = self._at_work()
-        self._notifier.reloading()
-        log.info("reloading models")
-        self._said = ""
-        try:
-            wanted, restart = await self._read()
-            await self._expect(crew, wanted)
-            changed, problems = await crew.reload(wanted)
-            kept = {each.name for each in crew.report.refused if each.kept} if crew.report is not None else set()
-            self.config = with_models(with_rules(wanted, self.config), self.config, kept)
-            self._promoter.settle()
-            await crew.share(self._promoter.shares)
-            self._is_changed = True
-            self._reloads.refused = None
-            if restart:
-                log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
-            return Outcome(problems, changed, tuple(restart))
-        except ProblemsFound as found:
-            await self._expect(crew, self.config)
-            return self._refuse(found)
-        finally:
-            self._generation += self._is_changed
-            self._is_changed = False
-            if not self._ending:
-                self._notifier.ready(self._words() + self._said)
-
-    async def _expect(self, crew: Crew, config: Config) -> None:
-        """Tells the workers which version of a model is to answer that has no share yet."""
-        there = await asyncio.get_running_loop().run_in_executor(None, listed, config.repository)
-        self._promoter.expect(config, there)
-        if self._promoter.shares != crew.shares:
-            await crew.share(self._promoter.shares)
-
-    async def _read(self) -> tuple[Config, list[str]]:
-        """What the configuration says now, as far as it can be followed, and the keys that need a restart."""
-        try:
-            wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
-        except ProblemsFound:
-            self._reloads.unread += 1
-            raise
-        return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
-
-    def _refuse(self, found: ProblemsFound) -> Outcome:
-        for problem in found.problems:
-            log.error("not reloaded: %s", problem, extra={"fields": {"reason": problem.what, "where": problem.where}})
-        self._said = "; the last reload was refused, the log says why"
-        self._reloads.refuse(found.problems)
-        return Outcome(found.problems)
+        """Serves what configuration and repository hold now; see Reloader. Raises NotNow."""
+        return await self._reloader.reload(actor)
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
@@ -287,7 +176,7 @@ class Supervisor:
 
     def callers(self, count: int) -> Callers:
         """Who is over which limit, and who spends most."""
-        return most(self._crew.region, count) if self._crew is not None else Callers()
+        return most(self._pool.region, count) if self._pool is not None else Callers()
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
@@ -301,41 +190,36 @@ class Supervisor:
         if actor:
             self._promoter.note(what, actor)
 
-    def _with_ports(self, wanted: Listen) -> Listen:
-        """With the addresses that were bound in place of those that were asked for the first time too."""
-        same = [key for key in Listen.model_fields if getattr(wanted, key) == getattr(self._listen, key)]
-        return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
-
-    def _at_work(self) -> Crew:
+    def _at_work(self) -> WorkerPool:
         """The workers, if they are all there and are to stay. Raises NotNow."""
-        if self._crew is None or not self._started:
+        if self._pool is None or not self._started:
             raise NotNow("the server is still starting; ask again when it is ready")
         if self._ending:
             raise NotNow("the server is draining; ask the next one")
-        return self._crew
+        return self._pool
 
     def status(self) -> Status:
         """At this moment, from the start on."""
-        crew = self._crew
+        pool = self._pool
         return Status(
             state="ready" if self.readiness.ready else self.readiness.reason,
             uptime_seconds=time.monotonic() - self._began,
-            generation=self._generation,
+            generation=self._reloader.generation,
             grpc=self.config.listen.grpc,
             http=self.config.listen.http,
-            workers=crew.workers() if crew is not None else (),
+            workers=pool.workers() if pool is not None else (),
             limits_store=self._shared.words if self._shared is not None else "shared memory",
-            report=self.report if crew is not None and crew.report is not None else None,
-            stats=crew.stats() if crew is not None else Snapshot(),
-            weights=self._weights(crew.report) if crew is not None and crew.report is not None else {},
+            report=self.report if pool is not None and pool.report is not None else None,
+            stats=pool.stats() if pool is not None else Snapshot(),
+            weights=self._weights(pool.report) if pool is not None and pool.report is not None else {},
             failing=self._failing(),
-            contained=crew.containment.inputs if crew is not None else (),
-            callers=names(crew.region) if crew is not None else {},
+            contained=pool.containment.inputs if pool is not None else (),
+            callers=names(pool.region) if pool is not None else {},
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
             policies=self._policies(),
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
-            refused_reload=self._reloads.refused,
+            refused_reload=self._reloader.history.refused,
         )
 
     async def drain(self) -> None:
@@ -344,16 +228,16 @@ class Supervisor:
         delay, seconds = settings.delay / SECOND, settings.timeout / SECOND
         self._end("draining")
         self._notifier.stopping("draining")
-        if self._crew is None:
+        if self._pool is None:
             return
-        inflight, _, connections = self._crew.region.gauges()
+        inflight, _, connections = self._pool.region.gauges()
         later = f"for {delay:g} s new connections are still taken, then " if delay else ""
         log.info(
             "draining: not ready any more; %s%d requests on %d connections have %g s to finish",
             later, inflight, connections, seconds,
         )  # fmt: skip
-        await self._crew.drain(delay)
-        left = self._crew.region.gauges()[0]
+        await self._pool.drain(delay)
+        left = self._pool.region.gauges()[0]
         log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, left)
 
     async def stop(self) -> None:
@@ -361,42 +245,39 @@ class Supervisor:
         self._end("stopped")
         if self._admin is not None:
             await self._admin.stop()
-        self._ruling.cancel()
-        self._reloading.cancel()
-        if self._crew is not None:
-            await self._crew.stop()
+        self._reloader.cancel()
+        if self._pool is not None:
+            await self._pool.stop()
         if self._shared is not None:
             await self._shared.stop()
         if self._http is not None:
             await self._http.stop()
         if self._bound is not None:
             self._bound.close()
-        for task in (self._beating, self._promoting, self._watching, self._summing):
-            if task is not None:
-                task.cancel()
+        self._tasks.cancel()
 
     def snapshot(self) -> Snapshot:
         """All counters of all workers, whatever has become of them."""
-        if self._crew is None:
+        if self._pool is None:
             return Snapshot()
         shared = self._shared.stats() if self._shared is not None else None
-        shares = self._shares(self._crew.report) if self._crew.report is not None else {}
+        shares = self._shares(self._pool.report) if self._pool.report is not None else {}
         own = replace(
-            added(self._crew.stats(), Snapshot(reloads=self._reloads.stats())),
+            added(self._pool.stats(), Snapshot(reloads=self._reloader.history.stats())),
             shared=shared,
             shares=shares,
             promotions=dict(self._promoter.ended),
             watch_failures=self.watch_failures,
-            crashes=dict(self._crew.containment.crashes),
-            contained={(each.model, each.version): each.count for each in self._crew.containment.inputs},
-            deaths=dict(self._crew.containment.deaths),
+            crashes=dict(self._pool.containment.crashes),
+            contained={(each.model, each.version): each.count for each in self._pool.containment.inputs},
+            deaths=dict(self._pool.containment.deaths),
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
         )
-        return added(pour.snapshot(self._crew.region), own)
+        return added(pour.snapshot(self._pool.region), own)
 
     def _failing(self) -> dict[tuple[str, str], int]:
-        return figures.failing(self._crew.region) if self._crew is not None else {}
+        return figures.failing(self._pool.region) if self._pool is not None else {}
 
     def _shares(self, report: Report) -> dict[str, dict[str, float]]:
         weights = self._weights(report)
@@ -405,7 +286,7 @@ class Supervisor:
     def _policies(self) -> dict[str, str]:
         """Of models whose shares neither `versions:` nor an upstream decides."""
         config = self.config
-        facts = self._crew.report.facts if self._crew is not None and self._crew.report is not None else {}
+        facts = self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
         return {name: config.policy(name) for name in facts if config.settings(name).versions is None}
 
     def _weights(self, report: Report) -> Weights:
@@ -414,17 +295,17 @@ class Supervisor:
     # ---- readiness: while any worker is ready and can answer for a model
 
     def _judge(self) -> None:
-        assert self._crew is not None
-        reason = self._crew.unanswered if self._crew.ready else "no worker is ready"
-        starting = not self._crew.ready and not self.readiness.ready  # what it waits for is told already
+        assert self._pool is not None
+        reason = self._pool.unanswered if self._pool.ready else "no worker is ready"
+        starting = not self._pool.ready and not self.readiness.ready  # what it waits for is told already
         if reason != self.readiness.reason and not starting and not self._ending:
             self.readiness.set(not reason, reason)
         if self._started and not self._ending:
             self._notifier.status(self._words())
 
     def _words(self) -> str:
-        assert self._crew is not None
-        return f"{self._crew.ready} of {self.config.workers} workers ready"
+        assert self._pool is not None
+        return f"{self._pool.ready} of {self.config.workers} workers ready"
 
     def _wait_for(self, what: str) -> None:
         self._progress(what)
@@ -432,6 +313,10 @@ class Supervisor:
             self._notifier.status(f"loading {what}")
         if not self.readiness.ready and not self._ending:
             self.readiness.set(False, what)
+
+    def _reloaded(self, said: str) -> None:
+        if not self._ending:
+            self._notifier.ready(self._words() + said)
 
     def _end(self, reason: str) -> None:
         self._ending = True

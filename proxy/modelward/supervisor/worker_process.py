@@ -11,7 +11,20 @@ from collections.abc import Mapping
 from math import inf
 from typing import Self
 
-from modelward.server.channel import Channel, Drain, Message, Reloaded, Ruled
+from modelward.problem import Problem
+from modelward.server.channel import (
+    Answers,
+    Channel,
+    Drain,
+    Failed,
+    Message,
+    Ready,
+    Reloaded,
+    Renewed,
+    Ruled,
+    Shared,
+    Stats,
+)
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import Snapshot
 
@@ -20,16 +33,17 @@ MARGIN_SECONDS = 5.0
 
 
 class WorkerProcess:
-    """Use `start`. slot: of the region. started: monotonic seconds."""
+    """Use `start`. number: of its part of the region, and as the log calls it. started: monotonic seconds."""
 
-    def __init__(self, slot: int, popen: subprocess.Popen[bytes], channel: Channel) -> None:
-        self.slot = slot
+    def __init__(self, number: int, popen: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.number = number
         self.channel = channel
         self.started = time.monotonic()
         self.report: Report | None = None  # once it is ready
         self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
         self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
         self.unanswered = ""  # why it can answer for no model; empty while it can for one
+        self.problems: tuple[Problem, ...] = ()  # why it cannot serve
         self.draining = False
         self.died_of_load = False  # the next worker does not load that again
         self.over_at = inf  # monotonic seconds; when it must have ended
@@ -40,17 +54,17 @@ class WorkerProcess:
         self._handle = os.pidfd_open(popen.pid)
 
     @classmethod
-    async def start(cls, slot: int, inherited: tuple[int, ...]) -> Self:
+    async def start(cls, number: int, inherited: tuple[int, ...]) -> Self:
         """inherited: descriptors, in the order in which modelward.server.worker takes them."""
         ours, theirs = socket.socketpair()
         with theirs:
             descriptors = (*inherited, theirs.fileno())
             # -P and the same path: what it imports is what we have imported, wherever it is started
-            command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (slot, *descriptors))]
+            command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (number, *descriptors))]
             popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env={**os.environ, **_path()}
             )
-        return cls(slot, popen, await Channel.over(ours))
+        return cls(number, popen, await Channel.over(ours))
 
     @property
     def pid(self) -> int:
@@ -69,6 +83,25 @@ class WorkerProcess:
 
     def tell(self, message: Message) -> None:
         self.channel.send(message)
+
+    def take(self, message: Message) -> None:
+        """What it has said."""
+        match message:
+            case Ready(report) | Renewed(report):
+                self.report = report
+            case Ruled():
+                self.ruled = message
+            case Reloaded(report=report):
+                self.reloaded = message
+                self.report = report or self.report
+            case Answers(reason):
+                self.unanswered = reason
+            case Shared():
+                self.unshared -= 1
+            case Failed(problems):
+                self.problems = problems
+            case Stats(snapshot):
+                self.stats = snapshot
 
     def drain(self, seconds: float, delay: float = 0) -> None:
         """After the delay it takes no more connections, finishes what is under way and ends."""

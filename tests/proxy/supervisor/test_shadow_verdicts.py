@@ -1,4 +1,4 @@
-"""The shadows of a crew's models, judged from its region."""
+"""The shadows of a pool's models, judged from its region."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from modelward.config.shadow import Bounds, Shadow
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
 from modelward.server.report import ANY, COLUMNS, Report
-from modelward.supervisor.shadowing import JUDGED_AT_ONCE, CrewShadows
-from modelward.supervisor.worker_pool import Crew
+from modelward.supervisor.shadow_verdicts import JUDGED_AT_ONCE, ShadowVerdicts
+from modelward.supervisor.worker_pool import WorkerPool
 from modelward_native.region.region import Region
 from modelward_native.shadow.shadows import Block
 from tests.proxy.shadow.test_collect import labels
@@ -35,9 +35,9 @@ class Workers:
     report: Report | None = field(default_factory=lambda: Report((row("m", "1"), row("m", "2"), row("n", "1")), (), ()))
 
 
-def shadows_of(workers: Workers | None, *configured: Shadow) -> CrewShadows:
+def shadows_of(workers: Workers | None, *configured: Shadow) -> ShadowVerdicts:
     config = Config(models={"m": ModelSettings(shadow=configured)})
-    return CrewShadows(lambda: config, lambda: cast(Crew | None, workers))
+    return ShadowVerdicts(lambda: config, lambda: cast(WorkerPool | None, workers))
 
 
 def test_every_shadow_of_a_model_is_told() -> None:

@@ -13,7 +13,7 @@ from modelward.models.weights import overridden, primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.server.report import ANY
 from modelward.shadow.verdict import Verdict, verdict_of
-from modelward.supervisor.worker_pool import Crew
+from modelward.supervisor.worker_pool import WorkerPool
 from modelward.telemetry.snapshot import ShadowSnapshot
 from modelward_native.shadow import shadows
 
@@ -27,18 +27,18 @@ JUDGED_AT_ONCE = 4
 Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
 
 
-class CrewShadows:
-    """crew: None before there is one."""
+class ShadowVerdicts:
+    """pool: None before there is one."""
 
-    def __init__(self, config: Callable[[], Config], crew: Callable[[], Crew | None]) -> None:
+    def __init__(self, config: Callable[[], Config], pool: Callable[[], WorkerPool | None]) -> None:
         self._config = config
-        self._crew = crew
+        self._pool = pool
         self._verdicts: dict[Key, Verdict] = {}  # of those that are counted; who was judged last comes last
 
     def snapshots(self) -> dict[Key, ShadowSnapshot]:
         """The verdicts on all shadows, of which at most JUDGED_AT_ONCE are judged again: those judged longest ago."""
-        crew = self._crew()
-        counted = shadows.totals(crew.region) if crew is not None else {}
+        pool = self._pool()
+        counted = shadows.totals(pool.region) if pool is not None else {}
         bounds = {key: bounds for key in counted if (bounds := self._bounds(key[0]).get(key[2])) is not None}
         before = {key: verdict for key, verdict in self._verdicts.items() if key in bounds}
         waiting = [*(key for key in bounds if key not in before), *before]
@@ -51,31 +51,31 @@ class CrewShadows:
 
         Raises ProblemsFound where there is none, NotNow while no worker is ready.
         """
-        crew, configured, served = self._crew(), self._configured(model), self._served(model)
-        if crew is None or crew.report is None:
+        pool, configured, served = self._pool(), self._configured(model), self._served(model)
+        if pool is None or pool.report is None:
             raise NotNow("no worker is ready; ask again in a moment")
         if not served:
             raise _none(model, "there is no such model", "Look at modelward status for those that there are")
         if not configured:
             raise _none(model, "it has no shadow", f"Set models.{model}.shadow, for instance to {{version: ...}}")
-        version = primary(served, overridden(self._config(), crew.shares, crew.report.versions).get(model))
+        version = primary(served, overridden(self._config(), pool.shares, pool.report.versions).get(model))
         answering = "" if version == ANY else version  # as stats call it
-        counted = shadows.shadows(crew.region, model)
+        counted = shadows.shadows(pool.region, model)
         return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
 
     def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> Verdict | None:
         """On the shadow that this version is of the other one with the largest of the shares; None where it is none."""
-        crew, bounds = self._crew(), self._bounds(model).get(version)
+        pool, bounds = self._pool(), self._bounds(model).get(version)
         others = [other for other in self._served(model) if other != version]
-        if crew is None or bounds is None or not others:
+        if pool is None or bounds is None or not others:
             return None
-        counted, key = shadows.totals(crew.region), (model, primary(others, shares), version)
+        counted, key = shadows.totals(pool.region), (model, primary(others, shares), version)
         return self._judged(key, counted, bounds) if key in counted else Verdict.UNDECIDED
 
     def _served(self, model: str) -> Sequence[str]:
         """Its versions, ascending."""
-        crew = self._crew()
-        report = crew.report if crew is not None else None
+        pool = self._pool()
+        report = pool.report if pool is not None else None
         return report.versions.get(model, ()) if report is not None else ()
 
     def _configured(self, model: str) -> Sequence[Shadow]:
@@ -85,8 +85,8 @@ class CrewShadows:
         model, version, name = key
         itself = name == version
         floor = None if itself else counted.get((model, version, version))
-        noise, crew = floor.sums() if floor is not None else None, self._crew()
-        callers = [each.sums() for each in shadows.callers(crew.region, *key)] if crew is not None else []
+        noise, pool = floor.sums() if floor is not None else None, self._pool()
+        callers = [each.sums() for each in shadows.callers(pool.region, *key)] if pool is not None else []
         return verdict_of(counted[key].sums(), bounds, floor=noise, itself=itself, callers=callers)
 
     def _bounds(self, model: str) -> dict[str, Bounds]:

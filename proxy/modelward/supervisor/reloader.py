@@ -1,0 +1,159 @@
+"""Reloads of a whole server: the configuration read again, its rules and then its models followed by all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from modelward.admin.operator import Outcome
+from modelward.config.changes import followed, with_models, with_rules
+from modelward.config.listen import Listen
+from modelward.config.schema import Config
+from modelward.problem import ProblemsFound
+from modelward.promotion.promoter import Promoter
+from modelward.repository.scan import listed
+from modelward.supervisor.notify import Notifier
+from modelward.supervisor.reload_history import ReloadHistory
+from modelward.supervisor.turns import Turns
+from modelward.supervisor.worker_pool import WorkerPool
+
+log = logging.getLogger("modelward.supervisor")
+
+
+class Reloader:
+    """config: what is followed, after each reload another. generation: counts reloads that changed something.
+
+    load: reads the configuration again. at_work: gives the workers, or raises NotNow. done: told in words of the end of
+    each reload of models.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        at_work: Callable[[], WorkerPool],
+        promoter: Promoter,
+        notifier: Notifier,
+        *,
+        done: Callable[[str], None],
+    ) -> None:
+        self.config = config
+        self.generation = 1
+        self.history = ReloadHistory()
+        self._listen = config.listen  # as it was asked for, before ports were chosen
+        self._load = load
+        self._at_work = at_work
+        self._promoter = promoter
+        self._notifier = notifier
+        self._done = done
+        self._ruling = Turns(self._follow_rules)
+        self._models = Turns(self._follow_models)
+        self._is_changed = False  # by what the reload under way has done so far
+        self._said = ""  # of the last reload, to the service manager
+
+    async def reload(self, actor: str = "") -> Outcome:
+        """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
+
+        All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
+        Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
+        """
+        if actor:
+            self._at_work()
+            log.info("reload, asked by %s", actor)
+        try:
+            outcome = await self._reload(actor)
+        except asyncio.CancelledError:
+            if actor:
+                self._promoter.note("reload", actor)
+            raise
+        if actor or outcome.changed or outcome.problems:
+            refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
+            why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
+            self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
+        return outcome
+
+    async def _reload(self, actor: str) -> Outcome:
+        by = self.history.asked_by = actor or "watching"
+        rules = await self._ruling.take()
+        if rules.problems:
+            return replace(rules, last_change=self.history.last_change)
+        self.history.apply(by, rules.changed)
+        models = await self._models.take()
+        changed = (*rules.changed, *models.changed)
+        self.history.apply(by, changed)
+        last = None if changed else self.history.last_change
+        return Outcome(models.problems, changed, models.needs_restart, last)
+
+    def cancel(self) -> None:
+        """Gives up what is under way."""
+        self._ruling.cancel()
+        self._models.cancel()
+
+    async def _follow_rules(self) -> Outcome:
+        pool = self._at_work()
+        try:
+            wanted, _ = await self._read()
+            changed = await pool.rule(wanted)
+        except ProblemsFound as found:
+            return self._refuse(found)
+        self.config = with_rules(self.config, wanted)
+        if changed:
+            log.info("reloaded, of what is not about models: %s", ", ".join(changed))
+            self._is_changed = True
+        return Outcome((), changed)
+
+    async def _follow_models(self) -> Outcome:
+        pool = self._at_work()
+        self._notifier.reloading()
+        log.info("reloading models")
+        self._said = ""
+        try:
+            wanted, restart = await self._read()
+            await self._expect(pool, wanted)
+            changed, problems = await pool.reload(wanted)
+            kept = {each.name for each in pool.report.refused if each.kept} if pool.report is not None else set()
+            self.config = with_models(with_rules(wanted, self.config), self.config, kept)
+            self._promoter.settle()
+            await pool.share(self._promoter.shares)
+            self._is_changed = True
+            self.history.refused = None
+            if restart:
+                log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
+            return Outcome(problems, changed, tuple(restart))
+        except ProblemsFound as found:
+            await self._expect(pool, self.config)
+            return self._refuse(found)
+        finally:
+            self.generation += self._is_changed
+            self._is_changed = False
+            self._done(self._said)
+
+    async def _expect(self, pool: WorkerPool, config: Config) -> None:
+        """Tells the workers which version of a model is to answer that has no share yet."""
+        there = await asyncio.get_running_loop().run_in_executor(None, listed, config.repository)
+        self._promoter.expect(config, there)
+        if self._promoter.shares != pool.shares:
+            await pool.share(self._promoter.shares)
+
+    async def _read(self) -> tuple[Config, list[str]]:
+        """What the configuration says now, as far as it can be followed, and the keys that need a restart."""
+        try:
+            wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
+        except ProblemsFound:
+            self.history.unread += 1
+            raise
+        return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
+
+    def _refuse(self, found: ProblemsFound) -> Outcome:
+        for problem in found.problems:
+            log.error("not reloaded: %s", problem, extra={"fields": {"reason": problem.what, "where": problem.where}})
+        self._said = "; the last reload was refused, the log says why"
+        self.history.refuse(found.problems)
+        return Outcome(found.problems)
+
+    def _with_ports(self, wanted: Listen) -> Listen:
+        """With the addresses that were bound in place of those that were asked for the first time too."""
+        same = [key for key in Listen.model_fields if getattr(wanted, key) == getattr(self._listen, key)]
+        return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
