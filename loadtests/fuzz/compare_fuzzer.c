@@ -1,16 +1,16 @@
 /* libFuzzer harness of the comparison of two answers (modelward_native/shadow/compare.c); README.md says how to run it.
  *
  * An input is two ModelInferResponses: two bytes of the first one's length, and both. Each lies in an allocation of exactly
- * its size, so that AddressSanitizer sees one byte too far. Beyond memory errors it checks what readers of figures rely on:
+ * its size, so that AddressSanitizer sees one byte too far. Beyond memory errors it checks what readers of stats rely on:
  * counts stay inside their bounds, shares between 0 and 1, differences and scores finite, and an answer agrees with itself. */
 #include <stdlib.h>
 
-#include "compare.h"
+#include "shadow_stats.h"
 
 #define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
 
-static mw_compare_room room;
-static mw_shadow_figures figures;
+static mw_compare_scratch scratch;
+static mw_shadow_stats stats;
 static mw_shadow_window window;
 
 static mw_span copied(const uint8_t *data, size_t size) {
@@ -50,14 +50,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (first > size - 2) first = size - 2;
     mw_span primary = copied(data + 2, first), shadow = copied(data + 2 + first, size - 2 - first);
     mw_comparison c;
-    mw_compare_pair(primary, shadow, 0.01, &room, &c);
+    mw_compare_pair(primary, shadow, 0.01, &scratch, &c);
     check(&c);
-    mw_shadow_record(&figures, &c, 1000, 2000);
+    mw_shadow_record(&stats, &c, 1000, 2000);
     mw_window_record(&window, &c);
-    REQUIRE(figures.disagreement <= (double)figures.compared);
-    mw_compare_pair(primary, primary, 0.0, &room, &c);
+    REQUIRE(stats.disagreement <= (double)stats.compared);
+    mw_compare_pair(primary, primary, 0.0, &scratch, &c);
     check(&c);
-    if (c.status == MW_COMPARED && !named_alike(&room.primary)) REQUIRE(c.disagreement == 0.0 && c.extra == 0);
+    if (c.status == MW_COMPARED && !named_alike(&scratch.primary)) REQUIRE(c.disagreement == 0.0 && c.extra == 0);
     free((void *)primary.data);
     free((void *)shadow.data);
     return 0;

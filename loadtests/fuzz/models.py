@@ -12,7 +12,7 @@ from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Pool
 from modelward_native.request.recall import Recall
 from modelward_native.request.served import Served
-from modelward_native.shadow.mirror import Shadow, mirror
+from modelward_native.shadow.shadow import Shadow, link_shadow
 from tests import models
 
 FEATURES = 6
@@ -46,7 +46,7 @@ def open_models() -> list[Served]:
     strings, two = _open("strings", models.strings()), _open("two", models.two_inputs())
     _shadow(guarded, _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=2)), anomalous=False)
     _shadow(steep, _open("steep", lookup("b", "a")))
-    _shadow(strings, _open("strings", models.strings()), places=2)
+    _shadow(strings, _open("strings", models.strings()), permits=2)
     _shadow(two, _open("two", models.two_inputs()), fraction=0.5)
     _shadow(two, Served(Engine("two", "", Remote((), (), Pool([])))))
     return [
@@ -61,7 +61,7 @@ def open_models() -> list[Served]:
 
 def _shadow(served: Served, shadow: Served, **which: Any) -> None:
     """Runs in the loop while it is fast, unlike a real one."""
-    mirror(served, Shadow(shadow, f"{len(served.shadows)}", b"fingerprint", **which), b"content")
+    link_shadow(served, Shadow(shadow, f"{len(served.shadows)}", b"fingerprint", **which), b"content")
 
 
 def lookup(*inputs: str) -> bytes:

@@ -21,7 +21,7 @@ from modelward_native.backend.upstream import BufferedUpstream
 from modelward_native.limits.limit import Limiter
 from modelward_native.request.recall import Recall
 from modelward_native.request.served import Served
-from modelward_native.shadow.mirror import Shadow, mirror
+from modelward_native.shadow.shadow import Shadow, link_shadow
 
 STEPS = 256  # of one input
 OUTPUT_CAP = 64 << 20  # bytes towards clients and upstreams of one input
@@ -123,7 +123,7 @@ class RemoteSite(Site):
         add.set_deadline(50_000_000)
         for shadowed, pool, deadline in ((add, second, SECOND), (hedged, first, 20_000_000), (kept, second, SECOND)):
             shadow = Served(Engine(shadowed.name, "2", Remote((), (), pool)))
-            mirror(shadowed, Shadow(shadow, "2", b"fingerprint", deadline=deadline, places=4), b"content")
+            link_shadow(shadowed, Shadow(shadow, "2", b"fingerprint", deadline=deadline, permits=4), b"content")
         super().__init__([bare, add, rung, hedged, kept])
 
 

@@ -12,7 +12,7 @@ from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.metrics.table import families
 from modelward.telemetry.native_snapshot import ENDINGS, MISMATCHES, SIDES
 from modelward.telemetry.snapshot import Histogram, Snapshot
-from modelward_native.telemetry.figures import OUTCOME_NAMES
+from modelward_native.telemetry.stats import OUTCOME_NAMES
 from modelward_native.wire.close_reason import CLOSED, REFUSED
 from scripts.docs import markdown
 

@@ -5,8 +5,8 @@ from statistics import median
 
 import numpy as np
 
-from modelward_native.shadow import compare
 from modelward_native.testing import scan
+from modelward_native.testing import shadow as compare
 
 ROUNDS, REPEATS = 9, 50_000
 
@@ -32,8 +32,8 @@ def measure() -> dict[str, float]:
         values = rng.random(shape)
         one, other = answer(values, label), answer(values + 1e-4 * rng.random(shape), label)
         repeats = REPEATS if values.size <= 16 else REPEATS // 100
-        compare.measure(one, other, repeats)  # warm-up
-        figures[f"compare, {name}"] = median(compare.measure(one, other, repeats) for _ in range(ROUNDS))
+        compare.measure_compare(one, other, repeats)  # warm-up
+        figures[f"compare, {name}"] = median(compare.measure_compare(one, other, repeats) for _ in range(ROUNDS))
         figures[f"sketch, {name}"] = median(compare.measure_sketch(one, repeats) for _ in range(ROUNDS))
     return figures
 

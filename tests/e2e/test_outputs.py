@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from modelward.promotion.parts import Parts, Way
-from modelward_native.shadow.compare import SKETCH_ANSWER, score_cell
 from modelward_native.shadow.evidence import CHANCE, KEY, counted
+from modelward_native.shadow.sketch import SKETCH_ANSWER
+from modelward_native.testing.shadow import score_cell
 from tests import models
 from tests.e2e.messages import Stub, request
 from tests.support import EmbeddedServer, serving

@@ -49,7 +49,7 @@ def nothing_is_left(server: EmbeddedServer) -> None:
     wait_until(lambda: not application.serving.retired, "the end of older generations")
     generation = application.serving.current
     for shadow in generation.shadows:
-        assert (shadow.native.under_way, shadow.native.served.users) == ((0, 0), 0)
+        assert (shadow.native.in_flight, shadow.native.served.users) == ((0, 0), 0)
     assert [served.users for served in application.serving.generation.served] == [0] * len(
         application.serving.generation.served
     )

@@ -11,8 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelward_native.shadow import compare as native
+from modelward_native.shadow.sketch import SCORE_EDGES
+from modelward_native.shadow.stats import SIZE, WINDOW, Stats
 from modelward_native.telemetry.histogram import EDGES
 from modelward_native.testing import scan
+from modelward_native.testing.shadow import score_cell
 from tests.oracle import compare as oracle
 from tests.oracle import oip
 from tests.oracle.wire import Writer, delimited, groups
@@ -279,17 +282,17 @@ def test_every_kind_of_half_is_the_number_it_says(bits: int) -> None:
 
 
 def test_cells_of_scores_hold_what_lies_between_their_edges() -> None:
-    edges = native.SCORE_EDGES
+    edges = SCORE_EDGES
     assert all(low < high for low, high in pairwise(edges))
     for cell, edge in enumerate(edges):
         below, above = np.nextafter(edge, -np.inf), np.nextafter(edge, np.inf)
         at = cell + 1 if edge > 0 else cell  # an edge belongs to the cell further from zero
-        assert (native.score_cell(below), native.score_cell(edge), native.score_cell(above)) == (cell, at, cell + 1)
-    assert native.score_cell(0.0) == native.score_cell(-0.0) == len(edges) // 2
-    assert (native.score_cell(float("-inf")), native.score_cell(float("inf"))) == (0, len(edges))
+        assert (score_cell(below), score_cell(edge), score_cell(above)) == (cell, at, cell + 1)
+    assert score_cell(0.0) == score_cell(-0.0) == len(edges) // 2
+    assert (score_cell(float("-inf")), score_cell(float("inf"))) == (0, len(edges))
 
 
-def record(figures: native.Figures, two: Any, random: Random) -> dict[str, Any]:
+def record(figures: Stats, two: Any, random: Random) -> dict[str, Any]:
     mine, other = encoded([one for one, _ in two], False), encoded([other for _, other in two], False)
     figures.record(mine, other, TOLERANCE, random.randrange(10**9), random.randrange(10**9))
     return oracle.compare(mine, other, TOLERANCE)
@@ -298,7 +301,7 @@ def record(figures: native.Figures, two: Any, random: Random) -> dict[str, Any]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(outputs(), max_size=3), max_size=8), st.randoms(use_true_random=False))
 def test_figures_are_the_sums_of_their_pairs_and_add_up(pairs: Any, random: Random) -> None:
-    figures, half, rest = native.Figures(), native.Figures(), native.Figures()
+    figures, half, rest = Stats(), Stats(), Stats()
     seed = random.getrandbits(32)
     found = [record(figures, two, Random(seed + i)) for i, two in enumerate(pairs)]
     for i, two in enumerate(pairs):
@@ -315,9 +318,9 @@ def test_figures_are_the_sums_of_their_pairs_and_add_up(pairs: Any, random: Rand
             assert sums[name] == sum(pair[name] for pair in compared)  # type: ignore[literal-required]
     assert sums["absolute_max"] == max((pair["absolute_max"] for pair in compared), default=0.0)
     scores = [pair for one in compared for pair in one["scores"]]
-    assert figures.scores() == scores[-native.WINDOW :]
+    assert figures.scores() == scores[-WINDOW:]
     for side, column in enumerate(("score_primary", "score_shadow")):
-        cells = np.bincount([native.score_cell(pair[side]) for pair in scores], minlength=len(native.SCORE_EDGES) + 1)
+        cells = np.bincount([score_cell(pair[side]) for pair in scores], minlength=len(SCORE_EDGES) + 1)
         assert sums[column] == cells.tolist()  # type: ignore[literal-required]
     assert sum(sums["latency_primary"]) == sum(sums["latency_shadow"]) == sums["compared"]
     for name, value in sums.items():
@@ -325,7 +328,7 @@ def test_figures_are_the_sums_of_their_pairs_and_add_up(pairs: Any, random: Rand
 
 
 def test_pairs_that_failed_are_counted_by_who_failed() -> None:
-    figures = native.Figures()
+    figures = Stats()
     for primary, shadow in [(True, False), (False, True), (False, True), (True, True), (False, False)]:
         figures.fail(primary, shadow)
     sums = figures.sums()
@@ -333,12 +336,12 @@ def test_pairs_that_failed_are_counted_by_who_failed() -> None:
 
 
 def test_the_window_keeps_the_last_scores_and_latencies_are_in_the_cells_of_histograms() -> None:
-    figures = native.Figures()
-    for i in range(native.WINDOW + 10):
+    figures = Stats()
+    for i in range(WINDOW + 10):
         figures.record(answer(y=floats(i)), answer(y=floats(-i)), primary_ns=1_000_000, shadow_ns=2_000_000)
-    assert figures.scores() == [(float(i), -float(i)) for i in range(10, native.WINDOW + 10)]
-    assert figures.sums()["latency_shadow"][EDGES.index(2_000_000)] == native.WINDOW + 10
+    assert figures.scores() == [(float(i), -float(i)) for i in range(10, WINDOW + 10)]
+    assert figures.sums()["latency_shadow"][EDGES.index(2_000_000)] == WINDOW + 10
 
 
 def test_the_figures_of_a_shadow_take_less_than_eight_kibibytes() -> None:
-    assert native.SIZE < 8192
+    assert SIZE < 8192

@@ -14,7 +14,7 @@ from modelward_native.region.region import Region
 from modelward_native.request.pipeline import Server
 from modelward_native.request.route import Directory
 from modelward_native.request.served import Served
-from modelward_native.shadow.mirror import Shadow, mirror
+from modelward_native.shadow.shadow import Shadow, link_shadow
 from modelward_native.shadow.shadows import shadows
 from modelward_native.timer.deadline import Wheel
 
@@ -26,7 +26,7 @@ def remote(name: str = "m", version: str = "1") -> Served:
 def shadowed(region: Region) -> Served:
     """A version that is served with a shadow, by a server that has gone."""
     served = remote()
-    mirror(served, Shadow(remote(version="2"), "2", b"fingerprint"), b"content")
+    link_shadow(served, Shadow(remote(version="2"), "2", b"fingerprint"), b"content")
     loop = SimulatedLoop()
     Server(Wheel(loop, loop.now_ns), Limiter(1024), Directory([[served]]), region)
     loop.close()

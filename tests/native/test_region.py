@@ -12,7 +12,7 @@ import pytest
 
 from modelward_native.limits.limit import Limiter, request_many
 from modelward_native.region.region import Region
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 
 SECOND = 1_000_000_000
 
@@ -99,7 +99,7 @@ def test_keys_of_strangers_change_nothing_for_one_that_is_known() -> None:
 def test_private_memory_needs_no_descriptor() -> None:
     region = Region()
     assert (region.fd, region.slot, region.slots) == (-1, 0, 1)
-    assert figures.models(region) == {}
+    assert stats.models(region) == {}
 
 
 def test_a_slot_keeps_nothing_of_what_was_only_of_the_moment() -> None:
@@ -107,7 +107,7 @@ def test_a_slot_keeps_nothing_of_what_was_only_of_the_moment() -> None:
     worker = Region.joined(os.dup(region.fd), 1)
     worker.beat(12345)
     assert region.last_beat(1) == 12345
-    figures.vacate(region, 1)
+    stats.vacate(region, 1)
     assert region.last_beat(1) == 0
 
 
@@ -127,5 +127,5 @@ def test_memory_of_another_size_is_not_joined(tmp_path: Path) -> None:
 def test_slots_that_no_process_ever_had_cost_no_memory() -> None:
     region = Region.shared(128)
     region.open(0)
-    figures.models(region)
+    stats.models(region)
     assert os.fstat(region.fd).st_blocks * 512 < 64 << 10

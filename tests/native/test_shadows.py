@@ -1,4 +1,4 @@
-"""Figures of shadows in common memory: added up, by caller, for as long as somebody serves the shadow."""
+"""Stats of shadows in common memory: added up, by caller, for as long as somebody serves the shadow."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
-from modelward_native.shadow.compare import WINDOW, Figures
 from modelward_native.shadow.shadows import MOST_IDENTITIES, Block
+from modelward_native.shadow.stats import WINDOW, Stats
 from modelward_native.testing import scan
 
 KEY = ("m", "1", "2")
@@ -30,17 +30,17 @@ if sys.argv[2] == "1":
 """
 
 
-def scored(*scores: tuple[float, float]) -> Figures:
+def scored(*scores: tuple[float, float]) -> Stats:
     """One pair for each (primary, shadow); they agree where both are the same."""
-    figures = Figures()
+    figures = Stats()
     for pair in scores:
         figures.record(*(scan.reply("m", "1", outputs=[("y", "FP64", [1], struct.pack("<d", side))]) for side in pair))
     return figures
 
 
-def failed(pairs: int) -> Figures:
+def failed(pairs: int) -> Stats:
     """So many pairs that only the shadow failed."""
-    figures = Figures()
+    figures = Stats()
     for _ in range(pairs):
         figures.fail(False, True)
     return figures
@@ -53,7 +53,7 @@ def workers(count: int = 2) -> tuple[Region, list[Region]]:
     return region, [Region.joined(os.dup(region.fd), slot) for slot in range(count)]
 
 
-def failures(figures: Figures) -> int:
+def failures(figures: Stats) -> int:
     return figures.sums()["shadow_failed"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from loadtests.fuzz.script import TEMPLATES
 from loadtests.fuzz.simulation import Simulation
 from modelward_native.region.region import Region
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 from tests.e2e.h2client import framed
 from tests.native.simulated import REFLECTION, WATCH, Client, Start, models, start
 
@@ -163,7 +163,7 @@ def test_what_a_dead_worker_had_of_a_peer_is_nobodys_and_costs_no_memory(pair: P
     assert {other.peer_elsewhere(peer) for peer in peers} == {3}
     assert {one.peer_elsewhere(peer) for peer in peers} == {0}
     held = os.fstat(pair.region.fd).st_blocks
-    figures.vacate(pair.region, 0)
+    stats.vacate(pair.region, 0)
     assert os.fstat(pair.region.fd).st_blocks < held - 1024  # of 512 bytes: half of a table
     pair.worker_region(0).accept(True)
     assert {other.peer_elsewhere(peer) for peer in peers} == {0}

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelward_native.shadow.compare import SCORE_EDGES, SKETCH_ANSWER, measure_sketch, score_cell, sketch
+from modelward_native.shadow.sketch import SCORE_EDGES, SKETCH_ANSWER
+from modelward_native.testing.shadow import measure_sketch, score_cell, sketch
 from tests.e2e.messages import RESPONSE
 from tests.native.test_compare import answer, floats
 from tests.oracle.wire import Writer

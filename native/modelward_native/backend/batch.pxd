@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
 from modelward_native.request.exchange cimport Exchange, Wire
-from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.model cimport Model
 from modelward_native.backend.run cimport mw_run
 
@@ -33,8 +32,3 @@ cdef class Scheduler:
     cdef void on_loop(self, Engine engine, int64_t now) noexcept
     cdef bint to_thread(self, Engine engine) except -1
     cdef int again(self, Engine engine) except -1
-
-# Dimensions of input i of the model that runs; at: where they are if that is the model asked for.
-cdef const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept
-# Takes an exchange out of its model's queue, or lets go of its place in a run.
-cdef void withdraw(Exchange *x) noexcept

@@ -1,14 +1,14 @@
 """Inputs that a version is not run with any more, because a process died of them."""
 from libc.stdint cimport int64_t, uint32_t
 
-from modelward_native.backend.batch cimport dims_of
-from modelward_native.backend.engine cimport Engine
+from modelward_native.backend.engine cimport Engine, engine_of
+from modelward_native.backend.inputs cimport dims_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 
 
 cdef bint contained(const Exchange *x, const Model *m) noexcept:
-    cdef Engine engine = <Engine>m.engine
+    cdef Engine engine = engine_of(m)
     cdef uint32_t i
     if engine.contained_wholly:
         return True

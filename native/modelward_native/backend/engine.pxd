@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.limits.limit cimport mw_costs
-from modelward_native.request.model cimport Counters, Empties, Gate, Tensor
+from modelward_native.request.model cimport Counters, Empties, Gate, Model, Tensor
 from modelward_native.request.answer cimport mw_answers
 from modelward_native.region.region cimport Region
 from modelward_native.backend.note cimport mw_note
@@ -95,4 +95,5 @@ cdef class Engine:
     cdef Evidence *be_judged(self) except? NULL     # once attached
     cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept
 
-cdef int bucket(int64_t rows) noexcept nogil
+cdef inline Engine engine_of(const Model *m):
+    return <Engine>m.engine

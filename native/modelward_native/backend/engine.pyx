@@ -11,9 +11,9 @@ from modelward_native.backend.admit cimport mw_concurrency_init, mw_waiting_free
 from modelward_native.backend.arrays cimport answer_of, fill, output_bytes
 from modelward_native.backend.note cimport MW_NOTE_DIMS
 from modelward_native.shadow.evidence cimport Evidence, evidence_of
-from modelward_native.telemetry.figures cimport counters_of, figures_of, summed
+from modelward_native.telemetry.stats cimport counters_of, stats_of, summed
 from modelward_native.limits.limit cimport mw_cost_learn
-from modelward_native.request.model cimport BATCH_BUCKETS, Counters, Empties, Gate
+from modelward_native.request.model cimport Counters, Empties, Gate
 from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.backend.notes cimport drop_note, take_note
 from modelward_native.backend.run cimport mw_run_destroy, mw_run_execute, mw_run_init, mw_run_release, mw_run_terminate
@@ -32,14 +32,6 @@ cdef enum:
 
 # as in concurrency-limits; it grows by its root in every busy window of 50 ms, so that 100 is a second away
 cdef double INITIAL_CONCURRENCY = 20
-
-
-cdef int bucket(int64_t rows) noexcept nogil:
-    """ceil(log2(rows)), at most BATCH_BUCKETS - 1."""
-    cdef int b = 0
-    while (<int64_t>1 << b) < rows and b < BATCH_BUCKETS - 1:
-        b += 1
-    return b
 
 
 @dataclass(frozen=True)
@@ -283,11 +275,11 @@ cdef class Engine:
         return "loop" if mw_placement_predict(&self.place, self.run_bytes) <= MW_INLINE_NS else "thread"
 
     def totals(self) -> dict:
-        """All counters as modelward_native.telemetry.figures gives them, over all processes, and what only this one knows."""
+        """All counters as modelward_native.telemetry.stats gives them, over all processes, and what only this one knows."""
         cdef Counters total = self.uncounted
         if self.region is not None:
             total = summed(self.region, self.counters)
-        return {**figures_of(&total), "thread_runs": self.thread_runs, "terminated": self.terminated}
+        return {**stats_of(&total), "thread_runs": self.thread_runs, "terminated": self.terminated}
 
     cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept:
         """See Served.set_admission. What the gate has learned, and who waits before it, stays."""

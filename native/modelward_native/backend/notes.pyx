@@ -1,5 +1,5 @@
 """What a process runs, noted where its supervisor finds it should the process die of it."""
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 import logging
@@ -96,12 +96,12 @@ def take_runs(Region region not None, int slot):
     region.check(slot)
     entry = region.find(DEATH)
     if entry != NULL:
-        death = <mw_death *>(<uint8_t *>region.slot_at(slot) + entry.offset)
+        death = <mw_death *>region.at(entry, slot)
     while True:
         entry = region.find(block_name(number))
         if entry == NULL:
             break
-        notes = <mw_note *>(<uint8_t *>region.slot_at(slot) + entry.offset)
+        notes = <mw_note *>region.at(entry, slot)
         for i in range(<int>NOTES):
             if notes[i].used and notes[i].dims:
                 runs.append(run_of(&notes[i], death))

@@ -86,5 +86,7 @@ cdef class Region:
     cpdef bint sees_peer(self, uint64_t peer) noexcept
     cpdef int count_peer(self, uint64_t peer, uint32_t count) except -1
     cdef Gauges *slot_at(self, int slot) noexcept
+    # A slot's block. Each struct that lies in blocks has one function over this that gives it its type.
+    cdef void *at(self, const Named *entry, int slot) noexcept
     # The blocks that stand at the same place as `own`, this process's block, one per slot.
     cdef const void *same_in(self, const void *own, int slot) noexcept

@@ -172,6 +172,9 @@ cdef class Region:
     cdef Gauges *slot_at(self, int slot) noexcept:
         return slot_of(self.header, slot)
 
+    cdef void *at(self, const Named *entry, int slot) noexcept:
+        return <uint8_t *>self.slot_at(slot) + entry.offset
+
     cdef const void *same_in(self, const void *own, int slot) noexcept:
         return <const uint8_t *>self.slot_at(slot) + (<const uint8_t *>own - <const uint8_t *>self.own)
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
-from modelward_native.backend.batch cimport dims_of
+from modelward_native.backend.inputs cimport dims_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 

@@ -25,8 +25,8 @@ from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.packed cimport Packed
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.upstream_call cimport Upcall
-from modelward_native.request.model cimport Model, Tap
-from modelward_native.shadow.compare cimport mw_shadow_figures
+from modelward_native.request.model cimport Model, ShadowLink
+from modelward_native.shadow.stats cimport mw_shadow_stats
 
 cdef enum Method:
     METHOD_NONE = 0               # headers not complete yet
@@ -280,8 +280,8 @@ cdef struct Exchange:
     # what a shadow is asked: stream is NULL, and reply the primary's message, empty where it failed
     Exchange *mirrors             # one reference: the client's own, which body and all spans here are of; else NULL
     Exchange *previous_mirror     # with next_in_stream, the server's list of them
-    Tap *tap                      # borrowed: of the version that `mirrors` asked for; NULL: shadow.crosscheck
-    mw_shadow_figures *slice      # borrowed: of its caller
+    ShadowLink *shadow_link       # borrowed: of the version that `mirrors` asked for; NULL: shadow.crosscheck
+    mw_shadow_stats *slice        # borrowed: of its caller
     uint64_t *count               # borrowed: what a crosscheck counts in
     int64_t took                  # ns that the primary took
 

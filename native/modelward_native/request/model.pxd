@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef struct Model
-cdef struct Tap
+cdef struct ShadowLink
 
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
 from modelward_native.shadow.evidence cimport Evidence
@@ -51,8 +51,8 @@ cdef struct Rung:
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
     char *source                  # owned: "value", "model:NAME"
 
-cdef struct Tap:                  # from one version to one of its model's shadows
-    PyObject *shadow              # borrowed: modelward_native.shadow.mirror.Shadow, which the Served holds
+cdef struct ShadowLink:           # from one version to one of its model's shadows
+    PyObject *shadow              # borrowed: modelward_native.shadow.shadow.Shadow, which the Served holds
     ShadowBlock *block            # borrowed: the region's; NULL until it is attached, or without room
     uint32_t *inputs              # owned: for each input of the shadow, which of the version's; NULL where the shadow gets bytes
     uint32_t *outputs             # owned: for each output of the version, which of the shadow's, or NO_OUTPUT; likewise
@@ -85,7 +85,7 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     int64_t compute_ns
 
 # What one process has counted, in its slot of the region; nobody else writes it. But for the last five fields it only
-# ever grows, also when another process takes the slot over. All fields are 64 bits wide: telemetry.figures adds them up.
+# ever grows, also when another process takes the slot over. All fields are 64 bits wide: telemetry.stats adds them up.
 cdef struct Counters:
     uint64_t codes[<int>CODES]
     uint64_t refusals[<int>REASONS]
@@ -169,8 +169,8 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     Rung *rungs                   # owned
     uint32_t rung_count
     PyObject *recall              # borrowed: a request.recall.Recall that the Served holds; NULL where no rung asks for it
-    Tap *taps                     # owned
-    uint32_t tap_count
+    ShadowLink *shadow_links      # owned
+    uint32_t shadow_link_count
     Gate *gate                    # the Engine's
     Counters *counters            # as the Engine's
     Evidence *evidence            # likewise; NULL where the model has no other version, or the region no room

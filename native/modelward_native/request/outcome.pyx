@@ -11,7 +11,7 @@ from libc.string cimport memset
 from modelward_native.backend.admit cimport (
     mw_concurrency_enter, mw_concurrency_free, mw_concurrency_leave, mw_concurrency_limit, mw_waiting_ahead, mw_waiting_pass,
     mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
-from modelward_native.backend.batch cimport withdraw
+from modelward_native.backend.queue cimport withdraw
 from modelward_native.backend.cause cimport mw_cause
 from modelward_native.backend.contain cimport contained
 from modelward_native.shadow.crosscheck cimport crosscheck, end_crosscheck, other_version
@@ -27,7 +27,9 @@ from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.grpc cimport ending_of
 from modelward_native.wire.headers cimport refuses_us
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
-from modelward_native.shadow.mirror cimport drop, forget_kept, mirrored, pair
+from modelward_native.shadow.mirror cimport mirrored
+from modelward_native.shadow.pair cimport drop, pair
+from modelward_native.shadow.samples cimport drop_samples
 from modelward_native.request.model cimport (
     CALLER_PARTS, CROWDED, MODE_FALLBACK, MODE_TAG, OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Gate,
     Model, Rung)
@@ -448,7 +450,7 @@ cdef void answer(State server, Exchange *x, Buffer *reply, int64_t now) noexcept
 
 cdef inline void mirror(State server, Exchange *x, const Buffer *reply, int64_t now) noexcept:
     """The version asked for has answered, or failed (NULL): now its shadows are asked. Nobody waits for them."""
-    if x.asked.tap_count and x.fallback_reason == REASON_NONE and not x.mirrored and not x.opaque:
+    if x.asked.shadow_link_count and x.fallback_reason == REASON_NONE and not x.mirrored and not x.opaque:
         ask_shadows(server, x, reply, now)
 
 
@@ -456,8 +458,8 @@ cdef void ask_shadows(State server, Exchange *x, const Buffer *reply, int64_t no
     cdef Model *asked = x.asked
     cdef Exchange *y
     cdef uint32_t i
-    for i in range(asked.tap_count):
-        y = mirrored(&server.mirrors, &asked.taps[i], x, reply, now - x.launched, now)
+    for i in range(asked.shadow_link_count):
+        y = mirrored(&server.mirrors, &asked.shadow_links[i], x, reply, now - x.launched, now)
         if y == NULL:
             continue
         send_copy(server, y, now)
@@ -486,7 +488,7 @@ cdef void doubt(State server, Exchange *x, uint64_t *count, int64_t now) noexcep
 
 cdef void end_mirror(State server, Exchange *y, Buffer *reply, bint due, int64_t now) noexcept:
     """Takes the framed answer, if there is one."""
-    if y.tap == NULL:
+    if y.shadow_link == NULL:
         end_crosscheck(&server.checks, &server.mirrors, y, reply != NULL)
     else:
         pair(&server.mirrors, y, reply, due, now)
@@ -502,13 +504,13 @@ cdef void end_mirrors(State server) noexcept:
     while server.mirrors.first != NULL:
         y = server.mirrors.first
         abandon(server, y, -1, y.wire.now)
-        if y.tap == NULL:
+        if y.shadow_link == NULL:
             end_crosscheck(&server.checks, &server.mirrors, y, False)
         else:
             drop(&server.mirrors, y)
         clear_deadline(server, y)
         exchange_unref(y)
-    forget_kept(&server.mirrors)
+    drop_samples(&server.mirrors.samples)
 
 
 # ---- answers passed on -----------------------------------------------------------------------------------------

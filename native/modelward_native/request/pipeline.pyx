@@ -29,7 +29,8 @@ from modelward_native.wire.packed cimport Packed
 from modelward_native.limits.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict,
     mw_level, mw_meter)
-from modelward_native.shadow.mirror cimport pace, take_kept
+from modelward_native.shadow.mirror cimport pace
+from modelward_native.shadow.samples cimport samples_taken
 from modelward_native.request.model cimport *
 from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.request.oip cimport mw_oip_first_model_name, mw_oip_model_name, mw_scan
@@ -1098,7 +1099,7 @@ cdef class Server(State):
     def take_samples(self) -> list:
         """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the version's
         ModelInferResponse, the shadow's)."""
-        return take_kept(&self.mirrors)
+        return samples_taken(&self.mirrors.samples)
 
     def totals(self) -> dict:
         """This process's gauges."""
@@ -1115,7 +1116,7 @@ cdef int judge_versions(Directory directory) except -1:
     for i in range(directory.count):
         for k in range(directory.entries[i].count):
             m = directory.entries[i].versions[k]
-            if directory.entries[i].count > 1 or m.tap_count:
+            if directory.entries[i].count > 1 or m.shadow_link_count:
                 m.evidence = (<Engine>m.engine).be_judged()
     return 0
 

@@ -10,7 +10,7 @@ cdef class Served:
     cdef readonly Engine engine
     cdef Region region            # where it counts: the blocks of its taps are there; None until it is attached
     cdef readonly list rungs      # Served of the ladder's models
-    cdef readonly list shadows    # (modelward_native.shadow.mirror.Shadow, this version's content) of each of the model's taps
+    cdef readonly list shadows    # (modelward_native.shadow.shadow.Shadow, this version's content) of each of the model's taps
     cdef double floor             # of requests with the backend at a time
     cdef double ceiling
     cdef uint32_t queue           # requests that may wait

@@ -1,7 +1,7 @@
-from modelward_native.backend.engine import Engine, Spec
+from modelward_native.backend.engine import Engine
 from modelward_native.request.recall import Recall
 from modelward_native.score.score import Kernel
-from modelward_native.shadow.mirror import Shadow
+from modelward_native.shadow.shadow import Shadow
 
 Constant = tuple[tuple[int, ...], bytes, bool]
 
@@ -28,4 +28,3 @@ class Served:
         self, kernel: Kernel, inputs: list[str], mode: str, false_positive_rate: float, pass_unscored: bool = False
     ) -> None: ...
     def set_ladder(self, rungs: list[Served | Recall | list[Constant]]) -> None: ...
-

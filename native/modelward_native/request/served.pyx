@@ -35,19 +35,19 @@ cdef void drop_rungs(Model *m) noexcept:
 
 cdef void leave_blocks(Model *m) noexcept:
     cdef uint32_t i
-    for i in range(m.tap_count):
-        if m.taps[i].block != NULL:
-            m.taps[i].block.served -= 1
-            m.taps[i].block = NULL
+    for i in range(m.shadow_link_count):
+        if m.shadow_links[i].block != NULL:
+            m.shadow_links[i].block.served -= 1
+            m.shadow_links[i].block = NULL
 
 
-cdef void drop_taps(Model *m) noexcept:
+cdef void drop_shadow_links(Model *m) noexcept:
     cdef uint32_t i
     leave_blocks(m)
-    for i in range(m.tap_count):
-        free(m.taps[i].inputs)
-        free(m.taps[i].outputs)
-    free(m.taps)
+    for i in range(m.shadow_link_count):
+        free(m.shadow_links[i].inputs)
+        free(m.shadow_links[i].outputs)
+    free(m.shadow_links)
 
 
 @cython.no_gc_clear               # so that the region is there when its blocks are left
@@ -83,7 +83,7 @@ cdef class Served:
 
     def __dealloc__(self):
         drop_rungs(&self.model)
-        drop_taps(&self.model)
+        drop_shadow_links(&self.model)
         free(self.model.profile_input)
         free(self.model.profile_row)
         free(self.model.profile_scratch)
@@ -225,8 +225,8 @@ cdef class Served:
             except MemoryError:
                 pass              # a name too many: its limit holds in each process by itself, and in no fleet
         for i, (shadow, content) in enumerate(self.shadows):
-            if self.model.taps[i].block == NULL:
-                self.model.taps[i].block = block_of(region, self, shadow.name, content + shadow.fingerprint)
+            if self.model.shadow_links[i].block == NULL:
+                self.model.shadow_links[i].block = block_of(region, self, shadow.name, content + shadow.fingerprint)
         return 0
 
 

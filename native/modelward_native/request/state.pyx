@@ -9,7 +9,7 @@ from modelward_native.timer.deadline cimport Wheel
 from modelward_native.score.events cimport Events
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
-from modelward_native.telemetry.figures cimport counters_of
+from modelward_native.telemetry.stats cimport counters_of
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.region.region cimport Region
 from modelward_native.request.oip cimport mw_scan

@@ -16,7 +16,7 @@ from modelward_native.request.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, order
 
 cdef enum:
-    PLACES = 16                   # of copies under way
+    IN_FLIGHT = 16                # copies
 
 cdef int64_t PATIENCE = 2000000000     # ns that the other version has for an answer
 cdef int64_t SPACING = 100000000       # ns between two while that version has no permit free
@@ -56,7 +56,7 @@ cdef Exchange *crosscheck(
         Checks *checks, Mirrors *mirrors, Exchange *x, Model *other, uint64_t *count, int64_t now) noexcept:
     cdef uint32_t part = part_of(x.payers.identity), own = checks.inflight_of[part]
     cdef Exchange *y
-    if checks.inflight + (own + 1 if own else 1) > <uint32_t>PLACES:
+    if checks.inflight + (own + 1 if own else 1) > <uint32_t>IN_FLIGHT:
         return NULL
     # the second half of the budget of all is the clients' alone
     if 2 * (bytes_held(x.wire.slots) + x.body.size) > x.wire.inflight_limit:

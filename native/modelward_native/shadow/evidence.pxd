@@ -1,7 +1,7 @@
 # What the requests of a version say of it, by caller: what promotions are judged by.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from modelward_native.shadow.compare cimport MW_SCORE_CELLS
+from modelward_native.shadow.sketch cimport MW_SCORE_CELLS
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.request.exchange cimport Exchange
@@ -30,7 +30,7 @@ cdef struct Evidence:
     double usual_all              # of all callers
     Tally tally[WAYS][CALLERS]
     uint64_t latency[WAYS][CALLERS][MW_CELLS]         # of good ones, not crowded: ns, by cell of telemetry.histogram
-    uint64_t outputs[WAYS][CALLERS][MW_SCORE_CELLS]   # cells of the scores of a sample of them (shadow/compare.h, mw_sketch_add)
+    uint64_t outputs[WAYS][CALLERS][MW_SCORE_CELLS]   # cells of the scores of a sample of them (shadow/sketch.h)
 
 # This process's evidence of a version, zeroed when it is first asked for; the caller's until `served` is one less again.
 # MemoryError without room.

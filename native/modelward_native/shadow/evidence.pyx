@@ -8,12 +8,13 @@ outnumber those of the others.
 import os
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from modelward_native.request.caller cimport part_of
-from modelward_native.shadow.compare cimport mw_compare_room, mw_sketch_add
+from modelward_native.shadow.compare cimport mw_compare_scratch
+from modelward_native.shadow.sketch cimport mw_sketch_add
 from modelward_native.telemetry.histogram cimport mw_histogram_cell
 from modelward_native.region.region cimport Named
+from modelward_native.region.served_blocks cimport serve_block, vacate_blocks
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
     CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_UNAVAILABLE, CODE_UNKNOWN, REASON_ANOMALY, REASON_BACKEND_FAILED,
@@ -23,7 +24,6 @@ cdef enum:
     FRAME = 5                     # of gRPC, before the message
     SAMPLE_BITS = 4               # one answer of 16 is looked at
     DATA_LOSS = 15                # a gRPC status that only upstreams give
-    KEPT = 16                     # versions whose evidence is kept although nobody serves them: they may come back
 
 CALLER_PARTS = <int>CALLERS
 CHANCE, KEY = 0, 1                # how requests got their version: the first index of what `counted` tells
@@ -33,7 +33,7 @@ cdef bytes PREFIX = b"evidence\0"
 # xorshift64 (Marsaglia, "Xorshift RNGs", 2003): no client can know which of its answers is looked at
 cdef uint64_t STATE = int.from_bytes(os.urandom(8), "little") | 1
 
-cdef mw_compare_room ROOM         # one for the module, under the GIL; what an answer does not fill is never touched
+cdef mw_compare_scratch SCRATCH   # one for the module, under the GIL; what an answer does not fill is never touched
 
 
 # ---- one request
@@ -99,72 +99,22 @@ cdef void sketch(const Exchange *x, const Buffer *reply) noexcept:
         return
     message.data = reply.data + FRAME
     message.size = reply.size - FRAME
-    if mw_sketch_add(e.outputs[way][caller], message, &ROOM):
+    if mw_sketch_add(e.outputs[way][caller], message, &SCRATCH):
         e.tally[way][caller].sampled += 1
 
 
 # ---- blocks of the region
 
 cdef Evidence *evidence_of(Region region, bytes model, bytes version) except NULL:
-    cdef Evidence *own
-    cdef Named *entry
-    name = PREFIX + model + b"\0" + version
-    region.hold()
-    try:
-        entry = region.find(name)
-        if entry == NULL:
-            entry = place(region, name)
-        elif not is_served(region, entry):
-            region.rename(entry, name)  # it is the newest again
-        own = block_at(region, entry, region.slot)
-        own.served += 1
-    finally:
-        region.let_go()
-    return own
+    return <Evidence *>serve_block(region, PREFIX, PREFIX + model + b"\0" + version, sizeof(Evidence))
 
 
-cdef Named *place(Region region, bytes name) except NULL:
-    """Under the lock: a zeroed block for a name that has none, which may be that of a version that has gone."""
-    cdef Named *entry
-    cdef int slot
-    gone = sorted((region.find(one).order, one) for one in region.names()
-                  if one.startswith(PREFIX) and not is_served(region, region.find(one)))
-    if len(gone) < KEPT:
-        try:
-            return region.named(name, sizeof(Evidence), False)
-        except MemoryError:
-            if not gone:
-                raise
-    entry = region.find(gone[0][1])
-    for slot in range(<int>region.header.opened):
-        memset(block_at(region, entry, slot), 0, sizeof(Evidence))
-    region.rename(entry, name)
-    return entry
-
-
-cdef Evidence *block_at(Region region, const Named *entry, int slot) noexcept:
-    return <Evidence *>(<char *>region.slot_at(slot) + entry.offset)
-
-
-cdef bint is_served(Region region, const Named *entry) noexcept:
-    cdef int slot
-    for slot in range(<int>region.header.opened):
-        if block_at(region, entry, slot).served:
-            return True
-    return False
+cdef inline const Evidence *evidence_at(Region region, const Named *entry, int slot) noexcept:
+    return <const Evidence *>region.at(entry, slot)
 
 
 def vacate(Region region not None, int slot) -> None:
-    cdef Named *entry
-    region.check(slot)
-    region.hold()
-    try:
-        for name in region.names():
-            if name.startswith(PREFIX):
-                entry = region.find(name)
-                block_at(region, entry, slot).served = 0
-    finally:
-        region.let_go()
+    vacate_blocks(region, PREFIX, slot)
 
 
 # ---- what has been counted
@@ -186,7 +136,7 @@ def counted(Region region not None, str model not None, str version not None) ->
     try:
         entry = region.find(PREFIX + model.encode() + b"\0" + version.encode())
         for slot in range(<int>region.header.opened if entry != NULL else 0):
-            e = block_at(region, entry, slot)
+            e = evidence_at(region, entry, slot)
             for way in range(WAYS):
                 for caller in range(CALLERS):
                     if add(to_tally, <const uint64_t *>&e.tally[way][caller], way * CALLERS + caller, TALLY):

@@ -1,11 +1,11 @@
 """What the processes of one server have counted of their shadows, added up over their slots of the region."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
-from modelward_native.shadow.compare cimport (
-    MW_SHADOW_WINDOW, Figures, mw_shadow_add, mw_shadow_figures, mw_shadow_window)
-from modelward_native.telemetry.figures cimport folded
-from modelward_native.region.region cimport NAME_BYTES, Named, Region
+from modelward_native.shadow.stats cimport MW_SHADOW_WINDOW, Stats, mw_shadow_add, mw_shadow_stats, mw_shadow_window
+from modelward_native.telemetry.stats cimport folded
+from modelward_native.region.region cimport Named, Region
+from modelward_native.region.served_blocks cimport is_served, oldest_first, serve_block, vacate_blocks
 
 cdef extern from *:
     """
@@ -15,72 +15,21 @@ cdef extern from *:
     uint32_t mw_names_read(const uint32_t *) noexcept
     void mw_names_write(uint32_t *, uint32_t) noexcept
 
-cdef enum:
-    KEPT = 16                     # shadows whose figures are kept although nobody serves them: they may come back
-
 cdef bytes PREFIX = b"shadow\0"
 MOST_IDENTITIES = <int>IDENTITIES
 cdef dict KINDS = {ord(kind[0]): kind for kind in ("certificate", "token", "key")}
 
 
 cdef ShadowBlock *shadow_block(Region region, bytes model, bytes primary, bytes name, bytes fingerprint) except NULL:
-    cdef ShadowBlock *own
-    cdef Named *entry
-    if region.own == NULL:
-        raise ValueError("only a worker has blocks of its own")
     full = PREFIX + b"\0".join((model, primary, name, fingerprint))
-    if len(full) > NAME_BYTES:
-        raise MemoryError(f"no room in the shared memory for the names of the shadow {name!r}: they are too long together")
-    region.hold()
-    try:
-        entry = region.find(full)
-        if entry == NULL:
-            entry = place(region, full)
-        elif not is_served(region, entry):
-            region.rename(entry, full)  # it is the newest again
-        own = block_at(region, entry, region.slot)
-        own.served += 1
-    finally:
-        region.let_go()
-    return own
+    return <ShadowBlock *>serve_block(region, PREFIX, full, sizeof(ShadowBlock))
 
 
-cdef Named *place(Region region, bytes name) except NULL:
-    """Under the lock: a zeroed block for a name that has none, which may be that of a shadow that has gone."""
-    cdef Named *entry
-    cdef int slot
-    gone = [one for one in oldest_first(region) if not is_served(region, region.find(one))]
-    if len(gone) < KEPT:
-        try:
-            return region.named(name, sizeof(ShadowBlock), False)
-        except MemoryError:
-            if not gone:
-                raise
-    entry = region.find(gone[0])
-    for slot in range(<int>region.header.opened):
-        memset(block_at(region, entry, slot), 0, sizeof(ShadowBlock))
-    region.rename(entry, name)
-    return entry
+cdef inline ShadowBlock *block_at(Region region, const Named *entry, int slot) noexcept:
+    return <ShadowBlock *>region.at(entry, slot)
 
 
-cdef list oldest_first(Region region):
-    """Names of all blocks of shadows, by when they were last given or taken up again."""
-    return [name for _, name in sorted([(region.find(name).order, name) for name in region.names() if name.startswith(PREFIX)])]
-
-
-cdef ShadowBlock *block_at(Region region, const Named *entry, int slot) noexcept:
-    return <ShadowBlock *>(<char *>region.slot_at(slot) + entry.offset)
-
-
-cdef bint is_served(Region region, const Named *entry) noexcept:
-    cdef int slot
-    for slot in range(<int>region.header.opened):
-        if block_at(region, entry, slot).served:
-            return True
-    return False
-
-
-cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *kind, const char *name, size_t size) noexcept:
+cdef mw_shadow_stats *identity_slice(ShadowBlock *block, const char *kind, const char *name, size_t size) noexcept:
     cdef uint32_t i
     if kind == NULL or size == 0 or size > IDENTITY_BYTES:
         return &block.of_identity[<int>IDENTITIES]
@@ -99,29 +48,29 @@ cdef mw_shadow_figures *identity_slice(ShadowBlock *block, const char *kind, con
 # ---- what has been counted
 
 cdef class Slices:
-    cdef readonly Figures normal, anomalous, total, others
+    cdef readonly Stats normal, anomalous, total, others
     cdef readonly dict identities, parts
     cdef readonly list scores
     cdef readonly uint64_t warmed
 
     def __cinit__(self):
-        self.normal, self.anomalous, self.total, self.others = Figures(), Figures(), Figures(), Figures()
+        self.normal, self.anomalous, self.total, self.others = Stats(), Stats(), Stats(), Stats()
         self.identities, self.parts, self.scores = {}, {}, []
 
     cdef int add(self, const ShadowBlock *block) except -1:
-        cdef Figures figures
+        cdef Stats stats
         cdef uint32_t i
         self.warmed += block.warmed
-        mw_shadow_add(&self.normal.figures, &block.side[<int>SIDE_NORMAL])
-        mw_shadow_add(&self.anomalous.figures, &block.side[<int>SIDE_ANOMALOUS])
+        mw_shadow_add(&self.normal.stats, &block.side[<int>SIDE_NORMAL])
+        mw_shadow_add(&self.anomalous.stats, &block.side[<int>SIDE_ANOMALOUS])
         for i in range(min(mw_names_read(&block.names), <uint32_t>IDENTITIES)):
             name = (<bytes>block.name[i][:<int>IDENTITY_BYTES]).rstrip(b"\0").decode("utf-8", "replace")
             caller = KINDS.get(block.kind[i], ""), name
-            figures = self.identities.get(caller)
-            if figures is None:
-                figures = self.identities[caller] = Figures()
-            mw_shadow_add(&figures.figures, &block.of_identity[i])
-        mw_shadow_add(&self.others.figures, &block.of_identity[<int>IDENTITIES])
+            stats = self.identities.get(caller)
+            if stats is None:
+                stats = self.identities[caller] = Stats()
+            mw_shadow_add(&stats.stats, &block.of_identity[i])
+        mw_shadow_add(&self.others.stats, &block.of_identity[<int>IDENTITIES])
         add_parts(self.parts, block)
         self.scores += scores_of(&block.window)
         return 0
@@ -130,14 +79,14 @@ cdef class Slices:
         """All blocks have been added."""
         self.total.add(self.normal)
         self.total.add(self.anomalous)
-        by_pairs = sorted([(-<int64_t>pairs(figures), caller) for caller, figures in self.identities.items()])
+        by_pairs = sorted([(-<int64_t>pairs(stats), caller) for caller, stats in self.identities.items()])
         for _, caller in by_pairs[<int>IDENTITIES:]:
             self.others.add(self.identities.pop(caller))
         return 0
 
 
-cdef uint64_t pairs(Figures f) noexcept:
-    return f.figures.compared + f.figures.primary_failed + f.figures.shadow_failed + f.figures.both_failed
+cdef uint64_t pairs(Stats f) noexcept:
+    return f.stats.compared + f.stats.primary_failed + f.stats.shadow_failed + f.stats.both_failed
 
 
 cdef list scores_of(const mw_shadow_window *w):
@@ -149,7 +98,7 @@ cdef list scores_of(const mw_shadow_window *w):
 cdef dict served(Region region):
     """Under the lock: names of blocks by the shadow's name. Two blocks of one are two fingerprints: the newer one counts."""
     found = {}
-    for name in oldest_first(region):
+    for name in oldest_first(region, PREFIX):
         if is_served(region, region.find(name)):
             _, model, primary, shadow, _ = name.decode().split("\0")
             found[model, primary, shadow] = name
@@ -178,7 +127,7 @@ def shadows(Region region not None, str model=None) -> dict:
 
 
 def totals(Region region not None) -> dict:
-    cdef Figures total
+    cdef Stats total
     cdef Named *entry
     cdef int slot, side
     found = {}
@@ -186,24 +135,24 @@ def totals(Region region not None) -> dict:
     try:
         for key, name in served(region).items():
             entry = region.find(name)
-            total = found[key] = Figures()
+            total = found[key] = Stats()
             for slot in range(<int>region.header.opened):
                 for side in range(<int>SIDES):
-                    mw_shadow_add(&total.figures, &block_at(region, entry, slot).side[side])
+                    mw_shadow_add(&total.stats, &block_at(region, entry, slot).side[side])
     finally:
         region.let_go()
     return found
 
 
 cdef int add_parts(dict parts, const ShadowBlock *block) except -1:
-    cdef Figures figures
+    cdef Stats stats
     cdef uint32_t i
     for i in range(<uint32_t>CALLERS):
         if block.of_part[i]:      # only then: to read a page that nobody has written to takes memory as well
-            figures = parts.get(i)
-            if figures is None:
-                figures = parts[i] = Figures()
-            mw_shadow_add(&figures.figures, &block.part[i])
+            stats = parts.get(i)
+            if stats is None:
+                stats = parts[i] = Stats()
+            mw_shadow_add(&stats.stats, &block.part[i])
     return 0
 
 
@@ -223,18 +172,12 @@ def callers(Region region not None, str model not None, str primary not None, st
     return list(parts.values())
 
 
-def latencies(Figures figures not None) -> tuple:
-    return folded(&figures.figures.latency_primary), folded(&figures.figures.latency_shadow)
+def latencies(Stats stats not None) -> tuple:
+    return folded(&stats.stats.latency_primary), folded(&stats.stats.latency_shadow)
 
 
 def vacate(Region region not None, int slot) -> None:
-    region.check(slot)
-    region.hold()
-    try:
-        for name in oldest_first(region):
-            block_at(region, region.find(name), slot).served = 0
-    finally:
-        region.let_go()
+    vacate_blocks(region, PREFIX, slot)
 
 
 cdef class Block:
@@ -246,15 +189,15 @@ cdef class Block:
         self.region = region
         self.block = shadow_block(region, model.encode(), primary.encode(), name.encode(), fingerprint.encode())
 
-    def add(self, Figures figures not None, *, bint anomalous=False, str identity not None="", str kind not None="key",
+    def add(self, Stats stats not None, *, bint anomalous=False, str identity not None="", str kind not None="key",
             uint32_t part=0):
         cdef bytes name = identity.encode(), proof = kind.encode()
         cdef mw_shadow_window *w = &self.block.window
-        mw_shadow_add(&self.block.side[<int>SIDE_ANOMALOUS if anomalous else <int>SIDE_NORMAL], &figures.figures)
-        mw_shadow_add(identity_slice(self.block, proof, name, len(name)), &figures.figures)
-        mw_shadow_add(&self.block.part[part % <uint32_t>CALLERS], &figures.figures)
+        mw_shadow_add(&self.block.side[<int>SIDE_ANOMALOUS if anomalous else <int>SIDE_NORMAL], &stats.stats)
+        mw_shadow_add(identity_slice(self.block, proof, name, len(name)), &stats.stats)
+        mw_shadow_add(&self.block.part[part % <uint32_t>CALLERS], &stats.stats)
         self.block.of_part[part % <uint32_t>CALLERS] += 1
-        for primary, shadow in figures.scores():
+        for primary, shadow in stats.scores():
             w.primary[w.written % MW_SHADOW_WINDOW] = primary
             w.shadow[w.written % MW_SHADOW_WINDOW] = shadow
             w.written += 1

@@ -110,7 +110,7 @@ NOTHING = Arm(0, 0, 0, (0,) * len(EDGES))
 
 
 def arm_of(stats: Mapping[str, Any], counted: tuple[bytes, bytes, bytes]) -> Arm:
-    """Of one version: telemetry.figures.models and shadow.evidence.counted, of which only the latter is evidence."""
+    """Of one version: telemetry.stats.models and shadow.evidence.counted, of which only the latter is evidence."""
     parts = Parts(*counted)
     ways = parts.ways()
     chance = sum(way.sampled.sum() for way in ways[:KEY])  # each of these is as good as a caller by itself

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from math import inf, log
 
 from modelward.shadow.sequence import Interval, mean_interval
-from modelward_native.shadow.compare import SCORE_EDGES, SKETCH_ANSWER
+from modelward_native.shadow.sketch import SCORE_EDGES, SKETCH_ANSWER
 
 CELLS = len(SCORE_EDGES) + 1
 RANGES = CELLS * (CELLS + 1) // 2

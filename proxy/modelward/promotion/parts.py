@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelward_native.shadow.compare import SCORE_EDGES, SKETCH_ANSWER
 from modelward_native.shadow.evidence import CALLER_PARTS
+from modelward_native.shadow.sketch import SCORE_EDGES, SKETCH_ANSWER
 from modelward_native.telemetry.histogram import EDGES
 
 if TYPE_CHECKING:

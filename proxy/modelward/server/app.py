@@ -42,7 +42,7 @@ from modelward_native.backend.pool import Endpoint
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.request.pipeline import Server
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 from modelward_native.timer.deadline import Wheel
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ class Application:
         from modelward.server import http  # noqa: PLC0415 - brings aiohttp; a worker's supervisor answers in its place
         from modelward.telemetry.exposition import Exposition  # noqa: PLC0415
 
-        failing = lambda: figures.failing(self.region)  # noqa: E731
+        failing = lambda: stats.failing(self.region)  # noqa: E731
         state = http.AppState(lambda: self.catalog, self.readiness, Exposition(self.snapshot), failing)
         server = await http.HttpServer.start(self.config.listen.http, state)
         self.http_address = server.address

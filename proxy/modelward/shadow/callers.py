@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modelward.shadow.verdict import Finding
-    from modelward_native.shadow.compare import Sums
+    from modelward_native.shadow.stats import Sums
 
 Judge = Callable[["Sums"], "Finding"]
 

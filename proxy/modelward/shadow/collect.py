@@ -10,8 +10,8 @@ from modelward.shadow.report import Report, Slice
 from modelward.shadow.verdict import judge, pairs, verdict_of
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Figures, Sums
     from modelward_native.shadow.shadows import Slices
+    from modelward_native.shadow.stats import Stats, Sums
 
 Key = tuple[str, str, str]  # model, version of the primary, name of the shadow
 
@@ -47,7 +47,7 @@ def _report(key: Key, counted: Mapping[Key, Slices], bounds: Bounds) -> Report:
         {side: getattr(floor, side).sums() for side in ("total", "normal", "anomalous")} if floor is not None else {}
     )
 
-    def part(kind: str, stats: Figures, noise: Sums | None, name: str = "", by: str = "") -> Slice:
+    def part(kind: str, stats: Stats, noise: Sums | None, name: str = "", by: str = "") -> Slice:
         sums = stats.sums()
         share = sums["disagreement"] / sums["compared"] if sums["compared"] else None
         return Slice(kind, name, verdict_of(sums, bounds, floor=noise, itself=itself), pairs(sums), share, by)

@@ -22,8 +22,8 @@ from modelward.repository.refused import Refused
 from modelward.upstream.remote import RemotePool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.request.served import Served
-from modelward_native.shadow.mirror import Shadow as NativeShadow
-from modelward_native.shadow.mirror import mirror
+from modelward_native.shadow.shadow import Shadow as NativeShadow
+from modelward_native.shadow.shadow import link_shadow
 
 log = logging.getLogger("modelward.shadow")
 
@@ -121,7 +121,7 @@ def equip(served: Served, content: str, shadows: Iterable[OpenShadow]) -> None:
     """Gives a version the shadows of its model. content: the version's own. Raises ProblemsFound."""
     for shadow in shadows:
         try:
-            mirror(served, shadow.native, _digest(content))
+            link_shadow(served, shadow.native, _digest(content))
         except ValueError as error:
             where, how = f"models.{shadow.model}.shadow", "A shadow takes the same inputs"
             what = f"{shadow.settings.name} cannot shadow version {served.version}"
@@ -173,8 +173,8 @@ def _shadow(model: str, shadow: Shadow, batching: Batching, content: str, engine
         patterns=only.identity if only is not None else (),
         kinds=only.kinds if only is not None else (),
         deadline=shadow.deadline,
-        places=shadow.concurrency,
-        room=shadow.inflight_bytes,
+        permits=shadow.concurrency,
+        bytes_limit=shadow.inflight_bytes,
         warmup=shadow.warmup,
         tolerance=shadow.tolerance,
     )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from modelward.shadow.drift import divergence, rank_correlation, stability_index
 from modelward.shadow.quantile import estimate
 from modelward.shadow.verdict import UPPER_EDGES, Finding, Judgement, Verdict
-from modelward_native.shadow.compare import SCORE_EDGES
+from modelward_native.shadow.sketch import SCORE_EDGES
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Sums
+    from modelward_native.shadow.stats import Sums
 
 QUANTILES = (0.5, 0.95, 0.99)
 ROWS = 16  # of the histogram

@@ -20,7 +20,7 @@ from modelward.shadow.sequence import Interval, difference_interval, mean_interv
 from modelward_native.telemetry.histogram import EDGES
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Sums
+    from modelward_native.shadow.stats import Sums
 
 LEVEL = 0.05
 LATENCY_QUANTILE = 0.95  # bounds.latency is the ratio of both sides'

@@ -11,7 +11,7 @@ from modelward.promotion.guard import Arm, arm_of
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward_native.shadow import evidence
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 
 
 class PromotedWorkers:
@@ -47,7 +47,7 @@ class PromotedWorkers:
         pool = self._pool()
         if pool is None:
             return {}
-        counted, region = figures.models(pool.region), pool.region
+        counted, region = stats.models(pool.region), pool.region
         return {
             version: arm_of(counted[model, version], evidence.counted(region, model, version))
             for version in self.versions(model)

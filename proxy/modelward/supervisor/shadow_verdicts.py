@@ -18,8 +18,8 @@ from modelward.telemetry.snapshot import ShadowSnapshot
 from modelward_native.shadow import shadows
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Figures
     from modelward_native.shadow.shadows import Slices
+    from modelward_native.shadow.stats import Stats
 
 # at every scrape, at 1 to 2 ms each: the loop also answers probes
 JUDGED_AT_ONCE = 4
@@ -81,7 +81,7 @@ class ShadowVerdicts:
     def _configured(self, model: str) -> Sequence[Shadow]:
         return self._config().settings(model).shadow
 
-    def _judged(self, key: Key, counted: Mapping[Key, Figures], bounds: Bounds) -> Verdict:
+    def _judged(self, key: Key, counted: Mapping[Key, Stats], bounds: Bounds) -> Verdict:
         model, version, name = key
         itself = name == version
         floor = None if itself else counted.get((model, version, version))

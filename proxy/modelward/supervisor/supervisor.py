@@ -42,7 +42,7 @@ from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import Snapshot, StateSnapshot
 from modelward.telemetry.summary import sum_up
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 
 if TYPE_CHECKING:
     from modelward.admin.server import AdminServer
@@ -277,7 +277,7 @@ class Supervisor:
         return added(pour.snapshot(self._pool.region), own)
 
     def _failing(self) -> dict[tuple[str, str], int]:
-        return figures.failing(self._pool.region) if self._pool is not None else {}
+        return stats.failing(self._pool.region) if self._pool is not None else {}
 
     def _shares(self, report: Report) -> dict[str, dict[str, float]]:
         weights = self._weights(report)

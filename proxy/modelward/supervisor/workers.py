@@ -15,7 +15,7 @@ from modelward.telemetry.merge import added, counters
 from modelward.telemetry.snapshot import Snapshot
 from modelward_native.region.region import Region
 from modelward_native.shadow import evidence, shadows
-from modelward_native.telemetry import figures
+from modelward_native.telemetry import stats
 
 log = logging.getLogger("modelward.supervisor")
 
@@ -111,7 +111,7 @@ class Workers:
 
     def vacate(self, worker: WorkerProcess) -> None:
         """Its part of the region is free for another."""
-        figures.vacate(self.region, worker.number)
+        stats.vacate(self.region, worker.number)
         shadows.vacate(self.region, worker.number)
         evidence.vacate(self.region, worker.number)
         self._taken.discard(worker.number)

@@ -24,8 +24,8 @@ from modelward_native.backend.breaker import STATES
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
-from modelward_native.shadow.compare import Figures as Shadowed
-from modelward_native.telemetry import figures
+from modelward_native.shadow.stats import Stats as Shadowed
+from modelward_native.telemetry import stats
 from modelward_native.telemetry.histogram import BOUNDS
 from modelward_native.wire.close_reason import CLOSED, REFUSED
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the supervisor has neither
     from modelward_native.wire.h2 import Listener
 
 NS = 1e9
-# of modelward_native.shadow.compare.Sums
+# of modelward_native.shadow.stats.Sums
 ENDINGS = ("compared", "primary_failed", "shadow_failed", "both_failed")
 MISMATCHES = (
     "missing", "extra", "datatype", "shape", "unreadable", "unreadable_answers",
@@ -102,7 +102,7 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
 def snapshot(region: Region) -> Snapshot:
     """All counters of all processes at this moment, but for what is not counted in the region."""
     poured: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
-    for (name, number), t in figures.models(region).items():
+    for (name, number), t in stats.models(region).items():
         if not name:
             other = ModelSnapshot({number: VersionSnapshot(requests=_codes(t["codes"]))}, refusals=t["refusals"])
             poured[OTHER_MODEL] = added(poured[OTHER_MODEL], other)

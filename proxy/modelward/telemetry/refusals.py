@@ -33,17 +33,17 @@ CLIENTS_OWN = frozenset(
 # what the backend was asked for and did not give
 FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY"})
 
-Figures = Mapping[tuple[str, str], Mapping[str, Any]]
+Stats = Mapping[tuple[str, str], Mapping[str, Any]]
 Counts = dict[tuple[str, str], Counter[str]]  # by model ("" for none that is served), and refusals or fallbacks
 
 
 class RefusalLog:
-    """stats: as modelward_native.telemetry.figures.models gives them, of all processes."""
+    """stats: as modelward_native.telemetry.stats.models gives them, of all processes."""
 
     def __init__(self) -> None:
         self._before: Counts = {}
 
-    def take(self, stats: Figures) -> None:
+    def take(self, stats: Stats) -> None:
         now = _counts(stats)
         lines = 0
         for (model, kind), counts in now.items():
@@ -59,7 +59,7 @@ class RefusalLog:
         self._before = now
 
 
-def _counts(stats: Figures) -> Counts:
+def _counts(stats: Stats) -> Counts:
     found: Counts = {}
     for (model, _), total in stats.items():
         for kind in ("refusals", "fallbacks"):

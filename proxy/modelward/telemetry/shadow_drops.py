@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from modelward.telemetry.refusals import SECONDS
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Figures
+    from modelward_native.shadow.stats import Stats
 
 log = logging.getLogger("modelward.shadow")
 
@@ -26,7 +26,7 @@ class DropLog:
     def __init__(self) -> None:
         self._before: Counts = {}
 
-    def take(self, stats: Mapping[tuple[str, str, str], Figures]) -> None:
+    def take(self, stats: Mapping[tuple[str, str, str], Stats]) -> None:
         now: Counts = {}
         for (model, _, shadow), total in stats.items():
             now.setdefault((model, shadow), Counter()).update(total.sums()["dropped"])

@@ -114,7 +114,7 @@ class EndpointSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class ShadowSnapshot:
-    """One shadow of one version of a model. Keys are those of modelward_native.shadow.compare.Sums."""
+    """One shadow of one version of a model. Keys are those of modelward_native.shadow.stats.Sums."""
 
     pairs: Mapping[str, int] = field(default_factory=dict)  # by how they ended
     disagreement: float = 0  # sum over compared pairs, 0 to 1 each

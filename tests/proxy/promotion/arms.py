@@ -11,9 +11,10 @@ import numpy as np
 
 from modelward.promotion.guard import Arm, arm_of
 from modelward.promotion.parts import CELLS, NO_PARTS, WAYS, Parts
-from modelward_native.shadow.compare import SKETCH_ANSWER, score_cell
 from modelward_native.shadow.evidence import CALLER_PARTS, CHANCE
+from modelward_native.shadow.sketch import SKETCH_ANSWER
 from modelward_native.telemetry.histogram import EDGES, cell
+from modelward_native.testing.shadow import score_cell
 
 MS = 1_000_000
 

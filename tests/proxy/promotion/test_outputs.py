@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from modelward.promotion.outputs import CELLS, answers, caller_count, sure_index
-from modelward_native.shadow.compare import SKETCH_ANSWER, score_cell
+from modelward_native.shadow.sketch import SKETCH_ANSWER
+from modelward_native.testing.shadow import score_cell
 
 BOUND, LEVEL = 0.25, 0.0125 / 4  # as guard.moved asks, of a promotion of four steps
 RUNS, LOOKS = 200, 20

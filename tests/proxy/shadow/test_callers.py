@@ -10,11 +10,11 @@ import pytest
 from modelward.config.shadow import Bounds
 from modelward.shadow.callers import left_out
 from modelward.shadow.verdict import LEVEL, Verdict, judge
-from modelward_native.shadow.compare import Figures
+from modelward_native.shadow.stats import Stats
 from modelward_native.telemetry.histogram import EDGES, cell
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Sums
+    from modelward_native.shadow.stats import Sums
 
 BOUNDS = Bounds(disagreement=0.01, errors=0.01, latency=1.5)
 MS = 1_000_000
@@ -26,7 +26,7 @@ def caller(compared: int, disagreement: float = 0.0, failed: int = 0, *, slow: i
     ours[cell(10 * MS)] = compared
     theirs[cell(10 * MS)], theirs[cell(100 * MS)] = compared - slow, slow
     given: dict[str, Any] = {"compared": compared, "disagreement": disagreement, "shadow_failed": failed}
-    return {**Figures().sums(), **given, "latency_primary": ours, "latency_shadow": theirs}  # type: ignore[typeddict-item]
+    return {**Stats().sums(), **given, "latency_primary": ours, "latency_shadow": theirs}  # type: ignore[typeddict-item]
 
 
 def verdict(*callers: Sums) -> Verdict:

@@ -13,8 +13,8 @@ from modelward.shadow.report import Report
 from modelward.shadow.verdict import Verdict, verdict_of
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
-from modelward_native.shadow.compare import Figures
 from modelward_native.shadow.shadows import Block
+from modelward_native.shadow.stats import Stats
 from modelward_native.testing import scan
 
 
@@ -22,8 +22,8 @@ def label(value: int) -> bytes:
     return scan.reply("m", outputs=[("y", "INT64", [1], struct.pack("<q", value))])
 
 
-def labels(agreeing: int, disagreeing: int = 0) -> Figures:
-    figures = Figures()
+def labels(agreeing: int, disagreeing: int = 0) -> Stats:
+    figures = Stats()
     for i in range(agreeing + disagreeing):
         figures.record(label(0), label(int(i < disagreeing)))
     return figures

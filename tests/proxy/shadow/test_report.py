@@ -11,7 +11,7 @@ import pytest
 from modelward.config.shadow import Bounds
 from modelward.shadow.report import Report, Slice, data
 from modelward.shadow.verdict import Verdict, judge
-from modelward_native.shadow.compare import Figures
+from modelward_native.shadow.stats import Stats
 from modelward_native.testing import scan
 
 
@@ -21,7 +21,7 @@ def answer(scores: np.ndarray) -> bytes:
 
 def report(pairs: int, shift: float = 0.0, failures: int = 0) -> Report:
     rng = np.random.default_rng(1)
-    figures = Figures()
+    figures = Stats()
     for _ in range(pairs):
         p = rng.random(4)
         q = np.clip(p + shift, 0.0, 1.0)
@@ -56,7 +56,7 @@ def test_a_shadow_of_which_nothing_is_known_is_undecided_everywhere() -> None:
 
 
 def test_differences_without_end_are_no_numbers_in_json() -> None:
-    figures = Figures()
+    figures = Stats()
     for _ in range(2):
         big = np.array([1.7e308]), np.array([-1e305])
         figures.record(*(scan.reply("m", outputs=[("y", "FP64", [1], side.tobytes())]) for side in big))
@@ -72,7 +72,7 @@ def test_the_histogram_holds_all_scores_of_both_sides_in_a_few_rows() -> None:
     assert [row["up_to"] for row in rows] == sorted(row["up_to"] for row in rows)
     for side in ("primary", "shadow"):
         assert sum(row[side] for row in rows) == pytest.approx(1.0)
-    figures = Figures()
+    figures = Stats()
     figures.record(*(scan.reply("m", outputs=[("y", "FP64", [1], np.array([1e300]).tobytes())]) for _ in range(2)))
     (beyond,) = data(Report("m", "1", "2", judge(figures.sums(), Bounds()), figures.sums()))["scores"]["histogram"]
     assert beyond == {"up_to": None, "primary": 1.0, "shadow": 1.0}

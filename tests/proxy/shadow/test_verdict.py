@@ -12,10 +12,10 @@ import pytest
 from modelward.config.shadow import Bounds
 from modelward.shadow.sequence import mean_evidence, mean_interval
 from modelward.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, Verdict, judge, pairs
-from modelward_native.shadow.compare import Figures
+from modelward_native.shadow.stats import Stats
 
 if TYPE_CHECKING:
-    from modelward_native.shadow.compare import Sums
+    from modelward_native.shadow.stats import Sums
 
 RUNS = 200
 BOUNDS = Bounds(disagreement=0.005, errors=0.005, latency=1.5)
@@ -23,7 +23,7 @@ BOUNDS = Bounds(disagreement=0.005, errors=0.005, latency=1.5)
 
 def sums(**changed: Any) -> Sums:
     """Sums of nothing but what is given."""
-    return {**Figures().sums(), **changed}  # type: ignore[typeddict-item]
+    return {**Stats().sums(), **changed}  # type: ignore[typeddict-item]
 
 
 def seen(disagreements: npt.NDArray[np.float64], **changed: Any) -> Sums:

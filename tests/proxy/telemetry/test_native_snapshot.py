@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modelward.telemetry.native_snapshot import snapshot
 from modelward_native.region.region import Region
-from modelward_native.shadow.compare import DROPS, Figures
 from modelward_native.shadow.shadows import Block
+from modelward_native.shadow.stats import DROPS, Stats
 from tests.proxy.shadow.test_collect import label, labels
 
 
@@ -13,7 +13,7 @@ def test_shadows_are_poured_with_everything_that_was_counted_of_them() -> None:
     region = Region()
     block = Block(region, "m", "1", "2")
     block.add(labels(5, 2))
-    other = Figures()
+    other = Stats()
     other.record(label(0), b"\x0a", 0.001, 3_000_000, 9_000_000)
     other.fail(False, True)
     block.add(other, anomalous=True)

@@ -8,7 +8,7 @@ from modelward.cli.schema import schema
 from modelward.config.yaml_text import read_document
 from modelward.telemetry.metrics.table import families
 from modelward_native.request.verdict import table
-from modelward_native.shadow.compare import DROPS
+from modelward_native.shadow.stats import DROPS
 from scripts.docs import DOCS, configuration, metrics, refusals
 from scripts.docs.configuration_examples import EXAMPLES
 from scripts.docs.reference import pages

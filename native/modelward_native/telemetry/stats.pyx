@@ -9,7 +9,7 @@ from modelward_native.region.region cimport Named, Region
 from modelward_native.request.verdict cimport CODES, REASONS, name_of
 
 cdef enum:
-    KEPT = 16                     # versions that have figures of their own although nobody serves them any more
+    KEPT = 16                     # versions that have stats of their own although no process serves them any more
 
 OUTCOME_NAMES = ("ok", "fallback", "refused", "failed")    # enum Outcome
 
@@ -17,6 +17,10 @@ cdef bytes PREFIX = b"model\0"
 cdef bytes OTHER = b"model\0\0"
 cdef bytes REMOVED = b"\0(removed)"    # a version's place in a name: what removed versions of a model have counted
 cdef bytes FREE = b""               # a block that is waiting for a name
+
+
+cdef inline Counters *counters_at(Region region, const Named *entry, int slot) noexcept:
+    return <Counters *>region.at(entry, slot)
 
 
 cdef Counters *counters_of(Region region, bytes model, bytes version) except NULL:
@@ -27,9 +31,9 @@ cdef Counters *counters_of(Region region, bytes model, bytes version) except NUL
         try:
             if region.find(name) == NULL:
                 retire(region)
-            own = <Counters *>(<char *>region.own + block(region, name).offset)
+            own = counters_at(region, block(region, name), region.slot)
         except MemoryError:
-            own = <Counters *>(<char *>region.own + block(region, OTHER).offset)
+            own = counters_at(region, block(region, OTHER), region.slot)
         own.served += 1
     finally:
         region.let_go()
@@ -51,7 +55,7 @@ cdef Named *block(Region region, bytes name) except NULL:
 
 
 cdef int retire(Region region) except -1:
-    """Under the lock: of the versions that nobody serves all but the last KEPT give their blocks away.
+    """Under the lock: of the versions that no process serves all but the last KEPT give their blocks away.
 
     A model's sums stay, and when the model has gone as well, those of all models: no counter that is still told of goes back.
     """
@@ -83,7 +87,7 @@ cdef int retire(Region region) except -1:
 cdef bint is_served(Region region, const Named *entry) noexcept:
     cdef int slot
     for slot in range(<int>region.header.opened):
-        if (<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).served:
+        if counters_at(region, entry, slot).served:
             return True
     return False
 
@@ -91,12 +95,12 @@ cdef bint is_served(Region region, const Named *entry) noexcept:
 cdef int fold(Region region, bytes name, bytes into) except -1:
     """One name's counters become part of another's, slot by slot, and its block is free."""
     cdef Named *from_entry = region.find(name)
-    cdef Named *to_entry = block(region, into)  # nobody counts there, so it has no other writer than who holds the lock
+    cdef Named *to_entry = block(region, into)  # no process counts there, so the one that holds the lock is its only writer
     cdef Counters *c
     cdef int slot
     for slot in range(<int>region.header.opened):
-        c = <Counters *>(<char *>region.slot_at(slot) + from_entry.offset)
-        add(<Counters *>(<char *>region.slot_at(slot) + to_entry.offset), c)
+        c = counters_at(region, from_entry, slot)
+        add(counters_at(region, to_entry, slot), c)
         memset(c, 0, sizeof(Counters))
     region.rename(from_entry, FREE)
     return 0
@@ -124,7 +128,7 @@ cdef Counters summed(Region region, const Counters *own):
 
 
 def models(Region region not None) -> dict:
-    """The figures of every version that is served or was lately, by (name, version).
+    """The stats of every version that is served or was lately, by (name, version).
 
     Under (name, "(removed)") stands what others of the model have counted, under ("", "(removed)") what models that are gone
     have, and under ("", "") what no served model can be charged with. Counters only ever grow, whatever becomes of the processes.
@@ -141,9 +145,9 @@ def models(Region region not None) -> dict:
             entry = region.find(name)
             memset(&total, 0, sizeof(total))
             for slot in range(<int>region.header.opened):
-                add(&total, <const Counters *>(<const char *>region.slot_at(slot) + entry.offset))
+                add(&total, counters_at(region, entry, slot))
             _, model, version = name.decode().split("\0")
-            found[model, version] = figures_of(&total)
+            found[model, version] = stats_of(&total)
     finally:
         region.let_go()
     return found
@@ -163,7 +167,7 @@ def failing(Region region not None) -> dict:
             entry = region.find(name)
             count = 0
             for slot in range(<int>region.header.opened):
-                count += (<const Counters *>(<const char *>region.slot_at(slot) + entry.offset)).failing
+                count += counters_at(region, entry, slot).failing
             if count:
                 _, model, version = name.decode().split("\0")
                 found[model, version] = count
@@ -182,13 +186,13 @@ def vacate(Region region not None, int slot) -> None:
         for name in region.names():
             if name.startswith(PREFIX):
                 entry = region.find(name)
-                c = <Counters *>(<char *>region.slot_at(slot) + entry.offset)
+                c = counters_at(region, entry, slot)
                 c.pending = c.waiting = c.concurrency = c.served = c.failing = 0
     finally:
         region.let_go()
 
 
-cdef dict figures_of(const Counters *c):
+cdef dict stats_of(const Counters *c):
     """All counters as plain numbers; durations in ns, histograms as (bounds in ns, cumulative counts, sum in ns), or None."""
     return {
         "codes": counted(c.codes, <int>CODES),

@@ -8,6 +8,6 @@ from modelward_native.region.region cimport Region
 cdef Counters *counters_of(Region region, bytes model, bytes version) except NULL
 # Over all slots; own: this process's.
 cdef Counters summed(Region region, const Counters *own)
-cdef dict figures_of(const Counters *c)
+cdef dict stats_of(const Counters *c)
 # (bounds in ns, cumulative counts with all of them last, sum in ns)
 cdef tuple folded(const mw_histogram *h)
