@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from modelward.models.catalog import Catalog, ServedVersion
+from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.rpc.protocol import RpcError
 from modelward.server import methods
 from modelward.server.readiness import Readiness
@@ -272,8 +272,8 @@ class Simulation:
         assert not self.loop.complaints, self.loop.complaints
 
 
-def _version(served: Served) -> ServedVersion:
-    return ServedVersion(
+def _version(served: Served) -> CatalogEntry:
+    return CatalogEntry(
         name=served.name,
         version=served.version,
         inputs=_specs(served.engine.inputs),

@@ -1,4 +1,4 @@
-"""JSON Web Tokens held against one issuer's keys. PyJWT does the cryptography; this file says what is asked of it."""
+"""JSON Web Tokens validated against one issuer's keys. PyJWT does the cryptography."""
 
 import json
 import time

@@ -79,7 +79,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OperationResult:
     """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
     reload before it that changed something, where this one did not."""
 
@@ -111,9 +111,9 @@ class Operator(Protocol):
 
     def callers(self, count: int) -> Callers: ...
 
-    async def reload(self, actor: str = "") -> Outcome: ...
+    async def reload(self, actor: str = "") -> OperationResult: ...
 
-    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> Outcome: ...
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult: ...
 
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 

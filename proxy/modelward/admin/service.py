@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from modelward.admin.actor import actor_of
-from modelward.admin.operator import NotNow, Operator, Outcome, PromotionStatus, ReloadRecord, Replaced, Status
+from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
 from modelward.limits.callers import Caller
 from modelward.models.weights import fractions
 from modelward.problem import Problem, ProblemsFound
@@ -139,7 +139,7 @@ class Service:
         return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
 
     async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
-        steps: asyncio.Queue[Replaced | Outcome | Exception] = asyncio.Queue()  # one per worker, and the end
+        steps: asyncio.Queue[Replaced | OperationResult | Exception] = asyncio.Queue()  # one per worker, and the end
         task = asyncio.get_running_loop().create_task(self._restart(steps, actor_of(context)))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
@@ -150,7 +150,7 @@ class Service:
             raise step
         yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
 
-    async def _restart(self, steps: "asyncio.Queue[Replaced | Outcome | Exception]", actor: str) -> None:
+    async def _restart(self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", actor: str) -> None:
         try:
             steps.put_nowait(await self._operator.restart(steps.put_nowait, actor))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there

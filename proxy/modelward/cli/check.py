@@ -18,8 +18,8 @@ from modelward.config.upstream import parse_upstream
 from modelward.limits import shared
 from modelward.models import tried
 from modelward.models.guards import OFF, guards, off
-from modelward.models.inventory import CheckedModel, Inventory, facts_of, take_inventory
-from modelward.models.opening import LoadLimits, OpenModel
+from modelward.models.inventory import CheckedVersion, Inventory, facts_of, take_inventory
+from modelward.models.opening import LoadLimits, OpenVersion
 from modelward.models.policy import policy_notes
 from modelward.models.trial import Trials
 from modelward.models.weights import answering
@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _deadly(model: CheckedModel) -> Problem:
+def _deadly(model: CheckedVersion) -> Problem:
     how = "Keep them out in the model (Max or Clip with 0, floating-point numbers); deaths are contained until then"
     return Problem(
         "values of its inputs can end a worker", str(model.artifact.file), "; ".join(model.artifact.deadly), how
@@ -120,11 +120,11 @@ def _deadly(model: CheckedModel) -> Problem:
 
 async def _ask_upstreams(
     config: Config | None, inventory: Inventory
-) -> tuple[list[OpenModel], tuple[Problem, ...], tuple[Problem, ...]]:
+) -> tuple[list[OpenVersion], tuple[Problem, ...], tuple[Problem, ...]]:
     """Models of upstreams, problems, notes. Each upstream is asked once; serve would wait for those that are down."""
     if config is None:
         return [], (), ()
-    models: list[OpenModel] = []
+    models: list[OpenVersion] = []
     problems: tuple[Problem, ...] = ()
     sections = [(config.upstreams, config.upstream_tls)]
     sections += [(settings.upstreams, settings.upstream_tls) for settings in config.models.values()]
@@ -197,7 +197,7 @@ def _admin_certificate(config: Config | None) -> tuple[Certificate | None, tuple
         return None, found.problems
 
 
-def _row(config: Config, model: CheckedModel, source: str) -> tuple[object, ...]:
+def _row(config: Config, model: CheckedVersion, source: str) -> tuple[object, ...]:
     return (
         model.name,
         "any" if model.undecoded else model.version,
@@ -217,7 +217,7 @@ def _guards_in_lines(states: dict[str, str]) -> str:
 def _as_json(
     config: Config | None,
     inventory: Inventory,
-    remote: list[OpenModel],
+    remote: list[OpenVersion],
     notes: tuple[Problem, ...],
     problems: list[Problem],
 ) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _as_json(
     }
 
 
-def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
+def _model_as_json(config: Config, model: CheckedVersion) -> dict[str, Any]:
     def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
         return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
 
@@ -250,6 +250,6 @@ def _model_as_json(config: Config, model: CheckedModel) -> dict[str, Any]:
     }
 
 
-def _remote_as_json(config: Config, model: OpenModel) -> dict[str, Any]:
+def _remote_as_json(config: Config, model: OpenVersion) -> dict[str, Any]:
     told = {"file": None, "sha256": None, "opset": None, "upstreams": list(model.upstreams), "source": model.source}
     return _model_as_json(config, model.checked) | told

@@ -22,7 +22,7 @@ from modelward.demo.client import connected
 from modelward.demo.serving import MODEL, FitProgress, Repository, configuration, write_repository
 from modelward.demo.snippet import snippet
 from modelward.demo.table import Table, load_table
-from modelward.demo.tour import ORDINARY_ROW, Outcome, Tour
+from modelward.demo.tour import ORDINARY_ROW, StepResult, Tour
 from modelward.problem import Problem, ProblemsFound
 from modelward.server.app import Application, running
 from modelward.server.report import describe
@@ -121,7 +121,7 @@ class Demo:
         # lines as they are, without padding, so that they can be pasted from any width of terminal
         self.out.print(Syntax(code, "python", theme="ansi_dark").highlight(code), soft_wrap=True)
 
-    async def _tour(self, application: Application, repository: Repository, table: Table) -> list[Outcome]:
+    async def _tour(self, application: Application, repository: Repository, table: Table) -> list[StepResult]:
         self.out.print("Live tour, over gRPC", style="bold")
         outcomes = []
         async with connected(str(application.grpc_address)) as client:
@@ -130,14 +130,14 @@ class Demo:
                 outcomes.append(outcome)
         return outcomes
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, outcome: StepResult) -> None:
         mark = ("  ok      ", "bold green") if outcome.happened else ("  FAILED  ", "bold red")
         self.out.print(Text.assemble(mark, (outcome.step.title, "bold")), soft_wrap=True)
         for line in outcome.seen.lines:
             self.out.print(f"          {plain(line)}", soft_wrap=True)
         self.out.file.flush()
 
-    def _sum_up(self, outcomes: list[Outcome]) -> None:
+    def _sum_up(self, outcomes: list[StepResult]) -> None:
         missed = sum(not outcome.happened for outcome in outcomes)
         told = f"{missed} of {len(outcomes)} did not happen" if missed else f"all {len(outcomes)} happened"
         self.out.print(Text(f"  {told}", "bold red" if missed else "bold green"))
@@ -151,7 +151,7 @@ class Demo:
         await application.drain()
 
 
-def _document(application: Application, outcomes: list[Outcome], code: str) -> dict[str, object]:
+def _document(application: Application, outcomes: list[StepResult], code: str) -> dict[str, object]:
     return {
         "happened": all(outcome.happened for outcome in outcomes),
         "grpc": str(application.grpc_address),

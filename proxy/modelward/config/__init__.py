@@ -4,7 +4,7 @@ from modelward.config.address import Address
 from modelward.config.arguments import from_arguments
 from modelward.config.limits import Limits
 from modelward.config.load import load
-from modelward.config.model import Anomaly, Batching, ModelSettings, Rung
+from modelward.config.model import Anomaly, Batching, Fallback, ModelSettings
 from modelward.config.rate_limit import Limit
 from modelward.config.schema import Config
 
@@ -13,10 +13,10 @@ __all__ = [
     "Anomaly",
     "Batching",
     "Config",
+    "Fallback",
     "Limit",
     "Limits",
     "ModelSettings",
-    "Rung",
     "from_arguments",
     "load",
 ]

@@ -1,4 +1,4 @@
-"""How often a version that is served is held against its canary."""
+"""How often a version that is served is run on its canary."""
 
 from typing import Annotated
 

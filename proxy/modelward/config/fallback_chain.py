@@ -1,4 +1,4 @@
-"""Checks of the configuration as a whole that no single key can make: ladders that end, models that exist."""
+"""Checks of the configuration as a whole that no single key can make: fallback chains that end, models that exist."""
 
 import graphlib
 from itertools import combinations
@@ -14,7 +14,7 @@ MOST_LISTED = 8
 
 def cross_check(config: Config, layer: Layer) -> list[Problem]:
     """Problems between keys."""
-    return [*_listeners(config, layer), *_unreachable_rungs(config, layer), *_circle(config, layer)]
+    return [*_listeners(config, layer), *_unreachable_fallbacks(config, layer), *_circle(config, layer)]
 
 
 def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
@@ -26,9 +26,9 @@ def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Probl
     for name, settings in config.models.items():
         mentioned.append((("models", name), name))
         mentioned += [
-            (("models", name, "fallback", i, "model"), rung.model)
-            for i, rung in enumerate(settings.fallback)
-            if rung.model is not None
+            (("models", name, "fallback", i, "model"), fallback.model)
+            for i, fallback in enumerate(settings.fallback)
+            if fallback.model is not None
         ]
     listed = f"It has {', '.join(names[:MOST_LISTED])}{' and more' if len(names) > MOST_LISTED else ''}"
     return [
@@ -56,11 +56,11 @@ def _listeners(config: Config, layer: Layer) -> list[Problem]:
     ]
 
 
-def _unreachable_rungs(config: Config, layer: Layer) -> list[Problem]:
+def _unreachable_fallbacks(config: Config, layer: Layer) -> list[Problem]:
     problems = []
     for name, settings in config.models.items():
-        for i, rung in enumerate(settings.fallback[:-1]):
-            if rung.value is not None:
+        for i, fallback in enumerate(settings.fallback[:-1]):
+            if fallback.value is not None:
                 path: Path = ("models", name, "fallback", i)
                 problems.append(
                     Problem(
@@ -74,12 +74,12 @@ def _unreachable_rungs(config: Config, layer: Layer) -> list[Problem]:
 
 
 def _circle(config: Config, layer: Layer) -> list[Problem]:
-    """The first circle among the rungs that are models."""
-    rungs = {name: [r.model for r in s.fallback if r.model is not None] for name, s in config.models.items()}
+    """The first circle among the fallbacks that are models."""
+    fallbacks = {name: [r.model for r in s.fallback if r.model is not None] for name, s in config.models.items()}
     try:
-        graphlib.TopologicalSorter(rungs).prepare()
+        graphlib.TopologicalSorter(fallbacks).prepare()
     except graphlib.CycleError as error:
-        # from a rung to the model that has it; the first is repeated at the end
+        # from a fallback to the model that has it; the first is repeated at the end
         circle: list[str] = error.args[1][::-1]
         path: Path = ("models", circle[0], "fallback")
         return [

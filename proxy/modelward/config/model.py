@@ -64,7 +64,12 @@ class LastGood(Section):
     """An older answer is not used."""
 
 
-class Rung(Section):
+def _listed(fallbacks: object) -> object:
+    """Nothing stands for none."""
+    return () if fallbacks is None else fallbacks
+
+
+class Fallback(Section):
     """One fallback of the chain: the last good answer, another model, or a constant value."""
 
     model_config = ConfigDict(
@@ -145,9 +150,7 @@ class ModelSettings(Section):
     run_memory: Size = Field(default=1024 * MiB, ge=MiB)
     """Most memory that a run of a model that runs here may hold beside its inputs. For small inputs the limit is lower:
     16 MiB, plus 16 KiB for each byte of input, plus for each row twice what the warm-up held."""
-    fallback: Annotated[tuple[Rung, ...], BeforeValidator(lambda rungs: () if rungs is None else rungs)] = Field(
-        default=(), strict=False
-    )
+    fallback: Annotated[tuple[Fallback, ...], BeforeValidator(_listed)] = Field(default=(), strict=False)
     """Fallback chain. Its fallbacks are tried in order when the deadline passes, the model fails or is overloaded, or
     the anomaly mode is fallback."""
     anomaly: Anomaly = Anomaly()

@@ -1,4 +1,4 @@
-"""The tour: four requests a client might send, each held against what the guard promises.
+"""The tour: four requests a client might send, each compared with what the guard promises.
 
 A step is a function that says what it saw; where that is not what was promised, it raises DidNotHappen.
 """
@@ -55,7 +55,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepResult:
     step: Step
     happened: bool
     seen: Seen
@@ -84,13 +84,13 @@ class Tour:
         row: Row = self.table.rows[ORDINARY_ROW]
         return row
 
-    async def take(self) -> AsyncIterator[Outcome]:
+    async def take(self) -> AsyncIterator[StepResult]:
         """Each step's outcome as it happens; a step that fails does not keep the others from being tried."""
         for step in STEPS:
             try:
-                yield Outcome(step, True, await step.take(self))
+                yield StepResult(step, True, await step.take(self))
             except DidNotHappen as failure:
-                yield Outcome(step, False, Seen((str(failure),)))
+                yield StepResult(step, False, Seen((str(failure),)))
 
 
 async def ordinary_request(tour: Tour) -> Seen:

@@ -1,4 +1,4 @@
-"""A constant answer: nested lists in the configuration, held against the model's outputs, kept as wire bytes."""
+"""A constant answer: nested lists in the configuration, validated against the model's outputs, kept as wire bytes."""
 
 import math
 import struct

@@ -41,15 +41,15 @@ class Servers(Protocol):
 
 
 @dataclass(slots=True)
-class ServedVersion:
+class CatalogEntry:
     """One version of one model. Shapes are the whole tensors'; -1 is a dimension that the request decides.
 
     A batchable model's first dimension is the batch of at most `max_batch` rows. `ready` turns true once the model is
     warm; until then `reason` says what is the matter, or is empty while it merely loads. One that is `failing` its
-    canary, or `missing` on all of its upstreams and without a rung that answers, is not ready to those who ask about
-    it, but no reason to take the whole server for unready. `config` and `metadata` are those of the upstream that runs
-    it, None where there are none.
-    `answers` says whether a request can be answered now: an endpoint is connected, or a rung of the ladder answers
+    canary, or `missing` on all of its upstreams and without a fallback that answers, is not ready to those who ask
+    about it, but no reason to take the whole server for unready. `config` and `metadata` are those of the upstream that
+    runs it, None where there are none.
+    `answers` says whether a request can be answered now: an endpoint is connected, or a fallback of the chain answers
     (`falls_back`). `upstream_statistics(name, version, call)` tells the stats of upstreams by model, all for no name,
     or None where they keep none.
     `forward` answers unary methods about a model that only its upstreams know, of whichever version.
@@ -81,11 +81,11 @@ class ServedVersion:
         return self.upstream_statistics is None
 
 
-def is_in_service(version: ServedVersion) -> bool:
+def is_in_service(version: CatalogEntry) -> bool:
     if not version.ready or version.failing:
         return False
     if version.missing:
-        # the ladder answers for it, unless its requests pass undecoded: then the upstream's NOT_FOUND is the answer
+        # its fallback chain answers, unless its requests pass undecoded: then the upstream's NOT_FOUND is the answer
         return version.forward is None and version.falls_back()
     return version.answers()
 
@@ -105,7 +105,7 @@ class Catalog:
 
     def __init__(
         self,
-        served: Iterable[ServedVersion],
+        served: Iterable[CatalogEntry],
         weights: Mapping[str, Mapping[str, int]] | None = None,
         refused: Iterable[tuple[str, str, str]] = (),
         servers: Servers | None = None,
@@ -115,7 +115,7 @@ class Catalog:
         self.servers = servers
         self.only_theirs = only_theirs
         self.refused = tuple(each for each in refused if fault_of_name(each[0]) is None)
-        self._models: dict[str, dict[str, ServedVersion]] = {}
+        self._models: dict[str, dict[str, CatalogEntry]] = {}
         self._weights = weights or {}
         for version in served:
             versions = self._models.setdefault(version.name, {})
@@ -125,7 +125,7 @@ class Catalog:
         for name, versions in self._models.items():
             self._models[name] = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
 
-    def __iter__(self) -> Iterator[ServedVersion]:
+    def __iter__(self) -> Iterator[CatalogEntry]:
         for versions in self._models.values():
             yield from versions.values()
 
@@ -145,14 +145,14 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         return tuple(self._models)
 
-    def versions(self, name: str) -> tuple[ServedVersion, ...]:
+    def versions(self, name: str) -> tuple[CatalogEntry, ...]:
         """The model's versions, ascending. Raises RpcError NOT_FOUND, naming models spelt nearly so."""
         try:
             return tuple(self._models[name].values())
         except KeyError:
             raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "UNKNOWN_MODEL") from None
 
-    def lookup(self, name: str, version: str = "") -> ServedVersion:
+    def lookup(self, name: str, version: str = "") -> CatalogEntry:
         """The version asked for; if none is, the one of most weight, or the highest. Raises RpcError NOT_FOUND."""
         versions = self.versions(name)
         if versions[-1].forward is not None:
@@ -192,7 +192,7 @@ class Catalog:
         return f"unknown model {clip(name)!r}: served are {listed}{f' and {unlisted} more' if unlisted > 0 else ''}"
 
 
-def _unknown_version(name: str, version: str, versions: tuple[ServedVersion, ...]) -> str:
+def _unknown_version(name: str, version: str, versions: tuple[CatalogEntry, ...]) -> str:
     newest = [v.version for v in versions[-LISTED_VERSIONS:]]
     more = f" and {len(versions) - len(newest)} older" if len(versions) > len(newest) else ""
     return f"model {clip(name)!r} has no version {clip(version)!r}: there are {', '.join(newest)}{more}"

@@ -2,25 +2,25 @@
 
 from modelward.config.rate_limit import IdentityLimit, Limit, PeerLimit
 from modelward.config.schema import Config
-from modelward.models.inventory import CheckedModel
+from modelward.models.inventory import CheckedVersion
 from modelward.plural import counted
 
 OFF = "off"
 
 
-def guards(config: Config, model: CheckedModel) -> dict[str, str]:
+def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
     """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where nobody switched it on."""
     settings, limits = model.settings, config.limits
     rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
     on = [_words(name, limit) for name, limit in rates.items() if limit is not None]
     deadline = settings.model_dump(mode="json", include={"deadline"})["deadline"]
-    ladder = [rung.model or ("last good" if rung.last_good else "value") for rung in model.rungs]
+    chain = [fallback.model or ("last good" if fallback.last_good else "value") for fallback in model.fallbacks]
     decode = {"decode": OFF} if model.undecoded else {}
     return decode | {
         "limits": ", ".join(on) or OFF,
         "deadline": deadline or OFF,
         "anomaly": settings.anomaly.mode if model.profile is not None else OFF,
-        "fallback": " > ".join(ladder) or OFF,
+        "fallback": " > ".join(chain) or OFF,
     }
 
 

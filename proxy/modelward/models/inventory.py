@@ -1,4 +1,4 @@
-"""Everything that a server is about to serve, loaded and held against each other: artifacts, profiles, fallback rungs.
+"""Everything that a server is about to serve, loaded and validated against each other: artifacts, profiles, fallbacks.
 
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
@@ -39,8 +39,8 @@ Artifacts = dict[str, list[tuple[Version, Artifact]]]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedRung:
-    """One rung of the ladder: a model, whose highest version answers, a compiled value, or last good answers."""
+class CheckedFallback:
+    """One fallback of the chain: a model, whose highest version answers, a compiled value, or last good answers."""
 
     model: str | None = None
     last_good: LastGood | None = None
@@ -48,7 +48,7 @@ class CheckedRung:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedModel:
+class CheckedVersion:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
@@ -61,7 +61,7 @@ class CheckedModel:
     settings: ModelSettings
     profile: Profile | None
     profile_file: Path | None
-    rungs: tuple[CheckedRung, ...]
+    fallbacks: tuple[CheckedFallback, ...]
     undecoded: Problem | None = None
     profile_fingerprint: Fingerprint = ()
     canary: Canary | None = None
@@ -81,7 +81,7 @@ class Inventory:
     general: what prevents serving anything. refused: versions that are not in `models`, and why.
     """
 
-    models: tuple[CheckedModel, ...]
+    models: tuple[CheckedVersion, ...]
     general: tuple[Problem, ...]
     notes: tuple[Problem, ...]
     refused: tuple[Refused, ...] = ()
@@ -92,7 +92,7 @@ class Inventory:
         return self.general + problems_of(self.refused)
 
 
-def facts_of(models: Iterable[CheckedModel]) -> dict[str, FactsByVersion]:
+def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     """By name; versions in their order."""
     found: dict[str, dict[str, Facts]] = {}
     for model in models:
@@ -169,32 +169,34 @@ class _Checker:
         self.problems: list[Problem] = []
         self.where = f"model {self.name} version {self.version.number}"
 
-    def check(self, artifacts: Artifacts) -> CheckedModel:
+    def check(self, artifacts: Artifacts) -> CheckedVersion:
         profile, profile_file, seen = self._profile()
-        rungs = []
-        for i, rung in enumerate(self.settings.fallback):
+        fallbacks = []
+        for i, fallback in enumerate(self.settings.fallback):
             where = f"{self.where}, fallback[{i}]"
-            if rung.value is not None:
+            if fallback.value is not None:
                 try:
-                    rungs.append(CheckedRung(value=FallbackValue.compile(self.artifact.outputs, rung.value, where)))
+                    fallbacks.append(
+                        CheckedFallback(value=FallbackValue.compile(self.artifact.outputs, fallback.value, where))
+                    )
                 except ProblemsFound as found:
                     self.problems += found.problems
-            elif rung.last_good is not None:
-                rungs.append(CheckedRung(last_good=rung.last_good))
-            elif rung.model is not None:
-                self._check_rung_model(rung.model, artifacts, where)
-                rungs.append(CheckedRung(model=rung.model))
+            elif fallback.last_good is not None:
+                fallbacks.append(CheckedFallback(last_good=fallback.last_good))
+            elif fallback.model is not None:
+                self._check_fallback_model(fallback.model, artifacts, where)
+                fallbacks.append(CheckedFallback(model=fallback.model))
         for other, artifact in artifacts[self.name]:
             if str(other.number) in (shadow.version for shadow in self.settings.shadow):
                 self._check_shadow(str(other.number), artifact)
-        return CheckedModel(
+        return CheckedVersion(
             self.name,
             str(self.version.number),
             self.artifact,
             self.settings,
             profile,
             profile_file,
-            tuple(rungs),
+            tuple(fallbacks),
             None,
             seen,
             self._canary(),
@@ -210,14 +212,14 @@ class _Checker:
             self.problems += found.problems
             return None
 
-    def _check_rung_model(self, rung: str, artifacts: Artifacts, where: str) -> None:
-        if rung not in artifacts:
-            self.problems.append(Problem(f"the repository has no model {rung!r}", where, how="Put it there"))
+    def _check_fallback_model(self, fallback: str, artifacts: Artifacts, where: str) -> None:
+        if fallback not in artifacts:
+            self.problems.append(Problem(f"the repository has no model {fallback!r}", where, how="Put it there"))
             return
-        if not artifacts[rung]:  # its own problem is told
+        if not artifacts[fallback]:  # its own problem is told
             return
-        versions = {str(version.number): artifact for version, artifact in artifacts[rung]}
-        stand_in = versions[primary(list(versions), self.weights.get(rung))]
+        versions = {str(version.number): artifact for version, artifact in artifacts[fallback]}
+        stand_in = versions[primary(list(versions), self.weights.get(fallback))]
         for kind, ours, theirs in (
             ("input", self.artifact.inputs, stand_in.inputs),
             ("output", self.artifact.outputs, stand_in.outputs),
@@ -226,7 +228,7 @@ class _Checker:
             if difference:
                 why = f"{kind}s differ: {difference}"
                 how = "A fallback needs the same inputs and the same outputs"
-                self.problems.append(Problem(f"the model {rung} cannot stand in for {self.name}", where, why, how))
+                self.problems.append(Problem(f"the model {fallback} cannot stand in for {self.name}", where, why, how))
 
     def _check_shadow(self, shadow: str, artifact: Artifact) -> None:
         """It may take fewer inputs, and give other outputs: those that are missing are counted as such."""

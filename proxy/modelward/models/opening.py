@@ -14,7 +14,7 @@ from modelward.config.schema import Config
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import failure
 from modelward.models.catalog import version_order
-from modelward.models.inventory import CheckedModel, Inventory, Load
+from modelward.models.inventory import CheckedVersion, Inventory, Load
 from modelward.models.limited import Attempt, TookTooLong, try_in_child, within
 from modelward.models.runtime import mend, runtime
 from modelward.models.trial import Trials
@@ -40,15 +40,15 @@ FEWEST = 2.0  # requests with an adaptive backend: one under way, one that is ne
 
 
 @dataclass(frozen=True, slots=True)
-class OpenModel:
+class OpenVersion:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
     config, metadata: what they tell of it; None where ours is told. recall: its last good answers, where its
-    ladder asks for them. gaps: rungs that its ladder should have and has not, in words, or "".
+    fallback chain asks for them. gaps: fallbacks that its fallback chain should have and has not, in words, or "".
     """
 
-    checked: CheckedModel
+    checked: CheckedVersion
     served: Served
     note: str
     upstreams: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class OpenModel:
         return self.checked.profile
 
 
-Opened = Mapping[Key, OpenModel]
+Opened = Mapping[Key, OpenVersion]
 
 
 class Slow(ProblemsFound):
@@ -91,7 +91,7 @@ class LoadLimits:
     slow: frozenset[str] = frozenset()
     deadly: frozenset[tuple[str, str, str]] = frozenset()
 
-    def attempt(self, checked: CheckedModel, work: Callable[[Attempt[T]], T]) -> T:
+    def attempt(self, checked: CheckedVersion, work: Callable[[Attempt[T]], T]) -> T:
         """What `work` returns. Raises ProblemsFound, Slow among them."""
         where = str(checked.artifact.file)
         if checked.artifact.sha256 in self.slow:
@@ -136,7 +136,7 @@ class LoadLimits:
 
 def open_models(
     inventory: Inventory, before: Opened, limits: LoadLimits, progress: Progress = lambda name: None
-) -> tuple[list[OpenModel], list[Refused]]:
+) -> tuple[list[OpenVersion], list[Refused]]:
     """Opens and warms every version that is not open, and those that cannot be. Takes seconds; blocks.
 
     before: what is open; a version whose file and batching are the same keeps its engine. progress is called with each
@@ -145,12 +145,12 @@ def open_models(
     runtime()
     files = [checked.artifact for checked in inventory.models if checked.artifact.sha256 not in limits.slow]
     limits.trials.begin(files)
-    opened: list[OpenModel] = []
+    opened: list[OpenVersion] = []
     refused: list[Refused] = []
     for checked in inventory.models:
         kept = before.get((checked.name, checked.version))
         if kept is not None and _runs_the_same(kept, checked):
-            opened.append(OpenModel(_without_data(checked), Served(kept.engine), kept.note))
+            opened.append(OpenVersion(_without_data(checked), Served(kept.engine), kept.note))
             continue
         progress(f"{checked.name} version {checked.version}")
         try:
@@ -177,7 +177,7 @@ def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) ->
     return load
 
 
-def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
+def _runs_the_same(kept: OpenVersion, checked: CheckedVersion) -> bool:
     """Whether a new engine would run as the old one does: of all settings only batching is the engine's."""
     return (
         not kept.upstreams
@@ -186,7 +186,7 @@ def _runs_the_same(kept: OpenModel, checked: CheckedModel) -> bool:
     )
 
 
-def _open(checked: CheckedModel, trials: Trials, attempt: Attempt[OpenModel]) -> OpenModel:
+def _open(checked: CheckedVersion, trials: Trials, attempt: Attempt[OpenVersion]) -> OpenVersion:
     engine = attempt.engine(Engine(checked.name, checked.version, checked.artifact.data))
     engine.digest = checked.artifact.sha256
     trials.tell(engine, checked.artifact)
@@ -205,15 +205,15 @@ def _open(checked: CheckedModel, trials: Trials, attempt: Attempt[OpenModel]) ->
     log.info("model %s version %s loaded, sha256 %s", checked.name, checked.version, checked.artifact.sha256)
     if note:
         log.warning("model %s version %s: %s", checked.name, checked.version, note)
-    return OpenModel(_without_data(checked), Served(engine), note)
+    return OpenVersion(_without_data(checked), Served(engine), note)
 
 
-def _without_data(checked: CheckedModel) -> CheckedModel:
+def _without_data(checked: CheckedVersion) -> CheckedVersion:
     """ONNX Runtime has its own copy: the bytes are not needed any more."""
     return replace(checked, artifact=replace(checked.artifact, data=b""))
 
 
-def try_open(checked: CheckedModel, limits: LoadLimits) -> list[Problem]:
+def try_open(checked: CheckedVersion, limits: LoadLimits) -> list[Problem]:
     """What `open_models` would say of the version."""
     runtime()
     try:
@@ -230,8 +230,8 @@ def try_open(checked: CheckedModel, limits: LoadLimits) -> list[Problem]:
     ]
 
 
-def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[OpenModel]:
-    """Gives every model its settings and its ladder, once all of them are open. Raises ProblemsFound."""
+def equip(models: list[OpenVersion], before: Opened, weights: Weights) -> list[OpenVersion]:
+    """Gives every model its settings and its fallback chain, once all of them are open. Raises ProblemsFound."""
     standing = {}
     for versions in by_name(models):
         name = versions[0].name
@@ -240,13 +240,13 @@ def equip(models: list[OpenModel], before: Opened, weights: Weights) -> list[Ope
     return [_equip(model, standing, before.get(model.key)) for model in models]
 
 
-def by_name(models: list[OpenModel]) -> list[list[Served]]:
+def by_name(models: list[OpenVersion]) -> list[list[Served]]:
     """The versions of each model, ascending, as the data plane takes them."""
     ordered = sorted(models, key=lambda m: (m.checked.name, version_order(m.served.version)))
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
-def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | None) -> OpenModel:
+def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion | None) -> OpenVersion:
     checked, served, settings = model.checked, model.served, model.checked.settings
     admission = settings.admission
     served.set_admission(*_concurrency(admission.concurrency), admission.queue, admission.priority_across_identities)
@@ -265,29 +265,29 @@ def _equip(model: OpenModel, standing: dict[str, Served], before: OpenModel | No
         )
     recall = _recall(model, before)
     missing: list[str] = []
-    rungs: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
-    for rung in checked.rungs:
-        if rung.value is not None:
-            rungs.append([(o.shape, o.raw, o.repeats) for o in rung.value.outputs])
-        elif rung.last_good is not None:
+    fallbacks: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
+    for fallback in checked.fallbacks:
+        if fallback.value is not None:
+            fallbacks.append([(o.shape, o.raw, o.repeats) for o in fallback.value.outputs])
+        elif fallback.last_good is not None:
             assert recall is not None
-            rungs.append(recall)
-        elif rung.model is not None:
-            if (other := standing.get(rung.model)) is not None:
-                rungs.append(other)
+            fallbacks.append(recall)
+        elif fallback.model is not None:
+            if (other := standing.get(fallback.model)) is not None:
+                fallbacks.append(other)
             else:
-                missing.append(rung.model)
+                missing.append(fallback.model)
     try:
-        served.set_ladder(rungs)
+        served.set_ladder(fallbacks)
     except ValueError as error:
         if before is None or before.checked is not checked:
             where = f"model {checked.name} version {checked.version}, fallback"
             raise ProblemsFound(
                 [Problem("a model cannot stand in for another", where, str(error), "Name another")]
             ) from error
-        # it stays as it was, and the model on its ladder has changed
-        served.set_ladder([rung for rung in rungs if not isinstance(rung, Served)])
-        missing += [rung.model for rung in checked.rungs if rung.model is not None]
+        # it stays as it was, and the model on its fallback chain has changed
+        served.set_ladder([fallback for fallback in fallbacks if not isinstance(fallback, Served)])
+        missing += [fallback.model for fallback in checked.fallbacks if fallback.model is not None]
     gaps = f"its fallback {', '.join(missing)} is not served" if missing else ""
     return replace(model, recall=recall, gaps=gaps)
 
@@ -299,13 +299,13 @@ def _concurrency(concurrency: int | str) -> tuple[float, float]:
     return (FEWEST, LARGEST_CONCURRENCY) if concurrency == "adaptive" else (0, 0)
 
 
-def _recall(model: OpenModel, before: OpenModel | None) -> Recall | None:
-    """The last good answers go on where model and rung are the same: another file's answers are none of this one's."""
-    wanted = next((rung.last_good for rung in model.checked.rungs if rung.last_good is not None), None)
+def _recall(model: OpenVersion, before: OpenVersion | None) -> Recall | None:
+    """Last good answers stay where model and fallback are the same: another file's answers are none of this one's."""
+    wanted = next((fallback.last_good for fallback in model.checked.fallbacks if fallback.last_good is not None), None)
     if wanted is None:
         return None
-    rungs = [rung.last_good for rung in before.checked.rungs] if before else []
-    if before is not None and before.engine is model.engine and before.recall is not None and wanted in rungs:
+    fallbacks = [fallback.last_good for fallback in before.checked.fallbacks] if before else []
+    if before is not None and before.engine is model.engine and before.recall is not None and wanted in fallbacks:
         return before.recall
     return Recall(wanted.entries, wanted.max_age, wanted.memory)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelward.child import Bounds, ChildEnded, in_child
-from modelward.models.inventory import CheckedModel
+from modelward.models.inventory import CheckedVersion
 from modelward.models.opening import DEADLY_HOW, LoadLimits, try_open
 from modelward.models.trial import Trials
 from modelward.problem import Problem, ProblemsFound
@@ -21,10 +21,10 @@ START_SECONDS = 10.0
 ANY_MEMORY = sys.maxsize
 
 
-def problems_of(models: Sequence[CheckedModel], limits: LoadLimits) -> list[Problem]:
+def problems_of(models: Sequence[CheckedVersion], limits: LoadLimits) -> list[Problem]:
     """What keeps these from being served, in their order."""
     problems: list[Problem] = []
-    sound: list[CheckedModel] = []
+    sound: list[CheckedVersion] = []
     for model in models:
         try:
             found = limits.attempt(model, lambda attempt: limits.trials.problems(model.artifact))  # noqa: B023 - now
@@ -37,8 +37,8 @@ def problems_of(models: Sequence[CheckedModel], limits: LoadLimits) -> list[Prob
     return problems
 
 
-def _groups(models: Sequence[CheckedModel]) -> Iterator[list[CheckedModel]]:
-    group: list[CheckedModel] = []
+def _groups(models: Sequence[CheckedVersion]) -> Iterator[list[CheckedVersion]]:
+    group: list[CheckedVersion] = []
     size = 0
     for model in models:
         if group and size + len(model.artifact.data) > TOGETHER:
@@ -50,10 +50,10 @@ def _groups(models: Sequence[CheckedModel]) -> Iterator[list[CheckedModel]]:
         yield group
 
 
-def _in_child(models: Sequence[CheckedModel], seconds: float) -> list[Problem]:
+def _in_child(models: Sequence[CheckedVersion], seconds: float) -> list[Problem]:
     # without what takes no part in it, or was tried before
     given = [
-        replace(model, profile=None, rungs=(), artifact=replace(model.artifact, unproven="", costly=""))
+        replace(model, profile=None, fallbacks=(), artifact=replace(model.artifact, unproven="", costly=""))
         for model in models
     ]
     bounds = Bounds(START_SECONDS + len(given) * (seconds + 1), ANY_MEMORY)
@@ -66,7 +66,7 @@ def _in_child(models: Sequence[CheckedModel], seconds: float) -> list[Problem]:
         return [Problem(what, str(models[0].artifact.file), str(ended), DEADLY_HOW)]
 
 
-def try_all(models: Sequence[CheckedModel], seconds: float) -> list[Problem]:
+def try_all(models: Sequence[CheckedVersion], seconds: float) -> list[Problem]:
     """In the child."""
     with Trials(Path("/nonexistent"), seconds) as trials:
         limits = LoadLimits(seconds, trials)

@@ -40,7 +40,7 @@ class Wanted:
         return self.force or self.reason
 
 
-class Serving(Protocol):
+class PromotedServer(Protocol):
     """What serves: asked for what there is, and told which version gets what."""
 
     @property
@@ -66,24 +66,24 @@ class Serving(Protocol):
         """From now on these models' requests are shared like this, whatever the configuration says."""
 
 
-def configured(serving: Serving, model: str) -> dict[str, int] | None:
+def configured(server: PromotedServer, model: str) -> dict[str, int] | None:
     """`versions:` of the model."""
-    versions = serving.config.settings(model).versions
+    versions = server.config.settings(model).versions
     return None if versions is None else dict(versions)
 
 
-def steps_from_here(serving: Serving, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
+def steps_from_here(server: PromotedServer, promotion: Promotion, wanted: Wanted) -> tuple[int, ...]:
     """New steps take the place of those that are to come."""
     if wanted.steps is None:
         return promotion.steps
-    left = tuple(step for step in steps_of(serving, wanted) if step > promotion.percent)
+    left = tuple(step for step in steps_of(server, wanted) if step > promotion.percent)
     return (*promotion.steps[: promotion.step + 1], *left)
 
 
-def steps_of(serving: Serving, wanted: Wanted) -> tuple[int, ...]:
+def steps_of(server: PromotedServer, wanted: Wanted) -> tuple[int, ...]:
     """As asked for, or as configured. Raises ProblemsFound, as all that follow."""
     if wanted.steps is None:
-        return serving.config.settings(wanted.model).promotion.steps
+        return server.config.settings(wanted.model).promotion.steps
     try:
         check_steps(wanted.steps)
     except UnitError as error:
@@ -91,19 +91,19 @@ def steps_of(serving: Serving, wanted: Wanted) -> tuple[int, ...]:
     return wanted.steps
 
 
-def check_version(serving: Serving, model: str, version: str) -> None:
-    served = serving.versions(model)
+def check_version(server: PromotedServer, model: str, version: str) -> None:
+    served = server.versions(model)
     if version not in served:
         what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
         raise refused(what, model, "Put it into the repository and look at modelward status")
-    if serving.config.policy(model) == "explicit" and version not in (configured(serving, model) or {}):
+    if server.config.policy(model) == "explicit" and version not in (configured(server, model) or {}):
         how = f"Write {version} into models.{model}.versions, with a weight of 0, or set version_policy to another"
         raise refused(f"version_policy is explicit, and versions: does not name version {version}", model, how)
 
 
-def check_verdict(serving: Serving, wanted: Wanted, before: Shares) -> None:
+def check_verdict(server: PromotedServer, wanted: Wanted, before: Shares) -> None:
     model, version = wanted.model, wanted.version
-    verdict = serving.verdict(model, version, before)
+    verdict = server.verdict(model, version, before)
     look = f"modelward shadow report {model} {version} tells why"
     if verdict == "worse":
         how = f"{look}. If the difference is intended, widen models.{model}.shadow.bounds, or remove the shadow"
@@ -117,10 +117,10 @@ def check_verdict(serving: Serving, wanted: Wanted, before: Shares) -> None:
     raise refused(f"the verdict on version {version} is {found}", model, how)
 
 
-def check_guards(serving: Serving, wanted: Wanted, before: Shares) -> None:
+def check_guards(server: PromotedServer, wanted: Wanted, before: Shares) -> None:
     """Whether it has the guards that the version has from which it takes over."""
-    model, facts = wanted.model, serving.facts(wanted.model)
-    others = [version for version in serving.versions(model) if version != wanted.version]
+    model, facts = wanted.model, server.facts(wanted.model)
+    others = [version for version in server.versions(model) if version != wanted.version]
     if not others or wanted.version not in facts:
         return
     other = primary(others, before)

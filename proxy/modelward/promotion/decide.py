@@ -8,7 +8,7 @@ chi-square; Yurdakul, "Statistical properties of population stability index", 20
 No caller ends a step by how much it sends. A bound is kept where the answers to all callers show it, and so do those
 without the tenth of the callers that show it most (shadow/callers.py). What the others usually have is measured
 without the tenth of their callers that do worst, so that no caller makes it worse in order to allow more. Such a caller
-is held against its own requests of the others: what it sends may fail, or take long, on every version.
+is compared with its own requests of the others: what it sends may fail, or take long, on every version.
 """
 
 from __future__ import annotations

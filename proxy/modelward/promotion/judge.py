@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from modelward.config.promotion import PromotionSettings
-from modelward.promotion.asked import GOOD, Serving
+from modelward.promotion.asked import GOOD, PromotedServer
 from modelward.promotion.callers import FEW_WAIT
 from modelward.promotion.finding import Decision, Finding
 from modelward.promotion.guard import Arm, Breach
@@ -29,8 +29,8 @@ class Known:
 class Judge:
     """Remembers what had been counted when each promotion and its present step began."""
 
-    def __init__(self, serving: Serving, clock: Callable[[], float]) -> None:
-        self._serving = serving
+    def __init__(self, server: PromotedServer, clock: Callable[[], float]) -> None:
+        self._server = server
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self._found: dict[str, tuple[Finding, ...]] = {}
@@ -42,12 +42,12 @@ class Judge:
 
     def restart(self, model: str) -> None:
         """What was known is of another file."""
-        counted = self._serving.arms(model)
+        counted = self._server.arms(model)
         self._watched[model] = Watched(counted, counted)
 
     def step(self, model: str) -> None:
         """The next step has begun."""
-        counted = self._serving.arms(model)
+        counted = self._server.arms(model)
         self._watching(model, counted).step(counted)
         self._found.pop(model, None)
 
@@ -64,7 +64,7 @@ class Judge:
         watched = self._watched.get(model)
         if watched is None:
             return None
-        return self._found.get(model, ()), self._traffic(promotion, self._serving.arms(model), watched)
+        return self._found.get(model, ()), self._traffic(promotion, self._server.arms(model), watched)
 
     def breaches(self, model: str, promotion: Promotion, now: Mapping[str, Arm]) -> list[Breach]:
         """Bounds that the version has passed, of the first kind that has any."""
@@ -79,7 +79,7 @@ class Judge:
 
     def findings(self, model: str, promotion: Promotion) -> list[Finding]:
         """Of every bound in this step, remembered for whoever asks."""
-        now = self._serving.arms(model)
+        now = self._server.arms(model)
         watched = self._watching(model, now)
         found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]
         seen = self._traffic(promotion, now, watched)
@@ -90,7 +90,7 @@ class Judge:
 
     def _verdict_of(self, model: str, promotion: Promotion) -> list[Finding]:
         """It goes on being a shadow while it has a part of the requests."""
-        verdict = self._serving.verdict(model, promotion.version, promotion.before)
+        verdict = self._server.verdict(model, promotion.version, promotion.before)
         if verdict is None:
             return []
         decision = Decision.KEPT if verdict in GOOD else Decision.UNDECIDED
@@ -99,13 +99,13 @@ class Judge:
 
     def _as_a_shadow(self, model: str, promotion: Promotion) -> list[Breach]:
         version = promotion.version
-        if self._serving.verdict(model, version, promotion.before) != "worse":
+        if self._server.verdict(model, version, promotion.before) != "worse":
             return []
         return [Breach("shadow", f"the verdict on its shadow is worse: modelward shadow report {model} {version}")]
 
     def _traffic(self, promotion: Promotion, now: Mapping[str, Arm], watched: Watched) -> Traffic:
         seen = traffic(promotion.version, now, watched)
-        if self._serving.config.sticky_header is not None:
+        if self._server.config.sticky_header is not None:
             seen = replace(seen, callers=0)  # a caller's requests have many versions
         return seen
 
@@ -113,4 +113,4 @@ class Judge:
         return self._watched.setdefault(model, Watched(now, now))
 
     def _settings(self, model: str) -> PromotionSettings:
-        return self._serving.config.settings(model).promotion
+        return self._server.config.settings(model).promotion

@@ -16,7 +16,7 @@ from modelward.config.units import SECOND
 from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import (
-    Serving,
+    PromotedServer,
     Wanted,
     check_guards,
     check_names,
@@ -47,11 +47,11 @@ GOES_ON = "goes on by itself"
 class Promoter:
     """Owns the state file in `folder`. Use `resume` before anything is served, then run `watch`."""
 
-    def __init__(self, serving: Serving, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, server: PromotedServer, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """clock: seconds since 1970."""
-        self._serving = serving
+        self._server = server
         self._clock = clock
-        self._judge = Judge(serving, clock)
+        self._judge = Judge(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
@@ -67,12 +67,12 @@ class Promoter:
         Raises ProblemsFound.
         """
         self.state = self.store.load()
-        listed, config = there(), self._serving.config
+        listed, config = there(), self._server.config
         if self.store.lost:
             older = {
                 m: v[0] if config.policy(m) == "promoted" else v[-2]
                 for m, v in listed.items()
-                if len(v) > 1 and configured(self._serving, m) is None
+                if len(v) > 1 and configured(self._server, m) is None
             }
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
             log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
@@ -84,28 +84,28 @@ class Promoter:
         """Before each start and reload, so that no version that waits answers meanwhile. config: that is to be
         followed. there: versions by model."""
         shares, self._expected = self.shares, {}
-        self._expected = expected(self._serving, config, self.state, there, shares)
+        self._expected = expected(self._server, config, self.state, there, shares)
 
     def settle(self) -> None:
         """Of models whose new versions wait for a promotion, notes who answers now. After each start and reload."""
-        config, serving = self._serving.config, self._serving
-        served = {m: serving.versions(m) for m in serving.models() if serving.facts(m) and m not in self._expected}
-        late = {m: v[0] for m, v in served.items() if m in expected(serving, config, self.state, served, {})}
-        fresh = {m: v for m, v in self._expected.items() if v in serving.versions(m) and serving.facts(m)} | late
+        config, server = self._server.config, self._server
+        served = {m: server.versions(m) for m in server.models() if server.facts(m) and m not in self._expected}
+        late = {m: v[0] for m, v in served.items() if m in expected(server, config, self.state, served, {})}
+        fresh = {m: v for m, v in self._expected.items() if v in server.versions(m) and server.facts(m)} | late
         if fresh:
             self._expected = {m: v for m, v in self._expected.items() if m not in fresh}
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
             why = f"no promotion is on record: {words}"[:LONGEST_REASON]
             event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
             self._keep(self.state.with_serving(fresh, event))
-        for note in waiting_notes(serving, {**self._expected, **fresh}, self.shares):
+        for note in waiting_notes(server, {**self._expected, **fresh}, self.shares):
             log.warning("%s", note)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """For READY: versions that wait because no promotion is on record."""
         waiting = {**self._expected, **self.state.serving}
-        return tuple(map(str, waiting_notes(self._serving, waiting, self.shares)))
+        return tuple(map(str, waiting_notes(self._server, waiting, self.shares)))
 
     def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
         """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
@@ -126,10 +126,10 @@ class Promoter:
     def doubts(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
         promotion = self.state.promotions[model]
-        config = self._serving.config
+        config = self._server.config
         if config.access is None or config.sticky_header is not None or self._settings(model).by == "request":
             return []  # nothing is tied, or not to callers
-        few = out_of_reach(model, promotion.percent, callers(sum(self._serving.arms(model).values(), NOTHING)))
+        few = out_of_reach(model, promotion.percent, callers(sum(self._server.arms(model).values(), NOTHING)))
         if few is None:
             return []
         what, how = few
@@ -138,7 +138,7 @@ class Promoter:
     @property
     def shares(self) -> dict[str, dict[str, int]]:
         """Of the models whose shares the configuration has no say in."""
-        recorded = recorded_shares(self._serving.config, self.state)
+        recorded = recorded_shares(self._server.config, self.state)
         return {**recorded, **{m: {v: 1} for m, v in self._expected.items()}}
 
     async def promote(self, wanted: Wanted) -> Promotion:
@@ -148,7 +148,7 @@ class Promoter:
         """
         model, version = wanted.model, wanted.version
         async with self._changing:
-            check_version(self._serving, model, version)
+            check_version(self._server, model, version)
             check_reason(model, wanted.why)
             check_names(wanted)
             now = self._under_way(model)
@@ -203,7 +203,7 @@ class Promoter:
         if (again := self._with_other_files(model, promotion)) is not None:
             await again
             return
-        now = self._serving.arms(model)
+        now = self._server.arms(model)
         if await self._fails(model, promotion, now):
             return
         open_ = undecided(self._judge.findings(model, promotion))
@@ -241,15 +241,15 @@ class Promoter:
 
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
-        steps, before = steps_of(self._serving, wanted), self._present(model)
+        steps, before = steps_of(self._server, wanted), self._present(model)
         if [v for v, share in before.items() if share] == [version]:
             raise has_all(model, version)
-        check_verdict(self._serving, wanted, before)
-        check_guards(self._serving, wanted, before)
+        check_verdict(self._server, wanted, before)
+        check_guards(self._server, wanted, before)
         promotion = Promotion(
             version=version,
             before=before,
-            configured=configured(self._serving, model),
+            configured=configured(self._server, model),
             steps=steps,
             auto=wanted.auto,
             since=self._clock(),
@@ -264,7 +264,7 @@ class Promoter:
     async def _ask_on(self, promotion: Promotion, wanted: Wanted) -> Promotion:
         """The next step, by hand; with `auto` when it is due."""
         model = wanted.model
-        steps = steps_from_here(self._serving, promotion, wanted)
+        steps = steps_from_here(self._server, promotion, wanted)
         update = {
             "steps": steps,
             "auto": promotion.auto or wanted.auto,
@@ -273,7 +273,7 @@ class Promoter:
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:
             return await self._change(model, after, GOES_ON, wanted.actor, wanted.why, since=promotion.since)
-        if found := await self._fails(model, promotion, self._serving.arms(model)):
+        if found := await self._fails(model, promotion, self._server.arms(model)):
             how = "Look at its answers, mend it, and promote it again"
             raise ProblemsFound([Problem(f"version {promotion.version} is taken back", f"model {model}", found, how)])
         findings = undecided(self._judge.findings(model, promotion))
@@ -313,7 +313,7 @@ class Promoter:
         self.ended[model, "rolled_back", bound] += 1
         log.warning("model %s version %s: rolled back by %s%s", model, after.version, actor, f": {why}" if why else "")
         try:
-            await self._serving.share(self.shares)
+            await self._server.share(self.shares)
         finally:
             self._keep(kept)
         return after
@@ -330,7 +330,7 @@ class Promoter:
         log.info(
             "model %s version %s: %s, by %s%s%s", model, after.version, what, actor, forced, f": {why}" if why else ""
         )
-        await self._serving.share(self.shares)
+        await self._server.share(self.shares)
         return after
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
@@ -347,7 +347,7 @@ class Promoter:
     def _known(self, model: str) -> Promotion | None:
         """The last one, unless the configuration has said something else since."""
         promotion = self.state.promotions.get(model)
-        return promotion if promotion is not None and promotion.configured == configured(self._serving, model) else None
+        return promotion if promotion is not None and promotion.configured == configured(self._server, model) else None
 
     def _under_way(self, model: str) -> Promotion | None:
         promotion = self._known(model)
@@ -357,26 +357,26 @@ class Promoter:
         present = self.shares.get(model)
         if present is not None:
             return present
-        served = self._serving.versions(model)
-        return configured(self._serving, model) or {primary(served, None): 1}
+        served = self._server.versions(model)
+        return configured(self._server, model) or {primary(served, None): 1}
 
     def _digests(self, model: str, version: str, before: Shares) -> dict[str, str]:
         """Of the versions with a share that are served."""
-        facts = self._serving.facts(model)
+        facts = self._server.facts(model)
         return {v: facts[v].sha256 for v in (version, *before) if v in facts and (v == version or before[v])}
 
     def _from_next_older(self, model: str) -> Promotion:
-        served = self._serving.versions(model)
+        served = self._server.versions(model)
         if not served:
             raise refused("there is no such model", model, "Look at modelward status")
-        if self._serving.config.policy(model) == "explicit":
-            served = tuple(version for version in served if version in (configured(self._serving, model) or {}))
+        if self._server.config.policy(model) == "explicit":
+            served = tuple(version for version in served if version in (configured(self._server, model) or {}))
         current = primary(served, self._present(model))
         if served.index(current) == 0:
             raise refused(f"there is no older version than {current}", model, "Add one to the repository")
         older = served[served.index(current) - 1]
-        now, written = self._clock(), configured(self._serving, model)
+        now, written = self._clock(), configured(self._server, model)
         return Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)
 
     def _settings(self, model: str) -> PromotionSettings:
-        return self._serving.config.settings(model).promotion
+        return self._server.config.settings(model).promotion

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from modelward.config.schema import Config
 from modelward.models.weights import overridden, primary
 from modelward.problem import Problem
-from modelward.promotion.asked import Serving, configured
+from modelward.promotion.asked import PromotedServer, configured
 from modelward.promotion.state import State
 
 LISTED = 8  # models that the note names
 
 
 def expected(
-    serving: Serving,
+    server: PromotedServer,
     config: Config,
     state: State,
     there: Mapping[str, Sequence[str]],
@@ -23,8 +23,8 @@ def expected(
     """The version that answers now, else as `at_start`. shares: as they are now."""
     found = at_start(config, state, there)
     for model in found:
-        if serving.facts(model) and (served := serving.versions(model)):
-            now = overridden(serving.config, shares, {model: served}).get(model)
+        if server.facts(model) and (served := server.versions(model)):
+            now = overridden(server.config, shares, {model: served}).get(model)
             found[model] = primary(served, now)
     return found
 
@@ -61,15 +61,15 @@ def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
 
 
 def waiting_notes(
-    serving: Serving, waiting: Mapping[str, str], shares: Mapping[str, Mapping[str, int]]
+    server: PromotedServer, waiting: Mapping[str, str], shares: Mapping[str, Mapping[str, int]]
 ) -> list[Problem]:
     """Which versions answer, and which wait. waiting: by model the version that has all requests until then."""
     told = {}
     for model in sorted(waiting):
-        served = serving.versions(model) if serving.facts(model) else ()
-        if configured(serving, model) is not None or not served:
+        served = server.versions(model) if server.facts(model) else ()
+        if configured(server, model) is not None or not served:
             continue
-        answers = primary(served, overridden(serving.config, shares, {model: served}).get(model))
+        answers = primary(served, overridden(server.config, shares, {model: served}).get(model))
         if newer := served[served.index(answers) + 1 :]:
             told[model] = f"{model} is answered by version {answers}, and {', '.join(newer)} must wait"
     if not told:

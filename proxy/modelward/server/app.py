@@ -15,7 +15,7 @@ from modelward.config.units import SECOND
 from modelward.limits.shared import SharedLimits, fleet_key
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
-from modelward.models.opening import OpenModel, Progress
+from modelward.models.opening import OpenVersion, Progress
 from modelward.models.weights import Shares
 from modelward.repository.refused import Refused
 from modelward.server import methods
@@ -111,7 +111,7 @@ class Application:
         return Listen.model_validate({"grpc": self.grpc_address, "http": self.http_address, "admin": "off"})
 
     @property
-    def models(self) -> tuple[OpenModel, ...]:
+    def models(self) -> tuple[OpenVersion, ...]:
         """Every version that is served."""
         return self.serving.models
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from modelward.config.units import SECOND
 from modelward.models.canary import MEND, Canary, difference
-from modelward.models.opening import OpenModel
+from modelward.models.opening import OpenVersion
 from modelward.problem import Problem
 from modelward_native.backend.engine import Engine
 from modelward_native.backend.side_run import SideRun
@@ -47,7 +47,7 @@ class Canaries:
         self._thread = ThreadPoolExecutor(1, "canary")
         self.deadly: frozenset[tuple[str, str, str]] = frozenset()
 
-    def follow(self, models: Sequence[OpenModel]) -> None:
+    def follow(self, models: Sequence[OpenVersion]) -> None:
         """From now on those of these models. A version that stays and whose canary was read anew is run on it soon."""
         before, self._watches = self._watches, {}
         known, self._known = self._known, {model.engine for model in models}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from modelward.models.opening import OpenModel
+from modelward.models.opening import OpenVersion
 from modelward.score.events import AnomalyLog
 from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward.upstream.faults import FaultLog
@@ -29,7 +29,7 @@ class EventLog:
         self.faults.take(endpoints, time.monotonic())
         self._panics.take(panics)
 
-    def take_anomalies(self, server: Server, models: Iterable[OpenModel]) -> None:
+    def take_anomalies(self, server: Server, models: Iterable[OpenVersion]) -> None:
         """models: of the generation that is served."""
         models = list(models)
         self.anomalies.take(server.events.fetch(), {model.key: model.profile for model in models})

@@ -12,10 +12,10 @@ from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
 from modelward.models.artifact import Artifact
-from modelward.models.catalog import Catalog, ServedVersion
+from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of
-from modelward.models.opening import Opened, OpenModel, Progress, by_name, equip
+from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip
 from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
@@ -43,7 +43,7 @@ class Generation:
     """
 
     config: Config
-    models: tuple[OpenModel, ...]
+    models: tuple[OpenVersion, ...]
     shadows: tuple[OpenShadow, ...]
     remotes: Remotes
     directory: Directory
@@ -134,7 +134,7 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
 
     A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
-    its canary, and has no ladder that is sure to answer, others have the share.
+    its canary, and has no fallback chain that is sure to answer, others have the share.
     """
     config = generation.config
     served = _versions(generation.models)
@@ -145,7 +145,7 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
 
-def _versions(models: Iterable[OpenModel]) -> dict[str, list[str]]:
+def _versions(models: Iterable[OpenVersion]) -> dict[str, list[str]]:
     """By model, ascending."""
     served: dict[str, list[str]] = {}
     for model in models:
@@ -170,20 +170,20 @@ async def renewed(generation: Generation, news: News) -> Generation:
     return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
 
 
-def _local(embedded: Sequence[OpenModel], refused: Sequence[Refused]) -> set[str]:
+def _local(embedded: Sequence[OpenVersion], refused: Sequence[Refused]) -> set[str]:
     """Names of the repository's models, served or not."""
     return {model.engine.name for model in embedded} | {each.name for each in refused}
 
 
-def _afresh(model: OpenModel) -> Served:
+def _afresh(model: OpenVersion) -> Served:
     return Served(model.engine)
 
 
 def _out_of_service(generation: Generation) -> dict[str, set[str]]:
-    """Versions that fail and have no rung to answer in their place but last good answers, by model."""
+    """Versions that fail and have no fallback to answer in their place but last good answers, by model."""
     found: dict[str, set[str]] = {}
     for model in generation.models:
-        if is_out(model.engine) and all(rung.last_good is not None for rung in model.checked.rungs):
+        if is_out(model.engine) and all(fallback.last_good is not None for fallback in model.checked.fallbacks):
             found.setdefault(model.engine.name, set()).add(model.engine.version)
     return found
 
@@ -210,7 +210,7 @@ def describe(before: Generation, after: Generation) -> list[str]:
     return words + differences(before.config, after.config)
 
 
-def _facts(model: OpenModel) -> Facts:
+def _facts(model: OpenVersion) -> Facts:
     return facts_of([model.checked])[model.checked.name][model.checked.version]
 
 
@@ -222,9 +222,9 @@ async def close_engines(engines: set[Engine]) -> None:
 
 
 def _equipped(
-    models: list[OpenModel], opened: Opened, weights: Weights, shadows: Sequence[OpenShadow]
-) -> list[OpenModel]:
-    """With settings, ladders and shadows. Raises ProblemsFound."""
+    models: list[OpenVersion], opened: Opened, weights: Weights, shadows: Sequence[OpenShadow]
+) -> list[OpenVersion]:
+    """With settings, fallback chains and shadows. Raises ProblemsFound."""
     equipped = equip(models, opened, weights)
     for model in equipped:
         mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
@@ -233,7 +233,7 @@ def _equipped(
 
 
 def in_use(current: Generation, retired: list[Served]) -> set[Served]:
-    """Of all these, and of the models on their ladders and their shadows, those that a request may still reach."""
+    """Of all these, and of their fallbacks and shadows, those that a request may still reach."""
     found: set[Served] = set()
     left = [*(model.served for model in current.models), *(served for served in retired if served.users)]
     while left:
@@ -244,12 +244,12 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenModel, remotes: Remotes, there: list[OpenModel]) -> ServedVersion:
+def _version(model: OpenVersion, remotes: Remotes, there: list[OpenVersion]) -> CatalogEntry:
     """there: the models that are not missing on all of their upstreams."""
     engine, artifact = model.engine, model.checked.artifact
     asked = remotes.forwarders.get(engine.name)
     stats = remotes.statistics.get(engine.name) if model.upstreams else None
-    return ServedVersion(
+    return CatalogEntry(
         name=engine.name,
         version=engine.version,
         inputs=_specs(engine.inputs, artifact.inputs),
@@ -277,7 +277,7 @@ def _properties(artifact: Artifact) -> dict[str, str]:
 
 
 def _lookups(
-    models: list[OpenModel], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
+    models: list[OpenVersion], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version as distribution_version
 from typing import TYPE_CHECKING, Any
 
-from modelward.models.catalog import Catalog, ServedVersion, is_in_service
+from modelward.models.catalog import Catalog, CatalogEntry, is_in_service
 from modelward.rpc.call import Call
 from modelward.rpc.protocol import Code, Message, RpcError, message_class
 from modelward.server.readiness import Readiness
@@ -126,7 +126,7 @@ class Inference:
                 response.model_stats.extend(stats.pop(version.name, ()))
         return response
 
-    async def _upstream_statistics(self, served: list[ServedVersion], request: Message, call: Call) -> dict[Any, Any]:
+    async def _upstream_statistics(self, served: list[CatalogEntry], request: Message, call: Call) -> dict[Any, Any]:
         """By who tells them: the stats of upstreams by model, for they count what comes to them another way too; None
         where they keep none."""
         tellers = list(dict.fromkeys(each for v in served if (each := v.upstream_statistics) is not None))
@@ -173,7 +173,7 @@ class Inference:
         if name not in self._catalog().names:
             await self._known(name, call.peer_key)
 
-    def _permitted(self, name: str, version: str, call: Call, kind: int) -> ServedVersion:
+    def _permitted(self, name: str, version: str, call: Call, kind: int) -> CatalogEntry:
         """The version asked for. Whoever may not ask is told so whether or not it is there."""
         if not call.permits(kind, name):
             what = "this identity may not call this method of this model"
@@ -181,7 +181,7 @@ class Inference:
         return self._catalog().lookup(name, version)
 
 
-def _reason(served: ServedVersion) -> str:
+def _reason(served: CatalogEntry) -> str:
     """Why it is not in service; empty while it loads."""
     if served.failing:
         return FAILING
@@ -194,7 +194,7 @@ def _message(kind: str, /, **fields: object) -> Any:
     return message_class(f"inference.{kind}")(**fields)
 
 
-def model_config(served: ServedVersion) -> Any:
+def model_config(served: CatalogEntry) -> Any:
     """Triton's ModelConfig: where `max_batch_size` is positive, `dims` leave out the batch dimension.
 
     Of a model that upstreams run it says what its metadata say, and nothing of how they run it.

@@ -16,7 +16,7 @@ from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.models.facts import FactsByVersion
 from modelward.models.inventory import Inventory, facts_of, take_inventory
-from modelward.models.opening import Key, LoadLimits, Opened, OpenModel, Progress, load_changed, open_models
+from modelward.models.opening import Key, LoadLimits, Opened, OpenVersion, Progress, load_changed, open_models
 from modelward.models.policy import takeovers
 from modelward.models.trial import Trials
 from modelward.models.weights import Shares, weights_of
@@ -56,7 +56,7 @@ class Renewal:
     """config: as it is obeyed from now on; models that stay as they were have the settings that they had."""
 
     config: Config
-    models: list[OpenModel]
+    models: list[OpenVersion]
     shadows: list[OpenShadow]
     refused: tuple[Refused, ...]
     notes: list[Problem]
@@ -112,7 +112,7 @@ def is_exacting(config: Config, *, first: bool) -> bool:
     return config.strict or (first and config.repository is not None and config.repository.is_file())
 
 
-def close(models: Sequence[OpenModel], shadows: Sequence[OpenShadow], before: Before) -> None:
+def close(models: Sequence[OpenVersion], shadows: Sequence[OpenShadow], before: Before) -> None:
     """Those engines that were not open before."""
     for engine in ({m.engine for m in models} | {s.engine for s in shadows}) - before.engines:
         engine.close()
@@ -123,11 +123,11 @@ def _is_whole(refused: Refused, mine: set[Key]) -> bool:
     return not refused.version and any(name == refused.name for name, _ in mine)
 
 
-def _again(model: OpenModel) -> OpenModel:
+def _again(model: OpenVersion) -> OpenVersion:
     return replace(model, served=Served(model.engine))
 
 
-def _without_a_share(models: Sequence[OpenModel], config: Config) -> list[Refused]:
+def _without_a_share(models: Sequence[OpenVersion], config: Config) -> list[Refused]:
     """Models of whose versions with a share none can be served: the others are not meant to answer."""
     weights = weights_of(config)
     served: dict[str, list[str]] = {}

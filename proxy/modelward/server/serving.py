@@ -13,7 +13,7 @@ from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
-from modelward.models.opening import OpenModel, Progress
+from modelward.models.opening import OpenVersion, Progress
 from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
 from modelward.repository.refused import Refused, problems_of
@@ -74,7 +74,7 @@ class Serving:
         return self.generation
 
     @property
-    def models(self) -> tuple[OpenModel, ...]:
+    def models(self) -> tuple[OpenVersion, ...]:
         """Every version that is served."""
         return self.generation.models if self.generation else ()
 

@@ -1,4 +1,4 @@
-"""What is found of a shadow, held against what its callers say: no few of them decide a verdict, whatever they send.
+"""What is found of a shadow, compared with what its callers say: no few of them decide a verdict, whatever they send.
 
 Callers are parts of a keyed hash of identities, or of peer addresses where there is no identity (shadow/evidence.pyx).
 Left out are, at each end, a tenth of them, at least one where there are three: those with whom the shadow does

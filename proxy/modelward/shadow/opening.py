@@ -12,7 +12,7 @@ from functools import partial
 from modelward.config.model import Batching
 from modelward.config.schema import Config
 from modelward.config.shadow import Shadow
-from modelward.models.inventory import CheckedModel
+from modelward.models.inventory import CheckedVersion
 from modelward.models.limited import Attempt
 from modelward.models.opening import LoadLimits
 from modelward.models.trial import Trials
@@ -67,7 +67,7 @@ def wanted(config: Config, before: Iterable[OpenShadow]) -> set[Key]:
 
 
 def open_local(
-    checked: Sequence[CheckedModel],
+    checked: Sequence[CheckedVersion],
     before: Sequence[OpenShadow],
     limits: LoadLimits,
     progress: Callable[[str], None],
@@ -102,7 +102,7 @@ def open_local(
 
 
 def open_remote(config: Config, pool_of: Callable[[str, Shadow], RemotePool | None]) -> list[OpenShadow]:
-    """Shadows that servers run: they get the bytes of requests, and nothing is held against any signature.
+    """Shadows that servers run: they get the bytes of requests, and nothing is validated against a signature.
 
     pool_of: the connections of a model's shadow, None where it runs here.
     """
@@ -146,7 +146,7 @@ def notes(config: Config, answering: Mapping[str, str]) -> list[Problem]:
     ]
 
 
-def _opened(version: CheckedModel, trials: Trials, attempt: Attempt[Engine]) -> Engine:
+def _opened(version: CheckedVersion, trials: Trials, attempt: Attempt[Engine]) -> Engine:
     engine = attempt.engine(Engine(version.name, version.version, version.artifact.data))
     engine.digest = version.artifact.sha256
     trials.tell(engine, version.artifact)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from modelward.admin.operator import Outcome
+from modelward.admin.operator import OperationResult
 from modelward.config.changes import followed, with_models, with_rules
 from modelward.config.listen import Listen
 from modelward.config.schema import Config
@@ -53,7 +53,7 @@ class Reloader:
         self._is_changed = False  # by what the reload under way has done so far
         self._said = ""  # of the last reload, to the service manager
 
-    async def reload(self, actor: str = "") -> Outcome:
+    async def reload(self, actor: str = "") -> OperationResult:
         """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
 
         All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
@@ -74,7 +74,7 @@ class Reloader:
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
         return outcome
 
-    async def _reload(self, actor: str) -> Outcome:
+    async def _reload(self, actor: str) -> OperationResult:
         by = self.history.asked_by = actor or "watching"
         rules = await self._ruling.take()
         if rules.problems:
@@ -84,14 +84,14 @@ class Reloader:
         changed = (*rules.changed, *models.changed)
         self.history.apply(by, changed)
         last = None if changed else self.history.last_change
-        return Outcome(models.problems, changed, models.needs_restart, last)
+        return OperationResult(models.problems, changed, models.needs_restart, last)
 
     def cancel(self) -> None:
         """Gives up what is under way."""
         self._ruling.cancel()
         self._models.cancel()
 
-    async def _follow_rules(self) -> Outcome:
+    async def _follow_rules(self) -> OperationResult:
         pool = self._at_work()
         try:
             wanted, _ = await self._read()
@@ -102,9 +102,9 @@ class Reloader:
         if changed:
             log.info("reloaded, of what is not about models: %s", ", ".join(changed))
             self._is_changed = True
-        return Outcome((), changed)
+        return OperationResult((), changed)
 
-    async def _follow_models(self) -> Outcome:
+    async def _follow_models(self) -> OperationResult:
         pool = self._at_work()
         self._notifier.reloading()
         log.info("reloading models")
@@ -121,7 +121,7 @@ class Reloader:
             self.history.refused = None
             if restart:
                 log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
-            return Outcome(problems, changed, tuple(restart))
+            return OperationResult(problems, changed, tuple(restart))
         except ProblemsFound as found:
             await self._expect(pool, self.config)
             return self._refuse(found)
@@ -146,12 +146,12 @@ class Reloader:
             raise
         return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
 
-    def _refuse(self, found: ProblemsFound) -> Outcome:
+    def _refuse(self, found: ProblemsFound) -> OperationResult:
         for problem in found.problems:
             log.error("not reloaded: %s", problem, extra={"fields": {"reason": problem.what, "where": problem.where}})
         self._said = "; the last reload was refused, the log says why"
         self.history.refuse(found.problems)
-        return Outcome(found.problems)
+        return OperationResult(found.problems)
 
     def _with_ports(self, wanted: Listen) -> Listen:
         """With the addresses that were bound in place of those that were asked for the first time too."""

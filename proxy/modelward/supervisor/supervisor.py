@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modelward.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status
+from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
 from modelward.config.address import Address
 from modelward.config.schema import Config
@@ -129,7 +129,9 @@ class Supervisor:
         self._started = True
         self._notifier.ready(self._words())
 
-    async def restart(self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = "") -> Outcome:
+    async def restart(
+        self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = ""
+    ) -> OperationResult:
         """Replaces every worker, one after the other, without a request that fails. What comes of it is in the log too.
 
         replaced: told of each. Raises NotNow, also while another restart lasts.
@@ -145,13 +147,13 @@ class Supervisor:
         except ProblemsFound as found:
             for problem in found.problems:
                 log.error("not restarted: %s", problem)
-            return Outcome(found.problems)
+            return OperationResult(found.problems)
         finally:
             self._restarting = False
         log.info("workers restarted")
-        return Outcome()
+        return OperationResult()
 
-    async def reload(self, actor: str = "") -> Outcome:
+    async def reload(self, actor: str = "") -> OperationResult:
         """Serves what configuration and repository hold now; see Reloader. Raises NotNow."""
         return await self._reloader.reload(actor)
 

@@ -32,7 +32,7 @@ class RemoteModel:
     version: "" where it has none. source: who says so, in words.
     config: Triton's ModelConfig, None where its server has none. metadata: as the upstream tells it, with
     what is unread here.
-    undecoded: why requests can be held against nothing, None where they can; inputs and outputs are empty then, and
+    undecoded: why requests cannot be validated, None where they can; inputs and outputs are empty then, and
     version too, since any passes.
     """
 
@@ -189,7 +189,7 @@ def declared(name: str, signature: Signature) -> RemoteModel:
 
 
 def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:
-    """What keeps requests from being held against these, or "". Some servers answer, and leave the tensors out."""
+    """What keeps requests from being validated against these, or "". Some servers answer, and leave the tensors out."""
     if not 1 <= len(specs) <= MOST_TENSORS:
         return f"has {len(specs)} {kind}s; a signature has 1 to {MOST_TENSORS}"
     if len({spec.name for spec in specs}) < len(specs):

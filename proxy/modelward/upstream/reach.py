@@ -1,13 +1,13 @@
-"""Whether a request for a model can be answered now: by an endpoint that is connected, or by a rung of its ladder."""
+"""Whether a request for a model can be answered now: by an endpoint that is connected, or by a fallback."""
 
 from collections.abc import Collection
 
 from modelward.models.catalog import version_order
-from modelward.models.opening import OpenModel
+from modelward.models.opening import OpenVersion
 
 
-def can_answer(model: OpenModel, models: Collection[OpenModel], seen: frozenset[str] = frozenset()) -> bool:
-    """models: those that rungs may name. seen: models whose ladders were followed already.
+def can_answer(model: OpenVersion, models: Collection[OpenVersion], seen: frozenset[str] = frozenset()) -> bool:
+    """models: those that fallbacks may name. seen: models whose fallback chains were followed already.
 
     Only connections count. Failures do not: a client can cause them. Last good answers do not: there may be none.
     """
@@ -15,13 +15,13 @@ def can_answer(model: OpenModel, models: Collection[OpenModel], seen: frozenset[
     return pool is None or pool.connected or can_fall_back(model, models, seen)
 
 
-def can_fall_back(model: OpenModel, models: Collection[OpenModel], seen: frozenset[str] = frozenset()) -> bool:
-    """Whether a rung of its ladder is sure to answer, as can_answer."""
+def can_fall_back(model: OpenVersion, models: Collection[OpenVersion], seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a fallback of its chain is sure to answer, as can_answer."""
     seen |= {model.engine.name}
-    for rung in model.checked.rungs:
-        if rung.value is not None:
+    for fallback in model.checked.fallbacks:
+        if fallback.value is not None:
             return True
-        others = [m for m in models if m.engine.name == rung.model and rung.model not in seen]
+        others = [m for m in models if m.engine.name == fallback.model and fallback.model not in seen]
         if others and can_answer(max(others, key=lambda m: version_order(m.engine.version)), models, seen):
             return True
     return False

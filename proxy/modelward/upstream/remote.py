@@ -17,8 +17,8 @@ from modelward.config.upstream import UpstreamAddress, parse_upstream
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import fingerprint
 from modelward.models.artifact import Artifact
-from modelward.models.inventory import CheckedModel, CheckedRung
-from modelward.models.opening import OpenModel
+from modelward.models.inventory import CheckedFallback, CheckedVersion
+from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
@@ -126,7 +126,7 @@ class Remotes:
     def pools(self) -> list[RemotePool]:
         return list(self._pools.values())
 
-    async def open(self, local: Collection[str] = ()) -> list[OpenModel]:
+    async def open(self, local: Collection[str] = ()) -> list[OpenVersion]:
         """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem.
 
         local: models that run here, which no upstream without an index is asked for.
@@ -147,7 +147,7 @@ class Remotes:
         )
         self._before = None
         problems: dict[Problem, None] = {}
-        models: list[OpenModel] = []
+        models: list[OpenVersion] = []
         for result in opened:
             if isinstance(result, ProblemsFound):
                 problems |= dict.fromkeys(result.problems)
@@ -241,7 +241,7 @@ class Remotes:
         key = self._keys.get(PASSTHROUGH)
         return None if key is None else self._pools[key].pool
 
-    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> list[OpenModel]:
+    async def _open(self, name: str, addresses: list[UpstreamAddress]) -> list[OpenVersion]:
         """Its versions, ascending."""
         settings = self._config.settings(name)
         described = await self._described(name, settings, addresses)
@@ -252,7 +252,9 @@ class Remotes:
             for each in described
         ]
 
-    def _version(self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]) -> OpenModel:
+    def _version(
+        self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]
+    ) -> OpenVersion:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
@@ -260,17 +262,17 @@ class Remotes:
         profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
         remote = Remote(inputs, outputs, self._pools[self._keys[name]].pool, described.optional)
         artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
-        checked = CheckedModel(
+        checked = CheckedVersion(
             name,
             version,
             artifact,
             settings,
             profile,
             profile_file,
-            self._rungs(name, settings, described),
+            self._fallbacks(name, settings, described),
             profile_fingerprint=seen,
         )
-        return OpenModel(
+        return OpenVersion(
             checked,
             Served(Engine(name, version, remote)),
             "",
@@ -284,7 +286,7 @@ class Remotes:
 
     def _undecoded(
         self, described: RemoteModel, reason: Problem, settings: ModelSettings, addresses: list[UpstreamAddress]
-    ) -> OpenModel:
+    ) -> OpenVersion:
         """Guarded by all that needs no signature. Raises ProblemsFound where the settings ask for more."""
         name = described.name
         if asked := _needing_a_signature(settings):
@@ -293,10 +295,12 @@ class Remotes:
         self.forwarders[name] = self._asked[tuple(addresses)]
         engine = Engine(name, "", Remote((), (), self._pools[self._keys[name]].pool))
         artifact = Artifact(Path(addresses[0].text), b"", "", (), (), 0)
-        rungs = self._rungs(name, settings, described)
-        checked = CheckedModel(name, "", artifact, settings, None, None, rungs, reason)
+        fallbacks = self._fallbacks(name, settings, described)
+        checked = CheckedVersion(name, "", artifact, settings, None, None, fallbacks, reason)
         note = f"{reason.what}: {reason.why}. {reason.how}"
-        return OpenModel(checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend="")
+        return OpenVersion(
+            checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend=""
+        )
 
     async def close(self, after: "Remotes | None" = None) -> None:
         """after: those that follow, which may have taken over some of what would be closed."""
@@ -341,15 +345,15 @@ class Remotes:
         self._told[key] = answer
         return answer
 
-    def _rungs(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedRung, ...]:
-        rungs = []
-        for i, rung in enumerate(settings.fallback):
-            if rung.value is not None:
+    def _fallbacks(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedFallback, ...]:
+        fallbacks = []
+        for i, fallback in enumerate(settings.fallback):
+            if fallback.value is not None:
                 where = f"model {name}, fallback[{i}]"
-                rungs.append(CheckedRung(value=FallbackValue.compile(described.outputs, rung.value, where)))
+                fallbacks.append(CheckedFallback(value=FallbackValue.compile(described.outputs, fallback.value, where)))
             else:
-                rungs.append(CheckedRung(model=rung.model, last_good=rung.last_good))
-        return tuple(rungs)
+                fallbacks.append(CheckedFallback(model=fallback.model, last_good=fallback.last_good))
+        return tuple(fallbacks)
 
     def stats(self) -> Snapshot:
         """Per configured address; pools with the same addresses count together."""
@@ -372,7 +376,7 @@ def _needing_a_signature(settings: ModelSettings) -> list[str]:
     if is_on(settings.anomaly):
         keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
     # [[0.5]] may be FP32 or FP64, and of how many rows
-    keys += [f"fallback[{i}].value" for i, rung in enumerate(settings.fallback) if rung.value is not None]
+    keys += [f"fallback[{i}].value" for i, fallback in enumerate(settings.fallback) if fallback.value is not None]
     return keys
 
 

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from loadtests.fuzz.frames import DATA, END_STREAM, frame
-from modelward.admin.operator import NotNow, Outcome, PromotionStatus, Replaced, Status, WorkerStatus
+from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status, WorkerStatus
 from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from modelward.admin.service import SERVICE
 from modelward.config.address import Address, parse_address
@@ -57,7 +57,7 @@ class Played:
         self.reloading = 0
         self.restarts = 0
         self.wanted: Wanted | None = None
-        self.outcome = Outcome(changed=("limits.streams",), needs_restart=("workers",))
+        self.outcome = OperationResult(changed=("limits.streams",), needs_restart=("workers",))
         self.error: Exception | None = None
         self.actors: list[str] = []
         self.address = ""  # of the server that asks it
@@ -87,13 +87,13 @@ class Played:
         known = Caller("key", "ops", {"identity": 3, "total": 0}, 64, 0.5, 1.5), Caller("address", "10.0.0.1")
         return Callers(known[:count], known[:1])
 
-    async def reload(self, actor: str = "") -> Outcome:
+    async def reload(self, actor: str = "") -> OperationResult:
         self.actors.append(actor)
         self.reloading += 1
         await self.go.wait()
         return self.outcome
 
-    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> Outcome:
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult:
         self.actors.append(actor)
         if self.error is not None:
             raise self.error
@@ -101,7 +101,7 @@ class Played:
         await self.go.wait()
         replaced(Replaced(1, 22, 0))
         self.restarts += 1
-        return Outcome((BROKEN,))
+        return OperationResult((BROKEN,))
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         self.wanted = wanted
@@ -247,7 +247,7 @@ def test_a_reload_answers_with_what_came_of_it() -> None:
             ["workers"],
             [],
         )
-        operator.outcome = Outcome((BROKEN,))
+        operator.outcome = OperationResult((BROKEN,))
         (problem,) = (await method(channel, "Reload")()).problems
         assert (problem.what, problem.where, problem.why, problem.how) == (
             BROKEN.what,

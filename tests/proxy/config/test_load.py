@@ -93,7 +93,7 @@ def test_the_documented_example_loads_in_the_units_of_the_data_plane(tmp_path: P
     assert loaded.limits.peer is not None
     assert (loaded.limits.peer.rate, loaded.limits.peer.burst) == (2000.0, 500)
     assert fraud.deadline == 50_000_000
-    assert [(rung.model, rung.value) for rung in fraud.fallback] == [
+    assert [(fallback.model, fallback.value) for fallback in fraud.fallback] == [
         ("fraud-lite", None),
         (None, {"probabilities": [[0.5, 0.5]]}),
     ]
@@ -235,12 +235,12 @@ def test_fallbacks_that_lead_in_a_circle_are_refused(tmp_path: Path) -> None:
     assert "a -> a" in own
 
 
-def test_ladders_that_share_a_rung_are_no_circle(tmp_path: Path) -> None:
+def test_chains_that_share_a_fallback_are_no_circle(tmp_path: Path) -> None:
     text = "models:\n  a: {fallback: [model: c, model: b]}\n  b: {fallback: [model: c]}\n"
     assert len(config(text, tmp_path).models) == 2
 
 
-def test_a_rung_after_a_value_is_told_to_be_unreachable(tmp_path: Path) -> None:
+def test_a_fallback_after_a_value_is_told_to_be_unreachable(tmp_path: Path) -> None:
     text = "models:\n  a:\n    fallback:\n      - value: {y: 1}\n      - model: b\n"
     (told,) = problems(text, tmp_path)
     assert told.startswith("modelward.yaml:4: models.a.fallback[0]: the fallbacks after a value are never reached")

@@ -14,7 +14,7 @@ from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST, canary_file, failure, record, request_of
 from modelward.models.canary import load as load_canary
 from modelward.models.inventory import take_inventory
-from modelward.models.opening import LoadLimits, OpenModel, open_models, try_open
+from modelward.models.opening import LoadLimits, OpenVersion, open_models, try_open
 from modelward.models.runtime import runtime
 from modelward.models.trial import Trials
 from modelward.problem import ProblemsFound
@@ -39,7 +39,7 @@ def write(folder: Path, **arrays: Any) -> Path:
     return file
 
 
-def open_all(folder: Path, before: list[OpenModel] | None = None) -> list[OpenModel]:
+def open_all(folder: Path, before: list[OpenVersion] | None = None) -> list[OpenVersion]:
     inventory = take_inventory(load(None, [f"repository={folder}"], {}))
     if inventory.problems:
         raise ProblemsFound(inventory.problems)

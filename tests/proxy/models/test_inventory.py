@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelward.config import Config, ModelSettings, Rung, load
+from modelward.config import Config, Fallback, ModelSettings, load
 from modelward.models.guards import guards, off
 from modelward.models.inventory import Inventory, take_inventory
 from modelward.score import Profile
@@ -49,18 +49,18 @@ def test_a_model_with_a_problem_is_left_out_and_told_beside_the_others(tmp_path:
     assert [problem.where.split("/")[-3] for problem in found.problems] == ["bad", "worse"]
 
 
-def test_a_ladder_of_a_model_and_a_value_is_compiled(tmp_path: Path) -> None:
+def test_a_chain_of_a_model_and_a_value_is_compiled(tmp_path: Path) -> None:
     models.repository(tmp_path, {"full": models.mlp(hidden=64), "lite": models.mlp(hidden=2)})
-    rungs = "models.full.fallback=[{model: lite}, {value: {label: 0, probabilities: [[0.5, 0.5]]}}]"
-    full = inventory(tmp_path, rungs).models[0]
-    assert full.rungs[0].model == "lite"
-    assert full.rungs[1].value is not None
-    assert [constant.name for constant in full.rungs[1].value.outputs] == ["label", "probabilities"]
+    fallbacks = "models.full.fallback=[{model: lite}, {value: {label: 0, probabilities: [[0.5, 0.5]]}}]"
+    full = inventory(tmp_path, fallbacks).models[0]
+    assert full.fallbacks[0].model == "lite"
+    assert full.fallbacks[1].value is not None
+    assert [constant.name for constant in full.fallbacks[1].value.outputs] == ["label", "probabilities"]
 
 
-def test_a_rung_that_is_not_there_or_cannot_stand_in_is_refused(tmp_path: Path) -> None:
+def test_a_fallback_that_is_not_there_or_cannot_stand_in_is_refused(tmp_path: Path) -> None:
     models.repository(tmp_path, {"full": models.mlp(), "other": models.two_inputs(), "wide": models.mlp(classes=3)})
-    missing = Config(repository=tmp_path, models={"full": ModelSettings(fallback=(Rung(model="none"),))})
+    missing = Config(repository=tmp_path, models={"full": ModelSettings(fallback=(Fallback(model="none"),))})
     assert "the repository has no model 'none'" in only_problem(take_inventory(missing))
     told = only_problem(inventory(tmp_path, "models.full.fallback=[{model: wide}]"))
     assert "outputs differ: probabilities FP32 [batch, 2] here, probabilities FP32 [batch, 3] there" in told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelward.models.catalog import Catalog, ServedVersion
+from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.telemetry.statistics import BatchStatistics, Statistics
 from modelward.tensors import TensorSpec
 
@@ -30,7 +30,7 @@ def tensor(name: str, datatype: str, *shape: int) -> TensorSpec:
     return TensorSpec(name=name, datatype=datatype, shape=shape, symbols=tuple(None for _ in shape))
 
 
-def version(name: str, number: str, *, batchable: bool = True, ready: bool = True, reason: str = "") -> ServedVersion:
+def version(name: str, number: str, *, batchable: bool = True, ready: bool = True, reason: str = "") -> CatalogEntry:
     """A model of 30 FP32 features to labels and probabilities; one that is not batchable takes a string to a scalar."""
     if batchable:
         inputs: tuple[TensorSpec, ...] = (tensor("features", "FP32", -1, 30),)
@@ -38,7 +38,7 @@ def version(name: str, number: str, *, batchable: bool = True, ready: bool = Tru
     else:
         inputs = (tensor("text", "BYTES", 1),)
         outputs = (tensor("length", "INT64"),)
-    return ServedVersion(
+    return CatalogEntry(
         name=name,
         version=number,
         inputs=inputs,
