@@ -37,7 +37,7 @@ _ADMIN_LINE = re.compile(r"^admin\s+(\S+)$")
 _HTTP_LINE = re.compile(r"^metrics\s+http://(\S+)/metrics ")
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 15.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     """The first true result of `condition`, asked every few milliseconds; fails with `what` when the time is up."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
@@ -272,6 +272,12 @@ class Manager:
         message = wait_until(found, f"{variable} after {self.heard[: self._waited]}", START_SECONDS)
         assert message is not None
         return message
+
+    def catch_up(self) -> None:
+        """Until everything that has been said so far is in `heard`, and a message of its own."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as said:
+            said.sendto(b"CAUGHT_UP=1", self.address.replace("@", "\0"))
+        self.wait_for("CAUGHT_UP")
 
     def close(self) -> None:
         self._socket.sendto(b"", self.address.replace("@", "\0"))

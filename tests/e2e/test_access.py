@@ -384,13 +384,16 @@ def test_bad_tokens_cost_their_peer_and_no_one_else(by_token: EmbeddedServer, is
             for one in under_way:
                 code = one.code() if one.exception() is not None else OK
                 codes[code] = codes.get(code, 0) + 1
-    assert OK not in codes
-    assert codes[RESOURCE_EXHAUSTED] > 9000
+    failed = checked(by_token, "check_failed")
+    # the rest were on a connection that was closed for its floods
+    assert set(codes) <= {UNAUTHENTICATED, RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+    assert codes[UNAUTHENTICATED] <= failed
+    assert codes[RESOURCE_EXHAUSTED] > 5000
     # a hundred at once and twenty a second
-    assert checked(by_token, "check_failed") <= 100 + 20 * (time.monotonic() - begun) + 1
+    assert 100 <= failed <= 100 + 20 * (time.monotonic() - begun) + 1
     assert infer(by_token, good)[0] is OK, "a token that is known needs no check"
-    fresh = infer(by_token, bearer(issuer.token("fresh", jti="x")))
-    assert fresh[0] in (OK, RESOURCE_EXHAUSTED)
+    fresh = bearer(issuer.token("fresh", jti="x"))
+    wait_until(lambda: infer(by_token, fresh)[0] is OK, "the peer to be allowed a check again")
 
 
 def test_the_same_bad_token_is_checked_once(by_token: EmbeddedServer) -> None:

@@ -20,7 +20,7 @@ from loadtests.tools import client
 from modelward.config.schema import Config
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
-from tests.support import wait_until
+from tests.support import Server, wait_until
 
 MODEL = "m"
 GRANTED = {"limits": {"identity": {"priority": "1-9"}}}  # every caller may ask for any
@@ -70,6 +70,12 @@ class Backend:
 @contextmanager
 def guarded(backend: Backend, around: dict[str, Any] | None = None, **settings: Any) -> Iterator[int]:
     """The port of a Modelward in front of the backend. around: settings beside `models`."""
+    with guarding(backend, around, **settings) as server:
+        yield int(server.grpc.rpartition(":")[2])
+
+
+@contextmanager
+def guarding(backend: Backend, around: dict[str, Any] | None = None, **settings: Any) -> Iterator[Server]:
     behaviours = {"ModelInfer": backend.infer, "ModelMetadata": backend.metadata, "ServerReady": backend.ready}
     if not backend.decoded:
         del behaviours["ModelMetadata"]
@@ -86,7 +92,7 @@ def guarded(backend: Backend, around: dict[str, Any] | None = None, **settings: 
                 "models": {MODEL: {"upstreams": [f"127.0.0.1:{port}"], **settings}},
             })  # fmt: skip
             with in_thread(config) as running:
-                yield running.grpc_address.port
+                yield Server(str(running.grpc_address), str(running.http_address))
         finally:
             backend.gate.set()
             server.stop(0).wait()
@@ -172,14 +178,13 @@ def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
         for call in [caller.begin(str(i)) for i in range(20)]:  # what a turn takes is learned
             call.result()
         backend.gate.clear()
-        calls = [caller.begin(str(i)) for i in range(12)]
+        calls = [caller.begin(str(i)) for i in range(60)]
         wait_until(lambda: backend.now == 1, "the backend to have them")
-        before = time.monotonic()
         with pytest.raises(grpc.RpcError) as refused:
-            caller.begin("hopeless", timeout=0.3).result()
-        assert time.monotonic() - before < 0.25
-        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+            caller.begin("hopeless", timeout=1.5).result()
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE, "DEADLINE_EXCEEDED would be the client's own"
         assert "before this model's turn comes" in refused.value.details()
+        backend.seconds = 0.0
         backend.gate.set()
         for call in calls:
             call.result()
@@ -201,13 +206,15 @@ def test_slow_requests_of_one_caller_do_not_make_deadlines_of_others_hopeless() 
             return len(backend.ids) > 16
 
         wait_until(keep_slow_ones, "what the backend usually takes to be what bob's take")
-        answered = 0
+        codes = []
         for _ in range(30):
             keep_slow_ones()
-            answered += alice.begin("alice-", timeout=0.25, address="10.0.0.1").exception() is None
+            call = alice.begin("alice-", timeout=0.25, address="10.0.0.1")
+            codes.append(grpc.StatusCode.OK if call.exception() is None else call.code())
         for call in slow:
             call.cancel()
-    assert answered >= 29
+    assert codes.count(grpc.StatusCode.UNAVAILABLE) <= 1, "none of hers is known before the first"
+    assert codes.count(grpc.StatusCode.OK) >= 15, "a busy machine may make some of them late"
 
 
 def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend) -> None:
@@ -223,16 +230,21 @@ def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend)
 
 
 def test_who_waits_and_goes_away_leaves_the_queue(backend: Backend) -> None:
-    with guarded(backend, admission={"concurrency": 1, "queue": 1}) as port:
-        caller = Caller(port)
+    with guarding(backend, admission={"concurrency": 1, "queue": 1}) as server:
+
+        def wait_for_waiting(count: int) -> None:
+            wait_until(lambda: server.metric("modelward_waiting", model=MODEL) == count, f"{count} to wait")
+
+        caller = Caller(int(server.grpc.rpartition(":")[2]))
         first = caller.begin("first")
         wait_until(lambda: backend.now == 1, "the backend to have them")
         gone = caller.begin("gone")
+        wait_for_waiting(1)
         assert gone.cancel()
+        wait_for_waiting(0)
         second = caller.begin("second")
-        late = caller.begin("late", timeout=0.05)
-        with pytest.raises(grpc.RpcError):
-            late.result()
+        wait_for_waiting(1)
+        assert "too many requests wait" in caller.begin("third").exception().details()
         backend.gate.set()
         first.result()
         second.result()

@@ -100,7 +100,11 @@ def test_how_the_bytes_are_cut_makes_no_difference(frames: list[bytes], data: st
 
 @given(st.binary(max_size=2000))
 def test_any_bytes_may_come(junk: bytes) -> None:
-    FloodBudget(NOW).read(junk, NOW)
+    whole, by_byte = FloodBudget(NOW), FloodBudget(NOW)
+    whole.read(junk, NOW)
+    for byte in junk:
+        by_byte.read(bytes([byte]), NOW)
+    assert by_byte.frames(NOW) == whole.frames(NOW)
 
 
 def test_resets_add_up_and_are_forgotten() -> None:

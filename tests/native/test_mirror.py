@@ -33,6 +33,11 @@ def shadowed(region: Region) -> Served:
     return served
 
 
+def versions() -> int:
+    """That are alive, shadows among them."""
+    return sum(isinstance(each, Served) for each in gc.get_objects())
+
+
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_a_version_that_has_gone_serves_its_shadow_no_more_however_it_is_freed(cyclic: bool) -> None:
     region = Region()
@@ -46,11 +51,15 @@ def test_a_version_that_has_gone_serves_its_shadow_no_more_however_it_is_freed(c
 
 
 def test_a_version_may_be_the_last_that_holds_the_region_and_be_freed_with_it() -> None:
+    gc.collect()
+    before = versions()
     for _ in range(10):
         served = shadowed(Region())
         served.rungs.append(served)
+        assert versions() > before
         del served
         gc.collect()
+    assert versions() == before
 
 
 def test_a_version_that_another_region_counts_is_not_counted_by_the_first_any_more() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -88,19 +88,21 @@ def test_many_that_ask_at_once_for_an_expensive_page_get_one(monkeypatch: pytest
 
 
 def test_the_loop_goes_round_while_an_expensive_page_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, gone_round = threading.Event(), threading.Event()
+
     def slow(self: Exposition, snapshot: Snapshot, *, is_openmetrics: bool) -> bytes:
-        time.sleep(0.3)
+        begun.set()
+        assert gone_round.wait(30), "it is the loop that writes"
         return b"page"
 
     async def test(played: Played) -> None:
         await played.inflight()
         monkeypatch.setattr(Exposition, "write", slow)
         making = asyncio.ensure_future(played.pages.get(is_openmetrics=False, compressed=False))
-        turns = 0
-        while not making.done():
-            turns += 1
-            await asyncio.sleep(0.001)
-        assert turns > 10
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        gone_round.set()
+        assert await making == b"page"
 
     play(monkeypatch, 0.2, test)
 
