@@ -1,20 +1,26 @@
-"""Files that are written as a whole: whoever reads one finds what was there before, or all of what is there now."""
+"""Files that are written as a whole: a reader finds what was there before, or all of what is there now."""
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def replace_file(file: Path, text: str) -> None:
-    """Puts `text` in the file's place, readable by its owner alone; once it returns, a loss of power cannot undo it.
+@contextmanager
+def replacing(file: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """Gives a file to write, which takes the place of `file` on leaving, unless by an exception.
 
-    Raises OSError, and then the file is as it was.
+    mode: its permissions. Once this returns, a loss of power cannot undo it. Raises OSError, and then the file is as it
+    was.
     """
     handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            yield out
             out.flush()
+            os.fchmod(out.fileno(), mode)
             os.fsync(out.fileno())
         os.replace(beside, file)
     except BaseException:
@@ -25,3 +31,9 @@ def replace_file(file: Path, text: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Puts `text` in the file's place, readable by its owner alone; as `replacing`."""
+    with replacing(file) as out:
+        out.write(text.encode())

@@ -1,8 +1,9 @@
 """Inputs and outputs of models in the protocol's terms."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-DATATYPES = (
+Datatype = Literal[
     "BOOL",
     "UINT8",
     "UINT16",
@@ -17,7 +18,8 @@ DATATYPES = (
     "FP32",
     "FP64",
     "BYTES",
-)
+]
+DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 
 # MW_MAX_TENSORS and MW_MAX_RANK of modelward_native/request/tensor.h, which the scanner holds requests to.
 MOST_TENSORS = 256

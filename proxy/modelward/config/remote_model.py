@@ -1,12 +1,13 @@
 """How requests for a model go to its upstreams, and what is known of a model that runs there."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from modelward.config.section import Section
 from modelward.config.tls import UpstreamTls
 from modelward.config.units import UnitError
+from modelward.tensors import Datatype
 
 
 def check_tls_has_upstreams(upstreams: tuple[str, ...], tls: UpstreamTls | None) -> None:
@@ -19,24 +20,6 @@ class Hedging(Section):
 
     budget: float = Field(default=0.05, gt=0, le=0.5)
     """Largest share of requests that may be sent to a second upstream."""
-
-
-Datatype = Literal[
-    "BOOL",
-    "UINT8",
-    "UINT16",
-    "UINT32",
-    "UINT64",
-    "INT8",
-    "INT16",
-    "INT32",
-    "INT64",
-    "FP16",
-    "BF16",
-    "FP32",
-    "FP64",
-    "BYTES",
-]
 
 
 class Tensor(Section):

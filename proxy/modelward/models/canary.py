@@ -8,8 +8,6 @@ wrote the file is not trusted: no pickles, and a bound on what it unpacks to.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from modelward.atomic_file import replacing
 from modelward.npz import DAMAGE, read_arrays
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import read_inside
@@ -27,6 +26,7 @@ from modelward.tensors import TensorSpec, has_batch_axis
 from modelward_native.backend.arrays import NUMPY
 from modelward_native.backend.engine import Engine
 
+FILE_MODE = 0o644  # workers of another user may read it
 CANARY_FILE = "canary.npz"
 LARGEST = 64 * 2**20  # bytes, packed and unpacked
 ROWS = 16  # that are recorded
@@ -103,15 +103,8 @@ def record(answer: Arrays, outputs: Specs, inputs: Arrays, file: Path, tolerance
     arrays: dict[str, Any] = {f"input:{name}": _storable(array) for name, array in inputs.items()}
     arrays |= {f"output:{name}": _storable(array) for name, array in expected.items()}
     arrays |= {f"tolerance:{name}": np.float64(value) for name, value in tolerances.items()}
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=".canary-")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.savez_compressed(out, allow_pickle=False, **arrays)
-        os.chmod(draft, 0o644)
-        os.replace(draft, file)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    with replacing(file, FILE_MODE) as out:
+        np.savez_compressed(out, allow_pickle=False, **arrays)
     return Canary(file, inputs, expected, tolerances)
 
 

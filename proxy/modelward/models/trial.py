@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,6 +22,8 @@ from typing import Self
 
 import numpy as np
 
+from modelward.atomic_file import replace_file
+from modelward.bounded_file import read_regular
 from modelward.child import Bounds, ChildEnded, ending, in_child
 from modelward.models.artifact import Artifact
 from modelward.models.runtime import runtime
@@ -38,6 +39,7 @@ MOST_RUNS = 48
 MEMORY = 2 << 30  # bytes, beside four times the model's
 
 FOLDER = "trials"  # in the state folder: a file per model file and release of ONNX Runtime
+LARGEST_FINDINGS = 1 << 20
 MOST_KEPT = 1024
 
 ERROR = "it answered with an error"
@@ -242,7 +244,7 @@ def _forked(run: Callable[[], object]) -> str | None:
 
 def _read(file: Path) -> Findings | None:
     try:
-        kept = json.loads(file.read_bytes()[: 1 << 20])
+        kept = json.loads(read_regular(file, LARGEST_FINDINGS))
         borne = tuple(tuple(map(int, zeros)) for zeros in kept["borne"])
         return Findings(borne, tuple(map(str, kept["refused"])), str(kept["dies"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -255,8 +257,6 @@ def _write(file: Path, findings: Findings) -> None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if sum(1 for _ in file.parent.iterdir()) >= MOST_KEPT:
             return
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as written:
-            json.dump(asdict(findings), written)
-        Path(written.name).replace(file)
+        replace_file(file, json.dumps(asdict(findings)))
     except OSError as error:
         log.debug("findings of a trial cannot be kept: %s", error)

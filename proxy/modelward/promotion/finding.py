@@ -40,7 +40,3 @@ class Finding:
 
 def undecided(findings: Iterable[Finding]) -> list[Finding]:
     return [each for each in findings if each.decision is Decision.UNDECIDED]
-
-
-def exceeded(findings: Iterable[Finding]) -> list[Finding]:
-    return [each for each in findings if each.decision is Decision.EXCEEDED]

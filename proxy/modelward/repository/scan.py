@@ -68,11 +68,6 @@ class Repository:
         """Of all models, also those that are refused."""
         return [*dict.fromkeys([*(model.name for model in self.models), *(each.name for each in self.refused)])]
 
-    @property
-    def is_one_file(self) -> bool:
-        """One model file was named, not a folder of models."""
-        return self.path.is_file()
-
 
 def default_profile(model_file: Path) -> Path:
     """profile.npz beside a model.onnx; STEM.profile.npz beside any other file, which may have neighbours."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
 from modelward.npz import DAMAGE, read_arrays
 from modelward.score import calibration, geometry, layout
@@ -21,6 +21,7 @@ from modelward.score.layout import Layout
 from modelward.score.words import MAX_TEXT, Words
 from modelward_native.score.score import MAX_INPUTS
 
+FILE_MODE = 0o644  # workers of another user may read it
 VERSION = 1
 MEND = "; `modelward profile fit` writes one"
 MAX_FILE = 1 << 29  # bytes, packed and unpacked: a profile of the largest layout has a tenth of that
@@ -84,16 +85,8 @@ def save(path: str | os.PathLike[str], parts: Parts) -> None:
         "column_words": known.columns,
         "is_open": known.is_open,
     }
-    target = Path(path)
-    handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.chmod(draft, 0o644)
-        os.replace(draft, target)
-    except BaseException:
-        os.unlink(draft)
-        raise
+    with replacing(Path(path), FILE_MODE) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Parts:

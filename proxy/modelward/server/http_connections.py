@@ -40,7 +40,6 @@ class Connections:
         self._sockets: dict[web.RequestHandler, socket.socket] = {}
         self._setting_up: set[asyncio.Task[None]] = set()
         self._resume: asyncio.TimerHandle | None = None
-        self.made_way = 0  # connections
 
     def start(self) -> None:
         """The socket must be bound and non-blocking."""
@@ -114,7 +113,6 @@ class Connections:
         """Cut, not closed: a client that does not read would hold a closing connection with what is buffered for it."""
         accepted, transport = self._sockets[handler], handler.transport
         self.lost(handler)
-        self.made_way += 1
         if transport is not None:
             transport.abort()
         else:  # it is being set up, which the end of its socket ends

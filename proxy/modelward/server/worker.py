@@ -11,8 +11,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import uvloop
 
@@ -41,6 +41,7 @@ from modelward.server.channel import (
 )
 from modelward.server.mishaps import Mishaps
 from modelward.server.report import describe
+from modelward.tasks import Tasks
 from modelward.telemetry import logs
 from modelward.telemetry.snapshot import Snapshot
 from modelward_native.backend.runtime import note_deaths
@@ -54,8 +55,7 @@ log = logging.getLogger("modelward.worker")
 
 
 class Worker:
-    def __init__(self, slot: int, region: Region, channel: Channel) -> None:
-        self._slot = slot
+    def __init__(self, region: Region, channel: Channel) -> None:
         self._region = region
         self._channel = channel
         self._said = ""
@@ -102,19 +102,13 @@ class Worker:
         return by_message.result() if by_message in done else Drain(ORPHAN_SECONDS)
 
     async def _listen(self, application: Application) -> Drain:
-        tasks: set[asyncio.Task[None]] = set()
-
-        def begin(work: Coroutine[Any, Any, None]) -> None:
-            task = asyncio.get_running_loop().create_task(work)
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-
+        tasks = Tasks()
         async for message in self._channel:
             match message:
                 case Rule(config):
-                    begin(self._rule(application, config))
+                    tasks.spawn(self._rule(application, config))
                 case Reload(config):
-                    begin(self._reload(application, config))
+                    tasks.spawn(self._reload(application, config))
                 case Share(shares):
                     application.serving.share(shares)
                     self._channel.send(Shared())
@@ -165,7 +159,7 @@ async def work(slot: int, region: int, grpc: int, channel: int) -> int:
     asyncio.get_running_loop().set_exception_handler(Mishaps())
     joined = Region.joined(region, slot)
     note_deaths(joined)
-    code = await Worker(slot, joined, talk).serve(start, grpc)
+    code = await Worker(joined, talk).serve(start, grpc)
     await talk.close()
     return code
 

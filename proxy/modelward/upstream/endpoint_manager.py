@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from modelward.config.health import Health
 from modelward.config.upstream import resolve
+from modelward.tasks import Tasks
 from modelward.upstream.connector import Connector
 from modelward.upstream.group import Group, Member
 from modelward.upstream.health import HealthCheck
@@ -44,12 +45,12 @@ class EndpointManager:
         self._health = health
         self._changed = changed
         self._kept: dict[Member, _Kept] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._resolved = asyncio.Event()
         for member in group.members:
             self._keep(member)
         if group.address.is_many:
-            self._resolving = self._spawn(self._keep_resolved())
+            self._resolving = self._tasks.spawn(self._keep_resolved())
         else:
             self._resolved.set()
 
@@ -77,20 +78,13 @@ class EndpointManager:
             self.close()
 
     def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         for kept in self._kept.values():
             kept.close()
 
     def _keep(self, member: Member) -> None:
         connector = Connector(self._listener, member.address, member.endpoint)
         self._kept[member] = _Kept(connector, HealthCheck(member.address, member.endpoint, self._health))
-
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _keep_resolved(self) -> None:
         said = False
@@ -112,7 +106,7 @@ class EndpointManager:
         for member in new:
             self._keep(member)
         for member in left:
-            self._spawn(self._retire(member))
+            self._tasks.spawn(self._retire(member))
         if new or left:
             log.info("upstream %s is %s", self._group.address.text, ", ".join(found))
             self._changed()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 from modelward.config.health import Breaker, Health
+from modelward.tasks import Tasks
 from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
@@ -20,7 +21,7 @@ class Fleet:
         self._listener = listener
         self._pools: list[RemotePool] = []
         self._managers: dict[Group, EndpointManager] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring = Tasks()
 
     async def connect(self, pools: list[RemotePool], health: Health) -> None:
         """Keeps the endpoints of these pools too; returns when each is connected, or cannot be yet and is tried on.
@@ -41,9 +42,7 @@ class Fleet:
         self._pools = pools
         wanted = _groups(pools)
         for group in [group for group in self._managers if group not in wanted]:
-            retiring = asyncio.get_running_loop().create_task(self._managers.pop(group).retire())
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
+            self._retiring.spawn(self._managers.pop(group).retire())
         for manager in self._managers.values():
             manager.check_by(health)
         for group in wanted:
@@ -54,8 +53,7 @@ class Fleet:
         self._show()
 
     def close(self) -> None:
-        for task in self._retiring:
-            task.cancel()
+        self._retiring.cancel()
         for manager in self._managers.values():
             manager.close()
 
