@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from modelward_native.limits.limit import Limiter, Meter, measure_admit, measure_hash, request_many
 from modelward_native.region.region import Region
-from modelward_native.telemetry.histogram import measure_record
-from modelward_native.timer.deadline import measure_add_cancel
+from modelward_native.testing.measure import measure_add_cancel, measure_record
 
 ROUNDS = 7
 OPERATIONS = 300_000

@@ -39,7 +39,7 @@ typedef struct {
 /* Zeroed memory is a closed breaker. */
 typedef struct {
     bool open;           /* until a trial has succeeded */
-    bool trial;          /* one is under way */
+    bool trial;          /* one is in flight */
     uint32_t failures;   /* in a row */
     uint32_t ejections;  /* that the length of the next one remembers; at most longest / ejection + 2 */
     int64_t since;       /* ns: when it was last opened or closed */
@@ -56,7 +56,7 @@ static inline mw_breaker_state mw_breaker_state_at(const mw_breaker *b, int64_t 
 /* Whether the next request would be the trial. */
 static inline bool mw_breaker_due(const mw_breaker *b, int64_t now) { return b->open && !b->trial && now >= b->until; }
 
-/* A request goes to the endpoint, whatever the state: where everybody is out, they are all used. Returns whether it is
+/* A request goes to the endpoint, whatever the state: where all endpoints are out, all are used. Returns whether it is
  * the trial, which its mw_breaker_end must be told. */
 static inline bool mw_breaker_begin(mw_breaker *b, int64_t now) {
     bool trial = mw_breaker_due(b, now);
@@ -64,7 +64,7 @@ static inline bool mw_breaker_begin(mw_breaker *b, int64_t now) {
     return trial;
 }
 
-/* The window begins anew: slots of another length have other numbers. */
+/* The window begins again: slots of another length have other numbers. */
 static inline void mw_breaker_recount(mw_breaker *b) {
     b->newest = 0;
     memset(b->count, 0, sizeof b->count);

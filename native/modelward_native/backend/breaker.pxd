@@ -35,8 +35,3 @@ cdef extern from "breaker.h" nogil:
 cdef class Policy:
     cdef mw_breaker_policy policy
     cdef readonly uint32_t max_inflight
-
-
-cdef class Breaker:
-    cdef mw_breaker breaker
-    cdef Policy policy

@@ -1,4 +1,4 @@
-"""The breaker kernel as objects: the policy that a configuration makes, and a breaker by itself for tests."""
+"""What a configuration makes of the circuit breaker of its endpoints."""
 from libc.stdint cimport int64_t
 
 STATES = ("closed", "half-open", "open")  # by mw_breaker_state
@@ -25,27 +25,3 @@ cdef class Policy:
         self.policy.ejection = ejection
         self.policy.longest = longest_ejection
         self.max_inflight = max_inflight
-
-
-cdef class Breaker:
-    """modelward_native/backend/breaker.h. Times are ns of any monotonic clock."""
-
-    def __cinit__(self, Policy policy not None):
-        self.policy = policy
-
-    def state(self, int64_t now):
-        """One of STATES."""
-        return STATES[<int>mw_breaker_state_at(&self.breaker, now)]
-
-    def due(self, int64_t now):
-        """Whether the next request would be the trial."""
-        return mw_breaker_due(&self.breaker, now)
-
-    def begin(self, int64_t now):
-        """A request goes; whether it is the trial."""
-        return mw_breaker_begin(&self.breaker, now)
-
-    def end(self, bint trial, good, int64_t now):
-        """It has ended: good, bad, or None where that says nothing. Whether the endpoint is out by it."""
-        cdef mw_outcome outcome = MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD
-        return mw_breaker_end(&self.breaker, &self.policy.policy, trial, outcome, now)

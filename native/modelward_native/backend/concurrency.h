@@ -42,7 +42,7 @@ typedef struct {
     uint64_t completions;              /* that many */
     int64_t least, least_before;       /* ns: of this epoch and of the one before; INT64_MAX: none */
     int64_t epoch;                     /* ns: when it began */
-    int probing;                       /* the limit is halved so many times, to measure the least latency */
+    int probing;                       /* how often the limit is halved, to measure the least latency */
     int reached;                       /* the limit was reached in the window before */
     int64_t probed;                    /* ns: latency of the probe before */
     uint32_t stale;                    /* requests in flight that began before the limit was last halved */

@@ -26,7 +26,7 @@ cdef extern from "placement.h" nogil:
     void mw_placement_learn(mw_placement *, uint64_t bytes, int64_t took_ns, int on_loop)
     void mw_placement_strike(mw_placement *)
 
-cdef struct Slot:                 # an exchange's place in a run
+cdef struct Slot:                 # an exchange in a run
     Exchange *exchange            # one reference
     uint32_t attempt              # a mismatch with the exchange's: its result is late
 
@@ -68,7 +68,7 @@ cdef class Engine:
     cdef mw_note *note            # the region's; of `run`; NULL without
     cdef mw_run run               # owned; lent to the worker thread while running
     cdef mw_worker_thread *thread  # owned; NULL until a run was too long for the loop
-    cdef Slot *slots              # owned; the exchanges of the run under way
+    cdef Slot *slots              # owned; the exchanges of the run in flight
     cdef uint32_t slot_count
     cdef uint32_t slot_capacity
     cdef uint32_t live            # slots whose exchange still waits for the result

@@ -38,7 +38,7 @@ cdef double INITIAL_CONCURRENCY = 20
 class Remote:
     """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints.
 
-    optional: names of inputs that a request may leave out. Without inputs and outputs nobody has told its signature: requests
+    optional: names of inputs that a request may leave out. Without inputs and outputs its signature is not known: requests
     pass undecoded.
     """
 
@@ -141,7 +141,7 @@ cdef class Engine:
         self.batchable = shared and self.has_batch_axis and max_rows > 1
         self.max_rows = max_rows if self.batchable else 1
 
-    def bear(self, sets):
+    def allow_empty(self, sets):
         """Which open dimensions of its inputs may be 0 together: by their numbers, in the order of inputs and dimensions.
 
         sets: a list of sets, None for any. Until it is told, none may. To be told before its first request.
@@ -171,7 +171,7 @@ cdef class Engine:
 
     @property
     def failing(self) -> bool:
-        """Its canary does not pass: no request reaches it, the ladder answers in its place, or a refusal."""
+        """Its canary does not pass: no request reaches it, the fallback chain answers in its place, or a refusal."""
         return self.gate.failing
 
     @failing.setter
@@ -180,7 +180,7 @@ cdef class Engine:
         self.gate.failing = failing
 
     def contain(self, list refused, bint wholly, bint runs_alone):
-        """From now on it is not run with these; wholly: with nothing. Such requests go down the ladder, or are refused.
+        """From now on it is not run with these; wholly: with nothing. Such requests go to the fallback chain, or are refused.
 
         refused: (budget of a caller, or None for all; dimensions of all inputs one after the other, or None for any). A
         dimension of -1 is any but 0. runs_alone: requests do not share runs.
@@ -246,7 +246,7 @@ cdef class Engine:
             mw_run_release(&self.run)
 
     def terminate(self):
-        """Ends the run_once under way in another thread, and every later one: for an engine that will serve nothing."""
+        """Ends the run_once in flight in another thread, and every later one: for an engine that will serve nothing."""
         if self.session != NULL:
             mw_run_terminate(&self.run, 1)
 
@@ -286,7 +286,7 @@ cdef class Engine:
         cdef Gate *gate = &self.gate
         gate.on = ceiling > 0
         gate.across = across
-        # two full runs: one under way, one gathering
+        # two full runs: one in flight, one gathering
         if self.batchable and floor < ceiling:
             floor = max(floor, min(2.0 * self.max_rows, ceiling))
         if not gate.made:

@@ -18,12 +18,12 @@ typedef struct {
     int32_t signal;
 } mw_death;
 
-/* One for each run that may be under way. Written by the thread that runs, but for the first five. */
+/* One for each run that may be in flight. Written by the thread that runs, but for the first five. */
 typedef struct {
     uint32_t used;               /* 1: an engine's */
     uint32_t loading;            /* 1: of a load or a canary; its digest is that of both */
     char name[MW_NOTE_NAME], version[MW_NOTE_VERSION], digest[MW_NOTE_DIGEST];
-    uint32_t dims;               /* of the run under way, plus one; 0: nothing is run */
+    uint32_t dims;               /* of the run in flight, plus one; 0: nothing is run */
     int32_t signal;              /* that its thread got and cannot survive; 0: none */
     uint32_t pool;               /* number of the session that runs it, or that is opened; 0: none */
     uint32_t any_rows;           /* requests may share the run: the first dimension of an input says nothing but 0 or more */

@@ -20,12 +20,12 @@ log = logging.getLogger("modelward.server")
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was under way when its process died. dims: of all inputs, one input after the other.
+    """A run that was in flight when its process died. dims: of all inputs, one input after the other.
 
     -1 is any number of rows. signal: that its thread got, 0 where it was another thread's. pooled: a thread got it that works
-    for all runs of its session. callers: the budgets of those
-    whose requests it was for; none where it was no request's. more: there were others. loading: it was a load of the version
-    or a run of its canary; the digest is that of file and canary.
+    for all runs of its session. callers: the budgets of those whose requests it was for; none where it was no request's.
+    more: there were others. loading: it was a load of the version or a run of its canary; the digest is that of file and
+    canary.
     """
 
     name: str

@@ -32,7 +32,7 @@ static inline int mw_placement_size(uint64_t bytes) {
     return b < MW_PLACEMENT_SIZES ? b : MW_PLACEMENT_SIZES - 1;
 }
 
-/* Nanoseconds that a run of so many input bytes will take at worst, as far as is known; INT64_MAX where nothing is. */
+/* Nanoseconds that a run of that many input bytes will take at worst, as far as is known; INT64_MAX where nothing is. */
 static inline int64_t mw_placement_predict(const mw_placement *p, uint64_t bytes) {
     int b = mw_placement_size(bytes), k;
     if (p->banned || p->exile > 0) return INT64_MAX;

@@ -6,6 +6,7 @@ from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_outcome
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.wire.h2 cimport Connection
 from modelward_native.telemetry.histogram cimport Histogram
+from modelward_native.telemetry.percentile cimport estimated
 
 cdef enum:
     NOTED_TEXT = 256              # bytes of an upstream's words that are kept for the log
@@ -50,7 +51,7 @@ cdef class Endpoint:
     cdef bint silent(self) noexcept
     cdef bint available(self) noexcept
     cdef bint take(self, int64_t now) noexcept      # a request goes to it; True: it is the trial of its breaker
-    cdef void give_back(self) noexcept              # and is no longer under way
+    cdef void give_back(self) noexcept              # and is no longer in flight
     # Once for every take. caller: shadow.evidence.part_of, or CALLERS where the outcome has nothing to do with what was sent.
     # pool: borrowed, the Pool that it was chosen from; NULL for none.
     cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, PyObject *pool, int64_t now) noexcept
@@ -76,6 +77,3 @@ cdef class Pool:
     cdef bint may_retry(self, uint32_t caller) noexcept
     cdef void spend_retry(self, uint32_t caller) noexcept
     cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept
-
-# The estimate of a 95th percentile after one more value.
-cdef double estimated(double p95, double value) noexcept

@@ -23,7 +23,7 @@ cdef double BUDGET_FLOOR = 10.0   # of each caller at first
 cdef double BUDGET_CALLER = 100.0  # of one caller, at most
 cdef double BUDGET_ALL = 200.0    # of all callers together
 cdef double SILENCE = 4.0         # times its usual pause, and an endpoint is asked whether it is there
-cdef double SILENCE_SHORTEST = 1e7   # ns; a busy machine keeps anybody waiting so long
+cdef double SILENCE_SHORTEST = 1e7   # ns; on a busy machine any endpoint is silent for that long
 cdef double SILENCE_LONGEST = 1e9
 cdef float FAILING_STEP = 0.3     # by which one outcome moves a caller's share
 cdef float FAILING_SHARE = 0.125  # of the other callers' requests: fewer fail, and a failure is its caller's
@@ -32,7 +32,7 @@ cdef int64_t LATELY_TRIED = 60 * SECOND   # where one at a time is let through
 
 
 cdef class Endpoint:
-    """One address of a pool. Its connection is kept by whoever made it (modelward.upstream).
+    """One address of a pool. Its connection is kept by its endpoint manager (modelward.upstream).
 
     proven: its connections show a certificate of ours.
     """
@@ -82,7 +82,7 @@ cdef class Endpoint:
 
     @property
     def usable(self) -> bool:
-        """Whether requests are sent to it as long as not everybody is out."""
+        """Whether requests are sent to it unless all endpoints are out."""
         return self.available()
 
     @property
@@ -185,13 +185,6 @@ cdef class Endpoint:
         return <int64_t>min(max(SILENCE * self.pause, SILENCE_SHORTEST), SILENCE_LONGEST)
 
 
-cdef double estimated(double p95, double value) noexcept:
-    """The estimate of a 95th percentile after one more value: Robbins and Monro 1951, in steps of a twentieth of it."""
-    if p95 == 0:
-        return value
-    return p95 * (1 + 0.05 * 0.95) if value > p95 else p95 * (1 - 0.05 * 0.05)
-
-
 cdef class Pool:
     """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
 
@@ -210,7 +203,7 @@ cdef class Pool:
             self.retries_of[i] = BUDGET_FLOOR
 
     def replace(self, list endpoints):
-        """Requests from now on go to these; those under way end where they are, since their connection knows its endpoint."""
+        """Requests from now on go to these; those in flight end where they are, since their connection knows its endpoint."""
         self.endpoints = list(endpoints)
 
     def next(self, int64_t now):

@@ -51,5 +51,5 @@ cdef class SideRun:
             mw_run_release(&self.run)
 
     def stop(self):
-        """From another thread: the run under way, and every later one, ends with a ValueError before its next operator."""
+        """From another thread: the run in flight, and every later one, ends with a ValueError before its next operator."""
         mw_run_terminate(&self.run, 1)

@@ -26,7 +26,7 @@ enum {
 
 typedef struct {
     double cost;                       /* of its flow's share: cost / weight */
-    void *owner;                       /* borrowed */
+    void *owner;                       /* borrowed: an exchange before a gate, or a message before the inflater */
     uint32_t *where;                   /* borrowed, the owner's: index of the entry; MW_NOT_WAITING when it is out */
     uint32_t line;                     /* that it stands in */
     uint32_t next, previous;           /* in the line, or MW_NOT_WAITING; next: also of free entries */

@@ -46,7 +46,7 @@ cdef class Pieces:
         free(self.piece)
 
     def take(self, size_t size, size_t count) -> None:
-        """So many more of that size; from the loop's thread, whose heap it is. MemoryError for want of any."""
+        """`count` more of that size; from the loop's thread, whose heap it is. MemoryError for want of any."""
         cdef Piece *grown
         cdef void *data
         cdef size_t _
@@ -64,7 +64,7 @@ cdef class Pieces:
             self.count += 1
 
     def free(self, size_t most) -> bool:
-        """Frees so many of them, from the loop's thread; False where there are no more."""
+        """Frees that many of them, from the loop's thread; False where there are no more."""
         while self.count and most:
             self.count -= 1
             most -= 1

@@ -1,6 +1,6 @@
 # The memory that the processes of one server have in common.
 #
-# Every worker has a slot: an area that it alone writes, and that outlives it, so that whoever takes its place goes on
+# Every worker has a slot: an area that it alone writes, and that outlives it, so that the process that takes its slot goes on
 # counting where it stopped. Beside the slots lies an area that all write, for what must be one truth; what lies there is
 # changed by atomic operations alone. Blocks of both are found by name; a name has the same place in every slot.
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
@@ -21,7 +21,7 @@ cdef struct Header:
     uint64_t layout
     uint32_t slots
     uint32_t opened               # slots that ever had a process: no others are looked at, for that would cost memory
-    uint32_t count                # entries; written last, so whoever reads it sees whole entries
+    uint32_t count                # entries; written last, so that a reader sees whole entries
     uint64_t slot_used            # bytes
     uint64_t common_used
     uint64_t names                # that were ever given

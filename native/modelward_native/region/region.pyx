@@ -39,7 +39,7 @@ cdef Named *entries_of(Header *header) noexcept:
 cdef class Region:
     """Private memory with one slot, this process's: what a server that runs by itself has.
 
-    `shared` makes one for several processes, `joined` is how another process gets at it. Memory that nobody has touched
+    `shared` makes one for several processes, `joined` is how another process gets at it. Memory that no process has touched
     costs nothing.
     """
 
@@ -80,7 +80,7 @@ cdef class Region:
 
     @staticmethod
     def shared(int slots):
-        """Memory with so many slots, none of them this process's; `fd` is to be inherited."""
+        """Memory with that many slots, none of them this process's; `fd` is to be inherited."""
         fd = os.memfd_create("modelward", os.MFD_CLOEXEC)
         os.ftruncate(fd, DIRECTORY_BYTES + COMMON_BYTES + <size_t>slots * SLOT_BYTES)
         return Region(slots, fd, -1)
@@ -98,7 +98,7 @@ cdef class Region:
 
     @sticky_key.setter
     def sticky_key(self, bytes key not None):
-        """Before anybody joins: what callers are hashed with stays as it is."""
+        """Before any process joins: what callers are hashed with stays as it is."""
         if len(key) != 16:
             raise ValueError("the key has 16 bytes")
         memcpy(self.header.sticky_key, <const char *>key, 16)
@@ -227,7 +227,7 @@ cdef class Region:
         return mw_peers_has_room(peers_of(self.own), peer)
 
     cpdef int count_peer(self, uint64_t peer, uint32_t count) except -1:
-        """A peer has so many connections with this process now."""
+        """A peer has that many connections with this process now."""
         mw_peers_set(peers_of(self.own), peer, count)
         return 0
 
@@ -257,7 +257,7 @@ cdef class Region:
         return self.slot_at(slot).inflight, self.slot_at(slot).connections
 
     def vacate(self, int slot):
-        """The process of this slot has gone: nothing is in flight there, nobody connected. What it has counted stays."""
+        """The process of this slot has gone: nothing is in flight there, no client connected. What it has counted stays."""
         cdef mw_peers *peers
         self.check(slot)
         memset(self.slot_at(slot), 0, sizeof(Gauges))

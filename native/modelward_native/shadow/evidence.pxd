@@ -9,7 +9,7 @@ from modelward_native.telemetry.histogram cimport MW_CELLS
 from modelward_native.region.region cimport Region
 
 cdef enum Assigned:               # who gave a request its version, where it is evidence for or against that version
-    ASSIGNED_NONE = 0             # nobody judges this model's versions
+    ASSIGNED_NONE = 0             # no promotion judges this model's versions
     ASSIGNED_BY_CHANCE            # a draw by weight, or one version has all requests
     ASSIGNED_BY_KEY               # the hash of a header or of the caller's name: a client may try until it gets a version
     ASSIGNED_NAMED                # its client chose the version: no evidence but of how long the version takes

@@ -6,7 +6,7 @@ CHANCE: int
 KEY: int
 
 def counted(region: Region, model: str, version: str) -> tuple[bytes, bytes, bytes]:
-    """What the requests of a version say of it, over all processes; zeros where nobody counts.
+    """What the requests of a version say of it, over all processes; zeros where no process counts.
 
     Each is an array of 64-bit counts by how requests got their version (CHANCE: by a draw, KEY: by the hash of a header
     or an identity) and by part of the callers. The first: four counts of requests (answered by the version, failed,

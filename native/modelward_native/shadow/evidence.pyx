@@ -13,6 +13,7 @@ from modelward_native.request.caller cimport part_of
 from modelward_native.shadow.compare cimport mw_compare_scratch
 from modelward_native.shadow.sketch cimport mw_sketch_add
 from modelward_native.telemetry.histogram cimport mw_histogram_cell
+from modelward_native.telemetry.percentile cimport estimated
 from modelward_native.region.region cimport Named
 from modelward_native.region.served_blocks cimport serve_block, vacate_blocks
 from modelward_native.request.tensor cimport mw_span
@@ -37,13 +38,6 @@ cdef mw_compare_scratch SCRATCH   # one for the module, under the GIL; what an a
 
 
 # ---- one request
-
-cdef inline double estimated(double p95, double value) noexcept:
-    """The estimate of a 95th percentile after one more value (Robbins and Monro 1951), in steps of a twentieth of it."""
-    if p95 == 0:
-        return value
-    return p95 * (1 + 0.05 * 0.95) if value > p95 else p95 * (1 - 0.05 * 0.05)
-
 
 cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
     cdef Evidence *e = x.asked.evidence
@@ -140,7 +134,7 @@ def counted(Region region not None, str model not None, str version not None) ->
             for way in range(WAYS):
                 for caller in range(CALLERS):
                     if add(to_tally, <const uint64_t *>&e.tally[way][caller], way * CALLERS + caller, TALLY):
-                        # only then: to read a page that nobody has written to takes memory as well
+                        # only then: to read an untouched page takes memory as well
                         add(to_latency, e.latency[way][caller], way * CALLERS + caller, <int>MW_CELLS)
                         add(to_outputs, e.outputs[way][caller], way * CALLERS + caller, <int>MW_SCORE_CELLS)
     finally:

@@ -83,7 +83,7 @@ cdef bint concerns(Shadow shadow, const Exchange *x) noexcept:
 
 
 cdef bint has_room(Shadow shadow, size_t own, size_t more, size_t used, size_t limit, int64_t now) noexcept:
-    """Whether a caller who holds `own` may have so many more of the limit.
+    """Whether a caller who holds `own` may have `more` of the limit.
 
     One caller alone may have all. When another finds no room, for a minute each may hold no more than is free, as of what
     else all share (modelward_native/wire/holders.h): the first one's copies end, and there is room for the others'.

@@ -15,12 +15,12 @@ cdef enum:
     IDENTITY_BYTES = 512          # of a name: no caller's is longer
 
 # One process's stats of one shadow: 615 KB, of which a shadow that few mirror touches little. This process alone writes
-# them; they outlive it, and whoever takes its slot goes on counting. Zeroed memory is a shadow without pairs.
+# them; they outlive it, and the process that takes its slot goes on counting. Zeroed memory is a shadow without pairs.
 cdef struct ShadowBlock:
     uint64_t served               # gauge: how many of this process count here; shadow_block adds one, they take it away
-    uint64_t warmed               # pairs that ended during the warm-up: in no other figure
+    uint64_t warmed               # pairs that ended during the warm-up: in no other count
     mw_shadow_stats side[<int>SIDES]     # every pair is in one of these, by enum Side
-    uint32_t names                # slices taken; written after the name, so whoever reads it sees whole names
+    uint32_t names                # slices taken; written after the name, so that a reader sees whole names
     char kind[<int>IDENTITIES]    # how each was proved: the first letter of modelward_native.access.identity's word
     char name[<int>IDENTITIES][<int>IDENTITY_BYTES]   # padded with zeros
     mw_shadow_stats of_identity[<int>IDENTITIES + 1]     # and in one of these; the last: of all others, and anonymous callers

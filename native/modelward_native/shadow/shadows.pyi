@@ -30,7 +30,7 @@ class Slices:
     scores: list[tuple[float, float]]
     """The last pairs of scores (primary, shadow) of every process."""
     warmed: int
-    """Pairs that ended during the warm-up: in no other figure."""
+    """Pairs that ended during the warm-up: in no other count."""
 
 class Block:
     """This process's stats of one shadow. Raises MemoryError where the region has no room."""
@@ -45,7 +45,7 @@ class Block:
         """Pairs have ended during the warm-up."""
 
     def leave(self) -> None:
-        """Nobody counts here any more by way of this object, which is not to be used again."""
+        """This object counts here no more, which is not to be used again."""
 
 def shadows(region: Region, model: str | None = None) -> dict[tuple[str, str, str], Slices]:
     """The shadows of a model, or of all, that any process serves; of one that was changed the newest."""

@@ -148,7 +148,7 @@ cdef int add_parts(dict parts, const ShadowBlock *block) except -1:
     cdef Stats stats
     cdef uint32_t i
     for i in range(<uint32_t>CALLERS):
-        if block.of_part[i]:      # only then: to read a page that nobody has written to takes memory as well
+        if block.of_part[i]:      # only then: to read an untouched page takes memory as well
             stats = parts.get(i)
             if stats is None:
                 stats = parts[i] = Stats()

@@ -1,6 +1,5 @@
 """The histogram kernel as an object, for set-up and tests; the data plane embeds mw_histogram and records in place."""
 from libc.stdint cimport int64_t, uint64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 BOUNDS = tuple(mw_histogram_bounds[i] for i in range(MW_HISTOGRAM_BOUNDS))  # in units, each an edge of a cell
 EDGES = tuple(mw_histogram_edge(cell) for cell in range(MW_CELLS))          # upper edge of each cell, in units
@@ -51,27 +50,3 @@ cdef class Histogram:
         """Upper bound of the q-quantile (0 to 1) in units: at most 12.5 % above it; None if it is above all cells."""
         cdef uint64_t edge = mw_histogram_quantile(&self.histogram, q)
         return None if edge == <uint64_t>-1 else edge
-
-
-cdef int64_t clock_ns() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
-
-
-def measure_record(int64_t rounds):
-    """Nanoseconds per record of values spread evenly over the octaves of the covered range."""
-    cdef mw_histogram histogram
-    cdef uint64_t x = 88172645463325252
-    cdef int64_t i, _round, start = clock_ns()
-    for i in range(MW_CELLS):
-        histogram.cell[i] = 0
-    histogram.sum = 0
-    for _round in range(rounds):
-        x ^= x << 13
-        x ^= x >> 7
-        x ^= x << 17
-        mw_histogram_record_ns(&histogram, <int64_t>(x >> (27 + (x & 31))))
-    if mw_histogram_count(&histogram) != <uint64_t>rounds:
-        raise AssertionError("records were lost")
-    return (clock_ns() - start) / <double>rounds

@@ -1,15 +1,10 @@
 """The one timer wheel behind one timer of the event loop: where the wheel meets the clock and the loop."""
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport INT64_MIN, int64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from modelward_native.timer.clock cimport mw_now_ns
 
 cdef int64_t LONGEST_WAIT_NS = 86400000000000  # a day; the loop's timer then finds nothing due and is armed again
-
-
-cdef int64_t monotonic_ns() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <int64_t>t.tv_sec * 1000000000 + t.tv_nsec
 
 
 cdef class Wheel:
@@ -30,7 +25,7 @@ cdef class Wheel:
         self.on_timer = self._on_timer
 
     cdef int64_t now_ns(self) except -1:
-        return monotonic_ns() if self.clock is None else self.clock()
+        return mw_now_ns() if self.clock is None else self.clock()
 
     cdef int arm(self, int64_t due_ns) except -1:
         cdef int64_t now_ns, left_ns = 0
@@ -134,23 +129,3 @@ cdef void fire_python(mw_timer *timer, int64_t now_ns) noexcept:
     except BaseException as failure:
         if owner.wheel.failure is None:
             owner.wheel.failure = failure
-
-
-cdef void fire_nothing(mw_timer *timer, int64_t now_ns) noexcept:
-    pass
-
-
-def measure_add_cancel(int64_t rounds, int64_t span_ns):
-    """Nanoseconds per add + cancel of one deadline `span_ns` ahead, among 1024 pending ones, over `rounds` rounds."""
-    cdef mw_timer[1024] timers
-    cdef mw_wheel wheel
-    cdef int64_t i, start, now = monotonic_ns()
-    mw_wheel_init(&wheel, now)
-    for i in range(1024):
-        mw_timer_init(&timers[i], fire_nothing)
-        mw_wheel_add(&wheel, &timers[i], now + span_ns)
-    start = monotonic_ns()
-    for i in range(rounds):
-        mw_wheel_cancel(&wheel, &timers[i & 1023])
-        mw_wheel_add(&wheel, &timers[i & 1023], now + span_ns + i * 1000)
-    return (monotonic_ns() - start) / <double>rounds

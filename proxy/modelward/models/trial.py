@@ -83,12 +83,12 @@ class Trials:
     def tell(self, engine: Engine, artifact: Artifact) -> None:
         """Tells the engine what it bears. Waits for the child. Raises ProblemsFound for what the runtime cannot run."""
         if not _is_needed(artifact):
-            engine.bear(None)
+            engine.allow_empty(None)
             return
         if problems := self.problems(artifact):
             raise ProblemsFound(problems)
         findings = self._found[artifact.sha256].result()
-        engine.bear(findings.borne)
+        engine.allow_empty(findings.borne)
         if findings.refused:
             said = "; ".join(findings.refused[:8]) + ("; ..." if len(findings.refused) > 8 else "")
             name, version = engine.name, engine.version

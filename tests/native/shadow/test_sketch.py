@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from modelward_native.shadow.sketch import SCORE_EDGES, SKETCH_ANSWER
 from modelward_native.testing.shadow import measure_sketch, score_cell, sketch
 from tests.e2e.messages import RESPONSE
-from tests.native.test_compare import answer, floats
+from tests.native.shadow.test_compare import answer, floats
 from tests.oracle.wire import Writer
 
 OUTERMOST = len(SCORE_EDGES)  # the last cell

@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from modelward_native.backend.breaker import Breaker, Policy
+from modelward_native.backend.breaker import Policy
+from modelward_native.testing.breaker import Breaker
 from tests.oracle.breaker import Oracle
 
 SECOND = 1_000_000_000

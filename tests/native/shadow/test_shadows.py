@@ -22,7 +22,7 @@ PROCESS = """
 import os, sys
 from modelward_native.region.region import Region
 from modelward_native.shadow.shadows import Block
-from tests.native.test_shadows import failed
+from tests.native.shadow.test_shadows import failed
 block = Block(Region.joined(int(sys.argv[1]), 1), "m", "1", "2")
 block.add(failed(3), identity="ann")
 if sys.argv[2] == "1":
