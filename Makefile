@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 ARGS ?=
 # Of tests at a time: most of their time is waiting. PROCESSES=0 runs them in pytest's own process.
 PROCESSES ?= 3
+C = $(shell find native loadtests -name '*.[ch]')
 SOURCES := setup.py pyproject.toml $(wildcard native/modelward_native/*/*.[chp]* protos/*.proto)
 # Load tests that are a module of loadtests; loadtests/README.md tells what each proves.
 STUBTEST := --mypy-config-file pyproject.toml --allowlist scripts/stubtest-allowlist.txt \
@@ -63,6 +64,7 @@ lint: $(VENV)/.linted
 	PATH=$(VENV)/bin:$$PATH ruff check .
 	PATH=$(VENV)/bin:$$PATH ruff format --check .
 	PATH=$(VENV)/bin:$$PATH cython-lint native
+	$(VENV)/bin/clang-format --dry-run -Werror $(C)
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 	MYPYPATH=proxy:native $(PY) -m mypy.stubtest modelward_native $(STUBTEST)

@@ -31,7 +31,7 @@ LINK = []
 if platform.machine() in ("x86_64", "AMD64"):
     COMPILE += ["-mcx16"]  # a slot of the limit table changes as a whole: 16 bytes
 if DEBUG:
-    COMPILE += ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address", "-UNDEBUG"]
+    COMPILE += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fsanitize=address", "-UNDEBUG"]
     LINK += ["-fsanitize=address"]
 else:
     COMPILE += ["-O3", "-fno-plt", "-g0"]  # debug information would be a quarter of the time to build

@@ -7,7 +7,10 @@
 
 #include "shadow_stats.h"
 
-#define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
+#define REQUIRE(condition)                  \
+    do {                                    \
+        if (!(condition)) __builtin_trap(); \
+    } while (0)
 
 static mw_compare_scratch scratch;
 static mw_shadow_stats stats;

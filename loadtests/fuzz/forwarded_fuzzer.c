@@ -12,7 +12,10 @@
 #include "forwarded.h"
 #include "sites.h"
 
-#define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
+#define REQUIRE(condition)                  \
+    do {                                    \
+        if (!(condition)) __builtin_trap(); \
+    } while (0)
 
 enum { TRUSTED = 3, NETWORKS = 32, MEMBERS = 32, MOST = 4 };
 static const int64_t SECOND = 1000000000;
@@ -22,10 +25,10 @@ static size_t trusted_count;
 static unsigned bits;
 static mw_sites *sites;
 static int64_t now;
-static int64_t let_in[NETWORKS][MEMBERS];       /* when; 0: never */
+static int64_t let_in[NETWORKS][MEMBERS]; /* when; 0: never */
 
 static uint64_t hash_of(const uint8_t *key, size_t size) {
-    uint64_t hash = 14695981039346656037u + size;   /* FNV-1a */
+    uint64_t hash = 14695981039346656037u + size; /* FNV-1a */
     for (size_t i = 0; i < size; i++) hash = (hash ^ key[i]) * 1099511628211u;
     return hash;
 }
@@ -49,7 +52,7 @@ static void check_budget(const uint8_t address[16]) {
         memcpy(changed, address, 16);
         changed[bit / 8] ^= (uint8_t)(0x80 >> bit % 8);
         size_t changed_size = mw_address_budget(changed, bits, other);
-        if (changed_size == 4) continue;             /* it holds an IPv4 address now */
+        if (changed_size == 4) continue; /* it holds an IPv4 address now */
         REQUIRE((memcmp(key, other, size) == 0) == (bit >= bits));
     }
     if (size > 7) mw_sites_enter(sites, hash_of(key, 7), hash_of(key, size), MOST, now);
@@ -113,15 +116,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size) {
         uint8_t what = in[at], which = in[at + 1];
         at += 2;
         switch (what % 4) {
-        case 0: {
-            size_t n = (size_t)which * (what & 4 ? 8 : 1);
-            if (n > size - at) n = size - at;
-            check_header(in + at, n);
-            at += n;
-            break;
-        }
-        case 1: now += what & 4 ? 60 * SECOND + (which & 1) : which * SECOND; break;
-        default: check_request(what / 4 % NETWORKS, which % MEMBERS);
+            case 0: {
+                size_t n = (size_t)which * (what & 4 ? 8 : 1);
+                if (n > size - at) n = size - at;
+                check_header(in + at, n);
+                at += n;
+                break;
+            }
+            case 1: now += what & 4 ? 60 * SECOND + (which & 1) : which * SECOND; break;
+            default: check_request(what / 4 % NETWORKS, which % MEMBERS);
         }
     }
     free(sites);

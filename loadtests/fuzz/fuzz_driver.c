@@ -33,6 +33,7 @@ static PyObject *run(PyObject *module, PyObject *args) {
 }
 
 static PyMethodDef methods[] = {{"run", run, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "fuzz_driver", .m_size = -1, .m_methods = methods};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "fuzz_driver", .m_size = -1,
+                                        .m_methods = methods};
 
 PyMODINIT_FUNC PyInit_fuzz_driver(void) { return PyModule_Create(&definition); }

@@ -9,7 +9,10 @@
 #include "client.h"
 #include "hpack.h"
 
-#define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
+#define REQUIRE(condition)                  \
+    do {                                    \
+        if (!(condition)) __builtin_trap(); \
+    } while (0)
 
 enum { STREAMS = 64, WINDOW = 100000, CONNECTION_WINDOW = 200000, PATHS = 2 };
 static const char *PATH[PATHS] = {"/inference.GRPCInferenceService/ModelInfer", "/other.Service/Method"};
@@ -83,7 +86,7 @@ static void submit(unsigned which);
 static void closed(mw_client_stream *s, uint32_t error) {
     request *r = of(s);
     r->live = false;
-    if (error == NGHTTP2_REFUSED_STREAM) submit((unsigned)(r - requests));     /* as a retry would */
+    if (error == NGHTTP2_REFUSED_STREAM) submit((unsigned)(r - requests)); /* as a retry would */
 }
 
 static void pong(void *context) { REQUIRE(context == requests); }
@@ -192,31 +195,35 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size) {
     met = false;
     memset(requests, 0, sizeof requests);
     client = mw_client_new(&HOOKS, requests, "upstream:1", 10, size & 1, WINDOW, CONNECTION_WINDOW);
-    if (size & 2) client->next_id = 0x7ffffff9;       /* four streams before there are no more ids */
+    if (size & 2) client->next_id = 0x7ffffff9; /* four streams before there are no more ids */
     bool ended = false;
     for (size_t at = 0; at + 2 <= size && !ended;) {
         uint8_t what = in[at], which = in[at + 1];
         request *r = &requests[which % STREAMS];
         at += 2;
         switch (what % 8) {
-        case 0: submit(which); break;
-        case 1: write_some((size_t)which * 257); break;
-        case 2: if (r->live) mw_client_reset(client, &r->stream, which); break;
-        case 3: if (r->live) mw_client_resume(client, &r->stream); break;
-        case 4:
-            if (r->live) mw_client_consume(client, &r->stream, r->unread);
-            r->unread = 0;
-            break;
-        case 5: mw_client_ping(client); break;
-        default: {
-            size_t n = (size_t)which * (what % 8 == 6 ? 1 : 64);
-            if (n > size - at) n = size - at;
-            uint8_t *copy = malloc(n);
-            if (n) memcpy(copy, in + at, n);
-            at += n;
-            ended = mw_client_receive(client, copy, n) < 0;
-            free(copy);
-        }
+            case 0: submit(which); break;
+            case 1: write_some((size_t)which * 257); break;
+            case 2:
+                if (r->live) mw_client_reset(client, &r->stream, which);
+                break;
+            case 3:
+                if (r->live) mw_client_resume(client, &r->stream);
+                break;
+            case 4:
+                if (r->live) mw_client_consume(client, &r->stream, r->unread);
+                r->unread = 0;
+                break;
+            case 5: mw_client_ping(client); break;
+            default: {
+                size_t n = (size_t)which * (what % 8 == 6 ? 1 : 64);
+                if (n > size - at) n = size - at;
+                uint8_t *copy = malloc(n);
+                if (n) memcpy(copy, in + at, n);
+                at += n;
+                ended = mw_client_receive(client, copy, n) < 0;
+                free(copy);
+            }
         }
         REQUIRE(client->received <= CONNECTION_WINDOW && client->open <= STREAMS);
         check_streams();

@@ -62,9 +62,7 @@ OrtStatus *mw_budget_register(const OrtApi *api, OrtEnv *env, void *library) {
     return bad ? bad : ort_register_allocator(api, env, &ALLOCATOR);
 }
 
-void mw_budget_begin(int64_t bytes) {
-    RUN = (budget){0, 0, bytes > 0 ? bytes : INT64_MAX, 1, 0};
-}
+void mw_budget_begin(int64_t bytes) { RUN = (budget){0, 0, bytes > 0 ? bytes : INT64_MAX, 1, 0}; }
 
 int64_t mw_budget_end(int *over) {
     RUN.on = 0;

@@ -34,7 +34,8 @@ static bool open_stream(mw_client *c, mw_client_stream *s, const char *path, siz
     return true;
 }
 
-int mw_client_submit(mw_client *c, mw_client_stream *s, const char *path, size_t path_size, const uint8_t *fields, size_t size) {
+int mw_client_submit(mw_client *c, mw_client_stream *s, const char *path, size_t path_size, const uint8_t *fields,
+                     size_t size) {
     s->http_status = s->grpc_status = -1;
     if (c->goaway || c->failed) return -1;
     if (c->open < c->max_streams && !c->waiting.first) return open_stream(c, s, path, path_size, fields, size) ? 0 : -1;
@@ -154,14 +155,12 @@ mw_client_stream *mw_client_next(const mw_client *c, const mw_client_stream *s) 
     return c->waiting.first;
 }
 
-bool mw_client_done(const mw_client *c) {
-    return c->out.size == 0 && (c->failed || (c->goaway && !mw_client_busy(c)));
-}
+bool mw_client_done(const mw_client *c) { return c->out.size == 0 && (c->failed || (c->goaway && !mw_client_busy(c))); }
 
 /* ---- the connection ---- */
 
-mw_client *mw_client_new(const mw_client_hooks *hooks, void *context, const char *authority, size_t authority_size, bool secure,
-                         uint32_t stream_window, uint32_t window) {
+mw_client *mw_client_new(const mw_client_hooks *hooks, void *context, const char *authority, size_t authority_size,
+                         bool secure, uint32_t stream_window, uint32_t window) {
     mw_client *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     if (nghttp2_hd_inflate_new(&c->inflater)) {
@@ -175,7 +174,7 @@ mw_client *mw_client_new(const mw_client_hooks *hooks, void *context, const char
     c->secure = secure;
     c->indexing = true;
     c->next_id = 1;
-    c->max_streams = 100;         /* until it says; what more comes at once waits for its SETTINGS */
+    c->max_streams = 100; /* until it says; what more comes at once waits for its SETTINGS */
     c->initial_window = c->send_window = WINDOW;
     c->stream_window = stream_window;
     c->window = window;

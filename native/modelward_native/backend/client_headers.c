@@ -9,8 +9,8 @@ enum { AUTHORITY, CONTENT_TYPE, TE, PATH };
 /* ---- requests ---- */
 
 /* A field that is nearly always the same; static_name: of its name, from RFC 7541's appendix A, or 0. */
-static size_t put_pinned(mw_client *c, uint8_t *to, int pin, bool index, int static_name, const char *name, const char *value,
-                         size_t size) {
+static size_t put_pinned(mw_client *c, uint8_t *to, int pin, bool index, int static_name, const char *name,
+                         const char *value, size_t size) {
     if (index && c->pinned[pin]) return mw_hpack_integer(to, 0x80, 7, 62 + c->pins - c->pinned[pin]);
     size_t n = index ? mw_hpack_integer(to, 0x40, 6, static_name) : mw_hpack_integer(to, 0, 4, static_name);
     if (!static_name) n += mw_hpack_string(to + n, name, strlen(name));
@@ -18,7 +18,8 @@ static size_t put_pinned(mw_client *c, uint8_t *to, int pin, bool index, int sta
     return n + mw_hpack_string(to + n, value, size);
 }
 
-bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t path_size, const uint8_t *fields, size_t size) {
+bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t path_size, const uint8_t *fields,
+                           size_t size) {
     static const char INFER[] = "/inference.GRPCInferenceService/ModelInfer";
     bool infer = path_size == sizeof INFER - 1 && !memcmp(path, INFER, path_size);
     size_t most = 128 + path_size + c->authority_size + size, frames = most / MW_CLIENT_FRAME + 1, n = 0;
@@ -26,7 +27,7 @@ bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t pa
     uint8_t *head = c->out.data + c->out.size, *block = head + HEAD;
     if (c->resize) block[n++] = 0x20;
     c->resize = false;
-    block[n++] = 0x83;            /* :method: POST */
+    block[n++] = 0x83; /* :method: POST */
     block[n++] = c->secure ? 0x87 : 0x86;
     n += put_pinned(c, block + n, PATH, c->indexing && infer, 4, "", path, path_size);
     n += put_pinned(c, block + n, AUTHORITY, c->indexing && c->authority_size <= INDEXED_AUTHORITY, 1, "", c->authority,
@@ -42,7 +43,7 @@ bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t pa
     }
     for (size_t at = 0, k; at < n; at += k) {
         k = n - at < MW_CLIENT_FRAME ? n - at : MW_CLIENT_FRAME;
-        if (at) memmove(block + HEAD, block, n - at);      /* room for the next frame's head */
+        if (at) memmove(block + HEAD, block, n - at); /* room for the next frame's head */
         uint8_t *to = at ? block : head;
         put_head(to, k, at ? CONTINUATION : HEADERS, at + k == n ? END_HEADERS : 0, id);
         block = to + HEAD + k;
@@ -119,7 +120,8 @@ static int inflate(mw_client *c, mw_client_stream *s, const uint8_t *in, size_t 
 
 /* Indexed fields alone (RFC 7541, section 6.1), which leave the table as it is; longer indices are not worth the trouble. */
 static bool only_indexed(const uint8_t *block, size_t size) {
-    for (size_t i = 0; i < size; i++) if (block[i] <= 0x80 || block[i] == 0xff) return false;
+    for (size_t i = 0; i < size; i++)
+        if (block[i] <= 0x80 || block[i] == 0xff) return false;
     return true;
 }
 
@@ -150,7 +152,7 @@ int mw_client_take_block(mw_client *c, int32_t id, const uint8_t *in, size_t siz
             memcpy(k->bytes, in, size);
         }
     }
-    if (trailers ? !end : s->http_status < 200 && end) {   /* an interim response is not the last, trailers are */
+    if (trailers ? !end : s->http_status < 200 && end) { /* an interim response is not the last, trailers are */
         mw_client_reset(c, s, NGHTTP2_PROTOCOL_ERROR);
         return 0;
     }

@@ -13,16 +13,16 @@ enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8, WITH_PRIORITY = 32 
 enum { UNLISTED, WAITING, READY, CLOSING };
 enum {
     HEAD = 9,
-    WINDOW = 65535,               /* before SETTINGS and WINDOW_UPDATE */
+    WINDOW = 65535, /* before SETTINGS and WINDOW_UPDATE */
     LARGEST_WINDOW = 0x7fffffff,
     LARGEST_ID = 0x7fffffff,
-    TABLE = 4096,                 /* of HPACK, before SETTINGS; ours and theirs */
-    INDEXED_AUTHORITY = 512,      /* bytes: the pinned fields stay far below TABLE */
-    BLOCK_BYTES = 65536,          /* of a header block, encoded and decoded */
-    CONTINUATIONS = 8,            /* as libnghttp2 takes */
-    ACKS = 256,                   /* of SETTINGS and PING that wait to be written, likewise */
-    KEEP_BYTES = 65536,           /* an empty buffer up to this size is kept */
-    LEAST_DATA = 1024,            /* room that a DATA frame is worth beginning for */
+    TABLE = 4096,            /* of HPACK, before SETTINGS; ours and theirs */
+    INDEXED_AUTHORITY = 512, /* bytes: the pinned fields stay far below TABLE */
+    BLOCK_BYTES = 65536,     /* of a header block, encoded and decoded */
+    CONTINUATIONS = 8,       /* as libnghttp2 takes */
+    ACKS = 256,              /* of SETTINGS and PING that wait to be written, likewise */
+    KEEP_BYTES = 65536,      /* an empty buffer up to this size is kept */
+    LEAST_DATA = 1024,       /* room that a DATA frame is worth beginning for */
 };
 
 /* ---- buffers ---- */
@@ -85,7 +85,7 @@ static inline void stage32(mw_client *c, uint8_t type, int32_t id, uint32_t valu
 }
 
 static inline int fail(mw_client *c, uint32_t error) {
-    uint8_t payload[8] = {0};     /* no stream of the peer's was ever processed: it cannot open one */
+    uint8_t payload[8] = {0}; /* no stream of the peer's was ever processed: it cannot open one */
     put32(payload + 4, error);
     stage(c, GOAWAY, 0, 0, payload, 8);
     c->failed = true;
@@ -101,8 +101,10 @@ static inline mw_client_list *list_of(mw_client *c, int list) {
 static inline void unlist(mw_client *c, mw_client_stream *s) {
     if (s->list == UNLISTED) return;
     mw_client_list *l = list_of(c, s->list);
-    if (s->previous) s->previous->next = s->next; else l->first = s->next;
-    if (s->next) s->next->previous = s->previous; else l->last = s->previous;
+    if (s->previous) s->previous->next = s->next;
+    else l->first = s->next;
+    if (s->next) s->next->previous = s->previous;
+    else l->last = s->previous;
     s->previous = s->next = NULL;
     s->list = UNLISTED;
 }
@@ -112,7 +114,8 @@ static inline void enlist(mw_client *c, mw_client_stream *s, int list) {
     unlist(c, s);
     mw_client_list *l = list_of(c, list);
     s->previous = l->last;
-    if (l->last) l->last->next = s; else l->first = s;
+    if (l->last) l->last->next = s;
+    else l->first = s;
     l->last = s;
     s->list = (uint8_t)list;
 }
@@ -150,7 +153,8 @@ static inline void make_ready(mw_client *c, mw_client_stream *s) {
 /* ---- headers (client_headers.c) ---- */
 
 /* A request's HEADERS, and CONTINUATIONs where one frame does not hold it. What is pinned here must be sent, in this order. */
-bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t path_size, const uint8_t *fields, size_t size);
+bool mw_client_put_headers(mw_client *c, int32_t id, const char *path, size_t path_size, const uint8_t *fields,
+                           size_t size);
 /* An answer's whole header block. -1 for an error of the connection. */
 int mw_client_take_block(mw_client *c, int32_t id, const uint8_t *in, size_t size, bool end);
 

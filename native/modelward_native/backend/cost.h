@@ -10,18 +10,18 @@
 #include <stdint.h>
 
 enum {
-    MW_COST_SIZES = 32,                /* 2^31 bytes: protobuf's own bound for a message */
+    MW_COST_SIZES = 32, /* 2^31 bytes: protobuf's own bound for a message */
     MW_COST_MEMORY = 16,
     MW_COST_SURPRISE = 8,
 };
 
-#define MW_COST_LEAST_NS INT64_C(5000)           /* no request costs less: what it costs here before its model runs */
-#define MW_COST_UNKNOWN_NS INT64_C(1000000)      /* of a model that has not run */
-#define MW_COST_MOST_NS (INT64_C(1) << 40)       /* 18 minutes */
+#define MW_COST_LEAST_NS INT64_C(5000)      /* no request costs less: what it costs here before its model runs */
+#define MW_COST_UNKNOWN_NS INT64_C(1000000) /* of a model that has not run */
+#define MW_COST_MOST_NS (INT64_C(1) << 40)  /* 18 minutes */
 
 typedef struct {
     int64_t mean_ns[MW_COST_SIZES];
-    uint8_t samples[MW_COST_SIZES];    /* at most MW_COST_MEMORY */
+    uint8_t samples[MW_COST_SIZES]; /* at most MW_COST_MEMORY */
 } mw_costs;
 
 static inline int mw_cost_size(uint64_t bytes) {
@@ -38,7 +38,9 @@ static inline int64_t mw_cost_predict(const mw_costs *c, uint64_t bytes) {
     int b = mw_cost_size(bytes), k;
     if (c->samples[b]) return mw_cost_bounded(c->mean_ns[b]);
     for (k = b - 1; k >= 0; k--)
-        if (c->samples[k]) return c->mean_ns[k] > MW_COST_MOST_NS >> (b - k) ? MW_COST_MOST_NS : mw_cost_bounded(c->mean_ns[k] << (b - k));
+        if (c->samples[k])
+            return c->mean_ns[k] > MW_COST_MOST_NS >> (b - k) ? MW_COST_MOST_NS
+                                                              : mw_cost_bounded(c->mean_ns[k] << (b - k));
     for (k = b + 1; k < MW_COST_SIZES; k++)
         if (c->samples[k]) return mw_cost_bounded(c->mean_ns[k]);
     return MW_COST_UNKNOWN_NS;

@@ -14,7 +14,7 @@ static _Thread_local mw_note *CURRENT __attribute__((tls_model("initial-exec")))
 /* Of the session whose pool this thread belongs to; 0: of none. */
 static _Thread_local uint32_t POOL __attribute__((tls_model("initial-exec")));
 
-static mw_death *DEATH;          /* borrowed for good; NULL: nothing is noted */
+static mw_death *DEATH; /* borrowed for good; NULL: nothing is noted */
 
 static void on_death(int number, siginfo_t *info, void *context) {
     int own = info->si_code > 0 || info->si_pid == getpid();

@@ -59,7 +59,8 @@ int mw_run_reserve(mw_run *run, uint32_t i, size_t size, size_t elements) {
 
 static int make_strings(mw_run *run, mw_run_input *in, uint32_t rank, OrtValue **value) {
     const OrtApi *a = run->session->api;
-    if (mw_ort_failed(a, ort_create_tensor(a, run->session->allocator, in->shape, rank, ORT_STRING, value), run->error)) return -1;
+    if (mw_ort_failed(a, ort_create_tensor(a, run->session->allocator, in->shape, rank, ORT_STRING, value), run->error))
+        return -1;
     for (size_t k = 0; k < in->elements; k++) {
         char *to = NULL;
         if (mw_ort_failed(a, ort_string_element(a, *value, k, in->element[k].size, &to), run->error)) return -1;
@@ -75,7 +76,9 @@ static int read_strings(mw_run *run, mw_run_output *out) {
     out->text = malloc(length ? length : 1);
     out->offset = malloc((out->elements + 1) * sizeof *out->offset);
     if (!out->text || !out->offset) return -1;
-    if (out->elements && mw_ort_failed(a, ort_strings_content(a, out->value, out->text, length, out->offset, out->elements), run->error)) return -1;
+    if (out->elements &&
+        mw_ort_failed(a, ort_strings_content(a, out->value, out->text, length, out->offset, out->elements), run->error))
+        return -1;
     out->offset[out->elements] = length;
     return 0;
 }
@@ -135,13 +138,17 @@ void mw_run_here(mw_run *run) {
     for (uint32_t i = 0; i < s->inputs && !bad; i++) {
         mw_run_input *in = &run->in[i];
         mw_declared *d = &s->input[i];
-        bad = d->dtype == MW_BYTES
-                  ? make_strings(run, in, d->rank, &run->in_value[i])
-                  : mw_ort_failed(a, ort_create_tensor_over(a, s->memory, in->data, in->size, in->shape, d->rank, d->element_type, &run->in_value[i]), run->error);
+        bad = d->dtype == MW_BYTES ? make_strings(run, in, d->rank, &run->in_value[i])
+                                   : mw_ort_failed(a,
+                                                   ort_create_tensor_over(a, s->memory, in->data, in->size, in->shape,
+                                                                          d->rank, d->element_type, &run->in_value[i]),
+                                                   run->error);
     }
     if (!bad)
-        bad = mw_ort_failed(a, ort_run(a, s->session, run->options, s->input_name, (const OrtValue *const *)run->in_value, s->inputs,
-                                s->output_name, s->outputs, run->out_value), run->error);
+        bad = mw_ort_failed(a,
+                            ort_run(a, s->session, run->options, s->input_name, (const OrtValue *const *)run->in_value,
+                                    s->inputs, s->output_name, s->outputs, run->out_value),
+                            run->error);
     run->peak = mw_budget_end(&run->over_budget);
     for (uint32_t i = 0; i < s->inputs; i++)
         if (run->in_value[i]) {
@@ -154,7 +161,9 @@ void mw_run_here(mw_run *run) {
             ort_release_value(a, run->out_value[i]);
             run->out_value[i] = NULL;
         }
-    if (run->note) mw_note_end(run->note); /* a kernel that has written too far may be noticed only when its tensors are given back */
+    if (run->note)
+        mw_note_end(
+            run->note); /* a kernel that has written too far may be noticed only when its tensors are given back */
     if (bad && !run->error[0]) snprintf(run->error, MW_ERROR_TEXT, "out of memory");
     run->failed = bad != 0;
     run->took_ns = mw_now_ns() - started;

@@ -99,18 +99,25 @@ static int declare(mw_session *s, int output, size_t i, mw_declared *d, char err
     char *name = NULL;
     size_t rank = 0;
     int bad;
-    bad = mw_ort_failed(a, output ? ort_output_name(a, s->session, i, ALLOCATOR, &name) : ort_input_name(a, s->session, i, ALLOCATOR, &name), error);
+    bad = mw_ort_failed(a,
+                        output ? ort_output_name(a, s->session, i, ALLOCATOR, &name)
+                               : ort_input_name(a, s->session, i, ALLOCATOR, &name),
+                        error);
     if (bad) return bad;
     d->name = strdup(name);
     mw_ort_failed(a, ort_free(a, ALLOCATOR, name), error);
     if (!d->name) return -1;
-    if (mw_ort_failed(a, output ? ort_output_type(a, s->session, i, &info) : ort_input_type(a, s->session, i, &info), error)) return -1;
+    if (mw_ort_failed(a, output ? ort_output_type(a, s->session, i, &info) : ort_input_type(a, s->session, i, &info),
+                      error))
+        return -1;
     bad = mw_ort_failed(a, ort_onnx_type(a, info, &d->onnx_type), error);
     if (!bad && d->onnx_type == ORT_TYPE_TENSOR) {
-        bad = mw_ort_failed(a, ort_as_tensor_info(a, info, &tensor), error) || mw_ort_failed(a, ort_element_type(a, tensor, &d->element_type), error) ||
+        bad = mw_ort_failed(a, ort_as_tensor_info(a, info, &tensor), error) ||
+              mw_ort_failed(a, ort_element_type(a, tensor, &d->element_type), error) ||
               mw_ort_failed(a, ort_rank(a, tensor, &rank), error);
         if (!bad && rank > MW_MAX_RANK) {
-            snprintf(error, MW_ERROR_TEXT, "'%s' has %zu dimensions; at most %d are supported", d->name, rank, MW_MAX_RANK);
+            snprintf(error, MW_ERROR_TEXT, "'%s' has %zu dimensions; at most %d are supported", d->name, rank,
+                     MW_MAX_RANK);
             bad = -1;
         }
         if (!bad) {
@@ -149,8 +156,10 @@ mw_session *mw_session_open(const void *bytes, size_t size, const char *path, in
         /* idle pool threads must sleep, not spin: other models share these cores */
         mw_ort_failed(API, ort_add_session_config(API, options, "session.intra_op.allow_spinning", "0"), error))
         goto fail;
-    if (mw_ort_failed(API, bytes ? ort_create_session_from_array(API, ENV, bytes, size, options, &s->session)
-                          : ort_create_session(API, ENV, path, options, &s->session), error))
+    if (mw_ort_failed(API,
+                      bytes ? ort_create_session_from_array(API, ENV, bytes, size, options, &s->session)
+                            : ort_create_session(API, ENV, path, options, &s->session),
+                      error))
         goto fail;
     ort_release_session_options(API, options);
     options = NULL;

@@ -12,9 +12,9 @@ enum { MW_ERROR_TEXT = 512 };
 /* One input or output as the model declares it. Owned by the session. */
 typedef struct {
     char *name;
-    mw_dtype dtype;      /* MW_INVALID where the protocol has no such tensor */
-    int onnx_type;       /* ORT_TYPE_TENSOR, or what it is instead */
-    int element_type;    /* in ONNX Runtime's words (ort.h) */
+    mw_dtype dtype;   /* MW_INVALID where the protocol has no such tensor */
+    int onnx_type;    /* ORT_TYPE_TENSOR, or what it is instead */
+    int element_type; /* in ONNX Runtime's words (ort.h) */
     uint32_t rank;
     int64_t shape[MW_MAX_RANK]; /* -1: dynamic */
 } mw_declared;
@@ -25,13 +25,13 @@ typedef struct {
     /* mw_run_here of the extension that opened it: each links a copy of these kernels, and the thread-local state of a run
      * (note.c, budget.c) must be one */
     void (*execute)(mw_run *);
-    const OrtApi *api;           /* borrowed from the loaded library, never unloaded */
-    OrtSession *session;         /* owned */
-    OrtMemoryInfo *memory;       /* process-wide, borrowed */
-    OrtAllocator *allocator;     /* process-wide, borrowed */
-    uint32_t number;             /* in this process, from 1: of the threads of its pool */
+    const OrtApi *api;       /* borrowed from the loaded library, never unloaded */
+    OrtSession *session;     /* owned */
+    OrtMemoryInfo *memory;   /* process-wide, borrowed */
+    OrtAllocator *allocator; /* process-wide, borrowed */
+    uint32_t number;         /* in this process, from 1: of the threads of its pool */
     uint32_t inputs, outputs;
-    mw_declared *input, *output; /* owned */
+    mw_declared *input, *output;            /* owned */
     const char **input_name, **output_name; /* owned arrays of the names above */
 } mw_session;
 

@@ -182,7 +182,7 @@ int mw_waiting_push(mw_waiting *w, uint16_t band, uint16_t own, uint64_t key, do
         *shed = w->entry[worst].owner;
         take_out(w, worst);
     }
-    if (!reserve_entry(w)) return 0;  /* not where one was shed */
+    if (!reserve_entry(w)) return 0; /* not where one was shed */
     /* what did not wait, or not in so good a band, has no claim to the time in which it was not served */
     if ((f->waiting == 0 || band < band_of(w, f)) && f->start < w->virtual_time) f->start = w->virtual_time;
     uint32_t at = w->free_entry, line = line_of(w, flow, order);

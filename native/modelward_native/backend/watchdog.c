@@ -18,12 +18,12 @@ enum { LINGER_NS = 1000000000 };
 
 struct mw_watchdog {
     pthread_t thread;
-    pthread_mutex_t mutex;       /* guards asleep's wait and stop */
+    pthread_mutex_t mutex; /* guards asleep's wait and stop */
     pthread_cond_t wake;
     int64_t limit_ns;
     _Atomic uint64_t state;
-    _Atomic int64_t started_ns;  /* of the RUNNING run */
-    _Atomic(mw_run *) run;       /* borrowed, valid while not IDLE */
+    _Atomic int64_t started_ns; /* of the RUNNING run */
+    _Atomic(mw_run *) run;      /* borrowed, valid while not IDLE */
     atomic_int asleep;
     int stop;
 };

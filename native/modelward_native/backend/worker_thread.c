@@ -13,7 +13,8 @@ static void *run(void *argument) {
     mw_worker_thread *t = argument;
     struct sched_param none = {0};
     atomic_store(&t->id, gettid());
-    if (t->idle) pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* where that is refused, it runs as others do */
+    if (t->idle)
+        pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* where that is refused, it runs as others do */
     for (;;) {
         while (sem_wait(&t->wake) != 0 && errno == EINTR) {}
         if (!atomic_exchange(&t->given, 0)) return NULL;
@@ -45,7 +46,9 @@ void mw_worker_thread_start(mw_worker_thread *t, void (*work)(void *), void *arg
     sem_post(&t->wake);
 }
 
-int mw_worker_thread_take_done(mw_worker_thread *t) { return atomic_exchange_explicit(&t->done, 0, memory_order_acq_rel); }
+int mw_worker_thread_take_done(mw_worker_thread *t) {
+    return atomic_exchange_explicit(&t->done, 0, memory_order_acq_rel);
+}
 
 int mw_worker_thread_id(mw_worker_thread *t) { return atomic_load(&t->id); }
 

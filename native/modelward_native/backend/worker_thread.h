@@ -10,14 +10,14 @@
 
 typedef struct mw_worker_thread {
     pthread_t thread;
-    sem_t wake;              /* posted once per job, and once to end */
-    void (*work)(void *);    /* a run of a model, or a slice of a message that is inflated */
-    void *argument;          /* borrowed: the loop must not touch it until done */
-    atomic_int given;        /* set by the loop, cleared by the thread: a wake without it is the end */
-    atomic_int done;         /* set by the thread, cleared by the loop */
-    atomic_int id;           /* of the thread, as the kernel numbers it; 0 until it has begun */
-    int idle;                /* runs only on cores that no other thread wants */
-    int eventfd;             /* borrowed: one per process */
+    sem_t wake;           /* posted once per job, and once to end */
+    void (*work)(void *); /* a run of a model, or a slice of a message that is inflated */
+    void *argument;       /* borrowed: the loop must not touch it until done */
+    atomic_int given;     /* set by the loop, cleared by the thread: a wake without it is the end */
+    atomic_int done;      /* set by the thread, cleared by the loop */
+    atomic_int id;        /* of the thread, as the kernel numbers it; 0 until it has begun */
+    int idle;             /* runs only on cores that no other thread wants */
+    int eventfd;          /* borrowed: one per process */
 } mw_worker_thread;
 
 /* idle: its thread gets only the time of cores that no other thread wants (SCHED_IDLE). NULL if no thread can be had. */

@@ -17,21 +17,21 @@ enum { MW_CALLERS = 64, MW_CALLERS_SAMPLE = 8, MW_CALLER_NAME = 128, MW_CALLER_L
 
 typedef struct {
     uint64_t weight;
-    uint64_t error;                       /* of weight: it may be so much too high */
-    uint64_t refused[MW_CALLER_LIMITS];   /* by the level that refused; since it is in the table */
-    uint64_t requests;                    /* that passed, by a sample */
-    uint64_t spent_ns;                    /* of backend time, likewise */
-    int64_t refused_at;                   /* ns; the last time */
-    uint8_t kind;                         /* the writer's */
-    uint8_t name_size;                    /* 0: the writer has still to name it */
+    uint64_t error;                     /* of weight: it may be so much too high */
+    uint64_t refused[MW_CALLER_LIMITS]; /* by the level that refused; since it is in the table */
+    uint64_t requests;                  /* that passed, by a sample */
+    uint64_t spent_ns;                  /* of backend time, likewise */
+    int64_t refused_at;                 /* ns; the last time */
+    uint8_t kind;                       /* the writer's */
+    uint8_t name_size;                  /* 0: the writer has still to name it */
     char name[MW_CALLER_NAME];
 } mw_caller;
 
 typedef struct {
     uint32_t version;
-    uint32_t last;                        /* entry that was noted last: floods are of one key */
-    uint32_t unknown;                     /* keys noted that had no entry */
-    uint64_t key[MW_CALLERS];             /* 0: free */
+    uint32_t last;            /* entry that was noted last: floods are of one key */
+    uint32_t unknown;         /* keys noted that had no entry */
+    uint64_t key[MW_CALLERS]; /* 0: free */
     mw_caller caller[MW_CALLERS];
 } mw_callers;
 
@@ -67,8 +67,8 @@ static inline int mw_callers_read(const mw_callers *t, uint32_t i, mw_caller *ou
     *key = t->key[i];
     memcpy(out, &t->caller[i], sizeof *out);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return version % 2 == 0 && version == __atomic_load_n(&t->version, __ATOMIC_SEQ_CST) && *key != 0 && out->name_size > 0 &&
-           out->name_size <= MW_CALLER_NAME;
+    return version % 2 == 0 && version == __atomic_load_n(&t->version, __ATOMIC_SEQ_CST) && *key != 0 &&
+           out->name_size > 0 && out->name_size <= MW_CALLER_NAME;
 }
 
 #endif

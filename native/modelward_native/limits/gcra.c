@@ -27,15 +27,16 @@ int mw_rate_make(double requests_per_second, int64_t burst, mw_rate *out) {
 
 int mw_rate_make_timed(double share, int64_t burst_ns, mw_rate *out) {
     if (!(share >= 1e-6 && share <= (double)(1 << MW_TIME_SHIFT)) || burst_ns < 1) return -1;
-    double burst = (double)burst_ns / share, most = burst + (double)MW_OVERDRAFT_NS / share, longest = (double)MW_GCRA_LONGEST_NS;
-    *out = (mw_rate){(int64_t)((double)(1 << MW_TIME_SHIFT) / share + 0.5), (int64_t)(burst < longest ? burst : longest),
-                     (int64_t)(most < longest ? most : longest), 1};
+    double burst = (double)burst_ns / share, most = burst + (double)MW_OVERDRAFT_NS / share,
+           longest = (double)MW_GCRA_LONGEST_NS;
+    *out = (mw_rate){(int64_t)((double)(1 << MW_TIME_SHIFT) / share + 0.5),
+                     (int64_t)(burst < longest ? burst : longest), (int64_t)(most < longest ? most : longest), 1};
     return 0;
 }
 
 size_t mw_gcra_size(uint64_t keys) {
     if (keys == 0 || keys > UINT64_C(1) << 32) return 0;
-    uint64_t buckets = 2;  /* at least two, so that a key's two buckets can differ */
+    uint64_t buckets = 2; /* at least two, so that a key's two buckets can differ */
     while (buckets * MW_GCRA_WAYS < keys * 2) buckets *= 2;
     return buckets * sizeof(mw_gcra_bucket);
 }
@@ -100,7 +101,7 @@ static int64_t move_time(mw_gcra *table, int64_t now_ns) {
 static inline int64_t debt(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t now) {
     int64_t tat = seen(cell);
     if (tat <= now + rate.most_ns) return tat > now ? tat : now;
-    int64_t most = latest(table, now) + rate.most_ns;  /* read after the TAT, so it covers the process that charged it */
+    int64_t most = latest(table, now) + rate.most_ns; /* read after the TAT, so it covers the process that charged it */
     if (tat > most && replaced(cell, tat, most)) return most;
     return tat < most ? tat : most;
 }
@@ -112,7 +113,8 @@ static inline int64_t charge_of(mw_rate rate, int64_t cost) {
         return charge < rate.most_ns ? (int64_t)charge : rate.most_ns;
     }
     int64_t charge;
-    if (__builtin_mul_overflow(cost, rate.interval_ns, &charge) || charge - rate.interval_ns > rate.tolerance_ns) return INT64_MAX;
+    if (__builtin_mul_overflow(cost, rate.interval_ns, &charge) || charge - rate.interval_ns > rate.tolerance_ns)
+        return INT64_MAX;
     return charge;
 }
 
@@ -145,7 +147,7 @@ int64_t mw_gcra_peek(mw_gcra *table, mw_rate rate, uint64_t hash, mw_level level
 
 static inline mw_rate rate_of(const mw_claim *claim) {
     mw_rate rate = claim->meter ? claim->meter->rate : claim->rate;
-    if (claim->account) rate.most_ns = rate.most_ns * MW_SHARED_BURSTS + MW_SHARED_DEBT_NS;  /* < 2^61 */
+    if (claim->account) rate.most_ns = rate.most_ns * MW_SHARED_BURSTS + MW_SHARED_DEBT_NS; /* < 2^61 */
     return rate;
 }
 
@@ -161,9 +163,11 @@ static inline int64_t overdrawn(int64_t owed_until, mw_rate rate, int64_t charge
 }
 
 /* 0 if the TAT was pushed, else how long to wait until the charge conforms; forced: it does in any case. */
-static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int64_t push, int forced, int64_t now) {
+static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int64_t push, int forced,
+                           int64_t now) {
     for (;;) {
-        int64_t before = seen(cell), owed = debt(table, cell, rate, now), wait = forced ? 0 : wait_for(owed, rate, charge, now);
+        int64_t before = seen(cell), owed = debt(table, cell, rate, now),
+                wait = forced ? 0 : wait_for(owed, rate, charge, now);
         if (wait) return wait;
         if (replaced(cell, before, overdrawn(owed, rate, push, now))) return 0;
     }
@@ -211,7 +215,8 @@ static void give_back(mw_gcra *table, const mw_claim *claim, int64_t *cell, int6
         mw_gcra_slot *slot = find(table, claim->hash);
         if (slot == NULL) return;
         mw_gcra_slot before = slot_seen(slot);
-        if (before.tag == claim->hash && slot_replaced(slot, before, (mw_gcra_slot){before.tag, before.tat_ns - charged}))
+        if (before.tag == claim->hash &&
+            slot_replaced(slot, before, (mw_gcra_slot){before.tag, before.tat_ns - charged}))
             return;
     }
 }
@@ -229,7 +234,8 @@ static void book(const mw_claim *claims, int count, const int64_t *charge, int r
 }
 
 /* Which claim refuses, with its wait in *longest, and what each would be charged. */
-static inline int judge(mw_gcra *table, const mw_claim *claims, int count, int64_t now, int64_t *charge, int64_t *longest) {
+static inline int judge(mw_gcra *table, const mw_claim *claims, int count, int64_t now, int64_t *charge,
+                        int64_t *longest) {
     int refused_by = MW_ADMITTED;
 
     for (int i = 0; i < count; i++)
@@ -295,8 +301,10 @@ void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t
 
 /* ---- shared limits ---- */
 
-void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) {
-    int64_t now = move_time(table, now_ns), most = now + __atomic_load_n(&account->most_ns, __ATOMIC_RELAXED), tat, before;
+void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns,
+                    int64_t now_ns) {
+    int64_t now = move_time(table, now_ns), most = now + __atomic_load_n(&account->most_ns, __ATOMIC_RELAXED), tat,
+            before;
     int taken;
     for (;;) {
         mw_gcra_slot *slot = NULL, owing;

@@ -36,23 +36,23 @@
 typedef enum { MW_LEVEL_PEER = 0, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_TOTAL, MW_LEVELS } mw_level;
 
 enum {
-    MW_ADMITTED = -1,          /* what mw_gcra_admit returns in place of the index of a refusing claim */
-    MW_GCRA_WAYS = 4,          /* slots of one bucket: 4 x 16 bytes are one cache line */
+    MW_ADMITTED = -1, /* what mw_gcra_admit returns in place of the index of a refusing claim */
+    MW_GCRA_WAYS = 4, /* slots of one bucket: 4 x 16 bytes are one cache line */
     MW_GCRA_MAX_CLAIMS = 8,
 };
 
-#define MW_RETRY_NEVER INT64_MAX           /* the cost is above the burst: waiting does not help */
-#define MW_GCRA_LONGEST_NS (INT64_C(1) << 56)  /* 2.28 years: bounds interval, tolerance and one step of time */
-#define MW_GCRA_HOLD_NS INT64_C(1000000000)    /* a step back of at most 1 s is waited out, see mw_gcra_admit */
+#define MW_RETRY_NEVER INT64_MAX              /* the cost is above the burst: waiting does not help */
+#define MW_GCRA_LONGEST_NS (INT64_C(1) << 56) /* 2.28 years: bounds interval, tolerance and one step of time */
+#define MW_GCRA_HOLD_NS INT64_C(1000000000)   /* a step back of at most 1 s is waited out, see mw_gcra_admit */
 
-#define MW_OVERDRAFT_NS INT64_C(10000000000)   /* of backend time, beyond the burst */
-#define MW_TIME_SHIFT 20                       /* backend time is counted in units of 2^20 ns, so that rates up to 2^20 hold */
+#define MW_OVERDRAFT_NS INT64_C(10000000000) /* of backend time, beyond the burst */
+#define MW_TIME_SHIFT 20 /* backend time is counted in units of 2^20 ns, so that rates up to 2^20 hold */
 
 /* interval 0: unlimited. */
 typedef struct {
-    int64_t interval_ns;           /* of one request, or of 2^MW_TIME_SHIFT ns of backend time */
-    int64_t tolerance_ns;          /* (burst - 1) x interval; of a whole burst where it is of time; at most MW_GCRA_LONGEST_NS */
-    int64_t most_ns;               /* that a TAT may lie ahead: the burst, and of backend time what may be overdrawn */
+    int64_t interval_ns;  /* of one request, or of 2^MW_TIME_SHIFT ns of backend time */
+    int64_t tolerance_ns; /* (burst - 1) x interval; of a whole burst where it is of time; at most MW_GCRA_LONGEST_NS */
+    int64_t most_ns;      /* that a TAT may lie ahead: the burst, and of backend time what may be overdrawn */
     int timed;
 } mw_rate;
 
@@ -61,11 +61,11 @@ typedef struct {
 typedef struct {
     mw_rate rate;
     int64_t *tat_ns;
-    mw_account *account;           /* NULL: the limit is this server's alone */
+    mw_account *account; /* NULL: the limit is this server's alone */
 } mw_meter;
 
 typedef struct {
-    _Alignas(16) uint64_t tag;     /* the whole hash, so both buckets of a key are known from its slot; 0: never used */
+    _Alignas(16) uint64_t tag; /* the whole hash, so both buckets of a key are known from its slot; 0: never used */
     int64_t tat_ns;
 } mw_gcra_slot;
 
@@ -75,19 +75,19 @@ typedef struct {
 
 /* What the processes have in common beside the buckets. */
 typedef struct {
-    _Alignas(64) int64_t latest_ns;   /* the latest time that any of them has judged by */
+    _Alignas(64) int64_t latest_ns; /* the latest time that any of them has judged by */
     int64_t overflow_tat_ns[MW_LEVELS];
-    int64_t total_tat_ns;             /* for the caller's meter of all requests */
-    uint64_t overflowed;              /* times that a claim was judged by an overflow cell */
+    int64_t total_tat_ns; /* for the caller's meter of all requests */
+    uint64_t overflowed;  /* times that a claim was judged by an overflow cell */
 } mw_gcra_shared;
 
 typedef struct {
-    mw_gcra_shared *shared;        /* the caller's, zeroed before the first mw_gcra_init */
-    mw_gcra_bucket *bucket;        /* the caller's, 64-byte aligned, likewise */
-    uint64_t mask;                 /* number of buckets - 1 */
+    mw_gcra_shared *shared; /* the caller's, zeroed before the first mw_gcra_init */
+    mw_gcra_bucket *bucket; /* the caller's, 64-byte aligned, likewise */
+    uint64_t mask;          /* number of buckets - 1 */
     uint64_t sip_key[2];
-    int64_t seen_ns;               /* the last time given */
-    int64_t now_ns;                /* time as this process counts it: never goes back; seen_ns on a sane clock */
+    int64_t seen_ns; /* the last time given */
+    int64_t now_ns;  /* time as this process counts it: never goes back; seen_ns on a sane clock */
 } mw_gcra;
 
 /* One level's part of a request: a key in the table (meter NULL), or a meter (then hash and rate are not read). */
@@ -95,8 +95,8 @@ typedef struct {
     mw_rate rate;
     uint64_t hash;
     mw_meter *meter;
-    mw_account *account;           /* the meter's where there is one; NULL: not shared with a fleet */
-    int64_t cost;                  /* requests, or ns of backend time; >= 1 */
+    mw_account *account; /* the meter's where there is one; NULL: not shared with a fleet */
+    int64_t cost;        /* requests, or ns of backend time; >= 1 */
     mw_level level;
 } mw_claim;
 
@@ -141,7 +141,8 @@ void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t
 
 /* Sets what a shared limit owes, from now on, to what its fleet owes: its TAT lies `ahead_ns` ahead of `at_ns`, and what was booked
  * since that was asked comes on top. tat_ns: the cell; NULL for a key of the table. */
-void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns);
+void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns,
+                    int64_t now_ns);
 
 /* How many keys owe at `now_ns`, among those in `count` buckets from the first one on. */
 uint64_t mw_gcra_owing(const mw_gcra *table, size_t first, size_t count, int64_t now_ns);

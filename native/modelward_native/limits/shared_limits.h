@@ -19,9 +19,9 @@
 #include <stdint.h>
 
 enum {
-    MW_SHARED_ACCOUNTS = 16384,   /* identities that may be active at a time: 1 MiB */
-    MW_SHARED_WAYS = 8,           /* places that a key may have */
-    MW_SHARED_QUIET_ROUNDS = 64,         /* rounds without a request, after which an account is given to others */
+    MW_SHARED_ACCOUNTS = 16384,  /* identities that may be active at a time: 1 MiB */
+    MW_SHARED_WAYS = 8,          /* places that a key may have */
+    MW_SHARED_QUIET_ROUNDS = 64, /* rounds without a request, after which an account is given to others */
     MW_OTHERS_SHIFT = 16,
     MW_OTHERS_MOST = 31 << MW_OTHERS_SHIFT,
 };
@@ -29,22 +29,23 @@ enum {
 /* How far the fleet's TAT may lie ahead: as many bursts, of servers that have not heard of each other, and some rounds. */
 #define MW_SHARED_BURSTS 16
 #define MW_SHARED_DEBT_NS INT64_C(10000000000)
-#define MW_DEMAND_NS 1e9                        /* demand that was told so long ago counts 1/e */
+#define MW_DEMAND_NS 1e9 /* demand that was told so long ago counts 1/e */
 
 typedef struct {
-    _Alignas(64) uint64_t key;    /* of the limit in the whole fleet; 0: free, or a limit that is known by where it lies */
-    uint64_t hash;                /* of its cell in this server's table, written after the key */
-    int64_t spent_ns;             /* that requests and what they turned out to have taken have moved the TAT by, since the last round */
-    int64_t wanted_ns;            /* and that those would have which this limit refused */
-    int64_t most_ns;              /* that the TAT may lie ahead */
-    double demand;                /* as told last: the control plane's alone, like the next two */
+    _Alignas(64) uint64_t key; /* of the limit in the whole fleet; 0: free, or a limit that is known by where it lies */
+    uint64_t hash;             /* of its cell in this server's table, written after the key */
+    int64_t
+        spent_ns; /* that requests and what they turned out to have taken have moved the TAT by, since the last round */
+    int64_t wanted_ns; /* and that those would have which this limit refused */
+    int64_t most_ns;   /* that the TAT may lie ahead */
+    double demand;     /* as told last: the control plane's alone, like the next two */
     int64_t demand_at_ns;
-    uint32_t quiet;               /* rounds */
-    uint32_t others;              /* how much further a request pushes than it costs, in 1 / 2^MW_OTHERS_SHIFT */
+    uint32_t quiet;  /* rounds */
+    uint32_t others; /* how much further a request pushes than it costs, in 1 / 2^MW_OTHERS_SHIFT */
 } mw_account;
 
 typedef struct {
-    _Alignas(64) uint64_t unbooked;   /* requests of keys that found no place: those are held by this server alone */
+    _Alignas(64) uint64_t unbooked; /* requests of keys that found no place: those are held by this server alone */
     mw_account total;
     mw_account identity[MW_SHARED_ACCOUNTS];
 } mw_shared_limits;
@@ -65,7 +66,8 @@ static inline mw_account *mw_shared_account(mw_shared_limits *limits, uint64_t k
         if (__atomic_load_n(&place[way].key, __ATOMIC_ACQUIRE) == key) return &place[way];
     for (int way = 0; way < MW_SHARED_WAYS; way++) {
         uint64_t none = 0;
-        if (!__atomic_compare_exchange_n(&place[way].key, &none, key, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && none != key)
+        if (!__atomic_compare_exchange_n(&place[way].key, &none, key, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+            none != key)
             continue;
         __atomic_store_n(&place[way].hash, hash, __ATOMIC_RELEASE);
         return &place[way];
@@ -93,7 +95,8 @@ static inline void mw_account_want(mw_account *account, int64_t charge, int64_t 
 
 /* Whether there is something to tell of the round that ends. A quiet account of an identity is given away. */
 static inline int mw_account_is_due(mw_account *account) {
-    if (__atomic_load_n(&account->spent_ns, __ATOMIC_RELAXED) || __atomic_load_n(&account->wanted_ns, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&account->spent_ns, __ATOMIC_RELAXED) ||
+        __atomic_load_n(&account->wanted_ns, __ATOMIC_RELAXED)) {
         account->quiet = 0;
         return 1;
     }
@@ -107,12 +110,12 @@ static inline int mw_account_is_due(mw_account *account) {
 }
 
 /* elapsed_ns: of the round; decay: exp(-(now - demand_at_ns) / MW_DEMAND_NS). *changed: of this server's demand. */
-static inline void mw_account_take(mw_account *account, int64_t elapsed_ns, double decay, int64_t now_ns, int64_t *spent_ns,
-                                   double *changed) {
+static inline void mw_account_take(mw_account *account, int64_t elapsed_ns, double decay, int64_t now_ns,
+                                   int64_t *spent_ns, double *changed) {
     *spent_ns = __atomic_exchange_n(&account->spent_ns, 0, __ATOMIC_RELAXED);
     int64_t wanted = __atomic_exchange_n(&account->wanted_ns, 0, __ATOMIC_RELAXED);
     double demand = ((double)(*spent_ns > 0 ? *spent_ns : 0) + (double)wanted) / (double)elapsed_ns;
-    if (demand > 0 && account->demand > 0) demand = (demand + account->demand) / 2;  /* a round may hold few requests */
+    if (demand > 0 && account->demand > 0) demand = (demand + account->demand) / 2; /* a round may hold few requests */
     *changed = demand - account->demand * decay;
     account->demand = demand;
     account->demand_at_ns = now_ns;

@@ -115,7 +115,8 @@ static mw_scan_status scan_input(mw_span message, mw_scan_input *in) {
                     if (!read_dimension(&dimensions, in, &fault)) return fault;
                 break;
             case MW_TAG(4, MW_WIRE_LEN):
-                if (!mw_read_bytes(&c, &field) || !scan_parameter(field, DEPTH_TENSOR + 1, &p)) return MW_SCAN_MALFORMED;
+                if (!mw_read_bytes(&c, &field) || !scan_parameter(field, DEPTH_TENSOR + 1, &p))
+                    return MW_SCAN_MALFORMED;
                 in->shared_memory |= (uint8_t)is_shared_memory(&p);
                 break;
             case MW_TAG(5, MW_WIRE_LEN):
@@ -174,7 +175,8 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out) {
                 if (!read_string(&c, &out->id)) return MW_SCAN_MALFORMED;
                 break;
             case MW_TAG(4, MW_WIRE_LEN):
-                if (!mw_read_bytes(&c, &field) || !scan_parameter(field, DEPTH_REQUEST + 1, &p)) return MW_SCAN_MALFORMED;
+                if (!mw_read_bytes(&c, &field) || !scan_parameter(field, DEPTH_REQUEST + 1, &p))
+                    return MW_SCAN_MALFORMED;
                 apply_to_request(&p, out);
                 break;
             case MW_TAG(5, MW_WIRE_LEN):
@@ -209,7 +211,8 @@ static mw_scan_status scan_answer_field(uint32_t tag, mw_cursor *c, mw_scan *out
         case MW_TAG(2, MW_WIRE_LEN): return read_string(c, &out->model_version) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
         case MW_TAG(3, MW_WIRE_LEN): return read_string(c, &out->id) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
         case MW_TAG(4, MW_WIRE_LEN):
-            return mw_read_bytes(c, &field) && scan_parameter(field, DEPTH_REQUEST + 1, &p) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
+            return mw_read_bytes(c, &field) && scan_parameter(field, DEPTH_REQUEST + 1, &p) ? MW_SCAN_OK
+                                                                                            : MW_SCAN_MALFORMED;
         case MW_TAG(5, MW_WIRE_LEN):
             if (!mw_read_bytes(c, &field)) return MW_SCAN_MALFORMED;
             if (out->inputs == MW_MAX_TENSORS) return MW_SCAN_TOO_MANY_OUTPUTS;

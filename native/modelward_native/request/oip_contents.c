@@ -4,9 +4,13 @@
 int mw_oip_contents_kind(mw_dtype dtype) {
     switch (dtype) {
         case MW_BOOL: return MW_CONTENTS_BOOL;
-        case MW_INT8: case MW_INT16: case MW_INT32: return MW_CONTENTS_INT;
+        case MW_INT8:
+        case MW_INT16:
+        case MW_INT32: return MW_CONTENTS_INT;
         case MW_INT64: return MW_CONTENTS_INT64;
-        case MW_UINT8: case MW_UINT16: case MW_UINT32: return MW_CONTENTS_UINT;
+        case MW_UINT8:
+        case MW_UINT16:
+        case MW_UINT32: return MW_CONTENTS_UINT;
         case MW_UINT64: return MW_CONTENTS_UINT64;
         case MW_FP32: return MW_CONTENTS_FP32;
         case MW_FP64: return MW_CONTENTS_FP64;
@@ -46,10 +50,18 @@ static int put_integer(sink *to, uint64_t sent, mw_dtype dtype) {
     if (to->elements-- == 0) return 0;
     switch (dtype) {
         case MW_BOOL: value = sent != 0; break;
-        case MW_INT8: if ((int8_t)sent != (int32_t)sent) return 0; break;
-        case MW_INT16: if ((int16_t)sent != (int32_t)sent) return 0; break;
-        case MW_UINT8: if ((uint8_t)sent != (uint32_t)sent) return 0; break;
-        case MW_UINT16: if ((uint16_t)sent != (uint32_t)sent) return 0; break;
+        case MW_INT8:
+            if ((int8_t)sent != (int32_t)sent) return 0;
+            break;
+        case MW_INT16:
+            if ((int16_t)sent != (int32_t)sent) return 0;
+            break;
+        case MW_UINT8:
+            if ((uint8_t)sent != (uint32_t)sent) return 0;
+            break;
+        case MW_UINT16:
+            if ((uint16_t)sent != (uint32_t)sent) return 0;
+            break;
         default: break;
     }
     return put(to, &value, mw_dtype_size(dtype));
@@ -160,10 +172,8 @@ int64_t mw_oip_elements(const int64_t *shape, uint32_t rank) {
     int empty = 0;
     for (uint32_t i = 0; i < rank; i++) {
         if (shape[i] < 0) return -1;
-        if (shape[i] == 0)
-            empty = 1;
-        else if (__builtin_mul_overflow(product, shape[i], &product) || product > most)
-            return -1;
+        if (shape[i] == 0) empty = 1;
+        else if (__builtin_mul_overflow(product, shape[i], &product) || product > most) return -1;
     }
     return empty ? 0 : product;
 }

@@ -15,8 +15,8 @@ enum { PARAMETER_UNSET = 0, PARAMETER_BOOL, PARAMETER_INT64, PARAMETER_STRING, P
 
 typedef struct {
     mw_span key;
-    mw_span text;     /* of a string */
-    uint64_t number;  /* of a bool, int64 or uint64: the varint as sent */
+    mw_span text;    /* of a string */
+    uint64_t number; /* of a bool, int64 or uint64: the varint as sent */
     int choice;
 } parameter;
 

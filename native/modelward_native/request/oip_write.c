@@ -17,9 +17,13 @@ static const char key_anomaly[] = "modelward_anomaly";
 static const char key_final[] = "triton_final_response";
 #define KEY_SIZE(key) (sizeof(key) - 1)
 
-static size_t parameter_size(size_t key, size_t value) { return mw_field_size(mw_field_size(key) + mw_field_size(value)); }
+static size_t parameter_size(size_t key, size_t value) {
+    return mw_field_size(mw_field_size(key) + mw_field_size(value));
+}
 
-static size_t string_parameter_size(size_t key, mw_span s) { return s.size ? parameter_size(key, mw_field_size(s.size)) : 0; }
+static size_t string_parameter_size(size_t key, mw_span s) {
+    return s.size ? parameter_size(key, mw_field_size(s.size)) : 0;
+}
 
 static size_t parameters_size(const mw_reply *r) {
     return string_parameter_size(KEY_SIZE(key_fallback), r->fallback) +

@@ -26,7 +26,8 @@ static inline uint64_t mw_sticky(const void *data, size_t size) {
 
 /* Index of a weight, as likely as its share of the total; the last indices have the lowest parts of [0, 1). total: of all
  * weights, above 0. salt: of the model, so that the first callers of one canary are not those of every other. */
-static inline uint32_t mw_sticky_choose(uint64_t key, uint64_t salt, const uint32_t *weight, uint32_t count, uint32_t total) {
+static inline uint32_t mw_sticky_choose(uint64_t key, uint64_t salt, const uint32_t *weight, uint32_t count,
+                                        uint32_t total) {
     uint32_t point = (uint32_t)((mw_sticky_mix(key ^ salt) >> 32) * total >> 32), i = count - 1;
     while (i > 0 && point >= weight[i]) point -= weight[i--];
     return i;

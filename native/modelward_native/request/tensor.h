@@ -7,16 +7,25 @@
 #include <string.h>
 
 enum {
-    MW_MAX_RANK = 16,      /* dimensions of one tensor; ONNX models in the field stay below 8 */
-    MW_MAX_TENSORS = 256,  /* inputs or requested outputs of one request */
+    MW_MAX_RANK = 16,     /* dimensions of one tensor; ONNX models in the field stay below 8 */
+    MW_MAX_TENSORS = 256, /* inputs or requested outputs of one request */
 };
 
 typedef enum {
     MW_INVALID = 0,
     MW_BOOL,
-    MW_UINT8, MW_UINT16, MW_UINT32, MW_UINT64,
-    MW_INT8, MW_INT16, MW_INT32, MW_INT64,
-    MW_FP16, MW_BF16, MW_FP32, MW_FP64,
+    MW_UINT8,
+    MW_UINT16,
+    MW_UINT32,
+    MW_UINT64,
+    MW_INT8,
+    MW_INT16,
+    MW_INT32,
+    MW_INT64,
+    MW_FP16,
+    MW_BF16,
+    MW_FP32,
+    MW_FP64,
     MW_BYTES,
     MW_DTYPES
 } mw_dtype;
@@ -31,7 +40,7 @@ typedef struct {
  * a 4-byte little-endian length and that many bytes. The data belongs to the request (or a reply) it was found in. */
 typedef struct {
     mw_span raw;
-    int64_t elements;  /* product of the shape, checked against the bytes */
+    int64_t elements; /* product of the shape, checked against the bytes */
     mw_dtype dtype;
 } mw_view;
 
@@ -42,9 +51,9 @@ static inline size_t mw_dtype_size(mw_dtype t) {
 }
 
 static inline const char *mw_dtype_name(mw_dtype t) {
-    static const char *const name[MW_DTYPES] = {
-        "INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
-        "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"};
+    static const char *const name[MW_DTYPES] = {"INVALID", "BOOL", "UINT8", "UINT16", "UINT32",
+                                                "UINT64",  "INT8", "INT16", "INT32",  "INT64",
+                                                "FP16",    "BF16", "FP32",  "FP64",   "BYTES"};
     return (unsigned)t < MW_DTYPES ? name[t] : name[0];
 }
 

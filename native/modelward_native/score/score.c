@@ -85,7 +85,7 @@ double mw_score_p_value(const mw_profile *p, double score) {
     if (score >= p->knot_score[last]) {
         const double growth = (1.0 + score) / (1.0 + p->knot_score[last]);
         const double value = p->knot_p[last] * pow(growth, -p->tail_index);
-        return value > 1e-300 ? value : 1e-300;  /* 0 belongs to rows that were caught */
+        return value > 1e-300 ? value : 1e-300; /* 0 belongs to rows that were caught */
     }
     int32_t below = 0, above = last;
     while (above - below > 1) {

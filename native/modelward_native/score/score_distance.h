@@ -24,7 +24,7 @@ INLINE void MW_NAME(map_row)(const mw_profile *p, const float *row, float *mappe
     const int32_t f = p->features;
     for (int32_t b = 0; b < p->padded_features; b += MW_SCORE_LANES) {
         const lanes *m = (const lanes *)(p->metric + (size_t)b * (size_t)f);
-        lanes even[REGISTERS], odd[REGISTERS];  /* two sums: one alone waits for its own last addition */
+        lanes even[REGISTERS], odd[REGISTERS]; /* two sums: one alone waits for its own last addition */
         for (int r = 0; r < REGISTERS; r++) even[r] = odd[r] = (lanes){0};
         int32_t j = 0;
         for (; j + 1 < f; j += 2, m += 2 * REGISTERS)

@@ -5,8 +5,8 @@
 #include "oip.h"
 
 enum {
-    MW_COMPARE_ELEMENTS = 4096,      /* of either side of a pair are read, over all outputs */
-    MW_COMPARE_WIRE = 40 * 1024,     /* bytes of an answer beside its raw contents, more of which make it unreadable */
+    MW_COMPARE_ELEMENTS = 4096,  /* of either side of a pair are read, over all outputs */
+    MW_COMPARE_WIRE = 40 * 1024, /* bytes of an answer beside its raw contents, more of which make it unreadable */
     /* Raw form of as many typed elements: at most eight bytes each, or strings with a length before each. */
     MW_COMPARE_TYPED = MW_COMPARE_WIRE + 4 * MW_COMPARE_ELEMENTS,
 };
@@ -39,9 +39,7 @@ static inline double mw_number(const mw_view *v, uint32_t i) {
     switch (v->dtype) {
         case MW_FP32: memcpy(&single, v->raw.data + (size_t)i * 4, 4); return single;
         case MW_FP64: memcpy(&wide, v->raw.data + (size_t)i * 8, 8); return wide;
-        case MW_BF16:
-            memcpy(&half, v->raw.data + (size_t)i * 2, 2);
-            return mw_single((uint32_t)half << 16);
+        case MW_BF16: memcpy(&half, v->raw.data + (size_t)i * 2, 2); return mw_single((uint32_t)half << 16);
         default: memcpy(&half, v->raw.data + (size_t)i * 2, 2); return mw_half(half);
     }
 }

@@ -46,7 +46,7 @@ static inline void compare_numbers(double a, double b, double tolerance, mw_comp
         return;
     }
     double absolute = __builtin_fabs(a - b), size = mw_larger(__builtin_fabs(a), __builtin_fabs(b));
-    if (!(absolute <= __DBL_MAX__)) {  /* NaN or infinity among them, or finite numbers whose difference is not */
+    if (!(absolute <= __DBL_MAX__)) { /* NaN or infinity among them, or finite numbers whose difference is not */
         int nan_a = a != a, nan_b = b != b;
         out->nan_both += (uint32_t)(nan_a && nan_b);
         out->nan_primary += (uint32_t)(nan_a && !nan_b);
@@ -90,7 +90,9 @@ static void compare_floats(const mw_view *a, const mw_view *b, uint32_t count, u
 
 /* ---- outputs ---- */
 
-static int same(mw_span a, mw_span b) { return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0); }
+static int same(mw_span a, mw_span b) {
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
 
 /* The first output of that name, looked for at the same place first; `inputs` where there is none. */
 static uint32_t find(const mw_scan *answer, mw_span name, uint32_t likely) {
@@ -106,8 +108,8 @@ static int same_shape(const mw_scan_input *a, const mw_scan_input *b) {
 
 typedef struct {
     double tolerance;
-    uint32_t left;       /* elements that may still be read */
-    int scored;          /* a floating-point output has given its scores */
+    uint32_t left; /* elements that may still be read */
+    int scored;    /* a floating-point output has given its scores */
 } allowance;
 
 /* 0 where the primary's own output cannot be read. */
@@ -133,7 +135,7 @@ static int compare_output(mw_compare_scratch *scratch, uint32_t i, allowance *al
     if (mw_is_floating(a.dtype)) {
         int64_t last = mine->rank > 1 ? mine->shape[mine->rank - 1] : 1;
         /* Where a row is longer than what may be read, none is read whole and none says a label. */
-        uint32_t columns = last < 1 ? 1 : last > (int64_t)count ? count + 1 : (uint32_t)last;
+        uint32_t columns = last<1 ? 1 : last>(int64_t) count ? count + 1 : (uint32_t)last;
         compare_floats(&a, &b, count, columns, !allowed->scored, allowed->tolerance, out);
         allowed->scored = 1;
     } else {
@@ -158,7 +160,8 @@ static double disagreement(const mw_comparison *c) {
     return c->numbers ? (double)c->beyond / c->numbers : 0.0;
 }
 
-void mw_compare_pair(mw_span primary, mw_span shadow, double tolerance, mw_compare_scratch *scratch, mw_comparison *out) {
+void mw_compare_pair(mw_span primary, mw_span shadow, double tolerance, mw_compare_scratch *scratch,
+                     mw_comparison *out) {
     allowance allowed = {tolerance, MW_COMPARE_ELEMENTS, 0};
     memset(out, 0, offsetof(mw_comparison, score_primary));
     if (mw_oip_scan_answer(primary, MW_COMPARE_WIRE, &scratch->primary) != MW_SCAN_OK) {

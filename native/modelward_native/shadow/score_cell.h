@@ -7,7 +7,12 @@
 
 /* A cell of a score: near zero, or sign, octave and quarter of the octave, from 2^-12 to 2^12; what lies beyond is in the
  * outermost. Ascending: [-MW_SCORE_HALF .. -1] negative, 0 near zero, positive; stored from MW_SCORE_HALF on. */
-enum { MW_SCORE_OCTAVES = 24, MW_SCORE_LEAST = -12, MW_SCORE_HALF = 4 * MW_SCORE_OCTAVES, MW_SCORE_CELLS = 2 * MW_SCORE_HALF + 1 };
+enum {
+    MW_SCORE_OCTAVES = 24,
+    MW_SCORE_LEAST = -12,
+    MW_SCORE_HALF = 4 * MW_SCORE_OCTAVES,
+    MW_SCORE_CELLS = 2 * MW_SCORE_HALF + 1
+};
 
 /* Cell of a score; NaN is in the outermost positive one. Exponent and two bits of fraction are neighbours in a double, so that their place is one shift. */
 static inline unsigned mw_score_cell(double score) {

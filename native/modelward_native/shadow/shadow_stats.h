@@ -8,13 +8,13 @@
 
 /* Why a request that was to be mirrored was not, or why its pair was given up: none of these is a pair. */
 typedef enum {
-    MW_DROP_WAITING = 0,  /* requests waited before the model's gate */
-    MW_DROP_PERMITS,      /* the shadow had all of its permits */
-    MW_DROP_BYTES,        /* or of its bytes */
-    MW_DROP_BUSY,         /* the loop, or the machine, had no time to spare */
-    MW_DROP_YIELDED,      /* begun, and not done in time while there was none to spare */
-    MW_DROP_VOID,         /* the primary's time was cut short, or its answer cannot be compared */
-    MW_DROP_DEADLINE,     /* its client gave less time than the primary usually takes */
+    MW_DROP_WAITING = 0, /* requests waited before the model's gate */
+    MW_DROP_PERMITS,     /* the shadow had all of its permits */
+    MW_DROP_BYTES,       /* or of its bytes */
+    MW_DROP_BUSY,        /* the loop, or the machine, had no time to spare */
+    MW_DROP_YIELDED,     /* begun, and not done in time while there was none to spare */
+    MW_DROP_VOID,        /* the primary's time was cut short, or its answer cannot be compared */
+    MW_DROP_DEADLINE,    /* its client gave less time than the primary usually takes */
     MW_DROPS
 } mw_shadow_drop;
 
@@ -22,10 +22,10 @@ typedef enum {
  * sum over pairs but the two maxima; sums of shares stay at most their count, for rounding is monotone. */
 typedef struct {
     uint64_t compared;
-    uint64_t primary_failed, shadow_failed, both_failed;  /* pairs that ended so: not compared */
-    double disagreement;           /* sum of shares */
-    uint64_t disagreeing;          /* pairs with disagreement > 0 */
-    uint64_t unreadable_answers;   /* of the shadow */
+    uint64_t primary_failed, shadow_failed, both_failed; /* pairs that ended so: not compared */
+    double disagreement;                                 /* sum of shares */
+    uint64_t disagreeing;                                /* pairs with disagreement > 0 */
+    uint64_t unreadable_answers;                         /* of the shadow */
     uint64_t missing, extra, datatype, shape, unreadable;
     uint64_t labels, labels_differ;
     uint64_t numbers, differences, beyond;
@@ -34,7 +34,7 @@ typedef struct {
     double absolute_sum, absolute_max, relative_sum, relative_max;
     uint64_t dropped[MW_DROPS];
     uint64_t score_primary[MW_SCORE_CELLS], score_shadow[MW_SCORE_CELLS];
-    mw_histogram latency_primary, latency_shadow;  /* of pairs that were answered on both sides, ns */
+    mw_histogram latency_primary, latency_shadow; /* of pairs that were answered on both sides, ns */
 } mw_shadow_stats;
 
 void mw_shadow_record(mw_shadow_stats *f, const mw_comparison *c, int64_t primary_ns, int64_t shadow_ns);
@@ -50,7 +50,7 @@ static inline void mw_shadow_fail(mw_shadow_stats *f, int primary_failed, int sh
 /* The last scores of both sides, for rank correlation: 16 KB, one writer. A reader may see one pair half written. */
 enum { MW_SHADOW_WINDOW = 1024 };
 typedef struct {
-    uint64_t written;              /* ever; the next goes to written % MW_SHADOW_WINDOW */
+    uint64_t written; /* ever; the next goes to written % MW_SHADOW_WINDOW */
     double primary[MW_SHADOW_WINDOW], shadow[MW_SHADOW_WINDOW];
 } mw_shadow_window;
 

@@ -17,47 +17,47 @@
 enum {
     MW_CELLS_PER_DECADE = 30,
     MW_DECADES = 8,
-    MW_CELL_BELOW = 0,                                       /* value <= 1e3 */
-    MW_CELL_ABOVE = 1 + MW_CELLS_PER_DECADE * MW_DECADES,    /* value > 1e11 */
+    MW_CELL_BELOW = 0,                                    /* value <= 1e3 */
+    MW_CELL_ABOVE = 1 + MW_CELLS_PER_DECADE * MW_DECADES, /* value > 1e11 */
     MW_CELLS,
 };
 
 /* 1944 bytes. Zeroed memory is an empty histogram. */
 typedef struct {
-    uint64_t sum;              /* of the values as recorded, in units; 584 years of nanoseconds before it wraps */
+    uint64_t sum; /* of the values as recorded, in units; 584 years of nanoseconds before it wraps */
     uint64_t cell[MW_CELLS];
 } mw_histogram;
 
 /* Step of the finest ruling that all cell edges of a decade lie on: a twentieth of its start. */
-static const uint64_t mw_histogram_ruling[MW_DECADES] = {
-    50, 500, 5000, 50000, 500000, 5000000, 50000000, 500000000};
+static const uint64_t mw_histogram_ruling[MW_DECADES] = {50, 500, 5000, 50000, 500000, 5000000, 50000000, 500000000};
 
 /* The cell of a value. No division, no floating point: the decade from the bit length and one comparison, the place in
  * it by a multiplication with the rounded-up reciprocal of half a ruling. That is exact: it errs by less than half a
  * ruling x half a value / 2^64, at most 2.5e8 x 5e10 / 1.8e19 < 1, of the gap to the next whole quotient. */
 static inline unsigned mw_histogram_cell(uint64_t value) {
     static const uint64_t reciprocal[MW_DECADES] = {
-        UINT64_MAX / 25 + 1, UINT64_MAX / 250 + 1, UINT64_MAX / 2500 + 1, UINT64_MAX / 25000 + 1,
+        UINT64_MAX / 25 + 1,     UINT64_MAX / 250 + 1,     UINT64_MAX / 2500 + 1,     UINT64_MAX / 25000 + 1,
         UINT64_MAX / 250000 + 1, UINT64_MAX / 2500000 + 1, UINT64_MAX / 25000000 + 1, UINT64_MAX / 250000000 + 1};
-    static const uint64_t power[MW_DECADES + 1] = {  /* of ten, from 1e3 */
+    static const uint64_t power[MW_DECADES + 1] = {
+        /* of ten, from 1e3 */
         1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, UINT64_C(10000000000), UINT64_C(100000000000)};
     /* cell within the decade, by 20ths of its start counted from the start: 180 of them */
     static const uint8_t place[180] = {
 #define P2(c) c, c
 #define P5(c) c, c, c, c, c
 #define P10(c) c, c, c, c, c, c, c, c, c, c
-        P2(0), P2(1), P2(2), P2(3), P2(4), P2(5), P2(6), P2(7), P2(8), P2(9),
-        P5(10), P5(11), P5(12), P5(13), P5(14), P5(15), P5(16), P5(17),
-        P10(18), P10(19), P10(20), P10(21), P10(22), P10(23), P10(24), P10(25), P10(26), P10(27), P10(28), P10(29)
+        P2(0),   P2(1),   P2(2),   P2(3),   P2(4),   P2(5),   P2(6),   P2(7),   P2(8),   P2(9),   P5(10),
+        P5(11),  P5(12),  P5(13),  P5(14),  P5(15),  P5(16),  P5(17),  P10(18), P10(19), P10(20), P10(21),
+        P10(22), P10(23), P10(24), P10(25), P10(26), P10(27), P10(28), P10(29)
 #undef P2
 #undef P5
 #undef P10
     };
     if (value <= 1000) return MW_CELL_BELOW;
     if (value > UINT64_C(100000000000)) return MW_CELL_ABOVE;
-    uint64_t v = value - 1;    /* cells are closed above: the value on an edge belongs below it */
+    uint64_t v = value - 1; /* cells are closed above: the value on an edge belongs below it */
     unsigned bits = 63u - (unsigned)__builtin_clzll(v);
-    unsigned below = ((bits * 1233) >> 12) - 2;  /* floor(log10(2^bits)) - 2, 1233 / 4096 ~ log10(2): 0 to 8 */
+    unsigned below = ((bits * 1233) >> 12) - 2; /* floor(log10(2^bits)) - 2, 1233 / 4096 ~ log10(2): 0 to 8 */
     unsigned decade = below - (v < power[below]);
     unsigned twentieth = (unsigned)(((unsigned __int128)(v >> 1) * reciprocal[decade]) >> 64);
     return 1 + decade * MW_CELLS_PER_DECADE + place[twentieth - 20];
@@ -100,10 +100,31 @@ static inline uint64_t mw_histogram_count(const mw_histogram *h) {
 
 /* Bounds whose Prometheus buckets are exact, 1 us to 100 s in nanoseconds; as a score: 0.001 to 1e5. */
 #define MW_HISTOGRAM_BOUNDS 25
-static const uint64_t mw_histogram_bounds[MW_HISTOGRAM_BOUNDS] = {
-    1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 25000000,
-    50000000, 100000000, 250000000, 500000000, 1000000000, UINT64_C(2500000000), UINT64_C(5000000000),
-    UINT64_C(10000000000), UINT64_C(25000000000), UINT64_C(50000000000), UINT64_C(100000000000)};
+static const uint64_t mw_histogram_bounds[MW_HISTOGRAM_BOUNDS] = {1000,
+                                                                  2500,
+                                                                  5000,
+                                                                  10000,
+                                                                  25000,
+                                                                  50000,
+                                                                  100000,
+                                                                  250000,
+                                                                  500000,
+                                                                  1000000,
+                                                                  2500000,
+                                                                  5000000,
+                                                                  10000000,
+                                                                  25000000,
+                                                                  50000000,
+                                                                  100000000,
+                                                                  250000000,
+                                                                  500000000,
+                                                                  1000000000,
+                                                                  UINT64_C(2500000000),
+                                                                  UINT64_C(5000000000),
+                                                                  UINT64_C(10000000000),
+                                                                  UINT64_C(25000000000),
+                                                                  UINT64_C(50000000000),
+                                                                  UINT64_C(100000000000)};
 
 /* Cumulative Prometheus buckets: cumulative[i] = records of at most bounds[i] units. The bucket le="+Inf" is
  * mw_histogram_count. Bounds must strictly ascend and each be a cell edge, since a bound within a cell could not be

@@ -46,7 +46,7 @@ void mw_wheel_advance(mw_wheel *wheel, int64_t now_ns) {
         if (level == 0) {
             expire(wheel, list);
         } else {
-            move_down(wheel, list);  /* those due at this very tick go to the overdue list */
+            move_down(wheel, list); /* those due at this very tick go to the overdue list */
             expire(wheel, overdue);
         }
     }

@@ -16,12 +16,12 @@
 #include <stdint.h>
 
 enum {
-    MW_TICK_SHIFT = 20,        /* a tick is 2^20 ns = 1.05 ms: rounding is a shift */
+    MW_TICK_SHIFT = 20, /* a tick is 2^20 ns = 1.05 ms: rounding is a shift */
     MW_WHEEL_BITS = 6,
     MW_WHEEL_SLOTS = 1 << MW_WHEEL_BITS,
-    MW_WHEEL_LEVELS = 8,       /* 8 x 6 bits; ticks of an int64 of nanoseconds have 43 */
-    MW_WHEEL_OVERDUE = MW_WHEEL_LEVELS * MW_WHEEL_SLOTS,  /* list: added with a tick that has already passed */
-    MW_WHEEL_EXPIRED,          /* list: taken by mw_wheel_advance, not yet popped */
+    MW_WHEEL_LEVELS = 8,                                 /* 8 x 6 bits; ticks of an int64 of nanoseconds have 43 */
+    MW_WHEEL_OVERDUE = MW_WHEEL_LEVELS * MW_WHEEL_SLOTS, /* list: added with a tick that has already passed */
+    MW_WHEEL_EXPIRED,                                    /* list: taken by mw_wheel_advance, not yet popped */
     MW_WHEEL_LISTS,
 };
 
@@ -34,15 +34,15 @@ typedef struct mw_link {
 
 typedef struct mw_timer mw_timer;
 struct mw_timer {
-    mw_link link;              /* first: a link is its timer; next is NULL while the timer is in no wheel */
+    mw_link link; /* first: a link is its timer; next is NULL while the timer is in no wheel */
     int64_t due_tick;
-    void (*fire)(mw_timer *timer, int64_t now_ns);  /* the owner's; called with the timer already out of the wheel */
+    void (*fire)(mw_timer *timer, int64_t now_ns); /* the owner's; called with the timer already out of the wheel */
 };
 
 /* 8.3 KiB; must not move once initialised (lists are circular through their heads). */
 typedef struct {
-    int64_t tick;              /* every tick up to this one has been taken */
-    uint64_t levels;           /* bit l: occupied[l] is not 0 */
+    int64_t tick;    /* every tick up to this one has been taken */
+    uint64_t levels; /* bit l: occupied[l] is not 0 */
     uint64_t occupied[MW_WHEEL_LEVELS];
     mw_link list[MW_WHEEL_LISTS];
 } mw_wheel;
@@ -96,7 +96,7 @@ static inline void mw_wheel_cancel(mw_wheel *wheel, mw_timer *timer) {
     next->prev = prev;
     prev->next = next;
     timer->link.next = timer->link.prev = NULL;
-    if (next != prev) return;  /* one neighbour on both sides is the head: unless the list is now empty, they differ */
+    if (next != prev) return; /* one neighbour on both sides is the head: unless the list is now empty, they differ */
     size_t where = (size_t)(next - wheel->list);
     if (where >= MW_WHEEL_OVERDUE || next->next != next) return;
     size_t level = where / MW_WHEEL_SLOTS;

@@ -14,26 +14,26 @@
 #include <stdint.h>
 
 enum {
-    MW_FRAME_NS = 2500000,        /* one frame owed is forgotten after so long: 400 a second */
-    MW_FRAME_BURST = 4000,        /* frames owed at once before a connection is a flood; and saved up at most */
-    MW_FRAME_BYTES = 256,         /* payload of DATA, either way, that pays for one frame */
-    MW_BLOCK_BYTES = 64,          /* of a header block: decoding so many costs as much as a frame */
-    MW_WORTH_REQUEST = 8,         /* frames: HEADERS, DATA, END_STREAM, and what a client says meanwhile */
-    MW_WORTH_MESSAGE = 4,         /* either way: DATA, WINDOW_UPDATE twice, PING */
+    MW_FRAME_NS = 2500000, /* one frame owed is forgotten after so long: 400 a second */
+    MW_FRAME_BURST = 4000, /* frames owed at once before a connection is a flood; and saved up at most */
+    MW_FRAME_BYTES = 256,  /* payload of DATA, either way, that pays for one frame */
+    MW_BLOCK_BYTES = 64,   /* of a header block: decoding so many costs as much as a frame */
+    MW_WORTH_REQUEST = 8,  /* frames: HEADERS, DATA, END_STREAM, and what a client says meanwhile */
+    MW_WORTH_MESSAGE = 4,  /* either way: DATA, WINDOW_UPDATE twice, PING */
 
-    MW_RESET_NS = 30303030,       /* one reset owed is forgotten after so long: 33 a second, as nghttp2 has it */
+    MW_RESET_NS = 30303030, /* one reset owed is forgotten after so long: 33 a second, as nghttp2 has it */
     MW_RESET_BURST = 1000,
-    MW_RESET_FAULT = 10,          /* a reset that the client's error makes us send weighs so many of its own */
+    MW_RESET_FAULT = 10, /* a reset that the client's error makes us send weighs so many of its own */
 
     MW_PREFACE_BYTES = 24,
     MW_FRAME_HEAD = 9,
 };
 
 typedef struct {
-    int64_t frames_ns;            /* when the frames are forgotten; in the past: saved up */
+    int64_t frames_ns; /* when the frames are forgotten; in the past: saved up */
     int64_t resets_ns;
-    uint32_t skip;                /* bytes of the payload that is passing */
-    uint8_t have;                 /* bytes of `head` so far */
+    uint32_t skip; /* bytes of the payload that is passing */
+    uint8_t have;  /* bytes of `head` so far */
     uint8_t head[MW_FRAME_HEAD];
 } mw_flood;
 
@@ -45,10 +45,8 @@ static inline void mw_flood_init(mw_flood *c, int64_t now_ns) {
 
 /* DATA costs a frame and is worth its payload; header blocks cost by their size; anything else costs a frame. */
 static inline int64_t mw_frame_cost_ns(uint8_t type, uint32_t length) {
-    if (type == 0)
-        return MW_FRAME_NS - (int64_t)length * (MW_FRAME_NS / MW_FRAME_BYTES);
-    if (type == 1 || type == 5 || type == 9)
-        return MW_FRAME_NS + (int64_t)length * (MW_FRAME_NS / MW_BLOCK_BYTES);
+    if (type == 0) return MW_FRAME_NS - (int64_t)length * (MW_FRAME_NS / MW_FRAME_BYTES);
+    if (type == 1 || type == 5 || type == 9) return MW_FRAME_NS + (int64_t)length * (MW_FRAME_NS / MW_BLOCK_BYTES);
     return MW_FRAME_NS;
 }
 
@@ -57,8 +55,7 @@ static inline int64_t mw_frame_cost_ns(uint8_t type, uint32_t length) {
 static inline int mw_flood_read(mw_flood *c, const uint8_t *data, size_t size, int64_t now_ns) {
     const uint8_t *end = data + size;
     int64_t saved = now_ns - (int64_t)MW_FRAME_BURST * MW_FRAME_NS, owed = c->frames_ns;
-    if (owed < saved)
-        owed = saved;
+    if (owed < saved) owed = saved;
     while (data < end) {
         size_t left = (size_t)(end - data);
         if (c->skip) {
@@ -93,8 +90,7 @@ static inline void mw_flood_sent(mw_flood *c, size_t bytes) {
 
 /* A stream was reset: weight 1 by the client, MW_RESET_FAULT by us. Returns 1 once too many are owed. */
 static inline int mw_flood_reset(mw_flood *c, int weight, int64_t now_ns) {
-    if (c->resets_ns < now_ns)
-        c->resets_ns = now_ns;
+    if (c->resets_ns < now_ns) c->resets_ns = now_ns;
     c->resets_ns += (int64_t)weight * MW_RESET_NS;
     return c->resets_ns - now_ns > (int64_t)MW_RESET_BURST * MW_RESET_NS;
 }

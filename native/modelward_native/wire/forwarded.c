@@ -25,7 +25,7 @@ int mw_address_read(const uint8_t *text, size_t size, uint8_t address[16]) {
         text++;
         host -= 2;
     } else if (first && !memchr(first + 1, ':', size - (size_t)(first + 1 - text))) {
-        host = (size_t)(first - text);  /* one colon: IPv4 and a port */
+        host = (size_t)(first - text); /* one colon: IPv4 and a port */
         if (!is_port(first, size - host)) return 0;
     }
     if (host == 0 || host >= sizeof copy || memchr(text, 0, host)) return 0;

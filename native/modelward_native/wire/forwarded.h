@@ -8,11 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MW_FORWARDED_HOPS = 32 };  /* of one header that are looked at */
+enum { MW_FORWARDED_HOPS = 32 }; /* of one header that are looked at */
 
 typedef struct {
-    uint8_t address[16];       /* IPv4 as ::ffff:a.b.c.d */
-    uint8_t bits;              /* of the network; 96 more than an IPv4 network says itself */
+    uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+    uint8_t bits;        /* of the network; 96 more than an IPv4 network says itself */
 } mw_network;
 
 /* An address as text, with a port or without ("1.2.3.4:5", "[::1]:5", "::1"). 0 where it is none. */

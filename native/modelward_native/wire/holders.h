@@ -17,22 +17,22 @@
 
 enum {
     MW_HOLDER_WAYS = 8,
-    MW_HOLDER_BUCKETS = 4096,     /* 1.5 MiB, and what is not touched of it costs nothing */
+    MW_HOLDER_BUCKETS = 4096, /* 1.5 MiB, and what is not touched of it costs nothing */
 };
 
 typedef struct mw_holder {
-    uint64_t key;                 /* 0: vacant */
+    uint64_t key; /* 0: vacant */
     uint64_t bytes;
-    uint32_t users;               /* streams, connections, and holders that this one is `peer` or `identity` of */
-    uint32_t relays;              /* streams that are bound to an upstream's */
-    struct mw_holder *peer;       /* of an identity at a peer: both are set; else NULL. Each counts this one as a user */
+    uint32_t users;         /* streams, connections, and holders that this one is `peer` or `identity` of */
+    uint32_t relays;        /* streams that are bound to an upstream's */
+    struct mw_holder *peer; /* of an identity at a peer: both are set; else NULL. Each counts this one as a user */
     struct mw_holder *identity;
 } mw_holder;
 
 typedef struct {
-    mw_holder rest;               /* of all for whom there is no cell */
-    uint32_t live;                /* cells in use */
-    mw_holder cell[MW_HOLDER_BUCKETS][MW_HOLDER_WAYS];   /* zeroed */
+    mw_holder rest;                                    /* of all for whom there is no cell */
+    uint32_t live;                                     /* cells in use */
+    mw_holder cell[MW_HOLDER_BUCKETS][MW_HOLDER_WAYS]; /* zeroed */
 } mw_holders;
 
 static inline uint64_t mw_holder_key(uint64_t peer, uint64_t identity) {
@@ -59,7 +59,7 @@ static inline mw_holder *mw_holder_find(mw_holders *t, uint64_t key) {
 static inline mw_holder *mw_holder_enter(mw_holders *t, uint64_t peer, uint64_t identity) {
     mw_holder *h = mw_holder_find(t, mw_holder_key(peer, identity));
     if (identity && h != &t->rest && h->peer == NULL) {
-        h->users++;               /* lest it be taken for vacant */
+        h->users++; /* lest it be taken for vacant */
         h->peer = mw_holder_find(t, mw_holder_key(peer, 0));
         h->peer->users++;
         h->identity = mw_holder_find(t, mw_holder_key(identity, 0));
@@ -123,7 +123,8 @@ static inline uint64_t mw_holder_room(const mw_holder *h, uint64_t used, uint64_
 }
 
 /* Whether it may hold so many more of `limit` bytes, of which `used` are held by all: see above. least: always, if there is room. */
-static inline int mw_holder_may(const mw_holder *h, uint64_t more, uint64_t used, uint64_t limit, double factor, uint64_t least) {
+static inline int mw_holder_may(const mw_holder *h, uint64_t more, uint64_t used, uint64_t limit, double factor,
+                                uint64_t least) {
     uint64_t own = mw_holder_held(h) + more;
     if (used + more > limit) return 0;
     return own <= least || (double)own <= factor * (double)(limit - used - more);

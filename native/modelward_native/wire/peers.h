@@ -13,15 +13,15 @@
 #include <stdint.h>
 
 enum {
-    MW_PEER_WAYS = 8,             /* cells of one bucket: one cache line */
-    MW_PEER_BUCKETS = 1 << 14,    /* a table is 1 MiB, and what nobody has touched of it costs nothing */
-    MW_PEER_COUNT_BITS = 20,      /* 1,048,575 connections of one peer */
+    MW_PEER_WAYS = 8,          /* cells of one bucket: one cache line */
+    MW_PEER_BUCKETS = 1 << 14, /* a table is 1 MiB, and what nobody has touched of it costs nothing */
+    MW_PEER_COUNT_BITS = 20,   /* 1,048,575 connections of one peer */
 };
 
 #define MW_PEER_COUNT_MAX ((UINT32_C(1) << MW_PEER_COUNT_BITS) - 1)
 
 typedef struct {
-    _Alignas(64) uint64_t cell[MW_PEER_BUCKETS][MW_PEER_WAYS];   /* zeroed: nobody is there */
+    _Alignas(64) uint64_t cell[MW_PEER_BUCKETS][MW_PEER_WAYS]; /* zeroed: nobody is there */
 } mw_peers;
 
 static inline uint64_t mw_peer_seen(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
@@ -64,7 +64,9 @@ static inline uint32_t mw_peers_count(const mw_peers *peers, uint64_t hash) {
 }
 
 /* Whether a peer has a cell or could get one. */
-static inline int mw_peers_has_room(const mw_peers *peers, uint64_t hash) { return mw_peer_cell(peers, hash, 1) != NULL; }
+static inline int mw_peers_has_room(const mw_peers *peers, uint64_t hash) {
+    return mw_peer_cell(peers, hash, 1) != NULL;
+}
 
 /* A peer has so many connections now, at most MW_PEER_COUNT_MAX; only the table's owner says so. Nothing is written for one
  * that gets no cell. */

@@ -16,10 +16,20 @@ static inline void mw_sip_begin(uint64_t v[4], const uint64_t key[2]) {
 }
 
 static inline void mw_sip_round(uint64_t v[4]) {
-    v[0] += v[1]; v[1] = mw_rotated(v[1], 13); v[1] ^= v[0]; v[0] = mw_rotated(v[0], 32);
-    v[2] += v[3]; v[3] = mw_rotated(v[3], 16); v[3] ^= v[2];
-    v[0] += v[3]; v[3] = mw_rotated(v[3], 21); v[3] ^= v[0];
-    v[2] += v[1]; v[1] = mw_rotated(v[1], 17); v[1] ^= v[2]; v[2] = mw_rotated(v[2], 32);
+    v[0] += v[1];
+    v[1] = mw_rotated(v[1], 13);
+    v[1] ^= v[0];
+    v[0] = mw_rotated(v[0], 32);
+    v[2] += v[3];
+    v[3] = mw_rotated(v[3], 16);
+    v[3] ^= v[2];
+    v[0] += v[3];
+    v[3] = mw_rotated(v[3], 21);
+    v[3] ^= v[0];
+    v[2] += v[1];
+    v[1] = mw_rotated(v[1], 17);
+    v[1] ^= v[2];
+    v[2] = mw_rotated(v[2], 32);
 }
 
 static inline void mw_sip_word(uint64_t v[4], uint64_t word, int rounds) {

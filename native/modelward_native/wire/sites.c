@@ -23,13 +23,14 @@ mw_sites *mw_sites_new(uint32_t most) {
 }
 
 int mw_sites_enter(mw_sites *sites, uint64_t network, uint64_t member, uint32_t most, int64_t now) {
-    network |= 1;  /* 0 is a vacant place; the bucket is told by other bits */
+    network |= 1; /* 0 is a vacant place; the bucket is told by other bits */
     member |= 1;
     if (most > sites->most) most = sites->most;
     size_t bucket = (network >> 32) % MW_SITE_BUCKETS;
     mw_site_place *site = place_of(sites->network[bucket], MW_SITE_WAYS, network, now);
     if (site == NULL) return 0;
-    mw_site_place *members = sites->members + (bucket * MW_SITE_WAYS + (size_t)(site - sites->network[bucket])) * sites->most;
+    mw_site_place *members =
+        sites->members + (bucket * MW_SITE_WAYS + (size_t)(site - sites->network[bucket])) * sites->most;
     if (site->hash != network) {
         site->hash = network;
         memset(members, 0, sites->most * sizeof *members);

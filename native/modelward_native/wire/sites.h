@@ -13,18 +13,18 @@
 
 enum {
     MW_SITE_WAYS = 8,
-    MW_SITE_BUCKETS = 1024,       /* 2 MiB with 16 members; what is not touched of it costs nothing */
+    MW_SITE_BUCKETS = 1024, /* 2 MiB with 16 members; what is not touched of it costs nothing */
 };
 
 typedef struct {
-    uint64_t hash;                /* 0: vacant */
-    int64_t used;                 /* ns; by its last request */
+    uint64_t hash; /* 0: vacant */
+    int64_t used;  /* ns; by its last request */
 } mw_site_place;
 
 typedef struct {
-    uint32_t most;                /* members that a network may have */
+    uint32_t most; /* members that a network may have */
     mw_site_place network[MW_SITE_BUCKETS][MW_SITE_WAYS];
-    mw_site_place members[];      /* `most` for each network */
+    mw_site_place members[]; /* `most` for each network */
 } mw_sites;
 
 /* NULL: no memory. To be freed by `free`. */
