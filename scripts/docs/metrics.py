@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from modelward.shadow.verdict import Verdict
+from modelward.shadow.finding import Verdict
 from modelward.telemetry.build import build
 from modelward.telemetry.close_reasons import MEANING
 from modelward.telemetry.metrics.family import Family

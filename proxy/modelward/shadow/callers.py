@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from modelward.shadow.finding import Finding, Verdict, pairs
+
 if TYPE_CHECKING:
-    from modelward.shadow.verdict import Finding
     from modelward_native.shadow.stats import Sums
 
 Judge = Callable[["Sums"], "Finding"]
@@ -32,8 +33,6 @@ def left_out(callers: int) -> int:
 
 def held(found: Finding, total: Sums, callers: Sequence[Sums], judge: Judge) -> Finding:
     """The finding on one bound, or what is left of it. judge: of other sums by the same bound."""
-    from modelward.shadow.verdict import Verdict, pairs  # noqa: PLC0415 - which asks us
-
     skipped = left_out(len(callers))
     if not skipped:
         return found

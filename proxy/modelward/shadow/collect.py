@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from modelward.config.shadow import Bounds, Shadow
+from modelward.shadow.finding import pairs
 from modelward.shadow.report import Report, Slice
-from modelward.shadow.verdict import judge, pairs, verdict_of
+from modelward.shadow.verdict import judge, verdict_of
 
 if TYPE_CHECKING:
     from modelward_native.shadow.shadows import Slices

@@ -8,8 +8,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from modelward.shadow.drift import divergence, rank_correlation, stability_index
+from modelward.shadow.finding import Finding, Verdict
 from modelward.shadow.quantile import estimate
-from modelward.shadow.verdict import UPPER_EDGES, Finding, Judgement, Verdict
+from modelward.shadow.verdict import UPPER_EDGES, Judgement
 from modelward_native.shadow.sketch import SCORE_EDGES
 
 if TYPE_CHECKING:

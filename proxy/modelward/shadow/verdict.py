@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -21,48 +20,18 @@ from modelward_native.telemetry.histogram import EDGES
 
 if TYPE_CHECKING:
     from modelward_native.shadow.stats import Sums
+from modelward.shadow.finding import Finding, Verdict, pairs
 
 LEVEL = 0.05
+
+
 LATENCY_QUANTILE = 0.95  # bounds.latency is the ratio of both sides'
+
+
 MOST_PAIRS = 1e12  # beyond, it is said that these rates will never decide: 3 years of 10,000 a second
+
+
 UPPER_EDGES = (*(float(edge) for edge in EDGES[:-1]), inf)
-
-
-class Verdict(StrEnum):
-    """worse: a bound is surely broken. equivalent: all are surely kept. better: and errors or latency surely lower."""
-
-    BETTER = "better"
-    EQUIVALENT = "equivalent"
-    WORSE = "worse"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One bound: what was measured (None: nothing yet), the interval it surely lies in, and the bound on both ends of
-    what is known of it: above `most` it is surely broken, below `least` surely kept. They differ by the noise floor."""
-
-    name: str
-    value: float | None
-    interval: Interval
-    least: float
-    most: float
-    lower_is: float | None
-    """Where the interval lies below, the shadow is better than the primary; None where it cannot be."""
-    held: Verdict | None = None
-    """What is left of it where few callers would decide otherwise."""
-
-    @property
-    def verdict(self) -> Verdict:
-        if self.held is not None:
-            return self.held
-        if self.interval.low > self.most:
-            return Verdict.WORSE
-        if self.interval.high >= self.least:
-            return Verdict.UNDECIDED
-        if self.lower_is is not None and self.interval.high < self.lower_is:
-            return Verdict.BETTER
-        return Verdict.EQUIVALENT
 
 
 @dataclass(frozen=True)
@@ -98,11 +67,6 @@ def verdict_of(
     """The verdict of `judge` alone: about 1 ms, three of many callers, where to foresee how many pairs are missing
     takes ten times as long."""
     return _together(tuple(_Judged(bounds, floor, itself, callers).held(sums)))
-
-
-def pairs(sums: Sums) -> int:
-    """Pairs that have ended, by answers or by failures."""
-    return sums["compared"] + sums["primary_failed"] + sums["shadow_failed"] + sums["both_failed"]
 
 
 def _together(findings: Sequence[Finding]) -> Verdict:

@@ -12,7 +12,8 @@ from modelward.config.shadow import Bounds, Shadow
 from modelward.models.weights import overridden, primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.server.report import ANY
-from modelward.shadow.verdict import Verdict, verdict_of
+from modelward.shadow.finding import Verdict
+from modelward.shadow.verdict import verdict_of
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.telemetry.snapshot import ShadowSnapshot
 from modelward_native.shadow import shadows

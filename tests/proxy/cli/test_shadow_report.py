@@ -7,8 +7,8 @@ from dataclasses import replace
 from rich.console import Console
 
 from modelward.cli.shadow_report import render
+from modelward.shadow.finding import Verdict
 from modelward.shadow.report import Report, Slice, data
-from modelward.shadow.verdict import Verdict
 from tests.proxy.shadow.test_report import report
 
 

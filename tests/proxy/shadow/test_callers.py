@@ -9,7 +9,8 @@ import pytest
 
 from modelward.config.shadow import Bounds
 from modelward.shadow.callers import left_out
-from modelward.shadow.verdict import LEVEL, Verdict, judge
+from modelward.shadow.finding import Verdict
+from modelward.shadow.verdict import LEVEL, judge
 from modelward_native.shadow.stats import Stats
 from modelward_native.telemetry.histogram import EDGES, cell
 

@@ -9,8 +9,9 @@ import pytest
 
 from modelward.config.shadow import Bounds, Shadow
 from modelward.shadow.collect import reports
+from modelward.shadow.finding import Verdict
 from modelward.shadow.report import Report
-from modelward.shadow.verdict import Verdict, verdict_of
+from modelward.shadow.verdict import verdict_of
 from modelward_native.region.region import Region
 from modelward_native.shadow import shadows
 from modelward_native.shadow.shadows import Block

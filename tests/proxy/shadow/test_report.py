@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from modelward.config.shadow import Bounds
+from modelward.shadow.finding import Verdict
 from modelward.shadow.report import Report, Slice, data
-from modelward.shadow.verdict import Verdict, judge
+from modelward.shadow.verdict import judge
 from modelward_native.shadow.stats import Stats
 from modelward_native.testing import scan
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from modelward.config.shadow import Bounds
+from modelward.shadow.finding import Verdict, pairs
 from modelward.shadow.sequence import mean_evidence, mean_interval
-from modelward.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, Verdict, judge, pairs
+from modelward.shadow.verdict import LATENCY_QUANTILE, LEVEL, UPPER_EDGES, Judgement, judge
 from modelward_native.shadow.stats import Stats
 
 if TYPE_CHECKING:
