@@ -33,7 +33,7 @@ from modelward.shadow.opening import notes as shadow_notes
 from modelward.tensors import TensorSpec
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import unreachable, untrusted
-from modelward.upstream.remote import Remotes
+from modelward.upstream.models import UpstreamModels
 
 SHORT_SHA256 = 12
 COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards")
@@ -132,7 +132,7 @@ async def _ask_upstreams(
     bad = await untrusted(list(addresses))
     try:
         local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
-        models = await Remotes(config, patience=0).open(local)
+        models = await UpstreamModels(config, patience=0).open(local)
     except ProblemsFound as found:
         problems = found.problems
     # what follows from it would only hide it

@@ -217,7 +217,7 @@ class Application:
         """What is counted elsewhere than in the region: by reloads, upstreams, connections, TLS and access."""
         serving = self.serving
         return replace(
-            serving.generation.remotes.stats() if serving.generation else Snapshot(),
+            serving.generation.upstreams.stats() if serving.generation else Snapshot(),
             build=build(),
             upstream_changes=dict(serving.refresher.changes),
             upstream_refreshes=dict(serving.refresher.refreshes),
@@ -244,7 +244,7 @@ class Application:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             self.serving.take_anomalies()
-            self.serving.events.take(server, self.upstreams, self.serving.current.remotes.panics())
+            self.serving.events.take(server, self.upstreams, self.serving.current.upstreams.panics())
 
     async def _pace_shadows(self, server: Server) -> None:
         """While the loop or the machine has no time to spare, nothing is mirrored."""

@@ -25,8 +25,8 @@ from modelward.shadow import opening as shadowing
 from modelward.shadow.opening import OpenShadow
 from modelward.telemetry.native_snapshot import statistics
 from modelward.tensors import TensorSpec
+from modelward.upstream.models import News, UpstreamModels
 from modelward.upstream.reach import can_answer, can_fall_back
-from modelward.upstream.remote import News, Remotes
 from modelward_native.backend.engine import Engine
 from modelward_native.request.route import Directory
 from modelward_native.request.served import Served
@@ -45,7 +45,7 @@ class Generation:
     config: Config
     models: tuple[OpenVersion, ...]
     shadows: tuple[OpenShadow, ...]
-    remotes: Remotes
+    upstreams: UpstreamModels
     directory: Directory
     catalog: Catalog
     rules: Rules
@@ -95,14 +95,14 @@ async def compile_generation(
     served = _before(before, known or Known(), config)
     renewal = await loop.run_in_executor(None, renew, config, served, progress)
     config, notes = renewal.config, renewal.notes
-    remotes = Remotes(config, before.remotes if before else None, waiting=waiting)
+    upstreams = UpstreamModels(config, before.upstreams if before else None, waiting=waiting)
     try:
-        models = [*renewal.models, *await remotes.open(_local(renewal.models, renewal.refused))]
+        models = [*renewal.models, *await upstreams.open(_local(renewal.models, renewal.refused))]
         if not models and renewal.refused:
             raise ProblemsFound(problems_of(renewal.refused))
-        shadows = (*renewal.shadows, *shadowing.open_remote(config, remotes.shadow_pool))
+        shadows = (*renewal.shadows, *shadowing.open_remote(config, upstreams.shadow_pool))
         models = _equipped(models, served.opened, weights_of(config), shadows)
-        directory, catalog = _lookups(models, remotes, config, weights_of(config), renewal.refused)
+        directory, catalog = _lookups(models, upstreams, config, weights_of(config), renewal.refused)
     except BaseException:
         await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
         raise
@@ -117,7 +117,9 @@ async def compile_generation(
         if refused not in told:
             fields = {"model": refused.name, "version": refused.version, "reason": refused.problems[0].what}
             log.error("%s", refused, extra={"fields": fields})
-    return Generation(config, tuple(models), shadows, remotes, directory, catalog, rules, tuple(notes), renewal.refused)
+    return Generation(
+        config, tuple(models), shadows, upstreams, directory, catalog, rules, tuple(notes), renewal.refused
+    )
 
 
 def _before(before: Generation | None, known: Known, config: Config) -> Before:
@@ -141,7 +143,7 @@ def reshared(generation: Generation, shares: Shares) -> Generation:
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows)
-    directory, catalog = _lookups(models, generation.remotes, config, weights, generation.refused)
+    directory, catalog = _lookups(models, generation.upstreams, config, weights, generation.refused)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
 
@@ -157,17 +159,17 @@ async def renewed(generation: Generation, news: News) -> Generation:
     """The same configuration over what upstreams tell now. Models that are as they were keep their engines. Nothing is
     read, and nobody is asked. Raises ProblemsFound where the configuration does not fit."""
     config = generation.config
-    remotes = generation.remotes.renewed(news)
+    upstreams = generation.upstreams.renewed(news)
     # a model that cannot be opened any more is not to be one that was open
     changed = {name for name, _ in news.told}
     before = {key: model for key, model in generation.opened.items() if not model.upstreams or key[0] not in changed}
     embedded = [model for model in generation.models if not model.upstreams]
-    opened = {model.key: model for model in await remotes.open(_local(embedded, generation.refused))}
+    opened = {model.key: model for model in await upstreams.open(_local(embedded, generation.refused))}
     kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
     models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
     models = _equipped(models, before, weights_of(config), generation.shadows)
-    directory, catalog = _lookups(models, remotes, config, weights_of(config), generation.refused)
-    return replace(generation, models=tuple(models), remotes=remotes, directory=directory, catalog=catalog)
+    directory, catalog = _lookups(models, upstreams, config, weights_of(config), generation.refused)
+    return replace(generation, models=tuple(models), upstreams=upstreams, directory=directory, catalog=catalog)
 
 
 def _local(embedded: Sequence[OpenVersion], refused: Sequence[Refused]) -> set[str]:
@@ -244,11 +246,11 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenVersion, remotes: Remotes, there: list[OpenVersion]) -> CatalogEntry:
+def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVersion]) -> CatalogEntry:
     """there: the models that are not missing on all of their upstreams."""
     engine, artifact = model.engine, model.checked.artifact
-    asked = remotes.forwarders.get(engine.name)
-    stats = remotes.statistics.get(engine.name) if model.upstreams else None
+    asked = upstreams.forwarders.get(engine.name)
+    stats = upstreams.statistics.get(engine.name) if model.upstreams else None
     return CatalogEntry(
         name=engine.name,
         version=engine.version,
@@ -259,7 +261,7 @@ def _version(model: OpenVersion, remotes: Remotes, there: list[OpenVersion]) -> 
         max_batch=model.checked.settings.batching.max,
         ready=True,
         failing=is_out(engine),
-        missing=engine.name in remotes.missing,
+        missing=engine.name in upstreams.missing,
         platform=model.platform,
         backend=model.backend,
         config=model.config,
@@ -277,16 +279,20 @@ def _properties(artifact: Artifact) -> dict[str, str]:
 
 
 def _lookups(
-    models: list[OpenVersion], remotes: Remotes, config: Config, weights: Weights, refused: Sequence[Refused]
+    models: list[OpenVersion],
+    upstreams: UpstreamModels,
+    config: Config,
+    weights: Weights,
+    refused: Sequence[Refused],
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
-    there = [model for model in models if model.engine.name not in remotes.missing]
-    served = [_version(model, remotes, there) for model in models]
+    there = [model for model in models if model.engine.name not in upstreams.missing]
+    served = [_version(model, upstreams, there) for model in models]
     served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
     told = [(each.name, each.version, each.reason) for each in refused]
     only_theirs = all(model.upstreams == config.upstreams for model in models)
-    catalog = Catalog(served, weights, told, remotes.servers, only_theirs=only_theirs)
+    catalog = Catalog(served, weights, told, upstreams.servers, only_theirs=only_theirs)
     out = {name for name, _, _ in catalog.refused}
     directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request, out)
     directory.explain = catalog.explain_unknown

@@ -29,8 +29,8 @@ from modelward.server.tls import LiveMaterial
 from modelward.tasks import Tasks
 from modelward.upstream.fleet import Fleet
 from modelward.upstream.forwarder import ANSWER_SECONDS
+from modelward.upstream.models import News, UpstreamModels
 from modelward.upstream.refresh import Hints, Refresher
-from modelward.upstream.remote import News, Remotes
 from modelward_native.backend.pool import Endpoint
 from modelward_native.request.pipeline import Server
 
@@ -58,7 +58,7 @@ class Serving:
         self.tls: LiveMaterial | None = None
         self.gate: Gate | None = None
         self.refresher = Refresher(
-            lambda: self.current.remotes, self._renew, self._hints, lambda: self.config.health, self._embedded
+            lambda: self.current.upstreams, self._renew, self._hints, lambda: self.config.health, self._embedded
         )
         self._contained = contained
         self._tasks = tasks
@@ -90,7 +90,7 @@ class Serving:
     @property
     def endpoints(self) -> list[Endpoint]:
         """Of every pool."""
-        pools = self.generation.remotes.pools if self.generation else []
+        pools = self.generation.upstreams.pools if self.generation else []
         return [m.endpoint for p in pools for g in p.groups for m in g.members]
 
     # ---- the first generation
@@ -124,7 +124,7 @@ class Serving:
     async def connect(self) -> None:
         """The server has started: connects upstreams, and does from now on what goes on beside requests."""
         assert self._fleet is not None and self.server is not None
-        await self._fleet.connect(self.current.remotes.pools, self.config.health)
+        await self._fleet.connect(self.current.upstreams.pools, self.config.health)
         if self.gate is not None:
             await self.gate.prepare()
             for task in self.gate.tasks():
@@ -182,7 +182,7 @@ class Serving:
             before = self.current
             after = self._shared_out(after.under(before.rules))
             self._serve(after)
-            self._tasks.spawn(_close_later(before.remotes, after.remotes))
+            self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
             self.retired.add(before.served)
         changed = describe(before, after)
         self.reloads.apply(changed, restart, problems_of(after.refused))
@@ -210,26 +210,26 @@ class Serving:
     async def close(self) -> None:
         """After the server has stopped."""
         if self.generation is not None:
-            await self.generation.remotes.close()
+            await self.generation.upstreams.close()
 
     def take_anomalies(self) -> None:
         """Fetches the data plane's anomaly events and logs them."""
         if self.server is not None:
             self.events.take_anomalies(self.server, self.models)
 
-    async def _renew(self, remotes: Remotes, news: News) -> bool:
+    async def _renew(self, upstreams: UpstreamModels, news: News) -> bool:
         """Serves what upstreams tell now; False where a reload came between. Requests that are under way end as they
         began. Raises ProblemsFound, and then everything is as it was."""
         assert self._fleet is not None
         async with self._reloading:
             before = self.current
-            if before.remotes is not remotes:
+            if before.upstreams is not upstreams:
                 return False
             after = await renewed(before, news)
-            await self._fleet.connect(after.remotes.pools, self.config.health)
+            await self._fleet.connect(after.upstreams.pools, self.config.health)
             after = self._shared_out(after.under(self.current.rules))
             self._serve(after)
-            self._tasks.spawn(_close_later(before.remotes, after.remotes))
+            self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
             self.retired.add(model.served for model in before.models)
         self.changed()
         return True
@@ -261,7 +261,7 @@ class Serving:
         wanted, restart = followed(self.config, config)
         known = Known(held=self.shares, deadly=deadly(self._contained))
         after = await compile_generation(self.current.rules, wanted, self.current, known=known)
-        await self._fleet.connect(after.remotes.pools, wanted.health)
+        await self._fleet.connect(after.upstreams.pools, wanted.health)
         return after, restart
 
     def _serve(self, generation: Generation) -> None:
@@ -275,9 +275,9 @@ class Serving:
         if self.gate is not None and config.access is not None:
             self.gate.follow(config.access, generation.rules.key_ring)
             self.gate.native.identities.set_shares(overrides.share)
-        self._fleet.follow(generation.remotes.pools, config.health, config.breaker)
-        server.serve(generation.directory, generation.remotes.passthrough())
-        server.learn(self.refresher.wants if generation.remotes.learns else None)
+        self._fleet.follow(generation.upstreams.pools, config.health, config.breaker)
+        server.serve(generation.directory, generation.upstreams.passthrough())
+        server.learn(self.refresher.wants if generation.upstreams.learns else None)
         if self.tls is not None and config.tls is not None and generation.rules.material is not None:
             self.tls.replace(config.tls, generation.rules.material)
         self.config = config
@@ -285,7 +285,7 @@ class Serving:
         self._canaries.follow(generation.models)
 
 
-async def _close_later(before: Remotes, after: Remotes) -> None:
+async def _close_later(before: UpstreamModels, after: UpstreamModels) -> None:
     """Questions to upstreams that are under way may still be answered."""
     try:
         await asyncio.sleep(ANSWER_SECONDS)

@@ -19,7 +19,7 @@ from modelward.models.trial import Trials
 from modelward.models.warmup import warm_up
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused
-from modelward.upstream.remote import RemotePool
+from modelward.upstream.models import UpstreamPool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.request.served import Served
 from modelward_native.shadow.shadow import Shadow as NativeShadow
@@ -101,7 +101,7 @@ def open_local(
     return opened, refused
 
 
-def open_remote(config: Config, pool_of: Callable[[str, Shadow], RemotePool | None]) -> list[OpenShadow]:
+def open_remote(config: Config, pool_of: Callable[[str, Shadow], UpstreamPool | None]) -> list[OpenShadow]:
     """Shadows that servers run: they get the bytes of requests, and nothing is validated against a signature.
 
     pool_of: the connections of a model's shadow, None where it runs here.

@@ -8,7 +8,7 @@ from modelward.tasks import Tasks
 from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
-from modelward.upstream.remote import RemotePool
+from modelward.upstream.models import UpstreamPool
 from modelward_native.wire.h2 import Listener
 
 SHADOW_SECONDS = 0.5
@@ -19,11 +19,11 @@ class Fleet:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._pools: list[RemotePool] = []
+        self._pools: list[UpstreamPool] = []
         self._managers: dict[Group, EndpointManager] = {}
         self._retiring = Tasks()
 
-    async def connect(self, pools: list[RemotePool], health: Health) -> None:
+    async def connect(self, pools: list[UpstreamPool], health: Health) -> None:
         """Keeps the endpoints of these pools too; returns when each is connected, or cannot be yet and is tried on.
 
         Shadows' are waited for much less long: nobody waits for their answers either.
@@ -37,7 +37,7 @@ class Fleet:
                 async with asyncio.timeout(seconds):
                     await asyncio.gather(*(self._managers[group].tried() for group in groups))
 
-    def follow(self, pools: list[RemotePool], health: Health, breaker: Breaker) -> None:
+    def follow(self, pools: list[UpstreamPool], health: Health, breaker: Breaker) -> None:
         """Requests go to these pools from now on; endpoints that are in none of them finish what they have."""
         self._pools = pools
         wanted = _groups(pools)
@@ -62,5 +62,5 @@ class Fleet:
             pool.pool.replace([member.endpoint for group in pool.groups for member in group.members])
 
 
-def _groups(pools: list[RemotePool]) -> dict[Group, None]:
+def _groups(pools: list[UpstreamPool]) -> dict[Group, None]:
     return dict.fromkeys(group for pool in pools for group in pool.groups)

@@ -26,7 +26,7 @@ log = logging.getLogger("modelward.upstream")
 
 
 @dataclass(frozen=True)
-class RemoteModel:
+class DescribedVersion:
     """One version of a model as an upstream, or the configuration, describes it.
 
     version: "" where it has none. source: who says so, in words.
@@ -46,7 +46,7 @@ class RemoteModel:
     metadata: Any = None
     undecoded: Problem | None = None
 
-    def is_as(self, other: "RemoteModel") -> bool:
+    def is_as(self, other: "DescribedVersion") -> bool:
         """Whether requests for both are the same, whichever server has told of them."""
         mine, its = ((m.inputs, m.outputs, m.platform, m.config) for m in (self, other))
         return (self.key, self.undecoded is None) == (other.key, other.undecoded is None) and mine == its
@@ -89,7 +89,7 @@ class Inquiry:
             found[entry.name] = found.get(entry.name, frozenset()) | {entry.version} - {""}
         return found
 
-    async def describe(self, model: str, index: Index | None) -> list[RemoteModel]:
+    async def describe(self, model: str, index: Index | None) -> list[DescribedVersion]:
         """Every version of one model, ascending; or the model as a whole, undecoded, where one of them tells no
         signature. Versions are the index's: MLServer's metadata names those of what the model was trained with."""
         latest = await self.ask("ModelMetadata", name=model)
@@ -103,7 +103,7 @@ class Inquiry:
                 why = f"{self.address.text}: the upstream's metadata {unusable}"
                 return [undecoded(model, why, DECLARE)]
             config = await self._config(model, version)
-            described.append(RemoteModel(model, version, inputs, outputs, source, told.platform, config, told))
+            described.append(DescribedVersion(model, version, inputs, outputs, source, told.platform, config, told))
         return described
 
     async def is_ready(self, model: str) -> bool:
@@ -152,7 +152,7 @@ async def inquire(address: UpstreamAddress) -> AsyncIterator[Inquiry]:
         yield Inquiry(address, channel)
 
 
-async def describe(address: UpstreamAddress, model: str) -> list[RemoteModel]:
+async def describe(address: UpstreamAddress, model: str) -> list[DescribedVersion]:
     """Inquiry.describe, of one model. Raises grpc.RpcError."""
     async with inquire(address) as inquiry:
         return await inquiry.describe(model, await inquiry.index())
@@ -173,19 +173,19 @@ async def models_of(address: UpstreamAddress) -> list[str] | None:
     return names
 
 
-def undecoded(name: str, why: str, how: str) -> RemoteModel:
+def undecoded(name: str, why: str, how: str) -> DescribedVersion:
     """A model whose signature nobody tells: its requests are the upstream's to read."""
     problem = Problem("requests pass undecoded and unscored", f"model {name}", why, how)
-    return RemoteModel(name, "", (), (), "undecoded, unscored", undecoded=problem)
+    return DescribedVersion(name, "", (), (), "undecoded, unscored", undecoded=problem)
 
 
-def declared(name: str, signature: Signature) -> RemoteModel:
+def declared(name: str, signature: Signature) -> DescribedVersion:
     """The signature that the configuration declares, for an upstream that tells none."""
     inputs, outputs = (
         tuple(TensorSpec(t.name, t.datatype, t.shape, (None,) * len(t.shape)) for t in tensors)
         for tensors in (signature.inputs, signature.outputs)
     )
-    return RemoteModel(name, "", inputs, outputs, "signature declared")
+    return DescribedVersion(name, "", inputs, outputs, "signature declared")
 
 
 def _unusable(kind: str, specs: tuple[TensorSpec, ...]) -> str:

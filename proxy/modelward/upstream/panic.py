@@ -13,7 +13,7 @@ class PanicLog:
         self._before: frozenset[str] = frozenset()
 
     def take(self, panics: Mapping[str, bool]) -> None:
-        """panics: as modelward.upstream.remote.Remotes gives them."""
+        """panics: as modelward.upstream.models.UpstreamModels gives them."""
         now = frozenset(model for model, panic in panics.items() if panic)
         for model in sorted(now - self._before):
             text = "model %s: fewer than half of its connected endpoints are in service: all get requests (panic)"

@@ -11,8 +11,8 @@ import grpc
 
 from modelward.config.upstream import UpstreamAddress
 from modelward.problem import ProblemsFound
-from modelward.upstream.metadata import Index, Inquiry, RemoteModel, inquire
-from modelward.upstream.remote import PASSTHROUGH, News, Remotes, Told
+from modelward.upstream.metadata import DescribedVersion, Index, Inquiry, inquire
+from modelward.upstream.models import PASSTHROUGH, News, Told, UpstreamModels
 
 log = logging.getLogger("modelward.upstream")
 
@@ -35,38 +35,38 @@ class Seen:
     many could not be asked.
     """
 
-    described: dict[str, list[RemoteModel]] = field(default_factory=dict)
+    described: dict[str, list[DescribedVersion]] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     listed: set[str] | None = None
     silent: int = 0
 
 
 async def survey(
-    remotes: Remotes, names: Collection[str], local: Collection[str], *, listing: bool
+    upstreams: UpstreamModels, names: Collection[str], local: Collection[str], *, listing: bool
 ) -> tuple[News, int]:
     """Asks for these models, and with `listing` for the lists of models; and how many upstreams could not be asked.
 
     local: models that run here, whatever upstreams call theirs. Models that are new are asked for, too.
     """
     told: dict[tuple[str, Addresses], object] = {}
-    missing = set(remotes.missing)
+    missing = set(upstreams.missing)
     silent = 0
-    for addresses, known in _by_addresses(remotes.told).items():
-        lists = remotes.told.get((PASSTHROUGH, addresses)) is not None
+    for addresses, known in _by_addresses(upstreams.told).items():
+        lists = upstreams.told.get((PASSTHROUGH, addresses)) is not None
         wanted = [name for name in known if name in names]
         if not wanted and not (lists and listing):
             continue
         seen = await _look(addresses, wanted, known, local, listing=lists and listing)
         silent += seen.silent
         for name, described in seen.described.items():
-            before = remotes.told.get((name, addresses))
+            before = upstreams.told.get((name, addresses))
             if before is None or not same(before, described):
                 told[name, addresses] = described
         missing = (missing - seen.described.keys()) | seen.absent
         if seen.listed is not None:
-            before = remotes.told[PASSTHROUGH, addresses]
+            before = upstreams.told[PASSTHROUGH, addresses]
             # what cannot be described yet is looked at again the next time; what the configuration names stays
-            stays = {name for name in known if name in seen.listed or remotes.is_configured(name)}
+            stays = {name for name in known if name in seen.listed or upstreams.is_configured(name)}
             now = sorted(stays | (seen.listed & seen.described.keys()))
             missing -= set(known) - stays
             if now != sorted(before):
@@ -74,20 +74,20 @@ async def survey(
     return News(told, frozenset(missing)), silent
 
 
-async def learn(remotes: Remotes, name: str) -> tuple[News | None, int]:
+async def learn(upstreams: UpstreamModels, name: str) -> tuple[News | None, int]:
     """News of a model that an upstream without an index serves, None where none of them does; and how many could not be
     asked."""
     silent = 0
-    for (kind, addresses), told in remotes.told.items():
+    for (kind, addresses), told in upstreams.told.items():
         if kind == PASSTHROUGH and told is None:
             seen = await _look(addresses, [name], (), (), listing=False)
             silent += seen.silent
             if name in seen.described:
-                return News({(name, addresses): seen.described[name]}, remotes.missing), silent
+                return News({(name, addresses): seen.described[name]}, upstreams.missing), silent
     return None, silent
 
 
-def same(before: list[RemoteModel], after: list[RemoteModel]) -> bool:
+def same(before: list[DescribedVersion], after: list[DescribedVersion]) -> bool:
     return len(before) == len(after) and all(a.is_as(b) for a, b in zip(before, after, strict=True))
 
 

@@ -16,9 +16,9 @@ from modelward.problem import ProblemsFound
 from modelward.telemetry.logs import shown
 from modelward.tensors import TensorSpec
 from modelward.upstream.learning import Learning
-from modelward.upstream.metadata import RemoteModel
+from modelward.upstream.metadata import DescribedVersion
+from modelward.upstream.models import PASSTHROUGH, News, UpstreamModels
 from modelward.upstream.rediscovery import learn, survey
-from modelward.upstream.remote import PASSTHROUGH, News, Remotes
 
 log = logging.getLogger("modelward.upstream")
 
@@ -49,18 +49,18 @@ class _Pause:
 
 
 class Refresher:
-    """remotes: of the present configuration. follow: serves what the news say, or raises ProblemsFound; False where the
-    configuration has changed meanwhile. local: models that run here."""
+    """upstreams: of the present configuration. follow: serves what the news say, or raises ProblemsFound; False where
+    the configuration has changed meanwhile. local: models that run here."""
 
     def __init__(
         self,
-        remotes: Callable[[], Remotes],
-        follow: Callable[[Remotes, News], Awaitable[bool]],
+        upstreams: Callable[[], UpstreamModels],
+        follow: Callable[[UpstreamModels, News], Awaitable[bool]],
         hints: Callable[[], Hints],
         health: Callable[[], Health],
         local: Callable[[], Collection[str]],
     ) -> None:
-        self._remotes = remotes
+        self._upstreams = upstreams
         self._follow = follow
         self._hints = hints
         self._health = health
@@ -84,9 +84,9 @@ class Refresher:
             for name in self._learning.next():
                 await self._learn(name)
             if back:
-                self._waiting.update(name for name, _ in self._remotes().told)
+                self._waiting.update(name for name, _ in self._upstreams().told)
             if now >= due:
-                await self._refresh({name for name, _ in self._remotes().told} | {PASSTHROUGH})
+                await self._refresh({name for name, _ in self._upstreams().told} | {PASSTHROUGH})
                 due = loop.time() + self._interval()
             elif names := self._ripe(now):
                 changed = await self._refresh(names)
@@ -102,7 +102,7 @@ class Refresher:
 
     async def known(self, name: str, peer: int) -> None:
         """Returns when it is known whether an upstream has the model, or soon is not. peer: key of who asks."""
-        if not self._remotes().learns or not self.wants(name.encode(), peer):
+        if not self._upstreams().learns or not self.wants(name.encode(), peer):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEARN_SECONDS):
@@ -110,9 +110,9 @@ class Refresher:
                     await asyncio.sleep(POLL_SECONDS / 2)
 
     async def _learn(self, name: str) -> None:
-        remotes = self._remotes()
-        news, silent = await learn(remotes, name)
-        found = news is not None and await self._take(remotes, news)
+        upstreams = self._upstreams()
+        news, silent = await learn(upstreams, name)
+        found = news is not None and await self._take(upstreams, news)
         self._learning.done(name, asyncio.get_running_loop().time(), found=found, silent=bool(silent))
         if found:
             self._note("added", f"model {shown(name)} was asked for, and an upstream has it")
@@ -123,7 +123,7 @@ class Refresher:
 
     def _ripe(self, now: float) -> set[str]:
         """Of the models that hints tell of, those whose pause has ended."""
-        known = {name for name, _ in self._remotes().told}
+        known = {name for name, _ in self._upstreams().told}
         self._waiting &= known
         self._pauses = {name: pause for name, pause in self._pauses.items() if name in known}
         ripe = [n for n in self._waiting if n not in self._pauses or self._pauses[n].until <= now]
@@ -139,26 +139,26 @@ class Refresher:
     async def _refresh(self, names: set[str]) -> bool:
         """Whether anything has changed."""
         self._waiting -= names
-        remotes = self._remotes()
-        news, silent = await survey(remotes, names, self._local(), listing=PASSTHROUGH in names)
-        found = await self._take(remotes, news)
+        upstreams = self._upstreams()
+        news, silent = await survey(upstreams, names, self._local(), listing=PASSTHROUGH in names)
+        found = await self._take(upstreams, news)
         self.refreshes["changed" if found else "failed" if silent else "unchanged"] += 1
         return found
 
-    async def _take(self, remotes: Remotes, news: News) -> bool:
+    async def _take(self, upstreams: UpstreamModels, news: News) -> bool:
         told = {key: value for key, value in news.told.items() if self._refused.get(key) != value}
         news = News(told, news.missing)
-        if not told and news.missing == remotes.missing:
+        if not told and news.missing == upstreams.missing:
             return False
         try:
-            if not await self._follow(remotes, news):
+            if not await self._follow(upstreams, news):
                 return False  # a reload came between
         except ProblemsFound as found:
-            return await self._take_one_by_one(remotes, news, found)
-        self._say(remotes, news)
+            return await self._take_one_by_one(upstreams, news, found)
+        self._say(upstreams, news)
         return True
 
-    async def _take_one_by_one(self, remotes: Remotes, news: News, found: ProblemsFound) -> bool:
+    async def _take_one_by_one(self, upstreams: UpstreamModels, news: News, found: ProblemsFound) -> bool:
         """What the configuration does not fit keeps nothing else from being followed."""
         if len(news.told) <= 1:
             for key, value in news.told.items():
@@ -169,10 +169,10 @@ class Refresher:
             return False
         taken = False
         for key, value in news.told.items():
-            taken = await self._take(self._remotes(), News({key: value}, self._remotes().missing)) or taken
+            taken = await self._take(self._upstreams(), News({key: value}, self._upstreams().missing)) or taken
         return taken
 
-    def _say(self, before: Remotes, news: News) -> None:
+    def _say(self, before: UpstreamModels, news: News) -> None:
         for (name, addresses), told in news.told.items():
             where = ", ".join(address.text for address in addresses)
             old = before.told.get((name, addresses))
@@ -195,7 +195,7 @@ class Refresher:
         log.warning("%s", words)
 
 
-def difference(before: list[RemoteModel], after: list[RemoteModel]) -> tuple[str, str]:
+def difference(before: list[DescribedVersion], after: list[DescribedVersion]) -> tuple[str, str]:
     """("versions" or "signature", in words)."""
     old, new = ([each.version or "1" for each in models] for models in (before, after))
     if before[0].undecoded is None and after[0].undecoded is None and old != new:
@@ -205,7 +205,7 @@ def difference(before: list[RemoteModel], after: list[RemoteModel]) -> tuple[str
     return "signature", f"{_signature(changed[1])}, before {_signature(changed[0])}"
 
 
-def _signature(model: RemoteModel) -> str:
+def _signature(model: DescribedVersion) -> str:
     if model.undecoded is not None:
         return "no signature is known, requests pass undecoded"
     optional = model.optional

@@ -26,7 +26,7 @@ from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
 from modelward.upstream.forwarder import Forwarder
 from modelward.upstream.group import Group
-from modelward.upstream.metadata import RemoteModel, declared, describe, models_of, undecoded
+from modelward.upstream.metadata import DescribedVersion, declared, describe, models_of, undecoded
 from modelward.upstream.profile import is_on, load_profile
 from modelward.upstream.servers import UpstreamServers
 from modelward.upstream.statistics import UpstreamStatistics
@@ -55,7 +55,7 @@ class News:
 
 
 @dataclass(frozen=True)
-class RemotePool:
+class UpstreamPool:
     """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
 
     groups: tuple[Group, ...]
@@ -65,7 +65,7 @@ class RemotePool:
     shadow: bool  # nobody waits for its answers
 
     @classmethod
-    def of(cls, key: Key, before: "RemotePool | None" = None) -> "RemotePool":
+    def of(cls, key: Key, before: "UpstreamPool | None" = None) -> "UpstreamPool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
         addresses, share, resends, own = key
         groups = {group.address: group for group in before.groups} if before else {}
@@ -73,7 +73,7 @@ class RemotePool:
         return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends, bool(own))
 
 
-class Remotes:
+class UpstreamModels:
     """Opens every model that the configuration serves through upstreams.
 
     before: those of the configuration that this one follows. Pools and endpoints that stay are taken over, unchanged
@@ -85,14 +85,14 @@ class Remotes:
     def __init__(
         self,
         config: Config,
-        before: "Remotes | None" = None,
+        before: "UpstreamModels | None" = None,
         patience: float | None = None,
         waiting: Waiting = lambda reason: None,
     ) -> None:
         self._config = config
         self._patience = config.health.startup / SECOND if patience is None else patience
         self._waiting = waiting
-        self._pools: dict[Key, RemotePool] = {}
+        self._pools: dict[Key, UpstreamPool] = {}
         self._keys: dict[str, Key] = {}
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         self._given: Told = {}  # told already: not asked for again
@@ -107,9 +107,9 @@ class Remotes:
         self.servers: UpstreamServers | None = None
         self._before = before
 
-    def renewed(self, news: News) -> "Remotes":
+    def renewed(self, news: News) -> "UpstreamModels":
         """Those of the same configuration after the news; `open` asks for nothing that has been told."""
-        after = Remotes(self._config, self, 0.0)
+        after = UpstreamModels(self._config, self, 0.0)
         after._given = {**self._told, **news.told}
         after.missing = news.missing
         return after
@@ -123,7 +123,7 @@ class Remotes:
         return self._told
 
     @property
-    def pools(self) -> list[RemotePool]:
+    def pools(self) -> list[UpstreamPool]:
         return list(self._pools.values())
 
     async def open(self, local: Collection[str] = ()) -> list[OpenVersion]:
@@ -219,9 +219,9 @@ class Remotes:
                 self._pools[key] = known[key]
             elif follows in left:
                 left.discard(follows)
-                self._pools[key] = RemotePool.of(key, known[follows])
+                self._pools[key] = UpstreamPool.of(key, known[follows])
             else:
-                self._pools[key] = RemotePool.of(key)
+                self._pools[key] = UpstreamPool.of(key)
 
     def _key_shadow(self, name: str, shadow: Shadow, addresses: list[UpstreamAddress] | None) -> None:
         """addresses: the model's own, which run its other versions too; None where all of them run here."""
@@ -231,7 +231,7 @@ class Remotes:
             own = _own(name, shadow)
             self._keys[own] = tuple(addresses), 0.0, False, own
 
-    def shadow_pool(self, name: str, shadow: Shadow) -> RemotePool | None:
+    def shadow_pool(self, name: str, shadow: Shadow) -> UpstreamPool | None:
         """The connections of a model's shadow; None where it runs here."""
         key = self._keys.get(_own(name, shadow))
         return None if key is None else self._pools[key]
@@ -253,7 +253,7 @@ class Remotes:
         ]
 
     def _version(
-        self, described: RemoteModel, settings: ModelSettings, addresses: list[UpstreamAddress]
+        self, described: DescribedVersion, settings: ModelSettings, addresses: list[UpstreamAddress]
     ) -> OpenVersion:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
@@ -285,7 +285,7 @@ class Remotes:
         )
 
     def _undecoded(
-        self, described: RemoteModel, reason: Problem, settings: ModelSettings, addresses: list[UpstreamAddress]
+        self, described: DescribedVersion, reason: Problem, settings: ModelSettings, addresses: list[UpstreamAddress]
     ) -> OpenVersion:
         """Guarded by all that needs no signature. Raises ProblemsFound where the settings ask for more."""
         name = described.name
@@ -302,7 +302,7 @@ class Remotes:
             checked, Served(engine), note, tuple(a.text for a in addresses), described.source, backend=""
         )
 
-    async def close(self, after: "Remotes | None" = None) -> None:
+    async def close(self, after: "UpstreamModels | None" = None) -> None:
         """after: those that follow, which may have taken over some of what would be closed."""
         kept = after._asked.values() if after else ()
         for asked in self._asked.values():
@@ -311,7 +311,7 @@ class Remotes:
 
     async def _described(
         self, name: str, settings: ModelSettings, addresses: list[UpstreamAddress]
-    ) -> list[RemoteModel]:
+    ) -> list[DescribedVersion]:
         if settings.signature is not None:
             return [declared(name, settings.signature)]
         what = f"the signature of model {name}"
@@ -345,7 +345,9 @@ class Remotes:
         self._told[key] = answer
         return answer
 
-    def _fallbacks(self, name: str, settings: ModelSettings, described: RemoteModel) -> tuple[CheckedFallback, ...]:
+    def _fallbacks(
+        self, name: str, settings: ModelSettings, described: DescribedVersion
+    ) -> tuple[CheckedFallback, ...]:
         fallbacks = []
         for i, fallback in enumerate(settings.fallback):
             if fallback.value is not None:
