@@ -70,13 +70,17 @@ static void answer(void) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint8_t *copy = malloc(size);
     if (size) memcpy(copy, data, size);
-    mw_span message = {copy, size}, name;
+    mw_span message = {copy, size}, name, version, first_name, first_version;
     mw_scan_status status = mw_oip_scan(message, &found);
-    int named = mw_oip_model_name(message, &name), enveloped = mw_oip_scan_envelope(message, &envelope);
+    int named = mw_oip_names(message, &name, &version), enveloped = mw_oip_scan_envelope(message, &envelope);
     mw_oip_bytes_valid(message, (int64_t)size / 5);
     mw_stream_answer streamed;
     mw_oip_stream_answer(message, &streamed);
     require_inside(streamed.id, message);
+    if (mw_oip_first_names(message, &first_name, &first_version)) {
+        require_inside(first_name, message);
+        require_inside(first_version, message);
+    }
     if (enveloped) {
         REQUIRE(named && envelope.inputs == 0 && envelope.outputs == 0 && envelope.raws == 0 && envelope.timeout_us >= 0);
         require_inside(envelope.model_name, message);
@@ -87,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         REQUIRE(enveloped && envelope.id.data == found.id.data && envelope.id.size == found.id.size);
         REQUIRE(envelope.model_version.data == found.model_version.data && envelope.timeout_us == found.timeout_us);
         REQUIRE(named && name.data == found.model_name.data && name.size == found.model_name.size);
+        REQUIRE(version.data == found.model_version.data && version.size == found.model_version.size);
         REQUIRE(found.inputs <= MW_MAX_TENSORS && found.outputs <= MW_MAX_TENSORS && found.raws <= MW_MAX_TENSORS);
         REQUIRE(found.timeout_us >= 0);
         require_inside(found.model_name, message);

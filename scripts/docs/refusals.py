@@ -5,54 +5,51 @@ import grpc
 from modelward_native.request.verdict import table
 from scripts.docs import markdown
 
-AFTER = "after the delay in the answer"
-NOT_AT_ONCE = "not at once"
-NO = "no"
-# what each reason means, and whether the same request may be sent again
+# whether the same request may be sent again, as the table of verdicts says
+AGAIN = ("no", "yes", "after the delay in the answer", "not at once")
+# what has to change, where the request itself need not
+CHANGE = {
+    "UNAUTHENTICATED": "with another credential",
+    "DEADLINE": "with a later deadline",
+    "CANARY": "with another version",
+}
 MEANING = {
-    "PEER_LIMIT": ("The address of the client is over `limits.peer`.", AFTER),
-    "IDENTITY_LIMIT": ("The identity of the caller is over `limits.identity`.", AFTER),
-    "MODEL_LIMIT": ("All callers together are over `models.NAME.limit`.", AFTER),
-    "TOTAL_LIMIT": ("All callers together are over `limits.total`.", AFTER),
-    "MESSAGE_TOO_LARGE": ("The message is larger than `limits.message_size`.", NO),
-    "INFLATED_TOO_LARGE": ("The compressed message is larger than `limits.message_size` once it is inflated.", NO),
-    "INFLIGHT_BYTES": (
-        "`limits.inflight_bytes` is used up, or the caller holds its share of it (`limits.inflight_share`).",
-        AFTER,
-    ),
-    "RELAYED_STREAMS": ("The caller has its share of the streams to the upstream.", AFTER),
-    "MALFORMED_FRAMING": ("The bytes are not gRPC framing.", NO),
-    "MALFORMED_MESSAGE": ("The bytes are not a message of the method.", NO),
-    "MALFORMED_TIMEOUT": ("The header `grpc-timeout` cannot be read.", NO),
-    "UNSUPPORTED_ENCODING": ("`grpc-encoding` is none of `identity`, `gzip` and `deflate`.", NO),
-    "HEADERS_TOO_LARGE": ("The headers are too large or too many.", NO),
-    "UNKNOWN_METHOD": ("The server has no such method.", NO),
-    "UNKNOWN_MODEL": ("No model has this name.", NO),
-    "UNKNOWN_VERSION": ("The model has no such version.", NO),
-    "INVALID_INPUT": ("An input has a wrong name, datatype, shape or size. The message says which.", NO),
-    "UNSUPPORTED_FEATURE": ("The request asks for something that the model cannot do here.", NO),
-    "SLOW_REQUEST": ("Headers and body did not arrive within `limits.timeouts.request`.", "yes"),
-    "UNAUTHENTICATED": ("The credential is missing, unknown or expired.", "with another credential"),
-    "PERMISSION_DENIED": ("No rule in `access.rules` allows this call.", NO),
-    "CREDENTIALS_LIMIT": ("Too many credentials from this address were refused.", AFTER),
-    "ACCESS_BUSY": ("Too many credentials wait to be checked.", AFTER),
-    "ACCESS_UNAVAILABLE": ("Credentials cannot be checked: the key set of the token issuer is not available.", AFTER),
-    "ANOMALY": ("The input is unlike the training data, and `anomaly.mode` is `fallback` or `reject`.", NO),
-    "DEADLINE": ("The deadline passed: the client's own or `models.NAME.deadline`.", "with a later deadline"),
-    "QUEUE_FULL": ("Too many requests wait for the model (`models.NAME.admission.queue`).", NOT_AT_ONCE),
-    "SHED": (
-        "A request with higher priority, or of a caller with fewer requests, took the place in the queue.",
-        NOT_AT_ONCE,
-    ),
-    "INFEASIBLE": ("The deadline would pass while the request waits in the queue.", NOT_AT_ONCE),
-    "BACKEND_FAILED": ("The model or the upstream failed.", "yes"),
-    "RUN_MEMORY": ("The run would need more than `models.NAME.run_memory`.", NO),
-    "NO_UPSTREAM": ("No upstream of the model can be reached.", "yes"),
-    "CRASH": ("A worker died in a run with inputs of these shapes. See `modelward pardon`.", NO),
-    "CANARY": ("The version fails its canary and is out of service.", "with another version"),
-    "UPSTREAM_CREDENTIALS": ("The upstream does not accept the credentials of this server.", NO),
-    "OUT_OF_MEMORY": ("The server has no memory for the request or the answer.", AFTER),
-    "DRAINING": ("Reserved: this release does not send it.", NO),
+    "PEER_LIMIT": "The address of the client is over `limits.peer`.",
+    "IDENTITY_LIMIT": "The identity of the caller is over `limits.identity`.",
+    "MODEL_LIMIT": "All callers together are over `models.NAME.limit`.",
+    "TOTAL_LIMIT": "All callers together are over `limits.total`.",
+    "MESSAGE_TOO_LARGE": "The message is larger than `limits.message_size`.",
+    "INFLATED_TOO_LARGE": "The compressed message is larger than `limits.message_size` once it is inflated.",
+    "INFLIGHT_BYTES": "`limits.inflight_bytes` is used up, or the share of the caller in it (`limits.inflight_share`).",
+    "RELAYED_STREAMS": "The caller has its share of the streams to the upstream.",
+    "MALFORMED_FRAMING": "The bytes are not gRPC framing.",
+    "MALFORMED_MESSAGE": "The bytes are not a message of the method.",
+    "MALFORMED_TIMEOUT": "The header `grpc-timeout` cannot be read.",
+    "UNSUPPORTED_ENCODING": "`grpc-encoding` is none of `identity`, `gzip` and `deflate`.",
+    "HEADERS_TOO_LARGE": "The headers are too large or too many.",
+    "UNKNOWN_METHOD": "The server has no such method.",
+    "UNKNOWN_MODEL": "No model has this name.",
+    "UNKNOWN_VERSION": "The model has no such version.",
+    "INVALID_INPUT": "An input has a wrong name, datatype, shape or size. The message says which.",
+    "UNSUPPORTED_FEATURE": "The request asks for something that the model cannot do here.",
+    "SLOW_REQUEST": "Headers and body did not arrive within `limits.timeouts.request`.",
+    "UNAUTHENTICATED": "The credential is missing, unknown or expired.",
+    "PERMISSION_DENIED": "No rule in `access.rules` allows this call.",
+    "CREDENTIALS_LIMIT": "Too many credentials from this address were refused.",
+    "ACCESS_BUSY": "Too many credentials wait to be checked.",
+    "ACCESS_UNAVAILABLE": "Credentials cannot be checked: the key set of the token issuer is not available.",
+    "ANOMALY": "The input is unlike the training data, and `anomaly.mode` is `fallback` or `reject`.",
+    "DEADLINE": "The deadline passed: the client's own or `models.NAME.deadline`.",
+    "QUEUE_FULL": "Too many requests wait for the model (`models.NAME.admission.queue`).",
+    "SHED": "A request with higher priority, or of a caller with fewer requests, took the place in the queue.",
+    "INFEASIBLE": "The deadline would pass while the request waits in the queue.",
+    "BACKEND_FAILED": "The model or the upstream failed.",
+    "RUN_MEMORY": "The run would need more than `models.NAME.run_memory`.",
+    "NO_UPSTREAM": "No upstream of the model can be reached.",
+    "CRASH": "A worker died in a run with inputs of these shapes. See `modelward pardon`.",
+    "CANARY": "The version fails its canary and is out of service.",
+    "UPSTREAM_CREDENTIALS": "The upstream does not accept the credentials of this server.",
+    "OUT_OF_MEMORY": "The server has no memory for the request or the answer.",
 }
 INTRODUCTION = """
 A refused call ends with a gRPC status, a message that says what is wrong, and `grpc-status-details-bin` with a
@@ -71,11 +68,18 @@ client, and never lets a client around a limit.
 
 def page() -> str:
     rows = []
-    for name, code, fallback in table():
+    for name, code, retry, fallback in table():
         if code:
-            meaning, again = MEANING[name]
             status = next(each.name for each in grpc.StatusCode if each.value[0] == code)
             anchored = f'<a id="{name}"></a>{markdown.code(name)}'
-            rows.append((anchored, markdown.code(status), again, "yes" if fallback else "no", meaning))
+            rows.append(
+                (
+                    anchored,
+                    markdown.code(status),
+                    CHANGE.get(name, AGAIN[retry]),
+                    "yes" if fallback else "no",
+                    MEANING[name],
+                )
+            )
     columns = ("Reason", "gRPC status", "Send again?", "Fallback?", "Meaning")
     return markdown.page("Refusals", INTRODUCTION, markdown.table(columns, rows))

@@ -19,7 +19,7 @@ from modelward.access import keys
 from modelward.server import pressure
 from modelward.shadow.samples import FOLDER, kept, read
 from modelward.upstream.connector import CONNECT_SECONDS
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 from modelward_native.shadow.shadows import Slices, shadows
 from tests import models
 from tests.e2e.h2client import framed

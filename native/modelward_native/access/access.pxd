@@ -5,7 +5,6 @@ from modelward_native.request.exchange cimport Stream
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.access.identities cimport Identities
 from modelward_native.limits.limit cimport Limiter
-from modelward_native.request.route cimport Entry
 from modelward_native.access.tokens cimport Tokens
 from modelward_native.request.verdict cimport Verdict
 
@@ -33,7 +32,8 @@ cdef class Access:
     cdef uint64_t known_bad       # credentials that were refused again without being checked
 
     cdef Outcome identify(self, Stream *s, int64_t now) noexcept
-    cdef bint permit(self, const Stream *s, const Entry *entry, uint8_t permits, Verdict *v) noexcept
+    # model: the number of its name, or NOT_SERVED (access.identity)
+    cdef bint permit(self, const Stream *s, uint32_t model, uint8_t permits, Verdict *v) noexcept
     cdef bint permit_method(self, const Stream *s, uint8_t permits, Verdict *v) noexcept
     # Whether the caller of an open stream may go on, by what proved it and by what rules say of the method.
     cdef bint stands(self, const Stream *s, int64_t now, Verdict *v) noexcept

@@ -10,10 +10,9 @@ from modelward_native.request.exchange cimport METHOD_REFUSED, Conn, Stream
 from modelward_native.wire.h2 cimport Connection, Listener, flush_all
 from modelward_native.wire.holding cimport holder_of, pay_for
 from modelward_native.access.identities cimport Identities
-from modelward_native.request.pipeline cimport on_identified, on_refused
-from modelward_native.access.identity cimport Identity, may
+from modelward_native.request.streams cimport on_identified, on_refused
+from modelward_native.access.identity cimport NOT_SERVED, Identity, may
 from modelward_native.limits.limit cimport Limiter
-from modelward_native.request.route cimport Entry
 from modelward_native.wire.stream cimport grow, proceed, refuse, refuse_for, release
 from modelward_native.access.tokens cimport Tokens, mw_token
 from modelward_native.request.verdict cimport (
@@ -304,11 +303,11 @@ cdef class Access:
             return deny(s, TEXT_NONE)
         return IDENTIFIED
 
-    cdef bint permit(self, const Stream *s, const Entry *entry, uint8_t permits, Verdict *v) noexcept:
-        """entry: the model asked for, NULL where it is not served. Whoever may not call it does not learn whether it is."""
+    cdef bint permit(self, const Stream *s, uint32_t model, uint8_t permits, Verdict *v) noexcept:
+        """A caller that may not call the model does not learn whether it is served."""
         if s.caller.stamp != s.caller_stamp:
             return no(v, REASON_UNAUTHENTICATED, TEXT_REVOKED)
-        if (may(s.caller, entry.number, permits) if entry != NULL
+        if (may(s.caller, model, permits) if model != NOT_SERVED
                 else (s.caller.grant.of_others & permits) == permits):
             return True
         return no(v, REASON_PERMISSION_DENIED, "this identity may not call this method of this model")

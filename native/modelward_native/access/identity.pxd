@@ -10,6 +10,10 @@ cdef enum Permit:                 # kinds of methods, as bits; what is open to e
     PERMIT_PASSTHROUGH = 32
     PERMIT_SHADOW = 64            # to mark requests as a shadow's copies
 
+cdef enum:
+    NOT_SERVED = 0x7fffffff       # in place of a model's number: no model of that name is served
+    NOT_READ = 0x7ffffffe         # the name cannot be read
+
 cdef struct Grant:                # what callers whom the same rules match may do; shared by them
     uint8_t *of_model             # owned: Permits by the model's number
     uint32_t models               # numbers that of_model has room for

@@ -28,7 +28,7 @@ from modelward_native.wire.stream cimport (
     UNSENT_CAP, begin_answer, finish, grow, make_room, mark, open_window, release, send_message)
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.backend.pool cimport Endpoint, Pool
-from modelward_native.request.outcome cimport UPSTREAM_REFUSES_US
+from modelward_native.stages.reply cimport UPSTREAM_REFUSES_US
 from modelward_native.backend.unanswered cimport forget_sent, hear_answer, note_sent, undo_sent
 from modelward_native.backend.upstream cimport Upstream, blameless, copied, hear, note_failure, read_http_refusal
 from modelward_native.request.verdict cimport (

@@ -9,7 +9,7 @@ from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Exchange, exchange_unref, settle
 from modelward_native.request.model cimport (
     BATCH_BUCKETS, CROWDED, STAGE_COMPUTE, STAGE_REPLY, Counters, Model, Rung)
-from modelward_native.request.outcome cimport on_answered, on_failed
+from modelward_native.request.pipeline cimport answered, failed
 from modelward_native.request.reply cimport reply_from_run
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_RUN_MEMORY
@@ -91,7 +91,7 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
         if x.phase != PHASE_RUNNING or x.attempt != engine.slots[k].attempt:
             counters.late += 1
         elif engine.run.failed:
-            on_failed(
+            failed(
                 <State>scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
                 engine.run.error, now)
         else:
@@ -101,9 +101,9 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
                 rung = &asked.rungs[x.rung - 1]
             memset(&reply, 0, sizeof(reply))
             if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
-                on_answered(<State>scheduler.server, x, &reply, now)
+                answered(<State>scheduler.server, x, &reply, now)
             else:
-                on_failed(<State>scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
+                failed(<State>scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
         first_row += x.rows
         exchange_unref(x)
     engine.slot_count = 0

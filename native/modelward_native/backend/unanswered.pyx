@@ -12,7 +12,7 @@ from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, timer_add,
 from modelward_native.request.exchange cimport Exchange, Stream, exchange_unref, settle
 from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.oip cimport mw_oip_stream_answer, mw_stream_answer
-from modelward_native.request.outcome cimport leave
+from modelward_native.stages.release cimport leave
 from modelward_native.backend.pool cimport Endpoint, Pool, estimated
 from modelward_native.backend.relayed cimport Relay, Sent
 from modelward_native.request.state cimport State

@@ -21,7 +21,7 @@ from modelward_native.wire.h2 cimport Connection, Listener, close_soon, flush_al
 from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.model cimport Model
 from modelward_native.wire.nghttp2 cimport NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM
-from modelward_native.request.outcome cimport fail, forwarded, refused_upstream
+from modelward_native.request.pipeline cimport answered_upstream, failed, refused_upstream
 from modelward_native.wire.outgoing cimport FIELDS, Outgoing, request_fields
 from modelward_native.backend.pool cimport Endpoint, Pool
 from modelward_native.timer.clock cimport mw_now_ns
@@ -311,13 +311,13 @@ cdef void conclude_call(State server, Upcall *call, uint32_t error, Endpoint end
     if answered or not unprocessed(call, error):
         settle(x, share)
     if answered:
-        forwarded(server, x, &call.answer, &call.initial, &call.ending, now)
+        answered_upstream(server, x, &call.answer, &call.initial, &call.ending, now)
     elif call.too_large:
-        fail(server, x, REASON_OUT_OF_MEMORY, now)
+        failed(server, x, REASON_OUT_OF_MEMORY, NULL, now)
     elif call.stream.grpc_status > 0:
         refused_upstream(server, x, call.stream.grpc_status, endpoint.proven, &call.initial, &call.ending, now)
     else:
-        fail(server, x, REASON_BACKEND_FAILED, now)
+        failed(server, x, REASON_BACKEND_FAILED, NULL, now)
 
 
 cdef bint is_our_fault(const Wire *wire, int status) noexcept:

@@ -181,7 +181,7 @@ cdef struct Wire:                 # one listener's view of its connections; owne
     int64_t idle_connection_timeout
     int64_t stall_timeout
     uint32_t max_streams
-    bint places                   # a backend that somebody may wait for has a place
+    bint permits                  # a backend that somebody may wait for has a permit
     Conn *dirty                   # connections with something to write, flushed once per tick
     bint batch_pending            # a batch will run later in this tick and flush then
     bint draining
@@ -246,6 +246,10 @@ cdef struct Exchange:
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
     bint named                    # its version was asked for by name
+    bint unknown_version          # a version was asked for that is not served: `asked` is another one
+    bint decoded                  # it has passed `decode`: its tensors are known, or its model is not decoded
+    uint32_t number               # of its model's name, for access; or access.identity NOT_SERVED, NOT_READ
+    double usual                  # ns that the quickest version usually takes for its caller; 0: not known
     uint8_t assigned              # enum shadow.evidence.Assigned: whether its outcome says something of its version
     bint hurried                  # its client gives the model less time than it usually takes
     bint flagged

@@ -79,13 +79,13 @@ mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
  * may refuse it. Returns 0 if the outermost fields, or one of the three strings, are malformed. */
 int mw_oip_scan_envelope(mw_span message, mw_scan *out);
 
-/* Only model_name (last one wins; empty when absent), for the limiter: walks the outermost fields and checks only those.
+/* Only model_name and model_version (last one wins; empty when absent): walks the outermost fields and checks only those.
  * Returns 0 if they are malformed. */
-int mw_oip_model_name(mw_span message, mw_span *name);
+int mw_oip_names(mw_span message, mw_span *name, mw_span *version);
 
-/* The same of a message's first bytes, where the name is all that they need hold: the first field that is a model_name. Returns
- * 0 where there is none in them. */
-int mw_oip_first_model_name(mw_span piece, mw_span *name);
+/* Of a message's first bytes: the first field that is a model_name, and the version if it comes next and whole. Returns 0 where
+ * there is no name in them. */
+int mw_oip_first_names(mw_span piece, mw_span *name, mw_span *version);
 
 /* The raw form of typed contents: bytes needed (SIZE_MAX on overflow), then the conversion into exactly that many.
  * dtype says which field is meant: BOOL bool_contents; INT8, INT16, INT32 int_contents; INT64 int64_contents;

@@ -56,23 +56,39 @@ int mw_oip_scan_envelope(mw_span message, mw_scan *out) {
     return 1;
 }
 
-int mw_oip_first_model_name(mw_span piece, mw_span *name) {
+int mw_oip_first_names(mw_span piece, mw_span *name, mw_span *version) {
     mw_cursor c = mw_cursor_over(piece);
     uint32_t tag;
+    *name = *version = (mw_span){NULL, 0};
     while (c.at < c.end && mw_read_tag(&c, &tag)) {
-        if (tag == MW_TAG(1, MW_WIRE_LEN)) return read_string(&c, name);
-        if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+        if (tag != MW_TAG(1, MW_WIRE_LEN)) {
+            if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+            continue;
+        }
+        if (!read_string(&c, name)) return 0;
+        if (c.at < c.end && mw_read_tag(&c, &tag) && tag == MW_TAG(2, MW_WIRE_LEN) && !read_string(&c, version))
+            *version = (mw_span){NULL, 0}; /* cut off, or malformed: what is whole tells */
+        return 1;
     }
     return 0;
 }
 
-int mw_oip_model_name(mw_span message, mw_span *name) {
+int mw_oip_names(mw_span message, mw_span *name, mw_span *version) {
     mw_cursor c = mw_cursor_over(message);
-    *name = (mw_span){NULL, 0};
+    *name = *version = (mw_span){NULL, 0};
     while (c.at < c.end) {
         uint32_t tag;
         if (!mw_read_tag(&c, &tag)) return 0;
-        if (tag == MW_TAG(1, MW_WIRE_LEN) ? !read_string(&c, name) : !mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+        switch (tag) {
+            case MW_TAG(1, MW_WIRE_LEN):
+                if (!read_string(&c, name)) return 0;
+                break;
+            case MW_TAG(2, MW_WIRE_LEN):
+                if (!read_string(&c, version)) return 0;
+                break;
+            default:
+                if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
+        }
     }
     return 1;
 }

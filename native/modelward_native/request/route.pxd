@@ -41,4 +41,5 @@ cdef class Directory:
 
 # enum modelward_native.shadow.evidence.Assigned, of a request whose deadline is known and whose model is judged.
 cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept
-cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept
+# ns that the quickest of its versions usually takes for its caller; 0: not known
+cdef double usual_of(const Entry *entry, const Exchange *x) noexcept

@@ -24,7 +24,6 @@ cdef enum:
     SHOWN = 65                    # bytes of an unknown name that are looked at: one more than the longest that is near
 
 cdef int64_t SUGGESTION_NS = 10000000
-cdef double TIME_ENOUGH = 1e9     # ns, for a model that has not answered yet
 
 
 cdef int order(mw_span a, mw_span b) noexcept:
@@ -193,25 +192,16 @@ cdef uint8_t assigned_by(const Entry *entry, const Exchange *x) noexcept:
     return ASSIGNED_BY_KEY
 
 
-cdef bint is_hurried(const Entry *entry, const Exchange *x) noexcept:
-    """Its client gives the model less time than it usually needs for this caller: that it was late says nothing of a version.
-
-    Less than twice the 95th percentile of the quickest version, so that none is excused by being slow itself.
-    """
-    cdef const Model *m = x.asked
+cdef double usual_of(const Entry *entry, const Exchange *x) noexcept:
+    """The 95th percentile of the quickest version, so that none is excused by being slow itself."""
     cdef const Evidence *e
-    cdef uint32_t caller, i
+    cdef uint32_t caller = part_of(x.stream.budget), i
     cdef double own = 0, all = 0
-    if x.due == 0 or (m.deadline and x.client_due >= x.entered + m.deadline):
-        return False
-    caller = part_of(x.payers.identity)
     for i in range(entry.count):
         e = entry.versions[i].evidence
         own = quicker(own, e.usual[caller] if e != NULL else 0)
         all = quicker(all, e.usual_all if e != NULL else 0)
-    if own == 0:
-        own = all
-    return x.due - x.entered < (2 * own if own else TIME_ENOUGH)
+    return own if own else all
 
 
 cdef inline double quicker(double a, double b) noexcept:

@@ -1,11 +1,16 @@
-# What the rooms of one server share.
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+# What the stages of one server share.
+from libc.stdint cimport uint8_t, uint64_t
+
+cdef class State
 
 from modelward_native.access.access cimport Access
 from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
+from modelward_native.backend.pool cimport Pool
+from modelward_native.request.cold_calls cimport ColdCalls
+from modelward_native.request.exchange cimport Wire
 from modelward_native.request.oip cimport mw_scan
 from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
@@ -19,6 +24,8 @@ cdef class State:
     cdef readonly Scheduler scheduler
     cdef readonly Inflater inflater
     cdef Callers callers
+    cdef ColdCalls cold_calls
+    cdef readonly Pool passthrough    # answers the methods that are not known here; None: they are refused
     cdef readonly Directory directory
     cdef mw_scan *scanned         # owned; the message that is being decoded: 90 KB, overwritten by the next one's
     cdef readonly Events events
@@ -33,5 +40,11 @@ cdef class State:
     cdef object learner           # callable(name, peer): whether an upstream is asked for a model that is not served; None
     cdef uint8_t highest          # priority that requests of an identity without a grant of its own may ask for; 1 goes first
     cdef uint8_t lowest
+    cdef uint8_t ordinary         # of requests that ask for none
     cdef bint limited             # any peer, identity or total rate is set
     cdef uint64_t sample          # counts messages; every SAMPLE-th has its stages timed
+
+
+cdef inline State server_of(const Wire *wire):
+    """The server that a listener's connections belong to."""
+    return <State>wire.server

@@ -1,1 +1,1 @@
-# No Python interface of its own: modelward_native.request.pipeline.Server is one (see state.pxd).
+# No Python interface of its own: modelward_native.request.server.Server is one (see state.pxd).

@@ -1,8 +1,9 @@
-"""What the rooms of one server share."""
+"""What the stages of one server share."""
 from libc.stdlib cimport calloc, free
 
 import os
 
+from modelward_native.request.cold_calls cimport ColdCalls
 from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.timer.deadline cimport Wheel
@@ -17,7 +18,7 @@ from modelward_native.request.route cimport Directory
 
 
 cdef class State:
-    """Set up by modelward_native.request.pipeline.Server, which is one."""
+    """Set up by modelward_native.request.server.Server, which is one."""
 
     def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, Region region=None):
         self.region = Region() if region is None else region
@@ -27,6 +28,7 @@ cdef class State:
         self.scheduler = Scheduler()
         self.inflater = Inflater()
         self.callers = Callers(self.region)
+        self.cold_calls = ColdCalls(self.region)
         self.directory = directory
         self.scanned = <mw_scan *>calloc(1, sizeof(mw_scan))
         if self.scanned == NULL:

@@ -11,9 +11,11 @@ cdef enum Code:                   # gRPC status codes
     CODE_PERMISSION_DENIED = 7
     CODE_RESOURCE_EXHAUSTED = 8
     CODE_FAILED_PRECONDITION = 9
+    CODE_ABORTED = 10
     CODE_UNIMPLEMENTED = 12
     CODE_INTERNAL = 13
     CODE_UNAVAILABLE = 14
+    CODE_DATA_LOSS = 15
     CODE_UNAUTHENTICATED = 16
     CODES = 17
 
@@ -46,7 +48,6 @@ cdef enum Reason:
     REASON_RUN_MEMORY             # the run wanted more than it may have
     REASON_NO_UPSTREAM
     REASON_OUT_OF_MEMORY
-    REASON_DRAINING
     REASON_UNAUTHENTICATED
     REASON_PERMISSION_DENIED
     REASON_CREDENTIALS_LIMIT      # too many of a peer's credentials were refused
@@ -57,6 +58,12 @@ cdef enum Reason:
     REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
     REASONS
+
+cdef enum Retry:                  # may the same request be sent again
+    RETRY_NO                      # not without a change
+    RETRY_YES
+    RETRY_AFTER                   # after the delay in the answer
+    RETRY_NOT_AT_ONCE             # gRPC's own retries stop
 
 cdef enum:
     VERDICT_TEXT = 1024
@@ -70,6 +77,12 @@ cdef struct Verdict:
 cdef int code_of(int reason) noexcept nogil
 cdef const char *name_of(int reason) noexcept nogil
 cdef bint may_fall_back(int reason) noexcept nogil
+# Of an upstream's status: is the upstream to blame, so that a fallback may answer; and does it count against its version
+# (RESOURCE_EXHAUSTED and ABORTED come of load).
+cdef bint blames_backend(int code) noexcept nogil
+cdef bint is_failure(int code) noexcept nogil
+# A verdict of the table, with its own advice on retries. text: NULL where it is written later.
+cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil
 
 # A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer
 # hurts nobody, and so few answers differ that they are kept ready (grpc.pyx) and found again by HPACK. The text is left empty

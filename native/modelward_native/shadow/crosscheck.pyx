@@ -12,7 +12,7 @@ from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport Exchange, bytes_held, exchange_new, exchange_unref
 from modelward_native.shadow.mirror cimport Mirrors, lend_tensors, link_mirror, unlink_mirror
 from modelward_native.request.model cimport Model, Tensor
-from modelward_native.request.resolve cimport ask
+from modelward_native.stages.resolve cimport ask
 from modelward_native.request.route cimport Directory, Entry, order
 
 cdef enum:

@@ -13,7 +13,7 @@ from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, bytes_held, exchange_new, exchange_unref)
 from modelward_native.request.model cimport NO_OUTPUT, Model, ShadowLink
-from modelward_native.request.resolve cimport ask
+from modelward_native.stages.resolve cimport ask
 from modelward_native.request.tensor cimport mw_span, mw_view
 from modelward_native.shadow.shadow cimport Shadow, shadow_of
 from modelward_native.shadow.shadows cimport ShadowBlock, identity_slice

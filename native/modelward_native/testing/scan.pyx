@@ -105,8 +105,8 @@ def envelope(bytes message not None):
 
 
 def model_name(bytes message not None):
-    cdef mw_span name
-    if not mw_oip_model_name(span_of(message), &name):
+    cdef mw_span name, version
+    if not mw_oip_names(span_of(message), &name, &version):
         raise ValueError(FAULTS[MW_SCAN_MALFORMED])
     return text_of(name)
 

@@ -13,8 +13,8 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 
-from modelward_native.request.outcome cimport on_places, on_room
-from modelward_native.request.pipeline cimport on_check, on_headers, on_working
+from modelward_native.stages.admit cimport on_permits, on_room
+from modelward_native.request.streams cimport on_check, on_headers, on_working
 from modelward_native.backend.client cimport mw_client_done, mw_client_write
 from modelward_native.wire.close_reason cimport (
     CLOSE_DESCRIPTORS, CLOSE_FRAMES, CLOSE_FULL, CLOSE_HANDSHAKE, CLOSE_HEADERS, CLOSE_IDLE, CLOSE_NONE, CLOSE_PEER_FULL,
@@ -356,9 +356,9 @@ cdef void flush_upstream(Conn *c) noexcept:
 cdef void flush_all(Wire *wire) noexcept:
     cdef Conn *c
     while True:
-        if wire.places:
-            wire.places = False
-            on_places(wire.server, wire.now)
+        if wire.permits:
+            wire.permits = False
+            on_permits(wire.server, wire.now)
         if wire.dirty == NULL:
             return
         c = wire.dirty

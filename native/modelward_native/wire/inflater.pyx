@@ -11,7 +11,7 @@ from libc.string cimport memset
 import logging
 import os
 
-from modelward_native.request.pipeline cimport on_unpacked
+from modelward_native.stages.inflate cimport on_unpacked
 from modelward_native.backend.admit cimport (
     MW_NOT_WAITING, mw_waiting_correct, mw_waiting_flow, mw_waiting_free, mw_waiting_init, mw_waiting_pop, mw_waiting_push,
     mw_waiting_remove)

@@ -6,7 +6,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
 from modelward_native.wire.flood cimport mw_flood_message, mw_flood_sent
-from modelward_native.request.pipeline cimport on_drained, on_ended, on_gone, on_message, on_refused
+from modelward_native.request.streams cimport on_drained, on_ended, on_gone, on_message, on_refused
 from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Conn, Stream, Wire
 from modelward_native.wire.compression cimport ENCODING_IDENTITY, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer, Ending

@@ -41,7 +41,7 @@ from modelward.telemetry.summary import sum_up
 from modelward_native.backend.pool import Endpoint
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 from modelward_native.telemetry import stats
 from modelward_native.timer.deadline import Wheel
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from modelward.server.accept import Acceptor
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 
 log = logging.getLogger("modelward.server")
 

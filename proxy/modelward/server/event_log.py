@@ -11,7 +11,7 @@ from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward.upstream.faults import FaultLog
 from modelward.upstream.panic import PanicLog
 from modelward_native.backend.pool import Endpoint
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 
 
 class EventLog:

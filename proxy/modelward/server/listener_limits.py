@@ -3,7 +3,7 @@
 from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
 from modelward.server.descriptors import connection_bounds, limit_of_now
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 
 
 def apply_limits(config: Config, overrides: Overrides, server: Server) -> None:

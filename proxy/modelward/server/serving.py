@@ -32,7 +32,7 @@ from modelward.upstream.forwarder import ANSWER_SECONDS
 from modelward.upstream.models import News, UpstreamModels
 from modelward.upstream.refresh import Hints, Refresher
 from modelward_native.backend.pool import Endpoint
-from modelward_native.request.pipeline import Server
+from modelward_native.request.server import Server
 
 if TYPE_CHECKING:
     from modelward.access.gate import Gate

@@ -47,7 +47,7 @@ def keys_at(value: object, path: list[str]) -> set[str]:
 
 
 def test_every_reason_of_a_refusal_has_a_meaning() -> None:
-    assert refusals.MEANING.keys() == {name for name, code, _ in table() if code}
+    assert refusals.MEANING.keys() == {name for name, code, *_ in table() if code}
 
 
 def test_labels_belong_to_their_metrics_and_drops_of_shadows_have_all_their_reasons() -> None:

@@ -1,1 +1,0 @@
-# No Python interface: other compiled modules use it (see outcome.pxd).

@@ -1,0 +1,66 @@
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from modelward_native.access.access import Access
+from modelward_native.backend.batch import Scheduler
+from modelward_native.backend.pool import Pool
+from modelward_native.limits.limit import Limiter
+from modelward_native.region.region import Region
+from modelward_native.request.route import Directory
+from modelward_native.score.events import Events
+from modelward_native.timer.deadline import Wheel
+from modelward_native.wire.h2 import Listener
+from modelward_native.wire.inflater import Inflater
+
+class Server:
+    def __init__(self, wheel: Wheel, limiter: Limiter, directory: Directory, region: Region | None = None) -> None: ...
+    @property
+    def listener(self) -> Listener: ...
+    @property
+    def directory(self) -> Directory: ...
+    @property
+    def inflater(self) -> Inflater: ...
+    @property
+    def scheduler(self) -> Scheduler: ...
+    @property
+    def access(self) -> Access | None: ...
+    def guard(self, access: Access) -> None: ...
+    @property
+    def passthrough(self) -> Pool | None: ...
+    def serve(self, directory: Directory, passthrough: Pool | None) -> None: ...
+    def take_unlisted(self) -> bool: ...
+    def learn(self, learner: Callable[[bytes, int], bool] | None) -> None: ...
+    def set_priorities(self, highest: int, lowest: int) -> None: ...
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        dispatch: Callable[..., Any] | None,
+        methods: Mapping[bytes, int],
+        streaming: Iterable[bytes] = (),
+        client_streaming: Iterable[bytes] = (),
+    ) -> None: ...
+    def set_probes(self, answers: dict[bytes, dict[bytes, bytes]]) -> None: ...
+    def stop(self) -> None: ...
+    def warn(self) -> None: ...
+    def drain(self) -> None: ...
+    @property
+    def busy(self) -> bool: ...
+    @property
+    def events(self) -> Events: ...
+    def pace(self, busy: bool) -> None:
+        """Told several times a second whether this process lacked time: then fewer requests are mirrored, or none."""
+
+    @property
+    def mirrored_share(self) -> float:
+        """Of the requests that would be mirrored, those that there is time for: 0 to 1."""
+
+    @property
+    def mirroring(self) -> int:
+        """Requests that shadows have and have not answered."""
+
+    def take_samples(self) -> list[tuple[str, str, float, bytes, bytes, bytes]]:
+        """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the
+        version's ModelInferResponse, the shadow's)."""
+
+    def totals(self) -> dict[str, Any]: ...

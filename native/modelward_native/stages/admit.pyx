@@ -1,0 +1,134 @@
+"""At the message: a permit of its backend, or a place in the fair queue before it. Behind all that could refuse the request."""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from modelward_native.backend.admit cimport (
+    mw_concurrency_free, mw_waiting_ahead, mw_waiting_pass, mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
+from modelward_native.request.answer cimport mw_answer_predict
+from modelward_native.request.caller cimport part_of
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Conn, Exchange, exchange_unref
+from modelward_native.request.model cimport CALLER_PARTS, Gate, Model
+from modelward_native.request.pipeline cimport failed
+from modelward_native.request.relays cimport relay
+from modelward_native.request.state cimport State, server_of
+from modelward_native.request.verdict cimport (
+    REASON_INFEASIBLE, REASON_NONE, REASON_QUEUE_FULL, REASON_SHED, Verdict, refusal)
+from modelward_native.stages.launch cimport is_relayed, launch
+from modelward_native.wire.parking cimport OWED_CAP, must_park, owed, park, promise, unpark
+
+
+cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    cdef int reason
+    if x.streaming and x.asked.pool != NULL:
+        return relay(server, x, v, now)
+    reason = start(server, x, x.asked, now)
+    if reason == REASON_NONE:
+        return ELSEWHERE
+    refusal(v, reason, NULL)
+    return REFUSE
+
+
+cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    x.model = m
+    if not x.promised:            # a fallback has its room already
+        if must_park(x.stream.conn):
+            park(x)
+            return REASON_NONE
+        promise(x, mw_answer_predict(m.answers, x.rows))
+    return admit_to(server, x, m, now)
+
+
+cdef void on_room(Conn *c, int64_t now) noexcept:
+    """Begins what is parked, as far as the connection has taken what is before it."""
+    cdef State server = server_of(c.wire)
+    cdef Exchange *x
+    cdef Model *m
+    cdef int reason
+    while c.parked_first != NULL and owed(c) < OWED_CAP:
+        x = c.parked_first
+        x.references += 1
+        unpark(x)
+        m = x.model
+        promise(x, mw_answer_predict(m.answers, x.rows))
+        reason = admit_to(server, x, m, now)
+        if reason != REASON_NONE:
+            failed(server, x, reason, NULL, now)
+        exchange_unref(x)
+
+
+cdef int admit_to(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    cdef Gate *gate = m.gate
+    if gate.on:
+        if gate.waiting.count or not mw_concurrency_free(&gate.concurrency):
+            return wait(server, x, m, now)
+        mw_waiting_pass(&gate.waiting, x.payers.identity, x.share)
+        x.stamped = True
+    return launch(server, x, m, now)
+
+
+cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
+    """For a permit; or why it is not worth it."""
+    cdef Gate *gate = m.gate
+    cdef uint64_t identity = x.payers.identity
+    cdef void *shed = NULL
+    cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
+    if hopeless(x, gate, now + <int64_t>turn):
+        return REASON_INFEASIBLE
+    # an unusual input goes behind its own identity's others: were it behind all, their flood would keep it out
+    if not mw_waiting_push(
+            &gate.waiting, x.priority if gate.across else x.band, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting,
+            &shed):
+        return REASON_QUEUE_FULL
+    x.phase = PHASE_WAITING
+    x.references += 1
+    m.counters.waiting += 1
+    if is_relayed(x):
+        x.stream.waiting = x      # what comes behind it stays behind it
+    if shed != NULL:
+        stop_waiting(<Exchange *>shed)
+        failed(server, <Exchange *>shed, REASON_SHED, NULL, now)
+    return REASON_NONE
+
+
+cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
+    """With the backend from then on, it would not be answered in time, as far as its own caller's requests tell.
+
+    Each refusal for that reason lowers what is expected of them, so that one in a few is tried.
+    """
+    cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
+    if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
+        return False
+    if begun < x.due:
+        usual[0] -= usual[0] / 32
+    return True
+
+
+cdef void stop_waiting(Exchange *x) noexcept:
+    cdef Model *m = x.model
+    mw_waiting_remove(&m.gate.waiting, &x.waiting)
+    m.counters.waiting -= 1
+    x.phase = PHASE_NEW
+    if x.stream != NULL and x.stream.waiting == x:
+        x.stream.waiting = NULL
+    exchange_unref(x)             # the stream's reference is left, or its deadline's
+
+
+cdef void on_permits(PyObject *context, int64_t now) noexcept:
+    """Lets in those who wait, as far as there are permits."""
+    cdef State server = <State>context
+    cdef Gate *gate
+    cdef Exchange *x
+    cdef int reason
+    while server.ready != NULL:
+        gate = server.ready
+        server.ready = gate.next_ready
+        gate.ready = False
+        while gate.waiting.count and mw_concurrency_free(&gate.concurrency):
+            x = <Exchange *>mw_waiting_pop(&gate.waiting)
+            x.references += 1
+            stop_waiting(x)
+            x.stamped = True
+            reason = REASON_INFEASIBLE if hopeless(x, gate, now) else launch(server, x, x.model, now)
+            if reason != REASON_NONE:
+                failed(server, x, reason, NULL, now)
+            exchange_unref(x)

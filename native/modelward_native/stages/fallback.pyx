@@ -1,0 +1,54 @@
+"""At completion: where the service is to blame, the model's fallback chain answers: a constant, a last good answer, a model."""
+from libc.stdint cimport int64_t
+
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.model cimport MODE_FALLBACK, Rung
+from modelward_native.request.recall cimport Recall
+from modelward_native.request.reply cimport reply_from_constants, reply_from_upstream
+from modelward_native.request.state cimport State
+from modelward_native.request.verdict cimport REASON_ANOMALY, REASON_NONE, may_fall_back
+from modelward_native.stages.admit cimport start
+from modelward_native.stages.deadline cimport set_deadline
+from modelward_native.stages.stage cimport Result
+from modelward_native.wire.stream cimport release as release_buffer
+
+
+cdef bint fallback(State server, Exchange *x, Result *r, int64_t now) noexcept:
+    if r.reason == REASON_NONE or not x.decoded or x.mirrors != NULL or not may_fall_back(r.reason):
+        return True
+    if r.reason == REASON_ANOMALY and x.asked.mode != MODE_FALLBACK:
+        return True
+    if x.fallback_reason == REASON_NONE:
+        x.fallback_reason = <unsigned char>r.reason
+    while x.rung < x.asked.rung_count:
+        x.rung += 1
+        if ask_next(server, x, &x.asked.rungs[x.rung - 1], r, now):
+            return r.answer != NULL
+    return True
+
+
+cdef bint ask_next(State server, Exchange *x, Rung *rung, Result *r, int64_t now) noexcept:
+    """False: it has no answer."""
+    cdef bint answers
+    if rung.model != NULL:
+        if x.opaque and rung.model.pool == NULL:
+            return False          # what runs here has not the inputs, or makes no such outputs
+        if x.client_due and x.client_due <= now:
+            return False
+        x.due = x.client_due
+        if x.due:
+            set_deadline(server, x)
+        x.alone = x.rows == 0
+        return start(server, x, rung.model, now) == REASON_NONE
+    if rung.recall != NULL:
+        answers = (<Recall>rung.recall).recall(server.listener.limiter, x, &r.made, now)
+        if answers and not reply_from_upstream(x, rung, &r.made):
+            release_buffer(x.wire, &r.made)
+            answers = False
+    else:
+        answers = not x.opaque and reply_from_constants(x, rung, &r.made)
+    if answers:
+        r.answer = &r.made
+        r.reason = REASON_NONE
+        r.ending = NULL
+    return answers

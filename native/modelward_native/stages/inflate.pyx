@@ -1,0 +1,127 @@
+"""At the message: compressed ones are inflated, which costs more than all stages before it.
+
+What is short is inflated on the loop; the rest waits its turn in a thread, and goes on from here when it is whole.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PACKED, Exchange, Stream
+from modelward_native.request.oip cimport mw_oip_first_names, mw_oip_names
+from modelward_native.request.pipeline cimport go_on_decoding, refused
+from modelward_native.request.relays cimport send_unpacked
+from modelward_native.request.state cimport State
+from modelward_native.request.streams cimport on_refused
+from modelward_native.request.tensor cimport mw_span
+from modelward_native.request.verdict cimport (
+    REASON_DEADLINE, REASON_MALFORMED_MESSAGE, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, refusal)
+from modelward_native.stages.limit cimport may_ask
+from modelward_native.stages.resolve cimport NAME_FIRST, not_found
+from modelward_native.wire.buffer cimport Buffer
+from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
+from modelward_native.wire.inflater cimport packed_free, take_unpacked
+from modelward_native.wire.packed cimport Packed
+from modelward_native.wire.stream cimport inflation_verdict, proceed, refuse
+
+cdef int64_t BUSY_RETRY = 100000000       # ns
+
+
+cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Verdict *v, int64_t now) noexcept:
+    cdef Packed *packed
+    cdef int state = INFLATED_WHOLE
+    if x != NULL and not may_ask(server, s, v, now):
+        return False
+    packed = server.inflater.open(s, x, message, &state)
+    if packed == NULL:
+        inflation_verdict(v, state, s.conn.wire.message_size)
+        return False
+    if x != NULL and packed.state == INFLATED_WHOLE:
+        take_unpacked(packed, &x.body)
+        packed_free(packed)
+    return True
+
+
+cdef int inflate(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    cdef Packed *packed = x.stream.packed
+    cdef mw_span piece, name, version
+    cdef bint good
+    if packed == NULL:
+        return GO_ON
+    if x.asked == NULL or x.unknown_version:
+        piece.data = packed.work.out.data
+        piece.size = packed.work.out.size
+        mw_oip_first_names(piece, &name, &version)    # as `resolve` has read it
+        not_found(server, x, name, version, v, now)
+        return REFUSE
+    if server.inflater.unpack(packed) != INFLATED_PART:
+        good = inflated(x, packed, v)
+        packed_free(packed)
+        return GO_ON if good else REFUSE
+    x.phase = PHASE_PACKED
+    if server.inflater.queue(packed):
+        return ELSEWHERE
+    x.phase = PHASE_NEW
+    packed_free(packed)
+    busy(v)
+    return REFUSE
+
+
+cdef void busy(Verdict *v) noexcept:
+    refusal(v, REASON_QUEUE_FULL, "too many compressed messages wait to be inflated; retry shortly, or send them uncompressed")
+    v.retry_ns = BUSY_RETRY
+
+
+cdef inline bint same(mw_span a, mw_span b) noexcept:
+    return a.size == b.size and (a.size == 0 or a.data == b.data)
+
+
+cdef bint inflated(Exchange *x, Packed *packed, Verdict *v) noexcept:
+    """The exchange's message, in place of the compressed one; or what is wrong with it."""
+    cdef mw_span message, piece, name, version, last_name, last_version
+    x.inflating = packed.took
+    if packed.state != INFLATED_WHOLE:
+        inflation_verdict(v, packed.state, x.wire.message_size)
+        return False
+    take_unpacked(packed, &x.body)
+    message.data = piece.data = x.body.data
+    message.size = piece.size = x.body.size
+    # what was admitted is what the first names say: the last ones are those that count
+    if mw_oip_first_names(piece, &name, &version) and mw_oip_names(message, &last_name, &last_version) and (
+            same(name, last_name) and same(version, last_version) and (version.size == 0 or x.named or x.asked.undecoded)):
+        return True
+    refusal(v, REASON_MALFORMED_MESSAGE, NAME_FIRST)
+    return False
+
+
+cdef void on_unpacked(PyObject *context, Packed *packed, int64_t now) noexcept:
+    """Its stream refers to the message no more, and does not free it."""
+    cdef State server = <State>context
+    cdef Stream *s = packed.stream
+    cdef Exchange *x = packed.exchange
+    cdef Verdict v
+    cdef bint good
+    if s.finished:
+        return                    # its exchange ends with the stream, which is about to close
+    if packed.refused:
+        # the stream ends: to read on here would let it in again, before those in whose favour it was refused
+        busy(&v)
+        if x == NULL:
+            on_refused(s, &v)
+        refuse(s, &v)
+        if x != NULL:
+            refused(server, x, &v, now)
+        return
+    if x == NULL:
+        send_unpacked(s, packed)
+    else:
+        x.phase = PHASE_NEW
+        good = inflated(x, packed, &v)
+        if s.timeout and now >= s.entered + s.timeout:
+            refusal(&v, REASON_DEADLINE, NULL)
+            snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
+            good = False
+        if good:
+            go_on_decoding(server, x, now)
+        else:
+            refused(server, x, &v, now)
+    proceed(s)

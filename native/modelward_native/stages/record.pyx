@@ -1,0 +1,68 @@
+"""At completion: every exchange is counted here, also a shadow's copy and a message that went up a relayed stream."""
+from libc.stdint cimport int64_t, uint64_t
+
+from modelward_native.request.exchange cimport PHASE_DONE, Exchange
+from modelward_native.request.model cimport OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Model
+from modelward_native.request.state cimport State
+from modelward_native.request.verdict cimport (
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_OK, REASON_DEADLINE, REASON_NONE)
+from modelward_native.shadow.crosscheck cimport crosscheck, end_crosscheck, other_version
+from modelward_native.shadow.evidence cimport ASSIGNED_NONE, testify
+from modelward_native.shadow.pair cimport pair
+from modelward_native.stages.mirror cimport send_copy
+from modelward_native.stages.stage cimport Result
+from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
+
+
+cdef bint record(State server, Exchange *x, Result *r, int64_t now) noexcept:
+    cdef uint64_t *count = NULL
+    if x.mirrors != NULL:
+        record_copy(server, x, r, now)
+        return True
+    if r.gone:
+        r.status = CODE_CANCELLED
+    record_request(server, x, r, now)
+    server.gauges.inflight -= 1
+    if x.assigned != ASSIGNED_NONE and not r.gone and not r.sent_up:
+        count = testify(x, r.status, now)
+    x.phase = PHASE_DONE
+    if count != NULL:
+        record_doubt(server, x, count, now)
+    return True
+
+
+cdef void record_request(State server, Exchange *x, const Result *r, int64_t now) noexcept:
+    cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
+    cdef int outcome = OUTCOME_FAILED
+    c.codes[r.status] += 1
+    if r.sent_up:
+        # its answers, any number of them, are not waited for here
+        c.success += 1
+        c.queued += 1
+        return
+    if r.status == CODE_OK:
+        outcome = OUTCOME_OK if x.fallback_reason == REASON_NONE else OUTCOME_FALLBACK
+    elif x.launched == 0 and r.status != CODE_DEADLINE_EXCEEDED and r.status != CODE_CANCELLED:
+        outcome = OUTCOME_REFUSED
+    mw_histogram_record_ns(&c.request[outcome], now - x.entered)
+
+
+cdef void record_copy(State server, Exchange *y, Result *r, int64_t now) noexcept:
+    """A shadow's answer counts as one of a pair; a cross-check's, as what speaks against the other version."""
+    if y.shadow_link == NULL:
+        end_crosscheck(&server.checks, &server.mirrors, y, r.answer != NULL)
+    else:
+        pair(&server.mirrors, y, r.answer,
+             r.reason == REASON_DEADLINE or (r.answer == NULL and r.status == CODE_DEADLINE_EXCEEDED), now)
+
+
+cdef void record_doubt(State server, Exchange *x, uint64_t *count, int64_t now) noexcept:
+    """It has failed: that is counted where another version answers it, or none can be asked the same."""
+    cdef Model *other = other_version(server.directory, x)
+    cdef Exchange *y
+    if other == NULL:
+        count[0] += 1
+        return
+    y = crosscheck(&server.checks, &server.mirrors, x, other, count, now)
+    if y != NULL:
+        send_copy(server, y, now)

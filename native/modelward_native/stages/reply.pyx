@@ -1,0 +1,152 @@
+"""At completion: what the client is told: an answer, an upstream's own status, or a refusal in words."""
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memset
+
+from modelward_native.backend.cause cimport mw_cause
+from modelward_native.backend.pool cimport Pool
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model
+from modelward_native.request.recall cimport Recall
+from modelward_native.request.reply cimport fallback_name, reply_stream_error
+from modelward_native.request.state cimport State
+from modelward_native.request.verdict cimport (
+    CODE_OK, REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES,
+    REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
+    REASON_UPSTREAM_CREDENTIALS, VERDICT_TEXT, Verdict, code_of, refusal)
+from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch
+from modelward_native.stages.stage cimport Result
+from modelward_native.wire.buffer cimport Buffer
+from modelward_native.wire.grpc cimport ending_of
+from modelward_native.wire.stream cimport release as release_buffer
+
+cdef enum:
+    CAUSE = 256                   # bytes of the runtime's words that a caller is told
+
+cdef const char *UPSTREAM_REFUSES_US = "the upstream server refused this proxy's credentials, not yours"
+
+
+cdef bint reply(State server, Exchange *x, Result *r, int64_t now) noexcept:
+    cdef Verdict v
+    if x.mirrors != NULL or r.gone:
+        return True
+    if r.sent_up:
+        release_buffer(x.wire, &x.body)
+        release_buffer(x.wire, &x.converted)
+    elif r.answer != NULL:
+        answer(server, x, r, now)
+    elif r.ending != NULL and not x.streaming:
+        pass_on(x, r, now)
+    else:
+        if r.ending != NULL:
+            refusal(&v, REASON_BACKEND_FAILED, NULL)
+            snprintf(v.text, VERDICT_TEXT, "the upstream answered with status %d", r.status)
+            r.verdict = &v
+        elif r.verdict == NULL or r.verdict.text[0] == 0:
+            if r.verdict == NULL:
+                refusal(&v, r.reason, NULL)
+                r.verdict = &v
+            explain(x, r.verdict, r.words, now)
+        refuse(server, x, r, now)
+    return True
+
+
+cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
+    cdef Model *asked = x.asked
+    if x.fallback_reason != REASON_NONE:
+        asked.counters.fallbacks[x.fallback_reason] += 1
+        x.ending.fallback = fallback_name(x.fallback_reason)
+    elif asked.recall != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
+        (<Recall>asked.recall).remember(server.listener.limiter, x, r.answer, now)
+    if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
+        x.ending.has_anomaly_score = True
+        x.ending.anomaly_score = x.score
+    if x.assigned != ASSIGNED_NONE:
+        sketch(x, r.answer)
+    asked.counters.success += 1
+    asked.counters.success_ns += now - x.entered
+    x.reply = r.answer[0]
+    memset(r.answer, 0, sizeof(Buffer))
+    if r.initial != NULL:
+        take_metadata(x, r)
+    r.status = CODE_OK
+
+
+cdef void take_metadata(Exchange *x, Result *r) noexcept:
+    """An upstream's, for the client's own call: a stream's messages have none."""
+    if x.streaming:
+        return
+    x.initial = r.initial[0]
+    x.ending.metadata = r.ending.metadata
+    memset(r.initial, 0, sizeof(Buffer))
+    memset(&r.ending.metadata, 0, sizeof(Buffer))
+
+
+cdef void pass_on(Exchange *x, Result *r, int64_t now) noexcept:
+    """An upstream's own status is the client's to see."""
+    cdef Counters *c = x.asked.counters
+    c.refusals[<int>REASON_BACKEND_FAILED] += 1
+    c.fail += 1
+    c.fail_ns += now - x.entered
+    x.ending.code = r.status
+    take_metadata(x, r)
+    x.ending.message = r.ending.message
+    x.ending.details = r.ending.details
+    r.ending.message = NULL
+    r.ending.details = NULL
+
+
+cdef void refuse(State server, Exchange *x, Result *r, int64_t now) noexcept:
+    cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
+    cdef Buffer framed
+    c.refusals[r.verdict.reason] += 1
+    c.fail += 1
+    c.fail_ns += now - x.entered
+    if x.streaming:
+        memset(&framed, 0, sizeof(framed))
+        if reply_stream_error(x, r.verdict, &framed):
+            x.reply = framed
+    else:
+        ending_of(&x.ending, r.verdict)
+        if x.flagged:
+            x.ending.has_anomaly_score = True
+            x.ending.anomaly_score = x.score
+    r.status = code_of(r.verdict.reason)
+
+
+cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now) noexcept:
+    """The text of a failure. Of a limit that is exceeded, `describe` in request/verdict writes it when it is needed."""
+    cdef char cause[CAUSE]
+    if v.reason == REASON_DEADLINE:
+        snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
+    elif v.reason == REASON_QUEUE_FULL:
+        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model; do not retry at once")
+    elif v.reason == REASON_SHED:
+        snprintf(v.text, VERDICT_TEXT, "too many requests wait for this model, and one of higher priority, or of a caller with "
+                 "fewer of them, took the place; do not retry at once")
+    elif v.reason == REASON_INFEASIBLE:
+        snprintf(v.text, VERDICT_TEXT, "the deadline would pass before this model's turn comes (%.1f ms are left); do not retry "
+                 "at once", (x.due - now) / 1e6)
+    elif v.reason == REASON_INFLIGHT_BYTES:
+        snprintf(v.text, VERDICT_TEXT, "no room for the message: upstreams have not taken those before it; retry shortly")
+    elif v.reason == REASON_OUT_OF_MEMORY:
+        snprintf(v.text, VERDICT_TEXT, "no room for the answer: it is too large, or clients have not taken those before it")
+    elif v.reason == REASON_CANARY:
+        snprintf(v.text, VERDICT_TEXT, "this version of the model does not answer as it should and is out of service until it "
+                 "does; ask for another version")
+    elif v.reason == REASON_RUN_MEMORY:
+        snprintf(v.text, VERDICT_TEXT, "the model would need more memory for this input than it may have; send a smaller one")
+    elif v.reason == REASON_CRASH:
+        snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
+                 "died; do not retry, send other shapes or ask for another version")
+    elif v.reason == REASON_NO_UPSTREAM:
+        snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached%s", <const char *>(
+            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and (<Pool>x.model.pool).untrusted() else b""))
+    elif v.reason == REASON_UPSTREAM_CREDENTIALS:
+        snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
+    elif v.reason == REASON_BACKEND_FAILED:
+        cause[0] = 0
+        # only a caller with a name is told what goes on in a model, and only of the one that was asked
+        if words != NULL and x.model == x.asked and x.stream != NULL and x.stream.caller != NULL and x.stream.caller.name != NULL:
+            mw_cause(words, cause, CAUSE)
+        snprintf(v.text, VERDICT_TEXT, "the model failed on this input%s%s", <const char *>(b": " if cause[0] else b""), cause)

@@ -1,0 +1,71 @@
+"""At the message: how unlike the model's training data it is. Behind `decode`, since it needs the tensors."""
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.model cimport MODE_FALLBACK, MODE_REJECT, Model
+from modelward_native.request.state cimport State
+from modelward_native.request.tensor cimport MW_MAX_TENSORS, mw_view
+from modelward_native.request.verdict cimport REASON_ANOMALY, VERDICT_TEXT, Verdict, refusal
+from modelward_native.score.profile cimport mw_gather, mw_gather_begin, mw_gather_row, mw_score, mw_score_row
+from modelward_native.telemetry.histogram cimport mw_histogram_record_score
+
+cdef enum:
+    SCORED_ROWS = 256             # rows of one request that are scored; of more, so many evenly spaced ones
+
+
+cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
+    """The request's score is that of its most unusual row."""
+    cdef Model *m = x.asked
+    cdef mw_view views[<int>MW_MAX_TENSORS]
+    cdef mw_gather gather
+    cdef mw_score worst, of_row
+    cdef int64_t row = 0, worst_row = -1, step = 1, next_row = 0
+    cdef int i
+    if m.profile == NULL:
+        return GO_ON
+    if x.view == NULL:
+        return pass_unscored(m, v, "its inputs are in shared memory")
+    for i in range(m.profile.inputs):
+        views[i] = x.view[m.profile_input[i]]
+    if mw_gather_begin(&gather, m.profile, views, x.rows) < 0:
+        return pass_unscored(m, v, "its inputs have not the shapes that the profile was fitted on")
+    if x.rows > SCORED_ROWS:
+        step = (x.rows + SCORED_ROWS - 1) // SCORED_ROWS
+        m.counters.scored_part += 1
+    while mw_gather_row(&gather, m.profile_row) == 1:
+        if row == next_row:
+            next_row += step
+            mw_score_row(m.profile, m.profile_row, m.profile_scratch, &of_row)
+            if worst_row < 0 or of_row.score > worst.score:
+                worst = of_row
+                worst_row = row
+                if of_row.p_value <= m.false_positive_rate:
+                    memcpy(m.profile_worst, m.profile_row, m.profile_row_bytes)
+        row += 1
+    if worst_row < 0:
+        return GO_ON
+    x.score = worst.score
+    mw_histogram_record_score(&m.counters.score, worst.score)
+    if worst.p_value > m.false_positive_rate:
+        return GO_ON
+    x.flagged = True
+    m.counters.anomalies += 1
+    server.events.note(m, x, &worst, worst_row, now)
+    if m.mode == MODE_REJECT or m.mode == MODE_FALLBACK:
+        refusal(v, REASON_ANOMALY, NULL)
+        snprintf(v.text, VERDICT_TEXT, "the input is unlike the model's training data (anomaly score %.4g, p-value %.3g)",
+                 worst.score, worst.p_value)
+        return REFUSE
+    return GO_ON
+
+
+cdef int pass_unscored(Model *m, Verdict *v, const char *why) noexcept:
+    """Nothing is known of it. Where anomalous requests are kept from the model, leaving out what is scored is no way past."""
+    m.counters.unscored += 1
+    if m.pass_unscored or (m.mode != MODE_REJECT and m.mode != MODE_FALLBACK):
+        return GO_ON
+    refusal(v, REASON_ANOMALY, NULL)
+    snprintf(v.text, VERDICT_TEXT, "the request cannot be compared with the model's training data: %s", why)
+    return REFUSE

@@ -1,0 +1,10 @@
+# At completion: out to the client, in the order of its stream.
+from libc.stdint cimport int64_t
+
+from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.state cimport State
+from modelward_native.stages.stage cimport Result
+
+cdef bint send(State server, Exchange *x, Result *r, int64_t now) noexcept
+# Its client sends no more: where all is answered, the stream ends.
+cdef void end_stream(Stream *s) noexcept

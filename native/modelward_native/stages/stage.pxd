@@ -1,0 +1,24 @@
+# What a stage of the pipeline says, and what completion works on.
+from libc.stdint cimport int64_t
+
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.request.verdict cimport Verdict
+from modelward_native.wire.buffer cimport Buffer, Ending
+
+cdef enum Step:
+    GO_ON = 0                     # to the next stage
+    REFUSE                        # with the verdict
+    ELSEWHERE                     # the request waits, is with its backend, or has ended: the driver is called again, or not
+
+cdef struct Result:               # how an exchange has ended so far; lives on the driver's stack
+    int reason                    # enum Reason; REASON_NONE: it was answered, or the upstream's status is its own answer
+    int status                    # gRPC status that the exchange ends with; an upstream's own until `reply`
+    Verdict *verdict              # borrowed: with the reason, where a stage has written it; NULL: `reply` writes it
+    const char *words             # borrowed: the runtime's about a failure; NULL for none
+    Buffer *answer                # borrowed: a framed answer, which `reply` takes; NULL where there is none
+    Buffer made                   # owned: the answer of a fallback that is no model
+    Buffer *initial               # borrowed: an upstream's metadata before its answer, and its trailers; NULL for none
+    Ending *ending
+    bint begun                    # its backend was at work when it failed
+    bint gone                     # its client has let go
+    bint sent_up                  # it went up a relayed stream: its answers, any number of them, come that way
