@@ -8,6 +8,7 @@ import os
 from modelward_native.backend.breaker cimport (
     MW_BREAKER_OPEN, MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker_begin,
     mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
+from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.telemetry.histogram cimport Histogram, mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
@@ -290,9 +291,7 @@ cdef class Pool:
                 continue
             n += 1
             # reservoir of two: every pair is equally likely
-            self.random ^= self.random << 13
-            self.random ^= self.random >> 7
-            self.random ^= self.random << 17
+            next_random(&self.random)
             if n == 1:
                 first = e
             elif n == 2:

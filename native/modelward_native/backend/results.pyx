@@ -79,6 +79,7 @@ cdef void fail_run(Scheduler scheduler, Engine engine, int64_t now) noexcept:
 
 
 cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
+    cdef State server = <State>scheduler.server
     cdef Counters *counters = engine.counters
     cdef Exchange *x
     cdef Model *asked
@@ -92,7 +93,7 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
             counters.late += 1
         elif engine.run.failed:
             failed(
-                <State>scheduler.server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
+                server, x, REASON_RUN_MEMORY if engine.run.over_budget else REASON_BACKEND_FAILED,
                 engine.run.error, now)
         else:
             asked = x.asked
@@ -101,9 +102,9 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
                 rung = &asked.rungs[x.rung - 1]
             memset(&reply, 0, sizeof(reply))
             if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
-                answered(<State>scheduler.server, x, &reply, now)
+                answered(server, x, &reply, now)
             else:
-                failed(<State>scheduler.server, x, REASON_OUT_OF_MEMORY, NULL, now)
+                failed(server, x, REASON_OUT_OF_MEMORY, NULL, now)
         first_row += x.rows
         exchange_unref(x)
     engine.slot_count = 0

@@ -9,7 +9,7 @@
 static const int MW_DEADLY_SIGNALS[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 enum { MW_DEADLY_COUNT = sizeof MW_DEADLY_SIGNALS / sizeof *MW_DEADLY_SIGNALS };
 
-/* Needs <pthread.h> as with _GNU_SOURCE. Returns 0, or what pthread_create returns. */
+/* Returns 0, or what pthread_create returns. */
 static inline int mw_thread_start(pthread_t *thread, void *(*body)(void *), void *argument) {
     sigset_t blocked, before;
     sigfillset(&blocked);

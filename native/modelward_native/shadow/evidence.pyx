@@ -9,6 +9,7 @@ import os
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport part_of
 from modelward_native.shadow.compare cimport mw_compare_scratch
 from modelward_native.shadow.sketch cimport mw_sketch_add
@@ -31,7 +32,7 @@ CHANCE, KEY = 0, 1                # how requests got their version: the first in
 
 cdef bytes PREFIX = b"evidence\0"
 
-# xorshift64 (Marsaglia, "Xorshift RNGs", 2003): no client can know which of its answers is looked at
+# random: no client can know which of its answers is looked at
 cdef uint64_t STATE = int.from_bytes(os.urandom(8), "little") | 1
 
 cdef mw_compare_scratch SCRATCH   # one for the module, under the GIL; what an answer does not fill is never touched
@@ -75,11 +76,7 @@ cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
 
 
 cdef inline bint drawn() noexcept:
-    global STATE
-    STATE ^= STATE << 13
-    STATE ^= STATE >> 7
-    STATE ^= STATE << 17
-    return STATE >> (64 - SAMPLE_BITS) == 0
+    return next_random(&STATE) >> (64 - SAMPLE_BITS) == 0
 
 
 cdef void sketch(const Exchange *x, const Buffer *reply) noexcept:

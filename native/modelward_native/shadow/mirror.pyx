@@ -5,10 +5,11 @@ answered by the fallback chain is not mirrored at all. The exchange that asks th
 mirrors, in whose memory the request stays: only the primary's answer is copied.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport malloc
 from libc.string cimport memchr, memcpy
 
+from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
     INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, bytes_held, exchange_new, exchange_unref)
@@ -35,13 +36,8 @@ cdef int64_t CONTENDED = 60000000000   # ns that callers have shares after one f
 # ---- which requests
 
 cdef double drawn(Mirrors *mirrors) noexcept:
-    """In [0, 1), by Marsaglia's xorshift."""
-    cdef uint64_t r = mirrors.random
-    r ^= r << 13
-    r ^= r >> 7
-    r ^= r << 17
-    mirrors.random = r
-    return (r >> 11) / 9007199254740992.0
+    """In [0, 1)."""
+    return (next_random(&mirrors.random) >> 11) / 9007199254740992.0
 
 
 cdef bint fits(const char *pattern, size_t size, const char *name, size_t length) noexcept:

@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from modelward_native.timer.deadline import Timer, Wheel
+from modelward_native.testing.timer import Timer
+from modelward_native.timer.deadline import Wheel
 from tests.oracle import wheel as oracle
 from tests.oracle.wheel import TICK_NS
 
