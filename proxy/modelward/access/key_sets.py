@@ -22,7 +22,7 @@ log = logging.getLogger("modelward.access")
 SECTION = "access.jwt"
 LARGEST = 1 << 20
 FETCH_SECONDS = 5.0
-# between two questions, whoever wants them: strangers decide how often a token names an unknown key
+# between two questions: strangers decide how often a token names an unknown key
 LEAST_SECONDS = 10.0
 HOW = 'It must be a JWKS: {"keys": [...]}'
 
@@ -82,7 +82,7 @@ class RemoteKeys:
             self.drop_stale()
 
     async def ask(self) -> None:
-        """Asks now, or waits for the question under way; whoever was told to is cancelled alone."""
+        """Asks now, or waits for the question under way; a caller that is cancelled is cancelled alone."""
         if self._asking is None or self._asking.done():
             self._asked = time.monotonic()
             self._asking = asyncio.get_running_loop().create_task(self._ask())

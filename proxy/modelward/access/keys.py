@@ -1,8 +1,8 @@
 """API keys: made, kept as salted hashes in a file, and checked.
 
-A key is mw_ID_SECRET with 256 random bits in SECRET. Nobody can guess that, so that one fast hash (BLAKE2b with a salt)
+A key is mw_ID_SECRET with 256 random bits in SECRET. That cannot be guessed, so one fast hash (BLAKE2b with a salt)
 is enough where a password would need scrypt, and checking a stranger's key costs microseconds instead of the tenth of a
-second that would be a weapon. The file holds no secret, but whoever may write it may let anybody in.
+second that would be a weapon. The file holds no secret, but a user who may write it may let any client in.
 """
 
 import base64
@@ -81,7 +81,7 @@ class KeyRing:
         self._nobody = (None, bytes(SALT_BYTES), bytes(HASH_BYTES))
 
     def find(self, credential: bytes) -> Key | None:
-        """Whose key it is, expired or not; None for nobody's."""
+        """Whose key it is, expired or not; None where it is not known."""
         found = _KEY.fullmatch(credential)
         if found is None:
             return None

@@ -20,7 +20,7 @@ def is_name(text: object) -> bool:
 
 
 def of_certificate(certificate: Mapping[str, Any]) -> str | None:
-    """certificate: as SSLSocket.getpeercert gives one that was verified. None where it names nobody."""
+    """certificate: as SSLSocket.getpeercert gives one that was verified. None where it has no name."""
     by_kind: dict[str, list[str]] = {}
     for kind, value in certificate.get("subjectAltName", ()):
         by_kind.setdefault(kind, []).append(value)

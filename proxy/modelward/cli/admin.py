@@ -23,10 +23,10 @@ from modelward.rpc.protocol import Message, message_class, pool
 
 DONE, REFUSED, UNREACHABLE, UNSAVED = 0, 1, 2, 3
 ANSWER_SECONDS = 10.0
-# a proxy for the web is not on the way to an operator's port; whoever does not answer within 5 s is not there
+# a proxy for the web is not on the way to an operator's port; a server that does not answer within 5 s is not there
 CHANNEL_OPTIONS = {"grpc.enable_http_proxy": 0, "grpc.min_reconnect_backoff_ms": 5_000}
-# what says that nobody, or somebody else, is at the address
-NOBODY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
+# what says that no server, or another one, is at the address
+NO_SERVER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
 HOW = "Check that the server runs; give its address with --admin, or its configuration with --config"
 HOW_TLS = f"{HOW}. With admin_tls it needs --ca, --certificate and --key"
 WHERE = "listen.admin"
@@ -93,13 +93,13 @@ class Client:
         if code is grpc.StatusCode.UNIMPLEMENTED:
             how = "That is a server without it, or its listen.grpc: give listen.admin"
             return Unreachable([Problem(f"{self._address} is no admin API", WHERE, details, how)])
-        if code in NOBODY:
+        if code in NO_SERVER:
             return Unreachable([Problem(f"no server answers at {self._address}", WHERE, details, HOW_TLS)])
         return ProblemsFound([Problem(details or code.name, str(self._address))])
 
 
 def run(arguments: argparse.Namespace, act: Callable[[Client], int]) -> int:
-    """What `act` returns; 1 with what is wrong, 2 with why nobody could be reached."""
+    """What `act` returns; 1 with what is wrong, 2 with why no server could be reached."""
     try:
         address = _address(arguments)
         with closing(_channel(arguments, address)) as channel:
@@ -123,7 +123,7 @@ def as_json(message: Message) -> dict[str, Any]:
 
 
 def _address(arguments: argparse.Namespace) -> Address:
-    """Raises ProblemsFound for one that is none, Unreachable where nobody can know it."""
+    """Raises ProblemsFound for one that is none, Unreachable where that cannot be known."""
     try:
         if arguments.admin is not None:
             return parse_address(arguments.admin)

@@ -22,7 +22,7 @@ COLUMNS = ("sample", "shadow", "disagreed by", "disagrees by", "now")
 TIMEOUT_SECONDS = 10.0
 # what is known to disagree must not be counted once more
 UNMIRRORED = (("modelward-shadow", "1"),)
-NOBODY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+NO_SERVER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 # answers may be as large as the server lets them be; a proxy for the web is not on the way to it
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -68,11 +68,11 @@ def replay(arguments: argparse.Namespace) -> int:
 
 
 def _unreachable(channel: grpc.Channel) -> str | None:
-    """Why nobody answers; None where somebody does. A server that sheds requests still says that it lives."""
+    """Why no server answers; None where one does. A server that sheds requests still says that it lives."""
     try:
         channel.unary_unary(f"/{INFERENCE_SERVICE}/ServerLive")(b"", timeout=TIMEOUT_SECONDS)
     except grpc.RpcError as error:
-        return error.details() or "" if error.code() in NOBODY else None
+        return error.details() or "" if error.code() in NO_SERVER else None
     return None
 
 

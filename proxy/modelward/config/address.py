@@ -30,7 +30,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether nobody can connect from another machine: a Unix socket, localhost or an address of loopback."""
+        """Whether no client can connect from another machine: a Unix socket, localhost or an address of loopback."""
         try:
             return self.is_unix or self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:  # another host name

@@ -18,7 +18,7 @@ def cross_check(config: Config, layer: Layer) -> list[Problem]:
 
 
 def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
-    """Models that the configuration names and nobody has. names: the repository's."""
+    """Models that the configuration names and that are nowhere. names: the repository's."""
     if config.upstreams:  # whose models are known only when they are asked
         return []
     names = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]

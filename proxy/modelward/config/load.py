@@ -32,7 +32,7 @@ def load(
 
     flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
     a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
-    since whoever may write there must not keep the rest of the configuration from being followed. A model.yaml with a
+    since who may write there must not keep the rest of the configuration from being followed. A model.yaml with a
     problem is told in `unusable`. Raises ProblemsFound with every other problem that could be found.
     """
     problems: list[Problem] = []

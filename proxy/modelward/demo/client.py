@@ -64,7 +64,7 @@ class Client:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[Client]:
-    """A client whose connection is up. Raises ProblemsFound where nobody answers."""
+    """A client whose connection is up. Raises ProblemsFound where no server answers."""
     async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):

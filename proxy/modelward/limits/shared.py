@@ -92,7 +92,7 @@ class Store:
     async def exchange(self, elapsed: int, reports: Mapping[str, tuple[int, float, int]]) -> list[tuple[int, float]]:
         """Of each key (spent, change of demand, most ahead) over `elapsed`: (how far ahead its TAT is, demand).
 
-        elapsed: the time they are of. All in ns. Raises StoreError, and the next call connects anew.
+        elapsed: the time they are of. All in ns. Raises StoreError, and the next call connects again.
         """
         from redis.exceptions import RedisError  # noqa: PLC0415 - an extra
 
@@ -247,7 +247,7 @@ class SharedLimits:
 
     async def _round(self) -> None:
         now = time.monotonic_ns()
-        if not self._up:  # what was spent meanwhile is nobody's
+        if not self._up:  # what was spent meanwhile counts for no server
             self._accounts.forget()
             self._last = now
         elapsed, self._last = min(now - self._last, LONGEST_ROUND_NS), now

@@ -1,8 +1,8 @@
 """Canaries: inputs with the outputs that a version must give for them, before it is given a request.
 
 A file `canary.npz` beside the model holds an array `input:NAME` for each input, whole as a request has it, an array
-`output:NAME` for each output that is held to it, and a number `tolerance:NAME` where the default is not meant. Whoever
-wrote the file is not trusted: no pickles, and a bound on what it unpacks to.
+`output:NAME` for each output that is held to it, and a number `tolerance:NAME` where the default is not meant. The
+writer of the file is not trusted: no pickles, and a bound on what it unpacks to.
 """
 
 from __future__ import annotations

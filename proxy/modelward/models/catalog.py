@@ -1,7 +1,7 @@
 """What is served: models in order, their versions, and how a client's name finds one.
 
 The catalog itself is immutable: a reload builds the next one. What changes while it lives is each version's readiness
-and its statistics, and both are read, never kept, by whoever answers for them.
+and its statistics, and both are read, never kept, by the methods that tell of them.
 """
 
 from __future__ import annotations

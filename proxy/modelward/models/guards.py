@@ -9,7 +9,7 @@ OFF = "off"
 
 
 def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
-    """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where nobody switched it on."""
+    """Guard -> what it does ("peer 1000/s", "50ms", "observe", "lite > value"), or OFF where it is not switched on."""
     settings, limits = model.settings, config.limits
     rates = {"peer": limits.peer, "identity": limits.identity, "model": settings.limit, "total": limits.total}
     on = [_words(name, limit) for name, limit in rates.items() if limit is not None]

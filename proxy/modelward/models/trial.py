@@ -136,7 +136,7 @@ class Trials:
             findings = in_child(bounds, find, artifact.data, symbols)
         except ChildEnded as ended:
             return Findings((), (f"it could not be tried: {ended}",))
-        except ValueError:  # it cannot be opened: whoever opens it says why
+        except ValueError:  # it cannot be opened: opening it says why
             return Findings(())
         if not findings.dies and SLOW not in str(findings.refused):  # which may have been the machine's fault
             _write(file, findings)

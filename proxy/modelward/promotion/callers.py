@@ -6,7 +6,7 @@ Each caller's requests are a bet against "they do not do worse", whose wealth is
 
 - Against the usual: that their share is at most what the caller has with the others, or where that is not known, what
   callers have with them, and a rise that is allowed.
-- Within the caller: of what failed, the version's part is at most its part of the caller's requests. Whoever sends what
+- Within the caller: of what failed, the version's part is at most its part of the caller's requests. Who sends what
   fails on every version says nothing against one.
 
 Wealth is multiplied over callers: what others send cannot make a caller's less. In the product each counts as a mixture
@@ -14,7 +14,7 @@ of its wealth and 1, so that callers without any failure cost next to nothing. I
 `ALONE_LEVEL`, without the callers who say most: `left_out` of them. So of callers that are no more than that, none is
 believed alone, whatever they send; as long as the others' requests do no worse, these may take a version back with a
 probability of at most ALONE_LEVEL. There is one way beside: callers that say so and send half of what all send, in the
-same proportion to all versions, which nobody does who aims at one.
+same proportion to all versions, which no caller does that aims at one.
 
 A client that aims can be the first to reach the version. So one or two callers whom keys gave it say nothing at first
 (`FEW_WAIT`), unless there are no others at all.

@@ -71,7 +71,7 @@ class Arm:
         )
 
     def since(self, before: Arm) -> Arm:
-        """What has come since then, or all of it where counting has begun anew."""
+        """What has come since then, or all of it where counting has begun again."""
         if before.requests > self.requests:
             return self
         return Arm(
@@ -154,7 +154,7 @@ def breaches(
 def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -> list[Breach]:
     """Whether the candidate's answers are surely distributed otherwise, beyond the bound.
 
-    Both arms are of one step of so many, at each of which counting begins anew. Where keys decide who gets which
+    Both arms are of one step of so many, at each of which counting begins again. Where keys decide who gets which
     version, nothing is said of few callers.
     """
     found = []

@@ -78,7 +78,7 @@ class Judge:
         ]
 
     def findings(self, model: str, promotion: Promotion) -> list[Finding]:
-        """Of every bound in this step, remembered for whoever asks."""
+        """Of every bound in this step, remembered for `known`."""
         now = self._server.arms(model)
         watched = self._watching(model, now)
         found = [*decided(promotion, now, watched, self._settings(model)), *self._verdict_of(model, promotion)]

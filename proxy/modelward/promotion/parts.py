@@ -1,6 +1,6 @@
 """What requests say of a version, by how they got it and by part of the callers: counts of shadow/evidence.pyx.
 
-numpy (20 MB) is brought by whoever adds them up or looks inside: a supervisor does so only while a version is promoted.
+numpy (20 MB) is imported only to add them up or look inside: a supervisor does so only while a version is promoted.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _single(path: Path) -> Repository:
         )
     if problem := name_problem(path.stem, str(path)):
         return Repository(path, (), (problem,))
-    # Whoever started the server named this very file: a link given by hand may lead anywhere.
+    # The operator named this very file: a link given by hand may lead anywhere.
     file = canonical(path)
     return Repository(path, (ModelFolder(path.stem, file.parent, (Version(1, file),)),))
 

@@ -26,7 +26,7 @@ class Call(Protocol):
 
     @property
     def identity(self) -> str:
-        """Who calls, as a header tells it; empty where nobody asks or a rule lets anonymous callers in."""
+        """Who calls, as a header tells it; empty without `access`, or where a rule lets anonymous callers in."""
 
     @property
     def identity_kind(self) -> str:

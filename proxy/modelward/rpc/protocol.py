@@ -1,7 +1,7 @@
 """The protocol's message classes, from a descriptor pool of our own.
 
 The pool is private because tritonclient's and kserve's generated stubs register files of the same names in protobuf's
-default pool: whoever imports second would fail, and an application that embeds Modelward may import both.
+default pool: the second import would fail, and an application that embeds Modelward may import both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A profile as a file: one .npz, no pickles, versioned. Whoever wrote the file is not trusted."""
+"""A profile as a file: one .npz, no pickles, versioned. The writer of the file is not trusted."""
 
 from __future__ import annotations
 

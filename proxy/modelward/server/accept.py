@@ -84,7 +84,7 @@ class Acceptor:
         self._met: set[asyncio.Task[bool]] = set()  # connections that are being set up
         self._shaking = PeerIndex()  # those of them that begin with TLS, by peer
         self._resume: asyncio.TimerHandle | None = None
-        self._overdue = 1  # connections that are taken after a pause, whoever is less busy
+        self._overdue = 1  # connections that are taken after a pause, even if another process is less busy
         self.failures = 0
 
     def start(self, backlog: int) -> None:
@@ -131,7 +131,7 @@ class Acceptor:
                 return
 
     def _accept_one(self) -> bool:
-        """False if there is nobody left to accept, or nothing to do it with."""
+        """False if no connection is left to accept, or nothing to do it with."""
         try:
             accepted, address = self._socket.accept()
         except (BlockingIOError, InterruptedError):
@@ -187,7 +187,7 @@ class Acceptor:
         self._resume = self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
-        """Somebody may be waiting whom nobody else has taken: one is taken in any case.
+        """A client may be waiting whom no other process has taken: one is taken in any case.
 
         Each time that there are more, twice as many: a long queue does not wait for the sake of an even spread.
         """

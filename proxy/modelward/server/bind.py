@@ -15,7 +15,7 @@ BOUND_SOCKETS = Path("/proc/net/unix")
 
 
 class BoundSocket:
-    """Bound, not listening: nobody connects before the models are loaded. Owns the file of a Unix socket."""
+    """Bound, not listening: no client connects before the models are loaded. Owns the file of a Unix socket."""
 
     def __init__(self, configured: Address, mode: int, key: str = KEY, how: str = "") -> None:
         """mode: permission bits of a Unix socket's file. key: of the configuration. how: to mend it where the address
@@ -42,7 +42,7 @@ class BoundSocket:
 
 
 class InheritedSocket:
-    """Bound, and perhaps listened on, by whoever started this process, which also owns the file of a Unix socket."""
+    """Bound, and perhaps listened on, by the parent of this process, which also owns the file of a Unix socket."""
 
     def __init__(self, inherited: socket.socket, address: Address) -> None:
         self.socket = inherited
@@ -75,7 +75,7 @@ def _bind_unix(path: str, mode: int) -> socket.socket:
             raise
         os.unlink(path)
         bound = _bind(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
-    # nobody can connect before it listens, whatever the umask has let through until now
+    # no client can connect before it listens, whatever the umask has let through until now
     os.chmod(path, mode)
     return bound
 
@@ -90,7 +90,7 @@ def _bind(unbound: socket.socket, target: Any) -> socket.socket:
 
 
 def is_stale(path: str) -> bool:
-    """Whether the path is a socket that a dead process left: nobody listens, and nobody is about to."""
+    """Whether the path is a socket that a dead process left: no process listens, or is about to."""
     if not stat.S_ISSOCK(os.stat(path).st_mode) or _is_bound(path):
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

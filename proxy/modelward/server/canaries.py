@@ -48,7 +48,7 @@ class Canaries:
         self.deadly: frozenset[tuple[str, str, str]] = frozenset()
 
     def follow(self, models: Sequence[OpenVersion]) -> None:
-        """From now on those of these models. A version that stays and whose canary was read anew is run on it soon."""
+        """From now on those of these models. A version that stays and whose canary was read again is run on it soon."""
         before, self._watches = self._watches, {}
         known, self._known = self._known, {model.engine for model in models}
         for model in models:

@@ -1,6 +1,6 @@
 """Between the supervisor and a worker: what they tell each other, and the socket that carries it.
 
-Pickled, since both ends are this program, the one started by the other; nobody else has a descriptor of the socket.
+Pickled, since both ends are this program, the one started by the other; no other process has the socket.
 """
 
 import asyncio

@@ -157,7 +157,7 @@ def _versions(models: Iterable[OpenVersion]) -> dict[str, list[str]]:
 
 async def renewed(generation: Generation, news: News) -> Generation:
     """The same configuration over what upstreams tell now. Models that are as they were keep their engines. Nothing is
-    read, and nobody is asked. Raises ProblemsFound where the configuration does not fit."""
+    read, and no upstream is asked. Raises ProblemsFound where the configuration does not fit."""
     config = generation.config
     upstreams = generation.upstreams.renewed(news)
     # a model that cannot be opened any more is not to be one that was open

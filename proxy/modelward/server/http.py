@@ -2,7 +2,7 @@
 
 Built on aiohttp's low-level server rather than its application: five fixed GET paths need no router, and only there
 can connections be bounded (`http_connections`). Pages of metrics are shared by scrapers (`telemetry.pages`), so
-that probes are answered at once whoever scrapes.
+that probes are answered at once while others scrape.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ class Inference:
             await self._known(name, call.peer_key)
 
     def _permitted(self, name: str, version: str, call: Call, kind: int) -> CatalogEntry:
-        """The version asked for. Whoever may not ask is told so whether or not it is there."""
+        """The version asked for. A caller that may not ask is told so whether or not it is there."""
         if not call.permits(kind, name):
             what = "this identity may not call this method of this model"
             raise RpcError(Code.PERMISSION_DENIED, what, "PERMISSION_DENIED")

@@ -34,7 +34,7 @@ from modelward_native.wire.call import Call as NativeCall
 
 # Bytes of one cold request. They hold names only; whatever a handler does with one, its cost is bounded by this.
 MAX_REQUEST_BYTES = 64 * 1024
-# Health: whoever may connect may ask, since orchestrators have no credentials.
+# Health: every client that may connect may ask, since orchestrators have no credentials.
 OPEN = 0
 
 log = logging.getLogger("modelward.server")

@@ -34,7 +34,7 @@ class Report:
 
     @property
     def versions(self) -> dict[str, list[str]]:
-        """Ascending, by model; [ANY] where nobody tells them."""
+        """Ascending, by model; [ANY] where they are not known."""
         model, version = COLUMNS.index("model"), COLUMNS.index("version")
         found: dict[str, list[str]] = {}
         for row in self.rows:

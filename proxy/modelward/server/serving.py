@@ -140,7 +140,7 @@ class Serving:
         """Serves another configuration, and the repository as it is now; returns in words what changed.
 
         Rules first, at once (`follow_rules`), then models (`follow_models`): whatever keeps these from being served
-        keeps nobody from obeying the rules. What only a restart changes (listen, workers, TLS on or off) stays, and is
+        keeps no rule from being followed. What only a restart changes (listen, workers, TLS on or off) stays, and is
         told. Raises ProblemsFound; what was done before stays done.
         """
         restart = followed(self.config, config)[1]

@@ -1,4 +1,4 @@
-"""The server's side of TLS: its certificate, whom it lets in, and what it loads anew when the files change."""
+"""The server's side of TLS: its certificate, whom it lets in, and what it loads again when the files change."""
 
 import asyncio
 import logging
@@ -72,7 +72,7 @@ class LiveMaterial:
         self._take(tls, material or load_material(tls, section))
 
     def replace(self, tls: Tls, material: Material) -> None:
-        """Another configuration's files, loaded by whoever checked them."""
+        """Another configuration's files, loaded when they were checked."""
         with self._replacing:
             if tls != self._tls:
                 self._take(tls, material)

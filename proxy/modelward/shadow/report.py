@@ -1,4 +1,4 @@
-"""What is known of a shadow, as JSON holds it: for programs, and for whoever shows it."""
+"""What is known of a shadow, as JSON holds it: for programs, and for tables."""
 
 from __future__ import annotations
 

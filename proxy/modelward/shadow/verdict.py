@@ -1,6 +1,6 @@
 """What a shadow's sums say of it: better, equivalent, worse, or undecided and for how many pairs more.
 
-Whoever looks, as often as they like, is told `worse` of a shadow that keeps every bound with a probability of at most
+An operator who looks, however often, is told `worse` of a shadow that keeps every bound with a probability of at most
 LEVEL, ever: each bound is judged by a confidence sequence, and the level is shared between them. What the sequences
 assume: pairs are alike and independent of each other, given those before them.
 """

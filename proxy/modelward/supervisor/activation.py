@@ -1,4 +1,4 @@
-"""Listening sockets that whoever started this process has opened for it, as sd_listen_fds(3) takes them."""
+"""Listening sockets that the program which started this process has opened for it, as sd_listen_fds(3) takes them."""
 
 import os
 import socket

@@ -57,7 +57,7 @@ class Reloader:
         """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
 
         All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
-        Goes on if the caller is cancelled. Whoever asks while a reload waits for its turn gets that one's outcome.
+        Goes on if the caller is cancelled. A caller that asks while a reload waits for its turn gets that one's result.
         """
         if actor:
             self._at_work()

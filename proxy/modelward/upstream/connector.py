@@ -97,7 +97,7 @@ class Connector:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        # resolved anew for every connection: where a name moves, the next connection follows
+        # resolved again for every connection: where a name moves, the next connection follows
         host = (await resolve(self.address))[0]
 
         tls = self.address.tls

@@ -26,7 +26,7 @@ class Fleet:
     async def connect(self, pools: list[UpstreamPool], health: Health) -> None:
         """Keeps the endpoints of these pools too; returns when each is connected, or cannot be yet and is tried on.
 
-        Shadows' are waited for much less long: nobody waits for their answers either.
+        Shadows' are waited for much less long: no client waits for their answers either.
         """
         for group in _groups(pools):
             if group not in self._managers:

@@ -94,7 +94,7 @@ class Forwarder:
             if error.code() not in SILENCE:
                 return RpcError(code, error.details() or "", "BACKEND_FAILED")
         except ProblemsFound:
-            pass  # files of upstream_tls: whoever connects for requests says so
+            pass  # files of upstream_tls: the connector says so
         return None
 
     def _say_refused(self, address: UpstreamAddress, code: Code, text: str) -> None:
@@ -124,7 +124,7 @@ class Forwarder:
             return answer
         except grpc.RpcError:
             if address.tls is not None and self._lines.get(address) is line:
-                del self._lines[address]  # the next reads the files of upstream_tls anew, which may be the reason
+                del self._lines[address]  # the next reads the files of upstream_tls again, which may be the reason
             raise
         finally:
             line.users -= 1

@@ -45,7 +45,7 @@ class HealthCheck:
                 await self._rest()
 
     async def _check(self, channel: grpc.aio.Channel) -> None:
-        """Until a check fails: the next channel reads the files of upstream_tls anew, which may be the reason."""
+        """Until a check fails: the next channel reads the files of upstream_tls again, which may be the reason."""
         failure = ""
         while not failure:
             await self._rest()

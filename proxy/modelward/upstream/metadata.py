@@ -174,7 +174,7 @@ async def models_of(address: UpstreamAddress) -> list[str] | None:
 
 
 def undecoded(name: str, why: str, how: str) -> DescribedVersion:
-    """A model whose signature nobody tells: its requests are the upstream's to read."""
+    """A model whose signature is not known: its requests are the upstream's to read."""
     problem = Problem("requests pass undecoded and unscored", f"model {name}", why, how)
     return DescribedVersion(name, "", (), (), "undecoded, unscored", undecoded=problem)
 

@@ -62,7 +62,7 @@ class UpstreamPool:
     pool: Pool
     share: float
     resends: bool
-    shadow: bool  # nobody waits for its answers
+    shadow: bool  # no client waits for its answers
 
     @classmethod
     def of(cls, key: Key, before: "UpstreamPool | None" = None) -> "UpstreamPool":
