@@ -14,8 +14,8 @@ from loadtests.fuzz.script import REQUEST, TEMPLATES, play
 from loadtests.fuzz.simulation import Simulation
 from modelward.rpc.protocol import message_class
 from modelward_native.limits.limit import Limiter
-from modelward_native.request.server import Server
 from modelward_native.request.served import Served
+from modelward_native.request.server import Server
 from tests.e2e.h2client import framed
 from tests.native.simulated import INFER, REFLECTION, STREAM_INFER, WATCH, Client, Start, models, start
 

@@ -24,8 +24,8 @@ from modelward.server.tls import LiveMaterial
 from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
-from modelward_native.request.server import Server
 from modelward_native.request.route import Directory
+from modelward_native.request.server import Server
 from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.call import Call
 from modelward_native.wire.peer_index import PeerIndex

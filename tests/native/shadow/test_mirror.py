@@ -11,9 +11,9 @@ from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Pool
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
-from modelward_native.request.server import Server
 from modelward_native.request.route import Directory
 from modelward_native.request.served import Served
+from modelward_native.request.server import Server
 from modelward_native.shadow.shadow import Shadow, link_shadow
 from modelward_native.shadow.shadows import shadows
 from modelward_native.timer.deadline import Wheel
