@@ -37,7 +37,8 @@ else:
     COMPILE += ["-O3", "-fno-plt", "-g0"]  # debug information would be a quarter of the time to build
 if FUZZ:
     COMPILE += ["-fsanitize=fuzzer-no-link"]
-if os.environ.get("MODELWARD_WERROR"):
+WERROR = bool(os.environ.get("MODELWARD_WERROR"))
+if WERROR:
     COMPILE += ["-Werror"]
 # What Cython's C is warned of and cannot help: helpers and temporaries that are not used, temporaries without const, an
 # enum beside an int.
@@ -48,6 +49,8 @@ GENERATED = [
     "-Wno-sign-compare",
     "-Wno-discarded-qualifiers",
 ]
+if WERROR:
+    GENERATED += ["-Wno-error=maybe-uninitialized"]  # gcc guesses, and by version; Cython's temporaries mislead it
 WORKERS = os.cpu_count() or 1
 NATIVE = Path("native/modelward_native")
 TESTING = "modelward_native.testing."  # built where tests run, in no wheel

@@ -95,10 +95,10 @@ def test_figures_are_the_sum_over_workers_and_survive_them(two: ServerProcess) -
             stub.infer(ROW)
     counted = two.metric("modelward_requests_total", model="add", code="OK")
     assert counted == 4
-    for _ in range(6):
+    for _ in range(3):
         before = two.workers()
         os.kill(before[0], signal.SIGKILL)
-        wait_until(lambda before=before: set(two.workers()) != set(before) and len(two.workers()) == 2, "another", 5)  # type: ignore[misc]
+        wait_until(lambda before=before: set(two.workers()) != set(before) and len(two.workers()) == 2, "another")  # type: ignore[misc]
         with Stub(two.grpc, **RETRYING) as stub:
             stub.infer(ROW)
             counted += 1
@@ -113,7 +113,7 @@ def test_a_client_that_retries_notices_nothing_of_a_worker_that_is_killed(two: S
         for _ in range(3):
             killed = two.workers()[0]
             os.kill(killed, signal.SIGKILL)
-            wait_until(lambda killed=killed: killed not in two.workers() and len(two.workers()) == 2, "another", 5)  # type: ignore[misc]
+            wait_until(lambda killed=killed: killed not in two.workers() and len(two.workers()) == 2, "another")  # type: ignore[misc]
             load.wait_for_each(25)
     assert load.failures == []
 

@@ -34,7 +34,7 @@ def test_idle_connections_are_opened_handshaken_and_served() -> None:
 
 @sanitized
 def test_a_short_soak_gives_up_half_of_its_calls_and_leaves_nothing_over() -> None:
-    outcome = soak.soak(seconds=5.0, per_second=500.0)
+    outcome = soak.soak(seconds=3.0, per_second=600.0)
     assert outcome.tally.wrong.total() == 0, outcome.tally.wrong
     assert set(outcome.tally.given_up) >= set(callers.MOMENTS)
     assert outcome.tally.given_up.total() >= 0.4 * outcome.tally.calls > 500

@@ -108,7 +108,7 @@ cdef class Limiter:
     def share(self, bytes key not None):
         """Limits of identities, models and in total are a fleet's from now on: before the first request, never undone.
 
-        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is a for a limits.shared_limits.SharedAccounts to pass on.
+        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is for a SharedAccounts to pass on.
         """
         if self.region is None or len(key) != 16:
             raise ValueError("a limiter over a region and a key of 16 bytes")

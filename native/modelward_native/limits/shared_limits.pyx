@@ -1,4 +1,4 @@
-"""What this server spends of limits that it shares with a fleet: the control plane's end of modelward_native/limits/shared_limits.h."""
+"""What this server spends of limits that it shares with a fleet: the control plane's end of limits/shared_limits.h."""
 from libc.math cimport exp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
