@@ -7,7 +7,10 @@
 
 #include "oip.h"
 
-#define REQUIRE(condition) do { if (!(condition)) __builtin_trap(); } while (0)
+#define REQUIRE(condition)                  \
+    do {                                    \
+        if (!(condition)) __builtin_trap(); \
+    } while (0)
 
 static mw_scan found, envelope;
 
@@ -51,19 +54,26 @@ static void check_input(const mw_scan_input *in, mw_span message) {
 static void answer(void) {
     static mw_reply_output outputs[MW_MAX_TENSORS];
     static uint8_t *where[MW_MAX_TENSORS];
-    mw_reply r = {.model_name = found.model_name, .model_version = found.model_version, .id = found.id,
-                  .fallback = found.model_name, .fallback_source = found.id, .has_anomaly = found.sequence,
-                  .has_anomaly_score = found.timeout_invalid, .outputs = found.inputs, .output = outputs};
+    mw_reply r = {.model_name = found.model_name,
+                  .model_version = found.model_version,
+                  .id = found.id,
+                  .fallback = found.model_name,
+                  .fallback_source = found.id,
+                  .has_anomaly = found.sequence,
+                  .has_anomaly_score = found.timeout_invalid,
+                  .outputs = found.inputs,
+                  .output = outputs};
     for (uint32_t i = 0; i < found.inputs; i++) {
         const mw_scan_input *in = &found.input[i];
-        outputs[i] = (mw_reply_output){.name = in->name, .dtype = mw_dtype_of(in->datatype), .rank = in->rank,
-                                       .shape = in->shape, .rows = -1};
+        outputs[i] = (mw_reply_output){
+            .name = in->name, .dtype = mw_dtype_of(in->datatype), .rank = in->rank, .shape = in->shape, .rows = -1};
         if (i < found.raws) outputs[i].raw = found.raw[i];
     }
     size_t size = mw_oip_reply_size(&r);
     uint8_t *to = malloc(size);
     REQUIRE(mw_oip_reply_write(&r, to, where) == size);
-    for (uint32_t i = 0; i < r.outputs; i++) require_inside((mw_span){where[i], outputs[i].raw.size}, (mw_span){to, size});
+    for (uint32_t i = 0; i < r.outputs; i++)
+        require_inside((mw_span){where[i], outputs[i].raw.size}, (mw_span){to, size});
     free(to);
 }
 
@@ -82,7 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         require_inside(first_version, message);
     }
     if (enveloped) {
-        REQUIRE(named && envelope.inputs == 0 && envelope.outputs == 0 && envelope.raws == 0 && envelope.timeout_us >= 0);
+        REQUIRE(named && envelope.inputs == 0 && envelope.outputs == 0 && envelope.raws == 0 &&
+                envelope.timeout_us >= 0);
         require_inside(envelope.model_name, message);
         require_inside(envelope.model_version, message);
         require_inside(envelope.id, message);
@@ -101,7 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (uint32_t i = 0; i < found.outputs; i++) require_inside(found.output[i].name, message);
         for (uint32_t i = 0; i < found.raws; i++) {
             require_inside(found.raw[i], message);
-            mw_oip_bytes_valid(found.raw[i], found.inputs > i ? mw_oip_elements(found.input[i].shape, found.input[i].rank) : 1);
+            mw_oip_bytes_valid(found.raw[i],
+                               found.inputs > i ? mw_oip_elements(found.input[i].shape, found.input[i].rank) : 1);
         }
         answer();
     }

@@ -23,12 +23,12 @@ typedef enum {
 } mw_outcome;
 
 typedef struct {
-    uint32_t failures;   /* in a row that open it; 0: none do */
-    uint32_t permille;   /* of a window's outcomes: fewer good ones open it; 0: none do */
-    uint32_t volume;     /* outcomes of a window before its rate means anything */
-    int64_t slot;        /* ns, more than 0: a tenth of the window */
-    int64_t ejection;    /* ns, more than 0: the first; each further one is that much longer */
-    int64_t longest;     /* ns: that an ejection gets */
+    uint32_t failures; /* in a row that open it; 0: none do */
+    uint32_t permille; /* of a window's outcomes: fewer good ones open it; 0: none do */
+    uint32_t volume;   /* outcomes of a window before its rate means anything */
+    int64_t slot;      /* ns, more than 0: a tenth of the window */
+    int64_t ejection;  /* ns, more than 0: the first; each further one is that much longer */
+    int64_t longest;   /* ns: that an ejection gets */
 } mw_breaker_policy;
 
 typedef struct {
@@ -38,13 +38,13 @@ typedef struct {
 
 /* Zeroed memory is a closed breaker. */
 typedef struct {
-    bool open;           /* until a trial has succeeded */
-    bool trial;          /* one is in flight */
-    uint32_t failures;   /* in a row */
-    uint32_t ejections;  /* that the length of the next one remembers; at most longest / ejection + 2 */
-    int64_t since;       /* ns: when it was last opened or closed */
-    int64_t until;       /* ns: end of the ejection */
-    int64_t newest;      /* number of the newest slot, in slots since the clock's zero */
+    bool open;          /* until a trial has succeeded */
+    bool trial;         /* one is in flight */
+    uint32_t failures;  /* in a row */
+    uint32_t ejections; /* that the length of the next one remembers; at most longest / ejection + 2 */
+    int64_t since;      /* ns: when it was last opened or closed */
+    int64_t until;      /* ns: end of the ejection */
+    int64_t newest;     /* number of the newest slot, in slots since the clock's zero */
     mw_breaker_count count[MW_BREAKER_SLOTS]; /* by number modulo their number */
 } mw_breaker;
 
@@ -108,8 +108,8 @@ static inline bool mw_breaker_poor(const mw_breaker *b, const mw_breaker_policy 
 }
 
 /* Once per request that began. Returns whether this outcome took the endpoint out. */
-static inline bool mw_breaker_end(
-    mw_breaker *b, const mw_breaker_policy *p, bool trial, mw_outcome outcome, int64_t now) {
+static inline bool mw_breaker_end(mw_breaker *b, const mw_breaker_policy *p, bool trial, mw_outcome outcome,
+                                  int64_t now) {
     if (trial) {
         b->trial = false;
         if (outcome == MW_OUTCOME_GOOD) mw_breaker_change(b, false, now);

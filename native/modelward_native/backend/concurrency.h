@@ -19,36 +19,36 @@
 #include <string.h>
 
 enum {
-    MW_WINDOW_SAMPLES = 64,            /* the last ones of a window; its median is taken */
+    MW_WINDOW_SAMPLES = 64, /* the last ones of a window; its median is taken */
     MW_WINDOW_FEWEST = 8,
 };
 
 #define MW_WINDOW_NS INT64_C(50000000)
-#define MW_EPOCH_NS INT64_C(10000000000)   /* a least latency is believed for one to two of these */
+#define MW_EPOCH_NS INT64_C(10000000000) /* a least latency is believed for one to two of these */
 #define MW_FIRST_EPOCH_NS INT64_C(1000000000)
 #define MW_SLACK_NS INT64_C(3000000)
 #define MW_TOLERANCE 1.25
 
 typedef struct {
     double limit;
-    double floor, ceiling;             /* equal where the limit is fixed */
+    double floor, ceiling; /* equal where the limit is fixed */
     uint32_t inflight;
-    uint32_t most;                     /* in flight at once in this window */
-    int64_t window;                    /* ns: when it began; 0 before the first */
-    uint64_t samples;                  /* of this window, kept or not */
+    uint32_t most;    /* in flight at once in this window */
+    int64_t window;   /* ns: when it began; 0 before the first */
+    uint64_t samples; /* of this window, kept or not */
     int64_t sample[MW_WINDOW_SAMPLES];
-    int64_t filled;                    /* ns: the last completion, if at least half of the limit was in flight; else 0 */
-    int64_t busy;                      /* ns: between such completions, in this window */
-    uint64_t completions;              /* that many */
-    int64_t least, least_before;       /* ns: of this epoch and of the one before; INT64_MAX: none */
-    int64_t epoch;                     /* ns: when it began */
-    int probing;                       /* how often the limit is halved, to measure the least latency */
-    int reached;                       /* the limit was reached in the window before */
-    int64_t probed;                    /* ns: latency of the probe before */
-    uint32_t stale;                    /* requests in flight that began before the limit was last halved */
-    int crowded;                       /* every window of this epoch had the limit reached */
-    int64_t latency;                   /* ns: median of the last window; 0: not known */
-    double interval;                   /* ns between two completions while the backend is busy; 0: not known */
+    int64_t filled;              /* ns: the last completion, if at least half of the limit was in flight; else 0 */
+    int64_t busy;                /* ns: between such completions, in this window */
+    uint64_t completions;        /* that many */
+    int64_t least, least_before; /* ns: of this epoch and of the one before; INT64_MAX: none */
+    int64_t epoch;               /* ns: when it began */
+    int probing;                 /* how often the limit is halved, to measure the least latency */
+    int reached;                 /* the limit was reached in the window before */
+    int64_t probed;              /* ns: latency of the probe before */
+    uint32_t stale;              /* requests in flight that began before the limit was last halved */
+    int crowded;                 /* every window of this epoch had the limit reached */
+    int64_t latency;             /* ns: median of the last window; 0: not known */
+    double interval;             /* ns between two completions while the backend is busy; 0: not known */
 } mw_concurrency;
 
 static inline void mw_concurrency_init(mw_concurrency *c, double initial, double floor, double ceiling) {
@@ -70,7 +70,7 @@ static inline void mw_concurrency_enter(mw_concurrency *c) {
     if (++c->inflight > c->most) c->most = c->inflight;
 }
 
-static inline int64_t mw_median(int64_t *values, uint32_t n) {  /* orders them: insertion sort of at most 64 */
+static inline int64_t mw_median(int64_t *values, uint32_t n) { /* orders them: insertion sort of at most 64 */
     for (uint32_t i = 1; i < n; i++) {
         int64_t v = values[i];
         uint32_t k = i;
@@ -117,7 +117,7 @@ static inline void mw_concurrency_adapt(mw_concurrency *c, int64_t now_ns) {
         c->least_before = c->least;
         c->least = INT64_MAX;
         if (c->crowded && c->floor < c->ceiling) {
-            c->least_before = INT64_MAX;  /* it had a queue in it */
+            c->least_before = INT64_MAX; /* it had a queue in it */
             mw_concurrency_probe(c, latency);
         }
         c->epoch = now_ns;

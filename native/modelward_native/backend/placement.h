@@ -10,21 +10,21 @@
 #include <stdint.h>
 
 enum {
-    MW_PLACEMENT_SIZES = 40,           /* 2^39 bytes: far above any message */
-    MW_INLINE_NS = 250000,             /* a run this short may hold the loop: what reading one full socket buffer costs */
-    MW_STRIKE_NS = 1000000,            /* one on the loop that took this long was a misjudgement, or lost its core */
+    MW_PLACEMENT_SIZES = 40, /* 2^39 bytes: far above any message */
+    MW_INLINE_NS = 250000,   /* a run this short may hold the loop: what reading one full socket buffer costs */
+    MW_STRIKE_NS = 1000000,  /* one on the loop that took this long was a misjudgement, or lost its core */
     MW_EXILE_RUNS = 64,
     MW_FORGIVE_RUNS = 4096,
     MW_MOST_STRIKES = 20,
 };
 
 typedef struct {
-    int64_t estimate[MW_PLACEMENT_SIZES];  /* ns; 0: never seen */
-    int64_t exile;                     /* short runs still owed in the worker thread before the loop has this model back */
-    uint64_t well_behaved;             /* short runs on the loop since the last strike was forgiven */
+    int64_t estimate[MW_PLACEMENT_SIZES]; /* ns; 0: never seen */
+    int64_t exile;         /* short runs still owed in the worker thread before the loop has this model back */
+    uint64_t well_behaved; /* short runs on the loop since the last strike was forgiven */
     int strikes;
-    int banned;                        /* its time depends on the values of its inputs: never on the loop */
-    int quadratic;                     /* a dimension other than the first is dynamic */
+    int banned;    /* its time depends on the values of its inputs: never on the loop */
+    int quadratic; /* a dimension other than the first is dynamic */
 } mw_placement;
 
 static inline int mw_placement_size(uint64_t bytes) {

@@ -25,37 +25,37 @@ enum {
 };
 
 typedef struct {
-    double cost;                       /* of its flow's share: cost / weight */
-    void *owner;                       /* borrowed: an exchange before a gate, or a message before the inflater */
-    uint32_t *where;                   /* borrowed, the owner's: index of the entry; MW_NOT_WAITING when it is out */
-    uint32_t line;                     /* that it stands in */
-    uint32_t next, previous;           /* in the line, or MW_NOT_WAITING; next: also of free entries */
+    double cost;             /* of its flow's share: cost / weight */
+    void *owner;             /* borrowed: an exchange before a gate, or a message before the inflater */
+    uint32_t *where;         /* borrowed, the owner's: index of the entry; MW_NOT_WAITING when it is out */
+    uint32_t line;           /* that it stands in */
+    uint32_t next, previous; /* in the line, or MW_NOT_WAITING; next: also of free entries */
 } mw_entry;
 
-typedef struct {                       /* requests of one flow that are alike, in the order of their arrival */
-    uint32_t order;                    /* band, then own: lower goes first */
+typedef struct {    /* requests of one flow that are alike, in the order of their arrival */
+    uint32_t order; /* band, then own: lower goes first */
     uint32_t flow;
-    uint32_t first, last;              /* entries */
-    uint32_t next, previous;           /* the flow's lines by order; next: also of free lines */
+    uint32_t first, last;    /* entries */
+    uint32_t next, previous; /* the flow's lines by order; next: also of free lines */
 } mw_line;
 
 typedef struct {
-    double start;                      /* virtual time: while it waits when its next request begins; else when its last one ended */
+    double start; /* virtual time: while it waits when its next request begins; else when its last one ended */
     uint32_t waiting;
-    uint32_t first, last;              /* lines; only while it waits */
-    uint32_t heap;                     /* index in mw_waiting.heap; only while it waits */
+    uint32_t first, last; /* lines; only while it waits */
+    uint32_t heap;        /* index in mw_waiting.heap; only while it waits */
 } mw_flow;
 
 typedef struct {
-    mw_entry *entry;                   /* owned */
-    mw_line *line;                     /* owned */
-    uint32_t entry_room, line_room;    /* that there is memory for */
+    mw_entry *entry;                /* owned */
+    mw_line *line;                  /* owned */
+    uint32_t entry_room, line_room; /* that there is memory for */
     uint32_t free_entry, free_line;
     uint32_t count;
-    uint32_t capacity;                 /* entries that may wait */
-    uint32_t active;                   /* flows that wait */
-    double virtual_time;               /* start of the flow that was served last */
-    uint16_t heap[MW_FLOWS];           /* flows that wait, the next one first */
+    uint32_t capacity;       /* entries that may wait */
+    uint32_t active;         /* flows that wait */
+    double virtual_time;     /* start of the flow that was served last */
+    uint16_t heap[MW_FLOWS]; /* flows that wait, the next one first */
     mw_flow flow[MW_FLOWS];
 } mw_waiting;
 

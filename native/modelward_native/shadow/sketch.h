@@ -6,8 +6,9 @@
 #include "score_cell.h"
 
 enum {
-    MW_SKETCH_ELEMENTS = 64,       /* of an answer are read: of a longer row the first ones stand for it */
-    MW_SKETCH_ANSWER = 720720,     /* what an answer adds, spread evenly over its scores: every number up to 16 divides it */
+    MW_SKETCH_ELEMENTS = 64, /* of an answer are read: of a longer row the first ones stand for it */
+    MW_SKETCH_ANSWER =
+        720720, /* what an answer adds, spread evenly over its scores: every number up to 16 divides it */
 };
 
 /* Adds one encoded ModelInferResponse to the cells of its scores: of the first rows of its first floating-point output, as
