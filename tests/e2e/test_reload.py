@@ -183,7 +183,7 @@ def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
 
 def test_a_ladder_that_is_taken_away_still_answers_those_who_began_with_it(tmp_path: Path) -> None:
     root = tmp_path / "models"
-    models: dict[str, bytes | dict[int, bytes]] = {"slow": slow_loop(20_000)}
+    models: dict[str, bytes | dict[int, bytes]] = {"slow": slow_loop(80_000)}
     value = '[{"value": {"y": 7.0}}]'
     with (
         reloadable(root, models, models__slow__deadline="200ms", models__slow__fallback=value) as server,
