@@ -91,8 +91,8 @@ cdef class Engine:
     cdef list keep                # bytes that spans point into
     cdef void end(self) noexcept
     cdef int attach(self, Region region) except -1
-    cdef void leave_evidence(self) noexcept
-    cdef Evidence *be_judged(self) except? NULL     # once attached
+    cdef void release_evidence(self) noexcept
+    cdef Evidence *collect_evidence(self) except? NULL     # once attached
     cdef void admit(self, double floor, double ceiling, uint32_t queue, bint across) noexcept
 
 cdef inline Engine engine_of(const Model *m):

@@ -93,7 +93,7 @@ cdef class Engine:
         if self.region is not None:
             self.counters.served -= 1
             self.counters.failing -= self.gate.failing
-            self.leave_evidence()
+            self.release_evidence()
         self.end()
         mw_waiting_free(&self.gate.waiting)
         free(self.empties.sets)
@@ -302,7 +302,7 @@ cdef class Engine:
     cdef int attach(self, Region region) except -1:
         """From now on it counts where the processes of `region` count this version."""
         if self.region is not region:
-            self.leave_evidence()
+            self.release_evidence()
             self.counters = counters_of(region, self.name.encode(), self.version.encode())
             if self.session != NULL:
                 drop_note(self.note)  # it lies in the region before, which is still there
@@ -311,7 +311,7 @@ cdef class Engine:
             self.region = region
         return 0
 
-    cdef Evidence *be_judged(self) except? NULL:
+    cdef Evidence *collect_evidence(self) except? NULL:
         """From now on its requests are evidence, for the promotion of a version over another."""
         if self.evidence == NULL:
             try:
@@ -320,7 +320,7 @@ cdef class Engine:
                 log.error("model %s version %s: a promotion cannot be judged: %s", self.name, self.version, error)
         return self.evidence
 
-    cdef void leave_evidence(self) noexcept:
+    cdef void release_evidence(self) noexcept:
         if self.evidence != NULL:
             self.evidence.served -= 1
             self.evidence = NULL

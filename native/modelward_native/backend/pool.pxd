@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_outcome
 from modelward_native.request.caller cimport CALLERS
+from modelward_native.request.model cimport Model
 from modelward_native.wire.h2 cimport Connection
 from modelward_native.telemetry.histogram cimport Histogram
 from modelward_native.telemetry.percentile cimport estimated
@@ -77,3 +78,7 @@ cdef class Pool:
     cdef bint may_retry(self, uint32_t caller) noexcept
     cdef void spend_retry(self, uint32_t caller) noexcept
     cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept
+
+# Of a model of upstreams.
+cdef inline Pool pool_of(const Model *m):
+    return <Pool>m.pool

@@ -3,7 +3,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 
 from modelward_native.access.identity cimport PERMIT_PASSTHROUGH
-from modelward_native.backend.pool cimport Pool
+from modelward_native.backend.pool cimport pool_of
 from modelward_native.backend.relay cimport relay_begin, relay_send, relays_to
 from modelward_native.request.exchange cimport METHOD_RELAY, Exchange, Stream
 from modelward_native.request.model cimport Model
@@ -38,7 +38,7 @@ cdef int relay(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef int reason = REASON_NONE
     if s.relay == NULL:
         reason = relay_begin(
-            server, s, <Pool>m.pool, "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s))
+            server, s, pool_of(m), "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s))
     if reason == REASON_NONE and not relays_to(s, m.pool):
         refusal(v, REASON_UNSUPPORTED_FEATURE, "this stream is bound to the upstreams of another model; open one for this model")
         return REFUSE

@@ -167,7 +167,7 @@ cdef int judge_versions(Directory directory) except -1:
         for k in range(directory.entries[i].count):
             m = directory.entries[i].versions[k]
             if directory.entries[i].count > 1 or m.shadow_link_count:
-                m.evidence = engine_of(m).be_judged()
+                m.evidence = engine_of(m).collect_evidence()
     return 0
 
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.admit cimport mw_concurrency_enter
 from modelward_native.backend.contain cimport contained
-from modelward_native.backend.pool cimport Pool
+from modelward_native.backend.pool cimport pool_of
 from modelward_native.backend.relay cimport relay_request
 from modelward_native.backend.upstream cimport forward
 from modelward_native.request.empty cimport bears
@@ -42,7 +42,7 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
         if reason == REASON_NONE:
             sent_up(server, x, now)
             return reason
-    elif not forward(server, x, <Pool>m.pool, None, now):
+    elif not forward(server, x, pool_of(m), None, now):
         reason = REASON_NO_UPSTREAM
     if reason != REASON_NONE:
         leave(server, x, -1, now)

@@ -4,7 +4,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset
 
 from modelward_native.backend.cause cimport mw_cause
-from modelward_native.backend.pool cimport Pool
+from modelward_native.backend.pool cimport pool_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model
 from modelward_native.request.recall cimport Recall
@@ -141,7 +141,7 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
                  "died; do not retry, send other shapes or ask for another version")
     elif v.reason == REASON_NO_UPSTREAM:
         snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached%s", <const char *>(
-            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and (<Pool>x.model.pool).untrusted() else b""))
+            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and pool_of(x.model).untrusted() else b""))
     elif v.reason == REASON_UPSTREAM_CREDENTIALS:
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     elif v.reason == REASON_BACKEND_FAILED:
