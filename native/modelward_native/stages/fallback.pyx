@@ -50,5 +50,6 @@ cdef bint ask_next(State server, Exchange *x, Rung *rung, Result *r, int64_t now
     if answers:
         r.answer = &r.made
         r.reason = REASON_NONE
+        r.initial = NULL          # the failed upstream's
         r.ending = NULL
     return answers
