@@ -1,12 +1,10 @@
-"""The chart of the cost of a request, as an SVG from the results of two load tests.
-
-It has a white ground of its own, so that it can be read on light and on dark pages.
-"""
+"""The chart of the cost of a request, as an SVG from the results of two load tests."""
 
 from dataclasses import dataclass
 
 from scripts.docs import DOCS
 from scripts.docs.figures import SERVERS, cpu_us, result, us
+from scripts.docs.svg import PALE, picture, text
 
 CHART = DOCS / "reference" / "cost.svg"
 LOAD = "8x16"
@@ -15,7 +13,7 @@ WIDTH, MARGIN = 980, 30
 LABELS = 230  # x at which labels end
 SCALE = 520  # length of the longest bar
 ROW, BAR = 30, 18
-INK, PALE, MODELWARD, OTHER = "#24292f", "#57606a", "#0969da", "#afb8c1"
+MODELWARD, OTHER = "#0969da", "#afb8c1"
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,13 @@ def chart() -> str:
     shown = panels()
     longest = max(row.us for panel in shown for row in panel.rows)
     body = [
-        _text(MARGIN, 36, "CPU time per request, in microseconds: shorter is better", size=17, weight=600),
-        _text(MARGIN, 57, "8 connections with 16 requests in flight on each; medians of alternating rounds", PALE),
+        text(MARGIN, 36, "CPU time per request, in microseconds: shorter is better", size=17, weight=600),
+        text(MARGIN, 57, "8 connections with 16 requests in flight on each; medians of alternating rounds", PALE),
     ]
     y = 70
     for panel in shown:
         y += 26
-        body.append(_text(MARGIN, y, panel.title, weight=600))
+        body.append(text(MARGIN, y, panel.title, weight=600))
         y += 10
         for row in panel.rows:
             body += _bar(y, row, row.us / longest)
@@ -74,21 +72,13 @@ def chart() -> str:
     y += 28
     measured = dict.fromkeys(f"{result(each)['machine']}, {result(each)['date']}" for each in ("hop", "race"))
     for line in (result("hop")["proxies"], *measured):
-        body.append(_text(MARGIN, y, line, PALE, size=12))
+        body.append(text(MARGIN, y, line, PALE, size=12))
         y += 18
     height = y + 2
     spoken = "; ".join(
         f"{panel.title}: {', '.join(f'{row.label} {us(row.us)}' for row in panel.rows)}" for panel in shown
     )
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-            f'font-family="system-ui, sans-serif" aria-label="CPU time per request. {spoken}">',
-            f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
-            *body,
-            "</svg>\n",
-        ]
-    )
+    return picture(WIDTH, height, f"CPU time per request. {spoken}", body)
 
 
 def _bar(y: int, row: Row, share: float) -> list[str]:
@@ -96,21 +86,12 @@ def _bar(y: int, row: Row, share: float) -> list[str]:
     weight, colour = (600, MODELWARD) if row.label == "Modelward" else (400, OTHER)
     middle = y + BAR - 4
     return [
-        _text(LABELS, middle, row.label, weight=weight, anchor="end"),
+        text(LABELS, middle, row.label, weight=weight, anchor="end"),
         f'<rect x="{LABELS + 12}" y="{y}" width="{length}" height="{BAR}" rx="2" fill="{colour}"/>',
-        _text(
+        text(
             LABELS + 20 + length,
             middle,
             f'{us(row.us)}<tspan dx="10" fill="{PALE}" font-weight="400" font-size="12">{row.note}</tspan>',
             weight=weight,
         ),
     ]
-
-
-def _text(
-    x: float, y: int, text: str, fill: str = INK, *, size: int = 14, weight: int = 400, anchor: str = "start"
-) -> str:
-    return (
-        f'<text x="{x:g}" y="{y}" fill="{fill}" font-size="{size}" font-weight="{weight}"'
-        f' text-anchor="{anchor}">{text}</text>'
-    )

@@ -72,23 +72,29 @@ AT_HEADERS[0] = CallRow("timeout", timeout, "MALFORMED_TIMEOUT", "a deadline tha
 AT_HEADERS[1] = CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no byte of a body and no look at a credential")
 AT_HEADERS[2] = CallRow("identify", identify, "UNAUTHENTICATED CREDENTIALS_LIMIT ACCESS_BUSY ACCESS_UNAVAILABLE",
                         "the body of an unknown caller stays unread while its credential is checked")
-AT_HEADERS[METHOD_STAGE] = CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED",
+AT_HEADERS[METHOD_STAGE] = CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
                                    "a call that the caller may not make is not opened")
 
 cdef MessageRow[MESSAGE_STAGES] AT_MESSAGE
-AT_MESSAGE[0] = MessageRow("resolve", resolve, UNTIMED, "", "the next stages depend on the model; nothing is decoded for it")
+AT_MESSAGE[0] = MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
+                           "the next stages depend on the model; nothing is decoded for it")
 AT_MESSAGE[1] = MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UNAUTHENTICATED",
                            "a caller that may not ask the model takes nothing from a budget")
 AT_MESSAGE[2] = MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
                            "nothing more is spent on a request that has no budget left")
-AT_MESSAGE[3] = MessageRow("inflate", inflate, UNTIMED, "INFLATED_TOO_LARGE MALFORMED_MESSAGE QUEUE_FULL",
+AT_MESSAGE[3] = MessageRow("inflate", inflate, UNTIMED,
+                           "INFLATED_TOO_LARGE MALFORMED_FRAMING MALFORMED_MESSAGE UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
+                           "QUEUE_FULL DEADLINE OUT_OF_MEMORY",
                            "costs more than all stages before it")
 AT_MESSAGE[DECODE_STAGE] = MessageRow("decode", decode, STAGE_DECODE,
-                                      "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION UNSUPPORTED_FEATURE",
+                                      "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
+                                      "UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
                                       "what passes is a request that its model takes")
 AT_MESSAGE[5] = MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors")
 AT_MESSAGE[6] = MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything")
-AT_MESSAGE[7] = MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE RELAYED_STREAMS CANARY CRASH NO_UPSTREAM",
+AT_MESSAGE[7] = MessageRow("admit", admit, UNTIMED,
+                           "QUEUE_FULL SHED INFEASIBLE CANARY CRASH NO_UPSTREAM RELAYED_STREAMS UNSUPPORTED_FEATURE "
+                           "INFLIGHT_BYTES OUT_OF_MEMORY",
                            "a permit of the backend, or a place in its queue, behind all that could refuse the request")
 
 cdef EndRow[END_STAGES] AT_COMPLETION

@@ -2,8 +2,9 @@
 
 from xml.etree import ElementTree
 
-from scripts.docs.chart import CHART, INK, PALE, chart, panels
+from scripts.docs.chart import CHART, chart, panels
 from scripts.docs.figures import us
+from scripts.docs.svg import INK, PALE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
