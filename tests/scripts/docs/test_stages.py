@@ -72,6 +72,12 @@ def test_the_explanation_tells_of_every_stage_in_its_order() -> None:
     assert told == ["wire", *(stage.name for stage in STAGES)]
 
 
+def test_the_map_of_the_code_tells_the_stages_in_their_order() -> None:
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+    for rows in phases().values():
+        assert f": {', '.join(stage.name for stage in rows)}." in text
+
+
 def test_the_picture_has_every_stage_and_a_red_edge_where_it_may_refuse() -> None:
     assert DOES.keys() == {stage.name for stage in STAGES}
     drawn = ElementTree.fromstring(drawing())
