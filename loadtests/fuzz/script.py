@@ -20,7 +20,8 @@ from modelward.config.access import Rule
 from modelward.config.proxies import networks
 from modelward.rpc.protocol import message_class
 from modelward.server.health import prepared
-from modelward_native.access.access import Access, Attempt
+from modelward_native.access.access import Access
+from modelward_native.access.attempts import Attempt
 from modelward_native.limits.limit import Limiter
 
 STEPS = 256  # of one input

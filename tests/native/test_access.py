@@ -11,7 +11,8 @@ import pytest
 from loadtests.fuzz.simulation import Simulation
 from modelward.access.rules import Rules
 from modelward.config.access import Rule
-from modelward_native.access.access import Access, Attempt
+from modelward_native.access.access import Access
+from modelward_native.access.attempts import Attempt
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from tests.e2e.h2client import framed

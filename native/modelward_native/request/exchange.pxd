@@ -102,11 +102,11 @@ cdef struct Stream:
     int64_t caller_until          # ns; when what proved it expires, but for a certificate
     uint8_t permits               # bits of modelward_native.access.identity.Permit that its method needs
     uint8_t credentials           # headers that hold one
-    uint8_t credential_state      # enum Credential, in access.pyx
+    uint8_t credential_state      # enum access.credentials.Credential
     bint credential_is_key
     uint64_t credential_hash[2]
     Buffer credential             # one that is not known, until it is being checked; counts as in flight
-    PyObject *attempt             # borrowed: modelward_native.access.access.Attempt, while it is: no byte of the body is read
+    PyObject *attempt             # borrowed: modelward_native.access.attempts.Attempt, while it is: no byte of the body is read
     Stream *next_waiting          # for the same attempt
 
 cdef struct Conn:

@@ -3,6 +3,7 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 
 from modelward_native.access.identity cimport PERMIT_PASSTHROUGH
+from modelward_native.access.permissions cimport permit_method
 from modelward_native.backend.pool cimport pool_of
 from modelward_native.backend.relay cimport relay_begin, relay_send, relays_to
 from modelward_native.request.exchange cimport METHOD_RELAY, Exchange, Stream
@@ -81,7 +82,7 @@ cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) no
     cdef Packed *packed
     cdef bint goes = s.messages <= 1 or charge(server, s, &v)
     if goes and s.caller != NULL:
-        goes = server.access.permit_method(s, PERMIT_PASSTHROUGH, &v)
+        goes = permit_method(s, PERMIT_PASSTHROUGH, &v)
     if not goes:
         refuse_call(server, s, &v)
     elif not s.compressed:

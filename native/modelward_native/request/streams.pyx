@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from modelward_native.access.access cimport leave
+from modelward_native.access.credentials cimport forget_caller
+from modelward_native.access.permissions cimport permit_model, permit_to_go_on
 from modelward_native.backend.relay cimport relay_cancel, relay_drained, relay_half_close
 from modelward_native.request.exchange cimport (
     METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Exchange, Stream, exchange_new,
@@ -115,12 +116,12 @@ cdef bint on_check(Stream *s, int64_t now) noexcept:
         return True
     if s.method == METHOD_INFER and s.remote_ended:
         return True
-    if server.access.stands(s, now, &v):
+    if permit_to_go_on(server.access, s, now, &v):
         if s.relay != NULL:
             m = s.relay.model
         entry = NULL if m == NULL else server.directory.find(m.name)
         # the model of a relay whose name is served no more ends as it began
-        if entry == NULL or server.access.permit(s, entry.number, s.permits, &v):
+        if entry == NULL or permit_model(s, entry.number, s.permits, &v):
             return True
     refuse_call(server, s, &v)
     return False
@@ -159,7 +160,7 @@ cdef void on_gone(Stream *s) noexcept:
         exchange_unref(x)
     s.last = NULL
     s.inflight = 0
-    leave(s)
+    forget_caller(s)
     server.inflater.drop(s)
     if s.relay != NULL:
         relay_cancel(s, CODE_CANCELLED)

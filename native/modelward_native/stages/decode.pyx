@@ -3,6 +3,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
 from modelward_native.access.identity cimport PERMIT_PASSTHROUGH, Identity
+from modelward_native.access.permissions cimport permit_method
 from modelward_native.request.exchange cimport OPAQUE_SHARED, Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.oip cimport mw_scan
@@ -68,7 +69,7 @@ cdef bint may_share(State server, const Exchange *x, Verdict *v) noexcept:
     if server.passthrough is None:
         refusal(v, REASON_UNSUPPORTED_FEATURE, "shared memory is not offered here; send the data in the request")
         return False
-    return x.stream.caller == NULL or server.access.permit_method(x.stream, PERMIT_PASSTHROUGH, v)
+    return x.stream.caller == NULL or permit_method(x.stream, PERMIT_PASSTHROUGH, v)
 
 
 cdef inline void rank(State server, Exchange *x, uint64_t asked) noexcept:

@@ -1,7 +1,7 @@
 """At the headers: who calls. A credential that is not known is checked by Python, and the stream waits for it unread."""
 from libc.stdint cimport int64_t
 
-from modelward_native.access.access cimport IDENTIFIED
+from modelward_native.access.credentials cimport IDENTIFIED, find_caller
 from modelward_native.request.exchange cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
@@ -9,6 +9,6 @@ from modelward_native.request.verdict cimport Verdict
 
 cdef int identify(State server, Stream *s, Verdict *v, int64_t now) noexcept:
     # an orchestrator that asks for health has no credentials
-    if server.access is None or server.cold_calls.is_open(s) or server.access.identify(s, now) == IDENTIFIED:
+    if server.access is None or server.cold_calls.is_open(s) or find_caller(server.access, s, now) == IDENTIFIED:
         return GO_ON
     return ELSEWHERE              # it waits, or access has refused it

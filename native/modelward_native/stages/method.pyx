@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport strlen
 
 from modelward_native.access.identity cimport PERMIT_INFER, PERMIT_STREAM
+from modelward_native.access.permissions cimport permit_method
 from modelward_native.request.exchange cimport METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_OUT_OF_MEMORY, Verdict, refusal
@@ -18,7 +19,7 @@ cdef int method(State server, Stream *s, Verdict *v, int64_t now) noexcept:
         s.budget = s.caller.budget
         s.fleet = s.caller.fleet
     s.permits = needed(server, s)
-    if not server.access.permit_method(s, s.permits, v):
+    if not permit_method(s, s.permits, v):
         return REFUSE
     if server.listener.wire.keep_metadata and s.caller.name_size:
         # an upstream is told who calls

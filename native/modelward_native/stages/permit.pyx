@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.access.identity cimport NOT_READ, PERMIT_INFER, PERMIT_SHADOW, PERMIT_STREAM, may
+from modelward_native.access.permissions cimport permit_model
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
@@ -12,6 +13,6 @@ cdef int permit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         return GO_ON
     if x.stream.mirrored and x.stream.caller != NULL:
         x.mirrored = x.mirrored or may(x.stream.caller, x.number, PERMIT_SHADOW)
-    if server.access.permit(x.stream, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, v):
+    if permit_model(x.stream, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, v):
         return GO_ON
     return REFUSE

@@ -3,7 +3,7 @@ from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from modelward_native.access.access cimport on_credential
+from modelward_native.access.credentials cimport on_credential
 from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.wire.compression cimport ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer

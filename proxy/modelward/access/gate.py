@@ -23,7 +23,7 @@ from modelward.fingerprint import fingerprint
 from modelward.problem import ProblemsFound
 from modelward.telemetry.snapshot import AccessSnapshot
 from modelward_native.access.access import Access as NativeAccess
-from modelward_native.access.access import Attempt
+from modelward_native.access.attempts import Attempt
 from modelward_native.wire.h2 import Connection, Listener
 
 log = logging.getLogger("modelward.access")
@@ -142,7 +142,7 @@ class Gate:
             attempt.accept(JWT, claims.name, _monotonic_ns(claims.expires))
 
     def _later(self, attempt: Attempt, remote: RemoteKeys) -> None:
-        """Once more after the issuer was asked for newer keys; how many may wait so is access.access's to bound."""
+        """Once more after the issuer was asked for newer keys; how many may wait so is access.attempts's to bound."""
 
         async def check() -> None:
             await remote.ask_again()
