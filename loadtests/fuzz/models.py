@@ -10,7 +10,7 @@ from modelward.models.warmup import warm_up
 from modelward.score import Profile
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Pool
-from modelward_native.request.recall import Recall
+from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served
 from modelward_native.shadow.shadow import Shadow, link_shadow
 from tests import models
@@ -42,7 +42,7 @@ def open_models() -> list[Served]:
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
     plain = Served(Engine("plain", "", Remote((), (), Pool([]))))
-    plain.set_ladder([Recall(4, 1_000_000_000, 2**24)])
+    plain.set_ladder([LastGoodAnswers(4, 1_000_000_000, 2**24)])
     strings, two = _open("strings", models.strings()), _open("two", models.two_inputs())
     _shadow(guarded, _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=2)), anomalous=False)
     _shadow(steep, _open("steep", lookup("b", "a")))

@@ -19,7 +19,7 @@ from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Endpoint, Pool
 from modelward_native.backend.upstream import BufferedUpstream
 from modelward_native.limits.limit import Limiter
-from modelward_native.request.recall import Recall
+from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served
 from modelward_native.shadow.shadow import Shadow, link_shadow
 
@@ -119,7 +119,7 @@ class RemoteSite(Site):
         hedged, kept = (_served(name, second) for name in ("hedged", "kept"))
         add.set_ladder([rung, VALUE])
         hedged.set_ladder([VALUE])
-        kept.set_ladder([Recall(16, SECOND, 2**24)])
+        kept.set_ladder([LastGoodAnswers(16, SECOND, 2**24)])
         add.set_deadline(50_000_000)
         for shadowed, pool, deadline in ((add, second, SECOND), (hedged, first, 20_000_000), (kept, second, SECOND)):
             shadow = Served(Engine(shadowed.name, "2", Remote((), (), pool)))

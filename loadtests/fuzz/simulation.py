@@ -19,9 +19,9 @@ from modelward.telemetry.native_snapshot import statistics
 from modelward.tensors import TensorSpec
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
-from modelward_native.request.server import Server
 from modelward_native.request.route import Directory
 from modelward_native.request.served import Served
+from modelward_native.request.server import Server
 from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.call import Call
 from modelward_native.wire.h2 import Connection

@@ -215,4 +215,4 @@ def test_answers_that_are_kept_take_no_more_memory_than_they_may(serve: Serve) -
         late.parameters["timeout"].int64_param = 1
         assert "modelward_fallback" in stub.infer(late).parameters, "the first is kept"
     (served,) = server.application.models
-    assert 2**19 < served.recall.held <= 2**20
+    assert 2**19 < served.last_good.held <= 2**20

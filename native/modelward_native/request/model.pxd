@@ -45,7 +45,7 @@ cdef struct Constant:             # one output of a fallback value
 
 cdef struct Rung:
     Model *model                  # borrowed: NULL where the rung is a value
-    PyObject *recall              # borrowed: the model's request.recall.Recall where the rung is its last good answer
+    PyObject *last_good           # borrowed: the model's request.last_good.LastGoodAnswers where the rung is its last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
@@ -168,7 +168,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_scratch        # owned
     Rung *rungs                   # owned
     uint32_t rung_count
-    PyObject *recall              # borrowed: a request.recall.Recall that the Served holds; NULL where no rung asks for it
+    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers that the Served holds; NULL where no rung asks for it
     ShadowLink *shadow_links      # owned
     uint32_t shadow_link_count
     Gate *gate                    # the Engine's

@@ -185,9 +185,9 @@ cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noe
     if rung == NULL:
         more.model_name.size = 0
     # an answer that was another request's once carries this one's id, and where it has none an empty one
-    if rung == NULL or rung.recall == NULL:
+    if rung == NULL or rung.last_good == NULL:
         more.id.size = 0
-    nameless = rung != NULL and rung.recall != NULL and x.id.size == 0
+    nameless = rung != NULL and rung.last_good != NULL and x.id.size == 0
     added = mw_oip_reply_size(&more) + (2 if nameless else 0)
     if added == 0:
         return True

@@ -1,5 +1,5 @@
 from modelward_native.backend.engine import Engine
-from modelward_native.request.recall import Recall
+from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.score.score import Kernel
 from modelward_native.shadow.shadow import Shadow
 
@@ -27,4 +27,4 @@ class Served:
     def set_anomaly(
         self, kernel: Kernel, inputs: list[str], mode: str, false_positive_rate: float, pass_unscored: bool = False
     ) -> None: ...
-    def set_ladder(self, rungs: list[Served | Recall | list[Constant]]) -> None: ...
+    def set_ladder(self, rungs: list[Served | LastGoodAnswers | list[Constant]]) -> None: ...

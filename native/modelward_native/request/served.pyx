@@ -13,7 +13,7 @@ from modelward_native.backend.engine cimport Engine
 from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
-from modelward_native.request.recall cimport Recall
+from modelward_native.request.last_good cimport LastGoodAnswers
 from modelward_native.region.region cimport Region
 from modelward_native.score.score cimport Kernel
 from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
@@ -160,7 +160,7 @@ cdef class Served:
         m.profile = &kernel.profile
 
     def set_ladder(self, list rungs):
-        """Each rung is a Served that answers in this one's place, a Recall of its own last answers, or a list with
+        """Each rung is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
         (shape, raw bytes, repeats) of each output.
 
         Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
@@ -178,11 +178,11 @@ cdef class Served:
         for given in rungs:
             rung = &m.rungs[m.rung_count]
             m.rung_count += 1
-            if isinstance(given, Recall):
+            if isinstance(given, LastGoodAnswers):
                 self.keep.append(given)
                 rung.source = strdup(b"last_good")
-                rung.recall = <PyObject *>given
-                m.recall = <PyObject *>given
+                rung.last_good = <PyObject *>given
+                m.last_good = <PyObject *>given
                 continue
             if isinstance(given, Served):
                 stand_in(self, <Served>given, rung)

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, Rung
-from modelward_native.request.recall cimport Recall
+from modelward_native.request.last_good cimport LastGoodAnswers
 from modelward_native.request.reply cimport reply_from_constants, reply_from_upstream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_ANOMALY, REASON_NONE, may_fall_back
@@ -40,8 +40,8 @@ cdef bint ask_next(State server, Exchange *x, Rung *rung, Result *r, int64_t now
             set_deadline(server, x)
         x.alone = x.rows == 0
         return start(server, x, rung.model, now) == REASON_NONE
-    if rung.recall != NULL:
-        answers = (<Recall>rung.recall).recall(server.listener.limiter, x, &r.made, now)
+    if rung.last_good != NULL:
+        answers = (<LastGoodAnswers>rung.last_good).find(server.listener.limiter, x, &r.made, now)
         if answers and not reply_from_upstream(x, rung, &r.made):
             release_buffer(x.wire, &r.made)
             answers = False

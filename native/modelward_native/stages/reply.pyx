@@ -7,7 +7,7 @@ from modelward_native.backend.cause cimport mw_cause
 from modelward_native.backend.pool cimport pool_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model
-from modelward_native.request.recall cimport Recall
+from modelward_native.request.last_good cimport LastGoodAnswers
 from modelward_native.request.reply cimport fallback_name, reply_stream_error
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
@@ -56,8 +56,8 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if x.fallback_reason != REASON_NONE:
         asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
-    elif asked.recall != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
-        (<Recall>asked.recall).remember(server.listener.limiter, x, r.answer, now)
+    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
+        (<LastGoodAnswers>asked.last_good).keep(server.listener.limiter, x, r.answer, now)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score

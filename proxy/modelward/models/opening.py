@@ -26,7 +26,7 @@ from modelward.repository.scan import Version
 from modelward.score import Profile
 from modelward_native.backend.engine import Engine
 from modelward_native.backend.runtime import LoadNote
-from modelward_native.request.recall import Recall
+from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served
 
 log = logging.getLogger("modelward.models")
@@ -44,7 +44,7 @@ class OpenVersion:
     """One version, open and warm. note: what there is to say about how it runs, or "".
 
     upstreams: the servers that run it, empty where it is run here. source: who told its signature then.
-    config, metadata: what they tell of it; None where ours is told. recall: its last good answers, where its
+    config, metadata: what they tell of it; None where ours is told. last_good: its last good answers, where its
     fallback chain asks for them. gaps: fallbacks that its fallback chain should have and has not, in words, or "".
     """
 
@@ -57,7 +57,7 @@ class OpenVersion:
     backend: str = "onnxruntime"
     config: Any = None
     metadata: Any = None
-    recall: Recall | None = None
+    last_good: LastGoodAnswers | None = None
     gaps: str = ""
 
     @property
@@ -263,15 +263,15 @@ def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion 
             settings.anomaly.false_positive_rate,
             settings.anomaly.unscored == "allow",
         )
-    recall = _recall(model, before)
+    last_good = _last_good_answers(model, before)
     missing: list[str] = []
-    fallbacks: list[Served | Recall | list[tuple[tuple[int, ...], bytes, bool]]] = []
+    fallbacks: list[Served | LastGoodAnswers | list[tuple[tuple[int, ...], bytes, bool]]] = []
     for fallback in checked.fallbacks:
         if fallback.value is not None:
             fallbacks.append([(o.shape, o.raw, o.repeats) for o in fallback.value.outputs])
         elif fallback.last_good is not None:
-            assert recall is not None
-            fallbacks.append(recall)
+            assert last_good is not None
+            fallbacks.append(last_good)
         elif fallback.model is not None:
             if (other := standing.get(fallback.model)) is not None:
                 fallbacks.append(other)
@@ -289,7 +289,7 @@ def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion 
         served.set_ladder([fallback for fallback in fallbacks if not isinstance(fallback, Served)])
         missing += [fallback.model for fallback in checked.fallbacks if fallback.model is not None]
     gaps = f"its fallback {', '.join(missing)} is not served" if missing else ""
-    return replace(model, recall=recall, gaps=gaps)
+    return replace(model, last_good=last_good, gaps=gaps)
 
 
 def _concurrency(concurrency: int | str) -> tuple[float, float]:
@@ -299,15 +299,15 @@ def _concurrency(concurrency: int | str) -> tuple[float, float]:
     return (FEWEST, LARGEST_CONCURRENCY) if concurrency == "adaptive" else (0, 0)
 
 
-def _recall(model: OpenVersion, before: OpenVersion | None) -> Recall | None:
+def _last_good_answers(model: OpenVersion, before: OpenVersion | None) -> LastGoodAnswers | None:
     """Last good answers stay where model and fallback are the same: another file's answers are none of this one's."""
     wanted = next((fallback.last_good for fallback in model.checked.fallbacks if fallback.last_good is not None), None)
     if wanted is None:
         return None
     fallbacks = [fallback.last_good for fallback in before.checked.fallbacks] if before else []
-    if before is not None and before.engine is model.engine and before.recall is not None and wanted in fallbacks:
-        return before.recall
-    return Recall(wanted.entries, wanted.max_age, wanted.memory)
+    if before is not None and before.engine is model.engine and before.last_good is not None and wanted in fallbacks:
+        return before.last_good
+    return LastGoodAnswers(wanted.entries, wanted.max_age, wanted.memory)
 
 
 def _named(inputs: list[str], engine: Engine) -> list[str]:

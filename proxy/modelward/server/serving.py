@@ -251,8 +251,8 @@ class Serving:
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
         for model in self.models:
-            if model.engine.failing and model.recall is not None:
-                model.recall.forget()
+            if model.engine.failing and model.last_good is not None:
+                model.last_good.forget()
         self.share(self.shares)
 
     async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:

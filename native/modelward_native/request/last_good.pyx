@@ -53,7 +53,7 @@ cdef bint is_passing(const uint8_t *name, size_t size) noexcept:
     return False
 
 
-cdef bint may_recall(const Exchange *x) noexcept:
+cdef bint may_answer_again(const Exchange *x) noexcept:
     """Not where the answer depends on more than the request: on those before it, or on memory that the upstream shares."""
     return not x.sequence and (x.asked.pool == NULL or not mw_holds(x.body.data, x.body.size, "shared_memory_"))
 
@@ -114,7 +114,7 @@ cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) n
     return state[0]
 
 
-cdef class Recall:
+cdef class LastGoodAnswers:
     """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns. memory: bytes of all."""
 
     def __cinit__(self, uint64_t entries, int64_t max_age, uint64_t memory):
@@ -123,7 +123,7 @@ cdef class Recall:
             self.size *= 2
         self.max_age = max_age
         self.memory = memory
-        self.table = <Kept *>calloc(self.size, sizeof(Kept))
+        self.table = <LastGoodAnswer *>calloc(self.size, sizeof(LastGoodAnswer))
         if self.table == NULL:
             raise MemoryError
 
@@ -141,12 +141,12 @@ cdef class Recall:
             self.table[i].answer.size = 0
         memset(self.places, 0, sizeof(self.places))
 
-    cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
+    cdef void keep(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a
-        cdef Kept *place
+        cdef LastGoodAnswer *place
         cdef uint8_t owner
         cdef uint64_t more
-        if framed.size > LARGEST or not may_recall(x):
+        if framed.size > LARGEST or not may_answer_again(x):
             return
         a = hash_request(limiter, MW_LEVEL_PEER, x)
         place = &self.table[a & (self.size - 1)]
@@ -171,10 +171,10 @@ cdef class Recall:
         place.at = now
         self.kept += 1
 
-    cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
+    cdef bint find(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a
-        cdef Kept *place
-        if not may_recall(x):
+        cdef LastGoodAnswer *place
+        if not may_answer_again(x):
             return False
         a = hash_request(limiter, MW_LEVEL_PEER, x)
         place = &self.table[a & (self.size - 1)]
@@ -187,5 +187,5 @@ cdef class Recall:
             return False
         memcpy(framed.data, place.answer.data, place.answer.size)
         framed.size = place.answer.size
-        self.recalled += 1
+        self.answered += 1
         return True

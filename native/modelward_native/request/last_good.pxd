@@ -5,21 +5,21 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.limits.limit cimport Limiter
 
-cdef struct Kept:
+cdef struct LastGoodAnswer:
     uint64_t key[2]               # keyed hash of the request; 0, 0: empty
     int64_t at                    # ns
-    uint8_t owner                 # part of the hash of the identity that it was for: index in Recall.places
+    uint8_t owner                 # part of the hash of the identity that it was for: index in LastGoodAnswers.places
     Buffer answer                 # owned; framed
 
-cdef class Recall:
-    cdef Kept *table              # owned; each request has one place, which the latest keeps, but for those of callers with fewer
+cdef class LastGoodAnswers:
+    cdef LastGoodAnswer *table    # owned; each request has one place, which the latest keeps, but for those of callers with fewer
     cdef uint32_t[256] places     # that callers have, by owner
     cdef uint64_t size
     cdef int64_t max_age          # ns
     cdef uint64_t memory          # bytes that all answers may hold
     cdef readonly uint64_t held
     cdef readonly uint64_t kept
-    cdef readonly uint64_t recalled
-    cdef void remember(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept
+    cdef readonly uint64_t answered
+    cdef void keep(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept
     # A copy, which counts as in flight; False where there is none, or it is too old.
-    cdef bint recall(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept
+    cdef bint find(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept

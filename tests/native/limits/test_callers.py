@@ -10,8 +10,8 @@ import pytest
 from modelward_native.limits.callers import Table, read
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
+from tests.native.access.test_access import Guarded, bearer, settled
 from tests.native.simulated import Client, Start, models, start
-from tests.native.test_access import Guarded, bearer, settled
 
 __all__ = ["models", "start"]  # fixtures
 
