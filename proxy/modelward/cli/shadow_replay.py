@@ -47,7 +47,7 @@ def replay(arguments: argparse.Namespace) -> int:
     """0 where all agree now, 1 where one does not or fails, 2 where no server answers. Raises ProblemsFound."""
     versions = [version for version in arguments.versions.split(",") if version]
     if len(versions) > 2:
-        how = "Name one version, or the two that are to be compared: --versions 1,2"
+        how = "Name one version, or two to compare: --versions 1,2"
         raise ProblemsFound([Problem(f"{len(versions)} versions cannot be compared", "--versions", how=how)])
     chosen = samples_of(arguments)[: arguments.limit]
     with closing(grpc.insecure_channel(arguments.to, options=CHANNEL_OPTIONS)) as channel:

@@ -168,4 +168,4 @@ def verdict_words(found: Comparison) -> str:
         forms.append(f"{found['labels_differ']} of {found['labels']} labels differ")
     if found["numbers"]:
         forms.append(f"{found['beyond']} of {found['numbers']} numbers are beyond the tolerance")
-    return ", ".join(forms) or "nothing is to be compared"
+    return ", ".join(forms) or "nothing to compare"

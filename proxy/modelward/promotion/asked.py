@@ -144,7 +144,7 @@ def check_reason(model: str, why: str) -> None:
 
 
 def has_all(model: str, version: str) -> ProblemsFound:
-    return refused(f"version {version} has all requests already", model, "Nothing is to be done")
+    return refused(f"version {version} has all requests already", model, "There is nothing to do")
 
 
 def refused(what: str, model: str, how: str) -> ProblemsFound:

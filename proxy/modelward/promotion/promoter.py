@@ -172,7 +172,7 @@ class Promoter:
                 promotion = self._from_next_older(model)
             elif promotion.phase == "rolled back":
                 raise refused(
-                    f"version {promotion.version} has been rolled back already", model, "Nothing is to be done"
+                    f"version {promotion.version} has been rolled back already", model, "There is nothing to do"
                 )
             return await self._take_back(model, promotion, "asked", why, actor)
 
