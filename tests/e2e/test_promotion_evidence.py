@@ -257,3 +257,16 @@ def test_who_makes_a_version_busy_does_not_make_it_slow(tmp_path: Path) -> None:
     longest = max(EDGES[cell] for cell, count in enumerate(cells) if count) / 1e9
     assert good == 60
     assert longest < sorted(waited)[30] / 2
+
+
+def test_what_is_asked_of_the_other_version_too_gives_its_permit_back(tmp_path: Path) -> None:
+    versions = {1: models.add_one(), 2: models.add_one_below(LIMIT)}
+    settings = {"models__add__versions": '{"1": 1, "2": 1}', "models__add__admission__concurrency": "1"}
+    with (
+        serving(tmp_path, {"add": versions}, sticky_header="x-user", **settings) as server,
+        Stub(server.grpc) as stub,
+    ):
+        for user in range(10):
+            ask(stub, BAD, x_user=f"u-{user}")
+            wait_until(lambda: not server.application.server.mirroring, "the other version's answer")
+        assert {ask(stub, GOOD, x_user=f"u-{i}") for i in range(40)} == {"1", "2"}
