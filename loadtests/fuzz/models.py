@@ -1,4 +1,4 @@
-"""The models a fuzzed connection finds: a profile, ladders, strings, and one model that runs in a thread."""
+"""The models a fuzzed connection finds: a profile, fallback chains, strings, and one model that runs in a thread."""
 
 from typing import Any
 
@@ -35,14 +35,14 @@ def open_models() -> list[Served]:
     profile = Profile.fit({"input": np.random.default_rng(0).normal(size=(300, FEATURES)).astype(np.float32)})
     mlp.set_anomaly(profile.kernel, ["input"], "fallback", 0.01)
     guarded.set_anomaly(profile.kernel, ["input"], "tag", 0.01)
-    mlp.set_ladder([VALUE])
-    guarded.set_ladder([mlp])
+    mlp.set_fallbacks([VALUE])
+    guarded.set_fallbacks([mlp])
     second, third = _open("second", lookup("b", "a")), _open("third", lookup("a", "b"))
-    steep.set_ladder([second, third, [((1,), bytes(8), True)]])
+    steep.set_fallbacks([second, third, [((1,), bytes(8), True)]])
     slow = _open("slow", models.slow_loop(60))
     slow.set_deadline(50_000_000)
     plain = Served(Engine("plain", "", Remote((), (), Pool([]))))
-    plain.set_ladder([LastGoodAnswers(4, 1_000_000_000, 2**24)])
+    plain.set_fallbacks([LastGoodAnswers(4, 1_000_000_000, 2**24)])
     strings, two = _open("strings", models.strings()), _open("two", models.two_inputs())
     _shadow(guarded, _open("guarded", models.mlp(FEATURES, 4, CLASSES, seed=2)), anomalous=False)
     _shadow(steep, _open("steep", lookup("b", "a")))

@@ -1,7 +1,7 @@
 """A byte string read as what the model servers behind us do: the input language of the fuzzer of outgoing connections.
 
-A client asks for models of two upstreams, in calls and in streams, with hedging, retries and rungs between them; the
-bytes say what each upstream answers, breaks, withholds and closes, and when.
+A client asks for models of two upstreams, in calls and in streams, with hedging, retries and fallbacks between them;
+the bytes say what each upstream answers, breaks, withholds and closes, and when.
 """
 
 from __future__ import annotations
@@ -109,22 +109,22 @@ def _served(name: str, pool: Pool) -> Served:
 
 
 class RemoteSite(Site):
-    """Models of two upstreams: plain, with a ladder to another of them and a value, hedged, with last good answers;
-    three are shadowed by other versions on the same upstreams."""
+    """Models of two upstreams: plain, with a fallback chain to another of them and a value, hedged, with last good
+    answers; three are shadowed by other versions on the same upstreams."""
 
     def __init__(self) -> None:
         self.pools = [Pool([]), Pool([], 0.5, True)]
         first, second = self.pools
-        bare, add, rung = (_served(name, first) for name in ("bare", NAME, "second"))
+        bare, add, fallback = (_served(name, first) for name in ("bare", NAME, "second"))
         hedged, kept = (_served(name, second) for name in ("hedged", "kept"))
-        add.set_ladder([rung, VALUE])
-        hedged.set_ladder([VALUE])
-        kept.set_ladder([LastGoodAnswers(16, SECOND, 2**24)])
+        add.set_fallbacks([fallback, VALUE])
+        hedged.set_fallbacks([VALUE])
+        kept.set_fallbacks([LastGoodAnswers(16, SECOND, 2**24)])
         add.set_deadline(50_000_000)
         for shadowed, pool, deadline in ((add, second, SECOND), (hedged, first, 20_000_000), (kept, second, SECOND)):
             shadow = Served(Engine(shadowed.name, "2", Remote((), (), pool)))
             link_shadow(shadowed, Shadow(shadow, "2", b"fingerprint", deadline=deadline, permits=4), b"content")
-        super().__init__([bare, add, rung, hedged, kept])
+        super().__init__([bare, add, fallback, hedged, kept])
 
 
 class Script:

@@ -218,8 +218,8 @@ def test_slow_requests_of_one_caller_do_not_make_deadlines_of_others_hopeless() 
 
 
 def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend) -> None:
-    rung = {"value": {"y": [0.5]}}
-    with guarded(backend, admission={"concurrency": 1, "queue": 0}, fallback=[rung]) as port:
+    fallback = {"value": {"y": [0.5]}}
+    with guarded(backend, admission={"concurrency": 1, "queue": 0}, fallback=[fallback]) as port:
         caller = Caller(port)
         first = caller.begin("first")
         wait_until(lambda: backend.now == 1, "the backend to have them")

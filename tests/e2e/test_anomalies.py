@@ -76,7 +76,7 @@ def test_tag_answers_and_says_how_unusual_the_input_was(stub: Stub) -> None:
     assert float(trailers["modelward-anomaly-score"]) == pytest.approx(score, rel=1e-5)
 
 
-def test_fallback_answers_from_the_ladder(server: EmbeddedServer, stub: Stub) -> None:
+def test_fallback_answers_from_the_fallback_chain(server: EmbeddedServer, stub: Stub) -> None:
     executions = stub.statistics("fallback").execution_count
     y, said, trailers = told(stub, "fallback", STRANGE.repeat(2, 0))
     assert y.tolist() == [[0.0] * FEATURES] * 2

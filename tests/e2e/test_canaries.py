@@ -127,10 +127,10 @@ def test_a_version_that_is_damaged_in_memory_goes_out_of_service_and_comes_back(
     assert "modelward restart" in line
 
 
-def test_a_ladder_answers_in_the_place_of_a_version_that_is_damaged(root: Path, tmp_path: Path) -> None:
-    rungs = f"models.m.fallback=[{{value: {{y: [{[0] * COLUMNS}]}}}}]"
+def test_a_fallback_chain_answers_in_the_place_of_a_version_that_is_damaged(root: Path, tmp_path: Path) -> None:
+    fallbacks = f"models.m.fallback=[{{value: {{y: [{[0] * COLUMNS}]}}}}]"
     with (
-        serve_process(root, "--set", rungs, "--set", OFTEN, "--set", f"state={tmp_path / 'state'}") as server,
+        serve_process(root, "--set", fallbacks, "--set", OFTEN, "--set", f"state={tmp_path / 'state'}") as server,
         Stub(server.grpc) as stub,
     ):
         (worker,) = server.workers()
@@ -146,12 +146,12 @@ def test_a_ladder_answers_in_the_place_of_a_version_that_is_damaged(root: Path, 
         assert answered(stub) == {"2": 50}
 
 
-@pytest.mark.parametrize("ladder", [False, True], ids=["without a ladder", "with one"])
+@pytest.mark.parametrize("chain", [False, True], ids=["without a chain", "with one"])
 def test_a_promotion_towards_a_version_that_is_damaged_in_one_worker_is_taken_back(
-    root: Path, tmp_path: Path, *, ladder: bool
+    root: Path, tmp_path: Path, *, chain: bool
 ) -> None:
     sets = ["workers=2", 'models.m.versions={"1": 1}', OFTEN, f"state={tmp_path / 'state'}"]
-    if ladder:
+    if chain:
         sets.append(f"models.m.fallback=[{{value: {{y: [{[0] * COLUMNS}]}}}}]")
     with serve_process(root, *(word for each in sets for word in ("--set", each))) as server:
         promoted = modelward("promote", "m", "2", "--steps", "50,100", "--force", "--reason", "a test",
@@ -192,8 +192,8 @@ def test_a_reload_runs_another_canary_soon_and_without_one_nothing_is_out_of_ser
 
 
 def test_what_a_version_answered_before_it_failed_is_no_last_good_answer(tmp_path: Path, root: Path) -> None:
-    rungs = f"[{{last_good: {{}}}}, {{value: {{y: [{[0] * COLUMNS}]}}}}]"
-    sets = {"models__m__fallback": rungs, "models__m__canary__interval": "1h"}
+    fallbacks = f"[{{last_good: {{}}}}, {{value: {{y: [{[0] * COLUMNS}]}}}}]"
+    sets = {"models__m__fallback": fallbacks, "models__m__canary__interval": "1h"}
     with reloadable(tmp_path / "models", {}, **sets) as server, Stub(server.grpc) as stub:
         assert answered(stub) == {"2": 50}
         write_canary(root, 2, shift=1)

@@ -86,7 +86,7 @@ def test_inputs_that_a_worker_died_of_are_not_run_again(tmp_path: Path) -> None:
         assert any(line.startswith("note: div version 1:") for line in named), "in READY"
 
 
-def test_the_ladder_answers_and_the_third_shape_takes_the_version_out(
+def test_the_fallback_chain_answers_and_the_third_shape_takes_the_version_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(tmp_path, 1) as server:

@@ -1,4 +1,4 @@
-"""Slow models: they delay nobody else, deadlines hold, and the ladder answers in their place."""
+"""Slow models: they delay nobody else, deadlines hold, and the fallback chain answers in their place."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "bounded": late,
         "valued": late,
         "replaced": late,
-        "laddered": late,
+        "chained": late,
         "picky": picky(),
         "lenient": picky(),
     }
-    ladders = {
+    chains = {
         "valued": f"[{VALUE}]",
         "replaced": "[{model: fast}]",
-        "laddered": f"[{{model: bounded}}, {{model: lenient}}, {VALUE}]",
+        "chained": f"[{{model: bounded}}, {{model: lenient}}, {VALUE}]",
         "lenient": f"[{VALUE}]",
     }
-    settings: dict[str, Any] = {f"models__{name}__fallback": ladder for name, ladder in ladders.items()}
-    settings |= {f"models__{name}__deadline": "25ms" for name in ("bounded", "valued", "replaced", "laddered")}
+    settings: dict[str, Any] = {f"models__{name}__fallback": chain for name, chain in chains.items()}
+    settings |= {f"models__{name}__deadline": "25ms" for name in ("bounded", "valued", "replaced", "chained")}
     with serving(tmp_path_factory.mktemp("deadlines"), repository, **settings) as running:
         yield running
 
@@ -150,7 +150,7 @@ def test_results_that_come_too_late_are_dropped_and_counted(server: EmbeddedServ
     assert server.metric("modelward_inflight") == 0
 
 
-# ---- the ladder ----------------------------------------------------------------------------------------------
+# ---- the fallback chain ----------------------------------------------------------------------------------------------
 
 
 def test_a_value_answers_for_a_slow_model_once_for_each_row(stub: Stub) -> None:
@@ -176,8 +176,8 @@ def test_another_model_answers_for_a_slow_one(stub: Stub) -> None:
     assert parameters(response) == {"modelward_fallback": "deadline", "modelward_fallback_source": "model:fast"}
 
 
-def test_rungs_are_tried_one_after_the_other_until_one_answers(stub: Stub) -> None:
-    response = stub.infer(request("laddered", {"x": ROW * 7}))
+def test_fallbacks_are_tried_one_after_the_other_until_one_answers(stub: Stub) -> None:
+    response = stub.infer(request("chained", {"x": ROW * 7}))
     assert arrays(response)["y"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
     assert parameters(response)["modelward_fallback_source"] == "value"
 

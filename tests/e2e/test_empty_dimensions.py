@@ -123,7 +123,7 @@ def test_what_the_runtime_dies_of_is_refused(
     assert server.workers() == before, "no worker has died"
 
 
-def test_a_rung_that_would_die_of_it_is_not_asked(server: ServerProcess, stub: Stub) -> None:
+def test_a_fallback_that_would_die_of_it_is_not_asked(server: ServerProcess, stub: Stub) -> None:
     before = server.workers()
     fallen = stub.infer(request("long", {"x": np.ones((1, 3, 4), np.float32)}))
     assert parameters(fallen)["modelward_fallback_source"] == "model:gru"

@@ -245,7 +245,7 @@ def test_an_upstream_that_tells_its_models_only_to_clients_with_a_token_has_to_b
     )
 
 
-def test_the_ladder_answers_where_an_upstream_refuses_us() -> None:
+def test_the_fallback_chain_answers_where_an_upstream_refuses_us() -> None:
     fallback = {"models__m__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}
     with changing(failing(NAMELESS, "no"), own=True, **fallback, **ANONYMOUS) as (_, stub):
         assert stub.infer(request("m", {"x": ROW})).parameters["modelward_fallback"].string_param == "failure"

@@ -1,4 +1,4 @@
-"""Requests that a slow upstream keeps waiting are asked of a second one too; ladders that lead to other upstreams."""
+"""Requests that a slow upstream keeps waiting are asked of a second one too; fallbacks on other upstreams."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_without_hedging_a_frozen_upstream_is_waited_for(pair: tuple[ServerProce
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_a_rung_of_another_upstream_is_asked_under_its_own_name(pair: tuple[ServerProcess, ServerProcess]) -> None:
+def test_a_fallback_of_another_upstream_is_asked_under_its_own_name(pair: tuple[ServerProcess, ServerProcess]) -> None:
     first, second = pair
     settings = {
         "models__add__fallback": "[{model: same}]",

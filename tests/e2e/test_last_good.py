@@ -1,4 +1,4 @@
-"""A rung that gives the very same request the answer that it had before."""
+"""A fallback that gives the very same request the answer that it had before."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.e2e.test_upstreams import INFER, ROW, TIMEOUT, answer, in_front
 from tests.models import add_one, repository
 from tests.support import EmbeddedServer, ServerProcess, serve_process, wait_until
 
-LADDER = "[{last_good: {}}, {value: {y: [[0, 0, 0, 0]]}}]"
+CHAIN = "[{last_good: {}}, {value: {y: [[0, 0, 0, 0]]}}]"
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def lose(server: EmbeddedServer, upstream: ServerProcess) -> None:
 
 
 def test_an_identical_request_has_its_last_good_answer_under_its_own_id(upstream: ServerProcess) -> None:
-    with in_front([upstream.grpc], models__add__fallback=LADDER) as server:
+    with in_front([upstream.grpc], models__add__fallback=CHAIN) as server:
         ask(server, ROW, "first")
         lose(server, upstream)
         again = ask(server, ROW, "second")
@@ -55,8 +55,8 @@ def test_an_identical_request_has_its_last_good_answer_under_its_own_id(upstream
         assert again.parameters["modelward_fallback_source"].string_param == "last_good"
 
 
-def test_another_request_goes_on_to_the_next_rung(upstream: ServerProcess) -> None:
-    with in_front([upstream.grpc], models__add__fallback=LADDER) as server:
+def test_another_request_goes_on_to_the_next_fallback(upstream: ServerProcess) -> None:
+    with in_front([upstream.grpc], models__add__fallback=CHAIN) as server:
         ask(server, ROW, "first")
         lose(server, upstream)
         other = ask(server, ROW + 1, "second")
@@ -65,8 +65,8 @@ def test_another_request_goes_on_to_the_next_rung(upstream: ServerProcess) -> No
 
 
 def test_an_answer_that_is_too_old_is_none(upstream: ServerProcess) -> None:
-    ladder = "[{last_good: {max_age: 1ms}}, {value: {y: [[0, 0, 0, 0]]}}]"
-    with in_front([upstream.grpc], models__add__fallback=ladder) as server:
+    chain = "[{last_good: {max_age: 1ms}}, {value: {y: [[0, 0, 0, 0]]}}]"
+    with in_front([upstream.grpc], models__add__fallback=chain) as server:
         ask(server, ROW, "first")
         lose(server, upstream)
         assert answer(ask(server, ROW, "second")) == [0.0, 0.0, 0.0, 0.0]

@@ -54,8 +54,8 @@ def test_typed_contents_are_answered_in_kind(server: EmbeddedServer) -> None:
 
 
 def test_what_the_guards_say_is_added_to_a_typed_answer(server: EmbeddedServer, peer: Peers) -> None:
-    ladder = {"models__slow__deadline": "100ms", "models__slow__fallback": "[{model: add}]"}
-    with in_front(peer(MLSERVER).address, **ladder) as guarded, Stub(guarded.grpc) as stub:
+    chain = {"models__slow__deadline": "100ms", "models__slow__fallback": "[{model: add}]"}
+    with in_front(peer(MLSERVER).address, **chain) as guarded, Stub(guarded.grpc) as stub:
         response = stub.infer(request("slow", {"x": ROWS}, typed=True))
     assert y_of(response) == (ROWS + 1).tolist()
     assert response.parameters["modelward_fallback"].string_param == "deadline"

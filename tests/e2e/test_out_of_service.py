@@ -1,4 +1,4 @@
-"""A version whose canary does not pass gets no requests: its ladder answers in its place, or they are refused."""
+"""A version whose canary does not pass gets no requests: its fallbacks answer in its place, or they are refused."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def set_failing(server: EmbeddedServer, name: str, version: str, *, failing: boo
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """`plain` has no ladder; `sure` has the models middle and last on its, then a value."""
+    """`plain` has no fallback chain; `sure` has the models middle and last on its, then a value."""
     names = ("plain", "sure", "middle", "last")
-    rungs = "[{model: middle}, {model: last}, {value: {y: [[7, 7, 7, 7]]}}]"
+    fallbacks = "[{model: middle}, {model: last}, {value: {y: [[7, 7, 7, 7]]}}]"
     with serving(
-        tmp_path_factory.mktemp("models"), {name: models.add_one() for name in names}, models__sure__fallback=rungs
+        tmp_path_factory.mktemp("models"), {name: models.add_one() for name in names}, models__sure__fallback=fallbacks
     ) as running:
         yield running
 
 
-def test_without_a_ladder_requests_are_refused_and_told_no_internals(server: EmbeddedServer) -> None:
+def test_without_a_fallback_chain_requests_are_refused_and_told_no_internals(server: EmbeddedServer) -> None:
     set_failing(server, "plain", "1")
     with Stub(server.grpc) as stub:
         for version in ("", "1"):
@@ -54,7 +54,7 @@ def test_without_a_ladder_requests_are_refused_and_told_no_internals(server: Emb
     assert server.metric("modelward_refusals_total", model="plain", reason="CANARY") == 2
 
 
-def test_the_ladder_answers_and_rungs_that_fail_themselves_are_left_out(server: EmbeddedServer) -> None:
+def test_the_fallback_chain_answers_and_fallbacks_that_fail_themselves_are_left_out(server: EmbeddedServer) -> None:
     asked = request("sure", {"x": X})
     told = []
     with Stub(server.grpc) as stub:

@@ -22,7 +22,7 @@ VALUE = "[{value: {y: [[0, 0, 0, 0]]}}]"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """failing: only its ladder ever answers. x-user says who calls."""
+    """failing: only its fallback chain ever answers. x-user says who calls."""
     root = models.repository(
         tmp_path_factory.mktemp("models"),
         {"add": dict.fromkeys((1, 2), models.add_one()), "failing": dict.fromkeys((1, 2), models.add_one_below(1))},

@@ -120,7 +120,7 @@ def test_a_parked_request_ends_at_its_deadline(serve: Serve) -> None:
         check(client, streams)
 
 
-def test_the_ladder_answers_for_a_parked_request_whose_time_is_over(serve: Serve) -> None:
+def test_the_fallback_chain_answers_for_a_parked_request_whose_time_is_over(serve: Serve) -> None:
     server = serve({"amplifier": amplifier(), "add": add_one()}, models__add__fallback="[value: {y: [[7, 7, 7, 7]]}]")
     with shut(server) as client:
         streams = ask(client, CALLS)

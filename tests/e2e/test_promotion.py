@@ -114,8 +114,8 @@ def test_what_was_promoted_is_so_after_a_restart_of_a_worker_and_of_the_server(
 def test_a_version_that_starts_to_fail_is_taken_back_within_seconds(
     arguments: tuple[str | Path, ...], *, fallback: bool
 ) -> None:
-    rungs = ("--set", "models.add.fallback=[{value: {y: [[0, 0, 0, 0]]}}]") if fallback else ()
-    with serve_process(*arguments, *rungs) as server:
+    fallbacks = ("--set", "models.add.fallback=[{value: {y: [[0, 0, 0, 0]]}}]") if fallback else ()
+    with serve_process(*arguments, *fallbacks) as server:
         promote(server, "--steps", "20,100", *REASON)
         assert 30 <= answers(server)["2"] <= 130, "it is good so far"
         asked = failed = replaced = 0

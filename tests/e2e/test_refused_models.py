@@ -130,17 +130,17 @@ def test_versions_without_a_share_do_not_answer_for_one_that_is_refused(tmp_path
         assert {(each.name, each.version) for each in server.application.refused} == {("add", "2"), ("add", "")}
 
 
-def test_a_rung_that_is_refused_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_fallback_that_is_refused_is_left_out_and_told(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"full": models.add_one(), "lite": b"no"})
     with serving(root, {}, models__full__fallback="[{model: lite}]") as server, Stub(server.grpc) as stub:
         stub.infer(request("full", {"x": ROW}))
         assert [model.gaps for model in server.application.models] == ["its fallback lite is not served"]
 
 
-def test_a_rung_that_has_changed_leaves_the_ladder_of_a_model_that_stays(tmp_path: Path) -> None:
+def test_a_fallback_that_has_changed_leaves_the_fallback_chain_of_a_model_that_stays(tmp_path: Path) -> None:
     root = tmp_path / "models"
-    ladder = {"models__full__fallback": "[{model: lite}]"}
-    with reloadable(root, {"full": models.add_one(), "lite": models.add_one()}, **ladder) as server:
+    chain = {"models__full__fallback": "[{model: lite}]"}
+    with reloadable(root, {"full": models.add_one(), "lite": models.add_one()}, **chain) as server:
         (root / "full/1/model.onnx").write_bytes(b"no")
         (root / "lite/1/model.onnx").write_bytes(models.add_one(columns=5))
         server.reload()

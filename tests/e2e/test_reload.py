@@ -161,7 +161,7 @@ def test_a_file_that_is_replaced_is_loaded_and_counted_on(tmp_path: Path) -> Non
 
 
 def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
-    """In the worker thread of an old version while the model, its ladder and its deadline go."""
+    """In the worker thread of an old version while the model, its fallback chain and its deadline go."""
     root = tmp_path / "models"
     slow = slow_loop(20_000)
     models: dict[str, bytes | dict[int, bytes]] = {"slow": slow, "add": add_one()}
@@ -181,7 +181,7 @@ def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
         assert server.metric("modelward_requests_total", model="slow", version="1", code="OK") == 3
 
 
-def test_a_ladder_that_is_taken_away_still_answers_those_who_began_with_it(tmp_path: Path) -> None:
+def test_a_fallback_chain_that_is_taken_away_still_answers_those_who_began_with_it(tmp_path: Path) -> None:
     root = tmp_path / "models"
     models: dict[str, bytes | dict[int, bytes]] = {"slow": slow_loop(80_000)}
     value = '[{"value": {"y": 7.0}}]'

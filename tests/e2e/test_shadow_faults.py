@@ -347,7 +347,7 @@ def test_a_copy_stays_marked_on_its_way_through_a_proxy(tmp_path: Path) -> None:
     assert [headers.get("modelward-shadow") for headers in seen] == ["1", None]
 
 
-# ---- a primary that fails, is asked twice, or has a ladder
+# ---- a primary that fails, is asked twice, or has a fallback chain
 
 
 def statuses(status: str) -> Callable[[Request], None]:
@@ -362,7 +362,7 @@ def statuses(status: str) -> Callable[[Request], None]:
         (statuses("13"), {}, None, "primary_failed"),
         (statuses("3"), {}, None, None),  # what clients do wrong is asked of nobody else
     ],
-    ids=["silent with a ladder", "failing with a ladder", "failing", "refusing"],
+    ids=["silent with a chain", "failing with a chain", "failing", "refusing"],
 )
 def test_what_the_primary_fails_is_mirrored_once_and_what_it_refuses_never(
     tmp_path: Path,

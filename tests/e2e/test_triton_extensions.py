@@ -90,7 +90,7 @@ def answers_of(address: str, empty: bool) -> list[Any]:
     return found
 
 
-def test_every_answer_of_a_stream_that_the_ladder_gives_is_final_too(tmp_path: Path) -> None:
+def test_every_answer_of_a_stream_that_the_fallback_chain_gives_is_final_too(tmp_path: Path) -> None:
     peer = ModelPeer({"m": {"1": FOUR}})
     models = {"add": add_one()}
     fallback = {"models__add__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]", "models__add__deadline": "1us"}

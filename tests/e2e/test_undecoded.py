@@ -314,7 +314,7 @@ def test_an_upstream_that_is_lost_is_stood_in_for_by_the_others() -> None:
         assert len(other.seen) == 10
 
 
-# ---- the ladder
+# ---- the fallback chain
 
 
 def failing(message: bytes, context: grpc.ServicerContext) -> bytes:
@@ -453,7 +453,7 @@ def test_with_no_upstream_to_be_had_the_model_is_not_ready_and_nothing_is_told_o
         assert refused(stub, request("plain", {"x": ROW})).reason == "NO_UPSTREAM"
 
 
-def test_with_no_upstream_to_be_had_a_model_on_its_ladder_that_answers_keeps_it_ready() -> None:
+def test_with_no_upstream_to_be_had_a_model_on_its_fallback_chain_that_answers_keeps_it_ready() -> None:
     with listening(Plain()) as (address, other):
         more = {"models__second__upstreams": f"[{address}]", "health__startup": "1ms"}
         with guarded(fallback="[{model: second}]", **more) as (_, stub):

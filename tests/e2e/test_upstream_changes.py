@@ -102,7 +102,7 @@ def test_a_model_that_is_unloaded_is_gone_and_one_that_the_configuration_names_i
         assert answers(stub, 4)
 
 
-def test_the_ladder_answers_for_a_model_that_is_unloaded() -> None:
+def test_the_fallback_chain_answers_for_a_model_that_is_unloaded() -> None:
     peer = ModelPeer({"m": {"1": FOUR}})
     settings = {"models__m__fallback": "[{value: {y: [[7, 7, 7, 7]]}}]", "health__refresh": NEVER}
     with changing(peer, own=True, **settings) as (server, stub):
@@ -112,7 +112,7 @@ def test_the_ladder_answers_for_a_model_that_is_unloaded() -> None:
         with pytest.raises(grpc.RpcError, match="unknown model m"):
             stub.infer(request("m", {"x": row(4)}, version="1"))
         wait_until(lambda: server.metric("modelward_upstream_changes_total", kind="unavailable") == 1, "the news")
-        assert stub.ask("ModelReady", name="m").ready, "as long as a rung answers"
+        assert stub.ask("ModelReady", name="m").ready, "as long as a fallback answers"
         assert [model.state for model in stub.ask("RepositoryIndex").models] == ["READY"]
 
 

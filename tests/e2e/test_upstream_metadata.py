@@ -98,7 +98,7 @@ def test_metadata_of_a_stream_passes() -> None:
         assert of(call.trailing_metadata()) == SEEN_TRAILING
 
 
-def test_an_answer_that_the_ladder_gives_has_nothing_of_the_upstream_that_failed() -> None:
+def test_an_answer_that_the_fallback_chain_gives_has_nothing_of_the_upstream_that_failed() -> None:
     peer = generous(ModelPeer({"m": {"1": FOUR}}), code=grpc.StatusCode.INTERNAL)
     with changing(peer, own=True, models__m__fallback="[{value: {y: [[7, 7, 7, 7]]}}]") as (_, stub):
         _, call = stub.infer_call.with_call(request("m", {"x": ROW}), timeout=10)

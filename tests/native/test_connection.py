@@ -71,7 +71,7 @@ def test_requests_of_one_read_are_one_run(start: Start, models: list[Served]) ->
     assert mlp.engine.totals()["runs"] - before["runs"] == 1
 
 
-# ---- the ladder
+# ---- the fallback chain
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_requests_of_one_read_are_one_run(start: Start, models: list[Served]) ->
         ([-9, 1], [0, 9, 1], 0, "value"),
     ],
 )
-def test_each_model_of_a_ladder_gets_its_own_inputs(
+def test_each_model_of_a_fallback_chain_gets_its_own_inputs(
     start: Start, a: list[int], b: list[int], answer: int, source: str
 ) -> None:
     # second declares b before a: it looks up b; third, as the first, looks up a
@@ -93,7 +93,7 @@ def test_each_model_of_a_ladder_gets_its_own_inputs(
     assert response.parameters["modelward_fallback_source"].string_param == source
 
 
-def test_a_second_model_on_the_ladder_is_not_given_what_the_first_was(start: Start, models: list[Served]) -> None:
+def test_a_second_model_of_the_chain_is_not_given_what_the_first_was(start: Start, models: list[Served]) -> None:
     (third,) = (m for m in models if m.name == "third")
     before = third.engine.failures
     Client(start()).call(steep([9], [7, 8, 9]))

@@ -12,7 +12,7 @@ cdef int64_t memory_budget(Engine engine) noexcept
 
 # Which of its tensors each input of the model that runs is; NULL where that model is the one it asked for.
 cdef inline const uint32_t *order_of(const Exchange *x) noexcept:
-    return x.asked.rungs[x.rung - 1].inputs if x.model != x.asked else NULL
+    return x.asked.fallbacks[x.tried - 1].inputs if x.model != x.asked else NULL
 
 # Dimensions of input i of the model that runs; at: where they are if that is the model asked for.
 cdef inline const int64_t *dims_of(const Exchange *x, uint32_t i, size_t at) noexcept:

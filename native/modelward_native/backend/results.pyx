@@ -8,7 +8,7 @@ from modelward_native.backend.run cimport mw_run, mw_run_release, mw_run_termina
 from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.exchange cimport PHASE_QUEUED, PHASE_RUNNING, Exchange, exchange_unref, settle
 from modelward_native.request.model cimport (
-    BATCH_BUCKETS, CROWDED, STAGE_COMPUTE, STAGE_REPLY, Counters, Model, Rung)
+    BATCH_BUCKETS, CROWDED, STAGE_COMPUTE, STAGE_REPLY, Counters, Model, Fallback)
 from modelward_native.request.pipeline cimport answered, failed
 from modelward_native.request.reply cimport reply_from_run
 from modelward_native.request.state cimport State
@@ -83,7 +83,7 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
     cdef Counters *counters = engine.counters
     cdef Exchange *x
     cdef Model *asked
-    cdef const Rung *rung
+    cdef const Fallback *fallback
     cdef Buffer reply
     cdef int64_t first_row = 0
     cdef uint32_t k
@@ -97,11 +97,11 @@ cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
                 engine.run.error, now)
         else:
             asked = x.asked
-            rung = NULL
+            fallback = NULL
             if x.model != x.asked:
-                rung = &asked.rungs[x.rung - 1]
+                fallback = &asked.fallbacks[x.tried - 1]
             memset(&reply, 0, sizeof(reply))
-            if reply_from_run(x, &engine.run, first_row, engine.run_rows, rung, &reply):
+            if reply_from_run(x, &engine.run, first_row, engine.run_rows, fallback, &reply):
                 answered(server, x, &reply, now)
             else:
                 failed(server, x, REASON_OUT_OF_MEMORY, NULL, now)

@@ -75,7 +75,7 @@ cdef size_t part(Upcall *call, uint8_t *to, size_t room, size_t start, const uin
 
 
 cdef void name_model(Upcall *call, const Model *m) noexcept:
-    """In protobuf the last of a field's values counts. A rung's version is any; a shadow's is its own, where it has one."""
+    """In protobuf the last of a field's values counts. A fallback's version is any; a shadow's is its own, where it has one."""
     cdef size_t version = m.version.size if call.exchange.mirrors != NULL else 0
     call.suffix[0] = 0x0A
     if m.name.size > 127:

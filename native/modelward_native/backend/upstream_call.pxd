@@ -22,7 +22,7 @@ cdef struct Upcall:               # one request on its way; owned by its stream 
     PyObject *pool                # borrowed from its model, which the exchange keeps
     Upcall *next                  # of those that are spare
     uint8_t prefix[5]             # of the request's message
-    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a rung's or a shadow's
+    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a fallback's or a shadow's
     size_t suffix_size
     size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight

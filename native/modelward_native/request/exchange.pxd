@@ -228,7 +228,7 @@ cdef struct Exchange:
     uint32_t attempt              # counts the runs it was given to: an older run's result is late
     bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
     Model *asked                  # that the client asked for; counted in its users (request.model.ask)
-    Model *model                  # borrowed: the one that answers, `asked` or a rung of its ladder
+    Model *model                  # borrowed: the one that answers, `asked` or a fallback of its fallback chain
     int references                # stream, batch, deadline node: whoever lets go last frees it
     uint8_t phase                 # enum Phase
     Model *admitted               # borrowed: the one whose gate has let it in; NULL for none
@@ -242,7 +242,7 @@ cdef struct Exchange:
     Upcall *hedge                 # borrowed: a second Upcall for the same answer; the first of the two wins
     uint8_t retries               # upstream endpoints tried again
     bint sequence                 # one of several requests that a stateful model takes in order: asked once
-    uint8_t rung                  # next rung of the fallback ladder
+    uint8_t tried                 # fallbacks of the chain that have been tried
     uint8_t fallback_reason       # enum Reason of the fallback under way; 0 none
     bint streaming                # answers go as ModelStreamInferResponse
     bint named                    # its version was asked for by name

@@ -1,5 +1,5 @@
-# One version of a model under one configuration, as the data plane sees it: signature, settings, ladder. Nothing in it changes
-# while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
+# One version of a model under one configuration, as the data plane sees it: signature, settings, fallback chain. Nothing in it
+# changes while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -43,9 +43,9 @@ cdef struct Constant:             # one output of a fallback value
     mw_span raw                   # owned by the Served; raw form
     bint repeats                  # the first dimension is 1: repeated for every row of the request
 
-cdef struct Rung:
-    Model *model                  # borrowed: NULL where the rung is a value
-    PyObject *last_good           # borrowed: the model's request.last_good.LastGoodAnswers where the rung is its last good answer
+cdef struct Fallback:
+    Model *model                  # borrowed: NULL where the fallback is a value
+    PyObject *last_good           # borrowed: the model's request.last_good.LastGoodAnswers where the fallback is its last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
@@ -72,7 +72,7 @@ cdef enum Stage:
 
 cdef enum Outcome:                # of a request, as its time is told
     OUTCOME_OK = 0
-    OUTCOME_FALLBACK              # answered by a rung of the ladder
+    OUTCOME_FALLBACK              # answered by a fallback of the fallback chain
     OUTCOME_REFUSED               # before any backend had it, and not for want of time
     OUTCOME_FAILED
     OUTCOMES
@@ -166,9 +166,9 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_row            # owned: room for one row of features, and for the most unusual one
     float *profile_worst          # within profile_row
     float *profile_scratch        # owned
-    Rung *rungs                   # owned
-    uint32_t rung_count
-    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers that the Served holds; NULL where no rung asks for it
+    Fallback *fallbacks                   # owned
+    uint32_t fallback_count
+    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers that the Served holds; NULL where no fallback asks for it
     ShadowLink *shadow_links      # owned
     uint32_t shadow_link_count
     Gate *gate                    # the Engine's

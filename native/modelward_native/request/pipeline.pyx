@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from modelward_native.request.answer cimport mw_answer_learn
 from modelward_native.request.exchange cimport Exchange, Stream
-from modelward_native.request.model cimport STAGE_ACCESS, STAGE_DECODE, STAGE_LIMIT, STAGE_SCORE, Rung
+from modelward_native.request.model cimport STAGE_ACCESS, STAGE_DECODE, STAGE_LIMIT, STAGE_SCORE, Fallback
 from modelward_native.request.reply cimport reply_from_upstream
 from modelward_native.request.state cimport State
 from modelward_native.request.streams cimport begin_body, refuse_call
@@ -205,14 +205,14 @@ cdef void answered(State server, Exchange *x, Buffer *answer, int64_t now) noexc
 cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
     """Passed on as it came, but for what the guards have to say."""
     cdef Result r
-    cdef const Rung *rung = NULL
+    cdef const Fallback *by = NULL
     memset(&r, 0, sizeof(r))
     r.answer = framed
     if x.mirrors == NULL:
         if x.model != x.asked:
-            rung = &x.asked.rungs[x.rung - 1]
+            by = &x.asked.fallbacks[x.tried - 1]
         mw_answer_learn(x.model.answers, framed.size, x.rows)
-        if not reply_from_upstream(x, rung, framed):
+        if not reply_from_upstream(x, by, framed):
             release_buffer(x.wire, framed)
             failed(server, x, REASON_OUT_OF_MEMORY, NULL, now)
             return

@@ -3,15 +3,15 @@ from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.request.model cimport Rung
+from modelward_native.request.model cimport Fallback
 from modelward_native.backend.run cimport mw_run
 from modelward_native.request.verdict cimport Verdict
 
-# Each returns False for want of memory. rung: the fallback that answers, NULL for the model that was asked.
+# Each returns False for want of memory. fallback: the fallback that answers, NULL for the model that was asked.
 cdef bint reply_from_run(
-    Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept
-cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept
+    Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Fallback *fallback, Buffer *out) noexcept
+cdef bint reply_from_constants(Exchange *x, const Fallback *fallback, Buffer *out) noexcept
 # An upstream's framed answer, with what the guards have to say appended: repeated fields merge, the last scalar wins.
-cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept
+cdef bint reply_from_upstream(Exchange *x, const Fallback *fallback, Buffer *framed) noexcept
 cdef bint reply_stream_error(Exchange *x, Verdict *verdict, Buffer *out) noexcept
 cdef const char *fallback_name(int reason) noexcept

@@ -7,7 +7,7 @@ from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holding cimport count_bytes, pay_for
 from modelward_native.wire.grpc cimport buffer_reserve, write_prefix
 from modelward_native.request.oip cimport mw_oip_reply_size, mw_oip_reply_write, mw_reply, mw_reply_output
-from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Rung
+from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Fallback
 from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header
 from modelward_native.wire.stream cimport grow_beside
@@ -46,7 +46,7 @@ cdef mw_span span_of(const char *text) noexcept:
     return s
 
 
-cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, const Rung *rung) noexcept:
+cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, const Fallback *fallback) noexcept:
     """All but the outputs themselves: their number, and where they will be."""
     cdef Model *asked = x.asked
     cdef bint tell = x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK)
@@ -56,9 +56,9 @@ cdef void begin(mw_reply *reply, const mw_reply_output *outputs, Exchange *x, co
     reply.id = x.id
     reply.output = outputs
     reply.final_response = x.streaming    # as Triton says of every model whose requests have one answer each
-    if rung != NULL:
+    if fallback != NULL:
         reply.fallback = span_of(fallback_name(x.fallback_reason))
-        reply.fallback_source = span_of(rung.source)
+        reply.fallback_source = span_of(fallback.source)
     if tell:
         reply.has_anomaly = 1
         reply.anomaly = 1
@@ -83,7 +83,7 @@ cdef bint write(const mw_reply *reply, uint8_t **where, Exchange *x, Buffer *out
 
 
 cdef bint reply_from_run(
-        Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Rung *rung, Buffer *out) noexcept:
+        Exchange *x, const mw_run *run, int64_t first_row, int64_t run_rows, const Fallback *fallback, Buffer *out) noexcept:
     cdef Model *asked = x.asked
     cdef mw_reply reply
     cdef mw_reply_output outputs[<int>MW_MAX_TENSORS]    # 14 KB of stack, of which only what is used is touched
@@ -96,10 +96,10 @@ cdef bint reply_from_run(
     cdef uint32_t length
     # a run of several requests has its rows first in every output (batch.pyx has checked that)
     cdef bint part = run_rows != x.rows
-    begin(&reply, outputs, x, rung)
+    begin(&reply, outputs, x, fallback)
     for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
-        made = &run.out[rung.outputs[o] if rung != NULL else o]
+        made = &run.out[fallback.outputs[o] if fallback != NULL else o]
         r = &outputs[i]
         r.name = asked.outputs[o].name
         r.dtype = asked.outputs[o].dtype
@@ -124,7 +124,7 @@ cdef bint reply_from_run(
         if outputs[i].dtype != MW_BYTES:
             continue
         o = x.wanted[i] if x.wanted != NULL else i
-        made = &run.out[rung.outputs[o] if rung != NULL else o]
+        made = &run.out[fallback.outputs[o] if fallback != NULL else o]
         per_row = made.elements // run_rows if part else made.elements
         first = first_row * per_row if part else 0
         to = where[i]
@@ -136,7 +136,7 @@ cdef bint reply_from_run(
     return True
 
 
-cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexcept:
+cdef bint reply_from_constants(Exchange *x, const Fallback *fallback, Buffer *out) noexcept:
     cdef Model *asked = x.asked
     cdef mw_reply reply
     cdef mw_reply_output outputs[<int>MW_MAX_TENSORS]
@@ -145,10 +145,10 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
     cdef int64_t k
     cdef const Constant *constant
     cdef mw_reply_output *r
-    begin(&reply, outputs, x, rung)
+    begin(&reply, outputs, x, fallback)
     for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
-        constant = &rung.constants[o]
+        constant = &fallback.constants[o]
         r = &outputs[i]
         r.name = asked.outputs[o].name
         r.dtype = asked.outputs[o].dtype
@@ -166,28 +166,28 @@ cdef bint reply_from_constants(Exchange *x, const Rung *rung, Buffer *out) noexc
         return False
     for i in range(reply.outputs):
         o = x.wanted[i] if x.wanted != NULL else i
-        constant = &rung.constants[o]
+        constant = &fallback.constants[o]
         if constant.repeats and x.rows != 1 and constant.raw.size:
             for k in range(x.rows):
                 memcpy(where[i] + k * constant.raw.size, constant.raw.data, constant.raw.size)
     return True
 
 
-cdef bint reply_from_upstream(Exchange *x, const Rung *rung, Buffer *framed) noexcept:
+cdef bint reply_from_upstream(Exchange *x, const Fallback *fallback, Buffer *framed) noexcept:
     cdef mw_reply more
     cdef uint8_t head[MW_HEADER_BYTES]
     cdef uint8_t *at
     cdef size_t old = framed.size - FRAME, size, prefix = 0, added
     cdef bint nameless
-    begin(&more, NULL, x, rung)
+    begin(&more, NULL, x, fallback)
     more.outputs = 0
     more.model_version.size = 0   # the upstream's own stays
-    if rung == NULL:
+    if fallback == NULL:
         more.model_name.size = 0
     # an answer that was another request's once carries this one's id, and where it has none an empty one
-    if rung == NULL or rung.last_good == NULL:
+    if fallback == NULL or fallback.last_good == NULL:
         more.id.size = 0
-    nameless = rung != NULL and rung.last_good != NULL and x.id.size == 0
+    nameless = fallback != NULL and fallback.last_good != NULL and x.id.size == 0
     added = mw_oip_reply_size(&more) + (2 if nameless else 0)
     if added == 0:
         return True

@@ -9,7 +9,7 @@ cdef class Served:
     cdef Model model
     cdef readonly Engine engine
     cdef Region region            # where it counts: the blocks of its shadow links are there; None until it is attached
-    cdef readonly list rungs      # Served of the ladder's models
+    cdef readonly list fallbacks  # Served of the fallback chain's models
     cdef readonly list shadows    # (modelward_native.shadow.shadow.Shadow, this version's content) of each of its shadow links
     cdef double floor             # of requests with the backend at a time
     cdef double ceiling

@@ -21,16 +21,16 @@ from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
 log = logging.getLogger("modelward.shadow")
 
 
-cdef void drop_rungs(Model *m) noexcept:
+cdef void drop_fallbacks(Model *m) noexcept:
     cdef uint32_t i
-    for i in range(m.rung_count):
-        free(m.rungs[i].constants)
-        free(m.rungs[i].inputs)
-        free(m.rungs[i].outputs)
-        free(m.rungs[i].source)
-    free(m.rungs)
-    m.rungs = NULL
-    m.rung_count = 0
+    for i in range(m.fallback_count):
+        free(m.fallbacks[i].constants)
+        free(m.fallbacks[i].inputs)
+        free(m.fallbacks[i].outputs)
+        free(m.fallbacks[i].source)
+    free(m.fallbacks)
+    m.fallbacks = NULL
+    m.fallback_count = 0
 
 
 cdef void leave_blocks(Model *m) noexcept:
@@ -60,7 +60,7 @@ cdef class Served:
     def __cinit__(self, Engine engine):
         cdef Model *m = &self.model
         self.engine = engine
-        self.rungs = []
+        self.fallbacks = []
         self.shadows = []
         self.keep = []
         self.memory = engine.memory
@@ -82,7 +82,7 @@ cdef class Served:
         m.engine = <PyObject *>engine
 
     def __dealloc__(self):
-        drop_rungs(&self.model)
+        drop_fallbacks(&self.model)
         drop_shadow_links(&self.model)
         free(self.model.profile_input)
         free(self.model.profile_row)
@@ -159,8 +159,8 @@ cdef class Served:
         self.keep.append(kernel)
         m.profile = &kernel.profile
 
-    def set_ladder(self, list rungs):
-        """Each rung is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
+    def set_fallbacks(self, list fallbacks):
+        """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
         (shape, raw bytes, repeats) of each output.
 
         Raises ValueError where a Served cannot stand in: it must take a part of this model's inputs, and make all of its
@@ -168,39 +168,39 @@ cdef class Served:
         the request's bytes, and nothing is held against each other.
         """
         cdef Model *m = &self.model
-        cdef Rung *rung
+        cdef Fallback *fallback
         cdef uint32_t i
-        drop_rungs(m)
-        self.rungs = []
-        m.rungs = <Rung *>calloc(max(len(rungs), 1), sizeof(Rung))
-        if m.rungs == NULL:
+        drop_fallbacks(m)
+        self.fallbacks = []
+        m.fallbacks = <Fallback *>calloc(max(len(fallbacks), 1), sizeof(Fallback))
+        if m.fallbacks == NULL:
             raise MemoryError
-        for given in rungs:
-            rung = &m.rungs[m.rung_count]
-            m.rung_count += 1
+        for given in fallbacks:
+            fallback = &m.fallbacks[m.fallback_count]
+            m.fallback_count += 1
             if isinstance(given, LastGoodAnswers):
                 self.keep.append(given)
-                rung.source = strdup(b"last_good")
-                rung.last_good = <PyObject *>given
+                fallback.source = strdup(b"last_good")
+                fallback.last_good = <PyObject *>given
                 m.last_good = <PyObject *>given
                 continue
             if isinstance(given, Served):
-                stand_in(self, <Served>given, rung)
-                self.rungs.append(given)
-                rung.source = strdup(b"model:" + (<Served>given).name.encode())
+                stand_in(self, <Served>given, fallback)
+                self.fallbacks.append(given)
+                fallback.source = strdup(b"model:" + (<Served>given).name.encode())
                 continue
-            rung.source = strdup(b"value")
-            rung.constants = <Constant *>calloc(m.output_count, sizeof(Constant))
-            if rung.constants == NULL:
+            fallback.source = strdup(b"value")
+            fallback.constants = <Constant *>calloc(m.output_count, sizeof(Constant))
+            if fallback.constants == NULL:
                 raise MemoryError
             for i, (shape, raw, repeats) in enumerate(given):
                 self.keep.append(raw)
-                rung.constants[i].rank = len(shape)
+                fallback.constants[i].rank = len(shape)
                 for k, size in enumerate(shape):
-                    rung.constants[i].shape[k] = size
-                rung.constants[i].raw.data = <const uint8_t *>PyBytes_AS_STRING(raw)
-                rung.constants[i].raw.size = len(raw)
-                rung.constants[i].repeats = repeats
+                    fallback.constants[i].shape[k] = size
+                fallback.constants[i].raw.data = <const uint8_t *>PyBytes_AS_STRING(raw)
+                fallback.constants[i].raw.size = len(raw)
+                fallback.constants[i].repeats = repeats
 
     cdef int attach(self, Region region, bint shared) except -1:
         """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one.
@@ -240,20 +240,20 @@ cdef ShadowBlock *block_of(Region region, Served served, str shadow, bytes finge
         return NULL
 
 
-cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
+cdef int stand_in(Served asked, Served other, Fallback *fallback) except -1:
     cdef Model *a = &asked.model
     cdef Model *b = &other.model
     cdef uint32_t i
-    rung.model = b
+    fallback.model = b
     if b.undecoded or (a.undecoded and b.pool != NULL):
         return 0
     if a.undecoded:
         raise ValueError(f"'{other.name}' runs here, and requests for '{asked.name}' pass undecoded")
     asked_inputs = {spec[0]: k for k, spec in enumerate(asked.engine.inputs)}
     other_outputs = {spec[0]: k for k, spec in enumerate(other.engine.outputs)}
-    rung.inputs = <uint32_t *>malloc(max(b.input_count, <uint32_t>1) * sizeof(uint32_t))
-    rung.outputs = <uint32_t *>malloc(a.output_count * sizeof(uint32_t))
-    if rung.inputs == NULL or rung.outputs == NULL:
+    fallback.inputs = <uint32_t *>malloc(max(b.input_count, <uint32_t>1) * sizeof(uint32_t))
+    fallback.outputs = <uint32_t *>malloc(a.output_count * sizeof(uint32_t))
+    if fallback.inputs == NULL or fallback.outputs == NULL:
         raise MemoryError
     if a.has_batch_axis != b.has_batch_axis:
         raise ValueError(f"'{other.name}' and '{asked.name}' do not agree on whether the first dimension is the batch")
@@ -263,12 +263,12 @@ cdef int stand_in(Served asked, Served other, Rung *rung) except -1:
         if b.pool == NULL and a.inputs[<uint32_t>asked_inputs[spec[0]]].optional:
             raise ValueError(f"'{other.name}' needs the input '{spec[0]}', which a request to '{asked.name}' may leave out")
         check_fits(asked.engine.inputs[asked_inputs[spec[0]]], spec, "input")
-        rung.inputs[i] = asked_inputs[spec[0]]
+        fallback.inputs[i] = asked_inputs[spec[0]]
     for i, spec in enumerate(asked.engine.outputs):
         if spec[0] not in other_outputs:
             raise ValueError(f"'{other.name}' makes no output '{spec[0]}', which '{asked.name}' does")
         check_fits(spec, other.engine.outputs[other_outputs[spec[0]]], "output")
-        rung.outputs[i] = other_outputs[spec[0]]
+        fallback.outputs[i] = other_outputs[spec[0]]
     return 0
 
 

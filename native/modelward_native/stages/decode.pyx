@@ -97,7 +97,7 @@ cdef void take_deadline(Exchange *x, int64_t timeout_us) noexcept:
     x.client_due = 0 if due == INT64_MAX else due
     x.due = x.client_due
     # a model further down the fallback chain needs time of its own: the model asked for gets three quarters
-    if x.due and m.rung_count and m.rungs[0].model != NULL:
+    if x.due and m.fallback_count and m.fallbacks[0].model != NULL:
         x.due = x.entered + (x.due - x.entered) // 4 * 3
 
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
-from modelward_native.request.model cimport MODE_FALLBACK, Rung
+from modelward_native.request.model cimport MODE_FALLBACK, Fallback
 from modelward_native.request.last_good cimport LastGoodAnswers
 from modelward_native.request.reply cimport reply_from_constants, reply_from_upstream
 from modelward_native.request.state cimport State
@@ -20,18 +20,18 @@ cdef bint fallback(State server, Exchange *x, Result *r, int64_t now) noexcept:
         return True
     if x.fallback_reason == REASON_NONE:
         x.fallback_reason = <unsigned char>r.reason
-    while x.rung < x.asked.rung_count:
-        x.rung += 1
-        if ask_next(server, x, &x.asked.rungs[x.rung - 1], r, now):
+    while x.tried < x.asked.fallback_count:
+        x.tried += 1
+        if ask_next(server, x, &x.asked.fallbacks[x.tried - 1], r, now):
             return r.answer != NULL
     return True
 
 
-cdef bint ask_next(State server, Exchange *x, Rung *rung, Result *r, int64_t now) noexcept:
+cdef bint ask_next(State server, Exchange *x, Fallback *next, Result *r, int64_t now) noexcept:
     """False: it has no answer."""
     cdef bint answers
-    if rung.model != NULL:
-        if x.opaque and rung.model.pool == NULL:
+    if next.model != NULL:
+        if x.opaque and next.model.pool == NULL:
             return False          # what runs here has not the inputs, or makes no such outputs
         if x.client_due and x.client_due <= now:
             return False
@@ -39,14 +39,14 @@ cdef bint ask_next(State server, Exchange *x, Rung *rung, Result *r, int64_t now
         if x.due:
             set_deadline(server, x)
         x.alone = x.rows == 0
-        return start(server, x, rung.model, now) == REASON_NONE
-    if rung.last_good != NULL:
-        answers = (<LastGoodAnswers>rung.last_good).find(server.listener.limiter, x, &r.made, now)
-        if answers and not reply_from_upstream(x, rung, &r.made):
+        return start(server, x, next.model, now) == REASON_NONE
+    if next.last_good != NULL:
+        answers = (<LastGoodAnswers>next.last_good).find(server.listener.limiter, x, &r.made, now)
+        if answers and not reply_from_upstream(x, next, &r.made):
             release_buffer(x.wire, &r.made)
             answers = False
     else:
-        answers = not x.opaque and reply_from_constants(x, rung, &r.made)
+        answers = not x.opaque and reply_from_constants(x, next, &r.made)
     if answers:
         r.answer = &r.made
         r.reason = REASON_NONE

@@ -26,7 +26,7 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
             server.callers.note_spent(x.stream, 0, 1)    # so that operators are told its name
         return REASON_CRASH
     # decode has asked the model of the request, and no other
-    if x.empty and (x.rung or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
+    if x.empty and (x.tried or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
         return REASON_BACKEND_FAILED
     x.launched = now
     x.ran = 0

@@ -278,7 +278,7 @@ def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion 
             else:
                 missing.append(fallback.model)
     try:
-        served.set_ladder(fallbacks)
+        served.set_fallbacks(fallbacks)
     except ValueError as error:
         if before is None or before.checked is not checked:
             where = f"model {checked.name} version {checked.version}, fallback"
@@ -286,7 +286,7 @@ def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion 
                 [Problem("a model cannot stand in for another", where, str(error), "Name another")]
             ) from error
         # it stays as it was, and the model on its fallback chain has changed
-        served.set_ladder([fallback for fallback in fallbacks if not isinstance(fallback, Served)])
+        served.set_fallbacks([fallback for fallback in fallbacks if not isinstance(fallback, Served)])
         missing += [fallback.model for fallback in checked.fallbacks if fallback.model is not None]
     gaps = f"its fallback {', '.join(missing)} is not served" if missing else ""
     return replace(model, last_good=last_good, gaps=gaps)

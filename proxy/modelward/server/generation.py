@@ -242,7 +242,7 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
         served = left.pop()
         if served not in found:
             found.add(served)
-            left += [*served.rungs, *(shadow.served for shadow, _ in served.shadows)]
+            left += [*served.fallbacks, *(shadow.served for shadow, _ in served.shadows)]
     return found
 
 

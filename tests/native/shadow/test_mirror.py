@@ -44,7 +44,7 @@ def test_a_version_that_has_gone_serves_its_shadow_no_more_however_it_is_freed(c
     served = shadowed(region)
     assert [*shadows(region)] == [("m", "1", "2")]
     if cyclic:
-        served.rungs.append(served)
+        served.fallbacks.append(served)
     del served
     gc.collect()
     assert not shadows(region)
@@ -55,7 +55,7 @@ def test_a_version_may_be_the_last_that_holds_the_region_and_be_freed_with_it() 
     before = versions()
     for _ in range(10):
         served = shadowed(Region())
-        served.rungs.append(served)
+        served.fallbacks.append(served)
         assert versions() > before
         del served
         gc.collect()

@@ -1,4 +1,4 @@
-"""Ladders between models whose inputs and outputs are in different orders."""
+"""Fallback chains between models whose inputs and outputs are in different orders."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "models__both__fallback": "[{model: failing}, {model: other}]",
         "models__text__fallback": '[{value: {checked: [[[7]]], echo: [["no", "idea"]]}}]',
     }
-    with serving(tmp_path_factory.mktemp("ladders"), repository, **settings) as running:
+    with serving(tmp_path_factory.mktemp("chains"), repository, **settings) as running:
         yield running
 
 
@@ -135,7 +135,7 @@ def test_requests_that_fall_share_the_other_models_run_with_its_own(server: Embe
     assert stub.statistics("other").execution_count - before < 30
 
 
-def test_a_ladder_that_ends_in_failure_is_a_failure(stub: Stub) -> None:
+def test_a_fallback_chain_that_ends_in_failure_is_a_failure(stub: Stub) -> None:
     assert refused(stub, request("failing", inputs(5))).reason == "BACKEND_FAILED"
 
 
