@@ -22,8 +22,13 @@ FUZZ = bool(os.environ.get("MODELWARD_FUZZ"))
 DEBUG = FUZZ or bool(os.environ.get("MODELWARD_SANITIZE"))
 
 # The kernels before what they need themselves: linkers may drop a library that nothing before it has asked for.
-CLIENT = ["modelward_kernels", "nghttp2"]
-LIBRARIES = {"h2": CLIENT, "upstream": CLIENT, "relay": CLIENT, "stream": ["nghttp2"], "compression": ["z"]}
+HTTP2 = ["modelward_kernels", "nghttp2"]
+LIBRARIES = {
+    **dict.fromkeys(("wire.connection", "wire.receive", "wire.send", "wire.session", "wire.stream"), HTTP2),
+    **dict.fromkeys(("backend.connection", "backend.relay", "backend.relay_answers"), HTTP2),
+    **dict.fromkeys(("backend.upstream", "backend.upstream_stream"), HTTP2),
+    "wire.compression": ["z"],
+}
 
 
 COMPILE = ["-std=gnu11", "-Wall"]
@@ -76,7 +81,7 @@ def extension(pyx: Path) -> Extension:
         ".".join(pyx.relative_to("native").with_suffix("").parts),
         [str(pyx)],
         include_dirs=ROOMS,
-        libraries=LIBRARIES.get(pyx.stem, []),
+        libraries=LIBRARIES.get(f"{pyx.parent.name}.{pyx.stem}", []),
         extra_compile_args=COMPILE + GENERATED,
         extra_link_args=LINK,
     )

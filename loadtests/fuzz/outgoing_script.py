@@ -15,9 +15,9 @@ from loadtests.fuzz import frames
 from loadtests.fuzz.simulation import Peer, SimulatedLoop, Simulation, Site
 from modelward.rpc.protocol import message_class
 from modelward_native.backend.breaker import Policy
+from modelward_native.backend.connection import BufferedUpstream
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Endpoint, Pool
-from modelward_native.backend.upstream import BufferedUpstream
 from modelward_native.limits.limit import Limiter
 from modelward_native.request.last_good import LastGoodAnswers
 from modelward_native.request.served import Served

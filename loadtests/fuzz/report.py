@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from modelward_native.wire.h2 import nghttp2_release
+from modelward_native.wire.session import nghttp2_release
 
 RESULTS = Path(__file__).with_name("results.md")
 HEAD = """# Fuzzing: the last run of each target

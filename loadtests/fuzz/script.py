@@ -23,6 +23,7 @@ from modelward.server.health import prepared
 from modelward_native.access.access import Access
 from modelward_native.access.attempts import Attempt
 from modelward_native.limits.limit import Limiter
+from modelward_native.wire.connection import Connection
 
 STEPS = 256  # of one input
 OUTPUT_CAP = 64 << 20  # bytes towards the clients of one input
@@ -301,7 +302,7 @@ class Script:
             peer.transport.close()
         elif choice == 2:
             peer.protocol.abort()
-        else:
+        elif isinstance(peer.protocol, Connection):
             peer.protocol.drain()
 
     def decide(self, peer: Peer) -> None:

@@ -17,6 +17,7 @@ from modelward.server import methods
 from modelward.server.readiness import Readiness
 from modelward.telemetry.native_snapshot import statistics
 from modelward.tensors import TensorSpec
+from modelward_native.backend.connection import UpstreamConnection
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.request.route import Directory
@@ -24,7 +25,7 @@ from modelward_native.request.served import Served
 from modelward_native.request.server import Server
 from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.call import Call
-from modelward_native.wire.h2 import Connection
+from modelward_native.wire.connection import Connection
 
 LONGEST_TIMER = 4000.0  # seconds; idle connections are watched for an hour
 THREAD_SECONDS = 60.0  # what a run in a worker thread may take before a simulation calls it stuck
@@ -85,7 +86,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 class SimulatedTransport(asyncio.Transport):
     """What a socket would be to the protocol. `reads` False: the client takes nothing, and the write buffer fills."""
 
-    def __init__(self, loop: SimulatedLoop, protocol: Connection, peer: tuple[str, int] | None) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, protocol: Connection | UpstreamConnection, peer: tuple[str, int] | None
+    ) -> None:
         super().__init__({"peername": peer})
         self.loop = loop
         self.protocol = protocol
@@ -164,7 +167,9 @@ class SimulatedTransport(asyncio.Transport):
 class Peer:
     """The other end of one connection, a client's or an upstream's: bytes in, bytes out."""
 
-    def __init__(self, simulation: Simulation, protocol: Connection, address: tuple[str, int] | None) -> None:
+    def __init__(
+        self, simulation: Simulation, protocol: Connection | UpstreamConnection, address: tuple[str, int] | None
+    ) -> None:
         self.simulation = simulation
         self.protocol = protocol
         self.transport = SimulatedTransport(simulation.loop, self.protocol, address)
@@ -238,7 +243,7 @@ class Simulation:
     def connect(self, address: tuple[str, int] | None = ("127.0.0.1", 50000)) -> Peer:
         return self.attach(self.server.listener(), address)
 
-    def attach(self, protocol: Connection, address: tuple[str, int] | None = None) -> Peer:
+    def attach(self, protocol: Connection | UpstreamConnection, address: tuple[str, int] | None = None) -> Peer:
         """A connection that is not the listener's: an upstream's."""
         peer = Peer(self, protocol, address)
         self.peers.append(peer)

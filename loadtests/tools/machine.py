@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from loadtests.tools import h2load
-from modelward_native.wire.h2 import nghttp2_release
+from modelward_native.wire.session import nghttp2_release
 
 PACKAGES = ("modelward", "onnxruntime", "uvloop", "grpcio", "protobuf", "numpy")
 

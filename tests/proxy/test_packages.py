@@ -46,7 +46,8 @@ def test_another_distribution_may_be_called_proxy(tmp_path: Path) -> None:
     (tmp_path / "proxy").mkdir()
     (tmp_path / "proxy" / "__init__.py").write_text("NAME = 'another'\n")
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import proxy; import modelward.cli.app, modelward_native.wire.h2"
+        "import sys; sys.path.insert(0, sys.argv[1]); import proxy; "
+        "import modelward.cli.app, modelward_native.wire.listener"
     )
     ended = subprocess.run(
         [sys.executable, "-c", f"{script}; print(proxy.NAME)", str(tmp_path)],

@@ -4,7 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from modelward_native.access.identities cimport Identities
 from modelward_native.access.tokens cimport Tokens
 from modelward_native.limits.limit cimport Limiter
-from modelward_native.wire.h2 cimport Listener
+from modelward_native.wire.listener cimport Listener
 
 cdef class Access:
     cdef Listener listener

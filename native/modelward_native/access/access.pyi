@@ -3,7 +3,8 @@ from typing import Any
 
 from modelward_native.access.attempts import Attempt
 from modelward_native.access.identities import Identities, Rules
-from modelward_native.wire.h2 import Connection, Listener
+from modelward_native.wire.connection import Connection
+from modelward_native.wire.listener import Listener
 
 class Access:
     verify: Callable[[Attempt], None]

@@ -8,7 +8,9 @@ from modelward_native.access.identity cimport Identity
 from modelward_native.access.tokens cimport Tokens
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.timer.clock cimport mw_now_ns
-from modelward_native.wire.h2 cimport Connection, Listener, flush_all
+from modelward_native.wire.connection cimport Connection
+from modelward_native.wire.listener cimport Listener
+from modelward_native.wire.tick cimport flush_all
 
 cdef enum:
     BAD_TOKENS = 4096

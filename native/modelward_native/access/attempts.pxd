@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.access.access cimport Access
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 
 cdef enum:
     BUSY_RETRY_NS = 100000000

@@ -6,12 +6,14 @@ from modelward_native.access.access cimport Access
 from modelward_native.access.credentials cimport (
     CREDENTIAL_EXPIRED, CREDENTIAL_INVALID, deny_credential, deny_for_now, set_caller)
 from modelward_native.access.identity cimport Identity
-from modelward_native.request.exchange cimport METHOD_REFUSED, Stream
+from modelward_native.wire.connection cimport connection_of
+from modelward_native.wire.holding cimport release
+from modelward_native.wire.receive cimport proceed
+from modelward_native.wire.tick cimport flush_all
+from modelward_native.wire.types cimport METHOD_REFUSED, Stream
 from modelward_native.request.streams cimport on_identified
 from modelward_native.request.verdict cimport REASON_ACCESS_BUSY, REASON_ACCESS_UNAVAILABLE, REASON_CREDENTIALS_LIMIT
 from modelward_native.timer.clock cimport mw_now_ns
-from modelward_native.wire.h2 cimport Connection, flush_all
-from modelward_native.wire.stream cimport proceed, release
 
 cdef enum:
     ATTEMPTS = 512                # credentials being checked at a time: each costs about 0.2 ms
@@ -145,7 +147,7 @@ cdef int check(Access access, Stream *s, int64_t now) except -1:
         attempt.hash[0], attempt.hash[1] = s.credential_hash[0], s.credential_hash[1]
         attempt.peer = s.peer
         attempt.is_key = s.credential_is_key
-        attempt.peer_name = (<Connection>s.conn.owner).peer_name
+        attempt.peer_name = connection_of(s.conn).peer_name
         attempt.credential = (<char *>s.credential.data)[:s.credential.size]
         access.attempts[key] = attempt
         access.of_peer[s.peer] = of_peer + 1

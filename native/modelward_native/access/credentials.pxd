@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.access.access cimport Access
 from modelward_native.access.identity cimport Identity
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 
 cdef enum Identification:
     IDENTIFIED                    # s.caller is set

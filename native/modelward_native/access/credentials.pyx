@@ -7,13 +7,13 @@ from modelward_native.access.access cimport Access
 from modelward_native.access.attempts cimport BUSY_RETRY_NS, Attempt, check
 from modelward_native.access.identity cimport Identity
 from modelward_native.access.tokens cimport mw_token
-from modelward_native.request.exchange cimport Conn, Stream
+from modelward_native.wire.connection cimport connection_of
+from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.request.streams cimport on_refused
 from modelward_native.request.verdict cimport (
     REASON_ACCESS_BUSY, REASON_CREDENTIALS_LIMIT, REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict, over_limit)
-from modelward_native.wire.h2 cimport Connection
-from modelward_native.wire.holding cimport holder_of, pay_for
-from modelward_native.wire.stream cimport grow, refuse, refuse_for, release
+from modelward_native.wire.holding cimport grow, holder_of, pay_for, release
+from modelward_native.wire.stream cimport refuse, refuse_for
 
 cdef enum:
     KIND_TOKEN = 0
@@ -139,7 +139,7 @@ cdef Identification find_caller(Access access, Stream *s, int64_t now) noexcept:
         return BEING_CHECKED if s.attempt != NULL else DENIED
     if c.caller != NULL:
         if now >= c.caller_until or c.caller_stamp != c.caller.stamp:
-            (<Connection>c.owner).drain()
+            connection_of(c).drain()
             return deny(s, "the client certificate of this connection no longer counts; connect again")
         set_caller(s, c.caller, INT64_MAX)
         s.by_certificate = True

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from modelward_native.access.access cimport Access
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.verdict cimport Verdict
 
 # All take a stream whose caller is known, and return False with a verdict. permits: bits of access.identity.Permit.

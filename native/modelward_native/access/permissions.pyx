@@ -4,7 +4,7 @@ from libc.stdio cimport snprintf
 
 from modelward_native.access.access cimport Access
 from modelward_native.access.identity cimport NOT_SERVED, may
-from modelward_native.request.exchange cimport Conn, Stream
+from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.request.verdict cimport REASON_PERMISSION_DENIED, REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict
 
 cdef const char *TEXT_CERTIFICATE = "the client certificate of this connection no longer counts; connect again"

@@ -3,7 +3,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
-from modelward_native.request.exchange cimport Exchange, Wire
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Wire
 from modelward_native.request.model cimport Model
 from modelward_native.backend.run cimport mw_run
 

@@ -14,7 +14,7 @@ from modelward_native.backend.worker_thread cimport (
 from modelward_native.request.exchange cimport PHASE_QUEUED, Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.timer.clock cimport mw_now_ns
-from modelward_native.wire.h2 cimport flush_all
+from modelward_native.wire.tick cimport flush_all
 
 cdef enum:
     QUEUE_MAX = 16384             # exchanges of one model

@@ -64,8 +64,8 @@ struct mw_client_stream {         /* zeroed by its owner before mw_client_submit
 };
 
 typedef struct {                  /* what the connection's owner does. The same rule */
-    void (*greeted)(void *context);   /* the peer's first SETTINGS have come: somebody is there */
-    void (*pong)(void *context);      /* the answer to a PING, or what looks like one */
+    void (*settings)(void *context);  /* the peer's first SETTINGS have come: a server is there */
+    void (*ping_answered)(void *context);   /* or what looks like the answer to a PING */
     void (*goaway)(void *context);    /* no stream is opened here any more, by the peer's wish or for want of ids */
 } mw_client_hooks;
 

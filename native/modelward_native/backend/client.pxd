@@ -16,8 +16,8 @@ cdef extern from "client.h" nogil:
         void (*frame)(mw_client_stream *, bint headers, bint end) noexcept
         void (*closed)(mw_client_stream *, uint32_t error) noexcept
     ctypedef struct mw_client_hooks:
-        void (*greeted)(void *) noexcept
-        void (*pong)(void *) noexcept
+        void (*settings)(void *) noexcept
+        void (*ping_answered)(void *) noexcept
         void (*goaway)(void *) noexcept
     ctypedef struct mw_client_stream:
         const mw_client_calls *calls

@@ -109,7 +109,7 @@ static int acknowledge(mw_client *c, uint8_t type, const uint8_t *payload, size_
 
 static int on_ping(mw_client *c, uint8_t flags, const uint8_t *payload, size_t size) {
     if (!(flags & ACK)) return acknowledge(c, PING, payload, size);
-    c->hooks->pong(c->context);
+    c->hooks->ping_answered(c->context);
     return 0;
 }
 
@@ -143,7 +143,7 @@ static int on_settings(mw_client *c, uint8_t flags, const uint8_t *p, size_t siz
         }
     }
     if (acknowledge(c, SETTINGS, NULL, 0) < 0) return -1;
-    if (first) c->hooks->greeted(c->context);
+    if (first) c->hooks->settings(c->context);
     return 0;
 }
 

@@ -2,10 +2,12 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+cdef class Endpoint               # its connection refers to it
+
 from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_outcome
+from modelward_native.backend.connection cimport UpstreamConnection
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.request.model cimport Model
-from modelward_native.wire.h2 cimport Connection
 from modelward_native.telemetry.histogram cimport Histogram
 from modelward_native.telemetry.percentile cimport estimated
 
@@ -17,7 +19,7 @@ cdef class Endpoint:
     cdef bytes authority
     cdef bint proven              # its connections show a certificate of ours
     cdef Policy rules             # of its breaker
-    cdef Connection upstream      # the modelward_native.backend.upstream.Upstream; None while not connected
+    cdef UpstreamConnection upstream      # None while not connected
     cdef public object on_ready   # called when a connection has become usable
     cdef public object on_lost    # called when a connection has gone, usable or not
     cdef bint in_order            # by active checks; endpoints start so
@@ -78,6 +80,7 @@ cdef class Pool:
     cdef bint may_retry(self, uint32_t caller) noexcept
     cdef void spend_retry(self, uint32_t caller) noexcept
     cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept
+
 
 # Of a model of upstreams.
 cdef inline Pool pool_of(const Model *m):

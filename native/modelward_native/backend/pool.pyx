@@ -120,7 +120,7 @@ cdef class Endpoint:
 
     cdef bint silent(self) noexcept:
         """Requests waited, and not a byte has come since that was noticed."""
-        return self.upstream is not None and self.upstream.conn.active < self.suspected
+        return self.upstream is not None and self.upstream.transport.active < self.suspected
 
     cdef bint available(self) noexcept:
         return self.upstream is not None and self.in_order and not self.breaker.open and not self.silent()

@@ -2,8 +2,10 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from modelward_native.wire.buffer cimport Buffer
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.backend.relayed cimport Relay
+from modelward_native.wire.buffer cimport Buffer, Ending
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.backend.pool cimport Pool
@@ -18,6 +20,10 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept
 # The same for a model's message, which holds a permit until it is answered: REASON_NONE, or why not.
 cdef int relay_request(Exchange *x, int64_t now) noexcept
 cdef void relay_half_close(Stream *s) noexcept        # the client sends no more
-cdef void relay_drained(Stream *s) noexcept           # the client has taken what was queued for it
 # Nobody waits for the upstream's answers any more; code: what the call is counted as.
 cdef void relay_cancel(Stream *s, int code) noexcept
+
+# for relay_answers. The client's call ends with this, behind the answers that it has still to take; takes the ending.
+cdef void conclude(Relay *r, Ending *ending) noexcept
+cdef void give_up(Relay *r, int code, int reason, const char *text) noexcept  # a status of our own in place of the upstream's
+cdef void reset_upstream(Relay *r) noexcept

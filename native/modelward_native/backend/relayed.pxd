@@ -8,7 +8,8 @@ cdef struct Sent
 from modelward_native.backend.client cimport mw_client_stream
 from modelward_native.timer.deadline cimport mw_timer
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.wire.holders cimport mw_holder
 from modelward_native.request.model cimport Counters, Model
 
@@ -27,7 +28,7 @@ cdef struct Sent:                 # a message that went up; owned by its relay's
 cdef struct Relay:                # owned by its upstream stream until that closes
     mw_timer timer                # first: its callback casts back; due at the call's deadline
     mw_client_stream stream
-    PyObject *upstream            # borrowed: the modelward_native.backend.upstream.Upstream that it is on
+    PyObject *upstream            # borrowed: the modelward_native.backend.connection.UpstreamConnection that it is on
     PyObject *pool                # borrowed from the model, or the server: a stream's later messages must be for the same
     mw_holder *holder             # borrowed from the wire, as one of its users: has one relay more until this one is freed
     Stream *down                  # borrowed; NULL once the client's call has its ending, or the client has gone

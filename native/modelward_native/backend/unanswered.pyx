@@ -8,17 +8,22 @@ nothing has come for it for twice as long as its upstream's answers usually take
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from modelward_native.timer.deadline cimport mw_timer, mw_timer_init, timer_add, timer_cancel
-from modelward_native.request.exchange cimport Exchange, Stream, exchange_unref, settle
+from modelward_native.timer.deadline cimport Wheel, mw_timer, mw_timer_init, timer_add, timer_cancel
+from modelward_native.request.exchange cimport Exchange, exchange_unref, settle
+from modelward_native.wire.receive cimport open_window
+from modelward_native.wire.types cimport Stream
 from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.oip cimport mw_oip_stream_answer, mw_stream_answer
 from modelward_native.stages.release cimport leave
-from modelward_native.backend.pool cimport Endpoint, Pool, estimated
+from modelward_native.backend.connection cimport upstream_of
+from modelward_native.backend.pool cimport Endpoint, Pool
+from modelward_native.telemetry.percentile cimport estimated
 from modelward_native.backend.relayed cimport Relay, Sent
-from modelward_native.request.state cimport State
-from modelward_native.wire.stream cimport RELAYED_DEPTH, open_window
+from modelward_native.request.state cimport server_of
+from modelward_native.wire.stream cimport RELAYED_DEPTH
 from modelward_native.request.tensor cimport mw_span
-from modelward_native.backend.upstream cimport Upstream, time_share
+from modelward_native.backend.upstream_stream cimport time_share
+from modelward_native.wire.transport cimport wheel_of
 
 cdef uint64_t OFFSET = 0xcbf29ce484222325   # of FNV-1a, as the next
 cdef uint64_t PRIME = 0x100000001b3
@@ -26,12 +31,12 @@ cdef int64_t PATIENCE_LEAST = 100000000       # ns
 cdef int64_t PATIENCE_MOST = 5000000000       # ns
 
 
-cdef inline State server_of(Relay *r):
-    return <State>(<Upstream>r.upstream).conn.wire.server
+cdef inline Wheel wheel_for(Relay *r):
+    return wheel_of(upstream_of(r.upstream).transport.wire)
 
 
 cdef inline Endpoint endpoint_of(Relay *r):
-    return (<Upstream>r.upstream).endpoint
+    return upstream_of(r.upstream).endpoint
 
 
 cdef uint64_t hash_id(mw_span id) noexcept:
@@ -61,7 +66,7 @@ cdef bint note_sent(Relay *r, Exchange *x, int64_t now) noexcept:
     sent = <Sent *>calloc(1, sizeof(Sent))
     if sent == NULL:
         return False
-    mw_timer_init(&sent.timer, <void (*)(mw_timer *, int64_t) noexcept nogil>on_silence)
+    mw_timer_init(&sent.timer, on_silence)
     sent.relay = r
     sent.exchange = x
     x.references += 1
@@ -79,7 +84,7 @@ cdef bint note_sent(Relay *r, Exchange *x, int64_t now) noexcept:
     r.messages += 1
     r.down.unanswered += 1
     endpoint.messages += 1
-    timer_add(server_of(r).listener.wheel, &sent.timer, now + patience(r))
+    timer_add(wheel_for(r), &sent.timer, now + patience(r))
     return True
 
 
@@ -97,7 +102,7 @@ cdef void undo_sent(Relay *r) noexcept:
 
 cdef void drop(Relay *r, Sent *sent) noexcept:
     """Off the list; its permit is back."""
-    timer_cancel(server_of(r).listener.wheel, &sent.timer)
+    timer_cancel(wheel_for(r), &sent.timer)
     if sent.previous != NULL:
         sent.previous.next = sent.next
     else:
@@ -128,7 +133,7 @@ cdef void give_back(Relay *r, Sent *sent, int64_t took, int64_t latency, int64_t
     r.down.unanswered -= 1
     endpoint.messages -= 1
     settle(x, took)
-    leave(server_of(r), x, latency, now)
+    leave(server_of(x.wire), x, latency, now)
     exchange_unref(x)
 
 
@@ -182,8 +187,8 @@ cdef void hear_answer(Relay *r, mw_span message, int64_t now) noexcept:
     sent.heard = now
     if not last:
         if sent.exchange != NULL:
-            timer_cancel(server_of(r).listener.wheel, &sent.timer)
-            timer_add(server_of(r).listener.wheel, &sent.timer, now + patience(r))
+            timer_cancel(wheel_for(r), &sent.timer)
+            timer_add(wheel_for(r), &sent.timer, now + patience(r))
         return
     if sent.exchange != NULL:
         span = share_until(r, sent, now)

@@ -2,7 +2,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-cdef struct Upcall
+cdef struct UpstreamCall
 
 from modelward_native.backend.client cimport mw_client_stream
 from modelward_native.timer.deadline cimport mw_timer
@@ -13,14 +13,13 @@ from modelward_native.request.name cimport LONGEST_NAME, LONGEST_VERSION
 cdef enum:
     SUFFIX = LONGEST_NAME + LONGEST_VERSION + 8   # of each field a tag and a length before it
 
-cdef struct Upcall:               # one request on its way; owned by its stream until that closes
+cdef struct UpstreamCall:         # one request on its way; owned by its stream until that closes
     mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge
     mw_client_stream stream
     Exchange *exchange            # one reference: the body that is sent is its
     uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
-    PyObject *upstream            # borrowed: the Upstream that it is on
+    PyObject *upstream            # borrowed: the UpstreamConnection that it is on
     PyObject *pool                # borrowed from its model, which the exchange keeps
-    Upcall *next                  # of those that are spare
     uint8_t prefix[5]             # of the request's message
     uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a fallback's or a shadow's
     size_t suffix_size

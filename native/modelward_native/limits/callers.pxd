@@ -1,7 +1,7 @@
 # Who is over which limit, and who spends most: per process, in its slot of the region.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.limits.limit cimport mw_level
 from modelward_native.region.region cimport Region
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
-from modelward_native.request.exchange cimport Conn, Stream
+from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.access.identity cimport Identity
 from modelward_native.limits.limit cimport MW_LEVEL_PEER, mw_level
 from modelward_native.region.region cimport Named, Region

@@ -1,6 +1,6 @@
 # Calls that a coroutine of Python answers: everything but inference.
 from modelward_native.limits.limit cimport Limiter
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.call cimport Call

@@ -5,7 +5,9 @@ from libc.string cimport memcpy, memset
 from modelward_native.access.identity cimport PERMIT_PASSTHROUGH
 from modelward_native.limits.limit cimport MW_ADMITTED, Limiter
 from modelward_native.region.region cimport Region
-from modelward_native.request.exchange cimport METHOD_COLD, METHOD_REFUSED, Stream
+from modelward_native.wire.connection cimport connection_of
+from modelward_native.wire.send cimport finish, send_message
+from modelward_native.wire.types cimport METHOD_COLD, METHOD_REFUSED, Stream
 from modelward_native.request.relays cimport begin_relay
 from modelward_native.request.state cimport State
 from modelward_native.request.streams cimport refuse_call
@@ -15,9 +17,8 @@ from modelward_native.stages.limit cimport charge
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.call cimport Call, call_begin, call_of
 from modelward_native.wire.grpc cimport buffer_reserve
-from modelward_native.wire.h2 cimport Connection
-from modelward_native.wire.holding cimport count_bytes, holder_of
-from modelward_native.wire.stream cimport finish, refuse_for, release, send_message
+from modelward_native.wire.holding cimport count_bytes, holder_of, release
+from modelward_native.wire.stream cimport refuse_for
 
 cdef enum:
     COLD_CALLS = 1024             # at a time that answer once, and as many that answer streams, such as a Watch
@@ -110,7 +111,7 @@ cdef class ColdCalls:
                 refusal(&v, REASON_QUEUE_FULL, "too many calls of this kind are open; do not retry at once")
                 refuse_call(server, s, &v)
                 return None
-        call = call_begin(s, (<Connection>s.conn.owner).peer_name)
+        call = call_begin(s, connection_of(s.conn).peer_name)
         call.access = server.access
         call.task = self.loop.create_task(self.dispatch(call))
         taken[call.task] = [(streaming, holder) for holder in holders]

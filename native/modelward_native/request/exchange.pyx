@@ -1,34 +1,28 @@
 """The life of an exchange: taken from a pool, counted by its holders, returned by the last of them."""
 from libc.stdint cimport int64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memset
 
+from modelward_native.region.spare cimport mw_spare_keep, mw_spare_new, mw_spares
 from modelward_native.backend.admit cimport MW_NOT_WAITING, mw_waiting_correct
-from modelward_native.request.exchange cimport Exchange, Wire
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.holding cimport release
+from modelward_native.wire.types cimport Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport ending_clear
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.request.validate cimport drop_tensors
-from modelward_native.wire.stream cimport release
 
 cdef enum:
     SPARE_EXCHANGES = 4096        # about 3 MiB at most
 
-cdef Exchange *SPARE = NULL       # chained by next_queued; the loop's thread alone
-cdef int SPARES = 0
+cdef mw_spares SPARES
 
 
 cdef Exchange *exchange_new(Wire *wire) noexcept:
-    global SPARE, SPARES
-    cdef Exchange *x = SPARE
-    if x != NULL:
-        SPARE = x.next_queued
-        SPARES -= 1
-        memset(x, 0, sizeof(Exchange))
-    else:
-        x = <Exchange *>calloc(1, sizeof(Exchange))
-        if x == NULL:
-            return NULL
+    cdef Exchange *x = <Exchange *>mw_spare_new(&SPARES, sizeof(Exchange))
+    if x == NULL:
+        return NULL
     x.references = 1
     x.waiting = MW_NOT_WAITING
     x.wire = wire
@@ -36,7 +30,6 @@ cdef Exchange *exchange_new(Wire *wire) noexcept:
 
 
 cdef void exchange_unref(Exchange *x) noexcept:
-    global SPARE, SPARES
     cdef Exchange *original = x.mirrors
     x.references -= 1
     if x.references > 0:
@@ -53,12 +46,7 @@ cdef void exchange_unref(Exchange *x) noexcept:
     release(x.wire, &x.reply)
     ending_clear(&x.ending)
     free(x.initial.data)
-    if SPARES < SPARE_EXCHANGES:
-        x.next_queued = SPARE
-        SPARE = x
-        SPARES += 1
-    else:
-        free(x)
+    mw_spare_keep(&SPARES, x, SPARE_EXCHANGES)
     if original != NULL:
         exchange_unref(original)
 

@@ -15,8 +15,7 @@ from modelward_native.wire.grpc cimport buffer_free, buffer_reserve
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
 from modelward_native.request.model cimport Model
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_put_header
-from modelward_native.wire.stream cimport grow_beside
-from modelward_native.wire.holding cimport pay_for
+from modelward_native.wire.holding cimport grow_beside, pay_for
 
 cdef extern from *:
     """

@@ -1,7 +1,8 @@
 # The order of the stages, and what drives a request through them. Nothing here raises.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer, Ending

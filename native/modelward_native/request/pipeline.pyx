@@ -7,7 +7,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from modelward_native.request.answer cimport mw_answer_learn
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport STAGE_ACCESS, STAGE_DECODE, STAGE_LIMIT, STAGE_SCORE, Fallback
 from modelward_native.request.reply cimport reply_from_upstream
 from modelward_native.request.state cimport State
@@ -37,7 +38,7 @@ from modelward_native.stages.timeout cimport timeout
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.wire.headers cimport refuses_us
-from modelward_native.wire.stream cimport release as release_buffer
+from modelward_native.wire.holding cimport release as release_buffer
 
 cdef enum:
     SAMPLE = 64                   # every so many messages the stages are timed: a clock reading costs 25 ns

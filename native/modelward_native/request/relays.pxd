@@ -1,7 +1,8 @@
 # Calls that an upstream answers: streams of its models, and methods that are not known here.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer

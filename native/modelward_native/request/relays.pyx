@@ -6,7 +6,10 @@ from modelward_native.access.identity cimport PERMIT_PASSTHROUGH
 from modelward_native.access.permissions cimport permit_method
 from modelward_native.backend.pool cimport pool_of
 from modelward_native.backend.relay cimport relay_begin, relay_send, relays_to
-from modelward_native.request.exchange cimport METHOD_RELAY, Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.holding cimport release
+from modelward_native.wire.receive cimport inflation_verdict
+from modelward_native.wire.types cimport METHOD_RELAY, Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State, server_of
 from modelward_native.request.streams cimport refuse_call
@@ -23,7 +26,7 @@ from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
 from modelward_native.wire.headers cimport keep_header, passed_on
 from modelward_native.wire.inflater cimport packed_free
 from modelward_native.wire.packed cimport Packed
-from modelward_native.wire.stream cimport inflation_verdict, refuse_for, release
+from modelward_native.wire.stream cimport refuse_for
 
 cdef const char *RELAYED_TEXT = "your streams have their share of the upstream's already; end one or retry shortly"
 

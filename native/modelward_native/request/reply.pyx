@@ -4,13 +4,12 @@ from libc.string cimport memcpy, memmove, memset, strlen
 
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.wire.holding cimport count_bytes, pay_for
+from modelward_native.wire.holding cimport count_bytes, grow_beside, pay_for
 from modelward_native.wire.grpc cimport buffer_reserve, write_prefix
 from modelward_native.request.oip cimport mw_oip_reply_size, mw_oip_reply_write, mw_reply, mw_reply_output
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Constant, Model, Fallback
 from modelward_native.backend.run cimport mw_run, mw_run_output
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_field_size, mw_put_bytes, mw_put_header
-from modelward_native.wire.stream cimport grow_beside
 from modelward_native.request.tensor cimport MW_BYTES, MW_MAX_TENSORS, mw_span
 from modelward_native.request.verdict cimport (
     REASON_ANOMALY, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_QUEUE_FULL, REASON_SHED, Verdict,

@@ -9,7 +9,8 @@ import os
 
 from modelward_native.shadow.evidence cimport ASSIGNED_BY_CHANCE, ASSIGNED_BY_KEY, ASSIGNED_NAMED, Evidence
 from modelward_native.request.caller cimport part_of
-from modelward_native.request.exchange cimport Exchange, sticky_of
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.stream cimport sticky_of
 from modelward_native.request.model cimport Model
 from modelward_native.request.scan cimport shown
 from modelward_native.request.served cimport Served

@@ -10,8 +10,8 @@ from modelward_native.region.region import Region
 from modelward_native.request.route import Directory
 from modelward_native.score.events import Events
 from modelward_native.timer.deadline import Wheel
-from modelward_native.wire.h2 import Listener
 from modelward_native.wire.inflater import Inflater
+from modelward_native.wire.listener import Listener
 
 class Server:
     def __init__(self, wheel: Wheel, limiter: Limiter, directory: Directory, region: Region | None = None) -> None: ...

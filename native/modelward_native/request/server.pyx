@@ -17,7 +17,7 @@ from modelward_native.shadow.samples cimport samples_taken
 from modelward_native.stages.mirror cimport end_copies
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.timer.deadline cimport Wheel
-from modelward_native.wire.h2 cimport flush_all
+from modelward_native.wire.tick cimport flush_all
 
 cdef enum:
     ORDINARY = 5                  # priority of a request that names none, as Triton's: 1 goes first

@@ -10,9 +10,9 @@ from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
 from modelward_native.backend.pool cimport Pool
 from modelward_native.request.cold_calls cimport ColdCalls
-from modelward_native.request.exchange cimport Wire
+from modelward_native.wire.listener cimport Listener
+from modelward_native.wire.types cimport Wire
 from modelward_native.request.oip cimport mw_scan
-from modelward_native.wire.h2 cimport Listener
 from modelward_native.wire.inflater cimport Inflater
 from modelward_native.shadow.mirror cimport Mirrors
 from modelward_native.request.model cimport Counters, Gate

@@ -8,7 +8,7 @@ from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.score.events cimport Events
-from modelward_native.wire.h2 cimport Listener
+from modelward_native.wire.listener cimport Listener
 from modelward_native.wire.inflater cimport Inflater
 from modelward_native.telemetry.stats cimport counters_of
 from modelward_native.limits.limit cimport Limiter

@@ -1,7 +1,7 @@
 # What the wire reports of a stream, and what it asks.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.buffer cimport Buffer

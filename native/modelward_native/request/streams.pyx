@@ -4,10 +4,12 @@ from libc.string cimport memset
 
 from modelward_native.access.credentials cimport forget_caller
 from modelward_native.access.permissions cimport permit_model, permit_to_go_on
-from modelward_native.backend.relay cimport relay_cancel, relay_drained, relay_half_close
-from modelward_native.request.exchange cimport (
-    METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, PHASE_DONE, Exchange, Stream, exchange_new,
-    exchange_unref)
+from modelward_native.backend.relay cimport relay_cancel, relay_half_close
+from modelward_native.backend.relay_answers cimport relay_drained
+from modelward_native.request.exchange cimport PHASE_DONE, Exchange, exchange_new, exchange_unref
+from modelward_native.wire.holding cimport release
+from modelward_native.wire.receive cimport open_window
+from modelward_native.wire.types cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, METHOD_RELAY, METHOD_STREAM_INFER, Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.pipeline cimport begin_call, begin_request, go_on_identified, let_go, refused
 from modelward_native.request.relays cimport pass_through
@@ -21,7 +23,7 @@ from modelward_native.stages.send cimport end_stream
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.call cimport Call, call_of
 from modelward_native.wire.parking cimport promise
-from modelward_native.wire.stream cimport open_window, refuse, refuse_for, release
+from modelward_native.wire.stream cimport refuse, refuse_for
 
 cdef void on_headers(Stream *s, int64_t now) noexcept:
     begin_call(server_of(s.conn.wire), s, now)

@@ -6,8 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from modelward_native.request.empty cimport bears
 from modelward_native.request.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, OPAQUE_ANSWER, OPAQUE_SHARED, Exchange
-from modelward_native.wire.holding cimport pay_for
-from modelward_native.wire.stream cimport grow_beside
+from modelward_native.wire.holding cimport grow_beside, pay_for
 from modelward_native.request.oip cimport (
     mw_oip_bytes_valid, mw_oip_contents, mw_oip_contents_kind, mw_oip_contents_size, mw_oip_elements, mw_scan, mw_scan_input)
 from modelward_native.request.model cimport Model, Tensor

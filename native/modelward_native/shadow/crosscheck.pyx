@@ -9,7 +9,8 @@ from libc.string cimport memcmp
 
 from modelward_native.backend.admit cimport mw_concurrency_free
 from modelward_native.request.caller cimport part_of
-from modelward_native.request.exchange cimport Exchange, bytes_held, exchange_new, exchange_unref
+from modelward_native.request.exchange cimport Exchange, exchange_new, exchange_unref
+from modelward_native.region.region cimport bytes_held
 from modelward_native.shadow.mirror cimport Mirrors, lend_tensors, link_mirror, unlink_mirror
 from modelward_native.request.model cimport Model, Tensor
 from modelward_native.stages.resolve cimport ask

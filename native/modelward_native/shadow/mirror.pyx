@@ -11,8 +11,8 @@ from libc.string cimport memchr, memcpy
 
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport part_of
-from modelward_native.request.exchange cimport (
-    INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, bytes_held, exchange_new, exchange_unref)
+from modelward_native.request.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, exchange_new, exchange_unref
+from modelward_native.region.region cimport bytes_held
 from modelward_native.request.model cimport NO_OUTPUT, Model, ShadowLink
 from modelward_native.stages.resolve cimport ask
 from modelward_native.request.tensor cimport mw_span, mw_view
@@ -22,8 +22,7 @@ from modelward_native.shadow.stats cimport (
     MW_DROP_BUSY, MW_DROP_BYTES, MW_DROP_DEADLINE, MW_DROP_PERMITS, MW_DROP_VOID, MW_DROP_WAITING, mw_shadow_drop,
     mw_shadow_stats)
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.wire.holding cimport pay_for
-from modelward_native.wire.stream cimport grow
+from modelward_native.wire.holding cimport grow, pay_for
 
 cdef enum:
     SLOWER = 4                    # what the share is divided by for each time that the loop had none to spare

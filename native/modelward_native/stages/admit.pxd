@@ -2,7 +2,8 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Conn, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Conn
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict

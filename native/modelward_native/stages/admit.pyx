@@ -6,7 +6,8 @@ from modelward_native.backend.admit cimport (
     mw_concurrency_free, mw_waiting_ahead, mw_waiting_pass, mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
 from modelward_native.request.answer cimport mw_answer_predict
 from modelward_native.request.caller cimport part_of
-from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Conn, Exchange, exchange_unref
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Exchange, exchange_unref
+from modelward_native.wire.types cimport Conn
 from modelward_native.request.model cimport CALLER_PARTS, Gate, Model
 from modelward_native.request.pipeline cimport failed
 from modelward_native.request.relays cimport relay

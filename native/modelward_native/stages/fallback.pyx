@@ -10,7 +10,7 @@ from modelward_native.request.verdict cimport REASON_ANOMALY, REASON_NONE, may_f
 from modelward_native.stages.admit cimport start
 from modelward_native.stages.deadline cimport set_deadline
 from modelward_native.stages.stage cimport Result
-from modelward_native.wire.stream cimport release as release_buffer
+from modelward_native.wire.holding cimport release as release_buffer
 
 
 cdef bint fallback(State server, Exchange *x, Result *r, int64_t now) noexcept:

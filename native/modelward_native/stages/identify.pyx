@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.access.credentials cimport IDENTIFIED, find_caller
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 

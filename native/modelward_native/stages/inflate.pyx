@@ -6,7 +6,9 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 
-from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PACKED, Exchange, Stream
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PACKED, Exchange
+from modelward_native.wire.receive cimport inflation_verdict, proceed
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.oip cimport mw_oip_first_names, mw_oip_names
 from modelward_native.request.pipeline cimport go_on_decoding, refused
 from modelward_native.request.relays cimport send_unpacked
@@ -21,7 +23,7 @@ from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
 from modelward_native.wire.inflater cimport packed_free, take_unpacked
 from modelward_native.wire.packed cimport Packed
-from modelward_native.wire.stream cimport inflation_verdict, proceed, refuse
+from modelward_native.wire.stream cimport refuse
 
 cdef int64_t BUSY_RETRY = 100000000       # ns
 

@@ -2,7 +2,8 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.limits.limit cimport Payers, mw_meter
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict

@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t
 from modelward_native.limits.limit cimport (
     MW_ADMITTED, MW_COST_LEAST_NS, MW_LEVEL_IDENTITY, MW_LEVEL_MODEL, MW_LEVEL_PEER, Limiter, Payers, mw_cost_predict, mw_level,
     mw_meter)
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (

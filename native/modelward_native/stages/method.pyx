@@ -4,7 +4,7 @@ from libc.string cimport strlen
 
 from modelward_native.access.identity cimport PERMIT_INFER, PERMIT_STREAM
 from modelward_native.access.permissions cimport permit_method
-from modelward_native.request.exchange cimport METHOD_INFER, METHOD_STREAM_INFER, Stream
+from modelward_native.wire.types cimport METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_OUT_OF_MEMORY, Verdict, refusal
 from modelward_native.wire.headers cimport keep_first

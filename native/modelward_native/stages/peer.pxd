@@ -1,7 +1,7 @@
 # At the headers: whether the peer is over its limit.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.stages.stage cimport GO_ON, REFUSE

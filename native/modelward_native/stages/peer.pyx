@@ -5,7 +5,7 @@ It is charged with the message, in `limit`.
 from libc.stdint cimport int64_t
 
 from modelward_native.limits.limit cimport MW_LEVEL_PEER
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
 from modelward_native.stages.limit cimport over

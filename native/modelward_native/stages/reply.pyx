@@ -18,7 +18,7 @@ from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch
 from modelward_native.stages.stage cimport Result
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport ending_of
-from modelward_native.wire.stream cimport release as release_buffer
+from modelward_native.wire.holding cimport release as release_buffer
 
 cdef enum:
     CAUSE = 256                   # bytes of the runtime's words that a caller is told

@@ -5,7 +5,9 @@ What is not found is charged like every other request, and refused by `decode`, 
 from libc.stdint cimport int64_t
 
 from modelward_native.access.identity cimport NOT_READ, NOT_SERVED
-from modelward_native.request.exchange cimport Exchange, Stream, sticky_of
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.stream cimport sticky_of
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.model cimport Model
 from modelward_native.request.name cimport LONGEST_NAME
 from modelward_native.request.oip cimport mw_oip_first_names, mw_oip_names

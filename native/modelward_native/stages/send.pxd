@@ -1,7 +1,8 @@
 # At completion: out to the client, in the order of its stream.
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.stages.stage cimport Result
 

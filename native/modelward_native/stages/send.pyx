@@ -3,13 +3,16 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from modelward_native.backend.relay cimport relay_half_close
-from modelward_native.request.exchange cimport METHOD_STREAM_INFER, Exchange, Stream, exchange_unref
+from modelward_native.request.exchange cimport Exchange, exchange_unref
+from modelward_native.wire.receive cimport open_window
+from modelward_native.wire.send cimport begin_answer, finish, send_message
+from modelward_native.wire.types cimport METHOD_STREAM_INFER, Stream
 from modelward_native.request.state cimport State
 from modelward_native.stages.deadline cimport clear_deadline
 from modelward_native.stages.stage cimport Result
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.parking cimport promise
-from modelward_native.wire.stream cimport begin_answer, finish, open_window, release as release_buffer, send_message
+from modelward_native.wire.holding cimport release as release_buffer
 
 
 cdef bint send(State server, Exchange *x, Result *r, int64_t now) noexcept:

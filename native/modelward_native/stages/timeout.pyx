@@ -1,7 +1,7 @@
 """At the headers: a grpc-timeout that cannot be read is refused, not guessed."""
 from libc.stdint cimport int64_t
 
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_MALFORMED_TIMEOUT, Verdict, refusal
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport uint64_t
 
 from modelward_native.access.access cimport Access
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.wire.buffer cimport Buffer
 
 cdef class Call:

@@ -7,14 +7,16 @@ from libc.string cimport memcpy, memset
 import asyncio
 from collections import deque
 
-from modelward_native.request.exchange cimport METHOD_REFUSED, Stream
+from modelward_native.wire.connection cimport connection_of
+from modelward_native.wire.receive cimport open_window
+from modelward_native.wire.send cimport finish, send_message
+from modelward_native.wire.tick cimport flush_all
+from modelward_native.wire.types cimport METHOD_REFUSED, Stream
 from modelward_native.wire.buffer cimport Buffer, Ending
-from modelward_native.wire.holding cimport count_bytes, holder_of
+from modelward_native.wire.holding cimport count_bytes, holder_of, release
 from modelward_native.wire.grpc cimport buffer_reserve, ending_with, write_prefix
-from modelward_native.wire.h2 cimport Connection, flush_all
 from modelward_native.wire.headers cimport may_prove_itself
 from modelward_native.access.identity cimport Identity
-from modelward_native.wire.stream cimport finish, open_window, release, send_message
 from modelward_native.request.verdict cimport VERDICT_TEXT
 
 cdef enum:
@@ -98,7 +100,7 @@ cdef class Call:
     @property
     def transport(self):
         """The client's connection as asyncio has it; None once the client has gone."""
-        return None if self.stream == NULL else (<Connection>self.stream.conn.owner).transport
+        return None if self.stream == NULL else connection_of(self.stream.conn).asyncio
 
     @property
     def identity_kind(self) -> str:

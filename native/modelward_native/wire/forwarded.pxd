@@ -1,7 +1,8 @@
 # Whose budget pays for a request that a trusted proxy has passed on.
 from libc.stdint cimport uint8_t, uint32_t
 
-from modelward_native.request.exchange cimport Stream, Wire, mw_network
+from modelward_native.wire.sites cimport mw_network
+from modelward_native.wire.types cimport Stream, Wire
 
 cdef extern from "forwarded.h" nogil:
     int mw_address_read(const uint8_t *text, size_t size, uint8_t *address)

@@ -3,8 +3,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from modelward_native.request.exchange cimport (
-    MW_SITE_BUCKETS, MW_SITE_WAYS, Conn, Stream, Wire, mw_network, mw_sites, mw_sites_enter, mw_sites_new)
+from modelward_native.wire.sites cimport MW_SITE_BUCKETS, MW_SITE_WAYS, mw_network, mw_sites, mw_sites_enter, mw_sites_new
+from modelward_native.wire.types cimport Conn, Stream, Wire
 from modelward_native.wire.holding cimport forget_holder
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 

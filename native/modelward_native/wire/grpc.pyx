@@ -89,14 +89,6 @@ cdef bint wants_gzip(const uint8_t *text, size_t size, bint *accepts) noexcept n
     return gzip and not deflated
 
 
-cdef void write_prefix(uint8_t *to, bint compressed, uint32_t size) noexcept nogil:
-    to[0] = compressed
-    to[1] = size >> 24
-    to[2] = (size >> 16) & 255
-    to[3] = (size >> 8) & 255
-    to[4] = size & 255
-
-
 # ---- status ------------------------------------------------------------------------------------------------
 
 cdef uint8_t *put_any(uint8_t *at, const char *url, const uint8_t *value, size_t size) noexcept nogil:

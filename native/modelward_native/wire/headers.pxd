@@ -1,7 +1,7 @@
 # What the headers of a request say.
 from libc.stdint cimport uint8_t
 
-from modelward_native.request.exchange cimport Stream
+from modelward_native.wire.types cimport Stream
 from modelward_native.wire.buffer cimport Buffer
 
 # One header into the stream. keep: those that an upstream shall see are kept too. -1 for want of memory.
@@ -18,7 +18,7 @@ cdef bint refuses_us(const Stream *s, int status, bint proven) noexcept
 # Keeps a field of an upstream's answer for the client, where it is to see it and there is room. -1 for want of memory.
 cdef int keep_passed_back(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
-# Appends two lengths, name and value; modelward_native.wire.stream.kept_headers reads them. -1 for want of memory.
+# Appends two lengths, name and value; modelward_native.wire.send.kept_headers reads them. -1 for want of memory.
 cdef int keep_first(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 cdef int keep_header(

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy, memmove
 
 from modelward_native.access.credentials cimport on_credential
-from modelward_native.request.exchange cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
+from modelward_native.wire.types cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.wire.compression cimport ENCODING_DEFLATE, ENCODING_GZIP, ENCODING_UNSUPPORTED
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.forwarded cimport read_forwarded

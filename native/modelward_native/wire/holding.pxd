@@ -1,12 +1,12 @@
-# Bytes in flight: whose they are, and which senders have not moved for longest.
+# Bytes in flight: memory for them, whose they are, and which senders have not moved for longest.
 from libc.stdint cimport int64_t, uint64_t
 
-from modelward_native.request.exchange cimport Stream, Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.holders cimport (
     mw_holder, mw_holder_count, mw_holder_enter, mw_holder_key, mw_holder_leave, mw_holder_may
 )
 from modelward_native.region.region cimport bytes_held
+from modelward_native.wire.types cimport Stream, Wire
 
 
 cdef inline mw_holder *holder_of(Stream *s) noexcept:
@@ -51,6 +51,25 @@ cdef inline bint may_take(const Wire *wire, const mw_holder *holder, size_t more
     if holder == NULL:
         return used + more <= wire.inflight_limit
     return mw_holder_may(holder, more, used, wire.inflight_limit, wire.share_factor, least)
+
+
+# Room for `capacity` bytes in all in a buffer that counts as in flight. 0; -1 over the budget of all, or of its holder; -2 no
+# memory.
+cdef int grow(Wire *wire, Buffer *b, size_t capacity) noexcept
+# The same for what a message that has come needs beside itself: its contents made raw, and its answer.
+cdef int grow_beside(Wire *wire, Buffer *b, size_t capacity) noexcept
+# Room for size more bytes behind those of out that wait from *sent on; False over the budget of all.
+cdef bint make_room(Wire *wire, Buffer *out, size_t *sent, size_t size) noexcept
+cdef void give_back(Wire *wire, Buffer *b) noexcept
+cdef void refuse_bytes(Stream *s, const mw_holder *holder) noexcept   # there is no room for what it sends
+
+
+cdef inline void release(Wire *wire, Buffer *b) noexcept:
+    """Frees a buffer that counts as in flight. Most have nothing: a request has buffers for all that some requests need."""
+    if b.capacity:
+        give_back(wire, b)
+    else:
+        b.size = 0
 
 
 # ---- senders in the middle of a message, the one that has not moved for longest first

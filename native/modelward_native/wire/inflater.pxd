@@ -5,10 +5,9 @@ from libc.stdint cimport int64_t, uint64_t
 from modelward_native.backend.admit cimport mw_waiting
 from modelward_native.backend.worker_thread cimport mw_worker_thread
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.request.exchange cimport Exchange, Stream
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream
 from modelward_native.wire.packed cimport Packed
-
-ctypedef void (*Unpacked)(void *server, Packed *, int64_t now) noexcept
 
 cdef class Inflater:
     cdef object loop              # None: everything is inflated at once

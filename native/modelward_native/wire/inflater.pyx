@@ -20,11 +20,11 @@ from modelward_native.backend.worker_thread cimport (
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.wire.compression cimport (
     INFLATED_NO_MEMORY, INFLATED_PART, INFLATED_WHOLE, inflation_begin, inflation_end, inflation_room, inflation_step)
-from modelward_native.request.exchange cimport Exchange, Stream, Wire
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.tick cimport flush_all
+from modelward_native.wire.types cimport Stream, Wire
 from modelward_native.wire.buffer cimport Buffer
-from modelward_native.wire.h2 cimport flush_all
-from modelward_native.wire.holding cimport count_bytes
-from modelward_native.wire.stream cimport grow, release
+from modelward_native.wire.holding cimport count_bytes, grow, release
 
 log = logging.getLogger("modelward.wire")
 

@@ -5,7 +5,8 @@ cdef struct Packed
 
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.compression cimport Inflation
-from modelward_native.request.exchange cimport Exchange, Stream, Wire
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Stream, Wire
 
 cdef struct Packed:               # one compressed message: Stream.packed
     Inflation work

@@ -1,5 +1,6 @@
 # Requests that wait because their connection has not taken the answers before them. What has not begun costs nothing.
-from modelward_native.request.exchange cimport Conn, Exchange
+from modelward_native.request.exchange cimport Exchange
+from modelward_native.wire.types cimport Conn
 from modelward_native.wire.holders cimport mw_holder_room
 from modelward_native.region.region cimport bytes_held
 

@@ -5,7 +5,8 @@ The stream's reference keeps a parked exchange; whoever lets go of it (its clien
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.request.answer cimport mw_answer_learn, mw_answer_predict, mw_answers
-from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Conn, Exchange
+from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Exchange
+from modelward_native.wire.types cimport Conn
 
 
 cdef void park(Exchange *x) noexcept:

@@ -24,7 +24,8 @@ from modelward.problem import ProblemsFound
 from modelward.telemetry.snapshot import AccessSnapshot
 from modelward_native.access.access import Access as NativeAccess
 from modelward_native.access.attempts import Attempt
-from modelward_native.wire.h2 import Connection, Listener
+from modelward_native.wire.connection import Connection
+from modelward_native.wire.listener import Listener
 
 log = logging.getLogger("modelward.access")
 

@@ -16,7 +16,8 @@ from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
 from modelward.telemetry.snapshot import TlsSnapshot
 from modelward_native.region.region import Region
-from modelward_native.wire.h2 import BufferedConnection, Listener
+from modelward_native.wire.connection import BufferedConnection
+from modelward_native.wire.listener import Listener
 from modelward_native.wire.peer_index import PeerIndex
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from modelward_native.wire.h2 import nghttp2_release
+from modelward_native.wire.session import nghttp2_release
 
 PACKAGES = {"version": "modelward", "onnxruntime": "onnxruntime", "uvloop": "uvloop"}
 

@@ -35,7 +35,7 @@ class CloseReasonLog:
         self._told: dict[str, int] = {}
 
     def take(self, reasons: dict[str, tuple[int, str]]) -> None:
-        """reasons: as modelward_native.wire.h2.Listener.close_reasons gives them."""
+        """reasons: as modelward_native.wire.listener.Listener.close_reasons gives them."""
         for why, (count, peer) in reasons.items():
             new = count - self._told.get(why, 0)
             if not new:

@@ -32,7 +32,7 @@ from modelward_native.wire.close_reason import CLOSED, REFUSED
 if TYPE_CHECKING:  # the supervisor has neither
     from modelward_native.backend.engine import Engine
     from modelward_native.backend.pool import Endpoint
-    from modelward_native.wire.h2 import Listener
+    from modelward_native.wire.listener import Listener
 
 NS = 1e9
 # of modelward_native.shadow.stats.Sums

@@ -10,9 +10,9 @@ from modelward.certificate import is_http2
 from modelward.config.upstream import UpstreamAddress, resolve
 from modelward.problem import ProblemsFound
 from modelward.upstream.credentials import client_context
+from modelward_native.backend.connection import BufferedUpstream
 from modelward_native.backend.pool import Endpoint
-from modelward_native.backend.upstream import BufferedUpstream
-from modelward_native.wire.h2 import Listener
+from modelward_native.wire.listener import Listener
 
 log = logging.getLogger("modelward.upstream")
 

@@ -12,7 +12,7 @@ from modelward.tasks import Tasks
 from modelward.upstream.connector import Connector
 from modelward.upstream.group import Group, Member
 from modelward.upstream.health import HealthCheck
-from modelward_native.wire.h2 import Listener
+from modelward_native.wire.listener import Listener
 
 log = logging.getLogger("modelward.upstream")
 

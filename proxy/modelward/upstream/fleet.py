@@ -9,7 +9,7 @@ from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
 from modelward.upstream.models import UpstreamPool
-from modelward_native.wire.h2 import Listener
+from modelward_native.wire.listener import Listener
 
 SHADOW_SECONDS = 0.5
 

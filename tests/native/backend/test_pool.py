@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from loadtests.fuzz.frames import settings
 from modelward_native.backend.breaker import Policy
+from modelward_native.backend.connection import BufferedUpstream
 from modelward_native.backend.pool import Endpoint, Pool
-from modelward_native.backend.upstream import BufferedUpstream
 from modelward_native.limits.limit import Limiter
 from modelward_native.timer.deadline import Wheel
-from modelward_native.wire.h2 import Listener
+from modelward_native.wire.listener import Listener
 
 SECOND = 10**9
 

@@ -12,7 +12,7 @@ from modelward.server.accept import Acceptor
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.timer.deadline import Wheel
-from modelward_native.wire.h2 import Listener
+from modelward_native.wire.listener import Listener
 
 CONNECTIONS = 200
 PATIENCE_SECONDS = 30.0
