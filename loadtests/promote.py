@@ -134,8 +134,8 @@ class Outcome:
 
     @property
     def share(self) -> float:
-        """Of the requests in that time, in percent."""
-        return 100 * self.hit / max(self.among, 1)
+        """Of the requests in that time, in percent, without the first and the last: they bound it, and so are hit."""
+        return 100 * max(self.hit - 2, 0) / max(self.among - 2, 1)
 
     @property
     def most(self) -> float:

@@ -16,16 +16,16 @@
 enum { MW_TOKEN_WAYS = 4 };
 
 typedef struct {
-    uint64_t hash[2];          /* both 0: never used */
+    uint64_t hash[2]; /* both 0: never used */
     int64_t expires_ns;
-    uint32_t owner : 31;       /* what the table's user makes of it */
-    uint32_t used : 1;         /* asked for since its bucket last had to choose */
-    uint32_t stamp;            /* of the owner when it was written: the user compares it with the owner's of now */
+    uint32_t owner : 31; /* what the table's user makes of it */
+    uint32_t used : 1;   /* asked for since its bucket last had to choose */
+    uint32_t stamp;      /* of the owner when it was written: the user compares it with the owner's of now */
 } mw_token;
 
 typedef struct {
-    mw_token *token;           /* the caller's memory, zeroed before mw_tokens_init */
-    uint64_t mask;             /* number of buckets - 1 */
+    mw_token *token; /* the caller's memory, zeroed before mw_tokens_init */
+    uint64_t mask;   /* number of buckets - 1 */
     uint64_t sip_key[2];
 } mw_tokens;
 

@@ -41,8 +41,10 @@ static int on_data(mw_client *c, int32_t id, uint8_t flags, const uint8_t *data,
     c->received += (uint32_t)whole;
     mw_client_stream *s = find(c, id);
     if (s && s->list != CLOSING) {
-        uint32_t error = s->remote_ended ? NGHTTP2_STREAM_CLOSED : !s->answered ? NGHTTP2_PROTOCOL_ERROR
-            : whole > c->stream_window - s->received ? NGHTTP2_FLOW_CONTROL_ERROR : NGHTTP2_NO_ERROR;
+        uint32_t error = s->remote_ended                          ? NGHTTP2_STREAM_CLOSED
+                         : !s->answered                           ? NGHTTP2_PROTOCOL_ERROR
+                         : whole > c->stream_window - s->received ? NGHTTP2_FLOW_CONTROL_ERROR
+                                                                  : NGHTTP2_NO_ERROR;
         if (error) mw_client_reset(c, s, error);
     }
     if (!s || s->list == CLOSING) {
@@ -77,7 +79,8 @@ static int on_headers(mw_client *c, int32_t id, uint8_t flags, const uint8_t *da
 }
 
 static int on_continuation(mw_client *c, uint8_t flags, const uint8_t *data, size_t size) {
-    if (++c->continuations > CONTINUATIONS || c->block.size + size > BLOCK_BYTES) return fail(c, NGHTTP2_ENHANCE_YOUR_CALM);
+    if (++c->continuations > CONTINUATIONS || c->block.size + size > BLOCK_BYTES)
+        return fail(c, NGHTTP2_ENHANCE_YOUR_CALM);
     if (!append(&c->block, data, size)) return fail(c, NGHTTP2_INTERNAL_ERROR);
     if (!(flags & END_HEADERS)) return 0;
     int32_t id = c->continued;
@@ -117,29 +120,27 @@ static int on_settings(mw_client *c, uint8_t flags, const uint8_t *p, size_t siz
     if (flags & ACK) return size ? fail(c, NGHTTP2_FRAME_SIZE_ERROR) : 0;
     if (size % 6) return fail(c, NGHTTP2_FRAME_SIZE_ERROR);
     bool first = !c->greeted;
-    if (first) c->max_streams = UINT32_MAX;      /* unless these say otherwise */
+    if (first) c->max_streams = UINT32_MAX; /* unless these say otherwise */
     c->greeted = true;
     for (const uint8_t *end = p + size; p < end; p += 6) {
         uint32_t value = get32(p + 2);
         switch (p[0] << 8 | p[1]) {
-        case NGHTTP2_SETTINGS_HEADER_TABLE_SIZE:
-            if (value >= TABLE || !c->indexing) break;
-            /* not worth a table: it is emptied once and for all (RFC 7541, section 4.2) */
-            c->indexing = false;
-            c->resize = true;
-            break;
-        case NGHTTP2_SETTINGS_ENABLE_PUSH:
-            if (value) return fail(c, NGHTTP2_PROTOCOL_ERROR);
-            break;
-        case NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS:
-            c->max_streams = value;
-            break;
-        case NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE:
-            if (set_initial_window(c, value) < 0) return -1;
-            break;
-        case NGHTTP2_SETTINGS_MAX_FRAME_SIZE:
-            if (value < MW_CLIENT_FRAME || value > 0xffffff) return fail(c, NGHTTP2_PROTOCOL_ERROR);
-            break;                /* larger frames than everybody takes are not sent */
+            case NGHTTP2_SETTINGS_HEADER_TABLE_SIZE:
+                if (value >= TABLE || !c->indexing) break;
+                /* not worth a table: it is emptied once and for all (RFC 7541, section 4.2) */
+                c->indexing = false;
+                c->resize = true;
+                break;
+            case NGHTTP2_SETTINGS_ENABLE_PUSH:
+                if (value) return fail(c, NGHTTP2_PROTOCOL_ERROR);
+                break;
+            case NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS: c->max_streams = value; break;
+            case NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE:
+                if (set_initial_window(c, value) < 0) return -1;
+                break;
+            case NGHTTP2_SETTINGS_MAX_FRAME_SIZE:
+                if (value < MW_CLIENT_FRAME || value > 0xffffff) return fail(c, NGHTTP2_PROTOCOL_ERROR);
+                break; /* larger frames than everybody takes are not sent */
         }
     }
     if (acknowledge(c, SETTINGS, NULL, 0) < 0) return -1;
@@ -164,8 +165,6 @@ static int on_window_update(mw_client *c, int32_t id, const uint8_t *p) {
     return 0;
 }
 
-
-
 /* What the peer has not taken, others may: its owner is told first, so that no call comes back here. */
 static int on_goaway(mw_client *c, int64_t last) {
     c->goaway = true;
@@ -184,18 +183,25 @@ static int on_reset(mw_client *c, int32_t id, uint32_t error) {
 /* Sizes and streams of section 6: each type's frame is that of one stream, or of the connection. */
 static bool misplaced(uint8_t type, int32_t id) {
     switch (type) {
-    case DATA: case HEADERS: case PRIORITY: case RST_STREAM: case CONTINUATION: return id == 0;
-    case SETTINGS: case PING: case GOAWAY: return id != 0;
+        case DATA:
+        case HEADERS:
+        case PRIORITY:
+        case RST_STREAM:
+        case CONTINUATION: return id == 0;
+        case SETTINGS:
+        case PING:
+        case GOAWAY: return id != 0;
     }
     return false;
 }
 
 static bool missized(uint8_t type, size_t size) {
     switch (type) {
-    case PRIORITY: return size != 5;
-    case RST_STREAM: case WINDOW_UPDATE: return size != 4;
-    case PING: return size != 8;
-    case GOAWAY: return size < 8;
+        case PRIORITY: return size != 5;
+        case RST_STREAM:
+        case WINDOW_UPDATE: return size != 4;
+        case PING: return size != 8;
+        case GOAWAY: return size < 8;
     }
     return false;
 }
@@ -209,17 +215,17 @@ static int take_frame(mw_client *c, const uint8_t *head, size_t size) {
         return fail(c, NGHTTP2_PROTOCOL_ERROR);
     if (missized(type, size)) return fail(c, NGHTTP2_FRAME_SIZE_ERROR);
     switch (type) {
-    case DATA: return on_data(c, id, flags, payload, size);
-    case HEADERS: return on_headers(c, id, flags, payload, size);
-    case RST_STREAM: return on_reset(c, id, get32(payload));
-    case SETTINGS: return on_settings(c, flags, payload, size);
-    case PUSH_PROMISE: return fail(c, NGHTTP2_PROTOCOL_ERROR);     /* SETTINGS_ENABLE_PUSH is 0 */
-    case PING: return on_ping(c, flags, payload, size);
-    case GOAWAY: return on_goaway(c, get32(payload) & LARGEST_ID);
-    case WINDOW_UPDATE: return on_window_update(c, id, payload);
-    case CONTINUATION: return on_continuation(c, flags, payload, size);
+        case DATA: return on_data(c, id, flags, payload, size);
+        case HEADERS: return on_headers(c, id, flags, payload, size);
+        case RST_STREAM: return on_reset(c, id, get32(payload));
+        case SETTINGS: return on_settings(c, flags, payload, size);
+        case PUSH_PROMISE: return fail(c, NGHTTP2_PROTOCOL_ERROR); /* SETTINGS_ENABLE_PUSH is 0 */
+        case PING: return on_ping(c, flags, payload, size);
+        case GOAWAY: return on_goaway(c, get32(payload) & LARGEST_ID);
+        case WINDOW_UPDATE: return on_window_update(c, id, payload);
+        case CONTINUATION: return on_continuation(c, flags, payload, size);
     }
-    return 0;                     /* PRIORITY is of no use to a client, and unknown types are ignored */
+    return 0; /* PRIORITY is of no use to a client, and unknown types are ignored */
 }
 
 static size_t size_of(const uint8_t *head) { return (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2]; }
@@ -233,7 +239,7 @@ int mw_client_receive(mw_client *c, const uint8_t *data, size_t size) {
             if (size_of(head) > MW_CLIENT_FRAME) return fail(c, NGHTTP2_FRAME_SIZE_ERROR);
             need += size_of(head);
         }
-        if (held || have < need) {    /* what of the frame has come is kept, until it is whole */
+        if (held || have < need) { /* what of the frame has come is kept, until it is whole */
             size_t n = need - c->in.size < size ? need - c->in.size : size;
             if (!append(&c->in, data, n)) return fail(c, NGHTTP2_INTERNAL_ERROR);
             data += n, size -= n;

@@ -45,7 +45,7 @@ cdef struct Constant:             # one output of a fallback value
 
 cdef struct Fallback:
     Model *model                  # borrowed: NULL where the fallback is a value
-    PyObject *last_good           # borrowed: the model's request.last_good.LastGoodAnswers where the fallback is its last good answer
+    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers, where the fallback is the last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
@@ -166,9 +166,9 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_row            # owned: room for one row of features, and for the most unusual one
     float *profile_worst          # within profile_row
     float *profile_scratch        # owned
-    Fallback *fallbacks                   # owned
+    Fallback *fallbacks           # owned
     uint32_t fallback_count
-    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers that the Served holds; NULL where no fallback asks for it
+    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers, held by the Served; NULL for no such fallback
     ShadowLink *shadow_links      # owned
     uint32_t shadow_link_count
     Gate *gate                    # the Engine's

@@ -14,40 +14,49 @@
 
 typedef enum {
     MW_SCAN_OK = 0,
-    MW_SCAN_MALFORMED,         /* not a protobuf message of this type */
-    MW_SCAN_TOO_MANY_INPUTS,   /* more than MW_MAX_TENSORS inputs or raw contents */
-    MW_SCAN_TOO_MANY_OUTPUTS,  /* more than MW_MAX_TENSORS requested outputs */
-    MW_SCAN_RANK,              /* more than MW_MAX_RANK dimensions */
-    MW_SCAN_TOO_LARGE,         /* an answer whose fields other than raw contents are larger than the reader said */
+    MW_SCAN_MALFORMED,        /* not a protobuf message of this type */
+    MW_SCAN_TOO_MANY_INPUTS,  /* more than MW_MAX_TENSORS inputs or raw contents */
+    MW_SCAN_TOO_MANY_OUTPUTS, /* more than MW_MAX_TENSORS requested outputs */
+    MW_SCAN_RANK,             /* more than MW_MAX_RANK dimensions */
+    MW_SCAN_TOO_LARGE,        /* an answer whose fields other than raw contents are larger than the reader said */
 } mw_scan_status;
 
 /* What an answer on a stream says of itself. */
 typedef struct {
-    mw_span id;                /* of the request that it answers; empty: not said */
-    int final;                 /* parameter "triton_final_response": 1 or 0; -1: not said */
+    mw_span id; /* of the request that it answers; empty: not said */
+    int final;  /* parameter "triton_final_response": 1 or 0; -1: not said */
 } mw_stream_answer;
 
 /* Fields of InferTensorContents, by field number. */
-enum { MW_CONTENTS_BOOL = 1, MW_CONTENTS_INT, MW_CONTENTS_INT64, MW_CONTENTS_UINT, MW_CONTENTS_UINT64,
-       MW_CONTENTS_FP32, MW_CONTENTS_FP64, MW_CONTENTS_BYTES, MW_CONTENTS_KINDS };
+enum {
+    MW_CONTENTS_BOOL = 1,
+    MW_CONTENTS_INT,
+    MW_CONTENTS_INT64,
+    MW_CONTENTS_UINT,
+    MW_CONTENTS_UINT64,
+    MW_CONTENTS_FP32,
+    MW_CONTENTS_FP64,
+    MW_CONTENTS_BYTES,
+    MW_CONTENTS_KINDS
+};
 
 typedef struct {
     mw_span name;
     mw_span datatype;
     int64_t shape[MW_MAX_RANK];
     uint32_t rank;
-    uint8_t shared_memory;     /* a parameter named shared_memory_* is present */
-    uint16_t contents_kinds;   /* bit k set: field k of InferTensorContents holds at least one element */
-    uint8_t has_contents;      /* the contents message is present, even if empty */
-    mw_span self;              /* the InferInputTensor message, for mw_oip_contents */
-    uint64_t contents_count[MW_CONTENTS_KINDS];  /* elements per field */
-    uint64_t contents_bytes;   /* total length of bytes_contents elements, without length prefixes */
+    uint8_t shared_memory;   /* a parameter named shared_memory_* is present */
+    uint16_t contents_kinds; /* bit k set: field k of InferTensorContents holds at least one element */
+    uint8_t has_contents;    /* the contents message is present, even if empty */
+    mw_span self;            /* the InferInputTensor message, for mw_oip_contents */
+    uint64_t contents_count[MW_CONTENTS_KINDS]; /* elements per field */
+    uint64_t contents_bytes;                    /* total length of bytes_contents elements, without length prefixes */
 } mw_scan_input;
 
 typedef struct {
     mw_span name;
     uint8_t shared_memory;
-    uint8_t classification;    /* Triton's classification extension is asked for: the parameter is there and not 0 */
+    uint8_t classification; /* Triton's classification extension is asked for: the parameter is there and not 0 */
 } mw_scan_output;
 
 /* 256 inputs x ~300 bytes: one per process, reused for every message; never on a coroutine's or a thread's stack. */
@@ -57,12 +66,13 @@ typedef struct {
     mw_scan_input input[MW_MAX_TENSORS];
     mw_scan_output output[MW_MAX_TENSORS];
     mw_span raw[MW_MAX_TENSORS];
-    int64_t timeout_us;        /* parameter "timeout" (int64, uint64, or a string of digits; saturates); 0 when absent */
-    uint64_t priority;         /* parameter "priority" (likewise); 0 when absent */
-    uint8_t timeout_invalid;   /* "timeout" is there but negative or not a whole number; timeout_us is then 0 */
-    uint8_t priority_invalid;  /* "priority" likewise */
-    uint8_t sequence;          /* a sequence_id other than 0 or "" is present */
-    uint8_t shares;            /* mw_oip_scan_envelope alone: a tensor is in shared memory, or may be: it is malformed and says so */
+    int64_t timeout_us;       /* parameter "timeout" (int64, uint64, or a string of digits; saturates); 0 when absent */
+    uint64_t priority;        /* parameter "priority" (likewise); 0 when absent */
+    uint8_t timeout_invalid;  /* "timeout" is there but negative or not a whole number; timeout_us is then 0 */
+    uint8_t priority_invalid; /* "priority" likewise */
+    uint8_t sequence;         /* a sequence_id other than 0 or "" is present */
+    uint8_t
+        shares; /* mw_oip_scan_envelope alone: a tensor is in shared memory, or may be: it is malformed and says so */
 } mw_scan;
 
 /* One pass; never reads outside message, never allocates, never recurses. The first fault found ends it, and only after
@@ -80,7 +90,7 @@ mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
 int mw_oip_scan_envelope(mw_span message, mw_scan *out);
 
 /* Only model_name and model_version (last one wins; empty when absent): walks the outermost fields and checks only those.
- * Returns 0 if they are malformed. */
+ * The version may be no UTF-8. Returns 0 if they are malformed. */
 int mw_oip_names(mw_span message, mw_span *name, mw_span *version);
 
 /* Of a message's first bytes: the first field that is a model_name, and the version if it comes next and whole. Returns 0 where
@@ -112,21 +122,22 @@ int64_t mw_oip_elements(const int64_t *shape, uint32_t rank);
 typedef struct {
     mw_span name;
     mw_dtype dtype;
-    uint32_t rank;             /* not more than MW_MAX_RANK */
-    const int64_t *shape;      /* borrowed until the reply is written */
-    int64_t rows;              /* dimension 0 in place of shape's; -1: shape's own */
-    mw_span raw;               /* elements in raw form; where only the place is wanted, data is NULL and size is set */
+    uint32_t rank;        /* not more than MW_MAX_RANK */
+    const int64_t *shape; /* borrowed until the reply is written */
+    int64_t rows;         /* dimension 0 in place of shape's; -1: shape's own */
+    mw_span raw;          /* elements in raw form; where only the place is wanted, data is NULL and size is set */
 } mw_reply_output;
 
 typedef struct {
     mw_span model_name, model_version, id;
-    mw_span fallback, fallback_source;  /* parameters modelward_fallback, modelward_fallback_source; absent when size is 0 */
-    double anomaly_score;               /* parameter modelward_anomaly_score */
+    mw_span fallback,
+        fallback_source;  /* parameters modelward_fallback, modelward_fallback_source; absent when size is 0 */
+    double anomaly_score; /* parameter modelward_anomaly_score */
     uint8_t has_anomaly_score;
-    uint8_t anomaly, has_anomaly;       /* parameter modelward_anomaly */
-    uint8_t final_response;             /* parameter triton_final_response: true */
+    uint8_t anomaly, has_anomaly; /* parameter modelward_anomaly */
+    uint8_t final_response;       /* parameter triton_final_response: true */
     uint32_t outputs;
-    const mw_reply_output *output;  /* borrowed */
+    const mw_reply_output *output; /* borrowed */
 } mw_reply;
 
 /* Bytes of the encoded message. Strings must be UTF-8: they are the caller's own. */

@@ -47,7 +47,8 @@ int mw_oip_scan_envelope(mw_span message, mw_scan *out) {
             case MW_TAG(5, MW_WIRE_LEN):
             case MW_TAG(6, MW_WIRE_LEN):
                 if (!mw_read_bytes(&c, &field)) return 0;
-                out->shares |= (uint8_t)may_share(field, tag == MW_TAG(5, MW_WIRE_LEN) ? MW_TAG(4, MW_WIRE_LEN) : MW_TAG(2, MW_WIRE_LEN));
+                out->shares |= (uint8_t)may_share(field, tag == MW_TAG(5, MW_WIRE_LEN) ? MW_TAG(4, MW_WIRE_LEN)
+                                                                                       : MW_TAG(2, MW_WIRE_LEN));
                 break;
             default:
                 if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
@@ -84,7 +85,7 @@ int mw_oip_names(mw_span message, mw_span *name, mw_span *version) {
                 if (!read_string(&c, name)) return 0;
                 break;
             case MW_TAG(2, MW_WIRE_LEN):
-                if (!read_string(&c, version)) return 0;
+                if (!mw_read_bytes(&c, version)) return 0;
                 break;
             default:
                 if (!mw_skip(&c, tag, DEPTH_REQUEST)) return 0;
@@ -109,7 +110,7 @@ static void scan_answer(mw_span message, unsigned depth, mw_stream_answer *out) 
             if (KEY_IS(&p, "triton_final_response") && p.choice == PARAMETER_BOOL) out->final = p.number != 0;
         } else if (tag == MW_TAG(2, MW_WIRE_LEN) && depth == 0) {
             if (!mw_read_bytes(&c, &field)) return;
-            scan_answer(field, 1, out);  /* of a plain answer this is its version, in which nothing is found */
+            scan_answer(field, 1, out); /* of a plain answer this is its version, in which nothing is found */
         } else if (!mw_skip(&c, tag, depth)) {
             return;
         }

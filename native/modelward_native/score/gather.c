@@ -3,7 +3,7 @@
 
 #include "score.h"
 
-enum { CHUNK = 64 };  /* elements converted at once */
+enum { CHUNK = 64 }; /* elements converted at once */
 
 static double half(uint16_t bits) {
     const uint32_t exponent = (bits >> 10) & 31, fraction = bits & 1023;
@@ -19,31 +19,31 @@ static double brain(uint16_t bits) {
     return (double)f;
 }
 
-#define CONVERT(type, value)                           \
-    for (int64_t i = 0; i < n; i++) {                  \
-        type v;                                        \
+#define CONVERT(type, value)                               \
+    for (int64_t i = 0; i < n; i++) {                      \
+        type v;                                            \
         memcpy(&v, from + (size_t)i * sizeof v, sizeof v); \
-        to[i] = (double)(value);                       \
-    }                                                  \
+        to[i] = (double)(value);                           \
+    }                                                      \
     return
 
 /* n elements from raw bytes at any alignment; the caller has checked that they are there. */
 static void load(mw_dtype dtype, const uint8_t *from, int64_t n, double *to) {
     switch (dtype) {
-    case MW_BOOL: CONVERT(uint8_t, v != 0);
-    case MW_UINT8: CONVERT(uint8_t, v);
-    case MW_UINT16: CONVERT(uint16_t, v);
-    case MW_UINT32: CONVERT(uint32_t, v);
-    case MW_UINT64: CONVERT(uint64_t, v);
-    case MW_INT8: CONVERT(int8_t, v);
-    case MW_INT16: CONVERT(int16_t, v);
-    case MW_INT32: CONVERT(int32_t, v);
-    case MW_INT64: CONVERT(int64_t, v);
-    case MW_FP16: CONVERT(uint16_t, half(v));
-    case MW_BF16: CONVERT(uint16_t, brain(v));
-    case MW_FP32: CONVERT(float, v);
-    case MW_FP64: CONVERT(double, v);
-    default: CONVERT(uint8_t, NAN);  /* not numeric: mw_gather_begin lets none of them here */
+        case MW_BOOL: CONVERT(uint8_t, v != 0);
+        case MW_UINT8: CONVERT(uint8_t, v);
+        case MW_UINT16: CONVERT(uint16_t, v);
+        case MW_UINT32: CONVERT(uint32_t, v);
+        case MW_UINT64: CONVERT(uint64_t, v);
+        case MW_INT8: CONVERT(int8_t, v);
+        case MW_INT16: CONVERT(int16_t, v);
+        case MW_INT32: CONVERT(int32_t, v);
+        case MW_INT64: CONVERT(int64_t, v);
+        case MW_FP16: CONVERT(uint16_t, half(v));
+        case MW_BF16: CONVERT(uint16_t, brain(v));
+        case MW_FP32: CONVERT(float, v);
+        case MW_FP64: CONVERT(double, v);
+        default: CONVERT(uint8_t, NAN); /* not numeric: mw_gather_begin lets none of them here */
     }
 }
 
@@ -52,7 +52,7 @@ void mw_score_standardise(const mw_profile *p, int32_t first, int32_t n, const d
     for (int32_t i = 0; i < n; i++) {
         double z = (value[i] - mean[i]) * inverse[i];
         z = z > 1e30 ? 1e30 : z < -1e30 ? -1e30 : z;
-        row[i] = value[i] - value[i] == 0.0 ? (float)z : NAN;  /* not 0 for NaN and for both infinities */
+        row[i] = value[i] - value[i] == 0.0 ? (float)z : NAN; /* not 0 for NaN and for both infinities */
     }
 }
 
@@ -101,14 +101,14 @@ static void blocks(const mw_profile *p, const mw_profile_input *in, mw_dtype dty
     mw_score_standardise(p, in->first, in->width, value, row + in->first);
 }
 
-static uint64_t hash(mw_span s) {  /* FNV-1a: nobody but the profile puts words into the table */
+static uint64_t hash(mw_span s) { /* FNV-1a: nobody but the profile puts words into the table */
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < s.size; i++) h = (h ^ s.data[i]) * 0x100000001b3u;
     return h;
 }
 
-void mw_score_index(const mw_profile_column *c, uint32_t *slot, const uint64_t *word, const uint8_t *text, uint32_t first,
-                    uint32_t words) {
+void mw_score_index(const mw_profile_column *c, uint32_t *slot, const uint64_t *word, const uint8_t *text,
+                    uint32_t first, uint32_t words) {
     for (uint32_t w = first; w < first + words; w++) {
         uint32_t i = (uint32_t)hash((mw_span){text + word[w], (size_t)(word[w + 1] - word[w])});
         while (slot[c->first_slot + (i & c->mask)]) i++;
@@ -129,7 +129,8 @@ int mw_score_known(const mw_profile *p, int32_t column, mw_span element) {
 }
 
 /* Elements of one row of BYTES from *cursor on; -1 where one leaves the tensor. */
-static int categories(const mw_profile *p, const mw_profile_input *in, mw_span raw, int64_t n, size_t *cursor, float *to) {
+static int categories(const mw_profile *p, const mw_profile_input *in, mw_span raw, int64_t n, size_t *cursor,
+                      float *to) {
     for (int32_t c = 0; c < in->width; c++) to[c] = 0.0f;
     for (int64_t i = 0; i < n; i++) {
         uint32_t length;

@@ -9,12 +9,12 @@
 #include "tensor.h"
 
 enum {
-    MW_SCORE_PANEL = 64,     /* centroids side by side in memory: four registers of AVX-512, eight of AVX2 */
-    MW_SCORE_LANES = 16,     /* floats in the widest register; mapped rows and the metric are padded to this */
+    MW_SCORE_PANEL = 64, /* centroids side by side in memory: four registers of AVX-512, eight of AVX2 */
+    MW_SCORE_LANES = 16, /* floats in the widest register; mapped rows and the metric are padded to this */
     MW_SCORE_EXPLAINED = 3,
-    MW_SCORE_MAX_VALUES = 4096,  /* elements of one row of one input that become features one by one */
-    MW_SCORE_FIXED_BLOCKS = 64,  /* a longer row: mean and deviation of this many blocks */
-    MW_SCORE_VARYING_BLOCKS = 16,/* a row whose length varies: of this many blocks, and the logarithm of its length */
+    MW_SCORE_MAX_VALUES = 4096,   /* elements of one row of one input that become features one by one */
+    MW_SCORE_FIXED_BLOCKS = 64,   /* a longer row: mean and deviation of this many blocks */
+    MW_SCORE_VARYING_BLOCKS = 16, /* a row whose length varies: of this many blocks, and the logarithm of its length */
 };
 
 /* Score of a row that was caught before the distance, and the bound of every other score: far above any distance of a
@@ -22,58 +22,58 @@ enum {
 #define MW_SCORE_LIMIT 1e9
 
 typedef enum {
-    MW_SCORE_NOT_A_NUMBER = 1,      /* a NaN or an infinity */
-    MW_SCORE_OUT_OF_RANGE = 2,      /* a value far outside of what was trained (Geometry.low, .high) */
-    MW_SCORE_UNKNOWN_CATEGORY = 4,  /* a BYTES element that no training row held */
+    MW_SCORE_NOT_A_NUMBER = 1,     /* a NaN or an infinity */
+    MW_SCORE_OUT_OF_RANGE = 2,     /* a value far outside of what was trained (Geometry.low, .high) */
+    MW_SCORE_UNKNOWN_CATEGORY = 4, /* a BYTES element that no training row held */
 } mw_score_flag;
 
 typedef struct {
-    double score;      /* higher is more anomalous; MW_SCORE_LIMIT where a flag is set */
-    double p_value;    /* 0 exactly where a flag is set; otherwise in (0, 1], falling in score */
-    uint32_t flags;    /* mw_score_flag, or-ed */
-    int32_t nearest;   /* centroid; -1 where a flag is set */
+    double score;    /* higher is more anomalous; MW_SCORE_LIMIT where a flag is set */
+    double p_value;  /* 0 exactly where a flag is set; otherwise in (0, 1], falling in score */
+    uint32_t flags;  /* mw_score_flag, or-ed */
+    int32_t nearest; /* centroid; -1 where a flag is set */
 } mw_score;
 
 typedef enum {
-    MW_INPUT_VALUES = 0,     /* every element is a feature */
-    MW_INPUT_BLOCKS,         /* more than MW_SCORE_MAX_VALUES elements: mean, deviation of each of FIXED_BLOCKS blocks */
-    MW_INPUT_VARYING,        /* elements per row vary: mean, deviation of VARYING_BLOCKS blocks, then log(1 + elements) */
-    MW_INPUT_CATEGORIES,     /* BYTES: every element is a column with categories of its own */
-    MW_INPUT_WORDS,          /* BYTES, more than MW_SCORE_MAX_VALUES or varying: all elements share one column */
+    MW_INPUT_VALUES = 0, /* every element is a feature */
+    MW_INPUT_BLOCKS,     /* more than MW_SCORE_MAX_VALUES elements: mean, deviation of each of FIXED_BLOCKS blocks */
+    MW_INPUT_VARYING,    /* elements per row vary: mean, deviation of VARYING_BLOCKS blocks, then log(1 + elements) */
+    MW_INPUT_CATEGORIES, /* BYTES: every element is a column with categories of its own */
+    MW_INPUT_WORDS,      /* BYTES, more than MW_SCORE_MAX_VALUES or varying: all elements share one column */
     MW_INPUT_KINDS
 } mw_input_kind;
 
 typedef struct {
     mw_input_kind kind;
-    int64_t elements;        /* per row; -1 where they vary */
-    int32_t first, width;    /* features (numeric kinds) or columns (BYTES kinds) of this input in the row */
+    int64_t elements;     /* per row; -1 where they vary */
+    int32_t first, width; /* features (numeric kinds) or columns (BYTES kinds) of this input in the row */
 } mw_profile_input;
 
 /* One category column: an open-addressing table over the profile's words. */
 typedef struct {
-    uint32_t first_slot, mask;   /* slots first_slot .. first_slot + mask, mask + 1 a power of two, never full */
-    uint32_t longest;            /* bytes; a longer element is unknown without being hashed */
-    uint8_t open;                /* new values are ordinary here: nothing is looked up */
+    uint32_t first_slot, mask; /* slots first_slot .. first_slot + mask, mask + 1 a power of two, never full */
+    uint32_t longest;          /* bytes; a longer element is unknown without being hashed */
+    uint8_t open;              /* new values are ordinary here: nothing is looked up */
 } mw_profile_column;
 
 /* Every pointer is into memory of whoever built the profile (modelward_native/score/score.pyx: the Kernel), which outlives its use.
  * f features, c category columns, m centroids, M = m padded to MW_SCORE_PANEL, F = f padded to MW_SCORE_LANES. */
 typedef struct {
     int32_t inputs, features, columns, centroids, padded_centroids, padded_features;
-    const mw_profile_input *input;       /* [inputs] */
-    const double *mean, *inverse_scale;  /* [f] standardised = (value - mean) * inverse_scale */
-    const float *low, *high;             /* [f] standardised bounds of the plausible */
-    const float *metric;                 /* [F/16][f][16] mapped = row x metric; NULL for the identity */
-    const float *panel;                  /* [M/64][f][64] mapped centroids; padding is so far that it is never nearest */
-    const float *count;                  /* [M] training rows behind each centroid, 0 for padding */
-    const float *center;                 /* [m][f] standardised centroids, for explanations */
-    float neighbours;                    /* training rows whose distances are averaged */
-    int32_t knots;                       /* at least 1 */
-    const double *knot_score, *knot_p;   /* [knots] score rising, p-value falling; linear between, 1 below the first */
-    double tail_index;                   /* above the last knot p falls as (1 + score) to the power -tail_index */
-    const mw_profile_column *column;     /* [c] */
-    const uint32_t *slot;                /* 1 + index of a word; 0 where empty */
-    const uint64_t *word;                /* [words + 1] offsets into text */
+    const mw_profile_input *input;      /* [inputs] */
+    const double *mean, *inverse_scale; /* [f] standardised = (value - mean) * inverse_scale */
+    const float *low, *high;            /* [f] standardised bounds of the plausible */
+    const float *metric;                /* [F/16][f][16] mapped = row x metric; NULL for the identity */
+    const float *panel;                 /* [M/64][f][64] mapped centroids; padding is so far that it is never nearest */
+    const float *count;                 /* [M] training rows behind each centroid, 0 for padding */
+    const float *center;                /* [m][f] standardised centroids, for explanations */
+    float neighbours;                   /* training rows whose distances are averaged */
+    int32_t knots;                      /* at least 1 */
+    const double *knot_score, *knot_p;  /* [knots] score rising, p-value falling; linear between, 1 below the first */
+    double tail_index;                  /* above the last knot p falls as (1 + score) to the power -tail_index */
+    const mw_profile_column *column;    /* [c] */
+    const uint32_t *slot;               /* 1 + index of a word; 0 where empty */
+    const uint64_t *word;               /* [words + 1] offsets into text */
     const uint8_t *text;
 } mw_profile;
 
@@ -105,8 +105,8 @@ double mw_score_p_value(const mw_profile *p, double score);
 void mw_score_standardise(const mw_profile *p, int32_t first, int32_t n, const double *value, float *row);
 
 /* Enters words first .. first + words into the column's slots, which are zero and more than twice as many. */
-void mw_score_index(const mw_profile_column *c, uint32_t *slot, const uint64_t *word, const uint8_t *text, uint32_t first,
-                    uint32_t words);
+void mw_score_index(const mw_profile_column *c, uint32_t *slot, const uint64_t *word, const uint8_t *text,
+                    uint32_t first, uint32_t words);
 
 /* Whether element is a category of the column. */
 int mw_score_known(const mw_profile *p, int32_t column, mw_span element);
@@ -115,9 +115,9 @@ int mw_score_known(const mw_profile *p, int32_t column, mw_span element);
 
 typedef struct {
     const mw_profile *profile;
-    const mw_view *view;              /* [profile->inputs], in the profile's order; the request's, which outlives this */
+    const mw_view *view; /* [profile->inputs], in the profile's order; the request's, which outlives this */
     int64_t rows, next;
-    size_t cursor[MW_MAX_TENSORS];    /* BYTES: where the next row begins; elements have no fixed size */
+    size_t cursor[MW_MAX_TENSORS]; /* BYTES: where the next row begins; elements have no fixed size */
 } mw_gather;
 
 /* Returns 0, or -1 where the tensors do not have this many rows of what the profile was fitted on, or fewer bytes than

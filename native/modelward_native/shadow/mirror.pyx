@@ -11,7 +11,8 @@ from libc.string cimport memchr, memcpy
 
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport part_of
-from modelward_native.request.exchange cimport INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, exchange_new, exchange_unref
+from modelward_native.request.exchange cimport (
+    INLINE_DIMENSIONS, INLINE_TENSORS, PHASE_DONE, Exchange, exchange_new, exchange_unref)
 from modelward_native.region.region cimport bytes_held
 from modelward_native.request.model cimport NO_OUTPUT, Model, ShadowLink
 from modelward_native.stages.resolve cimport ask
