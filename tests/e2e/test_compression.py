@@ -87,6 +87,20 @@ def test_messages_of_a_stream_keep_their_order_whatever_they_take_to_inflate(ser
     nothing_is_left(server)
 
 
+@pytest.mark.parametrize("refused", [{"model": "none"}, {"version": "7"}], ids=["unknown model", "unknown version"])
+def test_a_stream_goes_on_behind_a_message_that_is_refused_before_it_is_inflated(
+    serve: Serve, refused: dict[str, str]
+) -> None:
+    server = serve({"add": add_one()})
+    bad = request(refused.get("model", "add"), {"x": LARGE})
+    bad.model_version = refused.get("version", "")
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.stream_stream(STREAM_INFER, REQUEST.SerializeToString, STREAM_RESPONSE.FromString)
+        small = request("add", {"x": LARGE[:1]})
+        answers = list(call(iter([bad, small]), compression=grpc.Compression.Gzip, timeout=TIMEOUT))
+    assert [bool(each.error_message) for each in answers] == [True, False]
+
+
 @pytest.mark.parametrize("encoding", PACKERS)
 def test_upstreams_get_a_streams_compressed_messages_in_order(encoding: str) -> None:
     big = LARGE.reshape(1, MiB)

@@ -23,6 +23,7 @@ from tests.e2e.messages import Stub, request
 from tests.e2e.test_promotion import REASON, ROLLBACK_SECONDS, promote, promotion
 from tests.support import EmbeddedServer, ServerProcess, serve_process, serving, wait_until
 
+TIMEOUT = 20.0
 LOOKS_SECONDS = 1.6  # three looks at the promotion
 LIMIT = 100  # beyond it version 2 fails, and in some tests both do
 SHARES = 'models.add.versions={"1": 1}'
@@ -235,15 +236,17 @@ def test_who_makes_a_version_busy_does_not_make_it_slow(tmp_path: Path) -> None:
     mlp = models.mlp(hidden=256)
     large = request("mlp", {"input": np.zeros((20_000, 30), np.float32)}, version="2")
     small = request("mlp", {"input": np.zeros((1, 30), np.float32)})
-    over = threading.Event()
+    begun, over = threading.Event(), threading.Event()
     with serving(tmp_path, {"mlp": {1: mlp, 2: mlp}}, models__mlp__versions='{"1": 1, "2": 1}') as server:
         with Stub(server.grpc) as stub, Stub(server.grpc) as busy, ThreadPoolExecutor(1) as pool:
 
             def keep_busy() -> None:
                 while not over.is_set():
                     busy.infer(large)
+                    begun.set()
 
             loading = pool.submit(keep_busy)
+            assert begun.wait(TIMEOUT)
             waited: list[Any] = []
             try:
                 while len(waited) < 60:

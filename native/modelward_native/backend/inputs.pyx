@@ -12,7 +12,7 @@ cdef enum:
 
 
 cdef size_t list_elements(mw_span raw, mw_span *to) noexcept:
-    """The elements of a raw BYTES tensor, which oip.pyx has found well-formed."""
+    """The elements of a raw BYTES tensor, which request/validate has found well-formed."""
     cdef size_t at = 0, n = 0
     cdef uint32_t length
     while at + 4 <= raw.size:

@@ -38,18 +38,21 @@ from modelward_native.stages.timeout cimport timeout
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.wire.headers cimport refuses_us
+from modelward_native.wire.inflater cimport packed_free
 from modelward_native.wire.holding cimport release as release_buffer
 
 cdef enum:
-    SAMPLE = 64                   # every so many messages the stages are timed: a clock reading costs 25 ns
-    UNTIMED = -1                  # its time counts with the next stage that has a metric
+    SAMPLE = 64                   # one message in 64 has its stages timed: a clock reading costs 25 ns
+    UNCOUNTED = -2                # its time is in no metric
+    UNTIMED = -1                  # counted with the next stage that has a metric, or not at all
     HEADER_STAGES = 4
-    METHOD_STAGE = 3              # where a call goes on that has waited for its caller to be known
+    AFTER_IDENTIFY = 3              # where a call goes on that has waited for its caller to be known
     MESSAGE_STAGES = 8
-    DECODE_STAGE = 4              # where a message goes on that has waited to be inflated
+    AFTER_INFLATE = 4              # where a message goes on that has waited to be inflated
     END_STAGES = 6
 
-# A stage of a call or a message returns an enum Step; one of completion False where the exchange has not ended after all.
+# A stage of a call or a message returns an enum Step. One of completion returns False to stop: a fallback was started, and
+# completion begins again when that is done.
 cdef struct CallRow:
     const char *name
     int (*run)(State, Stream *, Verdict *, int64_t now) noexcept
@@ -70,11 +73,11 @@ cdef struct EndRow:
 
 cdef CallRow[HEADER_STAGES] AT_HEADERS
 AT_HEADERS[0] = CallRow("timeout", timeout, "MALFORMED_TIMEOUT", "a deadline that cannot be read is not guessed")
-AT_HEADERS[1] = CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no byte of a body and no look at a credential")
+AT_HEADERS[1] = CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no byte of a body and no check of a credential")
 AT_HEADERS[2] = CallRow("identify", identify, "UNAUTHENTICATED CREDENTIALS_LIMIT ACCESS_BUSY ACCESS_UNAVAILABLE",
                         "the body of an unknown caller stays unread while its credential is checked")
-AT_HEADERS[METHOD_STAGE] = CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
-                                   "a call that the caller may not make is not opened")
+AT_HEADERS[AFTER_IDENTIFY] = CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
+                                     "a call that the caller may not make is not opened")
 
 cdef MessageRow[MESSAGE_STAGES] AT_MESSAGE
 AT_MESSAGE[0] = MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
@@ -83,14 +86,14 @@ AT_MESSAGE[1] = MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UN
                            "a caller that may not ask the model takes nothing from a budget")
 AT_MESSAGE[2] = MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
                            "nothing more is spent on a request that has no budget left")
-AT_MESSAGE[3] = MessageRow("inflate", inflate, UNTIMED,
+AT_MESSAGE[3] = MessageRow("inflate", inflate, UNCOUNTED,
                            "INFLATED_TOO_LARGE MALFORMED_FRAMING MALFORMED_MESSAGE UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
                            "QUEUE_FULL DEADLINE OUT_OF_MEMORY",
                            "costs more than all stages before it")
-AT_MESSAGE[DECODE_STAGE] = MessageRow("decode", decode, STAGE_DECODE,
-                                      "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
-                                      "UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
-                                      "what passes is a request that its model takes")
+AT_MESSAGE[AFTER_INFLATE] = MessageRow("decode", decode, STAGE_DECODE,
+                                       "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
+                                       "UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
+                                       "what passes is a request that its model takes")
 AT_MESSAGE[5] = MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors")
 AT_MESSAGE[6] = MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything")
 AT_MESSAGE[7] = MessageRow("admit", admit, UNTIMED,
@@ -139,7 +142,7 @@ cdef void begin_call(State server, Stream *s, int64_t now) noexcept:
 
 
 cdef void go_on_identified(State server, Stream *s, int64_t now) noexcept:
-    call_from(server, s, METHOD_STAGE, now)
+    call_from(server, s, AFTER_IDENTIFY, now)
 
 
 cdef inline void message_from(State server, Exchange *x, int first, bint timed, int64_t now) noexcept:
@@ -150,14 +153,16 @@ cdef inline void message_from(State server, Exchange *x, int first, bint timed, 
         step = AT_MESSAGE[i].run(server, x, &v, now)
         if step != GO_ON:
             if step != ELSEWHERE:
+                if x.stream.packed != NULL and x.stream.packed.exchange == x:
+                    packed_free(x.stream.packed)    # refused before it was inflated: its stream goes on
                 refused(server, x, &v, now)
             return
         if timed and AT_MESSAGE[i].metric != UNTIMED:
             after = mw_now_ns()
-            if x.asked != NULL:
+            if x.asked != NULL and AT_MESSAGE[i].metric != UNCOUNTED:
                 mw_histogram_record_ns(&x.asked.counters.stage[AT_MESSAGE[i].metric], after - before)
             before = after
-            if AT_MESSAGE[i].metric == STAGE_SCORE:
+            if AT_MESSAGE[i].metric == STAGE_SCORE:    # it stands for SAMPLE requests that nothing has refused
                 server.callers.note_spent(x.stream, SAMPLE, SAMPLE * x.predicted)
 
 
@@ -167,7 +172,7 @@ cdef void begin_request(State server, Exchange *x, int64_t now) noexcept:
 
 
 cdef void go_on_decoding(State server, Exchange *x, int64_t now) noexcept:
-    message_from(server, x, DECODE_STAGE, False, now)
+    message_from(server, x, AFTER_INFLATE, False, now)
 
 
 # ---- completion ------------------------------------------------------------------------------------------------
@@ -191,7 +196,7 @@ cdef void failed(State server, Exchange *x, int reason, const char *words, int64
     cdef Result r
     memset(&r, 0, sizeof(r))
     r.reason = reason
-    r.words = words
+    r.words = words if x.model == x.asked else NULL    # a caller is told of the model that it has asked, and of no other
     complete(server, x, &r, now)
 
 
@@ -204,7 +209,7 @@ cdef void answered(State server, Exchange *x, Buffer *answer, int64_t now) noexc
 
 
 cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
-    """Passed on as it came, but for what the guards have to say."""
+    """The bytes as they came, with what the guards have to say appended."""
     cdef Result r
     cdef const Fallback *by = NULL
     memset(&r, 0, sizeof(r))

@@ -93,7 +93,7 @@ cdef bint reply_from_run(
     cdef size_t per_row, k, first
     cdef uint8_t *to
     cdef uint32_t length
-    # a run of several requests has its rows first in every output (batch.pyx has checked that)
+    # a run of several requests has its rows first in every output (backend/results has checked that)
     cdef bint part = run_rows != x.rows
     begin(&reply, outputs, x, fallback)
     for i in range(reply.outputs):

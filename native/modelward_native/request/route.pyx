@@ -52,7 +52,7 @@ cdef int weigh(Entry *entry, list versions, weights) except -1:
 
 cdef class Directory:
     """Served models by name. Takes a list with, for each model, the list of its Served versions, ascending. Never changed:
-    another takes its place (modelward_native.request.pipeline.Server.serve).
+    another takes its place (modelward_native.request.server.Server.serve).
 
     weights: model -> version -> share of the requests that name no version; a version that is not there has none, and for a
     model that is not there the newest version has all. sticky_header: name, in lower case, of the header whose value says

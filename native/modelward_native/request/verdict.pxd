@@ -81,7 +81,8 @@ cdef bint may_fall_back(int reason) noexcept nogil
 # (RESOURCE_EXHAUSTED and ABORTED come of load).
 cdef bint blames_backend(int code) noexcept nogil
 cdef bint is_failure(int code) noexcept nogil
-# A verdict of the table, with its own advice on retries. text: NULL where it is written later.
+# A verdict of the table, with its own advice on retries. text: NULL where it is written later, by
+# stages/reply.explain, which has to know the reason.
 cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil
 
 # A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer

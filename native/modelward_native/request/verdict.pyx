@@ -86,6 +86,7 @@ cdef bint may_fall_back(int reason) noexcept nogil:
 
 cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil:
     v.reason = reason
+    v.limit = b""
     v.retry_ns = -1 if TABLE[reason].retry == RETRY_NOT_AT_ONCE else 0
     if TABLE[reason].retry == RETRY_AFTER:
         v.retry_ns = RETRY_NS
@@ -108,6 +109,7 @@ cdef void over_limit(Verdict *v, int reason, const char *limit, int64_t retry_ns
 
 
 cdef void describe(Verdict *v) noexcept nogil:
+    # the text may depend on reason, limit and wait alone: wire/grpc.pyx keeps texts by these
     cdef const char *whose = "the server's"
     if v.text[0]:
         return

@@ -10,11 +10,13 @@ from modelward_native.request.verdict cimport Verdict
 from modelward_native.stages.stage cimport ELSEWHERE, REFUSE
 
 cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept
-# The same for any model of its fallback chain, behind its connection's other requests: REASON_NONE, or why not.
+# Parks the request behind its connection's others, or admits it, for the model asked for or one of its fallback chain:
+# REASON_NONE, or why not.
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept
-# The same of a message whose stream is bound to the model's upstream.
+# The gate alone: launches the request or lets it wait; also for a message of a relayed stream.
 cdef int admit_to(State server, Exchange *x, Model *m, int64_t now) noexcept
 cdef void stop_waiting(Exchange *x) noexcept          # it has been let in, or shed, or has given up
-# For the wire: the tick ends, and a backend that somebody may wait for has a permit; has been written, and something is parked.
+# For the wire: at the end of a tick in which a gate with waiting requests has got a permit back; and after a write to a
+# connection that has parked requests.
 cdef void on_permits(PyObject *server, int64_t now) noexcept
 cdef void on_room(Conn *c, int64_t now) noexcept

@@ -31,7 +31,7 @@ cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 
 cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
     x.model = m
-    if not x.promised:            # a fallback has its room already
+    if not x.promised:            # for a fallback, room for the answer is reserved already
         if must_park(x.stream.conn):
             park(x)
             return REASON_NONE
@@ -68,14 +68,14 @@ cdef int admit_to(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
-    """For a permit; or why it is not worth it."""
+    """Queues it for a permit: REASON_NONE, or why not."""
     cdef Gate *gate = m.gate
     cdef uint64_t identity = x.payers.identity
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
     if hopeless(x, gate, now + <int64_t>turn):
         return REASON_INFEASIBLE
-    # an unusual input goes behind its own identity's others: were it behind all, their flood would keep it out
+    # a flagged request is last among its own identity's, not among all: else other identities could keep it out
     if not mw_waiting_push(
             &gate.waiting, x.priority if gate.across else x.band, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting,
             &shed):
@@ -92,9 +92,9 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 
 cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
-    """With the backend from then on, it would not be answered in time, as far as its own caller's requests tell.
+    """Whether it would miss its deadline if its backend began with it at `begun`, by what requests of its caller usually take.
 
-    Each refusal for that reason lowers what is expected of them, so that one in a few is tried.
+    Each refusal for that reason lowers the estimate, so that now and then one is tried.
     """
     cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
     if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
@@ -111,7 +111,7 @@ cdef void stop_waiting(Exchange *x) noexcept:
     x.phase = PHASE_NEW
     if x.stream != NULL and x.stream.waiting == x:
         x.stream.waiting = NULL
-    exchange_unref(x)             # the stream's reference is left, or its deadline's
+    exchange_unref(x)             # not the last reference: the stream or the timer holds one
 
 
 cdef void on_permits(PyObject *context, int64_t now) noexcept:

@@ -53,7 +53,7 @@ cdef int decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
             return REFUSE
         x.sequence = True         # asked once: two answers would be written into the same memory
     take_deadline(x, found.timeout_us)
-    if m.evidence != NULL:
+    if m.evidence != NULL and not undecoded:
         x.hurried = is_hurried(x)
     rank(server, x, found.priority)
     x.decoded = True

@@ -6,6 +6,8 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 
+from modelward_native.access.identity cimport PERMIT_INFER, PERMIT_STREAM
+from modelward_native.access.permissions cimport permit_model
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PACKED, Exchange
 from modelward_native.wire.receive cimport inflation_verdict, proceed
 from modelward_native.wire.types cimport Stream
@@ -122,6 +124,9 @@ cdef void on_unpacked(PyObject *context, Packed *packed, int64_t now) noexcept:
             refusal(&v, REASON_DEADLINE, NULL)
             snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
             good = False
+        # its caller's rights may have been withdrawn while it waited
+        if good and server.access is not None:
+            good = permit_model(s, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, &v)
         if good:
             go_on_decoding(server, x, now)
         else:

@@ -1,4 +1,4 @@
-"""At the headers: a peer that is over its limit is refused before a credential is looked up or a byte of the body read.
+"""At the headers: a peer that is over its limit is refused before a credential is checked or a byte of the body read.
 
 It is charged with the message, in `limit`.
 """

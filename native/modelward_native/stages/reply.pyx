@@ -146,7 +146,7 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     elif v.reason == REASON_BACKEND_FAILED:
         cause[0] = 0
-        # only a caller with a name is told what goes on in a model, and only of the one that was asked
-        if words != NULL and x.model == x.asked and x.stream != NULL and x.stream.caller != NULL and x.stream.caller.name != NULL:
+        # only a caller with a name is told what goes on in a model
+        if words != NULL and x.stream != NULL and x.stream.caller != NULL and x.stream.caller.name != NULL:
             mw_cause(words, cause, CAUSE)
         snprintf(v.text, VERDICT_TEXT, "the model failed on this input%s%s", <const char *>(b": " if cause[0] else b""), cause)

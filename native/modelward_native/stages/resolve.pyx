@@ -53,7 +53,7 @@ cdef int resolve(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if m == NULL:
         m = server.directory.choose(entry, sticky_of(x.stream))
     ask(x, m)
-    if m.evidence != NULL and not x.unknown_version:
+    if m.evidence != NULL and not m.undecoded and not x.unknown_version:
         x.assigned = assigned_by(entry, x)
         x.usual = usual_of(entry, x)
     return GO_ON

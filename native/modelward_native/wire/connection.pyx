@@ -290,6 +290,9 @@ cdef class Connection(Protocol):
 
     def connection_lost(self, exc):
         cdef Conn *c = &self.conn
+        cdef bint known = c.session != NULL   # not so where the server has stopped and lost it before
+        if known:
+            c.wire.now = mw_now_ns()
         self.lose()
         while c.streams != NULL:
             stream_free(c.streams)
@@ -303,6 +306,9 @@ cdef class Connection(Protocol):
             mw_holder_leave(c.wire.holders, c.holder)
             c.holder = NULL
         self.end()
+        # permits have come back, and upstreams are told what is not waited for any more
+        if known and not c.wire.batch_pending:
+            flush_all(c.wire)
 
     def warn(self):
         """Tells the client to open no more streams here; those that are on their way are still taken (RFC 9113, 6.8)."""

@@ -256,7 +256,7 @@ cdef int read_header(
     elif not s.conn.trusted and is_hearsay(name, name_size):
         return 0
     elif same(name, name_size, "modelward-shadow", 16):
-        s.mirrored = True         # whether that is believed is for pipeline.pyx
+        s.mirrored = True         # whether that is believed is for request/streams and stages/permit
     elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
         s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
     else:

@@ -153,7 +153,7 @@ cdef bint end_message(Stream *s) noexcept:
     s.prefix_size = 0
     unlink_sender(s)
     if s.compressed and s.method == METHOD_COLD:
-        # the others' are inflated behind admission (pipeline.pyx); these are small, and paid for with the headers
+        # the others' are inflated behind `limit` (stages/inflate); these are small, and paid for with the headers
         state = inflate_message(&s.message, s.encoding, limit)
         s.message.holder = holder
         count_bytes(wire, holder, <int64_t>s.message.capacity - <int64_t>before)

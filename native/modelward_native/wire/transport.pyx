@@ -99,7 +99,7 @@ cdef void write_out(Transport *t, const uint8_t *data, size_t size) noexcept:
 
 
 cdef void close_soon(Transport *t) noexcept:
-    if t.closing:
+    if t.closing or not is_open(t):
         return
     t.closing = True
     watch(t, t.wire.now + min(t.wire.stall_timeout, GOODBYE))
@@ -111,4 +111,5 @@ cdef void close_soon(Transport *t) noexcept:
 
 
 cdef void abort(Transport *t) noexcept:
-    asyncio_of(t).abort()
+    if is_open(t):
+        asyncio_of(t).abort()

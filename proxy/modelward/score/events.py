@@ -44,7 +44,7 @@ class AnomalyLog:
         self._failures: dict[tuple[str, str], int] = {}
 
     def take(self, events: list[Any], profiles: dict[tuple[str, str], Profile | None]) -> None:
-        """events: as modelward_native.request.pipeline.Server.events gives them, the number of lost ones first."""
+        """events: as modelward_native.request.server.Server.events gives them, the number of lost ones first."""
         lost, *found = events
         for event in found:
             profile = profiles[event["model"], event["version"]]

@@ -81,7 +81,7 @@ class VersionSnapshot:
 class ModelSnapshot:
     versions: Mapping[str, VersionSnapshot] = field(default_factory=dict)
     refusals: Mapping[str, int] = field(default_factory=dict)  # by reason
-    stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by room of the pipeline
+    stages: Mapping[str, Histogram] = field(default_factory=dict)  # seconds, by stage
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
     unscored: int = 0  # that could not be scored, although there is a profile

@@ -41,7 +41,7 @@ def test_the_log_page_has_every_field_of_a_line(capsys: pytest.CaptureFixture[st
 def test_the_map_of_the_code_is_short_and_names_what_is_there() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     assert len(text.encode()) <= 12 * 1024
-    folders = (ROOT / top for top in ("native", "proxy", "protos"))
+    folders = (ROOT / top for top in ("native", "proxy", "protos", "scripts"))
     files = [f"/{file.relative_to(ROOT)}" for folder in folders for file in folder.rglob("*")]
     named = re.findall(r"`([\w/]+\.(?:pyx|pxd|py|c|h|proto))`", text)
     assert len(named) > 20
