@@ -19,13 +19,11 @@ from modelward_native.region.region cimport Named
 from modelward_native.region.served_blocks cimport serve_block, vacate_blocks
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
-    CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_UNAVAILABLE, CODE_UNKNOWN, REASON_ANOMALY, REASON_BACKEND_FAILED,
-    REASON_CANARY, REASON_DEADLINE, REASON_NONE, REASON_NO_UPSTREAM)
+    CODE_OK, REASON_ANOMALY, REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_NONE, REASON_NO_UPSTREAM, is_failure)
 
 cdef enum:
     FRAME = 5                     # of gRPC, before the message
     SAMPLE_BITS = 4               # one answer of 16 is looked at
-    DATA_LOSS = 15                # a gRPC status that only upstreams give
 
 CALLER_PARTS = <int>CALLERS
 CHANCE, KEY = 0, 1                # how requests got their version: the first index of what `counted` tells
@@ -63,7 +61,7 @@ cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
     elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
         if code == CODE_OK:
             count = &e.tally[way][caller].replaced
-        elif code in (CODE_UNKNOWN, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_UNAVAILABLE, DATA_LOSS):
+        elif is_failure(code):
             count = &e.tally[way][caller].failed
         if count != NULL and x.fallback_reason == REASON_BACKEND_FAILED and x.assigned == ASSIGNED_BY_KEY:
             return count          # a client can send a version inputs that fail on every other too
