@@ -30,6 +30,9 @@ from modelward.telemetry.snapshot import Snapshot
 
 # beyond what a worker may take to drain, until it counts as hanging
 MARGIN_SECONDS = 5.0
+# Blocks of each size that a thread keeps for itself. A batch of requests frees more than the 7 of the C library at once,
+# and the slow path behind them cost 4 % of a request's CPU. Bounded by 127 x 33 KiB a thread.
+MALLOC_TUNABLES = "glibc.malloc.tcache_count=127"
 
 
 class WorkerProcess:
@@ -62,7 +65,7 @@ class WorkerProcess:
             # -P and the same path: what it imports is what we have imported, wherever it is started
             command = [sys.executable, "-P", "-m", "modelward.server.worker", *map(str, (number, *descriptors))]
             popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env={**os.environ, **_path()}
+                command, stdin=subprocess.DEVNULL, pass_fds=descriptors, env=environment(os.environ)
             )
         return cls(number, popen, await Channel.over(ours))
 
@@ -128,5 +131,9 @@ class WorkerProcess:
         return code
 
 
-def _path() -> Mapping[str, str]:
-    return {"PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")}
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """What a worker is started with, given our own variables: the same path to import from, and how malloc caches."""
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
+    # last, so that what the operator says of the same tunable wins
+    tunables = ":".join(filter(None, (MALLOC_TUNABLES, ours.get("GLIBC_TUNABLES"))))
+    return {**ours, "PYTHONPATH": path, "GLIBC_TUNABLES": tunables}
