@@ -101,12 +101,14 @@ def passes(bytes name not None) -> bool:
 cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
     """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says, nor
     what HTTP servers say of themselves and to caches."""
-    if size == 0 or name[0] == 58:
+    cdef uint8_t first = name[0] if size else 58
+    if first == 58 or first == 99 and (same(name, size, "content-type", 12) or same(name, size, "cache-control", 13)):    # :, c
         return False
-    if same(name, size, "content-type", 12) or same(name, size, "alt-svc", 7) or size >= 5 and memcmp(name, b"grpc-", 5) == 0:
+    if first == 97 and same(name, size, "alt-svc", 7) or first == 100 and same(name, size, "date", 4):    # a, d
         return False
-    if same(name, size, "server", 6) or same(name, size, "date", 4) or same(name, size, "cache-control", 13) or (
-            same(name, size, "last-modified", 13)):
+    if first == 103 and size >= 5 and memcmp(name, b"grpc-", 5) == 0:    # g
+        return False
+    if first == 108 and same(name, size, "last-modified", 13) or first == 115 and same(name, size, "server", 6):    # l, s
         return False
     return passed_on(name, size)
 
@@ -207,8 +209,6 @@ cdef bint is_hearsay(const uint8_t *name, size_t size) noexcept:
 cdef int keep(
         Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint metadata) noexcept:
     """metadata: upstreams see some of it."""
-    if name[0] == 58:
-        return 0
     if s.method == METHOD_COLD:
         return keep_cold_header(s, name, name_size, value, value_size)
     if metadata and passed_on(name, name_size):
@@ -216,9 +216,9 @@ cdef int keep(
     return 0
 
 
-cdef int read_header(
-        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep_metadata) noexcept:
-    if name_size == 5 and memcmp(name, b":path", 5) == 0:
+cdef int read_pseudo_header(
+        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
+    if same(name, name_size, ":path", 5):
         if same(value, value_size, INFER_PATH, 42):
             s.method = METHOD_INFER
             s.unary = True
@@ -227,9 +227,16 @@ cdef int read_header(
         else:
             s.method = METHOD_COLD
             return keep_cold_header(s, name, name_size, value, value_size)
-    elif name_size == 7 and memcmp(name, b":method", 7) == 0:
+    elif same(name, name_size, ":method", 7):
         s.is_post = same(value, value_size, "POST", 4)
-    elif name_size == 12 and memcmp(name, b"content-type", 12) == 0:
+    return 0
+
+
+cdef int read_header(
+        Stream *s, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size, bint keep_metadata) noexcept:
+    if name[0] == 58:             # :
+        return read_pseudo_header(s, name, name_size, value, value_size)
+    if name_size == 12 and memcmp(name, b"content-type", 12) == 0:
         s.content_type_seen = value_size >= 16 and memcmp(value, b"application/grpc", 16) == 0 and (
             value_size == 16 or value[16] == 43 or value[16] == 59)
     elif name_size == 12 and memcmp(name, b"grpc-timeout", 12) == 0:

@@ -30,8 +30,8 @@ from modelward.telemetry.snapshot import Snapshot
 
 # beyond what a worker may take to drain, until it counts as hanging
 MARGIN_SECONDS = 5.0
-# Blocks of each size that a thread keeps for itself. A batch of requests frees more than the 7 of the C library at once,
-# and the slow path behind them cost 4 % of a request's CPU. Bounded by 127 x 33 KiB a thread.
+# Blocks of each size that a thread keeps for itself. A batch of requests frees more at once than the C library's 7, and
+# the slow path behind them cost 4 % of a request's CPU. Bounded by 127 x 33 KiB a thread.
 MALLOC_TUNABLES = "glibc.malloc.tcache_count=127"
 
 
