@@ -75,6 +75,7 @@ cdef class Pool:
     cdef double answer_ns         # until the next answer to a message of a stream: 95th percentile, estimated; 0: not known
     cdef public double hedge_share    # hedged requests per request; 0: off
     cdef bint untrusted(self) noexcept    # none is connected, and TLS is why
+    cdef Endpoint only(self, int64_t now)
     cdef Endpoint choose(self, Endpoint avoid, int64_t now)
     cdef void earn(self, uint32_t caller) noexcept  # a request goes to an endpoint
     cdef bint may_retry(self, uint32_t caller) noexcept

@@ -266,12 +266,21 @@ cdef class Pool:
             found |= e.untrusted
         return found
 
+    cdef Endpoint only(self, int64_t now):
+        """Where there is one endpoint: it, in order or not, since there is no other."""
+        cdef Endpoint e = self.endpoints[0]
+        if e.upstream is None:
+            return None
+        if e.inflight < e.rules.max_inflight or e.in_order and not e.silent() and mw_breaker_due(&e.breaker, now):
+            return e
+        return None
+
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
         cdef uint32_t n = 0, usable = 0, heard = 0, connected = 0, pick
         cdef bint panic
         if len(self.endpoints) == 1:
-            avoid = None          # there is no other
+            return self.only(now)
         for e in self.endpoints:
             if e.upstream is None or e is avoid:
                 continue
