@@ -13,7 +13,23 @@ MOST_NODES = 50_000
 
 
 def skeleton(model: Any) -> Any:
-    """The model without its weights, with functions expanded and the shapes that can be inferred."""
+    """The model without its weights, with functions expanded and the shapes that can be inferred.
+
+    The first inference of a process loads the schemas of all operators, 9 MB, for good: ask `bare` where that will do.
+    """
+    small = bare(model)
+    try:
+        if small.functions:
+            from onnx import inliner  # noqa: PLC0415 - only where there are functions
+
+            small = inliner.inline_local_functions(small)
+        return shape_inference.infer_shapes(small)
+    except Exception as error:  # noqa: BLE001 - the library's errors share no base class of their own
+        raise NotShown(f"its shapes contradict each other: {str(error)[:100]}") from None
+
+
+def bare(model: Any) -> Any:
+    """The model without its weights, with its functions as they are and no shapes but those that it declares."""
     small = onnx.ModelProto()
     small.ir_version = model.ir_version
     small.opset_import.extend(model.opset_import)
@@ -38,14 +54,7 @@ def skeleton(model: Any) -> Any:
         else:
             _leave_out(tensor, graph.initializer.add())
     graph.input.extend(value for value in model.graph.input if value.name not in constants)
-    try:
-        if small.functions:
-            from onnx import inliner  # noqa: PLC0415 - only where there are functions
-
-            small = inliner.inline_local_functions(small)
-        return shape_inference.infer_shapes(small)
-    except Exception as error:  # noqa: BLE001 - the library's errors share no base class of their own
-        raise NotShown(f"its shapes contradict each other: {str(error)[:100]}") from None
+    return small
 
 
 def _leave_out(tensor: Any, kept: Any) -> None:

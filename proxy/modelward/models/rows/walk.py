@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelward.models.rows.operators import apply
-from modelward.models.rows.skeleton import MOST_NODES, skeleton
+from modelward.models.rows.skeleton import MOST_NODES, bare, skeleton
 from modelward.models.rows.values import ONE, ROWS, Node, NotShown, Size, Value, constant
 from modelward.tensors import TensorSpec, has_batch_axis
 
@@ -21,14 +21,19 @@ def entangled(model: Any, inputs: Sequence[TensorSpec]) -> str:
     """Why the rows of a ModelProto's inputs are not shown to be independent, or ""."""
     if not has_batch_axis(tuple(inputs)):
         return ""
+    # most graphs are followed without the shapes that can be inferred, which cost memory
+    return _entangled(model, inputs, infer=False) and _entangled(model, inputs, infer=True)
+
+
+def _entangled(model: Any, inputs: Sequence[TensorSpec], *, infer: bool) -> str:
     try:
-        bare = skeleton(model)
-        if len(bare.graph.node) > MOST_NODES:
+        graph = (small := skeleton(model) if infer else bare(model)).graph
+        if len(graph.node) > MOST_NODES:
             return f"it has more than {MOST_NODES} nodes"
-        walk = _Walk(bare)
+        walk = _Walk(small, infer)
         values = {spec.name: _given(spec) for spec in inputs}
-        walk.follow(bare.graph, walk.constants(bare.graph) | values, 0)
-        outputs = [output.name for output in bare.graph.output]
+        walk.follow(graph, walk.constants(graph) | values, 0)
+        outputs = [output.name for output in graph.output]
     except NotShown as why:
         return str(why)
     except Exception as error:
@@ -49,10 +54,12 @@ def _given(spec: TensorSpec) -> Value:
 
 
 class _Walk:
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, inferred: bool) -> None:
+        """inferred: its shapes are not only what the model says of itself."""
         self.known: dict[str, Value] = {}
         self._opsets = {imported.domain: imported.version for imported in model.opset_import}
-        self._inferred = {info.name: _dims(info) for info in (*model.graph.value_info, *model.graph.output)}
+        shaped = (*model.graph.value_info, *model.graph.output) if inferred else ()
+        self._inferred = {info.name: _dims(info) for info in shaped}
 
     def constants(self, graph: Any) -> dict[str, Value]:
         return {tensor.name: constant(tensor) for tensor in graph.initializer}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from modelward.models.artifact import load_artifact
 from modelward.models.rows.walk import entangled
@@ -295,6 +295,16 @@ NOT = {
 def test_usual_models_are_batched(tmp_path: Path, name: str) -> None:
     assert why(KEEP[name]) == ""
     assert batched(tmp_path, KEEP[name]) == ""
+
+
+def test_shapes_are_not_inferred_for_usual_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would load the schemas of all operators, for as long as the process lives."""
+    inferred: list[Any] = []
+    monkeypatch.setattr(shape_inference, "infer_shapes", lambda model: inferred.append(model) or model)
+    assert [name for name, data in KEEP.items() if why(data)] == []
+    assert inferred == []
+    assert why(NOT["an operator that is not known"][0]) != ""
+    assert len(inferred) == 1
 
 
 @pytest.mark.parametrize("name", NOT)
