@@ -23,6 +23,8 @@ from tests.e2e.messages import INFER
 
 Headers = Iterable[tuple[str, str]]
 
+PATIENCE = 30.0  # seconds for what comes at once, unless the machine does much else
+
 
 def framed(message: bytes, *, compressed: bool = False) -> bytes:
     """One gRPC message with its five-byte prefix; compressed: as gzip."""
@@ -97,7 +99,7 @@ class H2Client:
         silent: bool = False,
     ) -> None:
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
+        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(source, 0))
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding="utf-8",
@@ -202,7 +204,7 @@ class H2Client:
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.closed = self.closed or event.error_code != 0
 
-    def read_until(self, condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    def read_until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         """Reads until the condition holds; fails when the time is up or the server closes before."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -210,7 +212,7 @@ class H2Client:
             self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
             self.read()
 
-    def reply(self, stream: int, seconds: float = 10.0) -> Reply:
+    def reply(self, stream: int, seconds: float = PATIENCE) -> Reply:
         self.read_until(lambda: self.replies[stream].over, seconds)
         return self.replies[stream]
 
@@ -232,7 +234,7 @@ class H2Client:
         self.flush()
         return [self.reply(stream) for stream in streams]
 
-    def is_closed(self, seconds: float = 10.0) -> bool:
+    def is_closed(self, seconds: float = PATIENCE) -> bool:
         """The server ends the connection within that time."""
         deadline = time.monotonic() + seconds
         while not self.closed and time.monotonic() < deadline:

@@ -57,15 +57,16 @@ def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, 
     first, second = pair
     with in_front([first.grpc, second.grpc], models__add__hedging="{budget: 0.5}") as server:
         with frozen(pair, server):
-            answers = [answer(infer(server.grpc, timeout=2.0)) for _ in range(10)]
+            answers = [answer(infer(server.grpc)) for _ in range(10)]
         assert answers == [[2.0, 3.0, 4.0, 5.0]] * 10
+        assert server.metric("modelward_upstream_hedges_total") >= 1
         wait_until(lambda: all(e.inflight == 0 for e in server.application.upstreams), "the losers to be let go")
 
 
 def test_without_hedging_a_frozen_upstream_is_waited_for(pair: tuple[ServerProcess, ServerProcess]) -> None:
     first, second = pair
     with in_front([first.grpc, second.grpc]) as server, frozen_both(pair), ThreadPoolExecutor(1) as pool:
-        call = pool.submit(infer, server.grpc, timeout=3.0)
+        call = pool.submit(infer, server.grpc, timeout=5.0)
         wait_until(lambda: any(e.inflight for e in server.application.upstreams), "the request to be sent")
         asked = next(e.address for e in server.application.upstreams if e.inflight)
         next(p for p in pair if p.grpc != asked).signal_all(signal.SIGCONT)

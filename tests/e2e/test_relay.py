@@ -179,7 +179,7 @@ def test_metadata_and_trailers_pass_both_ways() -> None:
 
     with relayed(telling) as (peer, _, channel):
         metadata = (("authorization", "Bearer x"), ("modelward-fallback", "forged"))
-        call = stream(channel)(iter([asked(1)]), timeout=5.0, metadata=metadata)
+        call = stream(channel)(iter([asked(1)]), timeout=TIMEOUT, metadata=metadata)
         assert dict(call.initial_metadata())["served-by"] == "peer"
         assert ids(call) == ["1"]
         trailers = dict(call.trailing_metadata())
@@ -187,7 +187,7 @@ def test_metadata_and_trailers_pass_both_ways() -> None:
         assert peer.seen["authorization"] == "Bearer x"
         assert "modelward-fallback" not in peer.seen
         assert "traceparent" in peer.seen
-        assert peer.remaining is not None and 1.0 < peer.remaining <= 5.0
+        assert peer.remaining is not None and 0.0 < peer.remaining <= TIMEOUT
 
 
 def test_the_upstreams_status_is_the_clients_with_its_words_and_details() -> None:
@@ -292,18 +292,18 @@ def test_a_client_that_cancels_cancels_the_upstream() -> None:
 
 def test_the_deadline_of_the_call_ends_both_sides() -> None:
     def silent(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        over.wait(TIMEOUT)
+        arrived.set()
+        over.wait(3 * TIMEOUT)
         yield from ()
 
-    over = threading.Event()
+    arrived, over = threading.Event(), threading.Event()
     with relayed(silent) as (peer, _, channel):
-        began = time.monotonic()
-        call = stream(channel)(iter([asked(1)]), timeout=0.4)
+        call = stream(channel)(iter([asked(1)]), timeout=2.0)
+        assert arrived.wait(TIMEOUT)
         with pytest.raises(grpc.RpcError) as error:
             next(call)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - began < 2
-        assert peer.ended.wait(TIMEOUT)
+        assert peer.ended.wait(TIMEOUT), "it answers nothing before that"
         over.set()
 
 
@@ -372,6 +372,7 @@ def test_an_upstream_that_stops_ends_the_calls_on_it() -> None:
             upstream.stop(None)
             with pytest.raises(grpc.RpcError) as error:
                 list(call)
+            # it resets the call and closes the connection at once: the first of them that arrives tells the status
             assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
             gate.set()
         nothing_is_left(server)
@@ -478,7 +479,7 @@ def test_clients_that_do_not_read_stall_nobody_else() -> None:
         for call in slow:
             next(call)
         stands_still(sent)
-        quick = stream(channel)(iter([request("decoupled", {"x": ROW}, id="quick")]), timeout=5)
+        quick = stream(channel)(iter([request("decoupled", {"x": ROW}, id="quick")]), timeout=TIMEOUT)
         assert ids(quick) == ["quick"]
         for call in slow:
             call.cancel()

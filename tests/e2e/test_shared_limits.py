@@ -193,14 +193,21 @@ def test_while_the_store_is_gone_limits_hold_in_each_server_and_nobody_waits(
         store.kill()
         wait_until(lambda: server.metric("modelward_shared_limits_up") == 0, "the loss to be noticed")
         assert server.metric("modelward_shared_limits_syncs_total", result="failed") >= 1
+        began = time.monotonic()
         with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
-            codes = [call.code() for call in [stub.future(ROW, timeout=10) for _ in range(100)]]
-        assert 5 <= codes.count(grpc.StatusCode.OK) <= 5 + 2 * 10
+            codes = [call.code() for call in [stub.future(ROW) for _ in range(100)]]
+        assert 5 <= codes.count(grpc.StatusCode.OK) <= 5 + 2 * (time.monotonic() - began)
         assert set(codes) <= {grpc.StatusCode.OK, EXHAUSTED}
         store.start()
         wait_until(lambda: server.metric("modelward_shared_limits_up") == 1, "the store to be found again")
-        lines = [line for line in server.output if "modelward.limits" in line]
-        assert [line.split()[1] for line in lines] == ["ERROR", "INFO"]
+        # a busy machine may lose it again and again: each time it is said once, and once that it is back
+        wait_until(lambda: len(said := levels(server)) >= 2 and len(said) % 2 == 0, "the log to say so")
+        said = levels(server)
+        assert said == ["ERROR", "INFO"] * (len(said) // 2)
+
+
+def levels(server: ServerProcess) -> list[str]:
+    return [line.split()[1] for line in server.output if "modelward.limits" in line]
 
 
 def test_a_server_in_one_process_is_a_part_of_the_fleet_too_until_it_is_restarted(

@@ -32,7 +32,7 @@ from tests.support import EmbeddedServer, wait_until
 
 ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
 NOBODY = "127.0.0.1:1"
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 METADATA = f"/{INFERENCE_SERVICE}/ModelMetadata"
 READY = f"/{INFERENCE_SERVICE}/ModelReady"
 CONFIG = f"/{INFERENCE_SERVICE}/ModelConfig"
@@ -208,7 +208,7 @@ def test_outermost_fields_that_do_not_hold_together_never_reach_it(
     before = len(peer.seen)
     with pytest.raises(grpc.RpcError) as error:
         send(stub, message)
-    assert error.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert len(peer.seen) == before
 
 
@@ -221,6 +221,7 @@ def test_noise_passes_unchanged_or_is_refused(open_server: tuple[Plain, Stub], n
         assert send(stub, message).raw_output_contents == [message]
     except grpc.RpcError as error:
         assert not inside
+        # noise may be another model's name, which is not known, or no message
         assert error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
 
@@ -265,23 +266,21 @@ def late(message: bytes, context: grpc.ServicerContext) -> bytes:
 
 @pytest.mark.parametrize(
     ("settings", "parameters"),
-    [({"deadline": "150ms"}, {}), ({}, {"timeout": 150_000}), ({}, {"timeout": "150000"})],
+    [({"deadline": "1s"}, {}), ({}, {"timeout": 1_000_000}), ({}, {"timeout": "1000000"})],
     ids=["the model's", "the parameter's", "the parameter's in digits"],
 )
 def test_deadlines_hold(settings: dict[str, str], parameters: dict[str, Any]) -> None:
     with guarded(peer := Plain(ModelInfer=late), **settings) as (_, stub):
-        began = time.monotonic()
         with pytest.raises(grpc.RpcError) as error:
-            stub.infer(request("plain", {"x": ROW}, parameters=parameters))
-        assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - began < 2
-        assert peer.remaining[0] is not None and peer.remaining[0] < 0.2
+            stub.infer(request("plain", {"x": ROW}, parameters=parameters), timeout=3 * TIMEOUT)
+        assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED, "an answer comes after TIMEOUT"
+        assert peer.remaining[0] is not None and peer.remaining[0] <= 1.0
 
 
 def test_what_is_left_of_the_clients_deadline_reaches_the_upstream() -> None:
     with guarded(peer := Plain()) as (_, stub):
-        stub.infer(request("plain", {"x": ROW}), timeout=5.0)
-        assert peer.remaining[0] is not None and 1.0 < peer.remaining[0] <= 5.0
+        stub.infer(request("plain", {"x": ROW}), timeout=TIMEOUT)
+        assert peer.remaining[0] is not None and 0.0 < peer.remaining[0] <= TIMEOUT
 
 
 def test_a_slow_upstream_is_hedged_by_another() -> None:
@@ -295,9 +294,12 @@ def test_a_slow_upstream_is_hedged_by_another() -> None:
         for _ in range(100):
             stub.infer(request("plain", {"x": ROW}))
         slow.add(max(range(2), key=lambda i: len(peers[i].seen)))
-        for _ in range(10):
-            stub.infer(request("plain", {"x": ROW}), timeout=5.0)
-        assert server.metric("modelward_upstream_hedges_total") >= 1
+
+        def is_hedged() -> bool:
+            stub.infer(request("plain", {"x": ROW}), timeout=3 * TIMEOUT)
+            return server.metric("modelward_upstream_hedges_total") >= 1
+
+        wait_until(is_hedged, "a request that is asked of both", TIMEOUT)  # the slow one answers after that
 
 
 def test_an_upstream_that_is_lost_is_stood_in_for_by_the_others() -> None:

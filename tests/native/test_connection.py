@@ -581,15 +581,22 @@ def test_a_client_may_let_go_at_any_point(start: Start, model: bytes, ticks: int
     assert other.replies[kept].over
 
 
-def test_a_run_that_was_given_up_in_its_lane_does_not_harm_the_next(start: Start) -> None:
+def test_a_run_that_was_given_up_in_its_worker_thread_does_not_harm_the_next(
+    start: Start, models: list[Served]
+) -> None:
     simulation = start()
+    (slow,) = (m for m in models if m.name == "slow")
     for _ in range(3):
         client = Client(simulation)
         client.infer(SLOW)
         simulation.loop.tick(2)
         client.peer.leave()
         simulation.settle()
-    assert Client(simulation).call(SLOW).code in (0, DEADLINE_EXCEEDED)
+    slow.set_deadline(60 * SECOND)  # whatever the run takes on a busy machine
+    try:
+        assert Client(simulation).call(SLOW).code == 0
+    finally:
+        slow.set_deadline(50_000_000)
 
 
 def test_a_stopped_server_is_let_go_of_at_once(start: Start, models: list[Served]) -> None:
