@@ -19,7 +19,7 @@ BUDGET_NS = {
     "limit: admit, four levels, 4096 peers": 80.0,
     "limit: refuse, four levels, 256 peers": 80.0,
     "limit: admit, four levels of backend time, 256 peers": 80.0,
-    "limit: admit, four levels, two shared with a fleet, 256 peers": 130.0,  # another page of memory for each identity
+    "limit: admit, four levels, two of them shared, 256 peers": 130.0,  # another page of memory for each identity
     "deadline: add + cancel": 30.0,
     "histogram: record": 10.0,
 }
@@ -76,7 +76,7 @@ def measure() -> dict[str, float]:
         "limit: admit, four levels, 4096 peers": admit_ns(4096, admitted=True),
         "limit: refuse, four levels, 256 peers": admit_ns(256, admitted=False),
         "limit: admit, four levels of backend time, 256 peers": median_ns(admit_timed),
-        "limit: admit, four levels, two shared with a fleet, 256 peers": admit_ns(256, admitted=True, shared=True),
+        "limit: admit, four levels, two of them shared, 256 peers": admit_ns(256, admitted=True, shared=True),
         "limit: hash of 16 bytes (once per connection)": median_ns(lambda: measure_hash(limiter, name, OPERATIONS)),
         "deadline: add + cancel": median_ns(lambda: measure_add_cancel(OPERATIONS, 50_000_000)),
         "histogram: record": median_ns(lambda: measure_record(OPERATIONS)),

@@ -82,7 +82,7 @@ def took(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def test_a_slow_model_runs_in_a_thread_and_a_fast_one_on_the_loop(server: EmbeddedServer) -> None:
-    placed = {model.served.name: model.engine.placement() for model in server.application.models}
+    placed = {model.served.name: model.engine.predicted_placement() for model in server.application.models}
     assert placed["slow"] == "thread"
     assert placed["fast"] == "loop"
 

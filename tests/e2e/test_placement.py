@@ -40,7 +40,7 @@ def _ask(client: triton.InferenceServerClient, steps: int) -> tuple[dict[str, st
 def test_a_model_with_a_loop_runs_in_a_thread_from_its_first_request(tmp_path: Path) -> None:
     with in_thread(_config(tmp_path)) as application:
         engine = application.models[0].engine
-        assert engine.placement() == "thread"
+        assert engine.predicted_placement() == "thread"
         _ask(triton.InferenceServerClient(str(application.grpc_address)), 1)
         assert engine.thread_runs == 1
 
@@ -51,10 +51,10 @@ def test_a_run_that_surprises_the_loop_is_ended_there_and_starts_anew_in_a_threa
     monkeypatch.setattr(artifact, "unpredictable", lambda model: "")
     with in_thread(_config(tmp_path)) as application:
         engine = application.models[0].engine
-        assert engine.placement() == "loop"
+        assert engine.predicted_placement() == "loop"
         client = triton.InferenceServerClient(str(application.grpc_address))
         parameters, seconds = _ask(client, STEPS)
         assert parameters["modelward_fallback"] == "deadline"
         assert seconds < 1.0
-        assert (engine.terminated, engine.thread_runs, engine.placement()) == (1, 1, "thread")
+        assert (engine.terminated, engine.thread_runs, engine.predicted_placement()) == (1, 1, "thread")
         assert _ask(client, 1)[0] == {}

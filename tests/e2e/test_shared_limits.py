@@ -210,7 +210,7 @@ def levels(server: ServerProcess) -> list[str]:
     return [line.split()[1] for line in server.output if "modelward.limits" in line]
 
 
-def test_a_server_in_one_process_is_a_part_of_the_fleet_too_until_it_is_restarted(
+def test_a_server_in_one_process_shares_limits_too_until_it_is_restarted(
     repository: Path, store: stores.Store, tmp_path: Path
 ) -> None:
     limit = "{rate: 36/h, burst: 3}"

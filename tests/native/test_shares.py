@@ -160,13 +160,13 @@ def test_what_a_dead_worker_had_of_a_peer_is_nobodys_and_costs_no_memory(pair: P
     peers = hashes(1000)
     for peer in peers:
         one.count_peer(peer, 3)
-    assert {other.peer_elsewhere(peer) for peer in peers} == {3}
-    assert {one.peer_elsewhere(peer) for peer in peers} == {0}
+    assert {other.peer_in_other_workers(peer) for peer in peers} == {3}
+    assert {one.peer_in_other_workers(peer) for peer in peers} == {0}
     held = os.fstat(pair.region.fd).st_blocks
     stats.vacate(pair.region, 0)
     assert os.fstat(pair.region.fd).st_blocks < held - 1024  # of 512 bytes: half of a table
     pair.worker_region(0).accept(True)
-    assert {other.peer_elsewhere(peer) for peer in peers} == {0}
+    assert {other.peer_in_other_workers(peer) for peer in peers} == {0}
 
 
 def test_every_peer_of_a_full_house_has_its_count_and_takes_nobodys_place(pair: Pair) -> None:
@@ -175,16 +175,16 @@ def test_every_peer_of_a_full_house_has_its_count_and_takes_nobodys_place(pair: 
     for i, peer in enumerate(peers):
         assert one.sees_peer(peer)
         one.count_peer(peer, i % 1000 + 1)
-    assert all(other.peer_elsewhere(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
+    assert all(other.peer_in_other_workers(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
     strangers = hashes(400_000)[len(peers) :]
     for peer in strangers:
         one.count_peer(peer, 1)
-    assert all(other.peer_elsewhere(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
+    assert all(other.peer_in_other_workers(peer) == i % 1000 + 1 for i, peer in enumerate(peers))
     for peer in strangers:
         one.count_peer(peer, 0)
     for peer in peers:
         one.count_peer(peer, 0)
-    assert not any(other.peer_elsewhere(peer) for peer in peers + strangers)
+    assert not any(other.peer_in_other_workers(peer) for peer in peers + strangers)
 
 
 def test_a_peer_that_a_full_table_has_no_place_for_keeps_its_share_of_the_limit(pair: Pair) -> None:

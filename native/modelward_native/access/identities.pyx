@@ -19,7 +19,7 @@ PERMITS = {
 cdef enum:
     MODEL_NUMBERS = 65536
     SEARCHED_SLOTS = 256
-    NOBODY = 0xFFFFFFFF
+    NO_SLOT = 0xFFFFFFFF
 
 
 cdef class Granted:
@@ -58,7 +58,7 @@ cdef class Identities:
         free(self.slot)
 
     cdef uint32_t free_slot(self) noexcept:
-        """A slot never used, or that of an identity that nothing refers to and that was not seen lately; NOBODY if none."""
+        """A slot never used, or that of an identity that nothing refers to and that was not seen lately; NO_SLOT if none."""
         cdef Identity *identity
         cdef uint32_t slot
         cdef int _
@@ -72,7 +72,7 @@ cdef class Identities:
             if identity.references == 0 and not identity.used:
                 return slot
             identity.used = False
-        return NOBODY
+        return NO_SLOT
 
     cdef Identity *of(self, str source, str name) except? NULL:
         cdef Identity *identity
@@ -83,7 +83,7 @@ cdef class Identities:
             return &self.slot[<uint32_t>slot]
         granted = self.granted(self.rules.matching(source, name))
         number = self.free_slot()
-        if number == NOBODY:
+        if number == NO_SLOT:
             return NULL
         identity = &self.slot[number]
         if number < len(self.names):
@@ -104,7 +104,7 @@ cdef class Identities:
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
         # known by a digest, so that nobody finds a name that pays from another's budget
         digest = blake2b(text, digest_size=16).digest()
-        identity.fleet = self.limiter.fleet(<const char *>digest, len(digest))
+        identity.shared_key = self.limiter.shared_key(<const char *>digest, len(digest))
         identity.kind = b"certificate" if source == "certificate" else b"key" if source == "key" else b"token"
         text = b"identity " + name.encode()
         identity.sticky = self.limiter.sticky(<const char *>text, len(text))

@@ -23,7 +23,7 @@ cdef struct Grant:                # what callers whom the same rules match may d
 cdef struct Identity:             # a verified caller, in a slot that another may take when nobody refers to it
     uint64_t budget               # key of its rate limit: of the name and the kind of what proved it
     const char *kind              # static: how it was proved, as an upstream is told it; NULL for anonymous callers
-    uint64_t fleet                # the same in the whole fleet: modelward_native.limits.limit.Payers
+    uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers
     uint64_t sticky               # hash of the name, for the choice of a version; 0 for anonymous callers
     Grant *grant                  # borrowed from Identities; never NULL where the slot is taken
     char *name                    # owned; as an upstream is told it; NULL for anonymous callers

@@ -118,7 +118,7 @@ cdef class Scheduler:
         gathered = mw_now_ns()
         engine.counters.input_ns += gathered - now
         engine.run.budget = memory_budget(engine)
-        if mw_placement_predict(&engine.place, engine.run_bytes) > MW_INLINE_NS and self.to_thread(engine):
+        if mw_placement_predict(&engine.placement, engine.run_bytes) > MW_INLINE_NS and self.to_thread(engine):
             return 0
         if engine.background:     # no thread is to be had, and the loop is no shadow's
             fail_run(self, engine, now)
@@ -134,7 +134,7 @@ cdef class Scheduler:
             mw_run_execute(&engine.run)
             if mw_watchdog_leave(self.watchdog):
                 # far from what was predicted: it begins again in the worker thread, where it may take its time
-                mw_placement_strike(&engine.place)
+                mw_placement_strike(&engine.placement)
                 engine.terminated += 1
                 mw_run_release(&engine.run)
                 queue_again(engine, False)

@@ -2,8 +2,8 @@
  * argument; a few counters, no allocation.
  *
  * Closed, open, half-open after Nygard, "Release It!" (2007), chapter 5; what opens it and the ejections that grow with
- * their number after Envoy's outlier detection. An outcome counts while the breaker is closed. Failures in a row open
- * it, or a window in which too few of enough outcomes were good. Open, it lets nothing through until the ejection has
+ * their number after Envoy's outlier detection. A result counts while the breaker is closed. Failures in a row open
+ * it, or a window in which too few of enough results were good. Open, it lets nothing through until the ejection has
  * passed; then it is half-open: one trial at a time, whose success closes it and whose failure opens it again. */
 #ifndef MODELWARD_BREAKER_H
 #define MODELWARD_BREAKER_H
@@ -17,15 +17,15 @@ enum { MW_BREAKER_SLOTS = 10 };
 typedef enum { MW_BREAKER_CLOSED, MW_BREAKER_HALF_OPEN, MW_BREAKER_OPEN } mw_breaker_state;
 
 typedef enum {
-    MW_OUTCOME_NONE, /* says nothing of the endpoint: the client let go, or the request was to blame */
-    MW_OUTCOME_BAD,
-    MW_OUTCOME_GOOD,
-} mw_outcome;
+    MW_BREAKER_IGNORED, /* says nothing of the endpoint: the client let go, or the request was to blame */
+    MW_BREAKER_FAILURE,
+    MW_BREAKER_SUCCESS,
+} mw_breaker_result;
 
 typedef struct {
     uint32_t failures; /* in a row that open it; 0: none do */
-    uint32_t permille; /* of a window's outcomes: fewer good ones open it; 0: none do */
-    uint32_t volume;   /* outcomes of a window before its rate means anything */
+    uint32_t permille; /* of a window's results: fewer good ones open it; 0: none do */
+    uint32_t volume;   /* results of a window before its rate means anything */
     int64_t slot;      /* ns, more than 0: a tenth of the window */
     int64_t ejection;  /* ns, more than 0: the first; each further one is that much longer */
     int64_t longest;   /* ns: that an ejection gets */
@@ -107,18 +107,18 @@ static inline bool mw_breaker_poor(const mw_breaker *b, const mw_breaker_policy 
     return all > 0 && all >= p->volume && good * 1000 < all * p->permille;
 }
 
-/* Once per request that began. Returns whether this outcome took the endpoint out. */
-static inline bool mw_breaker_end(mw_breaker *b, const mw_breaker_policy *p, bool trial, mw_outcome outcome,
+/* Once per request that began. Returns whether this result took the endpoint out. */
+static inline bool mw_breaker_end(mw_breaker *b, const mw_breaker_policy *p, bool trial, mw_breaker_result result,
                                   int64_t now) {
     if (trial) {
         b->trial = false;
-        if (outcome == MW_OUTCOME_GOOD) mw_breaker_change(b, false, now);
-        if (outcome == MW_OUTCOME_BAD) mw_breaker_trip(b, p, now);
-        return outcome == MW_OUTCOME_BAD;
+        if (result == MW_BREAKER_SUCCESS) mw_breaker_change(b, false, now);
+        if (result == MW_BREAKER_FAILURE) mw_breaker_trip(b, p, now);
+        return result == MW_BREAKER_FAILURE;
     }
-    if (b->open || outcome == MW_OUTCOME_NONE) return false;
+    if (b->open || result == MW_BREAKER_IGNORED) return false;
     mw_breaker_count *slot = mw_breaker_slot(b, p, now);
-    if (outcome == MW_OUTCOME_GOOD) {
+    if (result == MW_BREAKER_SUCCESS) {
         b->failures = 0;
         slot->good += slot->good < UINT32_MAX;
         return false;

@@ -8,10 +8,10 @@ cdef extern from "breaker.h" nogil:
         MW_BREAKER_HALF_OPEN
         MW_BREAKER_OPEN
 
-    ctypedef enum mw_outcome:
-        MW_OUTCOME_NONE
-        MW_OUTCOME_BAD
-        MW_OUTCOME_GOOD
+    ctypedef enum mw_breaker_result:
+        MW_BREAKER_IGNORED
+        MW_BREAKER_FAILURE
+        MW_BREAKER_SUCCESS
 
     ctypedef struct mw_breaker_policy:
         uint32_t failures
@@ -29,7 +29,7 @@ cdef extern from "breaker.h" nogil:
     mw_breaker_state mw_breaker_state_at(const mw_breaker *b, int64_t now)
     bint mw_breaker_due(const mw_breaker *b, int64_t now)
     bint mw_breaker_begin(mw_breaker *b, int64_t now)
-    bint mw_breaker_end(mw_breaker *b, const mw_breaker_policy *p, bint trial, mw_outcome outcome, int64_t now)
+    bint mw_breaker_end(mw_breaker *b, const mw_breaker_policy *p, bint trial, mw_breaker_result result, int64_t now)
 
 
 cdef class Policy:

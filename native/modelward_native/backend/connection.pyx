@@ -152,7 +152,7 @@ cdef class UpstreamConnection(Protocol):
     cdef void end_pause(self) noexcept:
         cdef int64_t now = self.transport.active
         if self.calls:
-            self.endpoint.paused(now - max(self.last_frame, self.began))
+            self.endpoint.measure_pause(now - max(self.last_frame, self.began))
         self.last_frame = now
         self.ping_answers = 0
 
@@ -173,9 +173,9 @@ cdef int64_t next_check(UpstreamConnection upstream, int64_t now) noexcept:
     """
     cdef int64_t since = max(upstream.transport.active, upstream.began)
     if upstream.ping_sent:
-        return min(upstream.last_resend + upstream.endpoint.patience() // PING_SHARE, given_up(upstream))
+        return min(upstream.last_resend + upstream.endpoint.silence_limit() // PING_SHARE, given_up(upstream))
     if upstream.calls and upstream.ping_answers == 0:
-        return since + upstream.endpoint.patience()
+        return since + upstream.endpoint.silence_limit()
     if mw_client_busy(upstream.client):
         return since + (KEEPALIVE << (upstream.ping_answers if upstream.ping_answers < PINGS else LONGEST_DOUBLING))
     return now + KEEPALIVE
@@ -218,7 +218,7 @@ cdef void on_keepalive(mw_timer *timer, int64_t now) noexcept:
         upstream.ping_sent = now
         upstream.last_resend = now
         upstream.counted_silent = False
-        upstream.endpoint.suspected = now
+        upstream.endpoint.silent_since = now
         upstream.endpoint.silences += 1
         mark(t)
     elif now < given_up(upstream):

@@ -81,7 +81,7 @@ cdef class Engine:
     cdef uint64_t run_bytes       # of its inputs
     cdef uint64_t answer_bytes    # of the last run_once
     cdef readonly bint background  # it runs in the worker thread alone, on cores that no other thread wants
-    cdef mw_placement place
+    cdef mw_placement placement
     cdef mw_costs costs           # of its requests, as they were lately
     cdef mw_answers answers       # likewise
     cdef readonly uint64_t terminated  # runs on the loop that the watchdog ended

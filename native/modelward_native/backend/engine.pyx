@@ -87,7 +87,7 @@ cdef class Engine:
         declare_tensors(self.session.input, self.session.inputs, &self.input)
         declare_tensors(self.session.output, self.session.outputs, &self.output)
         self.has_batch_axis = has_batch_axis(self.input, self.input_count, self.output, self.output_count)
-        self.place.quadratic = grows_within_rows(self.input, self.input_count)
+        self.placement.quadratic = grows_within_rows(self.input, self.input_count)
 
     def __dealloc__(self):
         if self.region is not None:
@@ -252,17 +252,17 @@ cdef class Engine:
 
     def learn_from(self):
         """Counts the last run_once as a measurement."""
-        mw_placement_learn(&self.place, self.run_bytes, self.run.took_ns, False)
+        mw_placement_learn(&self.placement, self.run_bytes, self.run.took_ns, False)
         mw_cost_learn(&self.costs, self.run_bytes + ENVELOPE, self.run.took_ns)
         mw_answer_learn(&self.answers, self.answer_bytes, self.run_rows)
 
     def keep_off_loop(self):
         """For a model whose time depends on the values of its inputs: every run is the worker thread's."""
-        self.place.banned = True
+        self.placement.banned = True
 
     def run_in_background(self):
         """For a shadow: every run is its worker thread's, which gets only the time of cores that no other thread wants."""
-        self.place.banned = True
+        self.placement.banned = True
         self.background = True
 
     @property
@@ -270,9 +270,9 @@ cdef class Engine:
         """The kernel's number of its worker thread; 0 before that has begun."""
         return 0 if self.thread == NULL else mw_worker_thread_id(self.thread)
 
-    def placement(self) -> str:
+    def predicted_placement(self) -> str:
         """Where a run of the size of the last run_once would happen now: "loop" or "thread"."""
-        return "loop" if mw_placement_predict(&self.place, self.run_bytes) <= MW_INLINE_NS else "thread"
+        return "loop" if mw_placement_predict(&self.placement, self.run_bytes) <= MW_INLINE_NS else "thread"
 
     def totals(self) -> dict:
         """All counters as modelward_native.telemetry.stats gives them, over all processes, and what only this one knows."""

@@ -6,8 +6,8 @@ from libc.string cimport memcpy, strlen
 import os
 
 from modelward_native.backend.breaker cimport (
-    MW_BREAKER_OPEN, MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker_begin,
-    mw_breaker_due, mw_breaker_end, mw_breaker_recount, mw_breaker_state_at, mw_outcome)
+    MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_OPEN, MW_BREAKER_SUCCESS, Policy, mw_breaker_begin, mw_breaker_due,
+    mw_breaker_end, mw_breaker_recount, mw_breaker_result, mw_breaker_state_at)
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.telemetry.histogram cimport Histogram, mw_histogram_record_ns
@@ -23,17 +23,17 @@ cdef double BUDGET_SHARE = 0.2    # retries per request
 cdef double BUDGET_FLOOR = 10.0   # of each caller at first
 cdef double BUDGET_CALLER = 100.0  # of one caller, at most
 cdef double BUDGET_ALL = 200.0    # of all callers together
-cdef double SILENCE = 4.0         # times its usual pause, and an endpoint is asked whether it is there
-cdef double SILENCE_SHORTEST = 1e7   # ns; on a busy machine any endpoint is silent for that long
+cdef double SILENCE = 4.0         # times its usual pause: after that much silence an endpoint gets a PING
+cdef double SILENCE_SHORTEST = 1e7   # ns; on a busy machine every endpoint is silent for that long
 cdef double SILENCE_LONGEST = 1e9
-cdef float FAILING_STEP = 0.3     # by which one outcome moves a caller's share
-cdef float FAILING_SHARE = 0.125  # of the other callers' requests: fewer fail, and a failure is its caller's
-cdef int64_t LATELY = 5 * SECOND  # outcomes of other callers that count
-cdef int64_t LATELY_TRIED = 60 * SECOND   # where one at a time is let through
+cdef float FAILING_STEP = 0.3     # weight of one result in the share of a caller's requests that fail
+cdef float FAILING_SHARE = 0.125  # if fewer of the other callers' requests fail, a failure is due to its caller
+cdef int64_t LATELY = 5 * SECOND  # ns; results of other callers count for this long
+cdef int64_t LATELY_TRIED = 60 * SECOND   # the same while the breaker lets through one request at a time
 
 
 cdef class Endpoint:
-    """One address of a pool. Its connection is kept by its endpoint manager (modelward.upstream).
+    """One address of a pool. Its endpoint manager (modelward.upstream) keeps it connected.
 
     proven: its connections show a certificate of ours.
     """
@@ -43,7 +43,7 @@ cdef class Endpoint:
         self.authority = authority.encode()
         self.proven = proven
         self.rules = Policy() if policy is None else policy
-        self.in_order = True
+        self.passes_checks = True
         self.answers = Histogram()
 
     @property
@@ -52,7 +52,7 @@ cdef class Endpoint:
 
     @property
     def policy(self) -> Policy:
-        """Of its breaker. Another one begins with an empty window, since windows differ; an ejection lasts as it was begun."""
+        """Of its breaker. A new policy begins with an empty window; an ejection that has begun keeps its length."""
         return self.rules
 
     @policy.setter
@@ -62,23 +62,23 @@ cdef class Endpoint:
 
     @property
     def healthy(self) -> bool:
-        """What the active checks say; True until one says otherwise. One that was not starts slowly."""
-        return self.in_order
+        """Whether it passes the active checks; True until one fails. An endpoint that recovers gets its load slowly."""
+        return self.passes_checks
 
     @healthy.setter
     def healthy(self, bint healthy):
-        if healthy and not self.in_order:
+        if healthy and not self.passes_checks:
             self.restored = mw_now_ns()
-        self.in_order = healthy
+        self.passes_checks = healthy
 
     @property
     def state(self) -> str:
-        """One of modelward_native.backend.breaker.STATES. One that has fallen silent counts as open."""
+        """One of modelward_native.backend.breaker.STATES. A silent endpoint counts as open."""
         return STATES[<int>(MW_BREAKER_OPEN if self.silent() else mw_breaker_state_at(&self.breaker, mw_now_ns()))]
 
     @property
     def breaker_state(self) -> str:
-        """The same of its breaker alone."""
+        """The state of its breaker alone."""
         return STATES[<int>mw_breaker_state_at(&self.breaker, mw_now_ns())]
 
     @property
@@ -91,13 +91,13 @@ cdef class Endpoint:
         return self.latency / 1e9
 
     def begin(self, int64_t now):
-        """As a request does: for tests. Whether it is the trial."""
+        """Begins as a request does, for tests. Returns whether it is the trial."""
         return self.take(now)
 
     def end(self, bint trial, good, int64_t now, uint32_t caller=0, Pool pool=None):
-        """Ends what `begin` has begun; good: None where that says nothing. caller: part of the callers."""
+        """Ends what `begin` began. good: None where the result says nothing of the endpoint. caller: part of the callers."""
         self.give_back()
-        self.judge(trial, caller, MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD,
+        self.judge(trial, caller, MW_BREAKER_IGNORED if good is None else MW_BREAKER_SUCCESS if good else MW_BREAKER_FAILURE,
                    NULL if pool is None else <PyObject *>pool, now)
 
     def take_failures(self):
@@ -119,11 +119,11 @@ cdef class Endpoint:
         return self.inflight - self.relays + self.messages
 
     cdef bint silent(self) noexcept:
-        """Requests waited, and not a byte has come since that was noticed."""
-        return self.upstream is not None and self.upstream.transport.active < self.suspected
+        """Whether its silence was noticed while requests waited, and it has sent no byte since."""
+        return self.upstream is not None and self.upstream.transport.active < self.silent_since
 
     cdef bint available(self) noexcept:
-        return self.upstream is not None and self.in_order and not self.breaker.open and not self.silent()
+        return self.upstream is not None and self.passes_checks and not self.breaker.open and not self.silent()
 
     cdef bint take(self, int64_t now) noexcept:
         self.inflight += 1
@@ -133,54 +133,55 @@ cdef class Endpoint:
     cdef void give_back(self) noexcept:
         self.inflight -= 1
 
-    cdef void judge(self, bint trial, uint32_t caller, mw_outcome outcome, PyObject *pool, int64_t now) noexcept:
-        """Passive health: outcomes open the breaker and close it again."""
+    cdef void judge(self, bint trial, uint32_t caller, mw_breaker_result result, PyObject *pool, int64_t now) noexcept:
+        """Passive health: the result of a request may open the breaker or close it."""
         cdef bint was_open = self.breaker.open
-        self.failures += outcome == MW_OUTCOME_BAD
-        if outcome != MW_OUTCOME_NONE and caller < CALLERS:
-            self.failing[caller] += (<float>(outcome == MW_OUTCOME_BAD) - self.failing[caller]) * FAILING_STEP
-            self.heard[caller] = now
-        if outcome == MW_OUTCOME_BAD and caller < CALLERS and not self.is_to_blame(caller, trial, pool, now):
-            outcome = MW_OUTCOME_NONE
-        if mw_breaker_end(&self.breaker, &self.rules.policy, trial, outcome, now):
+        self.failures += result == MW_BREAKER_FAILURE
+        if result != MW_BREAKER_IGNORED and caller < CALLERS:
+            self.failing[caller] += (<float>(result == MW_BREAKER_FAILURE) - self.failing[caller]) * FAILING_STEP
+            self.last_result[caller] = now
+        if result == MW_BREAKER_FAILURE and caller < CALLERS and not self.is_to_blame(caller, trial, pool, now):
+            result = MW_BREAKER_IGNORED
+        if mw_breaker_end(&self.breaker, &self.rules.policy, trial, result, now):
             self.ejections += 1
         elif was_open and not self.breaker.open:
             self.restored = now
 
     cdef bint is_to_blame(self, uint32_t caller, bint trial, PyObject *pool, int64_t now) noexcept:
-        """Whether a failure is the endpoint's: not while it serves the others, who send something else. Then no client can have
-        it ejected for all, whatever it sends, nor keep it out by failing every trial. Nor is a failure the endpoint's where all
-        others fail the same caller too: where all are broken, requests go to all in any case."""
+        """Whether the endpoint is the cause of a failure. False while it serves the other callers well: no client can have it
+        ejected for all by what it sends, or keep it out by failing every trial. False too while all other endpoints fail the
+        same caller: if all were broken, requests would go to all of them anyway.
+        """
         cdef int64_t since = now - (LATELY_TRIED if trial else LATELY)
         cdef float failing = 0
         cdef int others = 0, i
         for i in range(CALLERS):
-            if <uint32_t>i != caller and self.heard[i] and self.heard[i] >= since:
+            if <uint32_t>i != caller and self.last_result[i] and self.last_result[i] >= since:
                 failing += self.failing[i]
                 others += 1
         if others and failing < others * FAILING_SHARE:
             return False
-        return pool == NULL or (<Pool>pool).served_elsewhere(self, caller, since)
+        return pool == NULL or (<Pool>pool).others_serve(self, caller, since)
 
     cdef void measure(self, int64_t took, int64_t now) noexcept:
-        """An answer."""
+        """Learns the latency of an answer."""
         self.answered = now
         self.latency += (took - self.latency) * 0.1 if self.latency else took
         mw_histogram_record_ns(&self.answers.histogram, took)
         self.p95 = estimated(self.p95, took)
 
-    cdef void outlast(self, int64_t took, int64_t now) noexcept:
-        """An answer that was waited for so long and no longer: its latency is at least that."""
+    cdef void measure_at_least(self, int64_t took, int64_t now) noexcept:
+        """Learns from a request that ended without its answer after `took` ns: the latency is at least that."""
         if took > self.latency:
             self.answered = now
             self.latency += (took - self.latency) * 0.1
 
-    cdef void paused(self, int64_t span) noexcept:
-        """Requests were in flight, and for so long nothing came."""
+    cdef void measure_pause(self, int64_t span) noexcept:
+        """Learns a pause: requests were in flight, and no byte came for `span` ns."""
         self.pause = estimated(self.pause, span)
 
-    cdef int64_t patience(self) noexcept:
-        """ns without a byte, while requests wait, that make an endpoint suspect."""
+    cdef int64_t silence_limit(self) noexcept:
+        """ns without a byte, while requests wait, after which the endpoint is sent a PING and gets no requests until it sends."""
         if self.pause == 0:
             return <int64_t>SILENCE_LONGEST
         return <int64_t>min(max(SILENCE * self.pause, SILENCE_SHORTEST), SILENCE_LONGEST)
@@ -189,8 +190,8 @@ cdef class Endpoint:
 cdef class Pool:
     """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
 
-    hedge_share: requests that may be sent to a second endpoint too, per request; 0 for none. resends: whether a request
-    goes to a second endpoint where the first died or fell silent and may have begun it.
+    hedge_share: hedged requests allowed per request; 0: none. resends: whether a request goes to a second endpoint when the
+    first has died or fallen silent and may have begun to work on it.
     """
 
     def __cinit__(self, list endpoints, double hedge_share=0, bint resends=False):
@@ -204,58 +205,60 @@ cdef class Pool:
             self.retries_of[i] = BUDGET_FLOOR
 
     def replace(self, list endpoints):
-        """Requests from now on go to these; those in flight end where they are, since their connection knows its endpoint."""
+        """Requests go to these endpoints from now on. Requests in flight end at the endpoint that they were sent to."""
         self.endpoints = list(endpoints)
 
     def next(self, int64_t now):
-        """The endpoint that a request at `now` (ns, monotonic) would go to, None where there is none: for tests."""
+        """The endpoint that a request at `now` (ns, monotonic) would go to, or None. For tests."""
         return self.choose(None, now)
 
     @property
     def panic(self) -> bool:
-        """Whether requests are sent to connected endpoints that are out of order too, since too few are in order."""
+        """Whether requests also go to connected endpoints that are not available, because too few are available."""
         cdef Endpoint e
-        cdef uint32_t usable = 0, heard = 0, connected = 0
+        cdef uint32_t usable = 0, responsive = 0, connected = 0
         for e in self.endpoints:
             if e.upstream is not None:
                 connected += 1
                 usable += e.available()
-                heard += not e.silent()
-        return is_panic(usable, heard, connected)
+                responsive += not e.silent()
+        return is_panic(usable, responsive, connected)
 
     @property
     def connected(self) -> bool:
-        """Whether requests have an endpoint to go to, in order or not."""
+        """Whether any endpoint is connected, available or not."""
         cdef Endpoint e
         for e in self.endpoints:
             if e.upstream is not None:
                 return True
         return False
 
-    cdef void earn(self, uint32_t caller) noexcept:
+    cdef void add_budget(self, uint32_t caller) noexcept:
         self.retries = min(self.retries + BUDGET_SHARE, BUDGET_ALL)
         self.retries_of[caller] = min(self.retries_of[caller] + BUDGET_SHARE, BUDGET_CALLER)
         self.hedges_of[caller] = min(self.hedges_of[caller] + self.hedge_share, BUDGET_FLOOR)
 
     cdef bint may_retry(self, uint32_t caller) noexcept:
-        """Of what its own requests have earned: requests that fail everywhere take no retries from those of others."""
+        """Whether the caller has budget for a retry. Its own requests add to it: a caller whose requests all fail uses up no
+        other caller's retries."""
         return self.retries >= 1 and self.retries_of[caller] >= 1
 
     cdef void spend_retry(self, uint32_t caller) noexcept:
         self.retries -= 1
         self.retries_of[caller] -= 1
 
-    cdef bint served_elsewhere(self, Endpoint failed, uint32_t caller, int64_t since) noexcept:
-        """Whether another endpoint fails the caller less than half as often as this one does; also where none has heard it."""
+    cdef bint others_serve(self, Endpoint failed, uint32_t caller, int64_t since) noexcept:
+        """Whether another endpoint fails the caller less than half as often as this one. True too where no other endpoint has
+        served the caller lately."""
         cdef Endpoint e
-        cdef bint heard = False
+        cdef bint compared = False
         for e in self.endpoints:
-            if e is failed or e.heard[caller] == 0 or e.heard[caller] < since:
+            if e is failed or e.last_result[caller] == 0 or e.last_result[caller] < since:
                 continue
-            heard = True
+            compared = True
             if 2 * e.failing[caller] < failed.failing[caller]:
                 return True
-        return not heard
+        return not compared
 
     cdef bint untrusted(self) noexcept:
         cdef Endpoint e
@@ -267,17 +270,17 @@ cdef class Pool:
         return found
 
     cdef Endpoint only(self, int64_t now):
-        """Where there is one endpoint: it, in order or not, since there is no other."""
+        """The choice where there is one endpoint: that one, available or not, since there is no other."""
         cdef Endpoint e = self.endpoints[0]
         if e.upstream is None:
             return None
-        if e.inflight < e.rules.max_inflight or e.in_order and not e.silent() and mw_breaker_due(&e.breaker, now):
+        if e.inflight < e.rules.max_inflight or e.passes_checks and not e.silent() and mw_breaker_due(&e.breaker, now):
             return e
         return None
 
     cdef Endpoint choose(self, Endpoint avoid, int64_t now):
         cdef Endpoint e, first = None, second = None
-        cdef uint32_t n = 0, usable = 0, heard = 0, connected = 0, pick
+        cdef uint32_t n = 0, usable = 0, responsive = 0, connected = 0, pick
         cdef bint panic
         if len(self.endpoints) == 1:
             return self.only(now)
@@ -288,15 +291,15 @@ cdef class Pool:
             usable += e.available()
             if e.silent():
                 continue
-            heard += 1
-            # a first send only: what is sent again has had its share of trouble
-            if avoid is None and e.in_order and mw_breaker_due(&e.breaker, now):
+            responsive += 1
+            # for a first send only: a request that is sent again has failed once already
+            if avoid is None and e.passes_checks and mw_breaker_due(&e.breaker, now):
                 return e
-        panic = is_panic(usable, heard, connected)
+        panic = is_panic(usable, responsive, connected)
         for e in self.endpoints:
             if e.upstream is None or e is avoid or e.inflight >= e.rules.max_inflight:
                 continue
-            if not ((not heard or not e.silent()) if panic else e.available()):
+            if not ((not responsive or not e.silent()) if panic else e.available()):
                 continue
             n += 1
             # reservoir of two: every pair is equally likely
@@ -316,16 +319,16 @@ cdef class Pool:
         return first if cost(first, now) <= cost(second, now) else second
 
 
-cdef inline bint is_panic(uint32_t usable, uint32_t heard, uint32_t connected) noexcept:
-    """With fewer than half of them in order, the checks may be what is wrong: all are tried again, but for those that are
-    silent, as long as any is not (Envoy's panic threshold)."""
-    return usable * 2 < (heard if heard else connected)
+cdef inline bint is_panic(uint32_t usable, uint32_t responsive, uint32_t connected) noexcept:
+    """Envoy's panic threshold: with fewer than half of the endpoints available, the checks themselves may be wrong. Then all are
+    tried; silent ones only where all are silent."""
+    return usable * 2 < (responsive if responsive else connected)
 
 
 cdef double cost(Endpoint e, int64_t now) noexcept:
-    """What is in flight times latency; more while one that has come back is still cold, so that it is not flooded.
+    """Requests in flight times latency. An endpoint that has just come back costs more, so that it is not flooded while cold.
 
-    A latency counts for less the older it is: an endpoint that was slow once is tried again.
+    The older a latency is, the less it counts: an endpoint that was slow once is tried again.
     """
     cdef double c = (e.inflight + e.messages + 1) * max(e.latency * MEMORY / (MEMORY + (now - e.answered)), 1000.0)
     cdef int64_t age = now - e.restored

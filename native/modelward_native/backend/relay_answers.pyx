@@ -3,7 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
+from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_SUCCESS, MW_BREAKER_IGNORED, mw_breaker_result
 from modelward_native.backend.client cimport *
 from modelward_native.backend.connection cimport UpstreamConnection, note_frame, upstream_of
 from modelward_native.backend.pool cimport Endpoint
@@ -141,7 +141,7 @@ cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
         if stream.http_status == 200:
             begin_answer(r.down, &r.metadata)
             if r.trial:
-                judge(r, MW_OUTCOME_GOOD)
+                judge(r, MW_BREAKER_SUCCESS)
         r.metadata.size = 0       # an interim response's is nobody's
 
 
@@ -158,14 +158,14 @@ cdef void conclude_upstream(Relay *r) noexcept:
     # which method is called is the client's choice
     good = http_status == 200 and status >= 0 and (blameless(status) or status == CODE_UNIMPLEMENTED)
     if good and status > 0 and refuses_us(r.down, status, endpoint.proven):
-        judge(r, MW_OUTCOME_NONE)
+        judge(r, MW_BREAKER_IGNORED)
         endpoint.failures += 1
         note_failure(endpoint, &r.stream, 0, r.message)
         give_up(r, CODE_UNAVAILABLE, REASON_UPSTREAM_CREDENTIALS, UPSTREAM_REFUSES_US)
         return
     if status == CODE_DEADLINE_EXCEEDED:
-        judge(r, MW_OUTCOME_NONE)  # its client's
-    judge(r, MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD)
+        judge(r, MW_BREAKER_IGNORED)  # its client's
+    judge(r, MW_BREAKER_SUCCESS if good else MW_BREAKER_FAILURE)
     if not good:
         note_failure(endpoint, &r.stream, 0, r.message)
     if status < 0:
@@ -184,7 +184,7 @@ cdef void conclude_upstream(Relay *r) noexcept:
     r.details = NULL
     memset(&r.metadata, 0, sizeof(Buffer))
     if (status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT) and r.model != NULL:
-        r.model.doubted = True
+        r.model.signature_stale = True
     if status != CODE_OK:
         r.counters.refusals[<int>REASON_BACKEND_FAILED] += 1
     conclude(r, &ending)
@@ -195,7 +195,7 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     cdef Relay *r = <Relay *>stream.owner
     cdef UpstreamConnection upstream = upstream_of(r.upstream)
     if r.down != NULL:
-        judge(r, MW_OUTCOME_NONE if error == NGHTTP2_REFUSED_STREAM else MW_OUTCOME_BAD, error != MW_CLIENT_LOST)
+        judge(r, MW_BREAKER_IGNORED if error == NGHTTP2_REFUSED_STREAM else MW_BREAKER_FAILURE, error != MW_CLIENT_LOST)
         if error != NGHTTP2_REFUSED_STREAM:
             note_failure(upstream.endpoint, stream, error, r.message)
         if error == MW_CLIENT_LOST or error == NGHTTP2_REFUSED_STREAM:
@@ -206,7 +206,7 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
             give_up(r, CODE_RESOURCE_EXHAUSTED, REASON_BACKEND_FAILED, "the upstream asks for fewer calls")
         else:
             give_up(r, CODE_INTERNAL, REASON_BACKEND_FAILED, "the upstream reset the call")
-    judge(r, MW_OUTCOME_NONE)
+    judge(r, MW_BREAKER_IGNORED)
     upstream.endpoint.give_back()
     if r.model != NULL:
         upstream.endpoint.relays -= 1
@@ -220,14 +220,14 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     free(r)
 
 
-cdef void judge(Relay *r, mw_outcome outcome, bint answered=True) noexcept:
-    """A stream's length is no latency: only its outcome tells something about the endpoint. Once per relay: a stream that has
+cdef void judge(Relay *r, mw_breaker_result result, bint answered=True) noexcept:
+    """A stream's length is no latency: only its result tells something about the endpoint. Once per relay: a stream that has
     begun well may last for days, and its endpoint's breaker does not wait for its end."""
     cdef UpstreamConnection upstream = upstream_of(r.upstream)
     if not r.judged:
         r.judged = True
         upstream.endpoint.judge(
-            r.trial, r.caller if answered else <uint32_t>CALLERS, outcome, r.pool, upstream.transport.wire.now)
+            r.trial, r.caller if answered else <uint32_t>CALLERS, result, r.pool, upstream.transport.wire.now)
 
 
 cdef int code_of_http(int status) noexcept:

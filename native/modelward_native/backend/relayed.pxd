@@ -22,7 +22,7 @@ cdef struct Sent:                 # a message that went up; owned by its relay's
     uint64_t id                   # hash of the id that its answers may name; 0 for none
     size_t size                   # bytes of the message
     int64_t at                    # ns; when it went
-    int64_t heard                 # ns; when its last answer so far came; 0 before the first
+    int64_t last_answer                 # ns; when its last answer so far came; 0 before the first
     uint32_t beside               # others that its endpoint had to answer then
 
 cdef struct Relay:                # owned by its upstream stream until that closes

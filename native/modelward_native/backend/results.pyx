@@ -118,7 +118,7 @@ cdef void complete(Scheduler scheduler, Engine engine, bint on_loop) noexcept:
     engine.running = False
     if not on_loop:
         mw_run_terminate(run, 0)
-    mw_placement_learn(&engine.place, engine.run_bytes, run.took_ns, on_loop)
+    mw_placement_learn(&engine.placement, engine.run_bytes, run.took_ns, on_loop)
     counters.runs += 1
     counters.rows += engine.run_rows
     counters.compute_ns += run.took_ns

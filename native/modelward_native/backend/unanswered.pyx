@@ -27,8 +27,8 @@ from modelward_native.wire.transport cimport wheel_of
 
 cdef uint64_t OFFSET = 0xcbf29ce484222325   # of FNV-1a, as the next
 cdef uint64_t PRIME = 0x100000001b3
-cdef int64_t PATIENCE_LEAST = 100000000       # ns
-cdef int64_t PATIENCE_MOST = 5000000000       # ns
+cdef int64_t TIMEOUT_LEAST = 100000000       # ns
+cdef int64_t TIMEOUT_MOST = 5000000000       # ns
 
 
 cdef inline Wheel wheel_for(Relay *r):
@@ -50,12 +50,12 @@ cdef uint64_t hash_id(mw_span id) noexcept:
     return h | 1
 
 
-cdef int64_t patience(const Relay *r) noexcept:
+cdef int64_t answer_timeout(const Relay *r) noexcept:
     """ns without an answer after which a message gives its permit back."""
     cdef double usual = (<Pool>r.pool).answer_ns
     if usual == 0:
         usual = r.model.gate.concurrency.latency
-    return <int64_t>min(max(2 * usual, <double>PATIENCE_LEAST), <double>PATIENCE_MOST)
+    return <int64_t>min(max(2 * usual, <double>TIMEOUT_LEAST), <double>TIMEOUT_MOST)
 
 
 cdef bint note_sent(Relay *r, Exchange *x, int64_t now) noexcept:
@@ -84,7 +84,7 @@ cdef bint note_sent(Relay *r, Exchange *x, int64_t now) noexcept:
     r.messages += 1
     r.down.unanswered += 1
     endpoint.messages += 1
-    timer_add(wheel_for(r), &sent.timer, now + patience(r))
+    timer_add(wheel_for(r), &sent.timer, now + answer_timeout(r))
     return True
 
 
@@ -148,9 +148,9 @@ cdef void on_silence(mw_timer *timer, int64_t now) noexcept:
     cdef Stream *s = r.down
     cdef int64_t took = sent.exchange.predicted
     s.conn.wire.now = now
-    if sent.heard:
-        took = max(took, share_until(r, sent, sent.heard))
-    give_back(r, sent, took, sent.heard - sent.at if sent.heard else -1, now)
+    if sent.last_answer:
+        took = max(took, share_until(r, sent, sent.last_answer))
+    give_back(r, sent, took, sent.last_answer - sent.at if sent.last_answer else -1, now)
     open_window(s)                # may send more, or end the call: r is not looked at any more
 
 
@@ -182,13 +182,13 @@ cdef void hear_answer(Relay *r, mw_span message, int64_t now) noexcept:
     sent = answered_by(r, &answer, last)
     if sent == NULL:
         return
-    span = now - max(sent.at, sent.heard)
+    span = now - max(sent.at, sent.last_answer)
     pool.answer_ns = max(pool.answer_ns, <double>span) if sent.exchange == NULL else estimated(pool.answer_ns, <double>span)
-    sent.heard = now
+    sent.last_answer = now
     if not last:
         if sent.exchange != NULL:
             timer_cancel(wheel_for(r), &sent.timer)
-            timer_add(wheel_for(r), &sent.timer, now + patience(r))
+            timer_add(wheel_for(r), &sent.timer, now + answer_timeout(r))
         return
     if sent.exchange != NULL:
         span = share_until(r, sent, now)

@@ -38,7 +38,7 @@ cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t 
         return False
     x.phase = PHASE_UPSTREAM
     x.call = call
-    pool.earn(part_of(x.payers.identity))
+    pool.add_budget(part_of(x.payers.identity))
     x.model.counters.queued += 1
     if pool.hedge_share > 0 and endpoint.p95 > 0 and len(pool.endpoints) > 1 and not x.sequence:
         due = now + max(<int64_t>endpoint.p95, HEDGE_SOONEST)
@@ -100,7 +100,7 @@ cdef void conclude_call(State server, UpstreamCall *call, uint32_t error, Endpoi
         if not answered and not (call.stream.grpc_status > 0 and blameless(call.stream.grpc_status)):
             return                # the other one may still answer
         overtaken = x.call if x.call != NULL else x.hedge
-        upstream_of(overtaken.upstream).endpoint.outlast(now - overtaken.started, now)
+        upstream_of(overtaken.upstream).endpoint.measure_at_least(now - overtaken.started, now)
         settle(x, share)
         cancel_call(x)
     if answered:

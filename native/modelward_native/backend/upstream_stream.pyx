@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from modelward_native.backend.breaker cimport MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, mw_outcome
+from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_SUCCESS, MW_BREAKER_IGNORED, mw_breaker_result
 from modelward_native.backend.client cimport *
 from modelward_native.backend.connection cimport UpstreamConnection, listen_for, note_frame, upstream_of
 from modelward_native.backend.pool cimport Endpoint
@@ -178,14 +178,14 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     if good and stream.grpc_status > 0 and refuses_us(x.stream, stream.grpc_status, endpoint.proven):
         judge_refusal(call, stream.grpc_status, now)
     elif good:
-        judge_call(call, MW_OUTCOME_GOOD, now)
+        judge_call(call, MW_BREAKER_SUCCESS, now)
         endpoint.measure(now - call.started, now)
     elif waiting and not call.too_large and not hurried(call, now) and not (
             unprocessed(call, error) and endpoint.upstream is not upstream):
-        judge_call(call, MW_OUTCOME_BAD, now, error != MW_CLIENT_LOST)
+        judge_call(call, MW_BREAKER_FAILURE, now, error != MW_CLIENT_LOST)
         note_failure(endpoint, stream, error, call.ending.message)
     else:
-        judge_call(call, MW_OUTCOME_NONE, now)
+        judge_call(call, MW_BREAKER_IGNORED, now)
     if waiting:
         conclude_call(server, call, error, endpoint, now)
     elif call.answer.size:
@@ -213,20 +213,20 @@ cdef UpstreamCall *call_on(const mw_client_stream *stream) noexcept:
 
 # ---- what it says of the endpoint ------------------------------------------------------------------------------
 
-cdef void judge_call(UpstreamCall *call, mw_outcome outcome, int64_t now, bint answered=True) noexcept:
+cdef void judge_call(UpstreamCall *call, mw_breaker_result result, int64_t now, bint answered=True) noexcept:
     """Once per call: what is known first counts. answered: by the server itself, which what was sent may have to do with."""
     if not call.judged:
         call.judged = True
         upstream_of(call.upstream).endpoint.judge(
-            call.trial, part_of(call.exchange.payers.identity) if answered else <uint32_t>CALLERS, outcome, call.pool, now)
+            call.trial, part_of(call.exchange.payers.identity) if answered else <uint32_t>CALLERS, result, call.pool, now)
 
 
 cdef void judge_refusal(UpstreamCall *call, int status, int64_t now) noexcept:
     cdef UpstreamConnection upstream = upstream_of(call.upstream)
     if is_our_fault(upstream.transport.wire, status):
-        judge_call(call, MW_OUTCOME_BAD, now)
+        judge_call(call, MW_BREAKER_FAILURE, now)
     else:
-        judge_call(call, MW_OUTCOME_NONE, now)
+        judge_call(call, MW_BREAKER_IGNORED, now)
         upstream.endpoint.failures += 1
     note_failure(upstream.endpoint, &call.stream, 0, call.ending.message)
 
@@ -236,9 +236,9 @@ cdef void judge_overdue(UpstreamCall *call, int64_t now) noexcept:
     ejected by asking for the impossible."""
     cdef Endpoint endpoint = upstream_of(call.upstream).endpoint
     if now - call.started > 2 * endpoint.latency:
-        judge_call(call, MW_OUTCOME_BAD, now)
+        judge_call(call, MW_BREAKER_FAILURE, now)
         endpoint.note(-1, "no answer before a deadline that it usually keeps")
-        endpoint.outlast(now - call.started, now)
+        endpoint.measure_at_least(now - call.started, now)
 
 
 cdef bint hurried(const UpstreamCall *call, int64_t now) noexcept:

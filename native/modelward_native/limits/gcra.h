@@ -16,8 +16,8 @@
  * movable to its own other bucket, shares one overflow cell with all such keys of its level: a full table limits
  * newcomers together and opens no limit.
  *
- * A limit that a fleet holds together (shared_limits.h) may be overdrawn as well: its servers learn late of each other, and what they have
- * spent too much is paid off, MW_SHARED_BURSTS bursts of it at most.
+ * A limit that several servers hold together (shared_limits.h) may be overdrawn as well: the servers learn late of each
+ * other. What they have spent too much is paid off, at most MW_SHARED_BURSTS bursts of it.
  *
  * The memory may be shared: any number of processes, each with an mw_gcra of its own over it and one thread in it. There
  * is no lock. A slot changes as a whole (its tag and TAT in one 16-byte compare and swap), a cell by itself; a charge
@@ -95,7 +95,7 @@ typedef struct {
     mw_rate rate;
     uint64_t hash;
     mw_meter *meter;
-    mw_account *account; /* the meter's where there is one; NULL: not shared with a fleet */
+    mw_account *account; /* the meter's where there is one; NULL: not shared with other servers */
     int64_t cost;        /* requests, or ns of backend time; >= 1 */
     mw_level level;
 } mw_claim;
@@ -139,8 +139,8 @@ int mw_gcra_would_admit(mw_gcra *table, const mw_claim *claims, int count, int64
  * the limit, or given back as far as it is still owed. */
 void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);
 
-/* Sets what a shared limit owes, from now on, to what its fleet owes: its TAT lies `ahead_ns` ahead of `at_ns`, and what was booked
- * since that was asked comes on top. tat_ns: the cell; NULL for a key of the table. */
+/* Sets the debt of a shared limit to that of all its servers: its TAT lies `ahead_ns` ahead of `at_ns`, and what was booked
+ * since then comes on top. tat_ns: the cell; NULL for a key of the table. */
 void mw_gcra_follow(mw_gcra *table, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns,
                     int64_t now_ns);
 

@@ -115,7 +115,7 @@ cdef struct Limit:                # one limit as it was set
 cdef struct Payers:               # whose budgets pay for a request
     uint64_t peer                 # hashes of keys
     uint64_t identity             # 0: not known, the level is skipped
-    uint64_t fleet                # the identity's in the whole fleet: Limiter.fleet; 0 where nothing is shared
+    uint64_t shared_key           # the identity's in all servers: Limiter.shared_key; 0 where nothing is shared
     mw_meter *model               # the model's own meter; NULL: the level is skipped
     uint32_t peer_limit           # numbers of overrides; 0: the level's own limit holds
     uint32_t identity_limit
@@ -130,8 +130,8 @@ cdef class Limiter:
     cdef Limit identity
     cdef Limit total
     cdef mw_meter total_meter
-    cdef mw_shared_limits *shared     # the region's; NULL where nothing is shared with a fleet
-    cdef uint64_t[2] fleet_key
+    cdef mw_shared_limits *shared     # the region's; NULL where no limit is shared
+    cdef uint64_t[2] shared_hash_key
     cdef uint64_t[2] sticky_key   # the region's
     cdef Limit *overrides      # owned: of peers and identities that have limits of their own
     cdef uint32_t override_count
@@ -144,8 +144,8 @@ cdef class Limiter:
     # What the choice of a version sticks to, never 0: the same for equal bytes in every process, and where the key is kept,
     # after a restart.
     cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil
-    # The same name's for the whole fleet; 0 where nothing is shared with one. A name that a stranger may choose must be a digest.
-    cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil
+    # The same name's in all servers that share limits; 0 where none is shared. A name that clients choose must be a digest.
+    cdef uint64_t shared_key(self, const void *key, size_t size) noexcept nogil
     cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept
 
     # 0, or nanoseconds until this peer's next request conforms.

@@ -48,7 +48,7 @@ cdef class Meter:
 cdef int name_payers(Limiter limiter, Payers *payers, peer, identity, Meter model) except -1:
     payers.peer = limiter.key("peer", peer)
     payers.identity = 0 if identity is None else limiter.key("identity", identity)
-    payers.fleet = 0 if identity is None else limiter.fleet(<const char *>(<bytes>identity), len(<bytes>identity))
+    payers.shared_key = 0 if identity is None else limiter.shared_key(<const char *>(<bytes>identity), len(<bytes>identity))
     payers.model = NULL if model is None else &model.meter
     payers.peer_limit = payers.identity_limit = 0
     return 0
@@ -99,20 +99,20 @@ cdef class Limiter:
     cdef uint64_t sticky(self, const void *key, size_t size) noexcept nogil:
         return mw_gcra_hash(self.sticky_key, MW_LEVEL_IDENTITY, key, size)
 
-    cdef uint64_t fleet(self, const void *key, size_t size) noexcept nogil:
-        return 0 if self.shared == NULL else mw_gcra_hash(self.fleet_key, MW_LEVEL_IDENTITY, key, size)
+    cdef uint64_t shared_key(self, const void *key, size_t size) noexcept nogil:
+        return 0 if self.shared == NULL else mw_gcra_hash(self.shared_hash_key, MW_LEVEL_IDENTITY, key, size)
 
     cdef void follow(self, const mw_account *account, int64_t *tat_ns, int64_t ahead_ns, int64_t at_ns, int64_t now_ns) noexcept:
         mw_gcra_follow(&self.table, account, tat_ns, ahead_ns, at_ns, now_ns)
 
     def share(self, bytes key not None):
-        """Limits of identities, models and in total are a fleet's from now on: before the first request, never undone.
+        """From now on, limits of identities, models and in total are shared with other servers. Called before the first request.
 
-        key: 16 bytes for SipHash, the same in the whole fleet. What is booked is for a SharedAccounts to pass on.
+        key: 16 bytes for SipHash, the same in all of these servers. A SharedAccounts passes on what is booked.
         """
         if self.region is None or len(key) != 16:
             raise ValueError("a limiter over a region and a key of 16 bytes")
-        memcpy(self.fleet_key, <const char *>key, 16)
+        memcpy(self.shared_hash_key, <const char *>key, 16)
         self.shared = <mw_shared_limits *>self.region.common(b"shared limits", sizeof(mw_shared_limits))
         self.total_meter.account = &self.shared.total
 
@@ -133,8 +133,8 @@ cdef class Limiter:
             claims[count].level, claims[count].meter = MW_LEVEL_IDENTITY, NULL
             claims[count].rate, claims[count].hash = identity.rate, payers.identity
             claims[count].account = NULL
-            if self.shared != NULL and payers.fleet:
-                claims[count].account = mw_shared_account(self.shared, payers.fleet, payers.identity)
+            if self.shared != NULL and payers.shared_key:
+                claims[count].account = mw_shared_account(self.shared, payers.shared_key, payers.identity)
             claims[count].cost = backend_ns if identity.rate.timed else requests
             count += 1
         if payers.model != NULL and payers.model.rate.interval_ns != 0 and payers.model.rate.timed >= timed_only:
@@ -169,7 +169,7 @@ cdef class Limiter:
 
     cdef int admit_peer(self, uint64_t peer, int64_t requests, int64_t now_ns, int64_t *retry_ns) noexcept nogil:
         cdef Payers payers
-        payers.peer, payers.identity, payers.fleet, payers.model = peer, 0, 0, NULL
+        payers.peer, payers.identity, payers.shared_key, payers.model = peer, 0, 0, NULL
         payers.peer_limit = payers.identity_limit = 0
         return self.admit(&payers, requests, MW_COST_LEAST_NS, now_ns, retry_ns)
 
@@ -323,7 +323,7 @@ def measure_admit(Limiter limiter not None, Meter model not None, uint64_t peers
     for peer in range(peers):
         payers[peer].peer = limiter.hash(MW_LEVEL_PEER, &peer, 8)
         payers[peer].identity = limiter.hash(MW_LEVEL_IDENTITY, &peer, 8)
-        payers[peer].fleet = limiter.fleet(&peer, 8)
+        payers[peer].shared_key = limiter.shared_key(&peer, 8)
         payers[peer].model = &model.meter
         payers[peer].peer_limit = payers[peer].identity_limit = 0
     for peer in range(peers):  # what is measured is a warm table: its pages mapped, every key in its slot

@@ -1,14 +1,14 @@
-/* What this server has spent of limits that a fleet of servers holds together, and what it must leave to the others.
+/* What this server has spent of limits that several servers hold together, and what it must leave to the others.
  *
- * A limit that is shared stays a cell of this server (gcra.h): requests are decided by that alone and wait for no other server. Beside it
- * lies an account, written by every worker and read by the control plane. Once per round that takes what was spent, adds it to
- * the one cell of the whole fleet, and sets the local cell to where the fleet's now stands. So that the servers do not spend the
- * whole rate each between two rounds, a request pushes the local cell further than it costs while more is asked for than the limit
- * allows: by `others`, so that each server has that part of the limit that it has of all that is asked for ("Cloud Control with
- * Distributed Rate Limiting", Raghavan et al., SIGCOMM 2007, section 3). What was pushed too far or not far enough, the next round
- * mends: shares may be wrong for a while, the sum is not.
+ * A shared limit stays a cell of this server (gcra.h), which alone decides requests: they wait for no other server. Beside it
+ * lies an account, written by every worker and read by the control plane. Once per round the control plane takes what was spent,
+ * adds it to the one cell of all servers, and sets the local cell to where that cell now stands. Between two rounds each server
+ * could spend the whole rate. So, while more is asked for than the limit allows, a request pushes the local cell further than it
+ * costs: by `others`, so that a server's part of the limit is its part of all that is asked for ("Cloud Control with Distributed
+ * Rate Limiting", Raghavan et al., SIGCOMM 2007, section 3). The next round corrects what was pushed too far or not far enough:
+ * shares may be wrong for a while, the sum is not.
  *
- * Demand is in parts of the limit: 1 is as much as it allows. A server says by how much its own has changed, and the fleet's sum
+ * Demand is in parts of the limit: 1 is as much as it allows. A server says by how much its own has changed, and the sum of all
  * fades, so that a server that died is forgotten.
  *
  * The memory is the caller's, zeroed, and may be shared by processes. Words change by atomic operations alone. */
@@ -20,19 +20,19 @@
 
 enum {
     MW_SHARED_ACCOUNTS = 16384,  /* identities that may be active at a time: 1 MiB */
-    MW_SHARED_WAYS = 8,          /* places that a key may have */
+    MW_SHARED_WAYS = 8,          /* accounts that a key may have */
     MW_SHARED_QUIET_ROUNDS = 64, /* rounds without a request, after which an account is given to others */
     MW_OTHERS_SHIFT = 16,
     MW_OTHERS_MOST = 31 << MW_OTHERS_SHIFT,
 };
 
-/* How far the fleet's TAT may lie ahead: as many bursts, of servers that have not heard of each other, and some rounds. */
+/* How far the TAT of all may lie ahead: as many bursts, of servers that have not heard of each other, and some rounds. */
 #define MW_SHARED_BURSTS 16
 #define MW_SHARED_DEBT_NS INT64_C(10000000000)
 #define MW_DEMAND_NS 1e9 /* demand that was told so long ago counts 1/e */
 
 typedef struct {
-    _Alignas(64) uint64_t key; /* of the limit in the whole fleet; 0: free, or a limit that is known by where it lies */
+    _Alignas(64) uint64_t key; /* of the limit in all servers; 0: free, or a limit that is known by where it lies */
     uint64_t hash;             /* of its cell in this server's table, written after the key */
     int64_t
         spent_ns; /* that requests and what they turned out to have taken have moved the TAT by, since the last round */
@@ -121,7 +121,7 @@ static inline void mw_account_take(mw_account *account, int64_t elapsed_ns, doub
     account->demand_at_ns = now_ns;
 }
 
-/* demand: of the whole fleet, this server's included. */
+/* demand: of all servers, this one included. */
 static inline void mw_account_share(mw_account *account, double demand) {
     double others = demand > 1 && account->demand > 0 ? (demand / account->demand - 1) * (1 << MW_OTHERS_SHIFT) : 0;
     uint32_t value = others > MW_OTHERS_MOST ? MW_OTHERS_MOST : others > 0 ? (uint32_t)others : 0;

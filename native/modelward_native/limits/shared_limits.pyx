@@ -1,4 +1,4 @@
-"""What this server spends of limits that it shares with a fleet: the control plane's end of limits/shared_limits.h."""
+"""What this server spends of limits that it shares with other servers: the control plane's end of limits/shared_limits.h."""
 from libc.math cimport exp
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -54,7 +54,7 @@ cdef class SharedAccounts:
     def take(self, uint32_t most, int64_t elapsed, int64_t now):
         """Ends a round that began `elapsed` ago: (number, level, name, spent, change of demand, most ahead) of each used account.
 
-        level and name are the same in the whole fleet: "identity" and a hash of 8 bytes, "model" and its name, "total" and
+        level and name are the same in all servers: "identity" and a hash of 8 bytes, "model" and its name, "total" and
         nothing. Demand is in parts of the limit. Of more accounts than `most` those with most in them; the others keep it for
         the next round.
         """
@@ -87,7 +87,7 @@ cdef class SharedAccounts:
         return taken
 
     def follow(self, uint32_t number, int64_t ahead, double demand, int64_t at, int64_t now):
-        """What the whole fleet owed of a limit at `at` (how far its TAT lay ahead) and its demand."""
+        """What all servers owed of a limit at `at` (how far its TAT lay ahead) and its demand."""
         cdef mw_account *account = self.account(number)
         cdef int64_t *tat = NULL
         mw_account_share(account, demand)

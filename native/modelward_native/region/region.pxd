@@ -82,7 +82,7 @@ cdef class Region:
     cdef int check(self, int slot) except -1
     cdef uint64_t connections(self) noexcept    # of all processes
     # Connections by peer, by a hash under `sip_key`.
-    cpdef uint32_t peer_elsewhere(self, uint64_t peer) noexcept
+    cpdef uint32_t peer_in_other_workers(self, uint64_t peer) noexcept
     cpdef bint sees_peer(self, uint64_t peer) noexcept
     cpdef int count_peer(self, uint64_t peer, uint32_t count) except -1
     cdef Gauges *slot_at(self, int slot) noexcept

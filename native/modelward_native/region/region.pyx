@@ -212,8 +212,8 @@ cdef class Region:
                 return True
         return False
 
-    cpdef uint32_t peer_elsewhere(self, uint64_t peer) noexcept:
-        """A peer's connections with the other processes that take new ones: those of one that drains are on their way out."""
+    cpdef uint32_t peer_in_other_workers(self, uint64_t peer) noexcept:
+        """A peer's connections to the other processes that accept new ones. Those of a draining process will end soon."""
         cdef Gauges *other
         cdef uint32_t i, count = 0
         for i in range(self.header.opened):

@@ -8,12 +8,12 @@ from modelward_native.limits.limit cimport Limiter
 cdef struct LastGoodAnswer:
     uint64_t key[2]               # keyed hash of the request; 0, 0: empty
     int64_t at                    # ns
-    uint8_t owner                 # part of the hash of the identity that it was for: index in LastGoodAnswers.places
+    uint8_t owner                 # part of the hash of the identity that it was for: index in LastGoodAnswers.entries_of
     Buffer answer                 # owned; framed
 
 cdef class LastGoodAnswers:
     cdef LastGoodAnswer *table    # owned; each request has one place, which the latest keeps, but for those of callers with fewer
-    cdef uint32_t[256] places     # that callers have, by owner
+    cdef uint32_t[256] entries_of  # by owner: how many entries it has
     cdef uint64_t size
     cdef int64_t max_age          # ns
     cdef uint64_t memory          # bytes that all answers may hold

@@ -138,53 +138,53 @@ cdef class LastGoodAnswers:
         cdef uint64_t i
         for i in range(self.size):
             self.table[i].answer.size = 0
-        memset(self.places, 0, sizeof(self.places))
+        memset(self.entries_of, 0, sizeof(self.entries_of))
 
     cdef void keep(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a
-        cdef LastGoodAnswer *place
+        cdef LastGoodAnswer *entry
         cdef uint8_t owner
         cdef uint64_t more
         if framed.size > LARGEST or not may_answer_again(x):
             return
         a = hash_request(limiter, MW_LEVEL_PEER, x)
-        place = &self.table[a & (self.size - 1)]
+        entry = &self.table[a & (self.size - 1)]
         owner = <uint8_t>(x.payers.identity >> 56)
-        if place.answer.size and place.owner != owner and now - place.at <= self.max_age and (
-                self.places[owner] + 1 >= self.places[place.owner]):
+        if entry.answer.size and entry.owner != owner and now - entry.at <= self.max_age and (
+                self.entries_of[owner] + 1 >= self.entries_of[entry.owner]):
             return                # a caller who asks for more and more pushes out its own answers, not another's
-        if framed.size > place.answer.capacity:
+        if framed.size > entry.answer.capacity:
             # with no memory left an answer takes the place of another
-            more = framed.size - place.answer.capacity
-            if self.held + more > self.memory or buffer_reserve(&place.answer, framed.size) < 0:
+            more = framed.size - entry.answer.capacity
+            if self.held + more > self.memory or buffer_reserve(&entry.answer, framed.size) < 0:
                 return
             self.held += more
-        if place.answer.size:
-            self.places[place.owner] -= 1
-        self.places[owner] += 1
-        place.owner = owner
-        memcpy(place.answer.data, framed.data, framed.size)
-        place.answer.size = framed.size
-        place.key[0] = a
-        place.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
-        place.at = now
+        if entry.answer.size:
+            self.entries_of[entry.owner] -= 1
+        self.entries_of[owner] += 1
+        entry.owner = owner
+        memcpy(entry.answer.data, framed.data, framed.size)
+        entry.answer.size = framed.size
+        entry.key[0] = a
+        entry.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
+        entry.at = now
         self.kept += 1
 
     cdef bint find(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
         cdef uint64_t a
-        cdef LastGoodAnswer *place
+        cdef LastGoodAnswer *entry
         if not may_answer_again(x):
             return False
         a = hash_request(limiter, MW_LEVEL_PEER, x)
-        place = &self.table[a & (self.size - 1)]
-        if place.answer.size == 0 or place.key[0] != a or now - place.at > self.max_age:
+        entry = &self.table[a & (self.size - 1)]
+        if entry.answer.size == 0 or entry.key[0] != a or now - entry.at > self.max_age:
             return False
-        if place.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
+        if entry.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
             return False
         pay_for(framed, x.body.holder)
-        if grow_beside(x.wire, framed, place.answer.size) < 0:
+        if grow_beside(x.wire, framed, entry.answer.size) < 0:
             return False
-        memcpy(framed.data, place.answer.data, place.answer.size)
-        framed.size = place.answer.size
+        memcpy(framed.data, entry.answer.data, entry.answer.size)
+        framed.size = entry.answer.size
         self.answered += 1
         return True

@@ -1,5 +1,5 @@
-# One version of a model under one configuration, as the data plane sees it: signature, settings, fallback chain. Nothing in it
-# changes while requests refer to it but `users` and `doubted`; what changes with every request is its engine's (engine.pxd).
+# One version of a model under one configuration, as the data plane sees it: signature, settings, fallback chain. While
+# requests refer to it, only `users` and `signature_stale` change; what changes with every request is its engine's (engine.pxd).
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -142,7 +142,7 @@ cdef enum:
 
 cdef struct Model:                # owned by a modelward_native.request.served.Served
     uint64_t users                # exchanges and relays that began with it: it stays until they have ended
-    bint doubted                  # a request was refused as one of a model that has changed on its upstream would be
+    bint signature_stale                  # a request was refused in a way that a changed model on the upstream would explain
     mw_span name                  # this and the signature: borrowed from the Engine, which the Served holds
     mw_span version
     const Tensor *inputs

@@ -33,7 +33,7 @@ from modelward_native.stages.reply cimport reply
 from modelward_native.stages.resolve cimport resolve
 from modelward_native.stages.score cimport score
 from modelward_native.stages.send cimport send
-from modelward_native.stages.stage cimport ELSEWHERE, GO_ON, Result
+from modelward_native.stages.stage cimport GO_ON, STOP, Result
 from modelward_native.stages.timeout cimport timeout
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
@@ -131,7 +131,7 @@ cdef void call_from(State server, Stream *s, int first, int64_t now) noexcept:
         step = AT_HEADERS[i].run(server, s, &v, now)
         if step == GO_ON:
             continue
-        if step != ELSEWHERE:
+        if step != STOP:
             refuse_call(server, s, &v)
         return
     begin_body(server, s)
@@ -152,7 +152,7 @@ cdef inline void message_from(State server, Exchange *x, int first, bint timed, 
     for i in range(first, <int>MESSAGE_STAGES):
         step = AT_MESSAGE[i].run(server, x, &v, now)
         if step != GO_ON:
-            if step != ELSEWHERE:
+            if step != STOP:
                 if x.stream.packed != NULL and x.stream.packed.exchange == x:
                     packed_free(x.stream.packed)    # refused before it was inflated: its stream goes on
                 refused(server, x, &v, now)
@@ -239,7 +239,7 @@ cdef void refused_upstream(
         failed(server, x, REASON_UPSTREAM_CREDENTIALS, NULL, now)
         return
     if x.mirrors == NULL and (status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT):
-        x.model.doubted = True    # it may have changed over there
+        x.model.signature_stale = True    # it may have changed over there
     if blames_backend(status) or (status == CODE_NOT_FOUND and not x.named and x.asked != NULL and not x.asked.undecoded):
         r.reason = REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED
     complete(server, x, &r, now)

@@ -20,7 +20,7 @@ from modelward_native.stages.admit cimport admit_to
 from modelward_native.stages.deadline cimport margin, set_deadline
 from modelward_native.stages.inflate cimport busy, open_packed
 from modelward_native.stages.limit cimport charge
-from modelward_native.stages.stage cimport ELSEWHERE, REFUSE
+from modelward_native.stages.stage cimport REFUSE, STOP
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
 from modelward_native.wire.headers cimport keep_header, passed_on
@@ -52,7 +52,7 @@ cdef int relay(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
             set_deadline(server, x)   # until it goes up
         reason = admit_to(server, x, m, now)
     if reason == REASON_NONE:
-        return ELSEWHERE
+        return STOP
     refusal(v, reason, RELAYED_TEXT if reason == REASON_RELAYED_STREAMS else NULL)
     return REFUSE
 

@@ -101,12 +101,11 @@ cdef class Served:
         """Requests and streams that began with it and have not ended."""
         return self.model.users
 
-    def take_doubt(self) -> bool:
-        """Whether a request was refused, here or by its upstream, that may have been right for a model that has changed there:
-        since the last call."""
-        cdef bint doubted = self.model.doubted
-        self.model.doubted = False
-        return doubted
+    def take_signature_stale(self) -> bool:
+        """Whether, since the last call, a request was refused in a way that a changed model on the upstream would explain."""
+        cdef bint stale = self.model.signature_stale
+        self.model.signature_stale = False
+        return stale
 
     def set_admission(self, double floor, double ceiling, uint32_t queue, bint across=False):
         """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
@@ -205,7 +204,7 @@ cdef class Served:
     cdef int attach(self, Region region, bint shared) except -1:
         """From now on this is what the processes of `region` know under its name: their counters add up, their limit is one.
 
-        shared: with a fleet, too.
+        shared: with other servers, too.
         """
         cdef mw_cell *cell
         cdef uint32_t i
@@ -223,7 +222,7 @@ cdef class Served:
                 self.model.limit.tat_ns = &cell.tat_ns
                 self.model.limit.account = &cell.account if shared else NULL
             except MemoryError:
-                pass              # a name too many: its limit holds in each process by itself, and in no fleet
+                pass              # one name too many: its limit holds in each process by itself
         for i, (shadow, content) in enumerate(self.shadows):
             if self.model.shadow_links[i].block == NULL:
                 self.model.shadow_links[i].block = block_of(region, self, shadow.name, content + shadow.fingerprint)

@@ -19,7 +19,7 @@ from modelward_native.request.route cimport Directory, Entry, order
 cdef enum:
     IN_FLIGHT = 16                # copies
 
-cdef int64_t PATIENCE = 2000000000     # ns that the other version has for an answer
+cdef int64_t TIMEOUT = 2000000000     # ns that the other version has for an answer
 cdef int64_t SPACING = 100000000       # ns between two while that version has no permit free
 
 
@@ -82,7 +82,7 @@ cdef Exchange *crosscheck(
     y.flagged = x.flagged
     y.entered = now
     y.launched = now
-    y.due = now + PATIENCE
+    y.due = now + TIMEOUT
     y.count = count
     if other.pool == NULL and not lend_tensors(y, x, NULL, NULL):
         exchange_unref(y)

@@ -7,7 +7,7 @@ from modelward_native.wire.types cimport Conn
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
-from modelward_native.stages.stage cimport ELSEWHERE, REFUSE
+from modelward_native.stages.stage cimport REFUSE, STOP
 
 cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept
 # Parks the request behind its connection's others, or admits it, for the model asked for or one of its fallback chain:

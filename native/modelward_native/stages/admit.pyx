@@ -15,7 +15,7 @@ from modelward_native.request.state cimport State, server_of
 from modelward_native.request.verdict cimport (
     REASON_INFEASIBLE, REASON_NONE, REASON_QUEUE_FULL, REASON_SHED, Verdict, refusal)
 from modelward_native.stages.launch cimport is_relayed, launch
-from modelward_native.wire.parking cimport OWED_CAP, must_park, owed, park, promise, unpark
+from modelward_native.wire.parking cimport PENDING_CAP, must_park, pending_bytes, park, promise, unpark
 
 
 cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
@@ -24,7 +24,7 @@ cdef int admit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         return relay(server, x, v, now)
     reason = start(server, x, x.asked, now)
     if reason == REASON_NONE:
-        return ELSEWHERE
+        return STOP
     refusal(v, reason, NULL)
     return REFUSE
 
@@ -45,7 +45,7 @@ cdef void on_room(Conn *c, int64_t now) noexcept:
     cdef Exchange *x
     cdef Model *m
     cdef int reason
-    while c.parked_first != NULL and owed(c) < OWED_CAP:
+    while c.parked_first != NULL and pending_bytes(c) < PENDING_CAP:
         x = c.parked_first
         x.references += 1
         unpark(x)

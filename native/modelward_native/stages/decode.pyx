@@ -46,7 +46,7 @@ cdef int decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         if found.shares:
             x.opaque |= OPAQUE_SHARED
     elif not validate(found, x, m, v):
-        m.doubted = True
+        m.signature_stale = True
         return REFUSE
     if x.opaque & OPAQUE_SHARED:
         if not may_share(server, x, v):

@@ -11,4 +11,4 @@ cdef int identify(State server, Stream *s, Verdict *v, int64_t now) noexcept:
     # an orchestrator that asks for health has no credentials
     if server.access is None or server.cold_calls.is_open(s) or find_caller(server.access, s, now) == IDENTIFIED:
         return GO_ON
-    return ELSEWHERE              # it waits, or access has refused it
+    return STOP                   # it waits, or access has refused it

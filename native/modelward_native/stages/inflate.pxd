@@ -6,7 +6,7 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.types cimport Stream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
-from modelward_native.stages.stage cimport ELSEWHERE, GO_ON, REFUSE
+from modelward_native.stages.stage cimport GO_ON, REFUSE, STOP
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.packed cimport Packed
 

@@ -63,7 +63,7 @@ cdef int inflate(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         return GO_ON if good else REFUSE
     x.phase = PHASE_PACKED
     if server.inflater.queue(packed):
-        return ELSEWHERE
+        return STOP
     x.phase = PHASE_NEW
     packed_free(packed)
     busy(v)

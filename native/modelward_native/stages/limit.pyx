@@ -46,7 +46,7 @@ cdef inline void pays(Payers *payers, const Stream *s, mw_meter *model) noexcept
     payers.peer = s.peer
     payers.peer_limit = s.peer_limit
     payers.identity = s.budget
-    payers.fleet = s.fleet
+    payers.shared_key = s.shared_key
     payers.identity_limit = 0 if s.caller == NULL else s.caller.limit
     payers.model = model
 

@@ -17,7 +17,7 @@ cdef int method(State server, Stream *s, Verdict *v, int64_t now) noexcept:
     forget_holder(s)
     if s.caller.budget:
         s.budget = s.caller.budget
-        s.fleet = s.caller.fleet
+        s.shared_key = s.caller.shared_key
     s.permits = needed(server, s)
     if not permit_method(s, s.permits, v):
         return REFUSE

@@ -27,7 +27,7 @@ cdef bint record(State server, Exchange *x, Result *r, int64_t now) noexcept:
         count = testify(x, r.status, now)
     x.phase = PHASE_DONE
     if count != NULL:
-        record_doubt(server, x, count, now)
+        record_failure(server, x, count, now)
     return True
 
 
@@ -56,7 +56,7 @@ cdef void record_copy(State server, Exchange *y, Result *r, int64_t now) noexcep
              r.reason == REASON_DEADLINE or (r.answer == NULL and r.status == CODE_DEADLINE_EXCEEDED), now)
 
 
-cdef void record_doubt(State server, Exchange *x, uint64_t *count, int64_t now) noexcept:
+cdef void record_failure(State server, Exchange *x, uint64_t *count, int64_t now) noexcept:
     """It has failed: that is counted where another version answers it, or none can be asked the same."""
     cdef Model *other = other_version(server.directory, x)
     cdef Exchange *y

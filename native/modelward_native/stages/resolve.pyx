@@ -62,7 +62,7 @@ cdef int resolve(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 cdef void not_found(State server, Exchange *x, mw_span name, mw_span version, Verdict *v, int64_t now) noexcept:
     cdef Entry *entry = server.directory.find(name)
     if x.unknown_version and entry != NULL:
-        entry.versions[0].doubted = True
+        entry.versions[0].signature_stale = True
         server.directory.unknown_version(entry, version, v)
         return
     server.unlisted = True

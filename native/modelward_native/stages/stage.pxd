@@ -8,7 +8,7 @@ from modelward_native.wire.buffer cimport Buffer, Ending
 cdef enum Step:
     GO_ON = 0                     # to the next stage
     REFUSE                        # with the verdict
-    ELSEWHERE                     # the request waits, is with its backend, or has ended: the driver is called again, or not
+    STOP                          # the driver ends here: the request waits, is with its backend, or has ended
 
 cdef struct Result:               # how an exchange has ended so far; lives on the driver's stack
     int reason                    # enum Reason; REASON_NONE: it was answered, or the upstream's status is its own answer

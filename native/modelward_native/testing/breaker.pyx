@@ -2,8 +2,8 @@
 from libc.stdint cimport int64_t
 
 from modelward_native.backend.breaker cimport (
-    MW_OUTCOME_BAD, MW_OUTCOME_GOOD, MW_OUTCOME_NONE, Policy, mw_breaker, mw_breaker_begin, mw_breaker_due, mw_breaker_end,
-    mw_breaker_state_at, mw_outcome)
+    MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_SUCCESS, Policy, mw_breaker, mw_breaker_begin, mw_breaker_due,
+    mw_breaker_end, mw_breaker_result, mw_breaker_state_at)
 from modelward_native.backend.breaker import STATES
 
 
@@ -30,5 +30,5 @@ cdef class Breaker:
 
     def end(self, bint trial, good, int64_t now):
         """It has ended: good, bad, or None where that says nothing. Whether the endpoint is out by it."""
-        cdef mw_outcome outcome = MW_OUTCOME_NONE if good is None else MW_OUTCOME_GOOD if good else MW_OUTCOME_BAD
-        return mw_breaker_end(&self.breaker, &self.policy.policy, trial, outcome, now)
+        cdef mw_breaker_result result = MW_BREAKER_IGNORED if good is None else MW_BREAKER_SUCCESS if good else MW_BREAKER_FAILURE
+        return mw_breaker_end(&self.breaker, &self.policy.policy, trial, result, now)

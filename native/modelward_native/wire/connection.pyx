@@ -195,7 +195,7 @@ cdef class Connection(Protocol):
         else:
             c.peer = self.listener.limiter.hash(MW_LEVEL_PEER, <const char *>key, len(key))
             c.identity = self.listener.limiter.hash(MW_LEVEL_IDENTITY, <const char *>key, len(key))
-            c.fleet = self.listener.limiter.fleet(<const char *>key, len(key))
+            c.shared_key = self.listener.limiter.shared_key(<const char *>key, len(key))
         return self.arrived
 
     cdef int leave_networks(self) except -1:

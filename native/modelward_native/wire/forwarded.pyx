@@ -27,7 +27,7 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
     elif found < 0:
         s.peer = s.conn.peer
         s.budget = s.conn.identity
-        s.fleet = s.conn.fleet
+        s.shared_key = s.conn.shared_key
         s.peer_limit = s.conn.peer_limit
 
 
@@ -35,7 +35,7 @@ cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
     cdef Limiter limiter = <Limiter>s.conn.wire.limiter
     s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
     s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
-    s.fleet = limiter.fleet(key, length)
+    s.shared_key = limiter.shared_key(key, length)
 
 
 cdef void enter_network(Stream *s) noexcept:

@@ -190,8 +190,8 @@ cdef bint is_like_credential(const uint8_t *name, size_t size) noexcept:
     return bare == 13 and memcmp(name, b"authorization", 13) == 0 or bare == 9 and begins(name, 9, "x-api-key", 9)
 
 
-cdef bint is_hearsay(const uint8_t *name, size_t size) noexcept:
-    """Whether the header says who called before the peer did: only a trusted proxy's is passed on."""
+cdef bint names_other_peer(const uint8_t *name, size_t size) noexcept:
+    """Whether the header names a client behind the peer. It is passed on only from a trusted proxy."""
     cdef uint8_t first = name[0] if size else 0
     if size and name[size - 1] == 112 and (ends(name, size, "client-ip", 9) or ends(name, size, "connecting-ip", 13)):    # p
         return True
@@ -260,10 +260,10 @@ cdef int read_header(
             return keep(s, name, name_size, value, value_size, keep_metadata)
     elif s.conn.wire.access != NULL and is_like_credential(name, name_size):
         return 0
-    elif not s.conn.trusted and is_hearsay(name, name_size):
+    elif not s.conn.trusted and names_other_peer(name, name_size):
         return 0
     elif same(name, name_size, "modelward-shadow", 16):
-        s.mirrored = True         # whether that is believed is for request/streams and stages/permit
+        s.mirrored = True         # request/streams and stages/permit decide whether that is believed
     elif name_size == 20 and memcmp(name, b"grpc-accept-encoding", 20) == 0:
         s.prefers_gzip = wants_gzip(value, value_size, &s.accepts_gzip)
     else:

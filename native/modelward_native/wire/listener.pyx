@@ -240,7 +240,7 @@ cdef class Listener:
         cdef int most = self.max_per_peer
         if not self.region.sees_peer(peer):
             most = max(most // <int>self.region.header.opened, 1)
-        return own + <int64_t>self.region.peer_elsewhere(peer) < most
+        return own + <int64_t>self.region.peer_in_other_workers(peer) < most
 
     cdef bint make_room(self, object connections) except -1:
         cdef Connection idlest = self.idlest(connections)

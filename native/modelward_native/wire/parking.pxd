@@ -7,7 +7,7 @@ from modelward_native.region.region cimport bytes_held
 cdef enum:
     # Bytes of answers that one connection may owe us the taking of before no more are begun; the last may go beyond, so at least
     # one is always under way. It is what a socket and one run need to keep going.
-    OWED_CAP = 2097152
+    PENDING_CAP = 2097152
     # Bytes that windows hold back and that are not held against others: on a connection that a proxy shares among its clients
     # one of them must not keep the others waiting so easily. And at most a part of what all may still hold, and of
     # what its caller may.
@@ -16,7 +16,7 @@ cdef enum:
     CALLER_PART = 4
 
 
-cdef inline size_t owed(const Conn *c) noexcept:
+cdef inline size_t pending_bytes(const Conn *c) noexcept:
     return c.unsent + c.promised - min(c.stuck, c.unsent)
 
 
@@ -34,7 +34,7 @@ cdef inline void note_stuck(Conn *c) noexcept:
 
 
 cdef inline bint must_park(const Conn *c) noexcept:
-    return c.parked_first != NULL or owed(c) >= OWED_CAP
+    return c.parked_first != NULL or pending_bytes(c) >= PENDING_CAP
 
 
 cdef inline void promise(Exchange *x, size_t size) noexcept:

@@ -26,7 +26,7 @@ from modelward_native.wire.types cimport METHOD_REFUSED, Conn, Stream, Transport
 cdef enum:
     HEADER_BYTES = 16384          # decoded, names and values and 32 each, as HPACK counts
     HEADER_COUNT = 100
-    HEADER_PATIENCE = 4           # a request of so many times either is answered; a block that goes on ends its connection
+    HEADER_ABORT_FACTOR = 4       # over either limit a request is refused; over this many times it, the connection ends
     STREAM_WINDOW = 262144
     CONNECTION_WINDOW = 1048576
     PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
@@ -80,7 +80,7 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const u
     s.header_bytes += <uint32_t>(name_size + value_size + 32)
     if oversize(s, 1):
         # a table's entry costs one byte to name, and a block may go on: only so much of it is decoded
-        if oversize(s, HEADER_PATIENCE):
+        if oversize(s, HEADER_ABORT_FACTOR):
             go_away(c, CLOSE_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
             return NGHTTP2_ERR_CALLBACK_FAILURE
         return 0

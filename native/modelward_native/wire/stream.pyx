@@ -43,7 +43,7 @@ cdef Stream *stream_new(Conn *c, int32_t stream_id) noexcept:
     s.peer = c.peer
     s.peer_limit = c.peer_limit
     s.budget = c.identity
-    s.fleet = c.fleet
+    s.shared_key = c.shared_key
     s.next = c.streams
     if s.next != NULL:
         s.next.previous = s

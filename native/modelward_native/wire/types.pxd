@@ -90,7 +90,7 @@ cdef struct Stream:
     uint32_t unanswered           # messages that went there and hold their permit
     uint64_t peer                 # keys of the budgets that pay: the connection's, unless a proxy or a credential says more
     uint64_t budget
-    uint64_t fleet                # the same in the whole fleet: modelward_native.limits.limit.Payers
+    uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers
     uint32_t peer_limit           # its own, or 0: modelward_native.limits.limit.Payers
     uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
     Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
@@ -144,7 +144,7 @@ cdef struct Conn:                 # a client's connection
     uint8_t address[16]           # its; IPv4 as ::ffff:a.b.c.d; zeros on a Unix socket
     uint32_t peer_limit           # its own, or 0
     uint64_t identity             # anonymous clients are known by their address
-    uint64_t fleet
+    uint64_t shared_key
     bint trusted                  # a proxy whose word on addresses counts
     uint8_t told[16]              # the IPv6 peer that it told of last: the key of its budgets; blocks of headers of several
     size_t told_size              # connections may come at once, those of one may not

@@ -132,7 +132,7 @@ async def _ask_upstreams(
     bad = await untrusted(list(addresses))
     try:
         local = {model.name for model in inventory.models} | {each.name for each in inventory.refused}
-        models = await UpstreamModels(config, patience=0).open(local)
+        models = await UpstreamModels(config, startup_timeout=0).open(local)
     except ProblemsFound as found:
         problems = found.problems
     # what follows from it would only hide it

@@ -27,7 +27,7 @@ def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
     for key in ("tls", "access"):  # every open connection began with or without it
         if (getattr(now, key) is None) != (getattr(wanted, key) is None):
             stays[key] = getattr(now, key)
-    # which keys a fleet knows its limits by, every connection and identity is told when it begins
+    # which keys servers know shared limits by, every connection and identity is told when it begins
     stays["limits"] = wanted.limits.model_copy(update={"shared": now.limits.shared})
     if now.access is not None and wanted.access is not None:
         stays["access"] = wanted.access.model_copy(update={"jwt": now.access.jwt})

@@ -216,7 +216,7 @@ class Shared(Section):
     interval: Duration = Field(default=SECOND // 10, ge=SECOND // 50, le=SECOND)
     """How often servers tell each other, through the store, what they have admitted."""
     prefix: str = Field(default="modelward", min_length=1, max_length=64)
-    """Prefix of the keys in the store. Servers with the same prefix are one fleet, and must have the same limits."""
+    """Prefix of the keys in the store. Servers with the same prefix share their limits, which must be equal."""
 
     @model_validator(mode="before")
     @classmethod

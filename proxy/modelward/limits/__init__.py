@@ -1,1 +1,1 @@
-"""Limits: for whom they differ, and what servers of a fleet have in common."""
+"""Limits: for whom they differ, and what servers share of them."""

@@ -1,7 +1,7 @@
-"""Limits that a fleet holds together, through a Redis or Valkey.
+"""Limits that several servers hold together, through a Redis or Valkey.
 
 Requests are decided by this server's own cells and never wait. Once per round what was spent of cells that were
-used goes to the store, in one call of a script, and comes back as what the whole fleet owes: limits/shared_limits.h
+used goes to the store, in one call of a script, and comes back as what all servers owe: limits/shared_limits.h
 has the algorithm.
 """
 
@@ -39,8 +39,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
 SILENCE_NS = SECOND
 # Rounds further apart were held up: what they report counts as of now.
 LONGEST_ROUND_NS = 2 * SECOND
-# So many attempts in a row without an answer, and the store is gone: this process may have been held up once.
-PATIENCE = 2
+# After this many attempts in a row without an answer the store is gone: one attempt may fail because we were held up.
+ATTEMPTS_UNTIL_GONE = 2
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 # More than the furthest that a TAT may lie ahead (limits/gcra.h), and far from where an integer of 64 bits ends.
 LONGEST_NS = 1 << 61
@@ -132,8 +132,8 @@ def _client(settings: Shared) -> Redis:
     )
 
 
-def fleet_key(settings: Shared) -> bytes:
-    """Of the hashes that identities are known by in a fleet."""
+def shared_hash_key(settings: Shared) -> bytes:
+    """Key of the hashes by which all servers know an identity."""
     return hashlib.blake2b(settings.prefix.encode(), digest_size=16, person=b"modelward limits").digest()
 
 
@@ -174,7 +174,7 @@ class SharedLimits:
 
     def __init__(self, settings: Shared, region: Region) -> None:
         limiter = Limiter(region=region)
-        limiter.share(fleet_key(settings))
+        limiter.share(shared_hash_key(settings))
         self._accounts = SharedAccounts(limiter)
         self._settings = settings
         self._store = Store(settings)
@@ -233,7 +233,7 @@ class SharedLimits:
         except StoreError as error:
             self._results["failed"] += 1
             self._unanswered += 1
-            if self._up and self._unanswered < PATIENCE:  # what it was told is lost: one round
+            if self._up and self._unanswered < ATTEMPTS_UNTIL_GONE:  # what it was told is lost: one round
                 return
             if self._up is not False:
                 log.error("%s cannot be reached: %s; %s hold in each server alone", self._settings.where, error, WHAT)

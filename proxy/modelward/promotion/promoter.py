@@ -123,7 +123,7 @@ class Promoter:
         known = self._judge.known(model, promotion) if self._under_way(model) is not None else None
         return Known(promotion, event, *known, by) if known is not None else Known(promotion, event, by=by)
 
-    def doubts(self, model: str) -> list[Problem]:
+    def too_few_callers(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
         promotion = self.state.promotions[model]
         config = self._server.config

@@ -174,7 +174,7 @@ def _scan_model(root: Path, folder: Path, refused: list[Refused], notes: list[Pr
     if not versions:
         if complete:
             why = _of_ensemble(folder)
-            how = _elsewhere(folder) if why else f"Put it at {folder}/1/{MODEL_FILE}"
+            how = _name_upstream(folder) if why else f"Put it at {folder}/1/{MODEL_FILE}"
             refused.append(Refused(folder.name, "", (Problem("the model has no version", str(folder), why, how),)))
         return None
     settings = folder / SETTINGS_FILE
@@ -204,7 +204,7 @@ def _instead(folder: Path, version: Path) -> tuple[str, str]:
     if others := sorted(each.name for each in version.iterdir() if each.suffix.lower() == ".onnx"):
         return f"it has {others[0]}", f"Rename {others[0]} to {MODEL_FILE}"
     why = _of_ensemble(folder)
-    return why, _elsewhere(folder) if why else how
+    return why, _name_upstream(folder) if why else how
 
 
 def _of_ensemble(folder: Path) -> str:
@@ -215,5 +215,5 @@ def _of_ensemble(folder: Path) -> str:
     return "its config.pbtxt is that of an ensemble, which only Triton runs" if _ENSEMBLE.search(written) else ""
 
 
-def _elsewhere(folder: Path) -> str:
+def _name_upstream(folder: Path) -> str:
     return f"Name the Triton that runs it in models.{folder.name}.upstreams"

@@ -12,7 +12,7 @@ from modelward.config.listen import Listen
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
-from modelward.limits.shared import SharedLimits, fleet_key
+from modelward.limits.shared import SharedLimits, shared_hash_key
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.opening import OpenVersion, Progress
@@ -145,7 +145,7 @@ class Application:
         self._wheel = Wheel(loop)
         limiter, shared = Limiter(region=self.region), self.config.limits.shared
         if shared is not None:
-            limiter.share(fleet_key(shared))
+            limiter.share(shared_hash_key(shared))
             if self._http is not None:  # else it is the supervisor's
                 self._shared = SharedLimits(shared, self.region)
                 await self._shared.start()

@@ -69,7 +69,9 @@ def describe(application: Application) -> Report:
                 model.served.name,
                 model.served.version or ANY,
                 "\n".join(where) or "ONNX Runtime",
-                f"upstream{over}, {model.source}" if model.upstreams else f"{model.engine.placement()}, {batching}",
+                f"upstream{over}, {model.source}"
+                if model.upstreams
+                else f"{model.engine.predicted_placement()}, {batching}",
                 profile,
                 states["deadline"] if states["deadline"] != OFF else "the client's",
                 states["fallback"] if states["fallback"] != OFF else "none",

@@ -27,7 +27,7 @@ from modelward.server.retired import Retired
 from modelward.server.rules import load_rules
 from modelward.server.tls import LiveMaterial
 from modelward.tasks import Tasks
-from modelward.upstream.fleet import Fleet
+from modelward.upstream.endpoint_managers import EndpointManagers
 from modelward.upstream.forwarder import ANSWER_SECONDS
 from modelward.upstream.models import News, UpstreamModels
 from modelward.upstream.refresh import Hints, Refresher
@@ -62,7 +62,7 @@ class Serving:
         )
         self._contained = contained
         self._tasks = tasks
-        self._fleet: Fleet | None = None
+        self._managers: EndpointManagers | None = None
         self._reloading = asyncio.Lock()
         self._ruling = asyncio.Lock()
         self._canaries = Canaries(self._follow_canaries)
@@ -118,13 +118,13 @@ class Serving:
 
             self.gate = Gate(self.config.access, server.listener)
             server.guard(self.gate.native)
-        self._fleet = Fleet(server.listener)
+        self._managers = EndpointManagers(server.listener)
         self._serve(first)
 
     async def connect(self) -> None:
         """The server has started: connects upstreams, and does from now on what goes on beside requests."""
-        assert self._fleet is not None and self.server is not None
-        await self._fleet.connect(self.current.upstreams.pools, self.config.health)
+        assert self._managers is not None and self.server is not None
+        await self._managers.connect(self.current.upstreams.pools, self.config.health)
         if self.gate is not None:
             await self.gate.prepare()
             for task in self.gate.tasks():
@@ -204,8 +204,8 @@ class Serving:
     def stop(self) -> None:
         """Before the server stops."""
         self._canaries.stop()
-        if self._fleet is not None:
-            self._fleet.close()
+        if self._managers is not None:
+            self._managers.close()
 
     async def close(self) -> None:
         """After the server has stopped."""
@@ -220,13 +220,13 @@ class Serving:
     async def _renew(self, upstreams: UpstreamModels, news: News) -> bool:
         """Serves what upstreams tell now; False where a reload came between. Requests that are under way end as they
         began. Raises ProblemsFound, and then everything is as it was."""
-        assert self._fleet is not None
+        assert self._managers is not None
         async with self._reloading:
             before = self.current
             if before.upstreams is not upstreams:
                 return False
             after = await renewed(before, news)
-            await self._fleet.connect(after.upstreams.pools, self.config.health)
+            await self._managers.connect(after.upstreams.pools, self.config.health)
             after = self._shared_out(after.under(self.current.rules))
             self._serve(after)
             self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
@@ -237,8 +237,8 @@ class Serving:
     def _hints(self) -> Hints:
         """What refusals and connections say of changes on upstreams."""
         assert self.server is not None
-        doubted = {model.served.name for model in self.models if model.upstreams and model.served.take_doubt()}
-        return Hints(doubted, self.server.take_unlisted(), sum(endpoint.joins for endpoint in self.endpoints))
+        stale = {m.served.name for m in self.models if m.upstreams and m.served.take_signature_stale()}
+        return Hints(stale, self.server.take_unlisted(), sum(endpoint.joins for endpoint in self.endpoints))
 
     def _embedded(self) -> set[str]:
         return {model.served.name for model in self.models if not model.upstreams}
@@ -257,16 +257,16 @@ class Serving:
 
     async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
-        assert self._fleet is not None
+        assert self._managers is not None
         wanted, restart = followed(self.config, config)
         known = Known(held=self.shares, deadly=deadly(self._contained))
         after = await compile_generation(self.current.rules, wanted, self.current, known=known)
-        await self._fleet.connect(after.upstreams.pools, wanted.health)
+        await self._managers.connect(after.upstreams.pools, wanted.health)
         return after, restart
 
     def _serve(self, generation: Generation) -> None:
         """The swap: between two requests, and nothing in it can fail or wait."""
-        assert self.server is not None and self._fleet is not None
+        assert self.server is not None and self._managers is not None
         self.take_anomalies()  # events name models of the generation before
         config, server = generation.config, self.server
         overrides = Overrides(config.limits)
@@ -275,7 +275,7 @@ class Serving:
         if self.gate is not None and config.access is not None:
             self.gate.follow(config.access, generation.rules.key_ring)
             self.gate.native.identities.set_shares(overrides.share)
-        self._fleet.follow(generation.upstreams.pools, config.health, config.breaker)
+        self._managers.follow(generation.upstreams.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.upstreams.passthrough())
         server.learn(self.refresher.wants if generation.upstreams.learns else None)
         if self.tls is not None and config.tls is not None and generation.rules.material is not None:

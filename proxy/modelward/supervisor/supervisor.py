@@ -161,7 +161,7 @@ class Supervisor:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._at_work()
         await self._promoter.promote(wanted)
-        return self._promoted(wanted.model, self._promoter.doubts(wanted.model))
+        return self._promoted(wanted.model, self._promoter.too_few_callers(wanted.model))
 
     async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""

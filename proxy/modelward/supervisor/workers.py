@@ -136,9 +136,9 @@ class Workers:
             if late:  # this process was held up, and so perhaps was everything
                 continue
             for worker in self._workers:
-                patience = HUNG_SECONDS if worker.report is not None else HUNG_STARTING_SECONDS
+                allowed = HUNG_SECONDS if worker.report is not None else HUNG_STARTING_SECONDS
                 silent = looked - max(self.region.last_beat(worker.number) / 1e9, worker.started)
-                if not worker.hung and (silent > patience or looked > worker.over_at):
+                if not worker.hung and (silent > allowed or looked > worker.over_at):
                     log.error("worker %d (pid %d) hangs, and is killed", worker.number, worker.pid)
                     worker.hung = True
                     worker.kill()

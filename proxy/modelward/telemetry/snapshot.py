@@ -191,7 +191,7 @@ class LimitsSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SharedSnapshot:
-    """Limits that a fleet holds together through a store."""
+    """Limits that several servers hold together through a store."""
 
     up: int = field(default=0, metadata=GAUGE)  # 1 while the store answers
     syncs: Mapping[str, int] = field(default_factory=dict)  # by result

@@ -53,16 +53,16 @@ async def ask(
     question: Callable[[UpstreamAddress], Awaitable[T]],
     addresses: list[UpstreamAddress],
     what: str,
-    patience: float,
+    timeout: float,
     waiting: Waiting,
 ) -> T:
-    """The first answer of any upstream within `patience` seconds; 0 asks each of them once.
+    """The first answer of any upstream within `timeout` seconds; 0 asks each of them once.
 
     waiting: told in words what is waited for. Raises Unanswered, one problem per upstream; at once where all of them
     have given an answer that waiting does not change.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
+    deadline = loop.time() + timeout
     said = False
     while True:
         failures: dict[UpstreamAddress, grpc.RpcError | NotYet] = {}

@@ -76,21 +76,21 @@ class UpstreamPool:
 class UpstreamModels:
     """Opens every model that the configuration serves through upstreams.
 
-    before: those of the configuration that this one follows. Pools and endpoints that stay are taken over, unchanged
-    until `Fleet.follow`, and what upstreams have told is believed where they cannot be asked now. patience: seconds to
-    wait for upstreams that must be asked for signatures; None for the configuration's. waiting: told in words what is
-    waited for.
+    before: those of the configuration that this one follows. Pools and endpoints that stay are taken over; they do not
+    change until `EndpointManagers.follow`. What an upstream told before is used where it cannot be asked now.
+    startup_timeout: seconds to wait for upstreams that must be asked for signatures; None for the configuration's.
+    waiting: called with words for what is waited for.
     """
 
     def __init__(
         self,
         config: Config,
         before: "UpstreamModels | None" = None,
-        patience: float | None = None,
+        startup_timeout: float | None = None,
         waiting: Waiting = lambda reason: None,
     ) -> None:
         self._config = config
-        self._patience = config.health.startup / SECOND if patience is None else patience
+        self._startup_timeout = config.health.startup / SECOND if startup_timeout is None else startup_timeout
         self._waiting = waiting
         self._pools: dict[Key, UpstreamPool] = {}
         self._keys: dict[str, Key] = {}
@@ -336,7 +336,7 @@ class UpstreamModels:
             return answer
         told: T | None = self._before._told.get(key) if self._before else None
         try:
-            answer = await ask(question, addresses, what, self._patience if told is None else 0.0, self._waiting)
+            answer = await ask(question, addresses, what, self._startup_timeout if told is None else 0.0, self._waiting)
         except ProblemsFound as found:
             if told is None:
                 raise

@@ -8,7 +8,7 @@ import pytest
 from modelward_native.limits.limit import Limiter
 from modelward_native.limits.shared_limits import SharedAccounts
 from modelward_native.region.region import Region
-from tests.oracle.fleet import Store
+from tests.oracle.shared_store import Store
 
 SECOND = 1_000_000_000
 MS = 1_000_000

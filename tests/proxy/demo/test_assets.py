@@ -56,6 +56,6 @@ def test_the_slow_model_is_as_slow_as_it_is_told_to_be() -> None:
     engine = Engine("slow", "1", model)
     assert expected >= 0.19
     assert (engine.inputs, engine.outputs) == ([("input", "FP32", (-1, 30))], [("probabilities", "FP32", (-1, 2))])
-    assert engine.placement() == "thread"
+    assert engine.predicted_placement() == "thread"
     one, other = (engine.run_once({"input": np.full((1, 30), x, np.float32)})["probabilities"] for x in (0.1, 0.9))
     assert not np.array_equal(one, other)  # it computes something: no optimiser has folded the loop away

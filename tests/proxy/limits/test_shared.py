@@ -1,4 +1,4 @@
-"""Limits that a fleet holds together: what the configuration says, and what the store does, against its slow twin."""
+"""Limits that servers share: what the configuration says, and what the store does, against its slow twin."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from modelward.config import Config
 from modelward.config.changes import followed
 from modelward.config.load import load
 from modelward.config.rate_limit import Shared
-from modelward.limits.shared import SharedLimits, Store, StoreError, fleet_key, missing, unreachable
+from modelward.limits.shared import SharedLimits, Store, StoreError, missing, shared_hash_key, unreachable
 from modelward.problem import ProblemsFound
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from tests import store as stores
-from tests.oracle.fleet import Store as Twin
+from tests.oracle.shared_store import Store as Twin
 
 SECOND = 1_000_000_000
 
@@ -170,7 +170,7 @@ def test_a_store_that_is_flushed_is_told_the_script_again(store: stores.Store) -
 def shared_limits(settings: Shared) -> tuple[Limiter, SharedLimits]:
     region = Region()
     limiter = Limiter(region=region)
-    limiter.share(fleet_key(settings))
+    limiter.share(shared_hash_key(settings))
     return limiter, SharedLimits(settings, region)
 
 
@@ -238,7 +238,7 @@ def test_a_server_that_is_no_store_is_said() -> None:
     asyncio.run(ask())
 
 
-def test_two_fleets_of_one_store_have_nothing_in_common(store: stores.Store) -> None:
+def test_two_groups_of_servers_in_one_store_have_nothing_in_common(store: stores.Store) -> None:
     async def live() -> None:
         one, other = (shared_limits(Shared(url=store.url, prefix=prefix)) for prefix in ("one", "other"))
         for limiter, limits in (one, other):

@@ -323,8 +323,8 @@ async def test_a_share_that_no_caller_brings_is_told_with_the_way_out(tmp_path: 
     )
     served.counted = {"2": by_caller(caller(300), caller(300)), "3": arm(0)}
     await promoter.promote(Wanted("m", "3", auto=True))
-    (doubt,) = promoter.doubts("m")
-    assert "2 callers so far" in doubt.what
+    (problem,) = promoter.too_few_callers("m")
+    assert "2 callers so far" in problem.what
     served.answer(v2=by_caller(caller(3750), caller(3750), way=KEY))
     await promoter.look()
     known = promoter.known("m")
@@ -361,7 +361,7 @@ async def test_two_callers_decide_about_outputs_where_versions_are_given_by_requ
     served = Served(promotion={"steps": [10, 100], "hold": "1s", "by": by})
     promoter = served.promoter(tmp_path)
     await promoter.promote(Wanted("m", "3", auto=True))
-    assert not promoter.doubts("m")
+    assert not promoter.too_few_callers("m")
     two = by_caller(caller(8000), caller(8000), way=KEY if by == "caller" else CHANCE)
     served.answer(v2=two, v3=two)
     served.now += 2

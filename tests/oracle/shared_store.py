@@ -1,4 +1,4 @@
-"""A slow twin of what the store keeps of a fleet's limits: one cell per limit, moved by what the servers report."""
+"""A slow twin of what the store keeps of shared limits: one cell per limit, moved by what the servers report."""
 
 from dataclasses import dataclass
 from math import exp

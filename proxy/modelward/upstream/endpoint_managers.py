@@ -14,7 +14,7 @@ from modelward_native.wire.listener import Listener
 SHADOW_SECONDS = 0.5
 
 
-class Fleet:
+class EndpointManagers:
     """Owns a manager for every configured address of every pool. Touched on the loop's thread alone."""
 
     def __init__(self, listener: Listener) -> None:
