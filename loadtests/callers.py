@@ -47,7 +47,7 @@ STREAMS = 32  # of one connection at once
 FEWEST_CALLS, MOST_CALLS = 100, 1000  # of one connection before it makes room for the next
 LONGEST_PAUSE = 0.03  # seconds, until a client gives up: most do after much less
 TICK = 0.002
-PATIENCE_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 HEADER_TABLE_SIZE = 1
 WINDOW = 16384  # of a stream: a large answer stands still until more is granted
 CANCEL = 8
@@ -61,7 +61,7 @@ MOMENTS = (BEFORE, WITHIN, AT_ONCE, LATER, LATER, ANSWERED)
 
 @dataclass
 class Tally:
-    """ended: calls by kind, as they should be. given_up: by moment. wrong: what nobody asked for."""
+    """ended: calls by kind, as they should be. given_up: by moment. wrong: answers that no call asked for."""
 
     ended: Counter[str] = field(default_factory=Counter)
     given_up: Counter[str] = field(default_factory=Counter)
@@ -232,7 +232,7 @@ class Callers:
             self.tally.wrong[f"no connection: {error}"] += 1
 
     def call(self, count: int) -> None:
-        """Begins so many calls on as few connections as have room for them: what a read event brings is many calls."""
+        """Begins `count` calls on as few connections as have room, so that one read event brings many calls."""
         free = [connection for connection in self.open if connection.free]
         random.shuffle(free)
         for kind in random.choices(self._kinds, self._shares, k=count):
@@ -254,7 +254,7 @@ class Callers:
             self.call(round(min(due, 10 * TICK * per_second)))
             begun += due
             await asyncio.sleep(TICK)
-        deadline = self.loop.time() + PATIENCE_SECONDS
+        deadline = self.loop.time() + WAIT_SECONDS
         while any(connection.calls for connection in self.open) and self.loop.time() < deadline:
             await asyncio.sleep(TICK)
         self.tally.wrong["never answered"] += sum(len(connection.calls) for connection in self.open)

@@ -138,7 +138,7 @@ def main() -> int:
     arguments = parser.parse_args()
     allowed = allow_files(arguments.connections + SPARE_FILES) - SPARE_FILES
     if allowed < arguments.connections:
-        print(f"the limit of open files (ulimit -Hn) allows {allowed:,} connections: so many it is", file=sys.stderr)
+        print(f"the limit of open files (ulimit -Hn) allows only {allowed:,} connections", file=sys.stderr)
     connections = min(arguments.connections, allowed)
     growth = measure(connections)
     bars = [

@@ -30,7 +30,7 @@ STRANGERS, SOURCES = 1_000_000, 20_000
 AT_LIMIT, BELOW = 2000, 200  # requests offered per second by the one and the other honest caller
 FRESH_RATE, FRESH_AT_LIMIT, FRESH_BELOW = 50, 100, 20  # connections per second, likewise
 OFF_PERCENT = 2.0
-ALONE = "nobody else"
+ALONE = "no one else"
 TRIES = 5  # connections that come at once may all go to one worker while the other does not get its turn
 
 
@@ -231,7 +231,7 @@ def connections(count: int, seconds: float) -> Honest:
 
 
 def main() -> int:
-    """0 if every limit holds, and nobody's admission is changed by strangers."""
+    """0 if every limit holds, and strangers change no caller's admission."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.limits", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each spread (default: %(default)s)")
     parser.add_argument("--strangers", type=int, default=STRANGERS, help="peers, and keys (default: %(default)s)")
@@ -254,9 +254,9 @@ def main() -> int:
             rows += [alone, crowded]
             change = 100 * abs(crowded.at_limit / alone.at_limit - 1)
             bars.append(
-                Bar(f"change by {count:,} {what.__name__} for whoever is at the limit", change, OFF_PERCENT, "%")
+                Bar(f"change by {count:,} {what.__name__} for the caller at the limit", change, OFF_PERCENT, "%")
             )
-            bars.append(Bar(f"refused beside {count:,} {what.__name__} of whoever is below it", crowded.refused, 0, ""))
+            bars.append(Bar(f"refused beside {count:,} {what.__name__} of a caller below it", crowded.refused, 0, ""))
     body = "\n\n".join([
         table(
             ("connections", "with each worker", "admitted/s"),

@@ -39,7 +39,7 @@ AUTO_STEPS, FAIL_STEPS, SLOW_STEPS = (25, 50, 100), (20, 100), (5, 100)
 # of the one that goes on by itself: each step waits for answers that decide them, some 700
 AUTO_BOUNDS = {"outputs": "off", "latency": 10, "errors": 0.05, "fallbacks": 0.05}
 ROLLBACK_SECONDS, OUTPUTS_SECONDS = 5.0, 10.0  # answers that are other take many of them to tell apart
-PATIENCE_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 EDGE_SECONDS = 0.5  # of requests and messages to workers that are on their way when shares change
 RELOAD_EVERY_SECONDS = 1.0
@@ -209,7 +209,7 @@ async def _counted(server: Server, name: str, label: str) -> float:
 
 async def _until(server: Server, outcome: str) -> None:
     """A promotion has come to this. Raises Ended, TimeoutError."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not await _counted(server, "modelward_promotions_total", f'outcome="{outcome}"'):
             server.process.check()
             await asyncio.sleep(LOOK_SECONDS)
@@ -308,7 +308,7 @@ async def slow(pace: Pace) -> Outcome:
 
 
 async def other(pace: Pace) -> Outcome:
-    """It answers other numbers, as soon and as surely as the one before."""
+    """A version that answers other numbers, as fast and as reliably as the one before."""
     with promoting(add_one(), identity(), pace) as running:
         return replace(await _bad_from_its_first("answers otherwise", running, FAIL_STEPS, pace), wanted="outputs")
 
@@ -355,7 +355,7 @@ async def _reason(server: Server) -> str:
 
 @dataclass
 class Seen:
-    """A share, by the metric: when it was surely there for the first time and for the last."""
+    """When a share, by the metric, was seen for the first time and for the last."""
 
     percent: int
     first: float

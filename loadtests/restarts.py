@@ -131,7 +131,7 @@ async def fresh(port: int, sent: bytes, source: str = "127.0.0.1") -> str:
         writer.write(sent)
         try:
             while data := await asyncio.wait_for(frame_of(reader), 10.0):
-                if data[3] == GOAWAY:  # whoever drains still answers what has come; h2 takes it for the end
+                if data[3] == GOAWAY:  # a draining server still answers what has come; h2 takes it for the end
                     continue
                 for event in connection.receive_data(data):
                     if isinstance(event, h2.events.TrailersReceived | h2.events.ResponseReceived):
@@ -198,7 +198,7 @@ async def restarted(restarts: int, connections: int, said: Callable[[str], None]
 
 
 def main() -> int:
-    """0 if nobody noticed."""
+    """0 if no client noticed."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.restarts", description=__doc__)
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--restarts", type=int, default=RESTARTS)

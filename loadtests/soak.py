@@ -45,13 +45,13 @@ Clients (frames by hand, connections that come and go) send every kind of call a
 with RST_STREAM: before the body, within it, with its last byte, up to 30 ms later while the call waits or is run, as
 its answer comes, or with the whole connection. Every other call must end as its kind says, with an answer of the right
 size. Memory is the resident set of all processes of the server, read every second; a median is over a {MEDIANS}th of
-the time, judged from the end of the first sixth on. Descriptors are counted when nobody is connected: after a first
+the time, judged from the end of the first sixth on. Descriptors are counted when no client is connected: after a first
 {WARM_UP_SECONDS:.0f} seconds of the same load, and at the end."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """At so many seconds: calls that are over, and resident bytes of the server and of its upstreams."""
+    """At `seconds`: calls that are over, and resident bytes of the server and of its upstreams."""
 
     seconds: float
     calls: int
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Idle:
-    """What a server has when nobody is connected any more."""
+    """What a server has when no client is connected any more."""
 
     descriptors: int
     inflight: int
@@ -133,7 +133,7 @@ def soaked(folder: Path) -> Iterator[tuple[Server, list[Server]]]:
 
 
 def idle(server: Server) -> Idle:
-    """Once nobody is connected; what is still in flight after a while will be for ever."""
+    """Once no client is connected; what is still in flight after a while will never end."""
     server.wait_until_counted("modelward_connections", 0, seconds=IDLE_SECONDS)
     with suppress(TimeoutError):
         server.wait_until_counted("modelward_inflight", 0, seconds=IDLE_SECONDS)

@@ -116,7 +116,7 @@ def prepare(folder: Path) -> dict[str, Any]:
 
 
 async def send(port: int, requests: int, seed: int) -> None:
-    """So many different requests to each model, over some connections. Raises AioRpcError where one fails."""
+    """Sends `requests` different requests to each model, over some connections. Raises AioRpcError where one fails."""
     rng = np.random.default_rng(seed)
     left = iter(range(requests))
 
@@ -156,7 +156,7 @@ def ask(server: Server, admin: int, said: dict[tuple[str, str], Said]) -> None:
 
 
 def measure(pairs: int, made: Callable[[int], None]) -> list[Said]:
-    """Until every shadow has so many pairs, or MOST_TIMES as many requests have not brought them."""
+    """Until every shadow has `pairs` pairs, or MOST_TIMES as many requests have not brought them."""
     said: dict[tuple[str, str], Said] = {}
     with tempfile.TemporaryDirectory(prefix="modelward-verdicts-") as name:
         folder, admin = Path(name), free_ports(1)[0]

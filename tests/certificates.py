@@ -33,7 +33,7 @@ def authority_file(authority: trustme.CA, file: Path) -> Path:
 
 
 def write_pair(issued: trustme.LeafCert, folder: Path, name: str) -> Pair:
-    """Writes both files; over old ones by renaming, as whoever renews certificates does."""
+    """Writes both files; over old ones by renaming, as a renewal of certificates does."""
     pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
     _replace(pair.certificate, b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     _replace(pair.key, issued.private_key_pem.bytes())

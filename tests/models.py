@@ -371,7 +371,7 @@ def dividing(*, in_thread: bool = False) -> bytes:
 
 
 def dividing_in_pool(elements: int = 1 << 18) -> bytes:
-    """a and b INT64 [1] -> y INT64 [1] = a / b by `trapping`, the last of so many that all threads of a pool divide.
+    """a and b INT64 [1] -> y INT64 [1] = a / b by `trapping`, the last of `elements` that the pool's threads divide.
 
     The others are a / a.
     """

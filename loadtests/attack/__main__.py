@@ -47,7 +47,7 @@ def arguments() -> argparse.Namespace:
         "--timeouts", type=float, nargs=3, metavar=("HANDSHAKE", "REQUEST", "STALLED"), default=(5.0, 30.0, 30.0),
         help="the target's limits.timeouts, in seconds",
     )  # fmt: skip
-    parser.add_argument("--for", dest="seconds", type=float, default=0.0, help="repeat it for so many seconds")
+    parser.add_argument("--for", dest="seconds", type=float, default=0.0, help="repeat it for this many seconds")
     parser.add_argument("--only", action="append", metavar="TEXT", help="all: attacks whose names hold this")
     parser.add_argument("--listener", choices=("plain", "TLS"), help="all: one kind of listener")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")

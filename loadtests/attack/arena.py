@@ -195,7 +195,7 @@ class Memory:
 
 
 def run(running: Arena, name: str, *, scale: float = 1.0, quiet: float = QUIET_SECONDS, seconds: float = 0.0) -> Result:
-    """One attack in a process of its own, the bystander beside it; repeated for so long, as whoever is cut off would.
+    """One attack in a process of its own, beside the bystander. It repeats for `seconds`, as after every cut-off.
 
     Raises RuntimeError where the attack itself fails.
     """

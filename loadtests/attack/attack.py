@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from loadtests.attack.raw import Raw, Target
 
-PATIENCE_SECONDS = 10.0  # within which the server must have ended what an attacker does
+WAIT_SECONDS = 10.0  # within which the server must have ended what an attacker does
 
 Run = Callable[[Target, float], "Outcome"]
 
@@ -18,7 +18,7 @@ Run = Callable[[Target, float], "Outcome"]
 @dataclass
 class Outcome:
     """seconds: from the attacker's first byte (or from when its time was up, where a timeout is the defence) to the end
-    of its last connection or stream; None where one was still open after PATIENCE_SECONDS."""
+    of its last connection or stream; None where one was still open after WAIT_SECONDS."""
 
     sent: int = 0  # of what the attack consists of: pairs, frames, streams, connections
     connections: int = 0
@@ -140,6 +140,6 @@ def several(target: Target, connections: int, each: Callable[[Raw], int]) -> Out
             continue
         with raw:
             outcome.sent += each(raw)
-            raw.read_until_closed(PATIENCE_SECONDS)
+            raw.read_until_closed(WAIT_SECONDS)
             outcome.note(raw)
     return outcome

@@ -23,7 +23,7 @@ import numpy as np
 from loadtests.tools import client
 
 PER_SECOND = 200
-PATIENCE_SECONDS = 10.0
+WAIT_SECONDS = 10.0
 READY = "ready"
 
 
@@ -81,7 +81,7 @@ class Bystander:
         assert self._popen.stdin is not None and self._popen.stdout is not None
         self._popen.stdin.close()
         try:
-            self._popen.wait(2 * PATIENCE_SECONDS)
+            self._popen.wait(2 * WAIT_SECONDS)
         finally:
             self._popen.kill()
             self._reader.join()
@@ -99,7 +99,7 @@ def main(port: int, model: str, authority: str | None = None) -> None:
     body = client.request(model, {"x": np.ones((1, 4), np.float32)}).SerializeToString()
     with _channel(port, authority) as channel:
         infer = channel.unary_unary(client.INFER)
-        infer(body, timeout=PATIENCE_SECONDS, wait_for_ready=True)
+        infer(body, timeout=WAIT_SECONDS, wait_for_ready=True)
         print(READY, flush=True)
         due = time.monotonic()
         while True:
@@ -108,7 +108,7 @@ def main(port: int, model: str, authority: str | None = None) -> None:
                 break
             began, error = time.monotonic(), ""
             try:
-                infer(body, timeout=PATIENCE_SECONDS)
+                infer(body, timeout=WAIT_SECONDS)
             except grpc.RpcError as failed:
                 error = f"{failed.code().name}: {failed.details()}"
             print(json.dumps([began, time.monotonic() - began, error]), flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 
-from loadtests.attack.attack import PATIENCE_SECONDS, Outcome, attack
+from loadtests.attack.attack import WAIT_SECONDS, Outcome, attack
 from loadtests.attack.raw import Target
 
 PER_SECOND = 500
@@ -67,7 +67,7 @@ def no_alpn(target: Target, scale: float) -> Outcome:
         began = time.monotonic()
         try:
             with context.wrap_socket(target.connect_tcp()) as secured:
-                secured.settimeout(PATIENCE_SECONDS)
+                secured.settimeout(WAIT_SECONDS)
                 if secured.recv(1) == b"":
                     outcome.refused(time.monotonic() - began)
                 else:
@@ -85,7 +85,7 @@ def plain_to_tls(target: Target, scale: float) -> Outcome:
         began = time.monotonic()
         with target.connect_tcp() as plain:
             plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            plain.settimeout(PATIENCE_SECONDS)
+            plain.settimeout(WAIT_SECONDS)
             try:
                 while plain.recv(4096):
                     pass

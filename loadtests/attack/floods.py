@@ -32,7 +32,7 @@ FLOODS: dict[str, tuple[str, bytes]] = {
     "empty-data": ("DATA of no bytes", frame(DATA, 1)),
     "padding": ("DATA of nothing but padding", frame(DATA, 1, bytes([9]) + bytes(9), PADDED)),
     "window-update": ("WINDOW_UPDATE by one byte", frame(WINDOW_UPDATE, 0, struct.pack(">I", 1))),
-    "unknown-type": ("frames of a type that nobody knows", frame(UNKNOWN, 0)),
+    "unknown-type": ("frames of an unknown type", frame(UNKNOWN, 0)),
     "empty-headers": ("HEADERS of no fields behind a request's", frame(1, 1, b"", END_HEADERS)),
 }
 

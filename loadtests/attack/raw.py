@@ -39,7 +39,7 @@ class Target:
     host: str
     port: int
     tls: bool = False
-    source: str = "127.0.0.2"  # not the bystander's: what a peer has done is held against nobody else
+    source: str = "127.0.0.2"  # not the bystander's: what one peer does counts against no other
     handshake: float = 5.0  # seconds: the server's limits.timeouts
     request: float = 30.0
     stalled: float = 30.0
@@ -154,7 +154,7 @@ class Raw:
         return self.closed
 
     def read_until_ended(self, streams: int, seconds: float = 10.0) -> bool:
-        """So many streams are over, or the connection is."""
+        """Whether `streams` streams are over, or the connection is."""
         deadline = time.monotonic() + seconds
         while len(self.ended) < streams and not self.closed and time.monotonic() < deadline:
             self._wait(0.05)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from loadtests.attack.attack import PATIENCE_SECONDS, Outcome, attack, several
+from loadtests.attack.attack import WAIT_SECONDS, Outcome, attack, several
 from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import good, opening, streams
 from loadtests.fuzz.frames import DATA, END_STREAM, PRIORITY, RST_STREAM, WINDOW_UPDATE, Header, frame
@@ -46,7 +46,7 @@ def rapid_reset_200(target: Target, scale: float) -> Outcome:
             outcome.sent += _reset(raw, PAIRS // 10)
             done.append(raw)
         for raw in done:
-            raw.read_until_closed(PATIENCE_SECONDS)
+            raw.read_until_closed(WAIT_SECONDS)
             outcome.note(raw)
     return outcome
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from loadtests.attack.attack import PATIENCE_SECONDS, Outcome, attack
+from loadtests.attack.attack import WAIT_SECONDS, Outcome, attack
 from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import ADD, INFER, opening, streams
 from loadtests.fuzz.frames import DATA, WINDOW_UPDATE, data, frame
@@ -88,7 +88,7 @@ def held_bytes(target: Target, scale: float) -> Outcome:
             _upload(raw, max(round(MESSAGE * scale), MiB))
             outcome.sent += 1
         due = time.monotonic() + target.request
-        _await(lambda: all(raw.closed or raw.ended for raw in raws), raws, target.request + PATIENCE_SECONDS)
+        _await(lambda: all(raw.closed or raw.ended for raw in raws), raws, target.request + WAIT_SECONDS)
         for raw in raws:
             outcome.note(raw, since=min(due, raw.closed_at or due), streams_ended=bool(raw.ended))
     return outcome
@@ -105,9 +105,7 @@ def watch_flood(target: Target, scale: float) -> Outcome:
             raw.send(b"".join(opening(s, WATCH) + data(s, empty, end=True) for s in streams(count)))
             outcome.sent += count
         # each is answered: by its first message, or by its end
-        answered = _await(
-            lambda: all(raw.frames[DATA] + len(raw.ended) >= count for raw in raws), raws, PATIENCE_SECONDS
-        )
+        answered = _await(lambda: all(raw.frames[DATA] + len(raw.ended) >= count for raw in raws), raws, WAIT_SECONDS)
         refused = sum(len(raw.ended) for raw in raws)
         if scale >= 1 and refused == 0:
             outcome.wrong.append("every Watch was let in")
@@ -123,7 +121,7 @@ def watch_flood(target: Target, scale: float) -> Outcome:
 
 
 def _pipelined(target: Target, count: int, one: Callable[[int], bytes], allowed: set[str]) -> Outcome:
-    """Calls on one connection, so many open at a time; each has to end with one of these statuses."""
+    """Calls on one connection, AT_ONCE open at a time; each has to end with one of these statuses."""
     outcome = Outcome()
     with target.connect() as raw:
         raw.greet()
@@ -182,7 +180,7 @@ def unended_admin(target: Target, scale: float) -> Outcome:
             _ask_status(target, outcome)
             _await(lambda: False, raws, REOPENED_SECONDS)
             if turn == rounds - 1:  # these are left open
-                _await(lambda: all(raw.closed for raw in raws), raws, ADMIN_REQUEST_SECONDS + PATIENCE_SECONDS)
+                _await(lambda: all(raw.closed for raw in raws), raws, ADMIN_REQUEST_SECONDS + WAIT_SECONDS)
                 due = raws[-1].began + ADMIN_REQUEST_SECONDS
                 for raw in raws:
                     outcome.note(raw, since=min(due, raw.closed_at or due))

@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 
-from loadtests.attack.attack import PATIENCE_SECONDS, Outcome, attack
+from loadtests.attack.attack import WAIT_SECONDS, Outcome, attack
 from loadtests.attack.raw import Raw, Target
 from loadtests.attack.requests import STREAM_INFER, amplified, good, opening, streams
 from loadtests.fuzz.frames import CONTINUATION, DATA, END_STREAM, HEADERS, SETTINGS, WINDOW_UPDATE, frame
@@ -25,7 +25,7 @@ DRIPPING = 500
 def _await_end(raw: Raw, outcome: Outcome, timeout: float) -> None:
     """The server has its timeout, then as long as any attack."""
     due = raw.began + timeout
-    raw.read_until_closed(max(due - time.monotonic(), 0.0) + PATIENCE_SECONDS)
+    raw.read_until_closed(max(due - time.monotonic(), 0.0) + WAIT_SECONDS)
     outcome.note(raw, since=min(due, raw.closed_at or due))
 
 
@@ -63,7 +63,7 @@ def socket_shut(target: Target, scale: float) -> Outcome:
         )
         # reading would be taking: it is looked at once the server must have given up
         time.sleep(target.stalled + 2)
-        raw.read_until_closed(PATIENCE_SECONDS)
+        raw.read_until_closed(WAIT_SECONDS)
         outcome.note(raw, since=(raw.closed_at or raw.began) - 2)
     return outcome
 
@@ -76,7 +76,7 @@ def window_dribble(target: Target, scale: float) -> Outcome:
         raw.send(opening(1) + frame(DATA, 1, amplified(), END_STREAM))
         one = frame(WINDOW_UPDATE, 1, struct.pack(">I", 1))
         outcome.sent = raw.send_all(one for _ in range(round(100_000 * scale)))
-        raw.read_until_closed(PATIENCE_SECONDS)
+        raw.read_until_closed(WAIT_SECONDS)
         outcome.note(raw)
     return outcome
 
@@ -88,7 +88,7 @@ def byte_by_byte(target: Target, scale: float) -> Outcome:
         raw.greet()
         raw.send(opening(1) + frame(DATA, 1, struct.pack(">BI", 0, 100_000)))
         outcome.sent = raw.send_all(frame(DATA, 1, b"x") for _ in range(round(100_000 * scale)))
-        raw.read_until_closed(PATIENCE_SECONDS)
+        raw.read_until_closed(WAIT_SECONDS)
         outcome.note(raw)
     return outcome
 
@@ -129,7 +129,7 @@ def _await_all(held: list[socket.socket], outcome: Outcome, timeout: float) -> O
     """All are closed within the timeout of the last of them, and as long as any attack has."""
     outcome.connections += len(held)
     due = time.monotonic() + timeout
-    while held and time.monotonic() < due + PATIENCE_SECONDS:
+    while held and time.monotonic() < due + WAIT_SECONDS:
         left = [one for one in held if not _closed(one)]
         if len(left) < len(held):
             outcome.ended += len(held) - len(left)
@@ -172,7 +172,7 @@ def _drip(target: Target, scale: float, begin: bytes, drip: bytes) -> Outcome:
         raws.append(raw)
         time.sleep(1 / AT_ONCE)
     due = time.monotonic() + target.request
-    while not all(raw.closed for raw in raws) and time.monotonic() < due + PATIENCE_SECONDS:
+    while not all(raw.closed for raw in raws) and time.monotonic() < due + WAIT_SECONDS:
         for raw in raws:
             raw.send(drip, 0.01)
             outcome.sent += 1

@@ -35,7 +35,7 @@ def named(name: str) -> bytes:
 
 
 def _many(target: Target, requests: Iterable[bytes], outcome: Outcome) -> Outcome:
-    """Whole requests, so many at a time as a connection may have streams; requests: each frames for stream 0."""
+    """Whole requests, as many at a time as a connection may have streams. requests: each is frames for stream 0."""
     with target.connect() as raw:
         raw.greet()
         pending = list(requests)

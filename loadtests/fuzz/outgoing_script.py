@@ -188,7 +188,7 @@ class Script:
         return peer
 
     def upstream(self, which: int) -> Peer:
-        """Connected anew where either side has closed."""
+        """Connected again where either side has closed."""
         if not self.upstreams[which].open:
             self.upstreams[which] = self.connect(self.endpoints[which])
         return self.upstreams[which]

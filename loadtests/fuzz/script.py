@@ -172,7 +172,7 @@ class Script:
             self.steps[(choice & 127) % len(self.steps)](peer)
 
     def peer(self, which: int) -> Peer:
-        """The first or second client, connected when first used; connected anew where the server has closed."""
+        """The first or second client, connected when first used, and again where the server has closed."""
         while len(self.peers) <= which:
             self.peers.append(self.connect())
         if not self.peers[which].open:

@@ -34,10 +34,10 @@ THREAD_SECONDS = 60.0  # what a run in a worker thread may take before a simulat
 class _Selector(selectors.DefaultSelector):
     """Sees what is ready and waits only when told to: simulated timers are nothing to wait for."""
 
-    patience = 0.0
+    select_timeout = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return super().select(self.patience)
+        return super().select(self.select_timeout)
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -46,8 +46,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.skew_ns = 0
         self.complaints: list[dict[str, Any]] = []
-        self._patient = _Selector()
-        super().__init__(self._patient)
+        self._waiting_selector = _Selector()
+        super().__init__(self._waiting_selector)
         self.set_exception_handler(lambda _, context: self.complaints.append(context))
 
     def now_ns(self) -> int:
@@ -74,13 +74,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Waits for worker threads, the one thing that takes real time."""
         deadline = time.monotonic() + THREAD_SECONDS
-        self._patient.patience = 0.01
+        self._waiting_selector.select_timeout = 0.01
         try:
             while not condition():
                 assert time.monotonic() < deadline, "a run in a worker thread does not end"
                 self.tick()
         finally:
-            self._patient.patience = 0.0
+            self._waiting_selector.select_timeout = 0.0
 
 
 class SimulatedTransport(asyncio.Transport):
@@ -220,7 +220,7 @@ class Simulation:
     ) -> None:
         self.loop = loop
         self.models = site.models
-        # a run goes on, and holds its request, when nobody waits for it any more
+        # a run goes on, and holds its request, when no client waits for it any more
         self.engines = [model.engine for model in site.models]
         self.engines += [shadow.served.engine for model in site.models for shadow, _ in model.shadows]
         self.wheel = Wheel(loop, loop.now_ns)

@@ -39,7 +39,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 METHOD = """\
 Locust (grpcio under gevent) and raw sockets against one proxy in front of one model server, which has 4 slots of 5 ms
-(a dear model: 100 ms) and computes nothing, so that its capacity does not depend on what else the machine does. Twenty
+(an expensive model: 100 ms) and computes nothing, so its capacity does not depend on what else the machine does. Twenty
 honest clients of four tenants send 100 requests a second all the time, each with a second to be answered in; attackers
 have the key of one other tenant, or none. Attackers, clients, proxy and model server share the machine's cores."""
 

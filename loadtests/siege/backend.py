@@ -1,7 +1,7 @@
-"""`python -m loadtests.siege.backend PORT`: a model server of known capacity, for whoever stands in front of it.
+"""`python -m loadtests.siege.backend PORT`: a model server of known capacity, for the proxy in front of it.
 
 It computes nothing: a request holds one of SLOTS for as long as its model takes, and waits for one as long as it must,
-as a server with so many instances of a model does. So its capacity is the same whatever else the machine has to do.
+as a server with that many instances of a model does. So its capacity is the same whatever else the machine has to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import uvloop
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 SLOTS = 4
-SERVICE_SECONDS = {"light": 0.005, "dear": 0.1}
+SERVICE_SECONDS = {"light": 0.005, "expensive": 0.1}
 PEAK = SLOTS / SERVICE_SECONDS["light"]  # answers per second
 
 FEATURES = 8

@@ -171,7 +171,7 @@ class BadInput(Caller):
         return encoded
 
 
-class DearModel(Caller):
+class ExpensiveModel(Caller):
     """Few requests, each of which costs the backend twenty times as much."""
 
     wait_time = constant_throughput(10)
@@ -179,7 +179,7 @@ class DearModel(Caller):
 
     @task
     def ask(self) -> None:
-        self.call("dear", rows(1, "dear"))
+        self.call("expensive", rows(1, "expensive"))
 
 
 class Rotation(Caller):

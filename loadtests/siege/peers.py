@@ -20,9 +20,11 @@ Start = Callable[[int], AbstractContextManager[Process]]
 RATE = 200  # requests per second of one identity; the honest send 50 at most; the burst is half a second's worth
 UNLIMITED = 1_000_000
 # Of the one server's second per second, what each of five tenants may have: a quarter. Honest ones need an eighth, 25
-# requests of 5 ms. At once: two dear requests, which leaves half of the server's slots to the others.
+# requests of 5 ms. At once: two expensive requests, which leaves half of the server's slots to the others.
 BUDGET = {"time": "250ms/s", "burst": "200ms"}
-DEAR_AT_ONCE = 2  # the same of all tenants together, also while nobody has seen yet what a dear request costs
+EXPENSIVE_AT_ONCE = (
+    2  # the same of all tenants together, also while it is not known yet what an expensive request costs
+)
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,11 @@ def modelward(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
     keys_file = folder / "keys"
     made = {name: api_key(keys_file, name) for name in (*tenants.HONEST, tenants.GREEDY)}
     light = {"upstreams": [f"127.0.0.1:{upstream}"]}
-    dear = {**light, "admission": {"concurrency": DEAR_AT_ONCE}}
+    expensive = {**light, "admission": {"concurrency": EXPENSIVE_AT_ONCE}}
     settings: Mapping[str, Any] = {
         "access": {"keys": str(keys_file), "rules": [{"identity": "*", "models": ["*"]}]},
         "limits": {"identity": BUDGET} if limited else {},
-        "models": {"light": light, "dear": dear},
+        "models": {"light": light, "expensive": expensive},
     }
     keys = Keys([made[name] for name in tenants.HONEST], made[tenants.GREEDY])
     return lambda port: serve(folder / "config.yaml", settings, port), keys
@@ -198,7 +200,7 @@ def haproxy(folder: Path, upstream: int, limited: bool) -> tuple[Start, Keys]:
 
 PEERS = {
     "modelward": Peer(
-        "Modelward", "API keys, backend time per identity, 2 dear requests at a time; else as it ships", modelward
+        "Modelward", "API keys, backend time per identity, 2 expensive requests at a time; else as it ships", modelward
     ),
     "envoy": Peer(f"Envoy ({ENVOY_WHEEL})", "edge profile, local_ratelimit per key, circuit breaker", envoy),
     "haproxy": Peer("HAProxy", "stick table per key, timeouts, HTTP/2 limits, maxconn and a queue per server", haproxy),

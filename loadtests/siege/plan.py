@@ -12,7 +12,7 @@ LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 
 @dataclass(frozen=True)
 class Attacker:
-    """A process. `command` is for 127.0.0.1:port and so many seconds, after which it ends by itself."""
+    """A process. `command` takes 127.0.0.1:port and a number of seconds, after which it ends by itself."""
 
     name: str
     arguments: tuple[str, ...]
@@ -48,7 +48,7 @@ def raw(name: str) -> Attacker:
 
 
 FLOOD, BURST, SLOW = users("Flood", 20), users("Burst", 3), users("SlowClient", 20)
-BAD, DEAR, ROTATION = users("BadInput", 2), users("DearModel", 20), users("Rotation", 2)
+BAD, EXPENSIVE, ROTATION = users("BadInput", 2), users("ExpensiveModel", 20), users("Rotation", 2)
 QUIET, CALM_AGAIN, OVERLOAD = "quiet", "quiet again", "overload"
 SECONDS = 540  # of all phases; servers come up and the report is written in the rest of ten minutes
 
@@ -57,7 +57,7 @@ PHASES = (
     Phase(QUIET, 3),
     Phase("flood", 3, (FLOOD,)),
     Phase("bursts", 2, (BURST,)),
-    Phase("dear model", 3, (DEAR,)),
+    Phase("expensive model", 3, (EXPENSIVE,)),
     Phase("bad inputs", 2, (BAD,)),
     Phase("keys rotated", 2, (ROTATION,)),
     Phase("slow clients", 2, (SLOW, raw("slow-body"))),
@@ -66,7 +66,7 @@ PHASES = (
     Phase("headers without end", 2, (raw("continuation-full"), raw("hpack-bomb"))),
     Phase("windows never opened", 2, (raw("window-shut"),)),
     Phase("connections", 2, (raw("churn"),)),
-    Phase("all at once", 4, (FLOOD, DEAR, BAD, ROTATION, raw("rapid-reset"), raw("slow-body"))),
+    Phase("all at once", 4, (FLOOD, EXPENSIVE, BAD, ROTATION, raw("rapid-reset"), raw("slow-body"))),
     Phase(CALM_AGAIN, 3),
 )
 

@@ -69,16 +69,16 @@ def status(opened: Any, message: bytes, metadata: Metadata = ()) -> str:
 
 
 def wait_until_answered(
-    port: int, message: bytes, process: Process, patience_seconds: float = 120.0, trust: bytes | None = None
+    port: int, message: bytes, process: Process, wait_seconds: float = 120.0, trust: bytes | None = None
 ) -> None:
     """Until the server has a status for the request other than that it is not there yet. Raises Ended, TimeoutError."""
     wait = 0.1
-    for _ in range(round(patience_seconds / wait)):
+    for _ in range(round(wait_seconds / wait)):
         with channel(port, trust) as opened:
             if status(opened, message) not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
                 return
         process.check(wait)
-    raise TimeoutError(f"{process.name} did not answer within {patience_seconds:.0f} s:\n{process.tail()}")
+    raise TimeoutError(f"{process.name} did not answer within {wait_seconds:.0f} s:\n{process.tail()}")
 
 
 def output(answer: bytes, name: str, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:

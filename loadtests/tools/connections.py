@@ -23,7 +23,7 @@ DATA, HEADERS, SETTINGS, GOAWAY = 0, 1, 4, 7
 ACK = END_STREAM = 1
 END_HEADERS = 4
 FIRST_STREAM = 1
-PATIENCE_SECONDS = 30.0
+WAIT_SECONDS = 30.0
 
 
 class Broken(RuntimeError):
@@ -38,7 +38,7 @@ class Connection:
     """One connection with its handshake done; one request at a time, on stream 1 only."""
 
     def __init__(self, port: int, source: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS, source_address=(source, 0))
+        self.socket = socket.create_connection(("127.0.0.1", port), WAIT_SECONDS, source_address=(source, 0))
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
         seen = {False: False, True: False}  # the server's SETTINGS, and its acknowledgement of ours
         while not all(seen.values()):

@@ -125,7 +125,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different loopback ports that nobody listens on at this moment."""
+    """Different loopback ports that no process listens on at this moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -1,4 +1,4 @@
-"""Callers nobody has seen before, each once: what fills tables that go by address or credential.
+"""Callers not seen before, each once: they fill tables that go by address or credential.
 
     python -m loadtests.tools.strangers PORT KIND COUNT SECONDS MODEL
 
@@ -73,7 +73,7 @@ class Requests(asyncio.Protocol):
         self.transport = None
 
     def send(self, first: int, count: int) -> int:
-        """The requests of so many strangers, or of as many as there is room for; how many that was."""
+        """Sends requests of `count` strangers, or of as many as there is room for; returns how many."""
         if self.transport is None:
             raise ConnectionError("the server has closed a connection that sent requests")
         count = min(count, AT_ONCE - self.under_way)

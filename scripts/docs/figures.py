@@ -164,7 +164,7 @@ FIGURES: dict[str, Figure] = {
     **_mirror("dying", "a server that dies"),
     "verdicts.worse": _written("verdicts", r"called worse after: ([\d,]+)"),
     "fairness.share": _value("fairness", "bars", "equal weights: anna gets of its share", form="{:.0f} %"),
-    "limits.refused": _value("limits", "bars", "refused beside 1,000,000 keys of whoever is below it", form="{:.0f}"),
+    "limits.refused": _value("limits", "bars", "refused beside 1,000,000 keys of a caller below it", form="{:.0f}"),
     "restarts.killed": _written("restarts", r"killed every second +\| +\d+ \| +(\d+)", "{:,.0f}"),
     "restarts.fresh": _written("restarts", r"fresh connections +\| +\d+ \| +(\d+)", "{:,.0f}"),
     "reload.requests": _written("reload", r"of ([\d,]+) requests failed"),

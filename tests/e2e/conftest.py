@@ -32,7 +32,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
 @pytest.fixture(scope="session")
 def peer(prepare: Prepare) -> Iterator[Peers]:
-    """The running server of a kind, shared: nobody stops it."""
+    """The running server of a kind, shared: no test stops it."""
     peers: dict[str, Peer] = {}
     with contextlib.ExitStack() as stack:
 

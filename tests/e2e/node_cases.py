@@ -1,6 +1,6 @@
 """The cases that ONNX has for its operators, served: each answer is bit by bit ONNX Runtime's, or there is a reason.
 
-`run(every)` takes the cases of every so many-th file of operators, 1 for all of them: `make bench-nodes`.
+`run(every)` takes the cases of every n-th file of operators, where n is `every`; 1: all of them: `make bench-nodes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may call what, with grpcio's client: tokens, API keys, and nobody at all."""
+"""Who may call what, with grpcio's client: tokens, API keys, and no credential at all."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def test_a_token_opens_what_its_rule_allows_and_nothing_else(serve: Serve, issue
     file = issuer.publish(tmp_path / "jwks.json")
     rules = [{"identity": "team-*", "models": ["add"]}, {"identity": "team-b", "models": "*", "methods": "infer"}]
     server = serve({"add": add_one(), "other": add_one()}, access={"jwt": token_settings(file), "rules": rules})
-    team_a, team_b, nobody = (bearer(issuer.token(sub)) for sub in ("team-a", "team-b", "stranger"))
+    team_a, team_b, stranger = (bearer(issuer.token(sub)) for sub in ("team-a", "team-b", "stranger"))
     assert infer(server, team_a) == (OK, "")
     assert infer(server, team_a) == (OK, "")
     assert infer(server, team_a, "other")[0] is PERMISSION_DENIED
     assert infer(server, team_b, "other")[0] is OK
-    assert infer(server, nobody)[0] is PERMISSION_DENIED
+    assert infer(server, stranger)[0] is PERMISSION_DENIED
     assert infer(server)[0] is UNAUTHENTICATED
     assert server.metric("modelward_refusals_total", reason="UNAUTHENTICATED") == 1
     assert server.metric("modelward_refusals_total", reason="PERMISSION_DENIED") == 2

@@ -69,7 +69,7 @@ def ending(call: Any) -> tuple[grpc.StatusCode, str]:
 def guarded(
     request: pytest.FixtureRequest, serve: Serve, issuer: Issuer, tmp_path: Path
 ) -> Iterator[tuple[str, EmbeddedServer, Peer | None]]:
-    """The kind of a call, a server that takes it from whoever has a token or a key, and its upstream."""
+    """The kind of a call, a server that takes it from callers with a token or a key, and its upstream."""
     key, text = keys.make("job")
     with keys.editing(tmp_path / "keys.json") as kept:
         kept[key.id] = key

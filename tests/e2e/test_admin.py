@@ -166,9 +166,9 @@ def test_a_restart_while_another_lasts_is_refused(root: Path) -> None:
 
 def test_a_server_that_starts_tells_its_state_and_does_nothing_yet(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/admin.sock"
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen: it is waited for
-        waiting = ("--upstream", f"127.0.0.1:{nobody.getsockname()[1]}", "--set", "health.startup=10m")
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen: it is waited for
+        waiting = ("--upstream", f"127.0.0.1:{bound.getsockname()[1]}", "--set", "health.startup=10m")
         command = ["serve", "--grpc-port", "0", "--http-port", "0", "--set", f"listen.admin={address}", *waiting]
         with subprocess.Popen([sys.executable, "-m", "modelward", *command], stderr=subprocess.DEVNULL) as starting:
             try:
@@ -184,7 +184,7 @@ def test_a_server_that_starts_tells_its_state_and_does_nothing_yet(tmp_path: Pat
 
 
 def _state(client: Client) -> str:
-    """Of the first worker; "" where there is none yet, or nobody who tells."""
+    """Of the first worker; "" where there is none yet, or no server that answers."""
     try:
         status: Any = client.call("Status")
     except Unreachable:  # the socket's file is there before anybody listens
@@ -205,7 +205,7 @@ def test_a_restart_that_cannot_be_is_refused_with_the_reason(root: Path) -> None
         assert "this is no ONNX model" in answer["problems"][0]["what"]
 
 
-def test_where_nobody_is_the_commands_say_so_and_exit_with_2(root: Path, tmp_path: Path) -> None:
+def test_without_a_server_the_commands_say_so_and_exit_with_2(root: Path, tmp_path: Path) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{bound.getsockname()[1]}"

@@ -159,7 +159,7 @@ def test_a_connection_has_so_many_streams(serve: Serve) -> None:
         assert client.is_closed()
 
 
-def test_open_calls_of_one_peer_keep_nobody_elses_health_check_out(serve: Serve) -> None:
+def test_open_calls_of_one_peer_keep_no_other_peers_health_check_out(serve: Serve) -> None:
     server = serve({"add": models.add_one()})
     watch, check = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
     with contextlib.ExitStack() as stack:
@@ -191,7 +191,7 @@ def test_a_client_that_opens_and_resets_without_end_is_cut_off(serve: Serve) -> 
         assert client.call(good()).code == 0
 
 
-def test_who_is_cut_off_is_told_why_and_held_for_a_second_in_which_nobody_reads_him(serve: Serve) -> None:
+def test_a_peer_that_is_cut_off_is_told_why_and_not_read_for_a_second(serve: Serve) -> None:
     server = serve({"add": models.add_one()})
     host, port = server.grpc.rsplit(":", 1)
     with Target(host, int(port)).connect() as raw:
@@ -312,7 +312,7 @@ def send_all(client: H2Client, stream: int, data: bytes, seconds: float) -> int:
     return sent
 
 
-def test_a_stream_whose_answers_nobody_reads_is_not_read_either(process: ServerProcess) -> None:
+def test_a_stream_whose_client_reads_no_answers_is_not_read_either(process: ServerProcess) -> None:
     with H2Client(process.grpc, window=0) as client:
         data = amplified() * 20_000  # 5 GB of answers
         assert send_all(client, client.begin(STREAM_INFER), data, 2) < len(data)
@@ -322,7 +322,7 @@ def test_a_stream_whose_answers_nobody_reads_is_not_read_either(process: ServerP
 
 
 @resident
-def test_answers_that_nobody_reads_are_bounded_over_all_connections(process: ServerProcess) -> None:
+def test_unread_answers_are_bounded_over_all_connections(process: ServerProcess) -> None:
     def ended() -> float:
         """Answered, or refused for want of room in their peer's share."""
         codes = ("OK", "RESOURCE_EXHAUSTED")
@@ -338,7 +338,7 @@ def test_answers_that_nobody_reads_are_bounded_over_all_connections(process: Ser
         assert grown(process) < 80
 
 
-def test_a_socket_that_nobody_reads_is_written_no_further(process: ServerProcess) -> None:
+def test_a_socket_that_its_client_does_not_read_is_written_no_further(process: ServerProcess) -> None:
     before = process.resident_bytes()
     with H2Client(process.grpc, window=2**31 - 1) as client:
         client.h2.increment_flow_control_window(2**31 - 65_536)

@@ -19,7 +19,7 @@ import pytest
 
 from loadtests.attack import churn, floods, headers, payloads, resets, shares, slow, words
 from loadtests.attack.arena import MEMORY_MIB, Arena, Memory, arena, rows
-from loadtests.attack.attack import ATTACKS, PATIENCE_SECONDS, Outcome
+from loadtests.attack.attack import ATTACKS, WAIT_SECONDS, Outcome
 from loadtests.attack.bystander import Bystander, Call, p99
 from tests.support import wait_until
 
@@ -104,7 +104,7 @@ def attack(scene: Scene, name: str) -> Tried:
     ("listener", "name"),
     [(listener, name) for name in ATTACKS for listener in LISTENERS if name in rows(listener)],
 )
-def test_an_attack_ends_and_harms_nobody_else(
+def test_an_attack_ends_and_harms_no_other_client(
     scenes: dict[str, Scene], tried: Callable[[str, str], Tried], listener: str, name: str
 ) -> None:
     found = tried(listener, name)
@@ -112,7 +112,7 @@ def test_an_attack_ends_and_harms_nobody_else(
     assert not [call.error for call in found.during if call.error]
     assert not outcome.wrong
     assert (outcome.ended, outcome.connections) == (outcome.connections, outcome.connections)
-    assert outcome.seconds is not None and outcome.seconds <= PATIENCE_SECONDS
+    assert outcome.seconds is not None and outcome.seconds <= WAIT_SECONDS
     if not SANITIZED:
         assert p99(found.during) * 1e3 <= max(2 * scenes[listener].quiet_ms, SLOWEST_MS)
         assert found.grown_mib <= MEMORY_MIB + ATTACKS[name].holds_mib

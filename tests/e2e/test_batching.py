@@ -1,4 +1,4 @@
-"""Natural batching: requests that arrive together share a run, and nobody notices but the statistics."""
+"""Natural batching: requests that arrive together share a run, and only the statistics show it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def failing(r: Request) -> None:
 
 
 def codes(server: EmbeddedServer, count: int) -> list[grpc.StatusCode]:
-    """Of so many requests, one after the other."""
+    """Of `count` requests, one after the other."""
     found = []
     with Stub(server.grpc) as stub:
         for _ in range(count):
@@ -160,7 +160,7 @@ def one_freezes(**settings: Any) -> Iterator[tuple[EmbeddedServer, Endpoint, Fro
     frozen = Frozen()
     with beside_a_sound_one(frozen, **settings) as server:
         first, _ = server.application.upstreams
-        with ThreadPoolExecutor(16) as pool:  # so many at a time that both are asked, whichever seems quicker
+        with ThreadPoolExecutor(16) as pool:  # enough at a time that both are asked, whichever seems quicker
             wait_until(
                 lambda: list(pool.map(infer, [server.grpc] * 32)) and first.requests >= 20, "its usual pauses", 30
             )

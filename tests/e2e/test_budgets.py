@@ -24,12 +24,12 @@ SECONDS = 1.0
 SHARE, BURST = 0.1, 0.03  # 100 ms/s, 30 ms
 
 
-def dear_model() -> bytes:
+def expensive_model() -> bytes:
     return models.slow_loop(100)
 
 
-def dear() -> Any:
-    return request("dear", {"x": ROW})
+def expensive() -> Any:
+    return request("expensive", {"x": ROW})
 
 
 def cheap() -> Any:
@@ -50,17 +50,19 @@ def insist(stub: Stub, message: Any) -> int:
     return answered
 
 
-def test_a_dear_and_a_cheap_model_have_the_same_backend_time_and_not_the_same_number_of_requests(serve: Serve) -> None:
+def test_an_expensive_and_a_cheap_model_have_the_same_backend_time_and_not_the_same_number_of_requests(
+    serve: Serve,
+) -> None:
     limit = "{time: 100ms/s, burst: 30ms}"
-    repository = {"dear": dear_model(), "cheap": models.add_one()}
-    server = serve(repository, models__dear__limit=limit, models__cheap__limit=limit)
+    repository = {"expensive": expensive_model(), "cheap": models.add_one()}
+    server = serve(repository, models__expensive__limit=limit, models__cheap__limit=limit)
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
-        stub.infer(dear())  # so that a number is known
-        one = backend_seconds(server, "dear")
+        stub.infer(expensive())  # so that a number is known
+        one = backend_seconds(server, "expensive")
         began = time.monotonic()
-        many = insist(stub, dear())
+        many = insist(stub, expensive())
         took = time.monotonic() - began
-        spent = backend_seconds(server, "dear")
+        spent = backend_seconds(server, "expensive")
         # one request may begin before what others owe is known
         assert spent <= (SHARE * took + BURST) * 1.3 + 2 * one
         assert insist(stub, cheap()) > many
@@ -68,45 +70,47 @@ def test_a_dear_and_a_cheap_model_have_the_same_backend_time_and_not_the_same_nu
 
 def test_what_was_predicted_and_what_it_took_are_told_beside_each_other(serve: Serve) -> None:
     server = serve(
-        {"dear": dear_model()}, limits__total="{time: 10s/s, burst: 10s}", limits__peer="{rate: 1/h, burst: 9}"
+        {"expensive": expensive_model()},
+        limits__total="{time: 10s/s, burst: 10s}",
+        limits__peer="{rate: 1/h, burst: 9}",
     )
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
         for _ in range(3):
-            stub.infer(dear())
-    taken = server.metric("modelward_backend_time_taken_seconds_total", model="dear")
-    assert taken == pytest.approx(backend_seconds(server, "dear"), rel=1e-3)
-    assert server.metric("modelward_backend_time_predicted_seconds_total", model="dear") > 0
+            stub.infer(expensive())
+    taken = server.metric("modelward_backend_time_taken_seconds_total", model="expensive")
+    assert taken == pytest.approx(backend_seconds(server, "expensive"), rel=1e-3)
+    assert server.metric("modelward_backend_time_predicted_seconds_total", model="expensive") > 0
     assert server.metric("modelward_limit_cells") == 1
     assert server.metric("modelward_limit_cells_capacity") == 1 << 20
 
 
 def test_a_budget_of_time_says_so_and_when_there_is_some_again(serve: Serve) -> None:
-    server = serve({"dear": dear_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
+    server = serve({"expensive": expensive_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
-        stub.infer(dear())
-        told = refused(stub, dear())
+        stub.infer(expensive())
+        told = refused(stub, expensive())
         assert (told.code, told.reason) == (EXHAUSTED, "PEER_LIMIT")
         assert told.message.startswith("over this peer's limit of 1 ms of backend time/s; retry in ")
         assert told.retry_seconds > 0
 
 
 def test_a_client_that_gives_up_pays_for_what_it_began(serve: Serve) -> None:
-    server = serve({"dear": dear_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
+    server = serve({"expensive": expensive_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
-        call = stub.future(dear())
+        call = stub.future(expensive())
         wait_until(lambda: server.metric("modelward_inflight") == 1 or call.done(), "the run to begin")
         call.cancel()
         wait_until(lambda: server.metric("modelward_inflight") == 0, "it to be let go")
-        assert refused(stub, dear()).reason == "PEER_LIMIT"
+        assert refused(stub, expensive()).reason == "PEER_LIMIT"
 
 
 def test_a_request_that_never_ran_is_given_back_its_time(serve: Serve) -> None:
-    server = serve({"dear": dear_model()}, limits__peer="{time: 1ms/s, burst: 20ms}")
-    malformed = request("dear", {"x": np.ones((1, 7), np.float32)})
+    server = serve({"expensive": expensive_model()}, limits__peer="{time: 1ms/s, burst: 20ms}")
+    malformed = request("expensive", {"x": np.ones((1, 7), np.float32)})
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
         for _ in range(200):
             assert refused(stub, malformed).code is grpc.StatusCode.INVALID_ARGUMENT
-        stub.infer(dear())
+        stub.infer(expensive())
 
 
 # ---- for whom limits differ --------------------------------------------------------------------------------------

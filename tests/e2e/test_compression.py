@@ -215,7 +215,7 @@ def test_a_large_message_that_names_a_model_twice_is_refused(serve: Serve, secon
         assert "model_name" in reply.message
 
 
-# ---- nobody waits for another's
+# ---- no request waits for another's
 
 
 def flood(size: int) -> bytes:

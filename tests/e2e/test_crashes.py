@@ -142,7 +142,7 @@ def test_the_run_to_blame_is_told_from_another_that_is_under_way(tmp_path: Path,
         assert under_way.exception() is not None
 
 
-def test_deaths_from_outside_are_nobodys_fault(tmp_path: Path) -> None:
+def test_deaths_from_outside_are_no_callers_fault(tmp_path: Path) -> None:
     models.repository(tmp_path / "models", {"slow": models.loop_of_steps()})
     with serving(tmp_path, 1) as server, Stub(server.grpc) as stub:
         under_way = stub.future(request("slow", LONG))  # which a client that forgets it cancels

@@ -1,4 +1,4 @@
-"""Slow models: they delay nobody else, deadlines hold, and the fallback chain answers in their place."""
+"""Slow models: they delay no other model, deadlines hold, and the fallback chain answers in their place."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_no_rows_are_answered_with_no_rows(stub: Stub) -> None:
     assert answer(stub, "add", {"x": empty(0, 4)}, typed=True)["y"].shape == (0, 4)
 
 
-def test_no_rows_disturb_nobody_in_the_same_run(stub: Stub) -> None:
+def test_no_rows_disturb_no_other_request_of_the_same_run(stub: Stub) -> None:
     def ask(rows: int) -> int:
         given = np.full((rows, 4), rows, np.float32)
         found = answer(stub, "add", {"x": given})["y"]

@@ -1,4 +1,4 @@
-"""A busy backend is shared by weight: whoever floods it takes nothing from those who send what they are due."""
+"""A busy backend is shared by weight: a caller that floods it takes nothing from those that stay within their share."""
 
 import os
 from collections.abc import Mapping

@@ -58,7 +58,7 @@ def test_a_limited_client_may_come_back_when_it_was_told_to(serve: Serve) -> Non
 
 
 def test_a_refusal_charges_no_other_budget(serve: Serve) -> None:
-    """All levels are checked before any is charged: a refused client drains nobody's budget."""
+    """All levels are checked before any is charged: a refused client takes from no budget."""
     limits = {"models__tight__limit": "{rate: 36/h, burst: 1}", "limits__total": HOURLY}
     server = serve({"tight": models.add_one(), "add": models.add_one()}, **limits)
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
@@ -118,7 +118,7 @@ def test_other_methods_cost_budget_too_but_health_checks_are_free(serve: Serve) 
         assert stub.ask("Check", "grpc.health.v1.Health").status == 1
 
 
-def test_no_limits_are_configured_and_nobody_is_limited(serve: Serve) -> None:
+def test_without_configured_limits_no_client_is_limited(serve: Serve) -> None:
     server = serve({"add": models.add_one()})
     with Stub(server.grpc) as stub:
         futures = [stub.future(good()) for _ in range(2000)]

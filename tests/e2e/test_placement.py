@@ -1,4 +1,4 @@
-"""A model whose time depends on what it is asked delays nobody, whether that was foreseen or not."""
+"""A model whose time depends on what it is asked delays no other request, whether that was foreseen or not."""
 
 import time
 from pathlib import Path

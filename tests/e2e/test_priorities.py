@@ -129,7 +129,7 @@ def test_an_identity_that_holds_every_place_keeps_others_waiting_for_one_of_its_
 def test_an_identity_whose_requests_hold_the_place_for_long_gets_it_less_often(issuer: Issuer, tmp_path: Path) -> None:
     backend = Backend(slow={"bob": 0.06})
     ids = served(issuer, tmp_path, [("bob", (0,) * FEW), ("alice", (0,) * FEW)], backend=backend)
-    # as nobody knew before they ran; from the second on it is known
+    # which is not known before they run; from the second on it is
     assert last_of(ids, "alice") <= FEW + 2
 
 

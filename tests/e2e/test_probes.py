@@ -25,7 +25,7 @@ AT_ONCE = 200  # probes of one peer
 
 
 def watched(client: H2Client, count: int, path: str = WATCH, headers: tuple[tuple[str, str], ...] = ()) -> int:
-    """How many of so many calls are answered with a stream that stays open."""
+    """How many of `count` calls are answered with a stream that stays open."""
     streams = [client.begin(path, headers) for _ in range(count)]
     for stream in streams:
         if path == REFLECTION:  # asks for more as long as it likes

@@ -464,7 +464,7 @@ def test_a_slow_upstream_holds_its_client_back() -> None:
         assert most[0] < BOUND
 
 
-def test_clients_that_do_not_read_stall_nobody_else() -> None:
+def test_clients_that_do_not_read_stall_no_other_client() -> None:
     def much(messages: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         if REQUEST.FromString(next(messages)).id == "quick":
             yield answer("quick")

@@ -34,7 +34,7 @@ class Load:
     failures: list[str] = field(default_factory=list)
 
     def wait_for(self, more: int) -> None:
-        """Until so many more requests have been answered."""
+        """Until `more` more requests have been answered."""
         seen = self.answers
         wait_until(lambda: self.failures or self.answers >= seen + more, f"{more} more answers", 60)
 

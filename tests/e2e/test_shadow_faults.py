@@ -56,7 +56,7 @@ def nothing_is_left(server: EmbeddedServer) -> None:
 
 
 class Held:
-    """An upstream's behaviour: nobody is answered before `go`."""
+    """An upstream's behaviour: it gives no answer before `go`."""
 
     def __init__(self) -> None:
         self.came = threading.Semaphore(0)
@@ -244,7 +244,7 @@ def late() -> bytes:
 # ---- upstreams
 
 
-def test_answers_after_the_deadline_come_too_late_and_harm_nobody(tmp_path: Path) -> None:
+def test_answers_after_the_deadline_come_too_late_and_harm_no_request(tmp_path: Path) -> None:
     held = Held()
     short = "deadline: 20ms"
     with with_upstream_shadow(tmp_path, held, options=short) as (server, address), Stub(server.grpc) as stub:
@@ -284,7 +284,7 @@ def test_an_upstream_that_sends_everybody_away_after_each_answer_is_asked_again(
         nothing_is_left(server)
 
 
-def test_a_shadow_that_is_not_there_at_all_delays_nobody(tmp_path: Path) -> None:
+def test_an_unreachable_shadow_delays_no_client(tmp_path: Path) -> None:
     shadow = "{upstreams: ['127.0.0.1:1'], warmup: 0}"
     with serving(tmp_path, {"add": models.add_one()}, models__add__shadow=shadow) as server, Stub(server.grpc) as stub:
         for i in range(REQUESTS):
@@ -360,7 +360,7 @@ def statuses(status: str) -> Callable[[Request], None]:
         (lambda asked: None, {"deadline": "100ms", "fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}, 7, "primary_failed"),
         (statuses("13"), {"fallback": "[{value: {y: [[7, 7, 7, 7]]}}]"}, 7, "primary_failed"),
         (statuses("13"), {}, None, "primary_failed"),
-        (statuses("3"), {}, None, None),  # what clients do wrong is asked of nobody else
+        (statuses("3"), {}, None, None),  # a client's own error is not sent to another version
     ],
     ids=["silent with a chain", "failing with a chain", "failing", "refusing"],
 )
@@ -392,7 +392,7 @@ def test_what_the_primary_fails_is_mirrored_once_and_what_it_refuses_never(
 def test_a_request_that_two_upstreams_are_asked_is_mirrored_once(tmp_path: Path, how: str) -> None:
     def first(asked: Request) -> None:
         if how == "retries":
-            asked.reset(7)  # REFUSED_STREAM: surely not begun
+            asked.reset(7)  # REFUSED_STREAM: the server has not begun it
         elif asked.number % 10 < 9:
             asked.answer()
 

@@ -100,7 +100,7 @@ def test_outputs_that_were_asked_for_are_what_is_compared(tmp_path: Path) -> Non
     assert (sums["extra"], sums["missing"], sums["labels"], sums["labels_differ"]) == (0, 0, 5, 0)
 
 
-def test_a_shadow_that_answers_otherwise_disagrees_and_its_answers_reach_nobody(tmp_path: Path) -> None:
+def test_a_shadow_that_answers_differently_disagrees_and_its_answers_reach_no_client(tmp_path: Path) -> None:
     flipped = models.mlp(seed=2)
     versions: Any = {"mlp": {1: models.mlp(seed=1), 2: flipped}}
     settings = {"models__mlp__shadow": "{version: 2, warmup: 0}", "models__mlp__versions": '{"1": 1}'}
@@ -321,7 +321,7 @@ def test_a_shadow_that_runs_here_and_takes_too_long_is_given_up(tmp_path: Path) 
 
 
 def test_a_start_does_not_wait_for_a_shadow_that_says_nothing(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody speaks
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts; no server answers
         shadow = f"{{upstreams: ['127.0.0.1:{silent.getsockname()[1]}']}}"
         began = time.monotonic()
         with (

@@ -22,7 +22,7 @@ from tests.support import Server, ServerProcess, reloadable, serve_process, serv
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
-DEAR = request("slow", {"x": np.ones((1, 4), np.float32)})
+EXPENSIVE = request("slow", {"x": np.ones((1, 4), np.float32)})
 RATE, SECONDS = 100, 8.0
 # of what a limit allows in that time: what two servers may be off, and what a lost exchange adds (one of them by itself
 # for the time until the next)
@@ -142,7 +142,7 @@ def test_two_servers_let_as_many_requests_pass_as_one_would(
 def test_two_servers_let_as_much_backend_time_pass_as_one_would(repository: Path, store: stores.Store) -> None:
     limit = "models.slow.limit={time: 100ms/s, burst: 20ms}"
     with two(repository, store, limit) as (one, other):
-        _, took = spend((one, other), DEAR, "even")
+        _, took = spend((one, other), EXPENSIVE, "even")
         spent = sum(s.metric("modelward_backend_time_taken_seconds_total", model="slow") for s in (one, other))
         # the last runs may take several times what was predicted
         assert spent == pytest.approx(0.1 * took, rel=3 * OFF + LOST * lost(one, other))
@@ -165,11 +165,11 @@ def test_what_one_has_spent_of_an_identity_a_model_or_the_total_the_other_knows(
         exchanged(other)
         assert refused(elsewhere, ROW).reason == "MODEL_LIMIT"
         for _ in range(2):
-            stub.infer(DEAR)
+            stub.infer(EXPENSIVE)
         exchanged(one)
-        elsewhere.infer(DEAR)  # it knows of seven
+        elsewhere.infer(EXPENSIVE)  # it knows of seven
         exchanged(other)
-        told = refused(elsewhere, DEAR)  # and now of ten: whoever has this address, here too
+        told = refused(elsewhere, EXPENSIVE)  # and now of ten, at any server, for this address
         assert (told.code, told.reason) == (EXHAUSTED, "IDENTITY_LIMIT")
         assert 0 < told.retry_seconds <= 10 * 100
 
@@ -185,7 +185,7 @@ def test_peers_are_each_servers_own(repository: Path, store: stores.Store) -> No
                 assert refused(stub, ROW).reason == "PEER_LIMIT"
 
 
-def test_while_the_store_is_gone_limits_hold_in_each_server_and_nobody_waits(
+def test_while_the_store_is_gone_limits_hold_in_each_server_and_no_request_waits(
     repository: Path, store: stores.Store
 ) -> None:
     with serving(repository, store, "limits.total={rate: 2/s, burst: 5}") as server:

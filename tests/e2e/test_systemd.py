@@ -1,4 +1,4 @@
-"""As a service: sockets from whoever started it, what the service manager hears, and the units that we ship."""
+"""As a service: sockets that it is started with, what the service manager is told, and the units that we ship."""
 
 from __future__ import annotations
 

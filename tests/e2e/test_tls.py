@@ -241,7 +241,7 @@ def test_a_broken_new_certificate_leaves_the_old_one(
         assert "the old certificate stays" in line and str(pair.certificate) in line
 
 
-def test_an_authority_that_was_taken_out_of_client_ca_lets_nobody_in_any_more(
+def test_an_authority_that_was_taken_out_of_client_ca_admits_no_client_any_more(
     tmp_path: Path, authority: trustme.CA, clients_authority: trustme.CA, pair: Pair
 ) -> None:
     ca = authority_file(clients_authority, tmp_path / "clients.pem")

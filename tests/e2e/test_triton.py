@@ -36,7 +36,7 @@ def server(peer: Peers) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def stream(server: EmbeddedServer) -> Iterator[Stream]:
-    """Sends requests on tritonclient's stream, and returns the next so many of (id, first element, error)."""
+    """Sends requests on tritonclient's stream, and returns the next `count` of (id, first element, error)."""
     answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
     with triton.InferenceServerClient(server.grpc) as client:
         client.start_stream(lambda result, error: answers.put((result, error)))
@@ -69,7 +69,7 @@ def test_every_version_answers_under_its_own_number(server: EmbeddedServer, vers
         assert "it has: 1 2" in refusal.message
 
 
-def test_a_model_that_it_could_not_load_keeps_nobody_from_the_others(server: EmbeddedServer) -> None:
+def test_a_model_that_it_could_not_load_keeps_no_client_from_the_others(server: EmbeddedServer) -> None:
     with Stub(server.grpc) as stub:
         assert refused(stub, request("broken", {"x": ROWS})).code is grpc.StatusCode.NOT_FOUND
         assert y_of(stub.infer(request("add", {"x": ROWS}))) == (ROWS + 1).tolist()

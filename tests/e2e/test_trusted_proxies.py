@@ -35,7 +35,7 @@ def test_behind_a_trusted_proxy_each_caller_has_its_own(serve: Serve) -> None:
     assert codes(server, ["what?"] * 4).count(OK) == 3, "what is no address is the proxy's own"
 
 
-def test_an_identity_limit_of_nobody_in_particular_goes_by_the_address_too(serve: Serve) -> None:
+def test_an_identity_limit_without_identities_goes_by_the_address_too(serve: Serve) -> None:
     server = serve({"add": add_one()}, limits__identity=LIMIT, trusted_proxies=["127.0.0.1"])
     assert codes(server, ["1.1.1.1"] * 4) == [OK, OK, OK, RESOURCE_EXHAUSTED]
     assert codes(server, ["2.2.2.2"]) == [OK]

@@ -1,4 +1,4 @@
-"""Models whose signature nobody tells: in front of servers that know how to infer, and of the protocol little else."""
+"""Models whose signature no server tells: in front of servers that can infer, and know little else of the protocol."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.oracle.wire import delimited
 from tests.support import EmbeddedServer, wait_until
 
 ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 TIMEOUT = 20.0
 METADATA = f"/{INFERENCE_SERVICE}/ModelMetadata"
 READY = f"/{INFERENCE_SERVICE}/ModelReady"
@@ -90,7 +90,7 @@ SERVERS_OWN = ("repository", "passthrough")
 def guarded(*peers: Plain, **dotted: Any) -> Iterator[tuple[EmbeddedServer, Stub]]:
     """Modelward in front of the peers, and a client of it. dotted: settings of the model by key, or of the server."""
     with contextlib.ExitStack() as stack:
-        addresses = [stack.enter_context(listening(peer))[0] for peer in peers] or [NOBODY]
+        addresses = [stack.enter_context(listening(peer))[0] for peer in peers] or [UNREACHABLE]
         sets = {k if "__" in k or k in SERVERS_OWN else f"models__plain__{k}": v for k, v in dotted.items()}
         pool = f"[{', '.join(addresses)}]"
         if "passthrough" in dotted:
@@ -141,7 +141,7 @@ def test_typed_contents_and_shared_memory_pass_as_they_came() -> None:
 
 @pytest.mark.parametrize("where", ["input", "output", "an input that is otherwise broken"])
 def test_regions_of_shared_memory_are_not_named_where_nothing_passes_through(where: str) -> None:
-    """Whoever names a region reads or writes it, whosoever it is."""
+    """A client that names a region reads or writes it, whoever registered it."""
     message = request("plain", {"x": ROW})
     if where == "output":
         message.outputs.add(name="y").parameters["shared_memory_region"].string_param = "r"
@@ -165,7 +165,7 @@ GARBAGE = {
     "a parameter that is no message": named(delimited(4, b"\x0a\x09timeout\xff")),
     "more inputs than any model has": named(*[delimited(INPUTS, b"")] * 1000),
     "a shape of 2^62 x 8": named(delimited(INPUTS, b"\x18" + b"\xff" * 8 + b"\x3f\x18\x08")),
-    "a field that nobody knows": named(delimited(99, b"\0" * 100)),
+    "an unknown field": named(delimited(99, b"\0" * 100)),
     "raw contents that fit nothing": named(delimited(7, b"\x01\x02\x03")),
     "a timeout that is no number": request("plain", {}, parameters={"timeout": "soon"}).SerializeToString(),
     "a negative timeout": request("plain", {}, parameters={"timeout": -1}).SerializeToString(),

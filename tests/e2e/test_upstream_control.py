@@ -21,13 +21,13 @@ from modelward.problem import ProblemsFound
 from modelward.score import Profile
 from modelward.server.app import Application
 from modelward.server.embedded import in_thread
-from modelward.upstream import endpoint_manager as keeper
+from modelward.upstream import endpoint_manager
 from tests.e2e.messages import Stub
 from tests.e2e.test_upstreams import Mirror, answer, in_front, infer
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 TENSOR = "{name: %s, datatype: FP32, shape: [-1, 4]}"
 SIGNATURE = f"{{inputs: [{TENSOR % 'x'}], outputs: [{TENSOR % 'y'}]}}"
 
@@ -63,7 +63,7 @@ def port_of(address: str) -> str:
 
 
 def test_each_endpoint_has_its_figures(upstream: ServerProcess) -> None:
-    with in_front([upstream.grpc, NOBODY]) as server:
+    with in_front([upstream.grpc, UNREACHABLE]) as server:
         for _ in range(3):
             infer(server.grpc)
         assert server.metric("modelward_upstream_requests_total", endpoint=upstream.grpc) == 3
@@ -72,7 +72,7 @@ def test_each_endpoint_has_its_figures(upstream: ServerProcess) -> None:
         assert server.metric("modelward_upstream_failures_total", endpoint=upstream.grpc) == 0
         assert server.metric("modelward_upstream_connected", endpoint=upstream.grpc) == 1
         assert server.metric("modelward_upstream_available", endpoint=upstream.grpc) == 1
-        assert server.metric("modelward_upstream_connected", endpoint=NOBODY) == 0
+        assert server.metric("modelward_upstream_connected", endpoint=UNREACHABLE) == 0
         page = server.page("/metrics")[1]
         for name in ("retries_total", "hedges_total", "silences_total", "ejections_total"):
             assert f'modelward_upstream_{name}{{endpoint="{upstream.grpc}"}} 0' in page
@@ -143,7 +143,7 @@ def test_a_declared_signature_is_what_requests_are_held_to(upstream: ServerProce
 )
 def test_a_signature_that_no_model_can_have_is_a_problem(signature: str, finding: str) -> None:
     with pytest.raises(ProblemsFound, match=re.escape(finding)):
-        load(sets=[f"models.add.upstreams=[{NOBODY}]", f"models.add.signature={signature}"], environ={})
+        load(sets=[f"models.add.upstreams=[{UNREACHABLE}]", f"models.add.signature={signature}"], environ={})
 
 
 def test_a_signature_without_upstreams_is_a_problem() -> None:
@@ -229,8 +229,8 @@ def test_endpoints_follow_what_a_name_resolves_to(
         assert address.host == "model.example"
         return list(behind)
 
-    monkeypatch.setattr(keeper, "resolve", resolved)
-    monkeypatch.setattr(keeper, "RESOLVE_SECONDS", 0.05)
+    monkeypatch.setattr(endpoint_manager, "resolve", resolved)
+    monkeypatch.setattr(endpoint_manager, "RESOLVE_SECONDS", 0.05)
     name = f"dns:///model.example:{port}"
     elsewhere = ("--set", "listen.grpc=127.0.0.2:0", "--grpc-port", port)
     declared = {"models__add__signature": SIGNATURE}
@@ -307,25 +307,25 @@ def test_check_shows_what_an_upstream_tells(upstream: ServerProcess, capsys: pyt
 def test_check_notes_that_requests_would_pass_undecoded_to_an_upstream_that_cannot_be_reached(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert check(f"models.add.upstreams=[{NOBODY}]") == 0
+    assert check(f"models.add.upstreams=[{UNREACHABLE}]") == 0
     err = capsys.readouterr().err
     assert "note: requests pass undecoded and unscored" in err
     assert err.count("note: ") == 1
-    assert f"why: {NOBODY}: the upstream cannot be reached: it did not tell the signature of model add" in err
+    assert f"why: {UNREACHABLE}: the upstream cannot be reached: it did not tell the signature of model add" in err
     assert "mend: Start it, mend the address, or declare" in err
 
 
 def test_check_finds_an_upstream_whose_models_cannot_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(f"upstreams=[{NOBODY}]") == 1
+    assert check(f"upstreams=[{UNREACHABLE}]") == 1
     err = capsys.readouterr().err
     assert "problem: the upstream cannot be reached" in err
-    assert f"where: {NOBODY}" in err
+    assert f"where: {UNREACHABLE}" in err
 
 
 def test_check_passes_a_declared_signature_and_notes_that_its_upstream_is_down(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert check(f"models.add.upstreams=[{NOBODY}]", f"models.add.signature={SIGNATURE}") == 0
+    assert check(f"models.add.upstreams=[{UNREACHABLE}]", f"models.add.signature={SIGNATURE}") == 0
     out, err = capsys.readouterr()
     assert "signature declared" in out
     assert "the upstream cannot be reached now" in err

@@ -184,7 +184,7 @@ def test_an_upstream_that_never_opens_its_window_stalls_its_own_requests_only() 
             nothing_is_left(server)
 
 
-def test_an_answer_that_ends_after_the_deadline_reaches_nobody_and_is_counted() -> None:
+def test_an_answer_that_ends_after_the_deadline_reaches_no_client_and_is_counted() -> None:
     passed = threading.Event()
 
     def dawdle(r: Request) -> None:

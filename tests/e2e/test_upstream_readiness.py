@@ -17,12 +17,12 @@ from tests.e2e.test_upstream_changes import FOUR
 from tests.models import add_one, repository
 from tests.support import serve_process, wait_until
 
-NOBODY = "127.0.0.1:1"
+UNREACHABLE = "127.0.0.1:1"
 SIGNATURE = (
     "{inputs: [{name: x, datatype: FP32, shape: [-1, 4]}], outputs: [{name: y, datatype: FP32, shape: [-1, 4]}]}"
 )
 VALUE = "[{value: {y: [[0.5, 0.5, 0.5, 0.5]]}}]"
-DEAD: dict[str, Any] = {"models__m__upstreams": f"[{NOBODY}]", "models__m__signature": SIGNATURE}
+DEAD: dict[str, Any] = {"models__m__upstreams": f"[{UNREACHABLE}]", "models__m__signature": SIGNATURE}
 
 
 def ask(address: str, service: str, method: str, kind: str, **fields: Any) -> Any:
@@ -86,7 +86,7 @@ def test_a_fallback_that_answers_keeps_model_and_server_ready() -> None:
 
 @pytest.mark.parametrize("fallback", ["[{last_good: {}}]", "[{model: other}]"])
 def test_a_fallback_that_cannot_be_relied_on_keeps_nothing_ready(fallback: str) -> None:
-    other = {"models__other__upstreams": f"[{NOBODY}]", "models__other__signature": SIGNATURE}
+    other = {"models__other__upstreams": f"[{UNREACHABLE}]", "models__other__signature": SIGNATURE}
     with in_front(**DEAD, **other, models__m__fallback=fallback) as server:
         assert not model_ready(server.grpc)
         assert not server_ready(server.grpc)

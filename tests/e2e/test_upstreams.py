@@ -41,7 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def upstream(models: Path) -> Iterator[ServerProcess]:
-    """Nobody stops it for long."""
+    """Shared: no test stops it for long."""
     with serve_process(models) as running:
         yield running
 

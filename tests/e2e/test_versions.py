@@ -57,7 +57,7 @@ def test_a_version_without_weight_answers_only_who_asks_for_it(serve: Serve) -> 
         assert version_of(stub, version="2") == "2"
 
 
-def test_a_header_keeps_its_users_with_their_version_and_a_growing_share_takes_nobody_back(tmp_path: Path) -> None:
+def test_a_header_keeps_its_users_with_their_version_and_a_growing_share_moves_no_user_back(tmp_path: Path) -> None:
     with (
         reloadable(tmp_path, BOTH, models__add__versions={"1": 90, "2": 10}, sticky_header="x-user") as server,
         Stub(server.grpc) as stub,

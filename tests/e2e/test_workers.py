@@ -61,7 +61,7 @@ class Load:
         return sum(self.by_client)
 
     def wait_for_each(self, answers: int) -> None:
-        """Until every client has had so many more answers: none is still without a connection."""
+        """Until every client has had `answers` more answers: none is still without a connection."""
         before = list(self.by_client)
         wait_until(
             lambda: all(now >= then + answers for now, then in zip(self.by_client, before, strict=True)), "answers"
@@ -158,7 +158,7 @@ def test_a_peer_has_so_many_connections_over_all_workers_and_those_of_a_dead_one
     repository: Path,
 ) -> None:
     def busy(count: int) -> list[H2Client]:
-        """Those that are taken, of so many that the server has something to tell: none makes room."""
+        """The connections that are accepted, each of which stays busy: none gives way."""
         taken = []
         for _ in range(count):
             client = stack.enter_context(H2Client(running.grpc))
@@ -234,7 +234,7 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
         assert running.metric("modelward_workers") == 2
         assert running.metric("modelward_requests_total", code="OK") == load.answered + fresh
         for gauge in ("modelward_inflight", "modelward_inflight_bytes", "modelward_connections"):
-            wait_until(lambda gauge=gauge: running.metric(gauge) == 0, f"{gauge} to be of nobody")  # type: ignore[misc]
+            wait_until(lambda gauge=gauge: running.metric(gauge) == 0, f"{gauge} to be 0")  # type: ignore[misc]
 
 
 def test_clients_that_have_not_spoken_when_their_worker_leaves_are_still_answered(two: ServerProcess) -> None:

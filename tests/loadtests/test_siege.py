@@ -34,7 +34,7 @@ def test_a_phase_counts_the_honest_apart_from_everybody() -> None:
     assert of.success == pytest.approx(100 / 101)
 
 
-def test_nobody_answered_has_no_latency_and_is_not_nought() -> None:
+def test_a_phase_without_answers_has_no_latency_and_is_not_zero() -> None:
     of = figures.of_phase(Span("quiet", 0.0, 1.0), [], [])
     assert math.isnan(of.p99)
     assert math.isnan(of.success)
@@ -70,7 +70,7 @@ def test_some_phases_alone_are_not_held_against_another_whole() -> None:
     assert [bar.name for bar in judged if "Envoy" in bar.name] == ["quiet: p99 of the honest, against Envoy"]
 
 
-def test_nobody_answered_misses_every_bar() -> None:
+def test_a_phase_without_answers_misses_every_bar() -> None:
     nothing = figures.of_phase(Span(plan.QUIET, 0.0, 1.0), [], [])
     judged = criteria.bars(nothing, [nothing], [past("Envoy", phase(plan.QUIET, 1000, 5.0, 100))])
     assert [bar.reached for bar in judged] == [True, False, False, False, False]

@@ -34,7 +34,7 @@ def models() -> list[Served]:
 
 @pytest.fixture
 def start(models: list[Served]) -> Iterator[Start]:
-    """Starts servers; at the end nothing may be left of any, and nothing may have been raised where nobody listens."""
+    """Starts servers; at the end nothing may be left of any, and no error may have been raised unseen."""
     loop, site = SimulatedLoop(), Site(models)
     running: list[Simulation] = []
     unheard: list[object] = []
@@ -77,7 +77,7 @@ class Client:
     def begin(
         self, path: str = INFER, headers: Iterable[tuple[str, str]] = (), *, end: bool = False, withheld: int = 0
     ) -> int:
-        """withheld: so many bytes of its headers stay here until there is something more to send."""
+        """withheld: this many bytes of its headers are held back until there is more to send."""
         stream = self.h2.get_next_available_stream_id()
         usual = [
             (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "test"),

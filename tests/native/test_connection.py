@@ -194,7 +194,7 @@ def test_an_idle_connection_that_does_not_read_is_closed_all_the_same(start: Sta
     assert client.peer.transport.lost
 
 
-def test_answers_that_nobody_reads_stop_a_stream_instead_of_piling_up(start: Start) -> None:
+def test_unread_answers_stop_a_stream_instead_of_piling_up(start: Start) -> None:
     simulation = start()
     client = Client(simulation, window=0)
     stream = client.begin(STREAM_INFER)
@@ -259,7 +259,7 @@ def test_a_host_is_its_ipv6_network_when_its_connections_are_counted(start: Star
     simulation = start()
     simulation.server.listener.max_per_peer = 3
     for host in range(1, 4):
-        keep_busy(Client(simulation, (f"2001:db8::{host}", 50000)))  # nobody need make room
+        keep_busy(Client(simulation, (f"2001:db8::{host}", 50000)))  # no connection has to make room
     assert not simulation.connect(("2001:db8::4", 50000)).open
     assert simulation.connect(("2001:db8:0:1::1", 50000)).open
 
@@ -340,7 +340,7 @@ def test_calls_whose_messages_do_not_arrive_hold_no_place(start: Start, path: st
     assert [client.peer.open for client in (first, second, newcomer)] == [False, True, True]
 
 
-def test_streams_between_their_messages_and_answers_that_nobody_takes_hold_no_place(start: Start) -> None:
+def test_streams_between_their_messages_and_unread_answers_hold_no_connection(start: Start) -> None:
     simulation = start()
     simulation.server.listener.max_connections = 2
     deaf, resting = Client(simulation, window=0), Client(simulation)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="no data/h2corpus where MODELW
 
 
 def replay(start: Start, data: bytes, size: int) -> int:
-    """One connection in pieces of so many bytes, then an honest one; how much the first was told."""
+    """One connection in pieces of `size` bytes, then an honest one; how many bytes the first was sent."""
     simulation = start()
     peer = simulation.connect()
     peer.send(data, [size] * (len(data) // size + 1))
@@ -38,7 +38,7 @@ def replay(start: Start, data: bytes, size: int) -> int:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name[:12])
 @pytest.mark.parametrize("size", [1, 65536], ids=["bytewise", "whole"])
-def test_a_recorded_attack_harms_nobody(start: Start, file: Path, size: int) -> None:
+def test_a_recorded_attack_harms_no_client(start: Start, file: Path, size: int) -> None:
     # what is left behind when everyone has gone fails in Simulation.end, what is raised unheard in the fixture
     assert replay(start, file.read_bytes(), size) <= OUTPUT
 

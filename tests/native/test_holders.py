@@ -1,4 +1,4 @@
-"""Whose the bytes in flight are: nobody's sitting on them keeps others out, and every one of them is given back."""
+"""The holders of bytes in flight: none keeps others out by holding its own, and every byte is given back."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_messages_that_a_coroutine_has_not_read_count_for_all_workers(pair: Pair
 
 
 def connect(worker: Simulation, host: str = "127.0.0.1") -> bool:
-    """One that is busy, so that it need make room for nobody; whether there was a place for it."""
+    """Opens a connection that stays busy, so that it does not give way; whether it was accepted."""
     client = Client(worker, (host, 50000))
     if client.peer.open:
         client.send(client.begin(WATCH), framed(b""), end=True)
@@ -155,7 +155,7 @@ def hashes(count: int) -> list[int]:
     return [drawn.getrandbits(64) for _ in range(count)]
 
 
-def test_what_a_dead_worker_had_of_a_peer_is_nobodys_and_costs_no_memory(pair: Pair) -> None:
+def test_what_a_dead_worker_had_of_a_peer_is_free_and_costs_no_memory(pair: Pair) -> None:
     one, other = accepting(pair).regions
     peers = hashes(1000)
     for peer in peers:
@@ -169,7 +169,7 @@ def test_what_a_dead_worker_had_of_a_peer_is_nobodys_and_costs_no_memory(pair: P
     assert {other.peer_in_other_workers(peer) for peer in peers} == {0}
 
 
-def test_every_peer_of_a_full_house_has_its_count_and_takes_nobodys_place(pair: Pair) -> None:
+def test_every_peer_of_a_full_table_has_its_count_and_takes_no_other_peers_cell(pair: Pair) -> None:
     one, other = accepting(pair).regions
     peers = hashes(80_000)  # of 131,072 cells
     for i, peer in enumerate(peers):

@@ -27,7 +27,7 @@ def entered(sites: Sites, network: int, members: range, now: int = NOW) -> list[
 def test_the_first_members_of_a_network_have_places_and_the_others_share() -> None:
     sites = Sites(MOST)
     assert entered(sites, HOME, range(1, 7)) == [True] * MOST + [False] * 2
-    assert entered(sites, HOME, range(1, 7)) == [True] * MOST + [False] * 2, "whoever has a place keeps it"
+    assert entered(sites, HOME, range(1, 7)) == [True] * MOST + [False] * 2, "a member keeps its slot"
 
 
 def test_members_of_one_network_take_no_place_of_another() -> None:

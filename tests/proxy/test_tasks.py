@@ -1,4 +1,4 @@
-"""Tasks live until they end or are cancelled, whoever else refers to them."""
+"""Tasks live until they end or are cancelled, even if nothing else refers to them."""
 
 import asyncio
 import gc

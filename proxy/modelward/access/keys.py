@@ -78,14 +78,14 @@ class KeyRing:
         self.keys = keys
         self._by_id = {k.id.encode(): (k, base64.b64decode(k.salt), base64.b64decode(k.hash)) for k in keys}
         # what an unknown key is compared with, so that it takes as long as a known one
-        self._nobody = (None, bytes(SALT_BYTES), bytes(HASH_BYTES))
+        self._no_key = (None, bytes(SALT_BYTES), bytes(HASH_BYTES))
 
     def find(self, credential: bytes) -> Key | None:
         """Whose key it is, expired or not; None where it is not known."""
         found = _KEY.fullmatch(credential)
         if found is None:
             return None
-        key, salt, digest = self._by_id.get(found[1], self._nobody)
+        key, salt, digest = self._by_id.get(found[1], self._no_key)
         return key if hmac.compare_digest(_hash(found[2], salt), digest) else None
 
 

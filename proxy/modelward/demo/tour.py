@@ -30,7 +30,7 @@ ORDINARY_ROW = 19
 SLIPPED = {"mean texture": 10.0, "mean smoothness": 10.0, "worst symmetry": 10.0}
 SENT_AT_ONCE = 3 * BURST
 # How long the client of the slow model waits: after its deadline, before the model could have answered.
-PATIENCE_SECONDS = 0.3
+WAIT_SECONDS = 0.3
 # The loop's timers count in milliseconds and may be one early.
 TIMER_SECONDS = 0.002
 
@@ -152,7 +152,7 @@ async def burst(tour: Tour) -> Seen:
 
 async def slow_request(tour: Tour) -> Seen:
     """The value of the configuration, marked as such, before the client gave up and the model could have answered."""
-    answer = _answered(await tour.client.infer(SLOW, tour.ordinary, "demo-slow", PATIENCE_SECONDS))
+    answer = _answered(await tour.client.infer(SLOW, tour.ordinary, "demo-slow", WAIT_SECONDS))
     needs = tour.repository.slow_seconds
     reason, source = (answer.parameters.get(f"modelward_fallback{suffix}") for suffix in ("", "_source"))
     _expect((reason, source) == ("deadline", "value"), f"answered in {_ms(answer.seconds)} with {answer.parameters}")
@@ -162,7 +162,7 @@ async def slow_request(tour: Tour) -> Seen:
     return Seen(
         (
             f"{FALLBACK[0]} after {_ms(answer.seconds)}, marked as the fallback value of a missed {reason}",
-            f"its deadline is {SLOW_DEADLINE}, the client waits {_ms(PATIENCE_SECONDS)}, the model needs {_ms(needs)}",
+            f"its deadline is {SLOW_DEADLINE}, the client waits {_ms(WAIT_SECONDS)}, the model needs {_ms(needs)}",
         ),
         {"reason": reason, "source": source, "seconds": answer.seconds, "model_seconds": needs},
     )

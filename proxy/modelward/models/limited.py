@@ -124,6 +124,6 @@ class Attempt(Generic[T]):
 
 
 def within(seconds: float, work: Callable[[Attempt[T]], T], waiting: Callable[[float], None] = lambda spent: None) -> T:
-    """What `work` returns or raises, in at most so many seconds. Raises TookTooLong. waiting: told from time to time
+    """What `work` returns or raises, within `seconds`. Raises TookTooLong. waiting: told from time to time
     how many seconds have been spent."""
     return Attempt(work).within(seconds, waiting)

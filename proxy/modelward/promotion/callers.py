@@ -1,4 +1,4 @@
-"""Whether requests of a version do surely worse than those of others, told by so many of its callers that none decides.
+"""Whether requests of a version do significantly worse than those of others; no single caller decides that.
 
 A caller is a part of a keyed hash of identities, or of peer addresses where there is no identity (shadow/evidence.pyx).
 Each caller's requests are a bet against "they do not do worse", whose wealth is an e-process
@@ -42,7 +42,8 @@ BELIEFS = (1 / 2, 1 / 16)
 
 @dataclass(frozen=True)
 class Compared:
-    """Of one caller. here: of the version, there: of the others. some: that failed, or were slow, of so many."""
+    """Counts of one caller. here: requests to the version; there: to others. some_*: of them those that failed or were
+    slow."""
 
     some_here: int
     here: int
@@ -63,11 +64,13 @@ class Compared:
         return min(against_usual, within)
 
 
-def surely_worse(callers: Sequence[Compared], level: float, *, aimed: bool, early: bool = False) -> list[Compared]:
-    """The callers that say so; none where it is not sure.
+def significantly_worse(
+    callers: Sequence[Compared], level: float, *, aimed: bool, early: bool = False
+) -> list[Compared]:
+    """The callers with evidence of it; none where it is not significant.
 
-    aimed: a client can choose which version its requests get. early: and this version can still expect callers who do
-    not, so that one or two are not believed.
+    aimed: a client can choose which version its requests get. early: other callers are still expected, so one or two
+    callers are not believed.
     """
     if aimed and early and len(callers) <= FEW:
         return []
@@ -117,7 +120,7 @@ def risen(callers: Sequence[Compared], usual: float) -> float:
 
 
 def at_most(some: float, of: float, level: float) -> float:
-    """What a share is surely not above, in closed form: a bound of Bernstein's kind, with a mixture's cost."""
+    """An upper bound of a share, in closed form: a bound of Bernstein's kind, with a mixture's cost."""
     if not of:
         return 1.0
     seen, cost = some / of, (log(of + 1) / 2 - log(level)) / of

@@ -21,7 +21,7 @@ from typing import Literal
 from modelward.config.promotion import PromotionBounds
 from modelward.promotion.callers import at_most, typical, untypical, without_most
 from modelward.promotion.finding import Decision, Finding
-from modelward.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm, surely_below, typical_latency
+from modelward.promotion.guard import FEWEST_CALLERS, QUANTILE, Arm, quantile_lower_bound, typical_latency
 from modelward.promotion.outputs import answers, caller_count
 from modelward.shadow.sequence import mean_evidence, mean_interval
 from modelward_native.telemetry.histogram import EDGES
@@ -32,7 +32,7 @@ MOST_ANSWERS = 1 << 22  # that are foreseen; beyond it, no number of answers cou
 FORESEEN = 0.01  # of how many answers are foreseen: so much too many at most
 INDEX_DEVIATIONS = 3.0
 SAMPLED = 16
-"""One answer of so many is in the sample of outputs."""
+"""One answer in this many is in the sample of outputs."""
 
 
 _Counts = tuple[int, int, int, int]
@@ -71,7 +71,7 @@ def _rate(bound: Literal["errors", "fallbacks"], candidate: Arm, incumbent: Arm,
     sums = [left, list(range(len(counts)))]
 
     def kept(times: float) -> bool:
-        """With so many times the answers, in the same proportions."""
+        """Whether the bound is kept with `times` as many answers, in the same proportions."""
         low = mean_interval(min(usual * times, k * times), k * times, 2 * KEPT_LEVEL).low
         more = {caller: _more(counts[caller], times, level, low) for caller in apart}
         own = {caller: most for caller, most in more.items() if most is not None}
@@ -105,7 +105,7 @@ def _latency(candidate: Arm, incumbent: Arm, bound: float) -> Finding:
         return Finding("latency", Decision.UNDECIDED, "the other versions have answered nothing to compare with")
     usual = EDGES[next(i for i, below in enumerate(cumulative) if below >= QUANTILE * cumulative[-1])]
     level = KEPT_LEVEL / len(there)
-    own = [surely_below(cells, QUANTILE, level) for cells in there.tolist()]
+    own = [quantile_lower_bound(cells, QUANTILE, level) for cells in there.tolist()]
     edges = [next((i for i, e in enumerate(EDGES) if e >= max(usual, each) * bound), len(EDGES) - 1) for each in own]
     faster = (here.cumsum(axis=1))[range(len(edges)), edges]
     left = without_most(faster)

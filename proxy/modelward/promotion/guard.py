@@ -1,4 +1,4 @@
-"""Whether a version does surely worse than those it takes over from: canary, errors, fallbacks, latency, and
+"""Whether a version does significantly worse than those it takes over from: canary, errors, fallbacks, latency, and
 how its answers are distributed.
 
 Intervals that hold at every look (modelward/shadow/sequence.py) since the step began tell a small difference once
@@ -18,8 +18,8 @@ from operator import add, sub
 from typing import TYPE_CHECKING, Any
 
 from modelward.config.promotion import PromotionBounds
-from modelward.promotion.callers import Compared, at_most, risen, share, surely_worse, typical
-from modelward.promotion.outputs import CELLS, caller_count, sure_index
+from modelward.promotion.callers import Compared, at_most, risen, share, significantly_worse, typical
+from modelward.promotion.outputs import CELLS, caller_count, index_lower_bound
 from modelward.promotion.parts import NO_PARTS, Parts, Way, of_one
 from modelward.shadow.callers import FEW, HALF, left_out
 from modelward.shadow.sequence import mean_evidence, mean_interval
@@ -136,10 +136,11 @@ def breaches(
     recent: bool = False,
     early: bool = False,
 ) -> list[Breach]:
-    """The bounds that the candidate is surely beyond; none where it cannot be told.
+    """The bounds that the candidate has significantly exceeded.
 
-    steps: both arms are of one step of so many, at each of which counting begins again. recent: they are of the last
-    seconds, and a look is independent of the one before. early: more callers may come (callers.FEW_WAIT).
+    steps: number of steps of the promotion. Both arms count one step; counting begins again at each. recent: both arms
+    are of the last seconds, and a look is independent of the one before. early: more callers may come
+    (callers.FEW_WAIT).
     """
     found = [*_canary(candidate)]
     ways = list(_both_ways(candidate, incumbent))
@@ -152,10 +153,10 @@ def breaches(
 
 
 def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -> list[Breach]:
-    """Whether the candidate's answers are surely distributed otherwise, beyond the bound.
+    """Whether the distribution of the candidate's answers differs significantly, beyond the bound.
 
-    Both arms are of one step of so many, at each of which counting begins again. Where keys decide who gets which
-    version, nothing is said of few callers.
+    steps: number of steps of the promotion. Both arms count one step; counting begins again at each. Where keys decide
+    which callers get which version, few callers are no evidence.
     """
     found = []
     ways = list(_both_ways(candidate, incumbent)) if bounds.outputs is not None else []
@@ -173,8 +174,8 @@ def moved(candidate: Arm, incumbent: Arm, bounds: PromotionBounds, steps: int) -
 
 
 def _index(here: Way, there: Way, level: float, *, above: float, aimed: bool) -> float:
-    """What the index is surely not below, also without those callers whose answers differ most; 0 where not `above`."""
-    index = sure_index(here.outputs.sum(axis=0).tolist(), there.outputs.sum(axis=0).tolist(), level, above=above)
+    """Lower bound of the index, also without the callers whose answers differ most; 0 where it is not above `above`."""
+    index = index_lower_bound(here.outputs.sum(axis=0).tolist(), there.outputs.sum(axis=0).tolist(), level, above=above)
     skipped = left_out(int((here.sampled > 0).sum()))
     if not index or not skipped:
         return index
@@ -186,7 +187,7 @@ def _index(here: Way, there: Way, level: float, *, above: float, aimed: bool) ->
     most = [callers[part] for part in apart.argsort()[len(apart) - skipped :].tolist()]
     if share(most, callers, aimed=aimed) >= HALF:
         return index
-    return sure_index(ours, theirs, level, above=above)
+    return index_lower_bound(ours, theirs, level, above=above)
 
 
 def _both_ways(candidate: Arm, incumbent: Arm) -> Iterator[tuple[bool, Way, Way]]:
@@ -215,7 +216,7 @@ def _rates(
         usual = mean_interval(some, count, level).high
         own = [min(usual, at_most(*counts, level)) + rise for counts in zip(some_there, there.requests, strict=True)]
         callers = _compared(some_here.tolist(), here.requests, some_there.tolist(), there.requests, own)
-        told = surely_worse(callers, level, aimed=aimed, early=early)
+        told = significantly_worse(callers, level, aimed=aimed, early=early)
         if told and risen(callers, some / count) > rise:
             yield Breach(
                 bound,
@@ -230,7 +231,7 @@ def _latency(
     """What is usual for a caller is the 99th percentile of its own requests, or where these are few, of the others'."""
     counts = there.latency.sum(axis=1)
     own = [_quantile(cells, n) for cells, n in zip(there.latency.tolist(), counts.tolist(), strict=True)]
-    usual = _surely_above(typical_latency(there.latency), level)
+    usual = _quantile_upper_bound(typical_latency(there.latency), level)
     if usual is None:
         return
     edges = [_edge((took if n >= FEWEST else usual) * bounds.latency) for took, n in zip(own, counts, strict=True)]
@@ -239,7 +240,7 @@ def _latency(
         for side in (here, there)
     )
     callers = _compared(slow_here, here.latency.sum(axis=1), slow_there, counts, [1 - QUANTILE] * len(own))
-    if told := surely_worse(callers, level, aimed=aimed, early=early):
+    if told := significantly_worse(callers, level, aimed=aimed, early=early):
         longest = EDGES[_edge(usual * bounds.latency)] / SECOND
         yield Breach(
             "latency",
@@ -276,29 +277,29 @@ def _quantile(cells: Sequence[int], count: int) -> int:
     return int(EDGES[min(place, len(EDGES) - 1)]) if count else 0
 
 
-def _surely_above(latency: Sequence[int], level: float) -> int | None:
-    """The lowest edge (ns) that the quantile is surely not above; None where none is yet.
+def _quantile_upper_bound(latency: Sequence[int], level: float) -> int | None:
+    """An edge (ns) that bounds the quantile from above; None where there is no such edge yet.
 
-    One edge decides whether it errs, the last below the true quantile, so that trying all of them costs nothing
-    (Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm
-    identification", 2022).
+    Only one edge can be wrong, the last below the true quantile, so that trying all of them costs nothing (Howard
+    and Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm identification",
+    2022).
     """
     cumulative = list(accumulate(latency))
     count = cumulative[-1]
-    edge = bisect.bisect_left(cumulative, True, key=lambda below: _surely(below, count, QUANTILE, level))
+    edge = bisect.bisect_left(cumulative, True, key=lambda below: _significantly_above(below, count, QUANTILE, level))
     return int(EDGES[edge]) if edge < len(EDGES) - 1 else None
 
 
-def surely_below(latency: Sequence[int], quantile: float, level: float) -> int:
-    """The highest edge (ns) that the quantile is surely above; 0 where there is none."""
+def quantile_lower_bound(latency: Sequence[int], quantile: float, level: float) -> int:
+    """An edge (ns) that bounds the quantile from below; 0 where there is none."""
     cumulative = list(accumulate(latency))
     count = cumulative[-1]
     edge = bisect.bisect_left(
-        cumulative, True, key=lambda below: not _surely(count - below, count, 1 - quantile, level)
+        cumulative, True, key=lambda below: not _significantly_above(count - below, count, 1 - quantile, level)
     )
     return int(EDGES[edge - 1]) if edge else 0
 
 
-def _surely(some: int, count: int, above: float, level: float) -> bool:
-    """Whether their share is more than `above`."""
+def _significantly_above(some: int, count: int, above: float, level: float) -> bool:
+    """Whether the share is significantly more than `above`."""
     return mean_evidence(some, count, above) >= -math.log(level)

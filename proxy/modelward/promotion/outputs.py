@@ -1,4 +1,4 @@
-"""How far the answers of a version are surely distributed otherwise than those of the versions it takes over from.
+"""How much the distribution of a version's answers differs, at least, from that of the versions it takes over from.
 
 What is compared is a sample of answers by the cells of their scores (shadow/compare.h, mw_sketch_add), by the
 population stability index (shadow/drift.py) over about ten bins of the incumbents' quantiles. An answer is one
@@ -42,15 +42,15 @@ def caller_count(counts: Sequence[int]) -> float:
     return total * (total - 1) / same if same else float(total)
 
 
-def sure_index(candidate: Sequence[int], incumbent: Sequence[int], level: float, *, above: float = 0.0) -> float:
-    """What the index of the two is surely not below; 0 where that is not above `above`. Both: counts by cell."""
+def index_lower_bound(candidate: Sequence[int], incumbent: Sequence[int], level: float, *, above: float = 0.0) -> float:
+    """Lower bound of the index of the two; 0 where it is not above `above`. candidate, incumbent: counts by cell."""
     import numpy as np  # noqa: PLC0415 - 20 MB: a supervisor has it only while a version is promoted
 
     from modelward.shadow.drift import bins, stability_index  # noqa: PLC0415 - brings it too
 
     ours, theirs = (np.array(cells, np.float64) / SKETCH_ANSWER for cells in (incumbent, candidate))
     seen = stability_index(ours.tolist(), theirs.tolist())
-    if seen is None or seen <= above:  # what is seen lies in the intervals: the rest is dear
+    if seen is None or seen <= above:  # the bound cannot be above what is seen; computing it is expensive
         return 0.0
     starts, each = bins(ours.tolist()), level / (2 * RANGES)
     shares = [[_share(total, side.sum(), each) for total in np.add.reduceat(side, starts)] for side in (ours, theirs)]

@@ -14,7 +14,7 @@ MOST_NOTES = 200
 """Of these that are of no model, so that reloads leave promotions their place."""
 LONGEST_REASON = 500
 """Characters. With as many of other text, all events fit into a file that is read again (store.LARGEST_FILE)."""
-# shares are kept in so many parts of the whole
+# shares are kept in this many parts of the whole
 PARTS = 10_000
 
 Shares = Mapping[str, int]

@@ -81,7 +81,7 @@ def judged(
 def answers_moved(
     promotion: Promotion, now: Mapping[str, Arm], watched: Watched, settings: PromotionSettings
 ) -> list[Breach]:
-    """Whether its answers in this step are surely distributed otherwise than the others'."""
+    """Whether the distribution of its answers in this step differs significantly from the others'."""
     here, there = _of_step(promotion, now, watched, settings)
     if here.requests < settings.min_requests:
         return []

@@ -28,7 +28,7 @@ log = logging.getLogger("modelward.tls")
 AT_ONCE = 64
 # to a process with fewer connections, which is awake as well if it can
 LEAVE_SECONDS = 0.002
-# of waiting for descriptors or memory, where the system has none left; meanwhile so many idle connections make way
+# of waiting for descriptors or memory, where the system has none left; meanwhile this many idle connections make way
 PAUSE_SECONDS = 0.1
 SHED_AT_ONCE = 8
 # of the connections that there may be, and of those that a peer may have, those that may be shaking hands

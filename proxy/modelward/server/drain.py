@@ -33,7 +33,7 @@ async def drain(server: Server, acceptor: Acceptor | None, seconds: float) -> No
 
 
 async def _within(seconds: float, lasts: Callable[[], bool]) -> bool:
-    """Whether it has ended within so many seconds."""
+    """Whether it has ended within `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while lasts():

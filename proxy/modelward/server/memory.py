@@ -24,7 +24,7 @@ FRAGMENTS = 2**26
 
 
 async def give_back(kept: int) -> None:
-    """So many bytes, as far as they are free. The loop goes on meanwhile."""
+    """Gives `kept` bytes back to the system, as far as they are free. The loop goes on meanwhile."""
     pieces = Pieces()
     for size in PIECES:
         poor = 0

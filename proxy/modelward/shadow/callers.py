@@ -2,9 +2,9 @@
 
 Callers are parts of a keyed hash of identities, or of peer addresses where there is no identity (shadow/evidence.pyx).
 Left out are, at each end, a tenth of them, at least one where there are three: those with whom the shadow does
-worst, and those with whom it does best. A bound is surely broken where it is so without both, or where those with whom
-it does worst send half of all pairs; it is kept where it is, and not surely broken without those with whom it does
-best, whose pairs may be many.
+worst, and those with whom it does best. A bound is broken where it is broken without both, or where those with whom
+it does worst send half of all pairs. It is kept where it is kept by all pairs, and not broken without those with whom
+it does best, whose pairs may be many.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 Judge = Callable[["Sums"], "Finding"]
 
 FEW = 2
-"""So many callers or fewer have each a say: to find something worse is the safe side."""
+"""With this many callers or fewer none is left out: to find a version worse is the safe side."""
 TENTH = 10
 HALF = 0.5
 
 
 def left_out(callers: int) -> int:
-    """How many of so many callers are not enough to say something of a version."""
+    """How many of the callers may be left out: that few decide nothing about a version."""
     return 0 if callers <= FEW else max(1, callers // TENTH)
 
 

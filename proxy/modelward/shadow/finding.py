@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """worse: a bound is surely broken. equivalent: all are surely kept. better: and errors or latency surely lower."""
+    """worse: a bound is broken. equivalent: all are kept. better: and errors or latency are lower. With confidence."""
 
     BETTER = "better"
     EQUIVALENT = "equivalent"
@@ -23,8 +23,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One bound: what was measured (None: nothing yet), the interval it surely lies in, and the bound on both ends of
-    what is known of it: above `most` it is surely broken, below `least` surely kept. They differ by the noise floor."""
+    """One bound: what was measured (None: nothing yet), its confidence interval, and the bound: an interval
+    above `most` breaks it, one below `least` keeps it. The two differ by the noise floor."""
 
     name: str
     value: float | None

@@ -1,7 +1,7 @@
 """Quantiles from histograms, with intervals that hold at all times at once.
 
-An edge lies surely below the quantile of level q once the share of values at most that edge is surely below q, and
-surely above it once that share is surely above q. Both are tests of a mean of zeros and ones at the one true quantile,
+An edge lies below the quantile of level q once the share of values at most that edge is significantly below q, and
+above it once that share is significantly above q. Both are tests of a mean of zeros and ones at the one true quantile,
 so that nothing is paid for looking at every edge.
 
 Source: Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B testing and best-arm

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 log = logging.getLogger("modelward.supervisor")
 
 # A manager whose queue is full is waited for so long: one that never hears READY kills the service.
-PATIENCE_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 
 
 class Notifier:
@@ -22,7 +22,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         if address.startswith(("/", "@")):
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.settimeout(PATIENCE_SECONDS)
+            self._socket.settimeout(WAIT_SECONDS)
         elif address:
             log.warning(
                 "the service manager gets no notifications: NOTIFY_SOCKET is neither a path nor an abstract address"

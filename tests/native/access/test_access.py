@@ -105,7 +105,7 @@ def test_an_unknown_caller_sends_no_more_than_a_window_and_it_is_not_read(start:
 @pytest.mark.parametrize("outcome", ["accept", "reject", "postpone"])
 @pytest.mark.parametrize("path", [INFER, STREAM_INFER, REFLECTION])
 @pytest.mark.parametrize("gone", ["reset", "the connection is lost", ""])
-def test_whoever_leaves_meanwhile_leaves_nothing_behind(start: Start, outcome: str, path: str, gone: str) -> None:
+def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(start: Start, outcome: str, path: str, gone: str) -> None:
     guarded = Guarded(start)
     client = guarded.client()
     stream = client.begin(path, bearer())
@@ -142,7 +142,7 @@ def test_streams_that_bring_one_credential_wait_for_one_check(start: Start) -> N
     assert {settled(client, stream) for client, stream in streams[1:-1]} == {0}
 
 
-def test_a_check_that_nobody_can_make_is_told_as_such_and_made_again(start: Start) -> None:
+def test_a_check_that_cannot_be_made_is_reported_and_made_again(start: Start) -> None:
     guarded = Guarded(start)
     client = guarded.client()
     stream = client.infer(guarded.message(), bearer())

@@ -204,7 +204,7 @@ def test_a_newcomer_knows_how_many_go_before() -> None:
 
 
 class Backend:
-    """A backend of so many slots in simulated time; what waits inside it goes first come, first served."""
+    """A backend of `slots` slots in simulated time; what waits inside it goes first come, first served."""
 
     def __init__(self, slots: int, service: int) -> None:
         self.free = [0] * slots
@@ -242,7 +242,7 @@ def test_the_limit_settles_near_what_the_backend_can_do_at_once(slots: int, serv
     peak = slots * 1000 / service_ms
     assert per_second >= 0.97 * peak
     settled = seen[len(seen) // 2 :]
-    # never so many that the backend's own queue is longer than a few of its services
+    # never enough to make the backend's own queue longer than a few of its services
     assert max(settled) <= 4 * slots + 8
     assert min(settled) >= slots / 2
     assert limit.interval == pytest.approx(SECOND / peak, rel=0.2)

@@ -1,4 +1,4 @@
-"""The table of callers: it keeps those with the most, whoever else comes."""
+"""The table of callers: it keeps those with the most, however many others come."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_backend_time_is_charged_as_predicted_and_settled_as_it_was():
     assert wait == ("peer", pytest.approx(104_200_000, rel=1e-2))
 
 
-def test_a_request_dearer_than_a_whole_burst_passes_where_nothing_is_owed_and_is_paid_off_before_the_next():
+def test_a_request_above_a_whole_burst_passes_where_there_is_no_debt_and_is_paid_off_before_the_next():
     limiter = Limiter(keys=8)
     limiter.set_total(1, 1_000_000, True)
     assert limiter.request(START, b"a", backend_ns=SECOND) is None
@@ -114,7 +114,7 @@ def test_a_request_dearer_than_a_whole_burst_passes_where_nothing_is_owed_and_is
     assert limiter.request(START + refused[1], b"a", backend_ns=SECOND) is None
 
 
-def test_what_is_overdrawn_is_bounded_and_what_is_given_back_is_at_most_what_is_owed():
+def test_debt_is_bounded_and_at_most_the_debt_is_given_back():
     limiter = Limiter(keys=8)
     limiter.set_peer(1, SECOND, True)
     assert limiter.request(START, b"a", backend_ns=1) is None
@@ -278,7 +278,7 @@ def test_keys_whose_debts_are_paid_make_room_for_new_ones_without_overflow():
 
 
 @pytest.mark.parametrize("jitter", [1, SECOND // 1000, SECOND])
-def test_a_clock_that_jitters_back_earns_nobody_budget(jitter):
+def test_a_clock_that_jitters_back_adds_no_budget(jitter):
     limiter = Limiter(keys=8)
     limiter.set_peer(1000, 10)
     passed = sum(limiter.request(START - jitter * (i % 2), b"a") is None for i in range(10_000))

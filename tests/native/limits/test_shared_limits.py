@@ -110,7 +110,7 @@ def test_more_servers_hold_it_too(count: int) -> None:
 
     run(servers, lambda s: [1000] * count, 10, ask)
     assert sum(server.admitted for server in servers) == pytest.approx(20_000, rel=0.05)
-    # each has its part: nobody starves behind another
+    # each has its part: none starves behind another
     assert min(server.admitted for server in servers) > 0.5 * 20_000 / count
 
 
@@ -157,7 +157,7 @@ def test_of_more_accounts_than_a_round_has_room_for_the_busiest_go_first_and_the
     assert [server.round(store, START + i * ROUND, 20) for i in range(1, 5)] == [20, 20, 20, 0]
 
 
-def test_what_a_server_has_forgotten_is_nobodys_and_its_limit_is_its_own_again() -> None:
+def test_an_account_that_a_server_has_forgotten_is_free_and_its_limit_is_local_again() -> None:
     a, b, store = Server(), Server(), Store()
     for server in (a, b):
         server.limiter.set_total(1000, 10)

@@ -35,7 +35,7 @@ print(passed)
 
 
 def run(region: Region, peers: int, seconds: float, processes: int) -> tuple[int, float]:
-    """What so many processes let through together, and from when to when they could have, in seconds."""
+    """What `processes` processes let through together, and from when to when they could have, in seconds."""
     began = time.monotonic_ns()
     until = began + int(seconds * SECOND)
     clients = [
@@ -70,7 +70,7 @@ def test_names_lead_to_the_same_place_in_every_process() -> None:
     assert region.names() == [b"limits"]
 
 
-def test_an_older_reading_of_the_clock_earns_nobody_budget() -> None:
+def test_an_older_reading_of_the_clock_adds_no_budget() -> None:
     region = Region.shared(2)
     one, other = (Limiter(keys=64, region=Region.joined(os.dup(region.fd), slot)) for slot in (0, 1))
     for limiter in (one, other):

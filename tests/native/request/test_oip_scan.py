@@ -223,7 +223,7 @@ def test_the_envelope_of_a_request_is_what_the_whole_scan_says(random: Random) -
 
 @settings(max_examples=500, deadline=None)
 @given(randoms)
-def test_the_envelope_of_a_damaged_request_is_refused_or_agrees_with_whoever_takes_the_whole(random: Random) -> None:
+def test_the_envelope_of_a_damaged_request_is_refused_or_agrees_with_the_full_parse(random: Random) -> None:
     message = Writer(random, damage=True).request()
     seen, parsed = envelope_of(message), oip.parse(message)
     if seen is not None:

@@ -39,7 +39,7 @@ def scored(*scores: tuple[float, float]) -> Stats:
 
 
 def failed(pairs: int) -> Stats:
-    """So many pairs that only the shadow failed."""
+    """`pairs` pairs that only the shadow failed."""
     figures = Stats()
     for _ in range(pairs):
         figures.fail(False, True)
@@ -108,7 +108,7 @@ def test_of_all_workers_callers_those_with_most_pairs_are_told_by_name() -> None
     assert failures(slices.others) == sum(1 + i for i in range(MOST_IDENTITIES))
 
 
-def test_a_name_is_nobody_elses_whether_it_begins_like_another_or_is_the_longest() -> None:
+def test_a_name_is_found_exactly_whether_it_begins_like_another_or_is_the_longest() -> None:
     region = Region()
     block = Block(region, *KEY)
     longest = "é" * 256  # 512 bytes
@@ -120,7 +120,7 @@ def test_a_name_is_nobody_elses_whether_it_begins_like_another_or_is_the_longest
     assert failures(slices.others) == 110_000
 
 
-def test_a_shadow_that_nobody_serves_is_not_told_but_goes_on_when_it_comes_back() -> None:
+def test_a_shadow_that_no_model_serves_is_not_reported_but_goes_on_when_it_comes_back() -> None:
     region = Region()
     block = Block(region, *KEY)
     block.add(failed(1))
@@ -187,7 +187,7 @@ def test_any_number_of_shadows_come_and_go_in_the_memory_of_a_few() -> None:
     assert len(region.names()) == 16
 
 
-def test_where_there_is_no_room_the_oldest_that_has_gone_gives_its_own_and_nobody_else_does() -> None:
+def test_where_there_is_no_room_the_oldest_that_has_gone_gives_its_own_and_no_other_does() -> None:
     region = Region()
     Block(region, "m", "1", "gone").leave()
     served = []

@@ -57,7 +57,7 @@ def test_a_certificates_uri_counts_before_its_dns_name_and_that_before_its_addre
     assert of_certificate(certificate(email)) == "a@example.com"
 
 
-def test_a_certificate_without_one_clear_name_names_nobody() -> None:
+def test_a_certificate_without_one_clear_name_gives_no_identity() -> None:
     assert of_certificate(certificate()) is None
     assert of_certificate({}) is None
     assert of_certificate(certificate(("URI", "spiffe://prod/a"), ("URI", "spiffe://prod/b"))) is None

@@ -142,9 +142,9 @@ def test_rules_of_access_that_do_nothing_are_noted(repository: Path, capsys: pyt
 
 
 def test_offline_no_other_server_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # and does not listen
-        upstream = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        upstream = f"127.0.0.1:{bound.getsockname()[1]}"
         rules = "access={keys: keys.json, rules: [{anonymous: true, models: elsewhere}]}"
         arguments = ["check", "--json", "--upstream", upstream, "--set", rules.replace("keys: keys.json, ", "")]
         assert main(arguments) == 1

@@ -45,7 +45,7 @@ def test_what_is_no_limit_is_refused(written: dict[str, object], finding: str) -
     assert finding in refused(Limit, **written)
 
 
-def test_overrides_of_what_is_no_network_or_of_identities_that_nobody_proves_are_refused() -> None:
+def test_overrides_of_no_network_or_of_identities_that_cannot_be_proved_are_refused() -> None:
     peer = {"overrides": {"10.0.0.1/8": {"rate": "1/s"}}}
     assert "'10.0.0.1/8' is no network" in refused(Limits, peer=peer)
     identity = {"overrides": {"a": {"weight": 2}}}

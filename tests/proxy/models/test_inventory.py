@@ -114,7 +114,7 @@ def test_a_profile_that_links_out_of_the_repository_is_refused(tmp_path: Path, t
     assert "leaves the model's folder" in only_problem(inventory(tmp_path / "repository"))
 
 
-def test_guards_that_nobody_switched_on_are_named(tmp_path: Path) -> None:
+def test_guards_that_are_off_are_named(tmp_path: Path) -> None:
     models.repository(tmp_path, {"full": models.mlp(), "lite": models.mlp()})
     assert off(guards(load(None, environ={}), inventory(tmp_path).models[0])) == [
         "limits",

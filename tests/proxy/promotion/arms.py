@@ -52,7 +52,7 @@ def caller(
 
 
 def by_caller(*callers: Caller | None, way: int = CHANCE) -> Arm:
-    """Of so many callers, each in a part of its own; None: one that asks other versions alone."""
+    """Of these callers, each in a part of its own; None: one that asks other versions alone."""
     parts: Iterable[Parts] = (each.parts(part, way) for part, each in enumerate(callers) if each is not None)
     counted = reduce(add, parts, NO_PARTS)
     return arm_of({"failing": 0}, (counted.tallies, counted.latency, counted.outputs))

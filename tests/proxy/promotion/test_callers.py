@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelward.config.promotion import PromotionBounds
-from modelward.promotion.callers import Compared, surely_worse
+from modelward.promotion.callers import Compared, significantly_worse
 from modelward.promotion.guard import LEVEL, breaches
 from modelward.shadow.callers import left_out
 from modelward_native.shadow.evidence import CHANCE, KEY
@@ -104,7 +104,7 @@ def test_equal_callers_are_called_worse_by_chance_in_at_most_five_of_a_hundred_p
             failed_there += generator.binomial(more, rates)
             lie = Compared(10 * (look + 1), 10 * (look + 1), 0, 0, USUAL)
             columns = zip(failed.tolist(), n.tolist(), failed_there.tolist(), k.tolist(), strict=True)
-            if surely_worse([*(Compared(*each, USUAL) for each in columns), lie], LEVEL, aimed=True):
+            if significantly_worse([*(Compared(*each, USUAL) for each in columns), lie], LEVEL, aimed=True):
                 false_alarms += 1
                 break
     assert false_alarms <= 0.05 * promotions

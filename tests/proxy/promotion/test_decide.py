@@ -22,7 +22,7 @@ FEW = (300, 300) + (0,) * 62
 
 
 def answered(count: int, mean: float = 0.0, callers: tuple[int, ...] = MANY, **counts: int) -> Arm:
-    """So many answers, of which one in 16 is in the sample."""
+    """`count` answers, of which one in 16 is in the sample."""
     scores = np.random.default_rng(count).normal(mean, size=count // 16)
     return replace(arm(count, **counts), outputs=sketch(*scores), callers=callers)
 

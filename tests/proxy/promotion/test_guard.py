@@ -39,7 +39,7 @@ def test_what_is_within_the_bounds_or_cannot_be_told_yet_is_left_alone(candidate
         (arm(2_000, slow=60), "60 of 2000 requests took longer than 0.015 s"),
     ],
 )
-def test_what_is_surely_worse_is_told_in_words(candidate: Arm, words: str) -> None:
+def test_what_is_significantly_worse_is_told_in_words(candidate: Arm, words: str) -> None:
     (reason,) = breaches(candidate, USUAL, BOUNDS)
     assert words in reason.words
 

@@ -1,4 +1,4 @@
-"""Whether answers are surely distributed otherwise: found where they are, and hardly ever where they are not."""
+"""Whether answers are distributed differently: found where they are, and hardly ever where they are not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from modelward.promotion.outputs import CELLS, answers, caller_count, sure_index
+from modelward.promotion.outputs import CELLS, answers, caller_count, index_lower_bound
 from modelward_native.shadow.sketch import SKETCH_ANSWER
 from modelward_native.testing.shadow import score_cell
 
@@ -17,7 +17,7 @@ BOUND, LEVEL = 0.25, 0.0125 / 4  # as guard.moved asks, of a promotion of four s
 RUNS, LOOKS = 200, 20
 
 Doubles = npt.NDArray[np.float64]
-Draw = Callable[[np.random.Generator, int], Doubles]  # scores of so many answers, a row each
+Draw = Callable[[np.random.Generator, int], Doubles]  # scores of that many answers, a row each
 
 
 def sketch(*rows: float | list[float] | Doubles) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ def alike(generator: np.random.Generator, count: int) -> Doubles:
 def test_equal_answers_are_told_apart_by_chance_in_at_most_five_of_a_hundred_promotions(
     draw: Draw, bound: float
 ) -> None:
-    """Each looked at all along; the small bound is passed again and again by what is seen, and not surely."""
+    """All runs are looked at many times; what is seen often exceeds the small bound, without significance."""
     generator = np.random.default_rng(3)
     told = 0
     for _ in range(RUNS // 8):
@@ -60,7 +60,7 @@ def test_equal_answers_are_told_apart_by_chance_in_at_most_five_of_a_hundred_pro
         for _ in range(LOOKS):
             here += sketch(*draw(generator, 5))
             there += sketch(*draw(generator, 20))
-            if sure_index(here.tolist(), there.tolist(), 0.05, above=bound):
+            if index_lower_bound(here.tolist(), there.tolist(), 0.05, above=bound):
                 told += 1
                 break
     assert told <= 0.05 * RUNS / 8
@@ -80,36 +80,36 @@ def test_answers_that_have_moved_are_found_before_long(shift: Callable[[Doubles]
     there = sketch(*normal(generator, 9 * needed))
     here = sketch(*shift(normal(generator, needed)))
     assert answers(here) == needed
-    assert sure_index(here, there, LEVEL, above=BOUND) > BOUND
-    assert sure_index(here, there, LEVEL, above=100) == 0
+    assert index_lower_bound(here, there, LEVEL, above=BOUND) > BOUND
+    assert index_lower_bound(here, there, LEVEL, above=100) == 0
 
 
 def test_a_difference_within_the_bound_is_none_however_many_there_are() -> None:
     here = tuple(10**6 * np.array(sketch(*[0.0] * 45, *[5.0] * 55)))
     there = tuple(10**6 * np.array(sketch(*[0.0] * 55, *[5.0] * 45)))
     index = 2 * 0.1 * log(0.55 / 0.45)
-    assert 0.95 * index < sure_index(here, there, LEVEL) <= index
-    assert sure_index(here, there, LEVEL, above=BOUND) == 0
+    assert 0.95 * index < index_lower_bound(here, there, LEVEL) <= index
+    assert index_lower_bound(here, there, LEVEL, above=BOUND) == 0
 
 
 def test_answers_that_were_all_the_same_are_told_from_smaller_and_larger_ones() -> None:
     there = sketch(*[1.0] * 1000)
     for score in (0.5, 2.0, -1.0, 0.0):
-        assert sure_index(sketch(*[score] * 64), there, LEVEL, above=BOUND) > BOUND
-    assert sure_index(sketch(*[1.0] * 1000), there, LEVEL) == 0
+        assert index_lower_bound(sketch(*[score] * 64), there, LEVEL, above=BOUND) > BOUND
+    assert index_lower_bound(sketch(*[1.0] * 1000), there, LEVEL) == 0
 
 
 def test_nothing_is_told_of_a_side_without_answers() -> None:
     some = sketch(*np.arange(1000.0))
     for here, there in ((sketch(), some), (some, sketch()), (sketch(), sketch())):
-        assert sure_index(here, there, LEVEL) == 0
+        assert index_lower_bound(here, there, LEVEL) == 0
 
 
 def test_rows_of_one_answer_are_one_observation() -> None:
     there = sketch(*np.random.default_rng(5).normal(size=5000))
     few = [[1000.0] * 16] * 4
-    assert sure_index(sketch(*few), there, LEVEL, above=BOUND) == 0
-    assert sure_index(sketch(*[1000.0] * 64), there, LEVEL, above=BOUND) > 0
+    assert index_lower_bound(sketch(*few), there, LEVEL, above=BOUND) == 0
+    assert index_lower_bound(sketch(*[1000.0] * 64), there, LEVEL, above=BOUND) > 0
 
 
 @pytest.mark.parametrize(("share", "fewest", "most"), [([1.0], 1, 1), ([0.25] * 4, 3.8, 4.2), ([0.9, 0.1], 1, 1.3)])
@@ -118,7 +118,7 @@ def test_callers_are_counted_by_their_parts_of_the_answers(share: list[float], f
     assert fewest <= caller_count(counts) <= most
 
 
-def test_requests_of_nobody_are_of_as_many_callers_as_can_be_told_apart() -> None:
+def test_requests_without_a_caller_count_as_many_callers() -> None:
     for count in (200, 20_000):
         assert 50 <= caller_count(np.random.default_rng(9).multinomial(count, [1 / 64] * 64).tolist()) <= 80
     assert [caller_count(counts) for counts in ([], [1], [1, 1, 1])] == [0, 1, 3]

@@ -88,7 +88,7 @@ async def test_the_fewest_requests_of_a_step_are_not_one_callers(tmp_path: Path)
 
 
 def callers_of(generator: np.random.Generator, count: int, failing: float) -> Arm:
-    """So many requests of ten callers, of which a share fails whichever version answers."""
+    """Requests of ten callers, of which a share fails whichever version answers."""
     failed = generator.binomial(count // 10, failing, size=10)
     return of(*[caller(count // 10 - f, f) for f in failed.tolist()])
 

@@ -1,4 +1,4 @@
-"""Files are read once, and only where nobody else can lead or change them."""
+"""Files are read once, and only where no other user can redirect or change them."""
 
 import os
 import socket

@@ -16,7 +16,7 @@ def test_codes_are_grpcs_own() -> None:
     assert {code.name: code.value for code in Code} == {s.name: s.value[0] for s in grpc.StatusCode}
 
 
-def test_messages_come_from_a_pool_that_nobody_else_uses() -> None:
+def test_messages_come_from_a_pool_that_no_other_library_uses() -> None:
     ours = message_class("inference.ModelInferRequest")
     assert ours.DESCRIPTOR.file.pool is not descriptor_pool.Default()
 
@@ -29,14 +29,14 @@ def test_our_messages_live_beside_tritonclients_and_read_each_other() -> None:
     assert (received.name, received.inputs[0].shape) == ("m", [-1, 4])
 
 
-ELSEWHERE = {"UpstreamModelMetadata": "ModelMetadataResponse"}
+NAMES_OF_REFERENCE = {"UpstreamModelMetadata": "ModelMetadataResponse"}
 
 
 def test_every_field_that_we_describe_has_tritons_number_and_type() -> None:
     theirs = importlib.import_module("tritonclient.grpc").service_pb2.DESCRIPTOR.pool
     for file in ("inference.proto", "model_config.proto"):
         for name, ours in protocol.pool().FindFileByName(file).message_types_by_name.items():
-            reference = theirs.FindMessageTypeByName(f"inference.{ELSEWHERE.get(name, name)}")
+            reference = theirs.FindMessageTypeByName(f"inference.{NAMES_OF_REFERENCE.get(name, name)}")
             for field in ours.fields:
                 if (name, field.name) == ("ModelMetadataResponse", "properties"):
                     continue  # the protocol's, which Triton lacks

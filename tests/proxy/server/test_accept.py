@@ -15,7 +15,7 @@ from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.listener import Listener
 
 CONNECTIONS = 200
-PATIENCE_SECONDS = 30.0
+WAIT_SECONDS = 30.0
 
 
 class Counting(Acceptor):
@@ -42,11 +42,11 @@ async def pauses_of_a_long_queue() -> int:
         acceptor.start(CONNECTIONS)
         for _ in range(CONNECTIONS):
             stack.enter_context(socket.create_connection(bound.getsockname()))
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(WAIT_SECONDS):
             while own.gauges()[2] < CONNECTIONS:
                 await asyncio.sleep(0)
         acceptor.close()
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(WAIT_SECONDS):
         while own.gauges()[2]:
             await asyncio.sleep(0)
     wheel.close()

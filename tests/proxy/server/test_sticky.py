@@ -1,4 +1,4 @@
-"""The key that callers are hashed with is kept, and nobody but the server's user may read it."""
+"""The key that callers are hashed with is kept, and only the server's user may read it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def configured(state: Path, *more: str) -> Config:
     return load(sets=[f"state={state}", f"repository={state}", *more], environ={})
 
 
-def test_it_is_the_same_after_a_restart_and_read_by_nobody_else(tmp_path: Path) -> None:
+def test_it_is_the_same_after_a_restart_and_read_by_no_other_user(tmp_path: Path) -> None:
     config = configured(tmp_path / "state", "sticky_header=x-user")
     assert sticky_key(config, RANDOM) == RANDOM
     assert sticky_key(config, OTHER) == RANDOM

@@ -22,7 +22,7 @@ MS = 1_000_000
 
 
 def caller(compared: int, disagreement: float = 0.0, failed: int = 0, *, slow: int = 0) -> Sums:
-    """Of so many pairs, and of others in which the shadow failed. slow: pairs where it took ten times as long."""
+    """Of `compared` pairs, and of others in which the shadow failed. slow: pairs where it took ten times as long."""
     ours, theirs = [0] * len(EDGES), [0] * len(EDGES)
     ours[cell(10 * MS)] = compared
     theirs[cell(10 * MS)], theirs[cell(100 * MS)] = compared - slow, slow

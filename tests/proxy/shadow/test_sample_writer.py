@@ -57,7 +57,7 @@ def test_who_takes_the_place_of_a_worker_goes_on_in_its_folder(tmp_path: Path) -
     assert [each.name for each in kept(tmp_path, "m", "2")] == ["0-2", "0-1"]
 
 
-def test_a_folder_that_cannot_be_written_is_told_once_in_a_while_and_hurts_nobody(
+def test_a_folder_that_cannot_be_written_is_logged_once_in_a_while_and_harms_no_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "shadows"

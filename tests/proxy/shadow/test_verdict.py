@@ -145,11 +145,14 @@ def errors_broken(ours: npt.NDArray[np.bool_], theirs: npt.NDArray[np.bool_], le
 def latency_broken(
     ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64], bound: float, level: float
 ) -> npt.NDArray[np.bool_]:
-    """Whether the shadow's quantile is surely more than `bound` times the primary's, by counts below each edge."""
+    """Whether the shadow's quantile is significantly above `bound` times the primary's, by counts below each edge."""
     n = ours.shape[1]
     against = log(2.0 / level)
     q = LATENCY_QUANTILE
-    few, many = np.full(n, -1), np.full(n, n + 1)  # so few below an edge: it is below the quantile; so many: above
+    few, many = (
+        np.full(n, -1),
+        np.full(n, n + 1),
+    )  # at most `few` below an edge: it is below the quantile; at least `many`: above
     k, above = 0, 0
     for count in range(1, n + 1):
         while mean_evidence(count - k, count, 1 - q) >= against:

@@ -30,7 +30,7 @@ def test_shadows_are_poured_with_everything_that_was_counted_of_them() -> None:
         assert [seconds.cumulative[seconds.bounds.index(bound)] for bound in (0.001, 0.01)] == [7, 8]
 
 
-def test_shadows_that_nobody_serves_are_not_poured() -> None:
+def test_shadows_that_no_model_serves_are_not_in_the_snapshot() -> None:
     region = Region()
     Block(region, "m", "1", "2").leave()
     assert snapshot(region).shadows == {}

@@ -24,7 +24,7 @@ class Size:
         return Size(self.number * other.number, names, self.rows + other.rows)
 
     def over(self, other: Size) -> Size | None:
-        """The quotient where it is surely whole, else None."""
+        """The quotient where it is known to be whole, else None."""
         left = list(self.names)
         for name in other.names:
             if name not in left:
