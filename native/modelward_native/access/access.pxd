@@ -5,6 +5,7 @@ from modelward_native.access.identities cimport Identities
 from modelward_native.access.tokens cimport Tokens
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.wire.listener cimport Listener
+from modelward_native.wire.types cimport Wire
 
 cdef class Access:
     cdef Listener listener
@@ -23,3 +24,8 @@ cdef class Access:
     cdef uint64_t misses
     cdef uint64_t refused         # attempts that ended in a refusal
     cdef uint64_t known_bad       # credentials that were refused again without being checked
+
+
+# Where wire.access is not NULL.
+cdef inline Access access_of(const Wire *wire):
+    return <Access>wire.access

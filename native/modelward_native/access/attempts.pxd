@@ -19,5 +19,11 @@ cdef class Attempt:
     cdef int unlink(self, Stream *s) except -1
     cdef int finish(self) except -1
 
+
+# Where s.attempt is not NULL.
+cdef inline Attempt attempt_of(const Stream *s):
+    return <Attempt>s.attempt
+
+
 # Lets the stream wait for the check of its credential, or refuses it; s.attempt says which.
 cdef int check(Access access, Stream *s, int64_t now) except -1

@@ -50,7 +50,7 @@ cdef class Attempt:
             elif identity == NULL:
                 deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY_NS)
             else:
-                set_caller(s, identity, until)
+                set_caller(access, s, identity, until)
                 on_identified(s, now)
             proceed(s)
         self.flush()

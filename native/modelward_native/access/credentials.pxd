@@ -27,7 +27,7 @@ cdef Identification find_caller(Access access, Stream *s, int64_t now) noexcept
 cdef void forget_caller(Stream *s) noexcept
 
 # What proved `caller` counts until that moment.
-cdef void set_caller(Stream *s, Identity *caller, int64_t until) noexcept
+cdef void set_caller(Access access, Stream *s, Identity *caller, int64_t until) noexcept
 # The credential was checked, or was seen to be no good.
 cdef Identification deny_credential(Stream *s, uint8_t state) noexcept
 # It cannot be checked at the moment. reason: REASON_CREDENTIALS_LIMIT, REASON_ACCESS_BUSY or REASON_ACCESS_UNAVAILABLE.

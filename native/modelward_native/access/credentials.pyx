@@ -3,8 +3,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
-from modelward_native.access.access cimport Access
-from modelward_native.access.attempts cimport BUSY_RETRY_NS, Attempt, check
+from modelward_native.access.access cimport Access, access_of
+from modelward_native.access.attempts cimport BUSY_RETRY_NS, attempt_of, check
 from modelward_native.access.identity cimport Identity
 from modelward_native.access.tokens cimport mw_token
 from modelward_native.wire.connection cimport connection_of
@@ -21,19 +21,19 @@ cdef enum:
     CREDENTIAL_BYTES = 8192       # of one credential: tokens with many claims have 2 KiB
 
 
-cdef void set_caller(Stream *s, Identity *caller, int64_t until) noexcept:
+cdef void set_caller(Access access, Stream *s, Identity *caller, int64_t until) noexcept:
     caller.references += 1
     caller.used = True
     s.caller = caller
     s.caller_stamp = caller.stamp
     s.caller_until = until
     if s.credentials and not s.credential_is_key:
-        s.caller_epoch = (<Access>s.conn.wire.access).epoch
+        s.caller_epoch = access.epoch
 
 
 cdef void forget_caller(Stream *s) noexcept:
     if s.attempt != NULL:
-        (<Attempt>s.attempt).unlink(s)
+        attempt_of(s).unlink(s)
     if s.caller != NULL:
         s.caller.references -= 1
         s.caller = NULL
@@ -49,7 +49,7 @@ cdef inline bint is_bearer(const uint8_t *value, size_t size) noexcept:
 
 
 cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) noexcept:
-    cdef Access access = <Access>s.conn.wire.access
+    cdef Access access = access_of(s.conn.wire)
     cdef int64_t now = s.conn.wire.now
     cdef mw_token *token
     s.credentials += 1
@@ -73,7 +73,7 @@ cdef void on_credential(Stream *s, bint key, const uint8_t *value, size_t size) 
     if token != NULL and access.identities.slot[token.owner].stamp == token.stamp:
         access.hits += 1
         s.credential_state = CREDENTIAL_KNOWN
-        set_caller(s, &access.identities.slot[token.owner], token.expires_ns)
+        set_caller(access, s, &access.identities.slot[token.owner], token.expires_ns)
         return
     token = access.bad.find(s.credential_hash, now)
     if token != NULL:
@@ -141,10 +141,10 @@ cdef Identification find_caller(Access access, Stream *s, int64_t now) noexcept:
         if now >= c.caller_until or c.caller_stamp != c.caller.stamp:
             connection_of(c).drain()
             return deny(s, "the client certificate of this connection no longer counts; connect again")
-        set_caller(s, c.caller, INT64_MAX)
+        set_caller(access, s, c.caller, INT64_MAX)
         s.by_certificate = True
     elif access.identities.anonymous.grant != NULL:
-        set_caller(s, &access.identities.anonymous, INT64_MAX)
+        set_caller(access, s, &access.identities.anonymous, INT64_MAX)
     else:
         return deny(s, "this server wants to know who calls: send authorization: Bearer TOKEN, an x-api-key, or a client "
                     "certificate it trusts")

@@ -76,6 +76,7 @@ cdef class Identities:
 
     cdef Identity *of(self, str source, str name) except? NULL:
         cdef Identity *identity
+        cdef Granted granted
         cdef bytes text, digest
         cdef uint32_t number
         slot = self.slots.get((source, name))
@@ -108,7 +109,7 @@ cdef class Identities:
         identity.kind = b"certificate" if source == "certificate" else b"key" if source == "key" else b"token"
         text = b"identity " + name.encode()
         identity.sticky = self.limiter.sticky(<const char *>text, len(text))
-        identity.grant = &(<Granted>granted).grant
+        identity.grant = &granted.grant
         self.share(number)
         identity.references = 0
         identity.used = True
@@ -155,18 +156,19 @@ cdef class Identities:
 
     def replace_rules(self, rules):
         """Every identity is granted what these rules say, from the next message on, also of open streams."""
+        cdef Granted granted
         cdef uint32_t i
         old_rules, old_grants = self.rules, self.grants
         self.rules = rules
         self.grants = {}
         try:
-            granted = [self.granted(rules.matching(source, name)) for source, name in self.names]
+            grants = [self.granted(rules.matching(source, name)) for source, name in self.names]
             self.grant_anonymous()
         except BaseException:
             self.rules, self.grants = old_rules, old_grants
             raise
-        for i in range(self.taken):
-            self.slot[i].grant = &(<Granted>granted[<Py_ssize_t>i]).grant
+        for i, granted in enumerate(grants):
+            self.slot[i].grant = &granted.grant
         # the old grants may go: nothing points into them any more
 
     def grant_anonymous(self):

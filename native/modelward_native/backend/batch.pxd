@@ -1,5 +1,4 @@
 # Natural batching: what one tick brings for a model is one run, on the loop or in a worker thread.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.engine cimport Engine
@@ -18,7 +17,6 @@ cdef extern from "watchdog.h" nogil:
 
 cdef class Scheduler:
     cdef Wire *wire               # borrowed from the Listener, which outlives this
-    cdef PyObject *server         # borrowed: the request.state.State that it belongs to
     cdef object loop
     cdef object on_tick           # bound once
     cdef list pending             # Engine with a queue for this tick

@@ -7,7 +7,6 @@ cdef class Endpoint               # its connection refers to it
 from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_breaker_result
 from modelward_native.backend.connection cimport UpstreamConnection
 from modelward_native.request.caller cimport CALLERS
-from modelward_native.request.model cimport Model
 from modelward_native.telemetry.histogram cimport Histogram
 from modelward_native.telemetry.percentile cimport estimated
 
@@ -83,6 +82,6 @@ cdef class Pool:
     cdef bint others_serve(self, Endpoint failed, uint32_t caller, int64_t since) noexcept
 
 
-# Of a model of upstreams.
-cdef inline Pool pool_of(const Model *m):
-    return <Pool>m.pool
+cdef inline Pool pool_of(const PyObject *pool):
+    """Of a model of upstreams, a call or a relay."""
+    return <Pool>pool

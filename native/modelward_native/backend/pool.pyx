@@ -161,7 +161,7 @@ cdef class Endpoint:
                 others += 1
         if others and failing < others * FAILING_SHARE:
             return False
-        return pool == NULL or (<Pool>pool).others_serve(self, caller, since)
+        return pool == NULL or pool_of(pool).others_serve(self, caller, since)
 
     cdef void measure(self, int64_t took, int64_t now) noexcept:
         """Learns the latency of an answer."""

@@ -9,7 +9,7 @@ from modelward_native.backend.run cimport mw_run_terminate
 from modelward_native.request.exchange cimport PHASE_QUEUED, PHASE_RUNNING, exchange_unref
 from modelward_native.request.model cimport STAGE_QUEUE, Counters
 from modelward_native.request.pipeline cimport failed
-from modelward_native.request.state cimport State
+from modelward_native.request.state cimport server_of
 from modelward_native.request.verdict cimport REASON_DEADLINE
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 
@@ -57,7 +57,7 @@ cdef bint collect(Scheduler scheduler, Engine engine, int64_t now) noexcept:
     while engine.first != NULL:
         x = engine.first
         if x.due and x.due <= now:
-            failed(<State>scheduler.server, x, REASON_DEADLINE, NULL, now)
+            failed(server_of(scheduler.wire), x, REASON_DEADLINE, NULL, now)
             continue
         if engine.slot_count and not joins(x, engine):
             break

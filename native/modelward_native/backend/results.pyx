@@ -11,7 +11,7 @@ from modelward_native.request.model cimport (
     BATCH_BUCKETS, CROWDED, STAGE_COMPUTE, STAGE_REPLY, Counters, Model, Fallback)
 from modelward_native.request.pipeline cimport answered, failed
 from modelward_native.request.reply cimport reply_from_run
-from modelward_native.request.state cimport State
+from modelward_native.request.state cimport State, server_of
 from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_RUN_MEMORY
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 from modelward_native.timer.clock cimport mw_now_ns
@@ -79,7 +79,7 @@ cdef void fail_run(Scheduler scheduler, Engine engine, int64_t now) noexcept:
 
 
 cdef void deliver(Scheduler scheduler, Engine engine, int64_t now) noexcept:
-    cdef State server = <State>scheduler.server
+    cdef State server = server_of(scheduler.wire)
     cdef Counters *counters = engine.counters
     cdef Exchange *x
     cdef Model *asked

@@ -16,7 +16,7 @@ from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.oip cimport mw_oip_stream_answer, mw_stream_answer
 from modelward_native.stages.release cimport leave
 from modelward_native.backend.connection cimport upstream_of
-from modelward_native.backend.pool cimport Endpoint, Pool
+from modelward_native.backend.pool cimport Endpoint, Pool, pool_of
 from modelward_native.telemetry.percentile cimport estimated
 from modelward_native.backend.relayed cimport Relay, Sent
 from modelward_native.request.state cimport server_of
@@ -52,7 +52,7 @@ cdef uint64_t hash_id(mw_span id) noexcept:
 
 cdef int64_t answer_timeout(const Relay *r) noexcept:
     """ns without an answer after which a message gives its permit back."""
-    cdef double usual = (<Pool>r.pool).answer_ns
+    cdef double usual = pool_of(r.pool).answer_ns
     if usual == 0:
         usual = r.model.gate.concurrency.latency
     return <int64_t>min(max(2 * usual, <double>TIMEOUT_LEAST), <double>TIMEOUT_MOST)
@@ -168,7 +168,7 @@ cdef Sent *answered_by(const Relay *r, const mw_stream_answer *answer, bint last
 
 
 cdef void hear_answer(Relay *r, mw_span message, int64_t now) noexcept:
-    cdef Pool pool = <Pool>r.pool
+    cdef Pool pool = pool_of(r.pool)
     cdef mw_stream_answer answer
     cdef bint last
     cdef int64_t span

@@ -56,7 +56,7 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
     if x.phase != PHASE_UPSTREAM or x.call != call or x.hedge != NULL:
         return
     x.wire.now = now
-    pool = pool_of(x.model)
+    pool = pool_of(x.model.pool)
     slow = upstream_of(call.upstream).endpoint
     other = pool.choose(slow, now)
     # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
@@ -126,7 +126,7 @@ cdef void conclude_call(State server, UpstreamCall *call, uint32_t error, Endpoi
 cdef bint retry(State server, Exchange *x, Endpoint avoided, int64_t now) noexcept:
     """Another endpoint, within the budget and before the deadline."""
     cdef Model *m = x.model
-    cdef Pool pool = pool_of(m)
+    cdef Pool pool = pool_of(m.pool)
     if x.retries >= RETRIES or not pool.may_retry(part_of(x.payers.identity)) or (x.due and x.due <= now):
         return False
     x.retries += 1
@@ -139,7 +139,7 @@ cdef bint retry(State server, Exchange *x, Endpoint avoided, int64_t now) noexce
 
 cdef bint resendable(const Exchange *x) noexcept:
     """Whether an upstream may be asked what another may have done already. Requests of a sequence change what comes after."""
-    return pool_of(x.model).resends and not x.sequence
+    return pool_of(x.model.pool).resends and not x.sequence
 
 
 cdef bint unwelcome(const UpstreamCall *call) noexcept:
@@ -167,7 +167,7 @@ cdef void resend(UpstreamCall *call, int64_t now) noexcept:
     cdef Pool pool
     if x.phase != PHASE_UPSTREAM or x.call != call or x.hedge != NULL or not resendable(x):
         return
-    pool = pool_of(x.model)
+    pool = pool_of(x.model.pool)
     if x.retries >= RETRIES or not pool.may_retry(part_of(x.payers.identity)):
         return
     other = pool.choose(stuck, now)

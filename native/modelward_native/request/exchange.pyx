@@ -10,7 +10,7 @@ from modelward_native.wire.holding cimport release
 from modelward_native.wire.types cimport Wire
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport ending_clear
-from modelward_native.limits.limit cimport Limiter
+from modelward_native.wire.listener cimport settle_charge
 from modelward_native.request.validate cimport drop_tensors
 
 cdef enum:
@@ -60,7 +60,7 @@ cdef void settle(Exchange *x, int64_t took_ns) noexcept:
     if x.unsettled:
         x.unsettled = False
         took_ns += x.inflating
-        (<Limiter>x.wire.limiter).settle(&x.payers, x.predicted, took_ns, x.wire.now)
+        settle_charge(x.wire, &x.payers, x.predicted, took_ns)
         if took_ns > 0 and x.asked != NULL:
             x.asked.counters.predicted_ns += x.predicted
             x.asked.counters.taken_ns += took_ns

@@ -13,7 +13,7 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.grpc cimport buffer_free, buffer_reserve
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter, mw_level
-from modelward_native.request.model cimport Model
+from modelward_native.request.model cimport LastGood, LastGoodAnswer, Model
 from modelward_native.request.protobuf cimport MW_HEADER_BYTES, mw_put_header
 from modelward_native.wire.holding cimport grow_beside, pay_for
 
@@ -113,78 +113,95 @@ cdef uint64_t hash_request(Limiter limiter, mw_level level, const Exchange *x) n
     return state[0]
 
 
+cdef void keep_answer(LastGood *known, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
+    cdef uint64_t a
+    cdef LastGoodAnswer *entry
+    cdef uint8_t owner
+    cdef uint64_t more
+    if framed.size > LARGEST or not may_answer_again(x):
+        return
+    a = hash_request(limiter, MW_LEVEL_PEER, x)
+    entry = &known.table[a & (known.size - 1)]
+    owner = <uint8_t>(x.payers.identity >> 56)
+    if entry.answer.size and entry.owner != owner and now - entry.at <= known.max_age and (
+            known.entries_of[owner] + 1 >= known.entries_of[entry.owner]):
+        return                # a caller who asks for more and more pushes out its own answers, not another's
+    if framed.size > entry.answer.capacity:
+        # with no memory left an answer takes the place of another
+        more = framed.size - entry.answer.capacity
+        if known.held + more > known.memory or buffer_reserve(&entry.answer, framed.size) < 0:
+            return
+        known.held += more
+    if entry.answer.size:
+        known.entries_of[entry.owner] -= 1
+    known.entries_of[owner] += 1
+    entry.owner = owner
+    memcpy(entry.answer.data, framed.data, framed.size)
+    entry.answer.size = framed.size
+    entry.key[0] = a
+    entry.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
+    entry.at = now
+    known.kept += 1
+
+
+cdef bint find_answer(LastGood *known, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
+    cdef uint64_t a
+    cdef LastGoodAnswer *entry
+    if not may_answer_again(x):
+        return False
+    a = hash_request(limiter, MW_LEVEL_PEER, x)
+    entry = &known.table[a & (known.size - 1)]
+    if entry.answer.size == 0 or entry.key[0] != a or now - entry.at > known.max_age:
+        return False
+    if entry.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
+        return False
+    pay_for(framed, x.body.holder)
+    if grow_beside(x.wire, framed, entry.answer.size) < 0:
+        return False
+    memcpy(framed.data, entry.answer.data, entry.answer.size)
+    framed.size = entry.answer.size
+    known.answered += 1
+    return True
+
+
 cdef class LastGoodAnswers:
     """entries: answers kept, rounded up to a power of two, of at most 64 KiB each. max_age: ns. memory: bytes of all."""
 
     def __cinit__(self, uint64_t entries, int64_t max_age, uint64_t memory):
-        self.size = 1
-        while self.size < entries:
-            self.size *= 2
-        self.max_age = max_age
-        self.memory = memory
-        self.table = <LastGoodAnswer *>calloc(self.size, sizeof(LastGoodAnswer))
-        if self.table == NULL:
+        self.answers.size = 1
+        while self.answers.size < entries:
+            self.answers.size *= 2
+        self.answers.max_age = max_age
+        self.answers.memory = memory
+        self.answers.table = <LastGoodAnswer *>calloc(self.answers.size, sizeof(LastGoodAnswer))
+        if self.answers.table == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         cdef uint64_t i
-        if self.table != NULL:
-            for i in range(self.size):
-                buffer_free(&self.table[i].answer)
-        free(self.table)
+        if self.answers.table != NULL:
+            for i in range(self.answers.size):
+                buffer_free(&self.answers.table[i].answer)
+        free(self.answers.table)
 
     def forget(self):
         """Everything: the answers may have been wrong."""
         cdef uint64_t i
-        for i in range(self.size):
-            self.table[i].answer.size = 0
-        memset(self.entries_of, 0, sizeof(self.entries_of))
+        for i in range(self.answers.size):
+            self.answers.table[i].answer.size = 0
+        memset(self.answers.entries_of, 0, sizeof(self.answers.entries_of))
 
-    cdef void keep(self, Limiter limiter, Exchange *x, const Buffer *framed, int64_t now) noexcept:
-        cdef uint64_t a
-        cdef LastGoodAnswer *entry
-        cdef uint8_t owner
-        cdef uint64_t more
-        if framed.size > LARGEST or not may_answer_again(x):
-            return
-        a = hash_request(limiter, MW_LEVEL_PEER, x)
-        entry = &self.table[a & (self.size - 1)]
-        owner = <uint8_t>(x.payers.identity >> 56)
-        if entry.answer.size and entry.owner != owner and now - entry.at <= self.max_age and (
-                self.entries_of[owner] + 1 >= self.entries_of[entry.owner]):
-            return                # a caller who asks for more and more pushes out its own answers, not another's
-        if framed.size > entry.answer.capacity:
-            # with no memory left an answer takes the place of another
-            more = framed.size - entry.answer.capacity
-            if self.held + more > self.memory or buffer_reserve(&entry.answer, framed.size) < 0:
-                return
-            self.held += more
-        if entry.answer.size:
-            self.entries_of[entry.owner] -= 1
-        self.entries_of[owner] += 1
-        entry.owner = owner
-        memcpy(entry.answer.data, framed.data, framed.size)
-        entry.answer.size = framed.size
-        entry.key[0] = a
-        entry.key[1] = hash_request(limiter, MW_LEVEL_IDENTITY, x)
-        entry.at = now
-        self.kept += 1
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        return self.answers.held
 
-    cdef bint find(self, Limiter limiter, Exchange *x, Buffer *framed, int64_t now) noexcept:
-        cdef uint64_t a
-        cdef LastGoodAnswer *entry
-        if not may_answer_again(x):
-            return False
-        a = hash_request(limiter, MW_LEVEL_PEER, x)
-        entry = &self.table[a & (self.size - 1)]
-        if entry.answer.size == 0 or entry.key[0] != a or now - entry.at > self.max_age:
-            return False
-        if entry.key[1] != hash_request(limiter, MW_LEVEL_IDENTITY, x):
-            return False
-        pay_for(framed, x.body.holder)
-        if grow_beside(x.wire, framed, entry.answer.size) < 0:
-            return False
-        memcpy(framed.data, entry.answer.data, entry.answer.size)
-        framed.size = entry.answer.size
-        self.answered += 1
-        return True
+    @property
+    def kept(self) -> int:
+        """Answers, since the start."""
+        return self.answers.kept
+
+    @property
+    def answered(self) -> int:
+        """Requests that got one of them."""
+        return self.answers.answered

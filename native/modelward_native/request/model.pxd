@@ -16,6 +16,7 @@ from modelward_native.score.profile cimport mw_profile
 from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from modelward_native.request.verdict cimport CODES, REASONS
 from modelward_native.shadow.shadows cimport ShadowBlock
+from modelward_native.wire.buffer cimport Buffer
 
 cdef struct Tensor:               # one input or output of the signature
     mw_span name                  # owned by the Engine that owns the tensor
@@ -37,6 +38,22 @@ cdef enum Mode:                   # what an anomalous request meets
     MODE_FALLBACK
     MODE_REJECT
 
+cdef struct LastGoodAnswer:
+    uint64_t key[2]               # keyed hash of the request; 0, 0: empty
+    int64_t at                    # ns
+    uint8_t owner                 # part of the hash of the identity that it was for: index in LastGood.entries_of
+    Buffer answer                 # owned; framed
+
+cdef struct LastGood:             # a model's last good answers; owned by a request.last_good.LastGoodAnswers
+    LastGoodAnswer *table         # owned; each request has one place, which the latest keeps, but for those of callers with fewer
+    uint32_t entries_of[256]      # by owner: how many it has
+    uint64_t size
+    int64_t max_age               # ns
+    uint64_t memory               # bytes that all answers may hold
+    uint64_t held
+    uint64_t kept
+    uint64_t answered
+
 cdef struct Constant:             # one output of a fallback value
     uint32_t rank
     int64_t shape[MW_MAX_RANK]
@@ -45,7 +62,7 @@ cdef struct Constant:             # one output of a fallback value
 
 cdef struct Fallback:
     Model *model                  # borrowed: NULL where the fallback is a value
-    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers, where the fallback is the last good answer
+    LastGood *last_good           # borrowed, where the fallback is the last good answer
     Constant *constants           # owned: one per output of the model asked for
     uint32_t *inputs              # owned: for each input of `model`, which input of the model asked for
     uint32_t *outputs             # owned: for each output of the model asked for, which output of `model`
@@ -168,7 +185,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_scratch        # owned
     Fallback *fallbacks           # owned
     uint32_t fallback_count
-    PyObject *last_good           # borrowed: a request.last_good.LastGoodAnswers, held by the Served; NULL for no such fallback
+    LastGood *last_good           # borrowed from a LastGoodAnswers that the Served holds; NULL for no such fallback
     ShadowLink *shadow_links      # owned
     uint32_t shadow_link_count
     Gate *gate                    # the Engine's

@@ -42,7 +42,7 @@ cdef int relay(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef int reason = REASON_NONE
     if s.relay == NULL:
         reason = relay_begin(
-            server, s, pool_of(m), "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s))
+            server, s, pool_of(m.pool), "/inference.GRPCInferenceService/ModelStreamInfer", 48, m, due_of(s))
     if reason == REASON_NONE and not relays_to(s, m.pool):
         refusal(v, REASON_UNSUPPORTED_FEATURE, "this stream is bound to the upstreams of another model; open one for this model")
         return REFUSE

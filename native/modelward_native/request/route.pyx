@@ -65,6 +65,7 @@ cdef class Directory:
     def __cinit__(self, list models, dict weights=None, bytes sticky_header=b"", by_request=frozenset(),
                   refused=()):
         cdef Entry *entry
+        cdef Served version
         cdef uint32_t i
         self.served = []
         self.sticky_header = sticky_header
@@ -82,7 +83,7 @@ cdef class Directory:
             if entry.weight == NULL:
                 raise MemoryError
             for i, version in enumerate(versions):
-                entry.versions[i] = &(<Served>version).model
+                entry.versions[i] = &version.model
                 self.served.append(version)
             entry.count = len(versions)
             entry.name = entry.versions[0].name

@@ -168,6 +168,8 @@ cdef class Served:
         """
         cdef Model *m = &self.model
         cdef Fallback *fallback
+        cdef LastGoodAnswers last_good
+        cdef Served other
         cdef uint32_t i
         drop_fallbacks(m)
         self.fallbacks = []
@@ -180,13 +182,14 @@ cdef class Served:
             if isinstance(given, LastGoodAnswers):
                 self.keep.append(given)
                 fallback.source = strdup(b"last_good")
-                fallback.last_good = <PyObject *>given
-                m.last_good = <PyObject *>given
+                last_good = given
+                fallback.last_good = m.last_good = &last_good.answers
                 continue
             if isinstance(given, Served):
-                stand_in(self, <Served>given, fallback)
-                self.fallbacks.append(given)
-                fallback.source = strdup(b"model:" + (<Served>given).name.encode())
+                other = given
+                stand_in(self, other, fallback)
+                self.fallbacks.append(other)
+                fallback.source = strdup(b"model:" + other.name.encode())
                 continue
             fallback.source = strdup(b"value")
             fallback.constants = <Constant *>calloc(m.output_count, sizeof(Constant))

@@ -1,6 +1,6 @@
 """The data plane of one process: set up here, driven by `pipeline`."""
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from modelward_native.access.access cimport Access
 from modelward_native.backend.engine cimport engine_of
@@ -17,7 +17,7 @@ from modelward_native.shadow.samples cimport samples_taken
 from modelward_native.stages.mirror cimport end_copies
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.timer.deadline cimport Wheel
-from modelward_native.wire.tick cimport flush_all
+from modelward_native.wire.tick cimport flush_all, flush_after_timers
 
 cdef enum:
     ORDINARY = 5                  # priority of a request that names none, as Triton's: 1 goes first
@@ -33,11 +33,9 @@ cdef class Server(State):
 
     def __cinit__(self, Wheel wheel, Limiter limiter, Directory directory, region=None):
         self.scheduler.wire = &self.listener.wire
-        self.scheduler.server = <PyObject *>self
-        self.inflater.server = <PyObject *>self
         self.listener.wire.server = <PyObject *>self
-        wheel.after = after_timers
-        wheel.after_context = <void *>self
+        wheel.after = flush_after_timers
+        wheel.wire = &self.listener.wire
         self.ordinary = ORDINARY
         self.highest, self.lowest = ORDINARY, LOWEST
         self.serve(directory, None)
@@ -55,8 +53,9 @@ cdef class Server(State):
         passthrough: answers the methods that are not known here; None: they are refused.
         """
         cdef Limiter limiter = self.listener.limiter
+        cdef Served served
         for served in directory.served:
-            (<Served>served).attach(self.region, limiter.shared != NULL)
+            served.attach(self.region, limiter.shared != NULL)
         if self.access is not None:
             self.access.identities.know(directory)
             self.listener.wire.keep_credentials = self.access.forwards
@@ -67,7 +66,9 @@ cdef class Server(State):
         self.directory = directory
         self.passthrough = passthrough
         self.limited = limiter.limiting
-        self.listener.wire.keep_metadata = any((<Served>s).model.pool != NULL for s in directory.served)
+        self.listener.wire.keep_metadata = False
+        for served in directory.served:
+            self.listener.wire.keep_metadata |= served.model.pool != NULL
 
     def learn(self, learner):
         """learner: callable(name as bytes, key of a peer) that says whether upstreams are asked for a model that is not served;
@@ -169,11 +170,3 @@ cdef int judge_versions(Directory directory) except -1:
             if directory.entries[i].count > 1 or m.shadow_link_count:
                 m.evidence = engine_of(m).collect_evidence()
     return 0
-
-
-cdef void after_timers(void *context, int64_t now) noexcept:
-    """Fallbacks and refusals of this round leave in one write per connection."""
-    cdef Server server = <Server>context
-    server.listener.wire.now = now
-    if not server.listener.wire.batch_pending:
-        flush_all(&server.listener.wire)

@@ -1,9 +1,8 @@
 # At the message: a permit of its backend, or a place in the queue before it.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
-from modelward_native.wire.types cimport Conn
+from modelward_native.wire.types cimport Conn, Wire
 from modelward_native.request.model cimport Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport Verdict
@@ -18,5 +17,5 @@ cdef int admit_to(State server, Exchange *x, Model *m, int64_t now) noexcept
 cdef void stop_waiting(Exchange *x) noexcept          # it has been let in, or shed, or has given up
 # For the wire: at the end of a tick in which a gate with waiting requests has got a permit back; and after a write to a
 # connection that has parked requests.
-cdef void on_permits(PyObject *server, int64_t now) noexcept
+cdef void on_permits(const Wire *wire) noexcept
 cdef void on_room(Conn *c, int64_t now) noexcept

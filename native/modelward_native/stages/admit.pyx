@@ -1,5 +1,4 @@
 """At the message: a permit of its backend, or a place in the fair queue before it. Behind all that could refuse the request."""
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modelward_native.backend.admit cimport (
@@ -7,7 +6,7 @@ from modelward_native.backend.admit cimport (
 from modelward_native.request.answer cimport mw_answer_predict
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Exchange, exchange_unref
-from modelward_native.wire.types cimport Conn
+from modelward_native.wire.types cimport Conn, Wire
 from modelward_native.request.model cimport CALLER_PARTS, Gate, Model
 from modelward_native.request.pipeline cimport failed
 from modelward_native.request.relays cimport relay
@@ -114,9 +113,10 @@ cdef void stop_waiting(Exchange *x) noexcept:
     exchange_unref(x)             # not the last reference: the stream or the timer holds one
 
 
-cdef void on_permits(PyObject *context, int64_t now) noexcept:
+cdef void on_permits(const Wire *wire) noexcept:
     """Lets in those who wait, as far as there are permits."""
-    cdef State server = <State>context
+    cdef State server = server_of(wire)
+    cdef int64_t now = wire.now
     cdef Gate *gate
     cdef Exchange *x
     cdef int reason

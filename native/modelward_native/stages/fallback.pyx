@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, Fallback
-from modelward_native.request.last_good cimport LastGoodAnswers
+from modelward_native.request.last_good cimport find_answer
 from modelward_native.request.reply cimport reply_from_constants, reply_from_upstream
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_ANOMALY, REASON_NONE, may_fall_back
@@ -41,7 +41,7 @@ cdef bint ask_next(State server, Exchange *x, Fallback *next, Result *r, int64_t
         x.alone = x.rows == 0
         return start(server, x, next.model, now) == REASON_NONE
     if next.last_good != NULL:
-        answers = (<LastGoodAnswers>next.last_good).find(server.listener.limiter, x, &r.made, now)
+        answers = find_answer(next.last_good, server.listener.limiter, x, &r.made, now)
         if answers and not reply_from_upstream(x, next, &r.made):
             release_buffer(x.wire, &r.made)
             answers = False

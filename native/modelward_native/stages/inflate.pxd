@@ -1,5 +1,4 @@
 # At the message: compressed ones.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
@@ -17,4 +16,4 @@ cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Ver
 # The verdict on a message that waits in vain to be inflated.
 cdef void busy(Verdict *v) noexcept
 # For wire.inflater: a message that was queued is inflated, or not worth it; it is freed behind that.
-cdef void on_unpacked(PyObject *server, Packed *packed, int64_t now) noexcept
+cdef void on_unpacked(Packed *packed, int64_t now) noexcept

@@ -2,7 +2,6 @@
 
 What is short is inflated on the loop; the rest waits its turn in a thread, and goes on from here when it is whole.
 """
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 
@@ -14,7 +13,7 @@ from modelward_native.wire.types cimport Stream
 from modelward_native.request.oip cimport mw_oip_first_names, mw_oip_names
 from modelward_native.request.pipeline cimport go_on_decoding, refused
 from modelward_native.request.relays cimport send_unpacked
-from modelward_native.request.state cimport State
+from modelward_native.request.state cimport State, server_of
 from modelward_native.request.streams cimport on_refused
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
@@ -97,9 +96,9 @@ cdef bint inflated(Exchange *x, Packed *packed, Verdict *v) noexcept:
     return False
 
 
-cdef void on_unpacked(PyObject *context, Packed *packed, int64_t now) noexcept:
+cdef void on_unpacked(Packed *packed, int64_t now) noexcept:
     """Its stream refers to the message no more, and does not free it."""
-    cdef State server = <State>context
+    cdef State server = server_of(packed.wire)
     cdef Stream *s = packed.stream
     cdef Exchange *x = packed.exchange
     cdef Verdict v

@@ -42,7 +42,7 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
         if reason == REASON_NONE:
             sent_up(server, x, now)
             return reason
-    elif not forward(server, x, pool_of(m), None, now):
+    elif not forward(server, x, pool_of(m.pool), None, now):
         reason = REASON_NO_UPSTREAM
     if reason != REASON_NONE:
         leave(server, x, -1, now)

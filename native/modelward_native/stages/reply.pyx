@@ -7,7 +7,7 @@ from modelward_native.backend.cause cimport mw_cause
 from modelward_native.backend.pool cimport pool_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model
-from modelward_native.request.last_good cimport LastGoodAnswers
+from modelward_native.request.last_good cimport keep_answer
 from modelward_native.request.reply cimport fallback_name, reply_stream_error
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
@@ -57,7 +57,7 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
         asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
     elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
-        (<LastGoodAnswers>asked.last_good).keep(server.listener.limiter, x, r.answer, now)
+        keep_answer(asked.last_good, server.listener.limiter, x, r.answer, now)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
         x.ending.anomaly_score = x.score
@@ -141,7 +141,7 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
                  "died; do not retry, send other shapes or ask for another version")
     elif v.reason == REASON_NO_UPSTREAM:
         snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached%s", <const char *>(
-            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and pool_of(x.model).untrusted() else b""))
+            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and pool_of(x.model.pool).untrusted() else b""))
     elif v.reason == REASON_UPSTREAM_CREDENTIALS:
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     elif v.reason == REASON_BACKEND_FAILED:

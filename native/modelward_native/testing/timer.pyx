@@ -1,5 +1,5 @@
 """A timer of the wheel whose firing calls Python: for tests."""
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t
 
 from modelward_native.timer.deadline cimport (
@@ -8,7 +8,7 @@ from modelward_native.timer.deadline cimport (
 
 cdef struct python_timer:
     mw_timer timer              # first: a mw_timer of this kind is its python_timer
-    void *owner                 # the Timer around it; borrowed, it cannot go while the timer is pending
+    PyObject *owner             # the Timer around it; borrowed, it cannot go while the timer is pending
 
 
 cdef class Timer:
@@ -25,7 +25,7 @@ cdef class Timer:
     def __cinit__(self, Wheel wheel not None, callback):
         self.wheel = wheel
         self.callback = callback
-        self.held.owner = <void *>self
+        self.held.owner = <PyObject *>self
         mw_timer_init(&self.held.timer, fire_python)
 
     def add(self, int64_t due_ns):

@@ -28,6 +28,9 @@ cdef extern from "wheel.h" nogil:
     int64_t mw_wheel_next_ns(const mw_wheel *wheel)
 
 
+from modelward_native.wire.types cimport Wire
+
+
 cdef class Wheel:
     cdef mw_wheel wheel
     cdef object loop
@@ -36,8 +39,10 @@ cdef class Wheel:
     cdef object handle         # the loop's timer, None when nothing is armed
     cdef int64_t armed_ns      # when the loop's timer goes off; MW_NO_TIMER if none is armed, INT64_MIN while firing
     cdef object failure        # what a Python callback raised while firing; raised once the wheel is consistent again
-    cdef void (*after)(void *context, int64_t now_ns) noexcept  # called once after a round of firing, may be NULL
-    cdef void *after_context   # the pipeline's, which outlives the wheel's last firing
+    # After a round of firing: wire.tick.flush_after_timers, or NULL. A pointer, since an import of wire.tick would come back here
+    # by way of wire.transport.
+    cdef void (*after)(Wire *wire, int64_t now_ns) noexcept
+    cdef Wire *wire            # borrowed: of the connections that timers write to
 
     cdef int64_t now_ns(self) except -1
     cdef int arm(self, int64_t due_ns) except -1

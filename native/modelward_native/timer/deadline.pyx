@@ -18,8 +18,6 @@ cdef class Wheel:
         self.clock = clock
         self.handle = None
         self.armed_ns = MW_NO_TIMER
-        self.after = NULL
-        self.after_context = NULL
         mw_wheel_init(&self.wheel, self.now_ns())
         self.on_timer = self._on_timer
 
@@ -52,7 +50,7 @@ cdef class Wheel:
             timer.fire(timer, now_ns)
             timer = mw_wheel_pop(&self.wheel)
         if self.after != NULL:
-            self.after(self.after_context, now_ns)
+            self.after(self.wire, now_ns)
         self.arm(mw_wheel_next_ns(&self.wheel))
         if self.failure is not None:
             failure, self.failure = self.failure, None

@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 from modelward_native.wire.sites cimport MW_SITE_BUCKETS, MW_SITE_WAYS, mw_network, mw_sites, mw_sites_enter, mw_sites_new
 from modelward_native.wire.types cimport Conn, Stream, Wire
 from modelward_native.wire.holding cimport forget_holder
+from modelward_native.wire.listener cimport limiter_of
 from modelward_native.limits.limit cimport MW_LEVEL_IDENTITY, MW_LEVEL_PEER, Limiter
 
 
@@ -18,7 +19,7 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
     forget_holder(s)
     if found == 1:
         length = mw_address_budget(address, s.conn.wire.peer_bits, key)
-        charge(s, key, length)
+        charge(limiter_of(c.wire), s, key, length)
         if length > 4:
             memcpy(c.told, key, 16)
             c.told_size = length
@@ -31,8 +32,7 @@ cdef void read_forwarded(Stream *s, const uint8_t *value, size_t size) noexcept:
         s.peer_limit = s.conn.peer_limit
 
 
-cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
-    cdef Limiter limiter = <Limiter>s.conn.wire.limiter
+cdef inline void charge(Limiter limiter, Stream *s, const uint8_t *key, size_t length) noexcept:
     s.peer = limiter.hash(MW_LEVEL_PEER, key, length)
     s.budget = limiter.hash(MW_LEVEL_IDENTITY, key, length)
     s.shared_key = limiter.shared_key(key, length)
@@ -40,13 +40,15 @@ cdef inline void charge(Stream *s, const uint8_t *key, size_t length) noexcept:
 
 cdef void enter_network(Stream *s) noexcept:
     cdef Conn *c = s.conn
+    cdef Limiter limiter
     cdef size_t length
     if c.told_size == 0 or s.peer != c.told_peer or s.peer == c.peer or c.wire.sites == NULL:
         return
-    length = shared_budget(c.wire, <Limiter>c.wire.limiter, c.told, c.told_size)
+    limiter = limiter_of(c.wire)
+    length = shared_budget(c.wire, limiter, c.told, c.told_size)
     if length < c.told_size:
         forget_holder(s)
-        charge(s, c.told, length)
+        charge(limiter, s, c.told, length)
 
 
 cdef size_t shared_budget(Wire *wire, Limiter limiter, const uint8_t *key, size_t length) noexcept:

@@ -9,7 +9,7 @@ from modelward_native.wire.compression cimport ENCODING_DEFLATE, ENCODING_GZIP, 
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.forwarded cimport read_forwarded
 from modelward_native.wire.grpc cimport buffer_reserve, parse_timeout, wants_gzip
-from modelward_native.limits.limit cimport Limiter
+from modelward_native.wire.listener cimport sticky_hash
 from modelward_native.request.verdict cimport CODE_PERMISSION_DENIED, CODE_UNAUTHENTICATED
 
 cdef extern from *:
@@ -270,6 +270,6 @@ cdef int read_header(
         if s.conn.trusted and same(name, name_size, "x-forwarded-for", 15):
             read_forwarded(s, value, value_size)
         if same(name, name_size, <const char *>s.conn.wire.sticky_header.data, s.conn.wire.sticky_header.size):
-            s.sticky = (<Limiter>s.conn.wire.limiter).sticky(value, value_size)
+            s.sticky = sticky_hash(s.conn.wire, value, value_size)
         return keep(s, name, name_size, value, value_size, keep_metadata)
     return 0

@@ -1,5 +1,4 @@
 # Compressed messages on their way to be read: a first piece, a short one on the loop, the rest in a thread.
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport mw_waiting
@@ -16,7 +15,6 @@ cdef class Inflater:
     cdef mw_waiting waiting
     cdef Packed *running          # lent to the thread
     cdef int partial              # how many wait so
-    cdef PyObject *server         # borrowed: the request.state.State that it belongs to
     cdef readonly uint64_t queued
     cdef bint warned
 

@@ -186,7 +186,7 @@ cdef class Inflater:
     cdef void finish(self, Packed *p) noexcept:
         if p.stream != NULL:
             p.stream.packed = NULL
-            on_unpacked(self.server, p, p.wire.now)
+            on_unpacked(p, p.wire.now)
             p.stream = NULL
         packed_free(p)
 

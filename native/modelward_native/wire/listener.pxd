@@ -1,9 +1,9 @@
 # What the connections of one listening socket share, and which of them there may be.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef class Listener               # a connection refers to it
 
-from modelward_native.limits.limit cimport Limiter
+from modelward_native.limits.limit cimport Limiter, Payers
 from modelward_native.region.region cimport Region
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.wire.connection cimport Connection
@@ -38,3 +38,16 @@ cdef class Listener:
     cdef int make_sites(self) except -1
     cdef int note(self, Connection connection, int why) except -1
     cdef int forget(self, Connection connection) except -1
+
+
+cdef inline Limiter limiter_of(const Wire *wire):
+    return <Limiter>wire.limiter
+
+
+# Its methods for what happens with each request, which takes no reference to it.
+cdef inline void settle_charge(const Wire *wire, const Payers *payers, int64_t charged_ns, int64_t took_ns) noexcept:
+    (<Limiter>wire.limiter).settle(payers, charged_ns, took_ns, wire.now)
+
+
+cdef inline uint64_t sticky_hash(const Wire *wire, const uint8_t *value, size_t size) noexcept:
+    return (<Limiter>wire.limiter).sticky(value, size)
