@@ -135,7 +135,7 @@ def test_an_open_connection_is_known_no_longer_than_its_certificate_is_good(
     serve: Serve, tls: dict[str, Any], authority: trustme.CA, clients: trustme.CA
 ) -> None:
     server = serve({"add": add_one()}, tls=tls, access={"certificates": True, "rules": RULES})
-    shown = issue(clients, SPIFFE, seconds=4)
+    shown = issue(clients, SPIFFE, seconds=7)
     with grpc.secure_channel(server.grpc, credentials(authority, shown)) as channel:
         assert infer_on(channel)[0] is OK
 

@@ -33,6 +33,7 @@ class Backend:
     seconds: float = 0.0
     decoded: bool = True  # it tells its signature
     slow: dict[str, float] = field(default_factory=dict)  # seconds of requests whose id begins so
+    held: dict[str, threading.Semaphore] = field(default_factory=dict)  # what ends those whose id begins so
     gate: threading.Event = field(default_factory=threading.Event)
     now: int = 0
     most: int = 0
@@ -45,9 +46,12 @@ class Backend:
             self.now += 1
             self.most = max(self.most, self.now)
             self.ids.append(request.id)
-        self.gate.wait(30)
+        self.gate.wait(60)
+        whose = request.id.partition("-")[0]
+        if whose in self.held:
+            self.held[whose].acquire(timeout=60)
         # the service time of this backend, not a wait for anything
-        time.sleep(self.slow.get(request.id.partition("-")[0], self.seconds))
+        time.sleep(self.slow.get(whose, self.seconds))
         with self.lock:
             self.now -= 1
         answer: Any = message_class("inference.ModelInferResponse")(model_name=MODEL, id=request.id)
@@ -95,6 +99,8 @@ def guarding(backend: Backend, around: dict[str, Any] | None = None, **settings:
                 yield Server(str(running.grpc_address), str(running.http_address))
         finally:
             backend.gate.set()
+            for held in backend.held.values():
+                held.release(1_000)
             server.stop(0).wait()
 
 
@@ -112,7 +118,7 @@ class Caller:
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)])
         self.infer = self.channel.unary_unary(client.INFER)
 
-    def begin(self, name: str, priority: int = 0, timeout: float = 30.0, address: str = "") -> Any:
+    def begin(self, name: str, priority: int = 0, timeout: float = 60.0, address: str = "") -> Any:
         """address: the caller's, by the word of a trusted proxy."""
         metadata = (("x-forwarded-for", address),) if address else None
         return self.infer.future(message(name, priority), timeout=timeout, metadata=metadata)
@@ -142,7 +148,7 @@ def test_a_higher_priority_goes_first_and_equals_in_turn(backend: Backend) -> No
         for name, priority in zip(names, (9, 0, 1), strict=True):
             calls.append(caller.begin(name, priority))
             # one after the other reaches the queue: each call on one connection, in order
-        caller.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=10)
+        caller.channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=60)
         backend.gate.set()
         for call in [first, *calls]:
             call.result()
@@ -178,10 +184,10 @@ def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
         for call in [caller.begin(str(i)) for i in range(20)]:  # what a turn takes is learned
             call.result()
         backend.gate.clear()
-        calls = [caller.begin(str(i)) for i in range(60)]
+        calls = [caller.begin(str(i)) for i in range(100)]
         wait_until(lambda: backend.now == 1, "the backend to have them")
         with pytest.raises(grpc.RpcError) as refused:
-            caller.begin("hopeless", timeout=1.5).result()
+            caller.begin("hopeless", timeout=2.5).result()
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE, "DEADLINE_EXCEEDED would be the client's own"
         assert "before this model's turn comes" in refused.value.details()
         backend.seconds = 0.0

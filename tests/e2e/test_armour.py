@@ -53,7 +53,7 @@ def amplified() -> bytes:
 
 def connect(server: EmbeddedServer) -> socket.socket:
     host, port = server.grpc.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def is_closed(peer: socket.socket) -> bool:
@@ -138,14 +138,20 @@ def test_connections_may_not_come_faster_than_their_rate(serve: Serve) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(H2Client(server.grpc)) for _ in range(2)]
         assert all(client.call(good()).code == 0 for client in clients)
-        assert is_closed(stack.enter_context(connect(server)))
+
+        def is_refused() -> bool:
+            """One more comes, sooner than it may."""
+            stack.enter_context(connect(server))
+            return server.metric("modelward_connections_refused_total", reason="peer_rate") > 0
+
+        wait_until(is_refused, "one to be refused")
 
         def welcome() -> bool:
             with H2Client(server.grpc) as client, contextlib.suppress(AssertionError, ConnectionError):
                 return client.call(good()).code == 0
             return False
 
-        wait_until(welcome, "a later connection to be let in", 5)
+        wait_until(welcome, "a later connection to be let in")
 
 
 def test_a_connection_has_so_many_streams(serve: Serve) -> None:
@@ -176,7 +182,7 @@ def test_open_calls_of_one_peer_keep_no_other_peers_health_check_out(serve: Serv
         other = stack.enter_context(H2Client(server.grpc, source="127.0.0.2"))
         assert other.call(framed(b""), check).code == 0
     with H2Client(server.grpc) as client:
-        wait_until(lambda: client.call(framed(b""), check).code == 0, "room after the watches have gone", 5)
+        wait_until(lambda: client.call(framed(b""), check).code == 0, "room after the watches have gone")
 
 
 def test_a_client_that_opens_and_resets_without_end_is_cut_off(serve: Serve) -> None:
@@ -379,7 +385,9 @@ def test_many_requests_later_memory_is_what_it_was(process: ServerProcess) -> No
 @resident
 def test_memory_of_large_uploads_is_given_back(tmp_path: Path) -> None:
     size = 12 * MiB
-    with serve_process(models.repository(tmp_path, {"add": models.add_one()})) as process:
+    root = models.repository(tmp_path, {"add": models.add_one()})
+    # a busy machine may take longer for all of them than one may take
+    with serve_process(root, "--set", "limits.timeouts.request=10m") as process:
         work(process, 1)
         process.baseline = process.resident_bytes()
         with contextlib.ExitStack() as stack:

@@ -40,14 +40,16 @@ def backend_seconds(server: EmbeddedServer, model: str) -> float:
     return server.metric("nv_inference_compute_infer_duration_us", model=model) / 1e6
 
 
-def insist(stub: Stub, message: Any) -> int:
-    """Answers to a client that asks again at once, whatever it was told."""
-    answered, end = 0, time.monotonic() + SECONDS
-    while time.monotonic() < end:
+def insist(stub: Stub, message: Any) -> list[float]:
+    """Seconds that each answer took a client that asks again at once, whatever it was told."""
+    answers, end = [], time.monotonic() + SECONDS
+    while (began := time.monotonic()) < end:
         code = stub.future(message).code()
-        assert code in (grpc.StatusCode.OK, EXHAUSTED)
-        answered += code is grpc.StatusCode.OK
-    return answered
+        if code is grpc.StatusCode.OK:
+            answers.append(time.monotonic() - began)
+        else:
+            assert code is EXHAUSTED
+    return answers
 
 
 def test_an_expensive_and_a_cheap_model_have_the_same_backend_time_and_not_the_same_number_of_requests(
@@ -63,9 +65,9 @@ def test_an_expensive_and_a_cheap_model_have_the_same_backend_time_and_not_the_s
         many = insist(stub, expensive())
         took = time.monotonic() - began
         spent = backend_seconds(server, "expensive")
-        # one request may begin before what others owe is known
-        assert spent <= (SHARE * took + BURST) * 1.3 + 2 * one
-        assert insist(stub, cheap()) > many
+        # one request may begin before what others owe is known, and a busy machine may make any of them long
+        assert spent <= (SHARE * took + BURST) * 1.3 + 2 * max(one, *many)
+        assert len(insist(stub, cheap())) > len(many)
 
 
 def test_what_was_predicted_and_what_it_took_are_told_beside_each_other(serve: Serve) -> None:
@@ -85,17 +87,17 @@ def test_what_was_predicted_and_what_it_took_are_told_beside_each_other(serve: S
 
 
 def test_a_budget_of_time_says_so_and_when_there_is_some_again(serve: Serve) -> None:
-    server = serve({"expensive": expensive_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
+    server = serve({"expensive": expensive_model()}, limits__peer="{time: 10us/s, burst: 1us}")
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
         stub.infer(expensive())
         told = refused(stub, expensive())
         assert (told.code, told.reason) == (EXHAUSTED, "PEER_LIMIT")
-        assert told.message.startswith("over this peer's limit of 1 ms of backend time/s; retry in ")
+        assert told.message.startswith("over this peer's limit of 0.01 ms of backend time/s; retry in ")
         assert told.retry_seconds > 0
 
 
 def test_a_client_that_gives_up_pays_for_what_it_began(serve: Serve) -> None:
-    server = serve({"expensive": expensive_model()}, limits__peer="{time: 1ms/s, burst: 1us}")
+    server = serve({"expensive": expensive_model()}, limits__peer="{time: 10us/s, burst: 1us}")
     with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
         call = stub.future(expensive())
         wait_until(lambda: server.metric("modelward_inflight") == 1 or call.done(), "the run to begin")

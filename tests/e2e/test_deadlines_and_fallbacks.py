@@ -19,7 +19,7 @@ from tests.support import EmbeddedServer, serving, wait_until
 
 ROW = np.ones((1, 4), np.float32)
 VALUE = "{value: {y: [[1, 2, 3, 4]]}}"
-LOADED = 5.0  # seconds within which even a busy machine gets anything done
+LOADED = 20.0  # seconds within which even a busy machine gets anything done: 300 late runs take twice that
 
 
 def picky() -> bytes:
@@ -48,6 +48,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "slow": slow,
         "patient": late,
         "bounded": late,
+        "dropped": late,  # of one test alone
+        "steps": models.loop_of_steps(),
         "valued": late,
         "replaced": late,
         "chained": late,
@@ -61,7 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "lenient": f"[{VALUE}]",
     }
     settings: dict[str, Any] = {f"models__{name}__fallback": chain for name, chain in chains.items()}
-    settings |= {f"models__{name}__deadline": "25ms" for name in ("bounded", "valued", "replaced", "chained")}
+    settings |= {
+        f"models__{name}__deadline": "25ms" for name in ("bounded", "dropped", "valued", "replaced", "chained")
+    }
     with serving(tmp_path_factory.mktemp("deadlines"), repository, **settings) as running:
         yield running
 
@@ -88,16 +92,15 @@ def test_a_slow_model_runs_in_a_thread_and_a_fast_one_on_the_loop(server: Embedd
 
 
 def test_a_slow_model_does_not_delay_a_fast_one(server: EmbeddedServer, stub: Stub) -> None:
+    (engine,) = (model.engine for model in server.application.models if model.served.name == "steps")
     with Stub(server.grpc) as other:
-        alone, _ = took(lambda: other.infer(request("slow", {"x": ROW})))
-        slow = [other.future(request("slow", {"x": ROW})) for _ in range(4)]
-        times = []
-        while not all(future.done() for future in slow):
-            times.append(took(lambda: stub.infer(request("fast", {"x": ROW})))[0])
-        assert all(future.result() for future in slow)
-    # loaded machines have hiccups, so the median: it is about 0.5 ms where a slow run takes 30
-    assert len(times) > 10
-    assert sorted(times)[len(times) // 2] < alone / 4
+        slow = other.future(request("steps", {"x": ROW, "steps": np.array([[10**9]])}))  # minutes
+        wait_until(lambda: engine.running, "the slow run")
+        for _ in range(10):
+            assert arrays(stub.infer(request("fast", {"x": ROW})))["y"].tolist() == [[2.0] * 4]
+        assert engine.running and not slow.done()
+        slow.cancel()
+    wait_until(lambda: not engine.running, "its end")
 
 
 # ---- deadlines -----------------------------------------------------------------------------------------------
@@ -129,10 +132,16 @@ def test_the_timeout_parameter_ends_a_request(stub: Stub) -> None:
 def test_the_clients_timeout_ends_a_request_before_the_client_gives_up(server: EmbeddedServer) -> None:
     with H2Client(server.grpc) as client:
         message = framed(request("patient", {"x": ROW.repeat(64, 0)}).SerializeToString())
-        replies = [client.call(message, headers=[("grpc-timeout", "150m")]) for _ in range(5)]
-        assert {(reply.code, reply.reason) for reply in replies} == {(4, "DEADLINE")}
-        # the best of five: a busy machine may make one late
-        assert 100 < min(milliseconds(reply.message) for reply in replies) < 150
+
+        def in_time() -> bool:
+            """A busy machine may make one late, or many."""
+            reply = client.call(message, headers=[("grpc-timeout", "150m")])
+            assert (reply.code, reply.reason) == (4, "DEADLINE")
+            after = milliseconds(reply.message)
+            assert after > 100
+            return after < 150
+
+        wait_until(in_time, "an answer before the client gives up")
 
 
 def test_a_timeout_that_has_passed_at_entry_reaches_no_model(server: EmbeddedServer, stub: Stub) -> None:
@@ -144,10 +153,9 @@ def test_a_timeout_that_has_passed_at_entry_reaches_no_model(server: EmbeddedSer
 
 
 def test_results_that_come_too_late_are_dropped_and_counted(server: EmbeddedServer, stub: Stub) -> None:
-    before = server.metric("modelward_late_results_total", model="bounded")
-    refused(stub, request("bounded", {"x": ROW}))
-    wait_until(lambda: server.metric("modelward_late_results_total", model="bounded") == before + 1, "a late result")
-    assert server.metric("modelward_inflight") == 0
+    refused(stub, request("dropped", {"x": ROW}))
+    wait_until(lambda: server.metric("modelward_late_results_total", model="dropped") == 1, "a late result")
+    wait_until(lambda: server.metric("modelward_inflight") == 0, "nothing to be in flight")
 
 
 # ---- the fallback chain ----------------------------------------------------------------------------------------------

@@ -51,10 +51,11 @@ def test_over_its_limit_a_request_is_told_whose_and_when_to_retry(
 
 def test_a_limited_client_may_come_back_when_it_was_told_to(serve: Serve) -> None:
     server = serve({"add": models.add_one()}, limits__peer="{rate: 10/s, burst: 1}")
-    with Stub(server.grpc, **{"grpc.enable_retries": 0}) as stub:
-        stub.infer(good())
-        assert 0 < refused(stub, good()).retry_seconds <= 0.1
-        wait_until(lambda: stub.future(good()).code() is grpc.StatusCode.OK, "the budget to come back", 5)
+    with H2Client(server.grpc) as client:
+        replies = client.calls([framed(good().SerializeToString())] * 2)  # in one write
+        assert [reply.code for reply in replies] == [0, 8]
+        assert 0 < int(replies[1].ending["grpc-retry-pushback-ms"]) <= 100
+        wait_until(lambda: client.call(framed(good().SerializeToString())).code == 0, "the budget to come back")
 
 
 def test_a_refusal_charges_no_other_budget(serve: Serve) -> None:

@@ -82,7 +82,7 @@ def test_what_is_behind_untaken_answers_is_begun_when_they_are_taken_and_in_orde
         check(client, streams)
         begun = [e.stream_id for e in client.events if isinstance(e, h2.events.ResponseReceived)]
         assert begun == streams
-    assert inflight(server) == 0
+    wait_until(lambda: inflight(server) == 0, "all to end")
 
 
 def test_an_answer_is_owed_whole_until_its_last_byte_is_taken(serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from tests.e2e.test_admission import Backend, Caller, guarded, message
 from tests.support import wait_until
 from tests.tokens import AUDIENCE, ISSUER, Issuer
 
-FLOOD, FEW = 60, 5
-SERVICE = 0.004  # seconds, so that what the machine adds is little
+FLOOD, FEW = 40, 5
+SERVICE = 0.03  # seconds, so that what a busy machine adds is little
 FAIR = 4 * FEW  # twice what exact shares give
 ALONE = {"concurrency": 1}
 
@@ -27,13 +28,13 @@ class Tenant(Caller):
 
     def _ask(self, method: str) -> None:
         path = f"/inference.GRPCInferenceService/{method}"
-        self.channel.unary_unary(path)(b"", timeout=10, metadata=self.metadata)
+        self.channel.unary_unary(path)(b"", timeout=60, metadata=self.metadata)
 
-    def begin_all(self, *priorities: int) -> list[Any]:
-        """Calls with ids of its name and their number; all are in the queue on return."""
+    def begin_all(self, *priorities: int, first: int = 0) -> list[Any]:
+        """Calls with ids of its name and their number, from `first`; all are in the queue on return."""
         calls = [
-            self.infer.future(message(f"{self.name}-{number}", priority), timeout=30, metadata=self.metadata)
-            for number, priority in enumerate(priorities)
+            self.infer.future(message(f"{self.name}-{number}", priority), timeout=60, metadata=self.metadata)
+            for number, priority in enumerate(priorities, first)
         ]
         # one after the other on one connection: when this is answered, all before it have been read
         self._ask("ServerLive")
@@ -108,26 +109,26 @@ def test_an_identity_chooses_within_the_range_that_is_granted_to_it(issuer: Issu
 def test_an_identity_that_holds_every_place_keeps_others_waiting_for_one_of_its_requests_at_most(
     issuer: Issuer, tmp_path: Path
 ) -> None:
-    backend, places = Backend(slow={"bob": 0.06}), 4
+    ended = threading.Semaphore(0)
+    backend, places = Backend(held={"bob": ended}), 4
     backend.gate.set()
     with guarded(backend, with_tokens(issuer, tmp_path), admission={"concurrency": places}) as port:
         bob, alice = Tenant(port, issuer, "bob"), Tenant(port, issuer, "alice")
-        flood = bob.begin_all(*(0,) * 2 * FLOOD)
+        flood = bob.begin_all(*(0,) * FLOOD)
         wait_until(lambda: backend.now == places, "every place to be bob's")
-        begun = []
         for number in range(8):
             before = len(backend.ids)
-            alice.infer(message(f"alice-{number}"), timeout=30, metadata=alice.metadata)
-            begun.append(backend.ids.index(f"alice-{number}") - before)
-        assert not all(call.done() for call in flood)
+            (hers,) = alice.begin_all(0, first=number)
+            ended.release()
+            hers.result()
+            assert backend.ids.index(f"alice-{number}") == before, "she has the first place that is given back"
+            wait_until(lambda: backend.now == places, "every place to be bob's again")
         for call in flood:
             call.cancel()
-    # those that were begun while hers was on its way, and the one that ended for it
-    assert max(begun) <= 2 * places, begun
 
 
 def test_an_identity_whose_requests_hold_the_place_for_long_gets_it_less_often(issuer: Issuer, tmp_path: Path) -> None:
-    backend = Backend(slow={"bob": 0.06})
+    backend = Backend(slow={"bob": 10 * SERVICE})
     ids = served(issuer, tmp_path, [("bob", (0,) * FEW), ("alice", (0,) * FEW)], backend=backend)
     # which is not known before they run; from the second on it is
     assert last_of(ids, "alice") <= FEW + 2

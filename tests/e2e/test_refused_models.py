@@ -150,11 +150,11 @@ def test_a_fallback_that_has_changed_leaves_the_fallback_chain_of_a_model_that_s
 
 def test_a_model_that_never_ends_its_first_run_is_given_up_and_not_tried_again(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"good": models.add_one()})
-    with reloadable(root, {}, load_timeout="0.5s") as server:
+    with reloadable(root, {}, load_timeout="3s") as server:
         put(root, "endless", 1, models.slow_loop(2**62))
         assert server.reload(limits__streams=64) == ["limits.streams"]
         (refused,) = server.application.refused
-        assert "takes too long to load: it took longer than 0.5 s" in str(refused)
+        assert "takes too long to load: it took longer than 3 s" in str(refused)
         assert "runs on" not in str(refused), "its thread was ended"
         server.reload()
         (again,) = server.application.refused
@@ -165,7 +165,7 @@ def test_a_model_that_never_ends_its_first_run_is_given_up_and_not_tried_again(t
 
 def test_a_file_of_200_bytes_that_takes_all_time_or_memory_is_refused_without_harm(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"good": models.add_one()})
-    with serve_process(root, "--set", "watch=false", "--set", "load_timeout=2s") as server, Stub(server.grpc) as stub:
+    with serve_process(root, "--set", "watch=false", "--set", "load_timeout=5s") as server, Stub(server.grpc) as stub:
         workers = server.workers()
         put(root, "time", 1, models.hungry(10_000))
         put(root, "memory", 1, models.hungry(2**18))
@@ -185,7 +185,7 @@ def test_rules_are_followed_while_a_model_does_not_end(tmp_path: Path) -> None:
     config = tmp_path / "modelward.yaml"
 
     def write(rules: str) -> None:
-        written = f"repository: {root}\nwatch: false\nworkers: 2\nload_timeout: 20s\naccess: {{rules: {rules}}}\n"
+        written = f"repository: {root}\nwatch: false\nworkers: 2\nload_timeout: 200s\naccess: {{rules: {rules}}}\n"
         config.write_text(written)
 
     everybody = '[{anonymous: true, models: ["*"]}]'
@@ -208,17 +208,17 @@ def test_rules_are_followed_while_a_model_does_not_end(tmp_path: Path) -> None:
         put(root, "endless", 1, models.slow_loop(2**62))
         write('[{anonymous: true, models: ["other"]}]')
         os.kill(server.process.pid, 1)
-        wait_until(lambda: codes().isdisjoint({grpc.StatusCode.OK}), "the rule to be gone", 10)
+        wait_until(lambda: codes().isdisjoint({grpc.StatusCode.OK}), "the rule to be gone")
         assert not any("refused" in line and "endless" in line for line in server.output), "the model is being tried"
         write(everybody)  # while that reload of models is under way
         os.kill(server.process.pid, 1)
-        wait_until(lambda: codes() == {grpc.StatusCode.OK}, "the rule to be back", 10)
+        wait_until(lambda: codes() == {grpc.StatusCode.OK}, "the rule to be back")
         assert not any("refused" in line and "endless" in line for line in server.output), "it still is"
 
 
 def test_reload_and_restart_return_with_what_is_wrong(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"good": models.add_one()})
-    arguments = ("--set", "watch=false", "--set", "load_timeout=1s", "--set", "workers=2")
+    arguments = ("--set", "watch=false", "--set", "load_timeout=5s", "--set", "workers=2")
     with serve_process(root, *arguments) as server:
         put(root, "endless", 1, models.slow_loop(2**62))
         put(root, "new", 1, models.add_one())
@@ -250,7 +250,7 @@ def test_a_restart_does_not_take_a_model_away_that_a_worker_still_serves(tmp_pat
 def test_check_ends_and_lists_everything_that_is_refused(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"good": models.add_one(), "endless": models.slow_loop(2**62)})
     foreign(root)
-    check = modelward("check", root, "--set", "load_timeout=1s")
+    check = modelward("check", root, "--set", "load_timeout=5s")
     assert check.returncode == 1
     for name in [*REFUSED, "endless"]:
         assert f"models/{name}" in check.stderr, name

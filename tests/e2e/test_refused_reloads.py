@@ -22,13 +22,13 @@ def test_a_configuration_that_cannot_be_read_shows_in_metrics_and_status_until_i
     with serve_process("--config", file) as server:
         assert server.metric("modelward_last_reload_successful") == 1
         file.write_text(f"{good}limitz: 3\n")
-        wait_until(lambda: refusals(server) == 1, "the refusal is counted", 20)
+        wait_until(lambda: refusals(server) == 1, "the refusal is counted")
         assert server.metric("modelward_last_reload_successful") == 0
         assert told(server, "status")["refused_reload"]["actor"] == "watching"
         shown = modelward("status", "--admin", server.admin).stdout
         assert "the last reload was refused at " in shown and "limitz" in shown
         file.write_text(good)
-        wait_until(lambda: server.metric("modelward_last_reload_successful") == 1, "the mended file is served", 20)
+        wait_until(lambda: server.metric("modelward_last_reload_successful") == 1, "the mended file is served")
         assert refusals(server) == 1
         assert told(server, "status").get("refused_reload") is None
 
@@ -50,13 +50,13 @@ def test_a_reload_after_the_watch_has_applied_an_edit_says_what_that_has_changed
     file.write_text(f"repository: {root}\n")
     with serve_process("--config", file) as server:
         file.write_text(f"repository: {root}\nlimits: {{streams: 64}}\n")
-        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the edit is applied", 20)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the edit is applied")
         again = modelward("reload", "--admin", server.admin)
         assert again.returncode == 0
         assert "nothing changed" in again.stdout
         assert "by watching: limits.streams" in again.stdout
         models.repository(root, {"broken": b"no model"})
-        wait_until(lambda: server.metric("modelward_reloads_total", result="partial") >= 1, "the broken model", 20)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="partial") >= 1, "the broken model")
         beside = modelward("reload", "--admin", server.admin)
         assert beside.returncode == 1
         assert "this is no ONNX model" in beside.stderr

@@ -163,7 +163,7 @@ def test_a_file_that_is_replaced_is_loaded_and_counted_on(tmp_path: Path) -> Non
 def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
     """In the worker thread of an old version while the model, its fallback chain and its deadline go."""
     root = tmp_path / "models"
-    slow = slow_loop(20_000)
+    slow = slow_loop(40_000)
     models: dict[str, bytes | dict[int, bytes]] = {"slow": slow, "add": add_one()}
     with reloadable(root, models) as server, Stub(server.grpc) as stub:
         (engine,) = (model.engine for model in server.application.models if model.key == ("slow", "1"))

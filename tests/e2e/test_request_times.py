@@ -16,7 +16,7 @@ ROW = np.ones((1, 4), np.float32)
 def test_refusals_answers_and_fallbacks_have_times_of_their_own(serve: Serve) -> None:
     value = {"y": [[0.0] * 4]}
     server = serve(
-        {"add": models.add_one(), "slow": models.slow_loop(300)},
+        {"add": models.add_one(), "slow": models.slow_loop(6_000)},
         models__slow={"deadline": "20ms", "fallback": [{"value": value}]},
         models__add={"limit": {"rate": "0.001/s", "burst": 3}},
     )

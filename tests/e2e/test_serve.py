@@ -50,7 +50,7 @@ def refused_to_start(*arguments: str | Path) -> str:
     """What `modelward serve` prints before it gives up; its exit code must be 1."""
     command = [sys.executable, "-m", "modelward", "serve", "--grpc-port", "0", "--http-port", "0",
                "--set", "listen.admin=off", *map(str, arguments)]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1, ended
     assert "Traceback" not in ended.stderr
     return ended.stdout + ended.stderr
@@ -116,7 +116,7 @@ def test_it_listens_on_a_unix_socket_and_removes_it(tmp_path: Path, repository: 
                "--set", f"listen.grpc=unix:{path}", "--set", "listen.admin=off"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
-            wait_until(path.exists, "the socket", 60)
+            wait_until(path.exists, "the socket")
             with grpc.insecure_channel(f"unix:{path}") as channel:
                 grpc.channel_ready_future(channel).result(TIMEOUT)
                 health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT)

@@ -336,11 +336,11 @@ def test_no_more_requests_than_its_places_are_with_a_shadow(tmp_path: Path) -> N
     go = threading.Event()
 
     def behave(asked: Request) -> None:
-        go.wait(10)
+        go.wait(60)
         asked.answer()
 
     with raw_upstream(behave) as upstream:
-        shadow = f"{{upstreams: [{upstream.address}], warmup: 0, deadline: 10s, concurrency: 4}}"
+        shadow = f"{{upstreams: [{upstream.address}], warmup: 0, deadline: 60s, concurrency: 4}}"
         with (
             serving(tmp_path, {"add": models.add_one()}, models__add__shadow=shadow) as server,
             Stub(server.grpc) as stub,

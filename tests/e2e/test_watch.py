@@ -31,9 +31,9 @@ def test_a_new_version_is_served_without_being_asked_for(tmp_path: Path) -> None
     root = repository(tmp_path / "models", {"add": add_one()})
     with serve_process(root) as server:
         put(root, 2, identity())
-        wait_until(lambda: version_of(server) == "2", "the new version", 20)
+        wait_until(lambda: version_of(server) == "2", "the new version")
         shutil.rmtree(root / "add" / "2")
-        wait_until(lambda: version_of(server) == "1", "the old version", 20)
+        wait_until(lambda: version_of(server) == "1", "the old version")
 
 
 def test_a_version_that_is_half_written_takes_nothing_down_and_is_served_once_it_is_whole(tmp_path: Path) -> None:
@@ -42,10 +42,10 @@ def test_a_version_that_is_half_written_takes_nothing_down_and_is_served_once_it
     with serve_process(root) as server:
         (root / "add" / "2").mkdir()
         (root / "add" / "2" / "model.onnx").write_bytes(model[: len(model) // 2])
-        wait_until(lambda: server.metric("modelward_reloads_total", result="partial") >= 1, "the refusal", 20)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="partial") >= 1, "the refusal")
         assert version_of(server) == "1"
         (root / "add" / "2" / "model.onnx").write_bytes(model)
-        wait_until(lambda: version_of(server) == "2", "the whole file", 20)
+        wait_until(lambda: version_of(server) == "2", "the whole file")
 
 
 def test_a_repository_that_is_a_link_may_be_turned_to_another(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_repository_that_is_a_link_may_be_turned_to_another(tmp_path: Path) ->
     with serve_process(link) as server:
         beside.symlink_to(second)
         os.replace(beside, link)
-        wait_until(lambda: version_of(server) == "7", "the other repository", 20)
+        wait_until(lambda: version_of(server) == "7", "the other repository")
 
 
 @pytest.mark.parametrize("beside", ["the configuration", "the models", "a model"])
@@ -72,7 +72,7 @@ def test_a_log_that_lies_beside_what_is_watched_is_no_change(tmp_path: Path, bes
         with log.open("a") as other:
             other.write("a line of another's\n")
         put(root, 2, identity())
-        wait_until(lambda: version_of(server) == "2", "the new version", 20)
+        wait_until(lambda: version_of(server) == "2", "the new version")
         text = log.read_text()
         assert "change detected" not in text and "changes detected" not in text
         assert text.count("configuration reloaded") + server.metric("modelward_reloads_total", result="applied") <= 2
@@ -102,4 +102,4 @@ def test_an_edited_configuration_is_followed(tmp_path: Path, how: str) -> None:
         else:
             (tmp_path / "edited").write_text(text)
             os.replace(tmp_path / "edited", file)
-        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the new limit", 20)
+        wait_until(lambda: server.metric("modelward_reloads_total", result="applied") == 1, "the new limit")

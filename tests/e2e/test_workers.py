@@ -185,21 +185,21 @@ def test_a_peer_has_so_many_connections_over_all_workers_and_those_of_a_dead_one
 def test_a_worker_that_hangs_is_killed_and_replaced(two: ServerProcess) -> None:
     hung = two.workers()[0]
     os.kill(hung, signal.SIGSTOP)
-    wait_until(lambda: hung not in two.workers() and len(two.workers()) == 2, "another", 10)
+    wait_until(lambda: hung not in two.workers() and len(two.workers()) == 2, "another")
     assert any("hangs" in line for line in two.output)
     assert two.page("/readyz")[0] == 200
 
 
 def test_a_limit_holds_over_all_workers_whatever_the_spread_of_connections(repository: Path) -> None:
-    seconds, rate, burst = 4.0, 300, 30
+    seconds, rate, burst = 3.0, 100, 200  # twice as much at once as comes in a second: no client need be in time for it
     limit = f"limits.total={{rate: {rate}/s, burst: {burst}}}"
     with serve_process(repository, "--set", "workers=2", "--set", limit) as running:
         began = time.monotonic()
         with Load(running.grpc, 6) as load:
-            wait_until(lambda: load.answered >= burst + rate * seconds, "seconds of load", 30)
+            wait_until(lambda: load.answered >= burst + rate * seconds, "seconds of load")
         took = time.monotonic() - began
         assert {failure.split()[0] for failure in load.failures} == {"StatusCode.RESOURCE_EXHAUSTED"}
-        # less where the machine keeps all clients from asking for longer than the burst lasts
+        # less where the machine keeps all clients from asking for two seconds
         assert 0.8 <= load.answered / (burst + rate * took) <= 1.03
         assert running.metric("modelward_requests_total", code="OK") == load.answered
 
@@ -229,7 +229,7 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
                 fresh += 1
                 counted, last = running.metric("modelward_requests_total"), counted
                 assert counted > last
-            wait_until(lambda: not set(before) & set(running.workers()), "the old workers to end", 25)
+            wait_until(lambda: not set(before) & set(running.workers()), "the old workers to end")
         assert load.failures == []
         assert running.metric("modelward_workers") == 2
         assert running.metric("modelward_requests_total", code="OK") == load.answered + fresh

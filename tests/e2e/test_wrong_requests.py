@@ -195,7 +195,7 @@ def test_a_misspelt_model_is_told_the_names_near_it(stub: Stub) -> None:
     def message() -> str:
         return refused(stub, request("addar", {"x": ROW})).message
 
-    wait_until(lambda: message() == "unknown model 'addar': did you mean adder or add?", "a suggestion", 5)
+    wait_until(lambda: message() == "unknown model 'addar': did you mean adder or add?", "a suggestion")
 
 
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelStatistics"])

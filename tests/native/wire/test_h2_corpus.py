@@ -12,11 +12,11 @@ import pytest
 
 from loadtests.fuzz.script import TEMPLATES
 from tests.native.simulated import Client, Start, models, start
-from tests.native.test_connection import allocated
+from tests.native.wire.test_connection import allocated
 
 __all__ = ["models", "start"]  # fixtures
 
-SHARED = Path(os.environ.get("MODELWARD_SHARED") or Path(__file__).parents[3] / "shared")
+SHARED = Path(os.environ.get("MODELWARD_SHARED") or Path(__file__).parents[4] / "shared")
 FILES = sorted(SHARED.glob("data/h2corpus/*/*"))
 OUTPUT = 256 * 1024  # bytes that any of them may make the server say
 
