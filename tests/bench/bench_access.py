@@ -7,7 +7,7 @@ line and a credential's size make instructions of it.
 import os
 import sys
 
-from modelward_native.access.tokens import Tokens, measure_hit
+from modelward_native.testing.tokens import Tokens, measure_hit
 
 ROUNDS = 300_000
 TABLE = 65_536

@@ -8,8 +8,8 @@ import platform
 import statistics
 from collections.abc import Callable
 
-from modelward_native.limits.limit import Limiter, Meter, measure_admit, measure_hash, request_many
 from modelward_native.region.region import Region
+from modelward_native.testing.limits import Limiter, Meter, measure_admit, measure_hash, request_many
 from modelward_native.testing.measure import measure_add_cancel, measure_record
 
 ROUNDS = 7

@@ -6,7 +6,7 @@ from libc.string cimport memcpy, strlen
 import os
 
 from modelward_native.backend.breaker cimport (
-    MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_OPEN, MW_BREAKER_SUCCESS, Policy, mw_breaker_begin, mw_breaker_due,
+    MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_OPEN, Policy, mw_breaker_begin, mw_breaker_due,
     mw_breaker_end, mw_breaker_recount, mw_breaker_result, mw_breaker_state_at)
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport CALLERS
@@ -89,16 +89,6 @@ cdef class Endpoint:
     @property
     def latency_seconds(self) -> float:
         return self.latency / 1e9
-
-    def begin(self, int64_t now):
-        """Begins as a request does, for tests. Returns whether it is the trial."""
-        return self.take(now)
-
-    def end(self, bint trial, good, int64_t now, uint32_t caller=0, Pool pool=None):
-        """Ends what `begin` began. good: None where the result says nothing of the endpoint. caller: part of the callers."""
-        self.give_back()
-        self.judge(trial, caller, MW_BREAKER_IGNORED if good is None else MW_BREAKER_SUCCESS if good else MW_BREAKER_FAILURE,
-                   NULL if pool is None else <PyObject *>pool, now)
 
     def take_failures(self):
         """(number, gRPC status of the last or -1, its text as it came) of the failures since the last call, or None."""
@@ -207,10 +197,6 @@ cdef class Pool:
     def replace(self, list endpoints):
         """Requests go to these endpoints from now on. Requests in flight end at the endpoint that they were sent to."""
         self.endpoints = list(endpoints)
-
-    def next(self, int64_t now):
-        """The endpoint that a request at `now` (ns, monotonic) would go to, or None. For tests."""
-        return self.choose(None, now)
 
     @property
     def panic(self) -> bool:

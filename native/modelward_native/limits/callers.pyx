@@ -1,6 +1,6 @@
 """Who is over which limit, and who spends most, by name: for operators, never as metric labels."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, strlen
 
 from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.access.identity cimport Identity
@@ -104,34 +104,3 @@ def read(Region region not None) -> tuple[list, list]:
             refused += rows_of(&tables.refused)
             spending += rows_of(&tables.spending)
     return refused, spending
-
-
-# ---- for tests
-
-cdef class Table:
-    """A table by itself."""
-    cdef mw_callers table
-
-    def __cinit__(self):
-        memset(&self.table, 0, sizeof(mw_callers))
-
-    def note(self, uint64_t key, uint64_t weight=1):
-        """True where it has an entry."""
-        cdef uint64_t times
-        cdef mw_caller *entry = mw_callers_note(&self.table, key, weight, &times)
-        if entry == NULL:
-            return False
-        entry.name_size = 1
-        entry.requests += times
-        return True
-
-    def weights(self) -> dict:
-        """By key: weight, and how much too high it may be."""
-        cdef mw_caller entry
-        cdef uint64_t key
-        cdef uint32_t i
-        found = {}
-        for i in range(<uint32_t>MW_CALLERS):
-            if mw_callers_read(&self.table, i, &entry, &key):
-                found[key] = entry.weight, entry.error
-        return found

@@ -1,9 +1,9 @@
 """Peers behind trusted proxies: x-forwarded-for read in place."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from modelward_native.wire.sites cimport MW_SITE_BUCKETS, MW_SITE_WAYS, mw_network, mw_sites, mw_sites_enter, mw_sites_new
+from modelward_native.wire.sites cimport mw_network, mw_sites_enter
 from modelward_native.wire.types cimport Conn, Stream, Wire
 from modelward_native.wire.holding cimport forget_holder
 from modelward_native.wire.listener cimport limiter_of
@@ -86,32 +86,3 @@ cdef mw_network *networks_of(list networks) except? NULL:
         memcpy(array[<int>i].address, <const char *>address, 16)
         array[<int>i].bits = bits
     return array
-
-
-def peer(bytes value not None, list trusted not None):
-    """For tests: the address (16 bytes) that one x-forwarded-for tells; None where only proxies or nothing can be believed."""
-    cdef mw_network *networks = networks_of(trusted)
-    cdef uint8_t[16] address
-    cdef int found = mw_forwarded_peer(value, len(value), networks, len(trusted), address)
-    free(networks)
-    return address[:16] if found == 1 else None
-
-
-SITE_WAYS, SITE_BUCKETS = MW_SITE_WAYS, MW_SITE_BUCKETS
-
-
-cdef class Sites:
-    """For tests: the table of IPv6 networks and their members, both named by hashes."""
-    cdef mw_sites *sites          # owned
-
-    def __cinit__(self, uint32_t most):
-        self.sites = mw_sites_new(most)
-        if self.sites == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.sites)
-
-    def enter(self, uint64_t network, uint64_t member, uint32_t most, int64_t now_ns) -> bool:
-        """Whether `member` has one of the first `most` places of `network`."""
-        return mw_sites_enter(self.sites, network, member, most, now_ns)

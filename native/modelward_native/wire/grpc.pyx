@@ -232,17 +232,3 @@ cdef void ending_clear(Ending *ending) noexcept nogil:
     free(ending.details)
     buffer_free(&ending.metadata)
     memset(ending, 0, sizeof(Ending))
-
-
-# ---- for tests ---------------------------------------------------------------------------------------------
-
-def timeout_ns(bytes text) -> int:
-    """A grpc-timeout header value in ns; -1 if malformed."""
-    return parse_timeout(text, len(text))
-
-
-def gzip_preference(bytes text) -> tuple[bool, bool]:
-    """(accepts gzip, prefers gzip) of a grpc-accept-encoding value."""
-    cdef bint accepts = False
-    cdef bint prefers = wants_gzip(text, len(text), &accepts)
-    return accepts, prefers

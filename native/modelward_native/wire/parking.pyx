@@ -2,9 +2,6 @@
 
 The stream's reference keeps a parked exchange; whoever lets go of it (its client, its deadline) takes it off the list first.
 """
-from libc.stdint cimport int64_t, uint64_t
-
-from modelward_native.request.answer cimport mw_answer_learn, mw_answer_predict, mw_answers
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Exchange
 from modelward_native.wire.types cimport Conn
 
@@ -33,17 +30,3 @@ cdef void unpark(Exchange *x) noexcept:
         c.parked_last = x.previous_queued
     x.next_queued = NULL
     x.previous_queued = NULL
-
-
-cdef class Answers:
-    """What a model's answers take, as Python sees it, for tests; the data plane uses modelward_native/request/answer.h itself."""
-
-    cdef mw_answers state
-
-    def learn(self, uint64_t size, int64_t rows=1):
-        """An answer of so many bytes to a request of so many rows."""
-        mw_answer_learn(&self.state, size, rows)
-
-    def predict(self, int64_t rows=1) -> int:
-        """Bytes of the next answer."""
-        return mw_answer_predict(&self.state, rows)

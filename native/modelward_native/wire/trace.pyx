@@ -50,10 +50,3 @@ cdef void make_trace(Trace *to, const void *exchange, int64_t entered, int64_t a
     write_hex(to.parent + 36, mixed(high + <uint64_t>attempt))
     memcpy(to.parent + 52, b"-00", 3)
     memcpy(to.request_id, to.parent + 3, REQUEST_ID)
-
-
-def made(size_t exchange, int64_t entered, int64_t attempt) -> tuple[str, str]:
-    """(traceparent, x-request-id) as an upstream would see them: for tests."""
-    cdef Trace t
-    make_trace(&t, <const void *>exchange, entered, attempt)
-    return t.parent[:TRACEPARENT].decode(), t.request_id[:REQUEST_ID].decode()

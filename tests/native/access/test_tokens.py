@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_native.access.tokens import Tokens
+from modelward_native.testing.tokens import Tokens
 from tests.oracle.gcra import siphash_words
 
 KEY = bytes(range(16))

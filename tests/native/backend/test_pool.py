@@ -10,8 +10,8 @@ from collections.abc import Callable
 from loadtests.fuzz.frames import settings
 from modelward_native.backend.breaker import Policy
 from modelward_native.backend.connection import BufferedUpstream
-from modelward_native.backend.pool import Endpoint, Pool
 from modelward_native.limits.limit import Limiter
+from modelward_native.testing.pool import Endpoint, Pool
 from modelward_native.timer.deadline import Wheel
 from modelward_native.wire.listener import Listener
 

@@ -7,9 +7,10 @@ from collections import Counter
 
 import pytest
 
-from modelward_native.limits.callers import Table, read
+from modelward_native.limits.callers import read
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
+from modelward_native.testing.callers import Table
 from tests.native.access.test_access import Guarded, bearer, settled
 from tests.native.simulated import Client, Start, models, start
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from modelward_native.limits.limit import LEVELS, Limiter, Meter, request_many
 from modelward_native.region.region import Region
+from modelward_native.testing.limits import LEVELS, Limiter, Meter, request_many
 from tests.oracle import gcra
 
 SECOND = 1_000_000_000

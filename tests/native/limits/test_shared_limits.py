@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from modelward_native.limits.limit import Limiter
 from modelward_native.limits.shared_limits import SharedAccounts
 from modelward_native.region.region import Region
+from modelward_native.testing.limits import Limiter
 from tests.oracle.shared_store import Store
 
 SECOND = 1_000_000_000

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from modelward_native.limits.limit import Limiter, request_many
 from modelward_native.region.region import Region
 from modelward_native.telemetry import stats
+from modelward_native.testing.limits import Limiter, request_many
 
 SECOND = 1_000_000_000
 
 # admits as fast as it can until a moment on the clock; prints how many passed
 CLIENT = """
 import sys, time
-from modelward_native.limits.limit import Limiter
+from modelward_native.testing.limits import Limiter
 from modelward_native.region.region import Region
 fd, slot, until, peers = map(int, sys.argv[1:])
 limiter = Limiter(keys=1 << 16, region=Region.joined(fd, slot))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelward.config.proxies import networks
-from modelward_native.wire.forwarded import peer
+from modelward_native.testing.forwarded import peer
 
 TRUSTED = networks(("10.0.0.0/8", "192.168.1.7", "fd00::/8"))
 

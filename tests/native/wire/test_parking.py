@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_native.wire.parking import Answers
+from modelward_native.testing.answers import Answers
 
 KiB = 1024
 UNKNOWN = 256 * KiB

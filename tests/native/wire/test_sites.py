@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_native.wire.forwarded import SITE_BUCKETS, SITE_WAYS, Sites
+from modelward_native.testing.forwarded import SITE_BUCKETS, SITE_WAYS, Sites
 
 NOW = 10**15
 SECOND = 10**9

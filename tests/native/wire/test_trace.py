@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_native.wire.trace import made
+from modelward_native.testing.trace import made
 
 ADDRESS = st.integers(0, 2**47)
 TIME = st.integers(0, 2**62)

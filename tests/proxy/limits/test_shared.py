@@ -19,8 +19,8 @@ from modelward.config.load import load
 from modelward.config.rate_limit import Shared
 from modelward.limits.shared import SharedLimits, Store, StoreError, missing, shared_hash_key, unreachable
 from modelward.problem import ProblemsFound
-from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
+from modelward_native.testing.limits import Limiter
 from tests import store as stores
 from tests.oracle.shared_store import Store as Twin
 

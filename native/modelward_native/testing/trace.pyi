@@ -1,1 +1,3 @@
+"""The ids that are made for requests without: for tests."""
+
 def made(exchange: int, entered: int, attempt: int) -> tuple[str, str]: ...

@@ -1,3 +1,5 @@
+"""Peers behind trusted proxies, and the places that they take in their networks: for tests."""
+
 SITE_BUCKETS: int
 SITE_WAYS: int
 

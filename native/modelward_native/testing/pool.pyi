@@ -1,0 +1,11 @@
+"""The endpoints of a model as requests choose and judge them: for tests."""
+
+from modelward_native.backend.pool import Endpoint as EndpointBase
+from modelward_native.backend.pool import Pool as PoolBase
+
+class Endpoint(EndpointBase):
+    def begin(self, now: int) -> bool: ...
+    def end(self, trial: bool, good: bool | None, now: int, caller: int = 0, pool: PoolBase | None = None) -> None: ...
+
+class Pool(PoolBase):
+    def next(self, now: int) -> EndpointBase | None: ...

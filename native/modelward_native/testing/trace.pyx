@@ -1,0 +1,11 @@
+"""The ids that are made for requests without: for tests."""
+from libc.stdint cimport int64_t
+
+from modelward_native.wire.trace cimport REQUEST_ID, TRACEPARENT, Trace, make_trace
+
+
+def made(size_t exchange, int64_t entered, int64_t attempt) -> tuple[str, str]:
+    """(traceparent, x-request-id) as an upstream would see them."""
+    cdef Trace t
+    make_trace(&t, <const void *>exchange, entered, attempt)
+    return t.parent[:TRACEPARENT].decode(), t.request_id[:REQUEST_ID].decode()
