@@ -14,10 +14,12 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.e2e.messages import Array, Stub, refused, request
+from modelward.problem import ProblemsFound
+from tests.e2e.messages import Array, Stub, arrays, refused, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_relay import in_front, listening
-from tests.support import EmbeddedServer, Server, serve_process, wait_until
+from tests.models import add_one, repository
+from tests.support import EmbeddedServer, Server, reloadable, serve_process, wait_until
 
 FOUR, FIVE = ("FP32", [-1, 4]), ("FP32", [-1, 5])
 NEVER = "1h"
@@ -221,3 +223,34 @@ def test_status_of_a_whole_server_shows_versions_that_are_new(tmp_path: Path) ->
 
 def share_of(server: Server, version: str) -> float:
     return server.metric("modelward_version_share", model="m", version=version)
+
+
+def test_a_model_of_the_repository_runs_here_though_an_upstream_lists_its_name(tmp_path: Path) -> None:
+    peer = ModelPeer({"add": {"1": FOUR}, "theirs": {"1": FOUR}, "late": {"1": FOUR}})
+    with (
+        listening(peer) as (address, _),
+        reloadable(tmp_path, {"add": add_one()}, upstreams=f"[{address}]") as server,
+        Stub(server.grpc) as stub,
+    ):
+        assert values(stub, "add").tolist() == [[2, 2, 2, 2]]  # the model adds one, the peer does not
+        assert values(stub, "theirs").tolist() == [[1, 1, 1, 1]]
+        assert values(stub, "late").tolist() == [[1, 1, 1, 1]]
+        repository(tmp_path, {"late": add_one()})
+        server.reload(upstreams=f"[{address}]")
+        assert values(stub, "late").tolist() == [[2, 2, 2, 2]]
+        assert values(stub, "theirs").tolist() == [[1, 1, 1, 1]]
+
+
+def test_a_version_that_is_here_and_on_its_upstream_is_a_problem(tmp_path: Path) -> None:
+    peer = ModelPeer({"add": {"1": FOUR}})
+    with listening(peer) as (address, _), reloadable(tmp_path, {"add": add_one()}) as server, Stub(server.grpc) as stub:
+        with pytest.raises(ProblemsFound, match="model add version 1: the version is in the repository and on an ups"):
+            server.reload(models__add__upstreams=f"[{address}]")
+        peer.models["add"] = {"2": FOUR}
+        server.reload(models__add__upstreams=f"[{address}]")
+        assert values(stub, "add", "1").tolist() == [[2, 2, 2, 2]]
+        assert values(stub, "add", "2").tolist() == [[1, 1, 1, 1]]
+
+
+def values(stub: Stub, model: str, version: str = "") -> Any:
+    return arrays(stub.infer(request(model, {"x": row(4)}, version=version)))["y"]

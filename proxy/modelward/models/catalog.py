@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from modelward.model_names import fault_of_name
 from modelward.models.weights import fractions, primary
+from modelward.problem import Problem, ProblemsFound
 from modelward.status import Code, RpcError, clip
 from modelward.suggest import did_you_mean
 from modelward.telemetry.statistics import Statistics
@@ -95,12 +96,19 @@ def version_order(version: str) -> tuple[int, str]:
     return (int(version), "") if version.isascii() and version.isdigit() else (-1, version)
 
 
+def _twice(version: CatalogEntry) -> Problem:
+    where = f"model {version.name} version {version.version}"
+    how = "Leave `upstreams` of the model out, or take the version out of the repository or off the upstream"
+    return Problem("the version is in the repository and on an upstream", where, how=how)
+
+
 class Catalog:
     """Served versions by model name; iterates over all of them, models in the order given, versions ascending.
 
     weights: of the versions of a model, where they have any (models.weights). refused: (name, version, reason) of
     what the repository holds and cannot be served. servers: upstreams all of whose models are served, None where
-    there are none. only_theirs: whether they run every model that is served.
+    there are none. only_theirs: whether they run every model that is served. Raises ProblemsFound for a version that
+    is served twice.
     """
 
     def __init__(
@@ -120,7 +128,7 @@ class Catalog:
         for version in served:
             versions = self._models.setdefault(version.name, {})
             if version.version in versions:
-                raise ValueError(f"model {version.name!r} has version {version.version!r} twice")
+                raise ProblemsFound([_twice(version)])
             versions[version.version] = version
         for name, versions in self._models.items():
             self._models[name] = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))

@@ -17,7 +17,7 @@ from typing import cast
 import uvloop
 
 from modelward.config.schema import Config
-from modelward.problem import ProblemsFound
+from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
 from modelward.server.bind import InheritedSocket
@@ -50,6 +50,13 @@ from modelward_native.region.region import Region
 BEAT_SECONDS = 0.25
 # to finish in where the supervisor has gone and cannot say
 ORPHAN_SECONDS = 10.0
+# in place of an exception that was not expected: its supervisor waits for an answer
+DEFECT = Problem(
+    "this failed by a defect of Modelward, and what was served before goes on",
+    "the worker",
+    "its log has the exception",
+    "Report it with that part of the log; `modelward restart` starts workers with the new configuration",
+)
 
 log = logging.getLogger("modelward.worker")
 
@@ -123,6 +130,9 @@ class Worker:
             changed = await application.serving.follow_rules(config)
         except ProblemsFound as found:
             self._channel.send(Ruled(found.problems))
+        except Exception:
+            log.exception("the settings could not be followed")
+            self._channel.send(Ruled((DEFECT,)))
         else:
             self._channel.send(Ruled(changed=tuple(changed)))
 
@@ -131,6 +141,9 @@ class Worker:
             changed = await application.serving.follow_models(config)
         except ProblemsFound as found:
             self._channel.send(Reloaded(None, found.problems))
+        except Exception:
+            log.exception("the models could not be followed")
+            self._channel.send(Reloaded(None, (DEFECT,)))
         else:
             self._channel.send(Reloaded(describe(application), problems_of(application.refused), tuple(changed)))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -73,6 +73,15 @@ class UpstreamPool:
         return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends, bool(own))
 
 
+def _foreign(listed: Iterable[str], local: Collection[str]) -> list[str]:
+    """Those that do not run here."""
+    names = list(listed)
+    if same := [name for name in names if name in local]:
+        what = "models %s are in the repository and on servers of `upstreams`: they run here. Rename those of one side"
+        log.warning(what, ", ".join(same))
+    return [name for name in names if name not in local]
+
+
 class UpstreamModels:
     """Opens every model that the configuration serves through upstreams.
 
@@ -129,7 +138,7 @@ class UpstreamModels:
     async def open(self, local: Collection[str] = ()) -> list[OpenVersion]:
         """Asks the upstreams for the signatures that are not declared. Raises ProblemsFound with every problem.
 
-        local: models that run here, which no upstream without an index is asked for.
+        local: models that run here, whatever upstreams call theirs.
         """
         _, bad_files = examine(self._config)
         if bad_files:
@@ -138,7 +147,7 @@ class UpstreamModels:
         if self._config.upstreams:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
             listed = await self._ask(PASSTHROUGH, models_of, addresses, LIST)
-            for name in self._unlisted(addresses, local) if listed is None else listed:
+            for name in self._unlisted(addresses, local) if listed is None else _foreign(listed, local):
                 wanted.setdefault(name, addresses)
         self._choose_pools(wanted)
         self._choose_whom_to_ask(wanted)

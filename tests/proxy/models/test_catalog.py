@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from modelward.models.catalog import Catalog, version_order
+from modelward.problem import ProblemsFound
 from modelward.rpc.protocol import Code, RpcError
 from tests.proxy.server.catalogs import version
 
@@ -42,7 +43,7 @@ def test_models_keep_the_order_they_were_given_in() -> None:
 
 
 def test_one_version_cannot_be_served_twice() -> None:
-    with pytest.raises(ValueError, match="'m' has version '1' twice"):
+    with pytest.raises(ProblemsFound, match="model m version 1: the version is in the repository and on an upstream"):
         Catalog([version("m", "1"), version("m", "1")])
 
 
