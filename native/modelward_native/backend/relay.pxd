@@ -2,6 +2,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from modelward_native.backend.client cimport mw_client_stream
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.request.exchange cimport Exchange
@@ -27,3 +28,8 @@ cdef void relay_cancel(Stream *s, int code) noexcept
 cdef void conclude(Relay *r, Ending *ending) noexcept
 cdef void give_up(Relay *r, int code, int reason, const char *text) noexcept  # a status of our own in place of the upstream's
 cdef void reset_upstream(Relay *r) noexcept
+
+
+cdef inline Relay *relay_of(const mw_client_stream *stream) noexcept:
+    """Of an upstream stream that relay_begin has opened."""
+    return <Relay *>stream.owner

@@ -198,7 +198,7 @@ cdef void wake(Relay *r, UpstreamConnection upstream) noexcept:
 
 
 cdef ssize_t read_messages(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
-    cdef Relay *r = <Relay *>stream.owner
+    cdef Relay *r = relay_of(stream)
     cdef Stream *s = r.down
     cdef size_t n
     if s == NULL:

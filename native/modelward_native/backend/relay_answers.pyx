@@ -7,7 +7,7 @@ from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_SUC
 from modelward_native.backend.client cimport *
 from modelward_native.backend.connection cimport UpstreamConnection, note_frame, upstream_of
 from modelward_native.backend.pool cimport Endpoint
-from modelward_native.backend.relay cimport conclude, give_up, reset_upstream
+from modelward_native.backend.relay cimport conclude, give_up, relay_of, reset_upstream
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.unanswered cimport hear_answer
 from modelward_native.backend.upstream_status cimport TEXT_BYTES, blameless, copied, note_failure, read_http_refusal
@@ -100,7 +100,7 @@ cdef void take(Relay *r, const uint8_t *data, size_t size) noexcept:
 
 cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:
     """A slow client's stream keeps its own window shut, and never the connection's: the answers to others come through it."""
-    cdef Relay *r = <Relay *>stream.owner
+    cdef Relay *r = relay_of(stream)
     mw_client_consume(upstream_of(r.upstream).client, NULL, size)
     if r.down == NULL or stream.http_status != 200:
         mw_client_consume(upstream_of(r.upstream).client, stream, size)
@@ -114,7 +114,7 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
 
 
 cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
-    cdef Relay *r = <Relay *>stream.owner
+    cdef Relay *r = relay_of(stream)
     if r.down == NULL:
         return 0
     if name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
@@ -129,7 +129,7 @@ cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_siz
 
 
 cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
-    cdef Relay *r = <Relay *>stream.owner
+    cdef Relay *r = relay_of(stream)
     note_frame(upstream_of(r.upstream))
     if r.down == NULL:
         return
@@ -192,7 +192,7 @@ cdef void conclude_upstream(Relay *r) noexcept:
 
 cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     """The upstream's stream is no more. Where the client still waits, it was reset, or its connection has gone."""
-    cdef Relay *r = <Relay *>stream.owner
+    cdef Relay *r = relay_of(stream)
     cdef UpstreamConnection upstream = upstream_of(r.upstream)
     if r.down != NULL:
         judge(r, MW_BREAKER_IGNORED if error == NGHTTP2_REFUSED_STREAM else MW_BREAKER_FAILURE, error != MW_CLIENT_LOST)

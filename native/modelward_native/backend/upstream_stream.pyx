@@ -34,6 +34,11 @@ cdef enum:
 cdef mw_spares SPARES             # ended calls
 
 
+cdef inline UpstreamCall *call_of(const mw_client_stream *stream) noexcept:
+    """Of a stream whose calls are CALLS."""
+    return <UpstreamCall *>stream.owner
+
+
 # ---- the request -----------------------------------------------------------------------------------------------
 
 cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept:
@@ -76,7 +81,7 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
 
 
 cdef ssize_t read_body(mw_client_stream *stream, uint8_t *to, size_t room, bint *end) noexcept:
-    cdef UpstreamCall *call = <UpstreamCall *>stream.owner
+    cdef UpstreamCall *call = call_of(stream)
     cdef const Buffer *body = &call.exchange.body
     cdef size_t n = 0
     n += part(call, to, room, 0, call.prefix, PREFIX)
@@ -113,7 +118,7 @@ cdef void reset_call(UpstreamCall *call) noexcept:
 # ---- the answer ------------------------------------------------------------------------------------------------
 
 cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_size, const uint8_t *value, size_t size) noexcept:
-    cdef UpstreamCall *call = <UpstreamCall *>stream.owner
+    cdef UpstreamCall *call = call_of(stream)
     if name_size == 12 and memcmp(name, b"grpc-message", 12) == 0:
         if call.ending.message == NULL and size <= TEXT_BYTES:
             call.ending.message = copied(value, size)
@@ -126,7 +131,7 @@ cdef int on_field(mw_client_stream *stream, const uint8_t *name, size_t name_siz
 
 
 cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) noexcept:
-    cdef UpstreamCall *call = <UpstreamCall *>stream.owner
+    cdef UpstreamCall *call = call_of(stream)
     cdef UpstreamConnection upstream = upstream_of(call.upstream)
     cdef Wire *wire = upstream.transport.wire
     cdef size_t most = PREFIX + wire.message_size
@@ -145,7 +150,7 @@ cdef void on_data(mw_client_stream *stream, const uint8_t *data, size_t size) no
 
 
 cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
-    cdef UpstreamCall *call = <UpstreamCall *>stream.owner
+    cdef UpstreamCall *call = call_of(stream)
     note_frame(upstream_of(call.upstream))
     if not headers or call.opened:
         return
@@ -159,7 +164,7 @@ cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
 
 cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     """The stream has closed, or its connection has gone: what it brought goes to the exchange, if that still waits."""
-    cdef UpstreamCall *call = <UpstreamCall *>stream.owner
+    cdef UpstreamCall *call = call_of(stream)
     cdef UpstreamConnection upstream = upstream_of(call.upstream)
     cdef Endpoint endpoint = upstream.endpoint
     cdef State server = server_of(upstream.transport.wire)
@@ -208,7 +213,7 @@ CALLS.closed = end_call
 
 
 cdef UpstreamCall *call_on(const mw_client_stream *stream) noexcept:
-    return <UpstreamCall *>stream.owner if stream.calls == &CALLS else NULL
+    return call_of(stream) if stream.calls == &CALLS else NULL
 
 
 # ---- what it says of the endpoint ------------------------------------------------------------------------------
