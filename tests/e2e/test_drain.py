@@ -23,6 +23,10 @@ def answered(server: ServerProcess) -> bool:
         return bool((arrays(stub.infer(request("add", {"x": ROW})))["y"] == 2).all())
 
 
+def drained(output: str) -> str:
+    return output if "drained after" in output else ""
+
+
 def unready(server: ServerProcess) -> bool:
     try:
         return server.page("/readyz") == (503, "not ready\ndraining\n")
@@ -45,7 +49,7 @@ def test_connections_are_taken_for_the_delay_of_a_drain_and_readiness_is_off(tmp
             assert check(message_class("grpc.health.v1.HealthCheckRequest")()).status == 2
         assert answered(server)
         assert server.process.wait(60) == 0
-        output = "".join(server.output)
+        output = wait_until(lambda: drained("".join(server.output)), "the end of what it says")
         assert "draining: not ready any more; for 6 s new connections are still taken" in output
         assert "7 s to finish" in output
         (seconds,) = re.findall(r"drained after ([0-9.]+)", output)

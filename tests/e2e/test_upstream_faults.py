@@ -209,7 +209,7 @@ def test_requests_that_are_refused_unbegun_are_answered_by_another() -> None:
     def refuse(r: Request) -> None:
         r.reset(REFUSED_STREAM)
 
-    with beside_a_sound_one(refuse) as server:
+    with beside_a_sound_one(refuse, breaker="{ejection: 10m, max_ejection: 10m}") as server:
         assert [answer(infer(server.grpc)) for _ in range(60)] == [ONES] * 60
         refusing = server.application.upstreams[0]
         # five in a row eject it: the retries stay within their budget

@@ -16,17 +16,19 @@ from modelward_native.testing.limits import Limiter, request_many
 
 SECOND = 1_000_000_000
 
-# admits as fast as it can until a moment on the clock; prints how many passed
+# once it is told, admits as fast as it can until that moment on the clock; prints how many passed
 CLIENT = """
 import sys, time
 from modelward_native.testing.limits import Limiter
 from modelward_native.region.region import Region
-fd, slot, until, peers = map(int, sys.argv[1:])
+fd, slot, peers = map(int, sys.argv[1:])
 limiter = Limiter(keys=1 << 16, region=Region.joined(fd, slot))
 limiter.set_total(1000, 100)
 limiter.set_peer(50, 5)
 passed = 0
 i = slot
+print(flush=True)
+until = int(sys.stdin.readline())
 while (now := time.monotonic_ns()) < until:
     i += 1
     passed += limiter.request(now, b"%d" % (i % peers)) is None
@@ -36,16 +38,18 @@ print(passed)
 
 def run(region: Region, peers: int, seconds: float, processes: int) -> tuple[int, float]:
     """What `processes` processes let through together, and from when to when they could have, in seconds."""
-    began = time.monotonic_ns()
-    until = began + int(seconds * SECOND)
     clients = [
         subprocess.Popen(
-            [sys.executable, "-c", CLIENT, str(region.fd), str(slot), str(until), str(peers)],
-            stdout=subprocess.PIPE, pass_fds=[region.fd],
+            [sys.executable, "-c", CLIENT, str(region.fd), str(slot), str(peers)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[region.fd], text=True, bufsize=1,
         )
         for slot in range(processes)
     ]  # fmt: skip
-    return sum(int(client.communicate(timeout=60)[0]) for client in clients), (until - began) / SECOND
+    for client in clients:
+        assert client.stdout is not None and client.stdout.readline() == "\n", "it has started"
+    began = time.monotonic_ns()
+    until = began + int(seconds * SECOND)
+    return sum(int(client.communicate(f"{until}\n", timeout=60)[0]) for client in clients), (until - began) / SECOND
 
 
 @pytest.mark.parametrize(("peers", "most"), [(1000, 1000), (10, 500)])

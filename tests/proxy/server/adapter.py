@@ -64,7 +64,7 @@ class Served:
         """Runs a function where the server runs, waits for it, and returns its result."""
         done: Future[Any] = Future()
         self._loop.call_soon_threadsafe(lambda: done.set_result(function(*arguments)))
-        return done.result(timeout=10)
+        return done.result(timeout=60)
 
 
 @contextmanager
@@ -85,10 +85,10 @@ def served(dispatcher: Dispatcher) -> Iterator[Served]:
 
     thread = threading.Thread(target=asyncio.run, args=(main(),), name="adapter")
     thread.start()
-    server = started.result(timeout=10)
+    server = started.result(timeout=60)
     try:
         yield server
     finally:
-        server.on_loop(stop.result(timeout=10).set)
-        thread.join(timeout=10)
+        server.on_loop(stop.result(timeout=60).set)
+        thread.join(timeout=60)
         assert not thread.is_alive()
