@@ -1,6 +1,6 @@
-"""`python -m scripts.docs` writes what of the documents is generated: pages, pictures, tables of stages, figures."""
+"""`python -m scripts.docs` writes what of the documents is generated: pages, pictures, tables, figures."""
 
-from scripts.docs import DOCS, ROOT, documents, stages
+from scripts.docs import DOCS, ROOT, documents, entries, stages
 from scripts.docs.chart import CHART, chart
 from scripts.docs.figures import with_figures
 from scripts.docs.reference import pages
@@ -8,8 +8,8 @@ from scripts.docs.reference import pages
 for name, text in pages().items():
     (DOCS / "reference" / name).write_text(text)
 CHART.write_text(chart())
-stages.PICTURE.write_text(stages.drawing())
-stages.PAGE.write_text(stages.with_stages(stages.PAGE.read_text()))
+stages.PICTURE.write_text(stages.drawing(stages.phases()))
+stages.PAGE.write_text(entries.with_entries(stages.with_stages(stages.PAGE.read_text())))
 for page in documents():
     before = page.read_text()
     if (after := with_figures(before)) != before:

@@ -37,7 +37,7 @@ DOES = {
 }
 
 COLUMN, WIDE, TALL, LEFT = 116, 98, 50, 30
-WIDTH = 2 * LEFT + 7 * COLUMN + WIDE
+BEFORE_HEADERS = 2  # boxes before the first stage: the client and the wire
 FILL = {"headers": "#f6f8fa", "message": "#ddf4ff", "completion": "#dafbe1"}
 LINE, MAY_REFUSE = "#6e7781", "#cf222e"
 
@@ -84,44 +84,49 @@ def _table(phase: str, rows: list[Stage]) -> str:
     )
 
 
-def drawing() -> str:
-    """Three rows of stages, and the backend between the second and the third."""
-    at = phases()
+def drawing(at: dict[str, list[Stage]]) -> str:
+    """Three rows of stages, and the backend between the second and the third. It is as wide as the longest row."""
     first, second, backend, third = 46, 156, 262, 382
-    last = LEFT + 7 * COLUMN + WIDE / 2  # middle of the last column
-    start = LEFT + WIDE / 2
-    headers_end = _x(1 + len(at["headers"])) + WIDE
+    # the last column of each row; that of the completion holds the client again
+    headers, message, completion = (
+        BEFORE_HEADERS + len(at["headers"]) - 1,
+        len(at["message"]) - 1,
+        len(at["completion"]),
+    )
+    right = max(headers, message, completion)
+    width = _x(right) + WIDE + LEFT
+    edge = _x(right) + WIDE + 12  # where the line from the headers turns back to the left
+    start, last = LEFT + WIDE / 2, _x(message) + WIDE / 2  # middles
+    fallback = [row.name for row in at["completion"]].index("fallback")
     body = [
         f'<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0L8 4L0 8z" fill="{LINE}"/></marker></defs>',
-        text(LEFT + 2 * COLUMN, first - 12, PHASES["headers"], size=13),
-        text(LEFT + 2 * COLUMN, second - 12, PHASES["message"], size=13),
-        text(LEFT + 2 * COLUMN, third + TALL + 22, PHASES["completion"], size=13),
+        text(_x(BEFORE_HEADERS), first - 12, PHASES["headers"], size=13),
+        text(_x(2), second - 12, PHASES["message"], size=13),
+        text(_x(2), third + TALL + 22, PHASES["completion"], size=13),
         *_box(0, first, "client", "", "#ffffff"),
         *_box(1, first, "wire", "HTTP/2, gRPC", "#ffffff"),
-        *_arrows(0, 2 + len(at["headers"]), first),
-        *_row(2, first, "headers", at["headers"]),
-        _path(f"M{headers_end} {first + TALL / 2:g}H{last + WIDE / 2 + 12:g}V{second - 34}H{start:g}V{second - 2}"),
+        *_arrows(0, headers + 1, first),
+        *_row(BEFORE_HEADERS, first, "headers", at["headers"]),
+        _path(f"M{_x(headers) + WIDE} {first + TALL / 2:g}H{edge}V{second - 34}H{start:g}V{second - 2}"),
         *_row(0, second, "message", at["message"]),
-        *_arrows(0, len(at["message"]), second),
+        *_arrows(0, message + 1, second),
         _path(f"M{last:g} {second + TALL}V{backend - 2}"),
-        *_box(6, backend, "backend", "a run of the model here, or a call", "#fff8c5", columns=2),
-        _path(f"M{_x(7) - 9} {backend + TALL}V{backend + TALL + 24}H{start:g}V{third - 2}"),
-        text(_x(4), backend + TALL + 16, "answer or failure", PALE, size=12),
-        f'<path d="M{LEFT} {second + TALL + 10}H{_x(7) + 30}" stroke="{MAY_REFUSE}"/>',
+        *_box(message - 1, backend, "backend", "a run of the model here, or a call", "#fff8c5", columns=2),
+        _path(f"M{_x(message) - 9} {backend + TALL}V{backend + TALL + 24}H{start:g}V{third - 2}"),
+        text(_x(message - 3), backend + TALL + 16, "answer or failure", PALE, size=12),
+        f'<path d="M{LEFT} {second + TALL + 10}H{_x(message) + 30}" stroke="{MAY_REFUSE}"/>',
         _path(f"M{_x(2)} {second + TALL + 10}V{backend + TALL + 22}", MAY_REFUSE),
         text(_x(2) + 8, backend + 14, "refusal", MAY_REFUSE, size=12),
         *_row(0, third, "completion", at["completion"]),
-        *_arrows(0, 1 + len(at["completion"]), third),
-        *_box(len(at["completion"]), third, "client", "", "#ffffff"),
-        _path(
-            f"M{_x(2) + WIDE / 2 + 20:g} {third}V{third - 14}H{_x(7) + WIDE / 2:g}V{backend + TALL + 2}", dashed=True
-        ),
-        text(_x(7) + WIDE / 2 - 8, third - 19, "fallback to a model", PALE, size=12, anchor="end"),
-        text(WIDTH - LEFT, third + TALL + 22, "red edge: the stage may refuse", MAY_REFUSE, size=12, anchor="end"),
+        *_arrows(0, completion + 1, third),
+        *_box(completion, third, "client", "", "#ffffff"),
+        _path(f"M{_x(fallback) + WIDE / 2 + 20:g} {third}V{third - 14}H{last:g}V{backend + TALL + 2}", dashed=True),
+        text(last - 8, third - 19, "fallback to a model", PALE, size=12, anchor="end"),
+        text(width - LEFT, third + TALL + 22, "red edge: the stage may refuse", MAY_REFUSE, size=12, anchor="end"),
     ]
     spoken = "; ".join(f"{PHASES[phase]}: {', '.join(row.name for row in rows)}" for phase, rows in at.items())
-    return picture(WIDTH, third + TALL + 38, f"The life of a request. {spoken}", body)
+    return picture(width, third + TALL + 38, f"The life of a request. {spoken}", body)
 
 
 def _x(column: int) -> int:
@@ -132,7 +137,7 @@ def _row(column: int, y: int, phase: str, rows: list[Stage]) -> list[str]:
     return [
         part
         for at, row in enumerate(rows, column)
-        for part in _box(at, y, row.name, DOES[row.name], FILL[phase], edge=MAY_REFUSE if row.reasons else LINE)
+        for part in _box(at, y, row.name, DOES.get(row.name, ""), FILL[phase], edge=MAY_REFUSE if row.reasons else LINE)
     ]
 
 

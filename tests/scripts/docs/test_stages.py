@@ -7,7 +7,7 @@ import pytest
 
 from modelward_native.request.verdict import reasons
 from scripts.docs import DOCS, ROOT
-from scripts.docs.stages import DOES, PAGE, PICTURE, drawing, phases, with_stages
+from scripts.docs.stages import DOES, PAGE, PICTURE, Stage, drawing, phases, with_stages
 from scripts.docs.svg import INK, PALE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,7 +20,7 @@ def test_the_page_is_as_the_code_has_it() -> None:
 
 
 def test_the_picture_is_as_the_code_has_it() -> None:
-    assert PICTURE.read_text() == drawing(), "run `make docs` and commit what it writes"
+    assert PICTURE.read_text() == drawing(phases()), "run `make docs` and commit what it writes"
 
 
 def test_a_page_without_a_place_for_the_stages_is_an_error() -> None:
@@ -80,20 +80,40 @@ def test_the_map_of_the_code_tells_the_stages_in_their_order() -> None:
 
 def test_the_picture_has_every_stage_and_a_red_edge_where_it_may_refuse() -> None:
     assert DOES.keys() == {stage.name for stage in STAGES}
-    drawn = ElementTree.fromstring(drawing())
+    drawn = ElementTree.fromstring(drawing(phases()))
     words = ["".join(each.itertext()) for each in drawn.findall(f"{SVG}text")]
     assert all(stage.name in words and DOES[stage.name] in words for stage in STAGES)
     edges = [each.get("stroke") for each in drawn.findall(f"{SVG}rect")]
     assert edges.count("#cf222e") == sum(bool(stage.reasons) for stage in STAGES) > 10
 
 
-def test_the_picture_can_be_read_on_light_and_dark_pages_and_nothing_is_drawn_outside() -> None:
-    drawn = ElementTree.fromstring(drawing())
+def with_one_more(phase: str) -> dict[str, list[Stage]]:
+    return {name: [*rows, Stage("more", (), "")] if name == phase else rows for name, rows in phases().items()}
+
+
+@pytest.mark.parametrize(
+    "at",
+    [phases(), *(with_one_more(phase) for phase in phases())],
+    ids=["as it is", *(f"more {name}" for name in phases())],
+)
+def test_the_picture_can_be_read_on_light_and_dark_pages_and_nothing_is_drawn_outside(
+    at: dict[str, list[Stage]],
+) -> None:
+    drawn = ElementTree.fromstring(drawing(at))
     width, height = (float(each) for each in (drawn.get("viewBox") or "").split()[2:])
     ground, *boxes = drawn.findall(f"{SVG}rect")
     assert (ground.get("width"), ground.get("height"), ground.get("fill")) == (f"{width:g}", f"{height:g}", "#ffffff")
     assert {each.get("fill") for each in drawn.findall(f"{SVG}text")} <= {INK, PALE, "#cf222e"}
+    assert len(boxes) == sum(map(len, at.values())) + 4, (
+        "a box for each stage, the client twice, the wire and the backend"
+    )
     for box in boxes:
         x, y, wide, tall = (float(box.get(name, -1)) for name in ("x", "y", "width", "height"))
         assert x >= 0 and y >= 0 and x + wide <= width and y + tall <= height
-    assert all(0 < float(each.get("y", -1)) < height for each in drawn.findall(f"{SVG}text"))
+    assert all(
+        0 < float(each.get("y", -1)) < height and 0 < float(each.get("x", -1)) < width
+        for each in drawn.findall(f"{SVG}text")
+    )
+    lines = " ".join(each.get("d", "") for each in drawn.findall(f"{SVG}path"))
+    across = [float(found) for found in re.findall(r"[MH](\d+(?:\.\d+)?)", lines)]
+    assert len(across) > 20 and max(across) < width
