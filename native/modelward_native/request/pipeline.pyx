@@ -45,24 +45,20 @@ cdef enum:
     SAMPLE = 64                   # one message in 64 has its stages timed: a clock reading costs 25 ns
     UNCOUNTED = -2                # its time is in no metric
     UNTIMED = -1                  # counted with the next stage that has a metric, or not at all
-    HEADER_STAGES = 4
-    AFTER_IDENTIFY = 3              # where a call goes on that has waited for its caller to be known
-    MESSAGE_STAGES = 8
-    AFTER_INFLATE = 4              # where a message goes on that has waited to be inflated
-    END_STAGES = 6
+    MOST_STAGES = 16              # of a phase
 
-# A stage of a call or a message returns an enum Step. One of completion returns False to stop: a fallback was started, and
-# completion begins again when that is done.
+# A stage of a call or a message returns an enum Step. A stage of completion returns False to stop: a fallback was started, and
+# completion begins again when it has answered.
 cdef struct CallRow:
     const char *name
     int (*run)(State, Stream *, Verdict *, int64_t now) noexcept
     const char *refuses           # reasons, by their names
-    const char *why               # it stands here
+    const char *why               # the reason for its place in the order
 
 cdef struct MessageRow:
     const char *name
     int (*run)(State, Exchange *, Verdict *, int64_t now) noexcept
-    int metric                    # enum request.model.Stage, or UNTIMED
+    int metric                    # enum request.model.Stage, UNTIMED or UNCOUNTED
     const char *refuses
     const char *why
 
@@ -71,43 +67,68 @@ cdef struct EndRow:
     bint (*run)(State, Exchange *, Result *, int64_t now) noexcept
     const char *why
 
-cdef CallRow[HEADER_STAGES] AT_HEADERS
-AT_HEADERS[0] = CallRow("timeout", timeout, "MALFORMED_TIMEOUT", "a deadline that cannot be read is not guessed")
-AT_HEADERS[1] = CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no byte of a body and no check of a credential")
-AT_HEADERS[2] = CallRow("identify", identify, "UNAUTHENTICATED CREDENTIALS_LIMIT ACCESS_BUSY ACCESS_UNAVAILABLE",
-                        "the body of an unknown caller stays unread while its credential is checked")
-AT_HEADERS[AFTER_IDENTIFY] = CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
-                                     "a call that the caller may not make is not opened")
+cdef CallRow[MOST_STAGES] AT_HEADERS
+cdef MessageRow[MOST_STAGES] AT_MESSAGE
+cdef EndRow[MOST_STAGES] AT_COMPLETION
+cdef int header_stages = 0, message_stages = 0, end_stages = 0    # rows of each table: they grow only at import
+cdef int after_identify, after_inflate    # where a call goes on that waited for its caller, and a message that was inflated
 
-cdef MessageRow[MESSAGE_STAGES] AT_MESSAGE
-AT_MESSAGE[0] = MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
-                           "the next stages depend on the model; nothing is decoded for it")
-AT_MESSAGE[1] = MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UNAUTHENTICATED",
-                           "a caller that may not ask the model takes nothing from a budget")
-AT_MESSAGE[2] = MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
-                           "nothing more is spent on a request that has no budget left")
-AT_MESSAGE[3] = MessageRow("inflate", inflate, UNCOUNTED,
-                           "INFLATED_TOO_LARGE MALFORMED_FRAMING MALFORMED_MESSAGE UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
-                           "QUEUE_FULL DEADLINE OUT_OF_MEMORY",
-                           "costs more than all stages before it")
-AT_MESSAGE[AFTER_INFLATE] = MessageRow("decode", decode, STAGE_DECODE,
-                                       "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
-                                       "UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
-                                       "what passes is a request that its model takes")
-AT_MESSAGE[5] = MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors")
-AT_MESSAGE[6] = MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything")
-AT_MESSAGE[7] = MessageRow("admit", admit, UNTIMED,
-                           "QUEUE_FULL SHED INFEASIBLE CANARY CRASH NO_UPSTREAM RELAYED_STREAMS UNSUPPORTED_FEATURE "
-                           "INFLIGHT_BYTES OUT_OF_MEMORY",
-                           "a permit of the backend, or a place in its queue, behind all that could refuse the request")
 
-cdef EndRow[END_STAGES] AT_COMPLETION
-AT_COMPLETION[0] = EndRow("release", release, "others may have the permit, whatever becomes of the answer")
-AT_COMPLETION[1] = EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client")
-AT_COMPLETION[2] = EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead")
-AT_COMPLETION[3] = EndRow("reply", reply, "it is known what the client is told")
-AT_COMPLETION[4] = EndRow("record", record, "each exchange ends here, also a shadow's, so that none goes uncounted")
-AT_COMPLETION[5] = EndRow("send", send, "answers leave in the order of their stream")
+# Each adds a row. The first two return the place of the next.
+cdef int at_headers(CallRow row) except -1:
+    global header_stages
+    assert row.run != NULL and header_stages < MOST_STAGES, row.name
+    AT_HEADERS[header_stages] = row
+    header_stages += 1
+    return header_stages
+
+
+cdef int at_message(MessageRow row) except -1:
+    global message_stages
+    assert row.run != NULL and message_stages < MOST_STAGES, row.name
+    AT_MESSAGE[message_stages] = row
+    message_stages += 1
+    return message_stages
+
+
+cdef int at_completion(EndRow row) except -1:
+    global end_stages
+    assert row.run != NULL and end_stages < MOST_STAGES, row.name
+    AT_COMPLETION[end_stages] = row
+    end_stages += 1
+
+
+at_headers(CallRow("timeout", timeout, "MALFORMED_TIMEOUT", "a deadline that cannot be read is not guessed"))
+at_headers(CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no byte of a body and no check of a credential"))
+after_identify = at_headers(CallRow(
+    "identify", identify, "UNAUTHENTICATED CREDENTIALS_LIMIT ACCESS_BUSY ACCESS_UNAVAILABLE",
+    "the body of an unknown caller stays unread while its credential is checked"))
+at_headers(CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
+                   "a call that the caller may not make is not opened"))
+
+at_message(MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
+                      "the next stages depend on the model; nothing is decoded for it"))
+at_message(MessageRow("permit", permit, STAGE_ACCESS, "PERMISSION_DENIED UNAUTHENTICATED",
+                      "a caller that may not ask the model takes nothing from a budget"))
+at_message(MessageRow("limit", limit, STAGE_LIMIT, "PEER_LIMIT IDENTITY_LIMIT MODEL_LIMIT TOTAL_LIMIT",
+                      "nothing more is spent on a request that has no budget left"))
+after_inflate = at_message(MessageRow(
+    "inflate", inflate, UNCOUNTED, "INFLATED_TOO_LARGE MALFORMED_FRAMING MALFORMED_MESSAGE UNKNOWN_MODEL UNKNOWN_VERSION "
+    "NO_UPSTREAM QUEUE_FULL DEADLINE OUT_OF_MEMORY", "costs more than all stages before it"))
+at_message(MessageRow("decode", decode, STAGE_DECODE, "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_UPSTREAM "
+                      "UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED", "what passes is a request that its model takes"))
+at_message(MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors"))
+at_message(MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything"))
+at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANARY CRASH NO_UPSTREAM RELAYED_STREAMS "
+                      "UNSUPPORTED_FEATURE INFLIGHT_BYTES OUT_OF_MEMORY",
+                      "a permit of the backend, or a place in its queue, behind all that could refuse the request"))
+
+at_completion(EndRow("release", release, "others may have the permit, whatever becomes of the answer"))
+at_completion(EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client"))
+at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
+at_completion(EndRow("reply", reply, "it is known what the client is told"))
+at_completion(EndRow("record", record, "each exchange ends here, also a shadow's, so that none goes uncounted"))
+at_completion(EndRow("send", send, "answers leave in the order of their stream"))
 
 
 def stages() -> dict[str, list[tuple[str, str, str]]]:
@@ -115,10 +136,10 @@ def stages() -> dict[str, list[tuple[str, str, str]]]:
     cdef int i
     return {
         "headers": [(AT_HEADERS[i].name.decode(), AT_HEADERS[i].refuses.decode(), AT_HEADERS[i].why.decode())
-                    for i in range(HEADER_STAGES)],
+                    for i in range(header_stages)],
         "message": [(AT_MESSAGE[i].name.decode(), AT_MESSAGE[i].refuses.decode(), AT_MESSAGE[i].why.decode())
-                    for i in range(MESSAGE_STAGES)],
-        "completion": [(AT_COMPLETION[i].name.decode(), "", AT_COMPLETION[i].why.decode()) for i in range(END_STAGES)],
+                    for i in range(message_stages)],
+        "completion": [(AT_COMPLETION[i].name.decode(), "", AT_COMPLETION[i].why.decode()) for i in range(end_stages)],
     }
 
 
@@ -127,7 +148,7 @@ def stages() -> dict[str, list[tuple[str, str, str]]]:
 cdef void call_from(State server, Stream *s, int first, int64_t now) noexcept:
     cdef Verdict v
     cdef int i, step
-    for i in range(first, <int>HEADER_STAGES):
+    for i in range(first, header_stages):
         step = AT_HEADERS[i].run(server, s, &v, now)
         if step == GO_ON:
             continue
@@ -142,14 +163,14 @@ cdef void begin_call(State server, Stream *s, int64_t now) noexcept:
 
 
 cdef void go_on_identified(State server, Stream *s, int64_t now) noexcept:
-    call_from(server, s, AFTER_IDENTIFY, now)
+    call_from(server, s, after_identify, now)
 
 
 cdef inline void message_from(State server, Exchange *x, int first, bint timed, int64_t now) noexcept:
     cdef Verdict v
     cdef int i, step
     cdef int64_t before = mw_now_ns() if timed else 0, after
-    for i in range(first, <int>MESSAGE_STAGES):
+    for i in range(first, message_stages):
         step = AT_MESSAGE[i].run(server, x, &v, now)
         if step != GO_ON:
             if step != STOP:
@@ -172,14 +193,14 @@ cdef void begin_request(State server, Exchange *x, int64_t now) noexcept:
 
 
 cdef void go_on_decoding(State server, Exchange *x, int64_t now) noexcept:
-    message_from(server, x, AFTER_INFLATE, False, now)
+    message_from(server, x, after_inflate, False, now)
 
 
 # ---- completion ------------------------------------------------------------------------------------------------
 
 cdef void complete(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef int i
-    for i in range(<int>END_STAGES):
+    for i in range(end_stages):
         if not AT_COMPLETION[i].run(server, x, r, now):
             return
 
