@@ -1,11 +1,15 @@
-"""At completion: every exchange is counted here, also a shadow's copy and a message that went up a relayed stream."""
+"""At completion: every exchange is counted here, also a shadow's copy and a message that went up a relayed stream.
+
+What ends before it is an exchange is counted elsewhere: a call refused at its headers in request/streams, the answers of a
+relayed stream in backend/relay.
+"""
 from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.request.exchange cimport PHASE_DONE, Exchange
 from modelward_native.request.model cimport OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
-    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_OK, REASON_DEADLINE, REASON_NONE)
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, REASON_DEADLINE, REASON_NONE)
 from modelward_native.shadow.crosscheck cimport crosscheck, end_crosscheck, other_version
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE, testify
 from modelward_native.shadow.pair cimport pair
@@ -33,6 +37,7 @@ cdef bint record(State server, Exchange *x, Result *r, int64_t now) noexcept:
 
 cdef void record_request(State server, Exchange *x, const Result *r, int64_t now) noexcept:
     cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
+    cdef int64_t took = now - x.entered
     cdef int outcome = OUTCOME_FAILED
     c.codes[r.status] += 1
     if r.sent_up:
@@ -40,11 +45,20 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
         c.success += 1
         c.queued += 1
         return
-    if r.status == CODE_OK:
-        outcome = OUTCOME_OK if x.fallback_reason == REASON_NONE else OUTCOME_FALLBACK
-    elif x.launched == 0 and r.status != CODE_DEADLINE_EXCEEDED and r.status != CODE_CANCELLED:
+    if r.answer != NULL:
+        c.success += 1
+        c.success_ns += took
+        outcome = OUTCOME_OK
+        if x.fallback_reason != REASON_NONE:
+            c.fallbacks[x.fallback_reason] += 1
+            outcome = OUTCOME_FALLBACK
+    elif not r.gone:
+        c.refusals[r.reason] += 1
+        c.fail += 1
+        c.fail_ns += took
+    if r.answer == NULL and x.launched == 0 and r.status != CODE_DEADLINE_EXCEEDED and r.status != CODE_CANCELLED:
         outcome = OUTCOME_REFUSED
-    mw_histogram_record_ns(&c.request[outcome], now - x.entered)
+    mw_histogram_record_ns(&c.request[outcome], took)
 
 
 cdef void record_copy(State server, Exchange *y, Result *r, int64_t now) noexcept:

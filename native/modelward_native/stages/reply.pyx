@@ -6,7 +6,7 @@ from libc.string cimport memset
 from modelward_native.backend.cause cimport mw_cause
 from modelward_native.backend.pool cimport pool_of
 from modelward_native.request.exchange cimport Exchange
-from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Counters, Model
+from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Model
 from modelward_native.request.last_good cimport keep_answer
 from modelward_native.request.reply cimport fallback_name, reply_stream_error
 from modelward_native.request.state cimport State
@@ -36,7 +36,7 @@ cdef bint reply(State server, Exchange *x, Result *r, int64_t now) noexcept:
     elif r.answer != NULL:
         answer(server, x, r, now)
     elif r.ending != NULL and not x.streaming:
-        pass_on(x, r, now)
+        pass_on(x, r)
     else:
         if r.ending != NULL:
             refusal(&v, REASON_BACKEND_FAILED, NULL)
@@ -47,14 +47,13 @@ cdef bint reply(State server, Exchange *x, Result *r, int64_t now) noexcept:
                 refusal(&v, r.reason, NULL)
                 r.verdict = &v
             explain(x, r.verdict, r.words, now)
-        refuse(server, x, r, now)
+        refuse(x, r)
     return True
 
 
 cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef Model *asked = x.asked
     if x.fallback_reason != REASON_NONE:
-        asked.counters.fallbacks[x.fallback_reason] += 1
         x.ending.fallback = fallback_name(x.fallback_reason)
     elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
         keep_answer(asked.last_good, server.listener.limiter, x, r.answer, now)
@@ -63,8 +62,6 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
         x.ending.anomaly_score = x.score
     if x.assigned != ASSIGNED_NONE:
         sketch(x, r.answer)
-    asked.counters.success += 1
-    asked.counters.success_ns += now - x.entered
     x.reply = r.answer[0]
     memset(r.answer, 0, sizeof(Buffer))
     if r.initial != NULL:
@@ -82,12 +79,9 @@ cdef void take_metadata(Exchange *x, Result *r) noexcept:
     memset(&r.ending.metadata, 0, sizeof(Buffer))
 
 
-cdef void pass_on(Exchange *x, Result *r, int64_t now) noexcept:
+cdef void pass_on(Exchange *x, Result *r) noexcept:
     """An upstream's own status is the client's to see."""
-    cdef Counters *c = x.asked.counters
-    c.refusals[<int>REASON_BACKEND_FAILED] += 1
-    c.fail += 1
-    c.fail_ns += now - x.entered
+    r.reason = REASON_BACKEND_FAILED
     x.ending.code = r.status
     take_metadata(x, r)
     x.ending.message = r.ending.message
@@ -96,12 +90,8 @@ cdef void pass_on(Exchange *x, Result *r, int64_t now) noexcept:
     r.ending.details = NULL
 
 
-cdef void refuse(State server, Exchange *x, Result *r, int64_t now) noexcept:
-    cdef Counters *c = server.other if x.asked == NULL else x.asked.counters
+cdef void refuse(Exchange *x, Result *r) noexcept:
     cdef Buffer framed
-    c.refusals[r.verdict.reason] += 1
-    c.fail += 1
-    c.fail_ns += now - x.entered
     if x.streaming:
         memset(&framed, 0, sizeof(framed))
         if reply_stream_error(x, r.verdict, &framed):
@@ -111,7 +101,8 @@ cdef void refuse(State server, Exchange *x, Result *r, int64_t now) noexcept:
         if x.flagged:
             x.ending.has_anomaly_score = True
             x.ending.anomaly_score = x.score
-    r.status = code_of(r.verdict.reason)
+    r.reason = r.verdict.reason
+    r.status = code_of(r.reason)
 
 
 cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now) noexcept:

@@ -8,10 +8,10 @@ from modelward_native.wire.buffer cimport Buffer, Ending
 cdef enum Step:
     GO_ON = 0                     # to the next stage
     REFUSE                        # with the verdict
-    STOP                          # the driver ends here: the request waits, is with its backend, or has ended
+    STOP                          # the request waits or has ended: what took it calls the driver later, if at all
 
 cdef struct Result:               # how an exchange has ended so far; lives on the driver's stack
-    int reason                    # enum Reason; REASON_NONE: it was answered, or the upstream's status is its own answer
+    int reason                    # enum Reason; REASON_NONE: answered, or (until `reply`) the upstream's status is the answer
     int status                    # gRPC status that the exchange ends with; an upstream's own until `reply`
     Verdict *verdict              # borrowed: with the reason, where a stage has written it; NULL: `reply` writes it
     const char *words             # borrowed: the runtime's about a failure; NULL for none

@@ -30,6 +30,7 @@ TRITON: tuple[tuple[str, str, Callable[[Statistics], float]], ...] = (
 )
 
 
+REFUSALS_HELP = "Requests that ended without an answer of the model or a fallback, by reason"
 STAGE_HELP = (
     "Time in one stage: of one message in 64 for access, limit, decode and score, of every run for the other stages"
 )
@@ -88,7 +89,7 @@ def _per_version(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def _per_model(snapshot: Snapshot) -> Iterator[Family]:
-    refusals = Family("modelward_refusals", "counter", "Refused requests, by reason", ("model", "reason"))
+    refusals = Family("modelward_refusals", "counter", REFUSALS_HELP, ("model", "reason"))
     stages = Family("modelward_stage_seconds", "histogram", STAGE_HELP, ("stage", "model"))
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests that were flagged as anomalous", ("model",))
