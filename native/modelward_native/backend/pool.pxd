@@ -54,7 +54,7 @@ cdef class Endpoint:
     cdef bint available(self) noexcept
     cdef bint take(self, int64_t now) noexcept      # a request goes to it; True: as the trial of its breaker
     cdef void give_back(self) noexcept              # and is no longer in flight
-    # Once for every take. caller: request.caller.part_of, or CALLERS where the result does not depend on what was sent.
+    # Once for every take. caller: request.caller.part_of, or CALLERS where no caller caused the result.
     # pool: borrowed, the Pool that chose the endpoint; NULL for none.
     cdef void judge(self, bint trial, uint32_t caller, mw_breaker_result result, PyObject *pool, int64_t now) noexcept
     cdef bint is_to_blame(self, uint32_t caller, bint trial, PyObject *pool, int64_t now) noexcept

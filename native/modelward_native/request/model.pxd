@@ -101,8 +101,8 @@ cdef struct Batches:              # runs of one size class, for ModelStatistics
     uint64_t runs
     int64_t compute_ns
 
-# What one process has counted, in its slot of the region; nobody else writes it. But for the last five fields it only
-# ever grows, also when another process takes the slot over. All fields are 64 bits wide: telemetry.stats adds them up.
+# What one process has counted, in its slot of the region; no other process writes it. It only grows, also when another process
+# takes the slot over; but for `profiled` and the gauges at its end. All fields are 64 bits wide: telemetry.stats adds them up.
 cdef struct Counters:
     uint64_t codes[<int>CODES]
     uint64_t refusals[<int>REASONS]
@@ -139,7 +139,7 @@ cdef struct Counters:
     uint64_t failing              # gauge: of them, those whose canary does not pass
 
 cdef enum:
-    CALLER_PARTS = 64             # as many as modelward_native.shadow.evidence.CALLERS
+    CALLER_PARTS = 64             # as many as modelward_native.request.caller.CALLERS
 
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
@@ -151,7 +151,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     Gate *next_ready
     mw_concurrency concurrency
     mw_waiting waiting            # each holds one reference
-    double usual[CALLER_PARTS]    # ns that the backend takes for such a caller's requests, rather too little; 0: not known
+    double usual[CALLER_PARTS]    # ns that the backend takes for such a caller's requests, an underestimate; 0: not known
 
 # A run that one request fills by so many times another's rows tells nothing of what the other takes.
 cdef enum:

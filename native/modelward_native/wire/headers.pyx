@@ -94,7 +94,8 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
 
 
 def passes(bytes name not None) -> bool:
-    """Whether a header of this name, in lower case, goes on to upstreams with a cold call: the message is written anew."""
+    """Whether a cold call that is forwarded keeps this header, in lower case. Its message is written again, so none that
+    describes the message is kept."""
     return passed_back(<const uint8_t *><char *>name, len(name))
 
 

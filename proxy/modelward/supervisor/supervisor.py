@@ -37,7 +37,7 @@ from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
-from modelward.telemetry import native_snapshot as pour
+from modelward.telemetry import native_snapshot
 from modelward.telemetry.exposition import Exposition
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import Snapshot, StateSnapshot
@@ -276,7 +276,7 @@ class Supervisor:
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
         )
-        return added(pour.snapshot(self._pool.region), own)
+        return added(native_snapshot.snapshot(self._pool.region), own)
 
     def _failing(self) -> dict[tuple[str, str], int]:
         return stats.failing(self._pool.region) if self._pool is not None else {}

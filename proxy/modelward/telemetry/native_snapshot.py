@@ -1,4 +1,4 @@
-"""The data plane's totals, poured into the plain data that the collector reads."""
+"""The data plane's totals, copied into the plain data that the collector reads."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
 
 def snapshot(region: Region) -> Snapshot:
     """All counters of all processes at this moment, but for what is not counted in the region."""
-    poured: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
+    models: dict[str, ModelSnapshot] = {OTHER_MODEL: ModelSnapshot()}
     for (name, number), t in stats.models(region).items():
         if not name:
             other = ModelSnapshot({number: VersionSnapshot(requests=_codes(t["codes"]))}, refusals=t["refusals"])
-            poured[OTHER_MODEL] = added(poured[OTHER_MODEL], other)
+            models[OTHER_MODEL] = added(models[OTHER_MODEL], other)
             continue
         version = VersionSnapshot(
             requests=_codes(t["codes"]),
@@ -117,12 +117,12 @@ def snapshot(region: Region) -> Snapshot:
             canary=_canary(t) if t["canary_runs"] else None,
         )
         model = _model(number, version, t)
-        poured[name] = added(poured[name], model) if name in poured else model
+        models[name] = added(models[name], model) if name in models else model
     inflight, held, connections = region.gauges()
     limiter = Limiter(region=region)
     limits = LimitsSnapshot(limiter.owing(time.monotonic_ns()), limiter.capacity)
     return Snapshot(
-        models=poured,
+        models=models,
         inflight=inflight,
         inflight_bytes=held,
         connections=connections,

@@ -1,4 +1,4 @@
-"""The data plane's counters at one moment, as plain data: what the collector reads and native's totals are poured into.
+"""The data plane's counters at one moment, as plain data: native_snapshot fills it, the collector reads it.
 
 Everything counts up from the start of the process, except the gauges named so. Keys that become label values come from
 closed sets (configured models, gRPC codes, refusal reasons, stages): a client's text is never a key.

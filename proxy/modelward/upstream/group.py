@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from modelward.config.health import Breaker
 from modelward.config.upstream import UpstreamAddress
-from modelward.telemetry import native_snapshot as pour
+from modelward.telemetry import native_snapshot
 from modelward.telemetry.merge import added, counters
 from modelward.telemetry.snapshot import EndpointSnapshot
 from modelward_native.backend.breaker import Policy
@@ -50,13 +50,13 @@ class Group:
     def forget(self, member: Member) -> None:
         """Nothing is under way any more on a member that has left."""
         self._leaving.remove(member)
-        self._gone = added(self._gone, counters(pour.endpoint(member.endpoint)))
+        self._gone = added(self._gone, counters(native_snapshot.endpoint(member.endpoint)))
 
     def snapshot(self) -> EndpointSnapshot:
         """All endpoints that are or ever were behind the address, as one."""
         total = self._gone
         for member in [*self._members.values(), *self._leaving]:
-            total = added(total, pour.endpoint(member.endpoint))
+            total = added(total, native_snapshot.endpoint(member.endpoint))
         return total
 
     def judge_by(self, breaker: Breaker) -> None:
