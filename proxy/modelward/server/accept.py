@@ -21,7 +21,7 @@ from modelward_native.wire.listener import Listener
 from modelward_native.wire.peer_index import PeerIndex
 
 if TYPE_CHECKING:
-    from modelward.access.gate import Gate
+    from modelward.access.credential_checker import CredentialChecker
 
 log = logging.getLogger("modelward.tls")
 
@@ -41,11 +41,11 @@ GOODBYE_SECONDS = 5.0
 class SecureConnection(BufferedConnection):
     """A connection that is HTTP/2 by agreement (ALPN); any other is closed before a byte of it is read."""
 
-    __slots__ = ("_gate",)
+    __slots__ = ("_checker",)
 
-    def __init__(self, listener: Listener, gate: Gate | None) -> None:
+    def __init__(self, listener: Listener, checker: CredentialChecker | None) -> None:
         # the listener is taken where the compiled half is made, in __cinit__: there is no __init__ to call
-        self._gate = gate
+        self._checker = checker
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         tls = transport.get_extra_info("ssl_object")
@@ -53,17 +53,17 @@ class SecureConnection(BufferedConnection):
             cast(asyncio.Transport, transport).abort()
             return
         super().connection_made(transport)
-        if self._gate is not None:
-            self._gate.meet(self, tls)
+        if self._checker is not None:
+            self._checker.meet(self, tls)
 
 
 @dataclass(frozen=True)
 class Handshakes:
-    """Of connections that begin with TLS. seconds: that one may take. gate: told whose certificates clients show."""
+    """Of connections that begin with TLS. seconds: that one may take. checker: told whose certificates clients show."""
 
     material: LiveMaterial
     seconds: float
-    gate: Gate | None = None
+    checker: CredentialChecker | None = None
 
 
 class Acceptor:
@@ -149,7 +149,7 @@ class Acceptor:
         accepted.setblocking(False)
         connection = BufferedConnection(self._listener)
         if self._handshakes is not None:
-            connection = SecureConnection(self._listener, self._handshakes.gate)
+            connection = SecureConnection(self._listener, self._handshakes.checker)
         if not connection.arrive(address if (uid := user_of(accepted)) is None else uid):
             accepted.close()
             return True

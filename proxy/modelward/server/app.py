@@ -171,7 +171,7 @@ class Application:
         handshakes = None
         if self.serving.tls is not None:
             seconds = self.config.limits.timeouts.handshake / SECOND
-            handshakes = Handshakes(self.serving.tls, seconds, self.serving.gate)
+            handshakes = Handshakes(self.serving.tls, seconds, self.serving.checker)
         acceptor = Acceptor(server.listener, bound.socket, self.region, handshakes)
         acceptor.start(BACKLOG)
         return acceptor
@@ -226,7 +226,7 @@ class Application:
             reloads=serving.reloads.stats(),
             samples_lost=self._sample_writer.lost if self._sample_writer is not None else 0,
             tls=self._acceptor.stats() if self._acceptor is not None else None,
-            access=serving.gate.stats() if serving.gate is not None else None,
+            access=serving.checker.stats() if serving.checker is not None else None,
             shared=self._shared.stats() if self._shared is not None else None,
         )
 

@@ -35,7 +35,7 @@ from modelward_native.backend.pool import Endpoint
 from modelward_native.request.server import Server
 
 if TYPE_CHECKING:
-    from modelward.access.gate import Gate
+    from modelward.access.credential_checker import CredentialChecker
 
 log = logging.getLogger("modelward.server")
 
@@ -56,7 +56,7 @@ class Serving:
         self.generation: Generation | None = None
         self.server: Server | None = None
         self.tls: LiveMaterial | None = None
-        self.gate: Gate | None = None
+        self.checker: CredentialChecker | None = None
         self.refresher = Refresher(
             lambda: self.current.upstreams, self._renew, self._hints, lambda: self.config.health, self._embedded
         )
@@ -114,10 +114,10 @@ class Serving:
         """server: has the directory of the first generation, and has not started."""
         self.server = server
         if self.config.access is not None:
-            from modelward.access.gate import Gate  # noqa: PLC0415 - brings PyJWT and aiohttp: only where callers are told apart
+            from modelward.access.credential_checker import CredentialChecker  # noqa: PLC0415 - brings PyJWT and aiohttp: only where callers are told apart
 
-            self.gate = Gate(self.config.access, server.listener)
-            server.guard(self.gate.native)
+            self.checker = CredentialChecker(self.config.access, server.listener)
+            server.guard(self.checker.native)
         self._managers = EndpointManagers(server.listener)
         self._serve(first)
 
@@ -125,12 +125,12 @@ class Serving:
         """The server has started: connects upstreams, and does from now on what goes on beside requests."""
         assert self._managers is not None and self.server is not None
         await self._managers.connect(self.current.upstreams.pools, self.config.health)
-        if self.gate is not None:
-            await self.gate.prepare()
-            for task in self.gate.tasks():
+        if self.checker is not None:
+            await self.checker.prepare()
+            for task in self.checker.tasks():
                 self._tasks.spawn(task)
         if self.tls is not None:
-            self._tasks.spawn(self.tls.watch(self.gate.native.dismiss if self.gate is not None else lambda: None))
+            self._tasks.spawn(self.tls.watch(self.checker.native.dismiss if self.checker is not None else lambda: None))
         self._tasks.spawn(self.retired.run(lambda: self.current, self.server.scheduler))
         self._tasks.spawn(self.refresher.run())
 
@@ -272,9 +272,9 @@ class Serving:
         overrides = Overrides(config.limits)
         apply_limits(config, overrides, server)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
-        if self.gate is not None and config.access is not None:
-            self.gate.follow(config.access, generation.rules.key_ring)
-            self.gate.native.identities.set_shares(overrides.share)
+        if self.checker is not None and config.access is not None:
+            self.checker.follow(config.access, generation.rules.key_ring)
+            self.checker.native.identities.set_shares(overrides.share)
         self._managers.follow(generation.upstreams.pools, config.health, config.breaker)
         server.serve(generation.directory, generation.upstreams.passthrough())
         server.learn(self.refresher.wants if generation.upstreams.learns else None)

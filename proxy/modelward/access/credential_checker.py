@@ -34,7 +34,7 @@ POLL_SECONDS = 1.0
 LINES_PER_ROUND = 5
 
 
-class Gate:
+class CredentialChecker:
     """What the section `access` says, at work. `native` is for the server's `guard`."""
 
     def __init__(self, settings: Access, listener: Listener) -> None:
