@@ -17,7 +17,7 @@ import pytest
 from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import Stub, request
-from tests.support import ServerProcess, serve_process, wait_until
+from tests.support import START_SECONDS, ServerProcess, serve_process, wait_until
 
 ROW = request("add", {"x": np.ones((1, 4), np.float32)})
 RETRYING = {"grpc.enable_retries": 1, "grpc.service_config": """{"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -99,6 +99,8 @@ def test_figures_are_the_sum_over_workers_and_survive_them(two: ServerProcess) -
         before = two.workers()
         os.kill(before[0], signal.SIGKILL)
         wait_until(lambda before=before: set(two.workers()) != set(before) and len(two.workers()) == 2, "another")  # type: ignore[misc]
+        # ready, before the next is killed: until one is, no request is answered
+        wait_until(lambda: two.metric("modelward_workers") == 2, "its readiness", START_SECONDS)
         with Stub(two.grpc, **RETRYING) as stub:
             stub.infer(ROW)
             counted += 1
@@ -114,6 +116,7 @@ def test_a_client_that_retries_notices_nothing_of_a_worker_that_is_killed(two: S
             killed = two.workers()[0]
             os.kill(killed, signal.SIGKILL)
             wait_until(lambda killed=killed: killed not in two.workers() and len(two.workers()) == 2, "another")  # type: ignore[misc]
+            wait_until(lambda: two.metric("modelward_workers") == 2, "its readiness", START_SECONDS)
             load.wait_for_each(25)
     assert load.failures == []
 
