@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from modelward.bounded_file import read_regular
-from modelward.problem import Problem, ProblemsFound
+from modelward.problem import Gather, Problem, ProblemsFound
 
 # RFC 9113, section 9.2.2: of TLS 1.2 only suites with ephemeral keys and AEAD; those of TLS 1.3 all are.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -97,12 +97,19 @@ def load_pair(context: ssl.SSLContext, section: str, certificate: Path, key: Pat
     from cryptography import x509  # noqa: PLC0415 - only where there is TLS
 
     name = f"{section}.certificate"
-    try:
-        first = x509.load_pem_x509_certificates(read(certificate, name))[0]
-    except ValueError as error:
-        how = "Write PEM: the server's certificate first, then its chain"
-        raise ProblemsFound([Problem(f"{name} holds no certificate", str(certificate), how=how)]) from error
-    read(key, f"{section}.key")
+
+    def first_certificate() -> x509.Certificate:
+        try:
+            return x509.load_pem_x509_certificates(read(certificate, name))[0]
+        except ValueError as error:
+            how = "Write PEM: the server's certificate first, then its chain"
+            raise ProblemsFound([Problem(f"{name} holds no certificate", str(certificate), how=how)]) from error
+
+    files = Gather()
+    first = files.step(first_certificate)
+    files.step(lambda: read(key, f"{section}.key"))
+    files.end()
+    assert first is not None
     loose = _loose(key, f"{section}.key")
     try:
         # an encrypted key fails: without a password OpenSSL would ask the terminal

@@ -1,7 +1,10 @@
 """What is wrong, where, why it matters and how to mend it: the one form in which set-up reports its failures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,26 @@ class ProblemsFound(Exception):
 
     def __reduce__(self) -> tuple[type["ProblemsFound"], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)  # as it was made: it comes from other processes too
+
+
+class Gather:
+    """Steps that do not depend on each other: each is tried, and what all of them find is raised together."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def step(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns; None where it raised ProblemsFound."""
+        try:
+            return work()
+        except ProblemsFound as found:
+            self.problems += found.problems
+            return None
+
+    def end(self) -> None:
+        """Raises ProblemsFound if a step did."""
+        if self.problems:
+            raise ProblemsFound(self.problems)
 
 
 class WrongUsage(Exception):

@@ -4,6 +4,7 @@ import ssl
 
 from modelward.certificate import Certificate, harden, load_authorities, load_pair
 from modelward.config.tls import AdminTls, Tls
+from modelward.problem import Gather
 
 SECTION = "admin_tls"
 
@@ -11,8 +12,11 @@ SECTION = "admin_tls"
 def examine(tls: AdminTls) -> Certificate:
     """Reads all files of the section. Raises ProblemsFound."""
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-    certificate = load_pair(context, SECTION, tls.certificate, tls.key)
-    load_authorities(context, f"{SECTION}.client_ca", tls.client_ca)
+    files = Gather()
+    certificate = files.step(lambda: load_pair(context, SECTION, tls.certificate, tls.key))
+    files.step(lambda: load_authorities(context, f"{SECTION}.client_ca", tls.client_ca))
+    files.end()
+    assert certificate is not None
     return certificate
 
 

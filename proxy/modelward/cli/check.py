@@ -2,15 +2,17 @@
 
 import argparse
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from modelward.access import examine as access
 from modelward.admin import tls as admin_tls
 from modelward.admin.reach import open_to
 from modelward.certificate import Certificate, utc_now
-from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_table
+from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
+from modelward.config.load import Unusable
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
@@ -27,7 +29,9 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import State
 from modelward.promotion.store import Store, unwritable
 from modelward.promotion.unpromoted import at_start, recorded_shares
+from modelward.repository.refused import Refused, problems_of
 from modelward.server import descriptors
+from modelward.server.renewal import is_exacting, without_a_share
 from modelward.server.tls import clients, load_material
 from modelward.shadow.opening import notes as shadow_notes
 from modelward.tensors import TensorSpec
@@ -48,33 +52,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it."""
-    config: Config | None = None
+    """Exit code: 0 where serve would start with the same arguments, 1 where a problem would prevent it.
+
+    A model that is refused prevents it only where `strict` is true, where the repository is one file, or where nothing
+    else is served.
+    """
+    config: Config | None = None  # one that can be used
+    readable: Config | None = None  # what can be read of it
+    problems: list[Problem] = []
     try:
-        config = from_arguments(arguments)
-        inventory = take_inventory(config)
-    except ProblemsFound as found:
-        inventory = Inventory((), found.problems, ())
-    certificate, tls_problems = _certificate(config)
-    admin, admin_problems = _admin_certificate(config)
-    shown, bad_files = examine(config) if config else ([], [])
-    problems = [*inventory.problems, *tls_problems, *admin_problems, *bad_files]
-    problems += access.problems(config) if config else []
-    seconds = config.load_timeout / SECOND if config else 0
-    with Trials(state_folder(config.state if config else None), seconds) as trials:
-        trials.begin([model.artifact for model in inventory.models])
-        limits = LoadLimits(seconds, trials)
-        problems += tried.problems_of(inventory.models, limits)
+        # models that it names and that are not there are told beside all else
+        config = readable = from_arguments(arguments, again=True)
+    except Unusable as found:
+        problems, readable = [*found.problems], found.readable
+    certificate, tls_problems = _certificate(readable)
+    admin, admin_problems = _admin_certificate(readable)
+    shown, bad_files = examine(readable) if readable else ([], [])
+    problems += [*tls_problems, *admin_problems, *bad_files]
+    problems += access.problems(readable) if readable else []
+    inventory = take_inventory(config) if config else Inventory((), (), ())
+    problems += inventory.general
+    deadly = tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
+    inventory = _opened(config, inventory) if config else inventory
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
-    notes += tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
+    notes += deadly
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked, inventory))
     problems += upstream_problems
     notes += upstream_notes
     notes += tuple(descriptors.notes(config)) if config is not None else ()
-    store_problem, store_note = _store(config, offline=arguments.offline)
+    store_problem, store_note = _store(readable, offline=arguments.offline)
     problems += store_problem
     notes += store_note
     if config is not None:
@@ -87,21 +96,30 @@ def run(arguments: argparse.Namespace) -> int:
                 if each.upstreams or (config.upstreams and name not in names)
             ]
             why = f"not checked: {', '.join(f'model {name}' for name in known)}" if known else ""
-            notes += (Problem(f"{unasked} not asked", "--offline", why, "Leave it out where they can be reached"),)
+            how = "Leave --offline out where they can be reached"
+            notes += (Problem(f"{unasked} not asked", "--offline", why, how),)
             names = []
         notes += tuple(access.notes(config, names))
         notes += _of_versions(config, inventory)
-        notes += tuple(filter(None, (unwritable(state_folder(config.state)),)))
+    if readable is not None:
+        notes += tuple(filter(None, (unwritable(state_folder(readable.state)),)))
+    refused = inventory.refused
+    if config is not None and refused:
+        is_empty = not inventory.models and not remote and not _unasked(config)
+        if is_empty or is_exacting(config, first=True):
+            problems = [*dict.fromkeys([*problems, *problems_of(refused)])]
     if arguments.json:
         print_json(_as_json(config, inventory, remote, notes, problems))
         return 1 if problems else 0
     print_notes(notes)
+    told = {*problems}
+    for each in refused:
+        print_refused(_which(each), [problem for problem in each.problems if problem not in told])
     print_problems(problems)
+    if config is not None and (inventory.models or remote or not problems):
+        _print_served(config, inventory, remote, has_problems=bool(problems))
     if problems or config is None:
         return 1
-    rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
-    rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
-    print_table(f"ready to serve on {config.listen.grpc}", COLUMNS, rows)
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
     if admin_words := open_to(config):
@@ -109,6 +127,35 @@ def run(arguments: argparse.Namespace) -> int:
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0
+
+
+def _opened(config: Config, inventory: Inventory) -> Inventory:
+    """Without what cannot be opened: what serve would begin with."""
+    seconds = config.load_timeout / SECOND
+    with Trials(state_folder(config.state), seconds) as trials:
+        trials.begin([model.artifact for model in inventory.models])
+        refused = [*inventory.refused, *tried.refused_of(inventory.models, LoadLimits(seconds, trials))]
+    out = {(each.name, each.version) for each in refused}
+    models = [m for m in inventory.models if (m.name, m.version) not in out and (m.name, "") not in out]
+    served = {name: list(known) for name, known in facts_of(models).items()}
+    refused += without_a_share(served, config)
+    out = {(each.name, "") for each in refused if not each.version}
+    return replace(inventory, models=tuple(m for m in models if (m.name, "") not in out), refused=tuple(refused))
+
+
+def _which(refused: Refused) -> str:
+    return f"model {refused.name} version {refused.version}" if refused.version else f"model {refused.name}"
+
+
+def _print_served(config: Config, inventory: Inventory, remote: list[OpenVersion], *, has_problems: bool) -> None:
+    rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
+    rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
+    title = f"ready to serve on {config.listen.grpc}"
+    if has_problems:
+        title = f"not ready to serve on {config.listen.grpc}: without the problems it would serve"
+    elif inventory.refused:
+        title += ", without what is refused"
+    print_table(title, COLUMNS, rows)
 
 
 def _deadly(model: CheckedVersion) -> Problem:
@@ -157,7 +204,9 @@ def _store(config: Config | None, *, offline: bool) -> tuple[tuple[Problem, ...]
         return (), ()
     if (problem := shared.missing()) is not None:
         return (problem,), ()
-    note = None if offline else asyncio.run(shared.unreachable(config.limits.shared))
+    note = shared.unreadable(config.limits.shared)
+    if note is None and not offline:
+        note = asyncio.run(shared.unreachable(config.limits.shared))
     return (), (note,) if note is not None else ()
 
 
@@ -223,9 +272,14 @@ def _as_json(
 ) -> dict[str, Any]:
     models = [_model_as_json(config, model) for model in inventory.models] if config else []
     models += [_remote_as_json(config, model) for model in remote] if config else []
+    refused = [
+        {"name": each.name, "version": each.version, "problems": [problem.as_json() for problem in each.problems]}
+        for each in inventory.refused
+    ]
     return {
         "ok": not problems,
         "problems": [problem.as_json() for problem in problems],
+        "refused": refused,
         "notes": [note.as_json() for note in notes],
         "models": models,
         "config": config.model_dump(mode="json") if config else None,

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def print_problems(problems: Iterable[Problem]) -> None:
     """Each problem as what is wrong, where, why and how to mend it, on stderr."""
     _print(problems, "problem", "bold red")
+
+
+def print_refused(which: str, problems: Iterable[Problem]) -> None:
+    """What keeps a model from being served, beside others that are, on stderr. which: the model, in words."""
+    _print((replace(each, what=f"{which}: {each.what}") for each in problems), "refused", "bold yellow")
 
 
 def print_notes(notes: Iterable[Problem]) -> None:

@@ -35,10 +35,14 @@ def place(layer: Layer, path: Path) -> str:
 def problems_of(error: ValidationError, layer: Layer) -> list[Problem]:
     """One problem per error, in the order of the schema."""
     found = []
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    wrong = {tuple(details["loc"]) for details in errors}
+    for details in errors:
         path: Path = tuple(details["loc"])
         if details["type"] == "default_factory_not_called":  # follows from another error, which is told
             continue
+        if details["type"] == "too_short" and any(len(at) > len(path) and at[: len(path)] == path for at in wrong):
+            continue  # of the entries that are wrong none is counted
         what, why, how = _explain(details["type"], details["msg"], path, details.get("input"), details.get("ctx", {}))
         name = dotted(path)
         found.append(Problem(f"{name}: {what}" if name else what, place(layer, path), why, how))

@@ -17,18 +17,24 @@ def cross_check(config: Config, layer: Layer) -> list[Problem]:
     return [*_listeners(config, layer), *_unreachable_fallbacks(config, layer), *_circle(config, layer)]
 
 
-def unknown_models(config: Config, layer: Layer, names: list[str]) -> list[Problem]:
-    """Models that the configuration names and that are nowhere. names: the repository's."""
-    if config.upstreams:  # whose models are known only when they are asked
+def unknown_models(layer: Layer, names: list[str]) -> list[Problem]:
+    """Models that the configuration names and that are nowhere. names: the repository's.
+
+    layer: as it was written, whatever else is wrong with it.
+    """
+    models = layer.values.get("models")
+    if layer.values.get("upstreams") or not isinstance(models, dict):  # upstreams know more models
         return []
-    names = [*names, *(name for name, settings in config.models.items() if settings.upstreams and name not in names)]
+    written = {name: settings if isinstance(settings, dict) else {} for name, settings in models.items()}
+    names = [*names, *(name for name, settings in written.items() if settings.get("upstreams") and name not in names)]
     mentioned: list[tuple[Path, str]] = []
-    for name, settings in config.models.items():
+    for name, settings in written.items():
         mentioned.append((("models", name), name))
+        fallbacks = settings.get("fallback")
         mentioned += [
-            (("models", name, "fallback", i, "model"), fallback.model)
-            for i, fallback in enumerate(settings.fallback)
-            if fallback.model is not None
+            (("models", name, "fallback", i, "model"), fallback["model"])
+            for i, fallback in enumerate(fallbacks if isinstance(fallbacks, list) else ())
+            if isinstance(fallback, dict) and isinstance(fallback.get("model"), str)
         ]
     listed = f"It has {', '.join(names[:MOST_LISTED])}{' and more' if len(names) > MOST_LISTED else ''}"
     return [

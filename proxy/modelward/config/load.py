@@ -20,6 +20,15 @@ from modelward.repository.scan import Repository, scan
 Flags = Callable[[Layer], Layer]
 
 
+class Unusable(ProblemsFound):
+    """A configuration with problems. readable: its sections that are right, for what else is wrong; None if there is
+    nothing to be had of it."""
+
+    def __init__(self, problems: Iterable[Problem], readable: Config | None = None) -> None:
+        super().__init__(problems)
+        self.readable = readable
+
+
 def load(
     path: Path | None = None,
     sets: Iterable[str] = (),
@@ -33,7 +42,7 @@ def load(
     flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
     a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
     since who may write there must not keep the rest of the configuration from being followed. A model.yaml with a
-    problem is told in `unusable`. Raises ProblemsFound with every other problem that could be found.
+    problem is told in `unusable`. Raises Unusable with every other problem that could be found.
     """
     problems: list[Problem] = []
     unusable: dict[str, tuple[Problem, ...]] = {}
@@ -67,10 +76,10 @@ def load(
         config, found_here, whole = _without_unusable(layer, own, unusable)
     problems += found_here
     unfitting: list[Problem] = []
-    if config is not None and repository is not None and not repository.general:
-        unfitting = unknown_models(config, whole, repository.names)
+    if repository is not None and not repository.general:
+        unfitting = unknown_models(whole, repository.names)
     if config is None or problems or (unfitting and not again):
-        raise ProblemsFound([*problems, *unfitting])
+        raise Unusable([*problems, *unfitting], config or _readable(whole))
     return config.with_findings(unusable, unfitting)
 
 
@@ -86,6 +95,20 @@ def _validate(layer: Layer) -> tuple[Config | None, list[Problem]]:
     except ValidationError as error:
         return None, problems_of(error, layer)
     return config, cross_check(config, layer)
+
+
+def _readable(layer: Layer) -> Config | None:
+    """Without the sections that have problems, and the models."""
+    values = {key: value for key, value in layer.values.items() if key != "models"}
+    try:
+        Config.model_validate(values)
+    except ValidationError as error:
+        wrong = {details["loc"][0] for details in error.errors(include_url=False) if details["loc"]}
+        values = {key: value for key, value in values.items() if key not in wrong}
+    try:
+        return Config.model_validate(values)
+    except ValidationError:  # what is left does not fit together
+        return None
 
 
 def _without_unusable(

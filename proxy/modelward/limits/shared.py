@@ -125,7 +125,11 @@ def _client(settings: Shared) -> Redis:
     from redis.backoff import NoBackoff  # noqa: PLC0415
 
     options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}  # the next round is soon enough
-    if (password := settings.password) is not None:
+    try:
+        password = settings.password
+    except (OSError, ValueError) as error:
+        raise StoreError(f"limits.shared.password_file {settings.password_file}: {_words(error)}") from error
+    if password is not None:
         options["password"] = password
     return Redis.from_url(
         settings.url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, **options
@@ -149,6 +153,21 @@ def missing() -> Problem | None:
         how = "pip install 'modelward[redis]', or leave limits.shared out"
         return Problem("the package redis is not installed", "limits.shared", "it speaks to the store", how)
     return None
+
+
+def unreadable(settings: Shared) -> Problem | None:
+    """Where the file with the password cannot be read."""
+    try:
+        settings.password  # noqa: B018 - it reads the file
+    except (OSError, ValueError) as error:
+        what, file = "limits.shared.password_file cannot be read", str(settings.password_file)
+        how = "Check the path and its mode: without it limits hold in each server by itself"
+        return Problem(what, file, _words(error), how)
+    return None
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 async def unreachable(settings: Shared) -> Problem | None:

@@ -12,6 +12,7 @@ from modelward.models.inventory import CheckedVersion
 from modelward.models.opening import DEADLY_HOW, LoadLimits, try_open
 from modelward.models.trial import Trials
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.refused import Refused
 
 # bytes of models that are tried in one child: it costs half a second, and has its own copy of them
 TOGETHER = 64 << 20
@@ -21,20 +22,26 @@ START_SECONDS = 10.0
 ANY_MEMORY = sys.maxsize
 
 
-def problems_of(models: Sequence[CheckedVersion], limits: LoadLimits) -> list[Problem]:
-    """What keeps these from being served, in their order."""
-    problems: list[Problem] = []
+def refused_of(models: Sequence[CheckedVersion], limits: LoadLimits) -> list[Refused]:
+    """Which of these cannot be served, and why, in their order."""
+    refused: list[Refused] = []
     sound: list[CheckedVersion] = []
     for model in models:
         try:
             found = limits.attempt(model, lambda attempt: limits.trials.problems(model.artifact))  # noqa: B023 - now
         except ProblemsFound as error:
             found = list(error.problems)
-        problems += found
-        sound += [] if found else [model]
+        if found:
+            refused.append(_refused(model, found))
+        else:
+            sound.append(model)
     for group in _groups(sound):
-        problems += _in_child(group, limits.seconds)
-    return problems
+        refused += _in_child(group, limits.seconds)
+    return refused
+
+
+def _refused(model: CheckedVersion, problems: Sequence[Problem]) -> Refused:
+    return Refused(model.name, model.version, tuple(problems))
 
 
 def _groups(models: Sequence[CheckedVersion]) -> Iterator[list[CheckedVersion]]:
@@ -50,7 +57,7 @@ def _groups(models: Sequence[CheckedVersion]) -> Iterator[list[CheckedVersion]]:
         yield group
 
 
-def _in_child(models: Sequence[CheckedVersion], seconds: float) -> list[Problem]:
+def _in_child(models: Sequence[CheckedVersion], seconds: float) -> list[Refused]:
     # without what takes no part in it, or was tried before
     given = [
         replace(model, profile=None, fallbacks=(), artifact=replace(model.artifact, unproven="", costly=""))
@@ -61,13 +68,13 @@ def _in_child(models: Sequence[CheckedVersion], seconds: float) -> list[Problem]
         return in_child(bounds, try_all, given, seconds)
     except ChildEnded as ended:
         if len(models) > 1:  # one of them is to blame
-            return [problem for model in models for problem in _in_child([model], seconds)]
+            return [refused for model in models for refused in _in_child([model], seconds)]
         what = "ONNX Runtime does not survive the model or its canary, and serve refuses it"
-        return [Problem(what, str(models[0].artifact.file), str(ended), DEADLY_HOW)]
+        return [_refused(models[0], [Problem(what, str(models[0].artifact.file), str(ended), DEADLY_HOW)])]
 
 
-def try_all(models: Sequence[CheckedVersion], seconds: float) -> list[Problem]:
+def try_all(models: Sequence[CheckedVersion], seconds: float) -> list[Refused]:
     """In the child."""
     with Trials(Path("/nonexistent"), seconds) as trials:
         limits = LoadLimits(seconds, trials)
-        return [problem for model in models for problem in try_open(model, limits)]
+        return [_refused(model, found) for model in models if (found := try_open(model, limits))]

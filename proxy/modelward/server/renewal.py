@@ -79,7 +79,10 @@ def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLim
     shadows: list[OpenShadow] = []
     try:
         refused = [*inventory.refused, *failed]
-        refused += _without_a_share(models, config)
+        served: dict[str, list[str]] = {}
+        for model in models:
+            served.setdefault(model.checked.name, []).append(model.checked.version)
+        refused += without_a_share(served, config)
         mine = {key for key, model in before.opened.items() if not model.upstreams}
         kept = {each.name for each in refused if (each.name, each.version) in mine or _is_whole(each, mine)}
         refused = [replace(each, kept=each.name in kept) for each in refused]
@@ -127,12 +130,10 @@ def _again(model: OpenVersion) -> OpenVersion:
     return replace(model, served=Served(model.engine))
 
 
-def _without_a_share(models: Sequence[OpenVersion], config: Config) -> list[Refused]:
-    """Models of whose versions with a share none can be served: the others are not meant to answer."""
+def without_a_share(served: Mapping[str, Sequence[str]], config: Config) -> list[Refused]:
+    """Models of whose versions with a share none can be served: the others are not meant to answer. served: versions
+    by model."""
     weights = weights_of(config)
-    served: dict[str, list[str]] = {}
-    for model in models:
-        served.setdefault(model.checked.name, []).append(model.checked.version)
     out = [n for n, versions in served.items() if n in weights and not any(weights[n].get(v) for v in versions)]
     what, how = "no version that has a share can be served", "Mend it, or give its share to another"
     return [Refused(name, "", (Problem(what, f"models.{name}.versions", how=how),)) for name in out]

@@ -9,7 +9,7 @@ from modelward.access import examine as access
 from modelward.access import keys
 from modelward.access.keys import KeyRing
 from modelward.config.schema import Config
-from modelward.problem import ProblemsFound
+from modelward.problem import Gather
 from modelward.server.tls import Material, load_material
 
 
@@ -28,8 +28,9 @@ async def load_rules(config: Config) -> Rules:
 
 
 def _load(config: Config) -> Rules:
-    material = load_material(config.tls) if config.tls else None
-    if problems := access.problems(config):
-        raise ProblemsFound(problems)
+    tls, files = config.tls, Gather()
+    material = files.step(lambda: load_material(tls)) if tls is not None else None
+    files.problems += access.problems(config)
+    files.end()
     ring = keys.load(config.access.keys) if config.access and config.access.keys else None
     return Rules(config, material, ring)

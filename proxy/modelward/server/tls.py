@@ -11,7 +11,7 @@ from pathlib import Path
 from modelward.certificate import Certificate, harden, load_authorities, load_pair, utc_now
 from modelward.config.tls import Tls
 from modelward.fingerprint import Fingerprint, fingerprint
-from modelward.problem import ProblemsFound
+from modelward.problem import Gather, ProblemsFound
 
 log = logging.getLogger("modelward.tls")
 
@@ -37,11 +37,14 @@ def load_material(tls: Tls, section: str = SECTION) -> Material:
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     # gRPC's connections live for hours: tickets would spare few handshakes, and outlive a changed client_ca
     context.num_tickets = 0
-    certificate = load_pair(context, section, tls.certificate, tls.key)
-    authorities = b""
-    if tls.client_ca is not None:
-        authorities = load_authorities(context, f"{section}.client_ca", tls.client_ca)
+    client_ca, authorities = tls.client_ca, b""
+    files = Gather()
+    certificate = files.step(lambda: load_pair(context, section, tls.certificate, tls.key))
+    if client_ca is not None:
+        authorities = files.step(lambda: load_authorities(context, f"{section}.client_ca", client_ca)) or b""
         context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_OPTIONAL
+    files.end()
+    assert certificate is not None
     return Material(context, certificate, before, authorities)
 
 

@@ -10,7 +10,7 @@ import grpc
 from modelward.certificate import Certificate, harden, load_authorities, load_pair, read
 from modelward.config.schema import Config
 from modelward.config.tls import UpstreamTls
-from modelward.problem import Problem, ProblemsFound
+from modelward.problem import Gather, Problem, ProblemsFound
 
 SECTION = "upstream_tls"
 
@@ -47,7 +47,11 @@ def examine(config: Config) -> tuple[list[Certificate], list[Problem]]:
 
 def _loaded(tls: UpstreamTls) -> tuple[ssl.SSLContext, Certificate | None]:
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    load_authorities(context, f"{SECTION}.ca", tls.ca)
-    if tls.certificate is None or tls.key is None:
-        return context, None
-    return context, load_pair(context, SECTION, tls.certificate, tls.key)
+    shown, key = tls.certificate, tls.key
+    files = Gather()
+    files.step(lambda: load_authorities(context, f"{SECTION}.ca", tls.ca))
+    certificate = None
+    if shown is not None and key is not None:
+        certificate = files.step(lambda: load_pair(context, SECTION, shown, key))
+    files.end()
+    return context, certificate

@@ -29,23 +29,105 @@ def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest
     assert "every user" not in capsys.readouterr().out
 
 
-def test_all_problems_are_shown_with_place_reason_and_remedy(
+def test_refused_models_are_told_and_the_others_are_shown_as_served(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models.repository(repository, {"Broken": models.sequence_output()})
-    assert main(["check", str(repository), "--set", "models.lite.anomaly.mode=tag"]) == 1
+    (repository / "fraud/2").mkdir()
+    (repository / "fraud/2/model.onnx").write_bytes(models.custom_domain("com.microsoft", "Teleport"))
+    arguments = ["check", str(repository), "--set", "models.lite.anomaly.mode=tag"]
+    assert main(arguments) == 0
     out, err = capsys.readouterr()
-    assert out == ""
-    assert err == (
-        "problem: output 'parts' is a sequence of tensors, which the protocol has no tensor for\n"
+    assert "ready to serve on 127.0.0.1:8001, without what is refused" in out
+    assert re.search(r"fraud +│ 1 ", out)
+    assert not re.search(r"lite +│|Broken|│ 2 ", out)
+    assert err.startswith(
+        "refused: model Broken version 1: output 'parts' is a sequence of tensors, "
+        "which the protocol has no tensor for\n"
         f"  where: {repository}/Broken/1/model.onnx\n"
         "  mend: Let the model give plain tensors\n"
-        "problem: anomaly.mode tag needs a profile\n"
+        "refused: model lite version 1: anomaly.mode tag needs a profile\n"
         f"  where: {repository}/lite/1/profile.npz\n"
         "  why: none is there\n"
         f"  mend: Fit one: modelward profile fit {repository}/lite/1/model.onnx --data FILE "
         f"--out {repository}/lite/1/profile.npz\n"
+        "refused: model fraud version 2: ONNX Runtime cannot load the model\n"
     )
+    assert "problem:" not in err
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["problems"]) == (True, [])
+    assert [(each["name"], each["version"]) for each in told["models"]] == [("fraud", "1")]
+    refused = [(each["name"], each["version"]) for each in told["refused"]]
+    assert refused == [("Broken", "1"), ("lite", "1"), ("fraud", "2")]
+    assert told["refused"][0]["problems"][0]["how"] == "Let the model give plain tensors"
+
+
+def test_refused_models_are_problems_where_serve_would_not_start(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models.repository(repository, {"Broken": models.sequence_output()})
+    assert main(["check", str(repository), "--set", "strict=true"]) == 1
+    out, err = capsys.readouterr()
+    assert "not ready to serve on 127.0.0.1:8001" in out
+    assert "fraud" in out
+    assert err.startswith("problem: output 'parts' is a sequence")
+    assert "refused: " not in err
+    # with no other model
+    assert main(["check", str(models.repository(repository / "alone", {"Broken": models.sequence_output()}))]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("problem: output 'parts' is a sequence")
+
+
+def test_a_model_whose_share_is_of_a_refused_version_is_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "fraud/2").mkdir()
+    (repository / "fraud/2/model.onnx").write_bytes(models.custom_domain("com.microsoft", "Teleport"))
+    assert main(["check", str(repository), "--set", 'models.fraud.versions={"2": 1}']) == 0
+    out, err = capsys.readouterr()
+    assert "fraud" not in out
+    assert "refused: model fraud: no version that has a share can be served" in err
+
+
+def test_problems_of_independent_files_and_keys_are_all_told(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = repository.parent / "c.yaml"
+    config.write_text(
+        "repository: models\n"
+        "tls: {certificate: a.pem, key: b.pem, client_ca: c.pem}\n"
+        "admin_tls: {certificate: d.pem, key: e.pem, client_ca: f.pem}\n"
+        "access: {keys: g.json}\n"
+        "models: {frod: {deadline: 1s}, fraud: {fallback: [model: lyte]}}\n"
+    )
+    assert main(["check", "--config", str(config)]) == 1
+    out, err = capsys.readouterr()
+    for file in ("a.pem", "b.pem", "c.pem", "d.pem", "e.pem", "f.pem", "g.json"):
+        assert f"where: {config.parent}/{file}\n" in err
+    assert "models.frod: the repository has no model 'frod'" in err
+    assert "models.fraud.fallback[0].model: the repository has no model 'lyte'" in err
+    assert "not ready to serve" in out
+
+
+def test_a_wrong_value_hides_no_other_problem(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = repository.parent / "c.yaml"
+    config.write_text(
+        "repository: models\n"
+        "tls: {certificate: a.pem, key: b.pem}\n"
+        "access: {rules: [{anonymous: true, models: '*', methods: infre}]}\n"
+        "limits: {shared: {url: 'redis://127.0.0.1:1', password_file: none}}\n"
+        "models: {frod: {deadline: 1s}}\n"
+    )
+    assert main(["check", "--offline", "--config", str(config)]) == 1
+    err = capsys.readouterr().err
+    assert "access.rules[0].methods[0]: 'infre' is none of" in err
+    assert "after validation" not in err
+    assert f"where: {config.parent}/a.pem\n" in err
+    assert f"where: {config.parent}/b.pem\n" in err
+    assert "models.frod: the repository has no model 'frod'" in err
+    assert f"note: limits.shared.password_file cannot be read\n  where: {config.parent}/none\n" in err
 
 
 def test_problems_of_the_configuration_come_with_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
