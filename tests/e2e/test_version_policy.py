@@ -66,7 +66,7 @@ def test_a_version_that_was_taken_back_does_not_answer_where_the_record_of_it_is
     shutil.rmtree(state)
     with serve_process(*arguments) as server:
         assert answers(server, 20).keys() == {"1"}
-        said = "no promotion is on record: add is answered by version 1, and 2 must wait"
+        said = "no promotion is on record: add is answered by version 1; version 2 waits"
         wait_until(lambda: sum(said in line for line in server.output) == 2, "the log and READY say so")
         made = models.repository(tmp_path / "beside", {"late": {1: models.add_one(), 2: models.add_one()}})
         (made / "late").rename(root / "late")

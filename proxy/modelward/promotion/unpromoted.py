@@ -65,16 +65,19 @@ def waiting_notes(
 ) -> list[Problem]:
     """Which versions answer, and which wait. waiting: by model the version that has all requests until then."""
     told = {}
+    example = ""
     for model in sorted(waiting):
         served = server.versions(model) if server.facts(model) else ()
         if configured(server, model) is not None or not served:
             continue
         answers = primary(served, overridden(server.config, shares, {model: served}).get(model))
         if newer := served[served.index(answers) + 1 :]:
-            told[model] = f"{model} is answered by version {answers}, and {', '.join(newer)} must wait"
+            wait = f"version {newer[0]} waits" if len(newer) == 1 else f"versions {', '.join(newer)} wait"
+            told[model] = f"{model} is answered by version {answers}; {wait}"
+            example = example or f"modelward promote {model} {newer[-1]}"
     if not told:
         return []
     more = f"; and {len(told) - LISTED} more" if len(told) > LISTED else ""
     what = f"no promotion is on record: {'; '.join([*told.values()][:LISTED])}{more}"
-    how = "modelward promote MODEL VERSION. If one was promoted, its record is lost: keep the folder state on a volume"
+    how = f"Promote a version: {example}. If you had promoted it, the folder state was lost: keep it on a volume"
     return [Problem(what, "models", how=how)]

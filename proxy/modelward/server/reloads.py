@@ -25,7 +25,11 @@ class Reloads:
         self.applied += not problems
         self.partial += bool(problems)
         self._told = problems
-        log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra={"fields": {"changed": [*changed]}})
+        fields = {"fields": {"changed": [*changed]}}
+        if problems and not changed:
+            log.warning("reload refused: nothing changed", extra=fields)
+        else:
+            log.info("reloaded: %s", ", ".join(changed) or "nothing changed", extra=fields)
         if restart:
             log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
 

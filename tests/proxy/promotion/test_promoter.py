@@ -646,7 +646,8 @@ async def test_where_they_wait_and_the_record_is_lost_the_oldest_answers(
     again.settle()
     assert again.shares == {"m": {"1": 1}}
     (note,) = again.notes
-    assert "no promotion is on record: m is answered by version 1, and 2, 3 must wait" in note
+    assert "no promotion is on record: m is answered by version 1; versions 2, 3 wait" in note
+    assert "modelward promote m 3" in note
     assert broken or note in caplog.messages
     assert saved(tmp_path).serving == {"m": "1"}
     await again.promote(Wanted("m", "2", (100,), force="a test"))
@@ -676,7 +677,7 @@ def test_while_the_oldest_version_is_refused_another_one_is_not_written_down(tmp
     promoter = restarted(served, tmp_path, {"m": ("1", "2", "3")})
     promoter.settle()
     assert (promoter.shares, saved(tmp_path).serving) == ({"m": {"1": 1}}, {})
-    assert "m is answered by version 2, and 3 must wait" in promoter.notes[0]
+    assert "m is answered by version 2; version 3 waits" in promoter.notes[0]
     served.held = {"1": Facts("one", profile=True, canary=True), **served.held}
     promoter.settle()
     assert saved(tmp_path).serving == {"m": "1"}
