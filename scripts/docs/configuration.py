@@ -27,6 +27,9 @@ A value comes from the first of these that sets it: a flag (`--set models.fraud.
 (`MODELWARD__LISTEN__GRPC=0.0.0.0:8001`), the file of `--config`, the model's own `NAME/model.yaml` in the repository,
 the default.
 
+A variable of the environment is `MODELWARD__` and the path of the key, with two underscores for each dot:
+`MODELWARD__MODELS__fraud__DEADLINE=20ms`. Names of models keep their case.
+
 In the tables, `NAME` stands for a name that you choose, and `[]` for each item of a list.
 """
 TYPES = (

@@ -89,8 +89,8 @@ class Rule(Section):
     anonymous: bool = False
     """true, in place of identity: the rule is for callers without a credential."""
     by: By = Field(default=("any",), strict=False, min_length=1)
-    """How the identity must be proved. A token and a key of the same name are two identities: where several kinds are
-    accepted, a rule without `by` allows both, and `modelward check` warns."""
+    """How the identity must be proved. A token and a key of the same name are two identities, and a rule without `by`
+    allows both. Where several kinds are accepted, `modelward check` warns of such a rule."""
     models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
     """Names of models, where * stands for any characters."""
     methods: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
