@@ -19,7 +19,7 @@ from modelward_native.backend.pool import Endpoint
 from tests.e2e.messages import Stub, request
 from tests.e2e.raw_upstream import HEADERS, Request, raw_upstream
 from tests.e2e.test_upstream_control import SIGNATURE
-from tests.e2e.test_upstream_faults import ONES, behind, beside_a_sound_one, nothing_is_left, refused
+from tests.e2e.test_upstream_faults import ONES, REFUSED_STREAM, behind, beside_a_sound_one, nothing_is_left, refused
 from tests.e2e.test_upstreams import ROW, answer, in_front, infer
 from tests.support import EmbeddedServer, wait_until
 
@@ -221,6 +221,41 @@ def test_a_request_of_a_sequence_is_never_asked_twice() -> None:
         assert first.retries == 0
         frozen.go.set()
         assert answer(calls[-1].result()) == ONES
+
+
+@pytest.mark.parametrize("sequence", [0, 7], ids=["single", "of a sequence"])
+@pytest.mark.parametrize("signature", [SIGNATURE, "null"], ids=["decoded", "undecoded"])
+def test_what_an_upstream_has_answered_with_unavailable_is_not_asked_again_in_a_sequence(
+    signature: str, sequence: int
+) -> None:
+    seen: list[int] = []
+
+    def unavailable(r: Request) -> None:
+        seen.append(r.number)
+        r.headers_out(*HEADERS, ("grpc-status", "14"), end=True)
+
+    with (
+        raw_upstream(unavailable) as first,
+        raw_upstream(unavailable) as second,
+        in_front([first.address, second.address], models__add__signature=signature) as server,
+        Stub(server.grpc) as stub,
+    ):
+        parameters = {"sequence_id": sequence} if sequence else {}
+        with pytest.raises(grpc.RpcError) as error:
+            stub.infer(request("add", {"x": ROW}, parameters=parameters))
+        assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert len(seen) == (1 if sequence else 3)
+
+
+def test_a_request_of_a_sequence_that_was_certainly_not_begun_is_asked_of_another() -> None:
+    def refusing(r: Request) -> None:
+        r.reset(REFUSED_STREAM)
+
+    with beside_a_sound_one(refusing) as server, Stub(server.grpc) as stub:
+        message = request("add", {"x": ROW}, parameters={"sequence_id": 7})
+        assert [answer(stub.infer(message)) for _ in range(10)] == [ONES] * 10
+        first, _ = server.application.upstreams
+        assert first.retries >= 1
 
 
 def test_a_connection_that_is_cut_costs_no_request_where_that_is_wanted() -> None:

@@ -27,6 +27,7 @@ from tests.e2e.messages import REQUEST, STREAM_INFER, Stub, arrays, request
 from tests.e2e.raw_upstream import Request, raw_upstream
 from tests.e2e.test_access import bearer, token_settings
 from tests.e2e.test_shadows import OF_TWO, after, ask_add, figures, native, two_versions
+from tests.e2e.test_upstream_control import SIGNATURE
 from tests.support import EmbeddedServer, reloadable, serving, wait_until
 from tests.tokens import Issuer
 
@@ -330,6 +331,27 @@ def test_another_version_on_the_models_own_upstreams_can_be_its_shadow(tmp_path:
             nothing_is_left(server)
     assert [body.model_version for body in copies.bodies] == ["2"] * REQUESTS
     assert [body.model_version for body in primary.bodies] == [""] * REQUESTS
+
+
+def test_no_version_of_upstreams_is_asked_for_a_request_of_a_sequence_by_two(tmp_path: Path) -> None:
+    copies, primary = Held(), Held()
+    copies.go()
+    primary.go()
+    with raw_upstream(lambda asked: (copies if "modelward-shadow" in asked.headers else primary)(asked)) as upstream:
+        settings = {
+            "models__add__upstreams": f"['{upstream.address}']",
+            "models__add__signature": SIGNATURE,
+            "models__add__shadow": "[{version: 1, warmup: 0}, {version: 2, warmup: 0}]",
+        }
+        with serving(tmp_path, {"here": models.add_one()}, **settings) as server, Stub(server.grpc) as stub:
+            row = {"x": np.ones((1, 4), np.float32)}
+            stub.infer(request("add", row, version="1", parameters={"sequence_id": 7}))
+            stub.infer(request("add", row, version="1"))
+            after(server, 2, shadow="2")
+            after(server, 1, shadow="1")
+            nothing_is_left(server)
+    asked = sorted((body.model_version, body.parameters["sequence_id"].int64_param) for body in copies.bodies)
+    assert asked == [("1", 0), ("2", 0), ("2", 7)]
 
 
 def test_a_copy_stays_marked_on_its_way_through_a_proxy(tmp_path: Path) -> None:

@@ -108,8 +108,7 @@ cdef void conclude_call(State server, UpstreamCall *call, uint32_t error, Endpoi
         m.counters.runs += 1
         m.counters.rows += x.rows
         m.counters.compute_ns += now - call.started
-    elif (unprocessed(call, error) or call.stream.grpc_status == CODE_UNAVAILABLE or (
-            error == MW_CLIENT_LOST and resendable(x)) or unwelcome(call)) and retry(server, x, endpoint, now):
+    elif may_be_asked_again(call, error) and retry(server, x, endpoint, now):
         return
     if answered or not unprocessed(call, error):
         settle(x, share)
@@ -135,6 +134,16 @@ cdef bint retry(State server, Exchange *x, Endpoint avoided, int64_t now) noexce
     pool.spend_retry(part_of(x.payers.identity))
     avoided.retries += 1
     return True
+
+
+cdef bint may_be_asked_again(const UpstreamCall *call, uint32_t error) noexcept:
+    """A status says that the request has failed, not that nothing was done: that is not enough for requests of a sequence."""
+    cdef const Exchange *x = call.exchange
+    if unprocessed(call, error):
+        return True
+    if x.sequence:
+        return False
+    return call.stream.grpc_status == CODE_UNAVAILABLE or unwelcome(call) or (error == MW_CLIENT_LOST and resendable(x))
 
 
 cdef bint resendable(const Exchange *x) noexcept:

@@ -7,7 +7,7 @@ mirrors, in whose memory the request stays: only the primary's answer is copied.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport malloc
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport part_of
@@ -78,6 +78,16 @@ cdef bint concerns(Shadow shadow, const Exchange *x) noexcept:
     return False
 
 
+cdef bint asks_twice(Shadow shadow, const Exchange *x) noexcept:
+    """The very version of the upstreams, which would take the copy for the sequence's next request. Without a signature,
+    which version answers is not known."""
+    cdef const mw_span *version = &x.asked.version
+    cdef const mw_span *other = &shadow.model.version    # empty: other servers
+    if not x.sequence or x.asked.pool == NULL or other.size == 0:
+        return False
+    return version.size == 0 or (version.size == other.size and memcmp(version.data, other.data, other.size) == 0)
+
+
 cdef bint has_room(Shadow shadow, size_t own, size_t more, size_t used, size_t limit, int64_t now) noexcept:
     """Whether a caller who holds `own` may have `more` of the limit.
 
@@ -100,7 +110,9 @@ cdef Exchange *mirrored(Mirrors *mirrors, ShadowLink *link, Exchange *x, const B
     cdef mw_shadow_drop why
     cdef uint32_t part = part_of(x.payers.identity)
     cdef Exchange *y
-    if block == NULL or not concerns(shadow, x) or (shadow.fraction < 1 and drawn(mirrors) >= shadow.fraction):
+    if block == NULL or asks_twice(shadow, x) or not concerns(shadow, x):
+        return NULL
+    if shadow.fraction < 1 and drawn(mirrors) >= shadow.fraction:
         return NULL
     message.data = NULL
     message.size = 0

@@ -136,7 +136,8 @@ class ModelSettings(Section):
     hedging: Hedging | None = None
     """Asks a second upstream when the first is slower than in 95 of 100 cases. Absent: never."""
     retries: Retries | None = None
-    """Which requests are sent to a second upstream. Absent: those that the first has certainly not begun."""
+    """Which requests are sent to a second upstream. Absent: those that the first has certainly not begun, or answers
+    with UNAVAILABLE."""
     signature: Signature | None = None
     """Inputs and outputs of a model whose upstreams do not report them. The upstreams are not asked then. Without any
     signature, requests pass undecoded and unscored."""

@@ -53,8 +53,9 @@ class Signature(Section):
 
 
 class Retries(Section):
-    """A request that an upstream has certainly not begun is always sent to another one."""
+    """A request that an upstream has certainly not begun is always sent to another one. So is one without a sequence_id
+    that an upstream answers with UNAVAILABLE."""
 
     unanswered: bool = False
     """true: also retries a request that the upstream may have begun, when the upstream dies or falls silent before it
-    answers. Only for models whose runs change nothing. Requests with a sequence_id are never retried."""
+    answers. Only for models whose runs change nothing. Never with a sequence_id."""
