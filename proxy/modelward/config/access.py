@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from modelward.config.files import FileKind
 from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 
@@ -51,7 +52,7 @@ class Jwt(Section):
     """Value that `iss` must have."""
     audience: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
     """Values of which `aud` must hold at least one."""
-    jwks: Annotated[str, BeforeValidator(_jwks)] = Field(min_length=1)
+    jwks: Annotated[str, FileKind.OR_URL, BeforeValidator(_jwks)] = Field(min_length=1)
     """Key set of the issuer: a file, which is loaded again when it changes, or an https URL."""
     ca: Path | None = Field(default=None, strict=False)
     """PEM: certificate authorities of the URL's server. Absent: those of the system."""

@@ -20,6 +20,9 @@ OF_MODELS = (
     "models",
 )
 
+# everything else: who may call what, and what all requests have in common
+OF_RULES = ("watch", "tls", "access", "trusted_proxies", "health", "breaker", "limits", "drain")
+
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
     """As much of `wanted` as a server that runs with `now` can follow, and the keys that need a restart."""
@@ -37,7 +40,7 @@ def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
 
 def with_rules(config: Config, rules: Config) -> Config:
     """`config`, with every key that is not about models as in `rules`."""
-    return config.model_copy(update={key: getattr(rules, key) for key in Config.model_fields if key not in OF_MODELS})
+    return config.model_copy(update={key: getattr(rules, key) for key in (*FIXED, *OF_RULES)})
 
 
 def with_models(config: Config, models: Config, names: Collection[str]) -> Config:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from modelward.config.canary import CanarySettings
+from modelward.config.files import FileKind
 from modelward.config.promotion import PromotionSettings
 from modelward.config.rate_limit import Limit
 from modelward.config.remote_model import Hedging, Retries, Signature, check_tls_has_upstreams
@@ -100,7 +101,7 @@ AnomalyMode = Literal["off", "observe", "tag", "fallback", "reject"]
 class Anomaly(Section):
     """How inputs are compared with the training data."""
 
-    profile: Path | None = Field(default=None, strict=False)
+    profile: Annotated[Path | None, FileKind.OF_VERSION] = Field(default=None, strict=False)
     """File of the training profile, relative to the folder of the model's version. Absent: profile.npz there, if it
     exists. For a model with upstreams: relative to the configuration file; absent: no profile."""
     mode: AnomalyMode = "observe"

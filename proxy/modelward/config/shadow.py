@@ -5,13 +5,13 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from modelward.config.access import By, sources
+from modelward.config.remote_model import check_tls_has_upstreams
 from modelward.config.section import Section
 from modelward.config.tls import UpstreamTls
-from modelward.config.units import SECOND, Duration, Size, UnitError
+from modelward.config.units import SECOND, Duration, KiB, MiB, Size, UnitError
 from modelward.config.upstream import Upstreams
 
 MOST_SHADOWS = 8  # of one model
-KiB, MiB = 2**10, 2**20
 
 
 def _listed(value: object) -> object:
@@ -126,10 +126,7 @@ class Shadow(Section):
         if (self.version is None) == (not self.upstreams):
             how = 'Write version: "2", or upstreams: [HOST:PORT]'
             raise UnitError("a shadow has exactly one of version and upstreams", how)
-        if self.upstream_tls is not None and not self.upstreams:
-            raise UnitError(
-                "upstream_tls is set and there are no upstreams beside it", "Set upstreams, or leave it out"
-            )
+        check_tls_has_upstreams(self.upstreams, self.upstream_tls)
         return self
 
 

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from modelward.bounded_file import read_regular
+from modelward.config.files import anchor
 from modelward.config.layer import Layer, merge
+from modelward.config.model import Anomaly, ModelSettings
+from modelward.config.schema import Config
 from modelward.config.yaml_text import read_document, read_value
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS, read_inside
@@ -13,26 +16,6 @@ from modelward.repository.scan import ModelFolder
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
-# settings that are files; a profile's is relative to the model's version, not to where it is written
-FILES = (
-    ("repository",),
-    ("state",),
-    ("tls", "certificate"),
-    ("tls", "key"),
-    ("tls", "client_ca"),
-    ("admin_tls", "certificate"),
-    ("admin_tls", "key"),
-    ("admin_tls", "client_ca"),
-    ("upstream_tls", "ca"),
-    ("upstream_tls", "certificate"),
-    ("upstream_tls", "key"),
-    ("access", "keys"),
-    ("limits", "shared", "password_file"),
-    ("access", "jwt", "jwks"),
-    ("access", "jwt", "ca"),
-)
-# of models that upstreams serve; those of others lie beside their versions
-REMOTE_FILES = (("anomaly", "profile"),)
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
@@ -69,9 +52,9 @@ def from_sets(assignments: Iterable[str]) -> Layer:
     layers = []
     problems = []
     for assignment in assignments:
-        key, _, value = _split_assignment(assignment)
+        key, equals, value = _split_assignment(assignment)
         try:
-            if not _:
+            if not equals:
                 raise ValueError(assignment)
             layers.append(Layer.of(split_path(key), read_value(value), f"--set {key}"))
         except ValueError:
@@ -100,23 +83,12 @@ def from_file(path: Path) -> Layer:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
     layer = read_document(_text(data, path), str(path))
-    _anchor(layer.values, path.parent)
+    anchor(layer.values, Config, path.parent)
     models = layer.values.get("models")
     for settings in models.values() if isinstance(models, dict) else ():
-        _anchor(settings, path.parent)
         if isinstance(settings, dict) and settings.get("upstreams"):
-            _anchor(settings, path.parent, REMOTE_FILES)
+            anchor(settings.get("anomaly"), Anomaly, path.parent, of_versions=True)
     return layer
-
-
-def _anchor(settings: object, folder: Path, files: tuple[tuple[str, ...], ...] = FILES) -> None:
-    """Makes relative files in `settings`, of a server or of a model, relative to the folder they were written in."""
-    for *sections, key in files:
-        at = settings
-        for section in sections:
-            at = at.get(section) if isinstance(at, dict) else None
-        if isinstance(at, dict) and isinstance(file := at.get(key), str) and "://" not in file:
-            at[key] = str(folder / file)
 
 
 def from_model_folder(model: ModelFolder) -> Layer:
@@ -125,7 +97,7 @@ def from_model_folder(model: ModelFolder) -> Layer:
         return Layer()
     data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
     layer = read_document(_text(data, model.settings_file), str(model.settings_file))
-    _anchor(layer.values, model.settings_file.parent)
+    anchor(layer.values, ModelSettings, model.settings_file.parent)
     return layer.under("models", model.name)
 
 

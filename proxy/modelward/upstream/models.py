@@ -37,9 +37,6 @@ from modelward_native.request.served import Served
 T = TypeVar("T")
 log = logging.getLogger("modelward.upstream")
 
-# the addresses, the share of requests that may be hedged, whether those that were begun may be sent again, and whose
-# alone the connections are: a shadow's, which must not be able to spoil anybody else's, or ""
-Key = tuple[tuple[UpstreamAddress, ...], float, bool, str]
 PASSTHROUGH = ""  # stands for a model's name where methods that are not known here go
 # What upstreams have told, by model and addresses: its descriptions, and under PASSTHROUGH the names of all models,
 # None where they have no index.
@@ -55,6 +52,20 @@ class News:
 
 
 @dataclass(frozen=True)
+class PoolKey:
+    """Models with equal keys share their connections.
+
+    share: of requests, those that may be hedged. resends: whether requests that were begun may be sent again. own: the
+    one whose alone the connections are: a shadow's, which must not be able to spoil anybody else's; "" for none.
+    """
+
+    addresses: tuple[UpstreamAddress, ...]
+    share: float = 0.0
+    resends: bool = False
+    own: str = ""
+
+
+@dataclass(frozen=True)
 class UpstreamPool:
     """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
 
@@ -65,12 +76,12 @@ class UpstreamPool:
     shadow: bool  # no client waits for its answers
 
     @classmethod
-    def of(cls, key: Key, before: "UpstreamPool | None" = None) -> "UpstreamPool":
+    def of(cls, key: PoolKey, before: "UpstreamPool | None" = None) -> "UpstreamPool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
-        addresses, share, resends, own = key
-        groups = {group.address: group for group in before.groups} if before else {}
-        pool = before.pool if before else Pool([], share, resends)
-        return cls(tuple(groups.get(a) or Group(a) for a in dict.fromkeys(addresses)), pool, share, resends, bool(own))
+        known = {group.address: group for group in before.groups} if before else {}
+        groups = tuple(known.get(address) or Group(address) for address in dict.fromkeys(key.addresses))
+        pool = before.pool if before else Pool([], key.share, key.resends)
+        return cls(groups, pool, key.share, key.resends, bool(key.own))
 
 
 def _foreign(listed: Iterable[str], local: Collection[str]) -> list[str]:
@@ -101,8 +112,8 @@ class UpstreamModels:
         self._config = config
         self._startup_timeout = config.health.startup / SECOND if startup_timeout is None else startup_timeout
         self._waiting = waiting
-        self._pools: dict[Key, UpstreamPool] = {}
-        self._keys: dict[str, Key] = {}
+        self._pools: dict[PoolKey, UpstreamPool] = {}
+        self._keys: dict[str, PoolKey] = {}
         self._told: dict[tuple[str, tuple[UpstreamAddress, ...]], Any] = {}
         self._given: Told = {}  # told already: not asked for again
         self.missing: frozenset[str] = frozenset()
@@ -211,10 +222,10 @@ class UpstreamModels:
             settings = self._config.settings(name)
             share = settings.hedging.budget if settings.hedging else 0.0
             resends = settings.retries is not None and settings.retries.unanswered
-            self._keys[name] = tuple(addresses), share, resends, ""
+            self._keys[name] = PoolKey(tuple(addresses), share, resends)
         if self._config.passthrough:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
-            self._keys[PASSTHROUGH] = tuple(addresses), 0.0, False, ""
+            self._keys[PASSTHROUGH] = PoolKey(tuple(addresses))
         for name, settings in self._config.models.items():
             for shadow in settings.shadow:
                 self._key_shadow(name, shadow, wanted.get(name))
@@ -238,7 +249,7 @@ class UpstreamModels:
             addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
         if addresses is not None:
             own = _own(name, shadow)
-            self._keys[own] = tuple(addresses), 0.0, False, own
+            self._keys[own] = PoolKey(tuple(addresses), own=own)
 
     def shadow_pool(self, name: str, shadow: Shadow) -> UpstreamPool | None:
         """The connections of a model's shadow; None where it runs here."""

@@ -1,13 +1,17 @@
 """The configuration as a whole: defaults, precedence, and every problem told at once with its place and its remedy."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
 from modelward.config import Config, load
 from modelward.config.address import Address
+from modelward.config.sources import from_file
 from modelward.config.workers import cores
 from modelward.problem import ProblemsFound
 from tests import models
@@ -310,6 +314,61 @@ def test_settings_that_link_out_of_the_repository_are_refused(tmp_path: Path) ->
     assert "leaves the model's folder" in told
 
 
+def every_file(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys of the schema, in a section or an annotation, that are Paths."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        for name, field in kind.model_fields.items():
+            yield from every_file(field.annotation, (*path, name))
+    elif kind is Path:
+        yield path
+    else:
+        for each in get_args(kind):
+            yield from every_file(each, path)
+
+
+FILES = sorted({*every_file(Config), ("access", "jwt", "jwks")})
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["one mapping", "a list"])
+@pytest.mark.parametrize("keys", FILES, ids=".".join)
+def test_a_relative_file_is_relative_to_the_configuration(keys: tuple[str, ...], listed: bool, tmp_path: Path) -> None:
+    written: Any = "a/b.pem"
+    for key in reversed(keys):
+        written = {key: written}
+    if "models" in keys:
+        written["models"] = {"fraud": {"upstreams": ["127.0.0.1:1"]} | written["models"]}
+    if "shadow" in keys and listed:
+        written["models"]["fraud"]["shadow"] = [written["models"]["fraud"]["shadow"]]
+    (tmp_path / "modelward.yaml").write_text(yaml.safe_dump(written))
+    assert str(tmp_path / "a/b.pem") in str(from_file(tmp_path / "modelward.yaml").values)
+
+
+def test_files_are_found_below_lists_and_models() -> None:
+    assert ("models", "shadow", "upstream_tls", "ca") in FILES
+    assert ("limits", "shared", "password_file") in FILES
+
+
+def test_an_absolute_file_and_a_url_stay_as_they_are(tmp_path: Path) -> None:
+    text = "access: {jwt: {jwks: 'https://a.example/keys', ca: /etc/ca.pem}}"
+    (tmp_path / "modelward.yaml").write_text(text)
+    assert from_file(tmp_path / "modelward.yaml").values == yaml.safe_load(text)
+
+
+def test_the_profile_of_a_model_that_runs_here_is_relative_to_its_version(tmp_path: Path) -> None:
+    text = "models: {fraud: {anomaly: {profile: a.npz}}}"
+    (tmp_path / "modelward.yaml").write_text(text)
+    assert from_file(tmp_path / "modelward.yaml").values == yaml.safe_load(text)
+
+
+def test_the_files_of_a_models_own_settings_are_relative_to_these(tmp_path: Path) -> None:
+    models.repository(tmp_path / "models", {"fraud": models.add_one()})
+    own = tmp_path / "models/fraud/model.yaml"
+    own.write_text("shadow: {upstreams: ['127.0.0.1:1'], upstream_tls: {ca: ca.pem}}")
+    (shadow,) = config("repository: models", tmp_path).models["fraud"].shadow
+    assert shadow.upstream_tls is not None
+    assert shadow.upstream_tls.ca == own.parent / "ca.pem"
+
+
 def test_a_repository_in_the_environment_is_relative_to_the_working_directory(tmp_path: Path) -> None:
     loaded = config("repository: a", tmp_path, environ={"MODELWARD__REPOSITORY": "b"})
     assert loaded.repository == Path("b")
@@ -344,6 +403,20 @@ def test_a_model_that_the_repository_lacks_is_told_with_its_line_and_the_nearest
     ]
 
 
-def test_hedging_without_upstreams_is_refused(tmp_path: Path) -> None:
-    (told,) = problems(None, tmp_path, sets=["models.fraud.hedging={}"])
-    assert "models.fraud.hedging is set and there are no upstreams" in told
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "models.fraud.hedging={}",
+        "models.fraud.retries={}",
+        "models.fraud.signature={inputs: [{name: x, datatype: FP32, shape: [-1]}], "
+        "outputs: [{name: y, datatype: FP32, shape: [-1]}]}",
+        "passthrough=true",
+        "upstream_tls={ca: a.pem}",
+        "models.fraud.upstream_tls={ca: a.pem}",
+    ],
+    ids=lambda text: text.partition("=")[0],
+)
+def test_what_is_of_upstreams_is_refused_without_any(assignment: str, tmp_path: Path) -> None:
+    (told,) = problems(None, tmp_path, sets=[assignment])
+    assert "there are no upstreams" in told or "is only for models with upstreams" in told
+    assert load(sets=[assignment, "upstreams=['127.0.0.1:1']", "models.fraud.upstreams=['127.0.0.1:1']"], environ={})
