@@ -28,6 +28,7 @@ MEANING = {
     "UNSUPPORTED_ENCODING": "`grpc-encoding` is none of `identity`, `gzip` and `deflate`.",
     "HEADERS_TOO_LARGE": "The headers are too large or too many.",
     "UNKNOWN_METHOD": "The server has no such method.",
+    "REQUEST_CARDINALITY": "The call has no request message, or more than the one that its method takes.",
     "UNKNOWN_MODEL": "No model has this name.",
     "UNKNOWN_VERSION": "The model has no such version.",
     "INVALID_INPUT": "An input has a wrong name, datatype, shape or size. The message says which.",

@@ -18,7 +18,7 @@ import pytest
 from modelward.config.load import load
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
-from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
+from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, refusal, request
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, serve_process, wait_until
 
@@ -566,8 +566,10 @@ def test_one_callers_streams_leave_the_upstreams_to_others(method: str) -> None:
                 try:
                     message = STREAM_RESPONSE.FromString(next(call))
                 except grpc.RpcError as error:
-                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-                    return str(error.details())
+                    told = refusal(error)
+                    assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RELAYED_STREAMS")
+                    assert (told.retry_seconds, told.pushback_ms) == (0.1, 100), "after the delay in the answer"
+                    return told.message
                 return str(message.error_message)
 
             refused = [let_in("10.0.0.1") for _ in range(8)]

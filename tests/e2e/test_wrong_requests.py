@@ -18,6 +18,7 @@ from tests.support import EmbeddedServer, serving, wait_until
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 ROW = np.ones((1, 4), np.float32)
+METADATA = "/inference.GRPCInferenceService/ServerMetadata"
 INTERNALS = re.compile(r"/|\.py|\.onnx|Traceback|0x[0-9a-f]{4}|onnx ?runtime|nullptr|std::", re.IGNORECASE)
 
 
@@ -188,6 +189,20 @@ def test_a_stream_tells_the_same_and_goes_on_after(stub: Stub, what: str) -> Non
     assert [answer.error_message == "" for answer in answers] == [True, False, True]
     assert re.search(text, answers[1].error_message)
     assert [answer.infer_response.id for answer in answers] == ["r1", "wrong", "r1"]
+
+
+@pytest.mark.parametrize("messages", [0, 2])
+def test_a_cold_call_of_any_number_of_messages_but_one_is_refused_and_counted(
+    server: EmbeddedServer, messages: int
+) -> None:
+    def counted() -> float:
+        return server.metric("modelward_refusals_total", model="_other", reason="REQUEST_CARDINALITY")
+
+    before = counted()
+    with H2Client(server.grpc) as client:
+        reply = client.call(framed(b"") * messages, path=METADATA)
+    assert (reply.code, reply.reason) == (grpc.StatusCode.UNIMPLEMENTED.value[0], "REQUEST_CARDINALITY")
+    assert counted() == before + 1
 
 
 def test_a_misspelt_model_is_told_the_names_near_it(stub: Stub) -> None:

@@ -4,9 +4,6 @@ from libc.stdint cimport int64_t, uint64_t
 from modelward_native.access.access cimport Access
 from modelward_native.wire.types cimport Stream
 
-cdef enum:
-    BUSY_RETRY_NS = 100000000
-
 cdef class Attempt:
     cdef Access access
     cdef Stream *first            # borrowed: chained by next_waiting

@@ -12,7 +12,7 @@ from modelward_native.wire.receive cimport proceed
 from modelward_native.wire.tick cimport flush_all
 from modelward_native.wire.types cimport METHOD_REFUSED, Stream
 from modelward_native.request.streams cimport on_identified
-from modelward_native.request.verdict cimport REASON_ACCESS_BUSY, REASON_ACCESS_UNAVAILABLE, REASON_CREDENTIALS_LIMIT
+from modelward_native.request.verdict cimport REASON_ACCESS_BUSY, REASON_ACCESS_UNAVAILABLE, REASON_CREDENTIALS_LIMIT, RETRY_NS
 from modelward_native.timer.clock cimport mw_now_ns
 
 cdef enum:
@@ -48,7 +48,7 @@ cdef class Attempt:
             if s.method == METHOD_REFUSED:
                 pass
             elif identity == NULL:
-                deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY_NS)
+                deny_for_now(s, REASON_ACCESS_BUSY, RETRY_NS)
             else:
                 set_caller(access, s, identity, until)
                 on_identified(s, now)
@@ -137,7 +137,7 @@ cdef int check(Access access, Stream *s, int64_t now) except -1:
     # a peer has no more of either than is free: several who take all that they can leave as much for another
     if waiting_of >= WAITING_STREAMS - <int>access.waiting or attempt is None and (
             of_peer >= min(<int>ATTEMPTS_OF_PEER, <int>ATTEMPTS - len(access.attempts))):
-        deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY_NS)
+        deny_for_now(s, REASON_ACCESS_BUSY, RETRY_NS)
         return 0
     is_new = attempt is None
     if is_new:

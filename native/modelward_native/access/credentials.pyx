@@ -4,14 +4,14 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy
 
 from modelward_native.access.access cimport Access, access_of
-from modelward_native.access.attempts cimport BUSY_RETRY_NS, attempt_of, check
+from modelward_native.access.attempts cimport attempt_of, check
 from modelward_native.access.identity cimport Identity
 from modelward_native.access.tokens cimport mw_token
 from modelward_native.wire.connection cimport connection_of
 from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.request.streams cimport on_refused
 from modelward_native.request.verdict cimport (
-    REASON_ACCESS_BUSY, REASON_CREDENTIALS_LIMIT, REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict, over_limit)
+    REASON_ACCESS_BUSY, REASON_CREDENTIALS_LIMIT, REASON_UNAUTHENTICATED, RETRY_NS, VERDICT_TEXT, Verdict, over_limit)
 from modelward_native.wire.holding cimport grow, holder_of, pay_for, release
 from modelward_native.wire.stream cimport refuse, refuse_for
 
@@ -129,13 +129,13 @@ cdef Identification find_caller(Access access, Stream *s, int64_t now) noexcept:
         if s.credential_state == CREDENTIAL_KNOWN:
             return IDENTIFIED
         if s.credential_state == CREDENTIAL_NO_MEMORY:
-            return deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY_NS)
+            return deny_for_now(s, REASON_ACCESS_BUSY, RETRY_NS)
         if s.credential_state != CREDENTIAL_NEW:
             return deny_credential(s, s.credential_state)
         try:
             check(access, s, now)
         except MemoryError:
-            deny_for_now(s, REASON_ACCESS_BUSY, BUSY_RETRY_NS)
+            deny_for_now(s, REASON_ACCESS_BUSY, RETRY_NS)
         return BEING_CHECKED if s.attempt != NULL else DENIED
     if c.caller != NULL:
         if now >= c.caller_until or c.caller_stamp != c.caller.stamp:

@@ -1,11 +1,10 @@
 """What a caller may: its identity's grant, one look-up per message."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdio cimport snprintf
 
 from modelward_native.access.access cimport Access
 from modelward_native.access.identity cimport NOT_SERVED, may
 from modelward_native.wire.types cimport Conn, Stream
-from modelward_native.request.verdict cimport REASON_PERMISSION_DENIED, REASON_UNAUTHENTICATED, VERDICT_TEXT, Verdict
+from modelward_native.request.verdict cimport REASON_PERMISSION_DENIED, REASON_UNAUTHENTICATED, Verdict, refusal
 
 cdef const char *TEXT_CERTIFICATE = "the client certificate of this connection no longer counts; connect again"
 cdef const char *TEXT_EXPIRED = "the credential expired while the call was open; open it again with a new one"
@@ -14,9 +13,7 @@ cdef const char *TEXT_WITHDRAWN = "keys that sign tokens were withdrawn while th
 
 
 cdef bint denied(Verdict *v, int reason, const char *text) noexcept:
-    v.reason = reason
-    v.retry_ns = 0
-    snprintf(v.text, VERDICT_TEXT, "%s", text)
+    refusal(v, reason, text)
     return False
 
 

@@ -86,10 +86,6 @@ cdef class Endpoint:
         """Whether requests are sent to it unless all endpoints are out."""
         return self.available()
 
-    @property
-    def latency_seconds(self) -> float:
-        return self.latency / 1e9
-
     def take_failures(self):
         """(number, gRPC status of the last or -1, its text as it came) of the failures since the last call, or None."""
         if self.noted == 0:

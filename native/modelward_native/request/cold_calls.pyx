@@ -12,7 +12,7 @@ from modelward_native.request.relays cimport begin_relay
 from modelward_native.request.state cimport State
 from modelward_native.request.streams cimport refuse_call
 from modelward_native.request.verdict cimport (
-    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_UNKNOWN_METHOD, Verdict, refusal)
+    REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_REQUEST_CARDINALITY, REASON_UNKNOWN_METHOD, Verdict, refusal)
 from modelward_native.stages.limit cimport charge
 from modelward_native.wire.buffer cimport Buffer, Ending
 from modelward_native.wire.call cimport Call, call_begin, call_of
@@ -141,11 +141,11 @@ cdef class ColdCalls:
 
     cdef void end_messages(self, State server, Stream *s) noexcept:
         cdef Call call = call_of(s)
+        if call is None:
+            refuse_for(s, REASON_REQUEST_CARDINALITY, "the call ended before its request message")
+            return
         try:
-            if call is None:
-                call = self.open(server, s)   # which says what is missing
-            if call is not None:
-                call.end()
+            call.end()
         except MemoryError:
             refuse_for(s, REASON_OUT_OF_MEMORY, "out of memory")
 

@@ -12,6 +12,7 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
 from modelward_native.limits.limit cimport LIMIT_TEXT, mw_costs, mw_meter
 from modelward_native.request.answer cimport mw_answers
+from modelward_native.request.caller cimport CALLERS
 from modelward_native.score.profile cimport mw_profile
 from modelward_native.request.tensor cimport MW_MAX_RANK, mw_dtype, mw_span
 from modelward_native.request.verdict cimport CODES, REASONS
@@ -122,7 +123,7 @@ cdef struct Counters:
     uint64_t runs
     int64_t predicted_ns          # of backend time, where it was charged and its request ran
     int64_t taken_ns              # by the same requests
-    uint64_t scored_part          # requests with more rows than are scored
+    uint64_t partly_scored        # requests with more rows than are scored
     uint64_t unscored             # requests that cannot be scored, though there is a profile
     uint64_t canary_runs
     uint64_t canary_failures
@@ -138,9 +139,6 @@ cdef struct Counters:
     uint64_t served               # gauge: engines that count here
     uint64_t failing              # gauge: of them, those whose canary does not pass
 
-cdef enum:
-    CALLER_PARTS = 64             # as many as modelward_native.request.caller.CALLERS
-
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
     bint failing                  # its version's canary does not pass: nobody is let in
@@ -151,7 +149,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     Gate *next_ready
     mw_concurrency concurrency
     mw_waiting waiting            # each holds one reference
-    double usual[CALLER_PARTS]    # ns that the backend takes for such a caller's requests, an underestimate; 0: not known
+    double usual[<int>CALLERS]    # ns that the backend takes for such a caller's requests, an underestimate; 0: not known
 
 # A run that one request fills by so many times another's rows tells nothing of what the other takes.
 cdef enum:

@@ -15,7 +15,7 @@ from modelward_native.request.model cimport Model
 from modelward_native.request.scan cimport shown
 from modelward_native.request.served cimport Served
 from modelward_native.request.tensor cimport mw_span
-from modelward_native.request.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict
+from modelward_native.request.verdict cimport REASON_UNKNOWN_MODEL, REASON_UNKNOWN_VERSION, VERDICT_TEXT, Verdict, set_reason
 
 cdef extern from "sticky.h" nogil:
     uint64_t mw_sticky(const void *data, size_t size)
@@ -153,8 +153,7 @@ cdef class Directory:
 
     cdef void unknown_model(self, mw_span name, int64_t now, Verdict *v) noexcept:
         cdef bytes text
-        v.reason = REASON_UNKNOWN_MODEL
-        v.retry_ns = 0
+        set_reason(v, REASON_UNKNOWN_MODEL)
         if self.is_refused(name):
             snprintf(v.text, VERDICT_TEXT, "model '%.*s' is in the repository and cannot be served: RepositoryIndex says why",
                      shown(name), <const char *>name.data)
@@ -176,8 +175,7 @@ cdef class Directory:
     cdef void unknown_version(self, Entry *entry, mw_span version, Verdict *v) noexcept:
         cdef uint32_t i
         cdef size_t n
-        v.reason = REASON_UNKNOWN_VERSION
-        v.retry_ns = 0
+        set_reason(v, REASON_UNKNOWN_VERSION)
         n = snprintf(v.text, VERDICT_TEXT, "model '%.*s' has no version '%.*s'; it has:", shown(entry.name),
                      <const char *>entry.name.data, shown(version), <const char *>version.data)
         for i in range(min(entry.count, <uint32_t>8)):

@@ -4,7 +4,8 @@ from libc.stdio cimport snprintf
 from modelward_native.request.oip cimport (
     MW_SCAN_OK, MW_SCAN_RANK, MW_SCAN_TOO_MANY_INPUTS, MW_SCAN_TOO_MANY_OUTPUTS, mw_oip_scan, mw_oip_scan_envelope, mw_scan)
 from modelward_native.request.tensor cimport MW_MAX_RANK, MW_MAX_TENSORS, mw_span
-from modelward_native.request.verdict cimport REASON_INVALID_INPUT, REASON_MALFORMED_MESSAGE, VERDICT_TEXT, Verdict
+from modelward_native.request.verdict cimport (
+    REASON_INVALID_INPUT, REASON_MALFORMED_MESSAGE, VERDICT_TEXT, Verdict, refusal, set_reason)
 
 cdef enum:
     SHOWN = 64                    # bytes of a client's own name that an error repeats
@@ -20,9 +21,7 @@ cdef int shown(mw_span s) noexcept:
 
 
 cdef bint malformed(Verdict *verdict) noexcept:
-    verdict.reason = REASON_MALFORMED_MESSAGE
-    verdict.retry_ns = 0
-    snprintf(verdict.text, VERDICT_TEXT, "the message is not a valid inference.ModelInferRequest")
+    refusal(verdict, REASON_MALFORMED_MESSAGE, "the message is not a valid inference.ModelInferRequest")
     return False
 
 
@@ -40,8 +39,7 @@ cdef bint scan(mw_span message, mw_scan *found, Verdict *verdict) noexcept:
         snprintf(verdict.text, VERDICT_TEXT, "an input has more than %d dimensions", <int>MW_MAX_RANK)
     else:
         return malformed(verdict)
-    verdict.reason = REASON_INVALID_INPUT
-    verdict.retry_ns = 0
+    set_reason(verdict, REASON_INVALID_INPUT)
     return False
 
 

@@ -52,10 +52,6 @@ class Server:
         """Told several times a second whether this process lacked time: then fewer requests are mirrored, or none."""
 
     @property
-    def mirrored_share(self) -> float:
-        """Of the requests that would be mirrored, those that there is time for: 0 to 1."""
-
-    @property
     def mirroring(self) -> int:
         """Requests that shadows have and have not answered."""
 

@@ -133,11 +133,6 @@ cdef class Server(State):
         pace(&self.mirrors, busy, mw_now_ns())
 
     @property
-    def mirrored_share(self) -> float:
-        """Of the requests that would be mirrored, those that there is time for: 0 to 1."""
-        return self.mirrors.share
-
-    @property
     def mirroring(self) -> int:
         """Requests that shadows have and have not answered."""
         cdef const Exchange *y = self.mirrors.first

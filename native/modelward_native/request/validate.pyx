@@ -13,7 +13,8 @@ from modelward_native.request.model cimport Model, Tensor
 from modelward_native.request.tensor cimport (
     MW_BOOL, MW_BYTES, MW_MAX_TENSORS, mw_dtype_name, mw_dtype_of, mw_dtype_size, mw_span, mw_view)
 from modelward_native.request.verdict cimport (
-    REASON_INFLIGHT_BYTES, REASON_INVALID_INPUT, REASON_OUT_OF_MEMORY, REASON_UNSUPPORTED_FEATURE, VERDICT_TEXT, Verdict)
+    REASON_INFLIGHT_BYTES, REASON_INVALID_INPUT, REASON_OUT_OF_MEMORY, REASON_UNSUPPORTED_FEATURE, VERDICT_TEXT, Verdict,
+    set_reason)
 from modelward_native.request.scan cimport shown
 
 cdef enum:
@@ -24,8 +25,8 @@ cdef enum:
 # ---- errors ------------------------------------------------------------------------------------------------
 
 cdef bint wrong(Verdict *v, int reason) noexcept:
-    v.reason = reason
-    v.retry_ns = 0
+    """Its text is written."""
+    set_reason(v, reason)
     return False
 
 
@@ -205,9 +206,7 @@ cdef bint convert(const mw_scan *found, Exchange *x, const Model *m, const Match
     grown = grow_beside(x.wire, &x.converted, max(total, <size_t>1))
     if grown == -1:
         snprintf(v.text, VERDICT_TEXT, "requests in flight hold %zu bytes already; retry shortly", x.wire.inflight_limit)
-        wrong(v, REASON_INFLIGHT_BYTES)
-        v.retry_ns = 100000000
-        return False
+        return wrong(v, REASON_INFLIGHT_BYTES)
     if grown < 0:
         snprintf(v.text, VERDICT_TEXT, "out of memory")
         return wrong(v, REASON_OUT_OF_MEMORY)

@@ -57,6 +57,7 @@ cdef enum Reason:
     REASON_CANARY                 # the version does not answer as its canary expects
     REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
+    REASON_REQUEST_CARDINALITY    # a call of one request message has none, or several
     REASONS
 
 cdef enum Retry:                  # may the same request be sent again
@@ -67,6 +68,7 @@ cdef enum Retry:                  # may the same request be sent again
 
 cdef enum:
     VERDICT_TEXT = 1024
+    RETRY_NS = 100000000          # of RETRY_AFTER, where nothing better is known
 
 cdef struct Verdict:
     int reason                    # enum Reason
@@ -81,8 +83,9 @@ cdef bint may_fall_back(int reason) noexcept nogil
 # (RESOURCE_EXHAUSTED and ABORTED come of load).
 cdef bint blames_backend(int code) noexcept nogil
 cdef bint is_failure(int code) noexcept nogil
-# A verdict of the table, with its own advice on retries. text: NULL where it is written later, by
-# stages/reply.explain, which has to know the reason.
+# The reason and the table's advice on retries. The text is the caller's to write, before or after.
+cdef void set_reason(Verdict *v, int reason) noexcept nogil
+# The same with a text: NULL where it is written later, by stages/reply.explain, which has to know the reason.
 cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil
 
 # A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer

@@ -2,8 +2,6 @@
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 
-cdef int64_t RETRY_NS = 100000000         # where nothing better is known
-
 cdef struct Row:
     int code
     const char *name              # also the value of the metrics' label `reason`
@@ -36,6 +34,7 @@ row(REASON_MALFORMED_TIMEOUT, CODE_INVALID_ARGUMENT, "MALFORMED_TIMEOUT", RETRY_
 row(REASON_UNSUPPORTED_ENCODING, CODE_UNIMPLEMENTED, "UNSUPPORTED_ENCODING", RETRY_NO)
 row(REASON_HEADERS_TOO_LARGE, CODE_RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", RETRY_NO)
 row(REASON_UNKNOWN_METHOD, CODE_UNIMPLEMENTED, "UNKNOWN_METHOD", RETRY_NO)
+row(REASON_REQUEST_CARDINALITY, CODE_UNIMPLEMENTED, "REQUEST_CARDINALITY", RETRY_NO)
 row(REASON_UNKNOWN_MODEL, CODE_NOT_FOUND, "UNKNOWN_MODEL", RETRY_NO)
 row(REASON_UNKNOWN_VERSION, CODE_NOT_FOUND, "UNKNOWN_VERSION", RETRY_NO)
 row(REASON_INVALID_INPUT, CODE_INVALID_ARGUMENT, "INVALID_INPUT", RETRY_NO)
@@ -84,12 +83,16 @@ cdef bint may_fall_back(int reason) noexcept nogil:
     return TABLE[reason].fallback
 
 
-cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil:
+cdef void set_reason(Verdict *v, int reason) noexcept nogil:
     v.reason = reason
     v.limit = b""
     v.retry_ns = -1 if TABLE[reason].retry == RETRY_NOT_AT_ONCE else 0
     if TABLE[reason].retry == RETRY_AFTER:
         v.retry_ns = RETRY_NS
+
+
+cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil:
+    set_reason(v, reason)
     v.text[0] = 0
     if text != NULL:
         snprintf(v.text, VERDICT_TEXT, "%s", text)

@@ -1,5 +1,5 @@
 """At the message: a permit of its backend, or a place in the fair queue before it. Behind all that could refuse the request."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from modelward_native.backend.admit cimport (
     mw_concurrency_free, mw_waiting_ahead, mw_waiting_pass, mw_waiting_pop, mw_waiting_push, mw_waiting_remove)
@@ -7,7 +7,7 @@ from modelward_native.request.answer cimport mw_answer_predict
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_WAITING, Exchange, exchange_unref
 from modelward_native.wire.types cimport Conn, Wire
-from modelward_native.request.model cimport CALLER_PARTS, Gate, Model
+from modelward_native.request.model cimport Gate, Model
 from modelward_native.request.pipeline cimport failed
 from modelward_native.request.relays cimport relay
 from modelward_native.request.state cimport State, server_of
@@ -95,7 +95,7 @@ cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
 
     Each refusal for that reason lowers the estimate, so that now and then one is tried.
     """
-    cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
+    cdef double *usual = &gate.usual[part_of(x.payers.identity)]
     if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
         return False
     if begun < x.due:

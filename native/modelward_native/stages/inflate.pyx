@@ -17,7 +17,7 @@ from modelward_native.request.state cimport State, server_of
 from modelward_native.request.streams cimport on_refused
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
-    REASON_DEADLINE, REASON_MALFORMED_MESSAGE, REASON_QUEUE_FULL, VERDICT_TEXT, Verdict, refusal)
+    REASON_DEADLINE, REASON_MALFORMED_MESSAGE, REASON_QUEUE_FULL, RETRY_NS, VERDICT_TEXT, Verdict, refusal)
 from modelward_native.stages.limit cimport may_ask
 from modelward_native.stages.resolve cimport NAME_FIRST, not_found
 from modelward_native.wire.buffer cimport Buffer
@@ -25,8 +25,6 @@ from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
 from modelward_native.wire.inflater cimport packed_free, take_unpacked
 from modelward_native.wire.packed cimport Packed
 from modelward_native.wire.stream cimport refuse
-
-cdef int64_t BUSY_RETRY = 100000000       # ns
 
 
 cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Verdict *v, int64_t now) noexcept:
@@ -71,7 +69,7 @@ cdef int inflate(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 
 cdef void busy(Verdict *v) noexcept:
     refusal(v, REASON_QUEUE_FULL, "too many compressed messages wait to be inflated; retry shortly, or send them uncompressed")
-    v.retry_ns = BUSY_RETRY
+    v.retry_ns = RETRY_NS         # a thread is free soon: other queues are longer
 
 
 cdef inline bint same(mw_span a, mw_span b) noexcept:

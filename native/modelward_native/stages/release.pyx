@@ -1,5 +1,5 @@
 """At completion: its backend is free of it. The permit goes back, and what the backend took is learned."""
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from modelward_native.backend.admit cimport mw_concurrency_leave, mw_concurrency_limit
 from modelward_native.backend.queue cimport withdraw
@@ -8,7 +8,7 @@ from modelward_native.backend.upstream cimport cancel_call
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport (
     PHASE_NEW, PHASE_PACKED, PHASE_PARKED, PHASE_RUNNING, PHASE_UPSTREAM, PHASE_WAITING, Exchange)
-from modelward_native.request.model cimport CALLER_PARTS, CROWDED, Gate, Model
+from modelward_native.request.model cimport CROWDED, Gate, Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport REASON_DEADLINE, REASON_NONE
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE
@@ -65,7 +65,7 @@ cdef inline int64_t at_least(const Exchange *x, int64_t now) noexcept:
 
 cdef inline void learn_usual(const Exchange *x, Gate *gate, int64_t now, bint missed) noexcept:
     """What its backend has taken; where its deadline was missed, it may have needed twice as long."""
-    cdef double *usual = &gate.usual[part_of(x.payers.identity) % <uint32_t>CALLER_PARTS]
+    cdef double *usual = &gate.usual[part_of(x.payers.identity)]
     cdef double took = <double>(now - x.launched)
     if usual[0] == 0:
         usual[0] = took

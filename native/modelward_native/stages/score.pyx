@@ -33,7 +33,7 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         return pass_unscored(m, v, "its inputs have not the shapes that the profile was fitted on")
     if x.rows > SCORED_ROWS:
         step = (x.rows + SCORED_ROWS - 1) // SCORED_ROWS
-        m.counters.scored_part += 1
+        m.counters.partly_scored += 1
     while mw_gather_row(&gather, m.profile_row) == 1:
         if row == next_row:
             next_row += step

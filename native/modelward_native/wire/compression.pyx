@@ -170,20 +170,3 @@ def inflated(bytes message not None, bint gzip, size_t limit, list steps not Non
     contents = (<const char *>whole.data)[:whole.size] if state == INFLATED_WHOLE else state
     buffer_free(&whole)
     return contents
-
-
-def measure_deflate(bytes message not None) -> tuple[int, float]:
-    """Bytes of a message's gzip form, or its own size where that is no larger, and the seconds that finding it took."""
-    import time
-    cdef Buffer b
-    memset(&b, 0, sizeof(b))
-    if buffer_reserve(&b, 5 + len(message)) < 0:
-        raise MemoryError
-    memcpy(b.data + 5, <const char *>message, len(message))
-    b.size = 5 + len(message)
-    start = time.perf_counter()
-    deflate_message(&b)
-    took = time.perf_counter() - start
-    size = b.size - 5
-    buffer_free(&b)
-    return size, took

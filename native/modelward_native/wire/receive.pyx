@@ -5,7 +5,8 @@ from libc.string cimport memcpy
 
 from modelward_native.request.streams cimport on_ended, on_message, on_refused
 from modelward_native.request.verdict cimport (
-    REASON_INFLATED_TOO_LARGE, REASON_MALFORMED_FRAMING, REASON_MESSAGE_TOO_LARGE, REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict)
+    REASON_INFLATED_TOO_LARGE, REASON_MALFORMED_FRAMING, REASON_MESSAGE_TOO_LARGE, REASON_OUT_OF_MEMORY, VERDICT_TEXT, Verdict,
+    refusal, set_reason)
 from modelward_native.wire.compression cimport (
     ENCODING_IDENTITY, INFLATED_MALFORMED, INFLATED_OVER_RATIO, INFLATED_TOO_LARGE, INFLATED_WHOLE, RATIO, RATIO_FREE,
     inflate_message)
@@ -22,8 +23,6 @@ from modelward_native.wire.types cimport METHOD_COLD, METHOD_INFER, METHOD_REFUS
 cdef enum:
     FIRST_BYTES = 1024            # taken for a message before its bytes have come, however long it says it is
     COLD_BYTES = 65536            # of one message to a cold method: they hold names only
-
-cdef int64_t SECOND = 1000000000
 
 
 cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept:
@@ -173,23 +172,19 @@ cdef bint end_message(Stream *s) noexcept:
 
 
 cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept:
-    v.retry_ns = 0
     if state == INFLATED_MALFORMED:
-        v.reason = REASON_MALFORMED_FRAMING
-        snprintf(v.text, VERDICT_TEXT, "a message is marked as compressed, and is not what grpc-encoding says")
+        refusal(v, REASON_MALFORMED_FRAMING, "a message is marked as compressed, and is not what grpc-encoding says")
     elif state == INFLATED_TOO_LARGE:
-        v.reason = REASON_INFLATED_TOO_LARGE
+        set_reason(v, REASON_INFLATED_TOO_LARGE)
         snprintf(v.text, VERDICT_TEXT,
                  "compressed message inflates beyond the limit of %zu bytes", limit)
     elif state == INFLATED_OVER_RATIO:
-        v.reason = REASON_INFLATED_TOO_LARGE
+        set_reason(v, REASON_INFLATED_TOO_LARGE)
         snprintf(v.text, VERDICT_TEXT,
                  "compressed message inflates to more than %d times its size and %d bytes; send it uncompressed",
                  RATIO, RATIO_FREE)
     else:
-        v.reason = REASON_OUT_OF_MEMORY
-        v.retry_ns = SECOND // 10
-        snprintf(v.text, VERDICT_TEXT, "no room to inflate the message; retry shortly")
+        refusal(v, REASON_OUT_OF_MEMORY, "no room to inflate the message; retry shortly")
 
 
 cdef void end_request(Stream *s) noexcept:

@@ -1,15 +1,15 @@
 """The life of a stream: begun by a client's headers, and ended by an answer, a refusal or a reset."""
 from cpython.ref cimport Py_XDECREF, PyObject
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc
 from libc.string cimport memset
 
 from modelward_native.region.spare cimport mw_spare_keep, mw_spare_take, mw_spares
 from modelward_native.request.streams cimport on_gone, on_refused
-from modelward_native.request.verdict cimport CODE_UNIMPLEMENTED, REASON_INFLIGHT_BYTES, VERDICT_TEXT, Verdict
+from modelward_native.request.verdict cimport REASON_REQUEST_CARDINALITY, VERDICT_TEXT, Verdict, refusal, set_reason
 from modelward_native.wire.buffer cimport Buffer, Ending
-from modelward_native.wire.grpc cimport buffer_free, ending_clear, ending_of, ending_with
+from modelward_native.wire.grpc cimport buffer_free, ending_clear, ending_of
 from modelward_native.wire.holding cimport forget_holder, release, unlink_sender
 from modelward_native.wire.nghttp2 cimport nghttp2_session_consume_connection, nghttp2_submit_rst_stream
 from modelward_native.wire.send cimport finish
@@ -20,7 +20,6 @@ cdef enum:
     SPARE_STREAMS = 4096
     KEEP_METADATA = 512           # bytes that a spare stream keeps for the headers of the next request
 
-cdef int64_t SECOND = 1000000000
 cdef mw_spares SPARES             # freed streams
 
 
@@ -95,19 +94,14 @@ cdef void turn_away(Stream *s, Ending *ending) noexcept:
 
 cdef void refuse_for(Stream *s, int reason, const char *text) noexcept:
     cdef Verdict v
-    v.reason = reason
-    v.retry_ns = 0
-    snprintf(v.text, VERDICT_TEXT, "%s", text)
+    refusal(&v, reason, text)
     on_refused(s, &v)
     refuse(s, &v)
 
 
 cdef void refuse_size(Stream *s, int reason, const char *text, size_t limit) noexcept:
     cdef Verdict v
-    v.reason = reason
-    v.retry_ns = 0
-    if reason == REASON_INFLIGHT_BYTES:
-        v.retry_ns = SECOND // 10
+    set_reason(&v, reason)
     snprintf(v.text, VERDICT_TEXT, text, limit)
     on_refused(s, &v)
     refuse(s, &v)
@@ -115,10 +109,7 @@ cdef void refuse_size(Stream *s, int reason, const char *text, size_t limit) noe
 
 cdef void refuse_second(Stream *s) noexcept:
     """As the coroutines do (modelward/server/methods.py)."""
-    cdef Ending ending
-    memset(&ending, 0, sizeof(ending))
-    ending_with(&ending, CODE_UNIMPLEMENTED, "this method takes one request message", "REQUEST_CARDINALITY")
-    turn_away(s, &ending)
+    refuse_for(s, REASON_REQUEST_CARDINALITY, "this method takes one request message")
 
 
 cdef void reset(Stream *s, int error) noexcept:

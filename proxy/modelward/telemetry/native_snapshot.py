@@ -162,6 +162,7 @@ def _model(version: str, stats_of_version: VersionSnapshot, t: Totals) -> ModelS
         anomaly_score=_scaled(t["score"], SCORE_UNIT) if t["score"] else None,
         anomalies=t["anomalies"],
         unscored=t["unscored"],
+        partly_scored=t["partly_scored"],
         fallbacks=t["fallbacks"],
         batch_rows=_rows(t),
         late_results=t["late"],

@@ -85,6 +85,7 @@ class ModelSnapshot:
     anomaly_score: Histogram | None = None  # absent without a profile
     anomalies: int = 0
     unscored: int = 0  # that could not be scored, although there is a profile
+    partly_scored: int = 0  # with more rows than are scored
     fallbacks: Mapping[str, int] = field(default_factory=dict)  # by reason
     batch_rows: Histogram | None = None
     late_results: int = 0

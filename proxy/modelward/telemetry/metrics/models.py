@@ -94,6 +94,7 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
     scores = Family("modelward_anomaly_score", "histogram", "Anomaly scores of requests", ("model",))
     anomalies = Family("modelward_anomalies", "counter", "Requests that were flagged as anomalous", ("model",))
     unscored = Family("modelward_unscored", "counter", "Requests that could not be scored", ("model",))
+    partly_scored = Family("modelward_partly_scored", "counter", "Requests with more rows than are scored", ("model",))
     fallbacks = Family(
         "modelward_fallbacks", "counter", "Responses of a fallback, by the reason it was needed", ("model", "reason")
     )
@@ -125,11 +126,13 @@ def _per_model(snapshot: Snapshot) -> Iterator[Family]:
         if _can_execute(model):
             anomalies.add((name,), model.anomalies)
             unscored.add((name,), model.unscored)
+            partly_scored.add((name,), model.partly_scored)
             late.add((name,), model.late_results)
             predicted.add((name,), model.predicted_seconds)
             taken.add((name,), model.taken_seconds)
             undecoded.add((name,), model.undecoded)
-    yield from (refusals, stages, scores, anomalies, unscored, fallbacks, rows, late, predicted, taken, undecoded)
+    scoring = (scores, anomalies, unscored, partly_scored)
+    yield from (refusals, stages, *scoring, fallbacks, rows, late, predicted, taken, undecoded)
 
 
 def _shadows(snapshot: Snapshot) -> Iterator[Family]:
