@@ -17,11 +17,12 @@ from modelward.access import keys
 from modelward.rpc.protocol import message_class
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.conftest import Serve
+from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import INFER, REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
 from tests.e2e.test_access import OK, ROW, UNAUTHENTICATED, bearer, infer, token_settings
 from tests.e2e.test_relay import UNKNOWN, Peer, asked, echo, in_front, listening, thrice
 from tests.models import add_one
-from tests.support import EmbeddedServer, wait_until
+from tests.support import EmbeddedServer, reloadable, wait_until
 from tests.tokens import Issuer
 
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
@@ -113,6 +114,30 @@ def test_a_request_whose_message_has_not_come_ends_with_its_token(serve: Serve, 
         assert time.time() - expires < SLACK
         never.put(None)
     assert (error.code(), "expired" in error.details()) == (UNAUTHENTICATED, True)
+
+
+@pytest.mark.parametrize("path", [INFER, STREAM_INFER])
+def test_a_message_of_an_anonymous_caller_is_refused_when_the_rule_for_them_has_gone(tmp_path: Path, path: str) -> None:
+    key, _ = keys.make("job")
+    with keys.editing(tmp_path / "keys.json") as kept:
+        kept[key.id] = key
+    anonymous = {"anonymous": True, "models": "*"}
+    access = {"keys": str(tmp_path / "keys.json"), "rules": [*RULES, anonymous]}
+    body = framed(request("add", {"x": ROW}).SerializeToString())
+    with (
+        reloadable(tmp_path / "repository", {"add": add_one()}, access=access) as server,
+        H2Client(server.grpc) as client,
+    ):
+        stream = client.begin(path, [("modelward-shadow", "1")])
+        client.send(stream, body[:10])
+        server.reload(access=access | {"rules": RULES})
+        client.send(stream, body[10:], end=True)
+        reply = client.reply(stream)
+        if path == INFER or reply.code:
+            assert reply.reason == "UNAUTHENTICATED"
+        else:
+            assert "revoked" in STREAM_RESPONSE.FromString(reply.messages[0][1]).error_message
+        assert client.call(body).reason == "UNAUTHENTICATED", "the server goes on"
 
 
 def test_an_open_call_ends_when_its_key_is_taken_out_of_the_file(guarded: Any, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ cdef Identification find_caller(Access access, Stream *s, int64_t now) noexcept:
             return deny(s, "the client certificate of this connection no longer counts; connect again")
         set_caller(access, s, c.caller, INT64_MAX)
         s.by_certificate = True
-    elif access.identities.anonymous.grant != NULL:
+    elif access.identities.anonymous_allowed:
         set_caller(access, s, &access.identities.anonymous, INT64_MAX)
     else:
         return deny(s, "this server wants to know who calls: send authorization: Bearer TOKEN, an x-api-key, or a client "

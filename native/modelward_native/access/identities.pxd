@@ -15,7 +15,9 @@ cdef class Identities:
     cdef uint32_t taken
     cdef uint32_t hand            # where the search for a slot to give away goes on
     cdef uint32_t stamps          # the last one given
-    cdef Identity anonymous       # whose name nobody knows; its grant is NULL where rules allow nobody to be that
+    cdef Identity anonymous       # whose name nobody knows
+    cdef bint anonymous_allowed   # rules say what an anonymous caller may
+    cdef Grant nothing            # allows nothing: the anonymous caller's where it is not allowed
     cdef dict slots               # (source, name) -> slot
     cdef list names               # slot -> (source, name)
     cdef dict grants              # tuple of rule numbers -> Granted

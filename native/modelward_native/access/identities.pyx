@@ -176,9 +176,11 @@ cdef class Identities:
         numbers = self.rules.matching_anonymous()
         if numbers is not None:
             self.anonymous.grant = &self.granted(numbers).grant
+            self.anonymous_allowed = True
             return
-        self.anonymous.grant = NULL
-        # open streams of theirs are revoked before anything looks at what they may
+        # streams of theirs that are open stay bound to it until their next message
+        self.anonymous.grant = &self.nothing
+        self.anonymous_allowed = False
         self.stamps += 1
         self.anonymous.stamp = self.stamps
 

@@ -25,7 +25,7 @@ cdef struct Identity:             # a verified caller, in a slot that another ma
     const char *kind              # static: how it was proved, as an upstream is told it; NULL for anonymous callers
     uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers
     uint64_t sticky               # hash of the name, for the choice of a version; 0 for anonymous callers
-    Grant *grant                  # borrowed from Identities; never NULL where the slot is taken
+    Grant *grant                  # borrowed from Identities; never NULL where the slot is taken, or of the anonymous one
     char *name                    # owned; as an upstream is told it; NULL for anonymous callers
     size_t name_size
     uint32_t stamp                # another one each time that the slot is given away or what proved it is revoked

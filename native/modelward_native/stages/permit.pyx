@@ -11,8 +11,8 @@ from modelward_native.request.verdict cimport Verdict
 cdef int permit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if server.access is None or x.number == NOT_READ:
         return GO_ON
-    if x.stream.mirrored and x.stream.caller != NULL:
+    if not permit_model(x.stream, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, v):
+        return REFUSE
+    if x.stream.mirrored:
         x.mirrored = x.mirrored or may(x.stream.caller, x.number, PERMIT_SHADOW)
-    if permit_model(x.stream, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, v):
-        return GO_ON
-    return REFUSE
+    return GO_ON
