@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
 from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, refusal, request
 from tests.models import add_one, repository
-from tests.support import ANYWHERE, EmbeddedServer, serve_process, wait_until
+from tests.support import ANYWHERE, EmbeddedServer, reloadable, serve_process, wait_until
 
 ROW = np.array([[1.0, 2.0, 3.0, 4.0]], np.float32)
 TIMEOUT = 20.0
@@ -518,6 +520,30 @@ def test_methods_that_are_not_known_here_pass_through_unread() -> None:
         assert list(both) == [b"\xff\xfe", b"", b"x" * 100_000]
         assert channel.unary_unary(UNKNOWN)(b"ask", timeout=TIMEOUT, metadata=(("who", "me"),)) == b"ask"
         assert peer.seen["who"] == "me"
+
+
+def test_a_call_keeps_the_upstreams_that_a_reload_takes_away_until_it_has_ended(tmp_path: Path) -> None:
+    with (
+        listening(Peer(echo)) as (address, _),
+        reloadable(tmp_path / "r", {"add": add_one()}, upstreams=f"[{address}]", passthrough="true") as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        assert server.application.server is not None
+        pool = server.application.server.passthrough
+        assert pool is not None
+        sent: queue.Queue[Any] = queue.Queue()
+        sent.put(b"one")
+        before = sys.getrefcount(pool)
+        call = channel.stream_stream(UNKNOWN)(iter(sent.get, None), timeout=TIMEOUT)
+        assert next(call) == b"one"
+        wait_until(lambda: sys.getrefcount(pool) == before + 1, "a reference of the call's own")
+        server.reload(upstreams=None, passthrough=None)
+        assert server.application.server.passthrough is None
+        kept = sys.getrefcount(pool)
+        sent.put(b"two")
+        sent.put(None)
+        assert list(call) == [b"two"]
+        wait_until(lambda: sys.getrefcount(pool) == kept - 1, "it to be given back")
 
 
 def test_without_passthrough_they_are_refused() -> None:

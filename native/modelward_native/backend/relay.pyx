@@ -4,7 +4,7 @@ Messages go both ways whole, as the bytes that they came as, and no faster than 
 the upstream congests the client's stream (stream.pxd), which reads no more and keeps its window shut; what waits for the
 client keeps the upstream's window shut. Either direction holds at most UNSENT_CAP, a window and one message.
 """
-from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -77,6 +77,7 @@ cdef int relay_begin(
             upstream.client, &r.stream, path, path_size, fields, request_fields(&outgoing, now, fields)) < 0:
         free(r)
         return REASON_NO_UPSTREAM
+    Py_INCREF(pool)               # r.pool
     if model != NULL:
         model.users += 1
         endpoint.relays += 1

@@ -1,4 +1,5 @@
 """The answers of a relayed stream's upstream: whole messages go on to the client, and the upstream's status ends its call."""
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
@@ -6,7 +7,7 @@ from libc.string cimport memcmp, memcpy, memset
 from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_SUCCESS, MW_BREAKER_IGNORED, mw_breaker_result
 from modelward_native.backend.client cimport *
 from modelward_native.backend.connection cimport UpstreamConnection, note_frame, upstream_of
-from modelward_native.backend.pool cimport Endpoint
+from modelward_native.backend.pool cimport Endpoint, pool_of
 from modelward_native.backend.relay cimport conclude, give_up, relay_of, reset_upstream
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.unanswered cimport hear_answer
@@ -214,6 +215,7 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
     mw_holder_leave(upstream.transport.wire.holders, r.holder)
     if r.model != NULL:
         r.model.users -= 1
+    Py_DECREF(pool_of(r.pool))
     buffer_free(&r.metadata)
     free(r.message)
     free(r.details)

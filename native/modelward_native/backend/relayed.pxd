@@ -29,7 +29,8 @@ cdef struct Relay:                # owned by its upstream stream until that clos
     mw_timer timer                # first: its callback casts back; due at the call's deadline
     mw_client_stream stream
     PyObject *upstream            # borrowed: the modelward_native.backend.connection.UpstreamConnection that it is on
-    PyObject *pool                # borrowed from the model, or the server: a stream's later messages must be for the same
+    PyObject *pool                # owned reference, since a reload may take the server's: modelward_native.backend.pool.Pool,
+    #                               which the stream's later messages must be for too
     mw_holder *holder             # borrowed from the wire, as one of its users: has one relay more until this one is freed
     Stream *down                  # borrowed; NULL once the client's call has its ending, or the client has gone
     Model *model                  # that the first message was for, counted in its users; NULL where no model is charged
