@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+from grpc import StatusCode
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import RESPONSE, Array, Stub, arrays, parameters, refused, request
+from tests.e2e.model_peer import ModelPeer
+from tests.e2e.test_relay import listening
+from tests.e2e.test_upstream_changes import FOUR
 from tests.support import EmbeddedServer, serving
 
 MANY = 6  # more inputs and dimensions than an exchange has room for without taking memory
@@ -137,6 +144,38 @@ def test_requests_that_fall_share_the_other_models_run_with_its_own(server: Embe
 
 def test_a_fallback_chain_that_ends_in_failure_is_a_failure(stub: Stub) -> None:
     assert refused(stub, request("failing", inputs(5))).reason == "BACKEND_FAILED"
+
+
+@pytest.mark.parametrize("version", ["", "1"])
+@pytest.mark.parametrize("code", [StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND, StatusCode.UNAVAILABLE])
+def test_where_another_models_upstream_refuses_the_next_is_asked_and_the_client_is_told_nothing_of_it(
+    tmp_path: Path, code: StatusCode, version: str
+) -> None:
+    def aborting(code: StatusCode) -> Any:
+        def infer(message: Any, context: grpc.ServicerContext) -> Any:
+            context.set_trailing_metadata((("x-whose", message.model_name),))
+            context.abort(code, f"words of {message.model_name}")
+
+        return infer
+
+    asked, standing_in = ModelPeer({"goes_on": {"1": FOUR}, "ends": {"1": FOUR}}), ModelPeer({"other": {"1": FOUR}})
+    asked.infer, standing_in.infer = aborting(StatusCode.UNAVAILABLE), aborting(code)
+    chains = {"goes_on": "[{model: other}, {model: add}]", "ends": "[{model: other}]"}
+    with contextlib.ExitStack() as stack:
+        address = {peer: stack.enter_context(listening(peer))[0] for peer in (asked, standing_in)}
+        settings: dict[str, Any] = {f"models__{name}__fallback": chain for name, chain in chains.items()}
+        settings |= {f"models__{name}__upstreams": f"[{address[asked]}]" for name in chains}
+        settings["models__other__upstreams"] = f"[{address[standing_in]}]"
+        server = stack.enter_context(serving(tmp_path, {"add": models.add_one()}, **settings))
+        stub = stack.enter_context(Stub(server.grpc))
+        row = {"x": np.ones((1, 4), np.float32)}
+        response = stub.infer(request("goes_on", row, version=version))
+        assert parameters(response) == {"modelward_fallback": "failure", "modelward_fallback_source": "model:add"}
+        with pytest.raises(grpc.RpcError) as error:
+            stub.infer(request("ends", row, version=version))
+        assert standing_in.asked["ModelInfer"] == 2
+        assert error.value.code() is StatusCode.INTERNAL
+        assert "other" not in str(error.value.details()) + str(error.value.trailing_metadata())
 
 
 def test_a_value_may_be_of_strings(stub: Stub) -> None:

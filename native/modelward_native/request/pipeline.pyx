@@ -103,7 +103,7 @@ at_headers(CallRow("peer", peer, "PEER_LIMIT", "a peer over its limit costs no b
 after_identify = at_headers(CallRow(
     "identify", identify, "UNAUTHENTICATED CREDENTIALS_LIMIT ACCESS_BUSY ACCESS_UNAVAILABLE",
     "the body of an unknown caller stays unread while its credential is checked"))
-at_headers(CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED OUT_OF_MEMORY",
+at_headers(CallRow("method", method, "PERMISSION_DENIED UNAUTHENTICATED",
                    "a call that the caller may not make is not opened"))
 
 at_message(MessageRow("resolve", resolve, UNTIMED, "MALFORMED_MESSAGE",
@@ -250,7 +250,8 @@ cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *i
 
 cdef void refused_upstream(
         State server, Exchange *x, int status, bint proven, Buffer *initial, Ending *ending, int64_t now) noexcept:
-    """What the upstream is to blame for, a fallback may answer; the rest is the client's to see."""
+    """What the upstream is to blame for, a fallback may answer; the rest is the client's to see. Of a model that stands in, the
+    client sees nothing: it has failed."""
     cdef Result r
     memset(&r, 0, sizeof(r))
     r.status = status
@@ -261,6 +262,9 @@ cdef void refused_upstream(
         return
     if x.mirrors == NULL and (status == CODE_NOT_FOUND or status == CODE_INVALID_ARGUMENT):
         x.model.signature_stale = True    # it may have changed over there
+    if x.model != x.asked:
+        failed(server, x, REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED, NULL, now)
+        return
     if blames_backend(status) or (status == CODE_NOT_FOUND and not x.named and x.asked != NULL and not x.asked.undecoded):
         r.reason = REASON_DEADLINE if status == CODE_DEADLINE_EXCEEDED else REASON_BACKEND_FAILED
     complete(server, x, &r, now)
