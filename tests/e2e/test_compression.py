@@ -180,6 +180,35 @@ def test_over_a_limit_nothing_is_inflated(serve: Serve, level: str) -> None:
         assert client.call(garbage, headers=GZIP).reason == f"{level.upper()}_LIMIT"
 
 
+@pytest.mark.parametrize("path", [INFER, STREAM_INFER])
+@pytest.mark.parametrize(
+    "message",
+    [
+        framed(b"not gzip"),
+        framed(gzip.compress(b"x")[:10] + b"\xff" * 200 + struct.pack("<I", 3000)),
+        framed(gzip.compress(b"x")[:10] + b"\xff" * 200 + struct.pack("<I", 2**31)),
+        packed(REQUEST(id="x" * 3000).SerializeToString() + np.random.default_rng(0).bytes(100_000)),
+    ],
+    ids=["not gzip", "broken", "too large by its own word", "no name"],
+)
+@pytest.mark.parametrize("level", ["peer", "total"])
+def test_what_is_refused_before_its_model_is_known_is_paid_for(
+    serve: Serve, level: str, message: bytes, path: str
+) -> None:
+    server = serve({"add": add_one()}, **{f"limits__{level}": {"rate": "0.01/s", "burst": 3}})
+    with H2Client(server.grpc) as client:
+        if path == INFER:
+            reasons = [client.call(message, headers=GZIP).reason for _ in range(5)]
+            assert reasons[0].startswith(("MALFORMED", "INFLATED")), reasons
+            assert [reason == f"{level.upper()}_LIMIT" for reason in reasons] == [False] * 3 + [True] * 2
+            return
+        stream = client.begin(path, GZIP)
+        client.send(stream, message * 5, end=True)
+        answers = client.reply(stream).messages
+        texts = [STREAM_RESPONSE.FromString(gzip.decompress(m) if flag else m).error_message for flag, m in answers]
+        assert ["limit of 0.01 requests/s" in text for text in texts] == [False] * 3 + [True] * 2, texts
+
+
 def test_over_the_models_limit_only_the_start_is_inflated(serve: Serve) -> None:
     server = serve({"add": add_one()}, models__add__limit={"rate": "0.01/s", "burst": 1})
     with H2Client(server.grpc) as client:

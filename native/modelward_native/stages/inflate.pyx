@@ -18,7 +18,7 @@ from modelward_native.request.streams cimport on_refused
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
     REASON_DEADLINE, REASON_MALFORMED_MESSAGE, REASON_QUEUE_FULL, RETRY_NS, VERDICT_TEXT, Verdict, refusal)
-from modelward_native.stages.limit cimport may_ask
+from modelward_native.stages.limit cimport charge_unread, may_ask
 from modelward_native.stages.resolve cimport NAME_FIRST, not_found
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.compression cimport INFLATED_PART, INFLATED_WHOLE
@@ -35,6 +35,8 @@ cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Ver
     packed = server.inflater.open(s, x, message, &state)
     if packed == NULL:
         inflation_verdict(v, state, s.conn.wire.message_size)
+        if x != NULL:
+            charge_unread(server, s, now)
         return False
     if x != NULL and packed.state == INFLATED_WHOLE:
         take_unpacked(packed, &x.body)

@@ -16,3 +16,5 @@ cdef void over(State server, Verdict *v, int level, const Stream *s, const Model
 cdef bint charge(State server, const Stream *s, Verdict *v) noexcept
 # Would the sender of a message be refused whatever it asks for? False with a verdict. Nothing is charged.
 cdef bint may_ask(State server, const Stream *s, Verdict *v, int64_t now) noexcept
+# Charges the sender of a compressed message that is refused before its model is known. It `may_ask`, so each level admits it.
+cdef void charge_unread(State server, const Stream *s, int64_t now) noexcept

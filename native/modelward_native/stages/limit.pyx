@@ -78,6 +78,15 @@ cdef bint charge(State server, const Stream *s, Verdict *v) noexcept:
     return level == MW_ADMITTED
 
 
+cdef void charge_unread(State server, const Stream *s, int64_t now) noexcept:
+    """As much as for a message that is not compressed and names no model."""
+    cdef Payers payers
+    cdef int64_t retry = 0
+    if server.limited:
+        pays(&payers, s, NULL)
+        server.listener.limiter.admit(&payers, 1, MW_COST_LEAST_NS, now, &retry)
+
+
 cdef bint may_ask(State server, const Stream *s, Verdict *v, int64_t now) noexcept:
     cdef Payers payers
     cdef int64_t retry = 0

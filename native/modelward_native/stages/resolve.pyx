@@ -16,6 +16,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
     REASON_MALFORMED_MESSAGE, REASON_NO_UPSTREAM, Verdict, refusal)
+from modelward_native.stages.limit cimport charge_unread
 from modelward_native.wire.packed cimport Packed
 
 cdef int64_t LEARN_RETRY = 500000000      # ns
@@ -33,6 +34,7 @@ cdef int resolve(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         message.size = packed.work.out.size
         if not mw_oip_first_names(message, &name, &version):
             refusal(v, REASON_MALFORMED_MESSAGE, NAME_FIRST)
+            charge_unread(server, x.stream, now)
             return REFUSE
     else:
         message.data = x.body.data
