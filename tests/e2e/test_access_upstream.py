@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,7 +19,7 @@ from tests.e2e.test_relay import TIMEOUT, UNKNOWN, asked, echo, in_front, listen
 from tests.e2e.test_relay import Peer as Upstream
 from tests.key_server import KeyServer, key_server
 from tests.models import add_one
-from tests.support import EmbeddedServer, wait_until
+from tests.support import EmbeddedServer, reloadable, wait_until
 from tests.tokens import Issuer
 
 EVERYTHING = ["infer", "stream", "metadata", "passthrough"]
@@ -54,6 +56,8 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
         ("authorization-bin", b"root"),
         ("x-api-key-bin", b"root"),
         ("x_api_key", "root"),
+        ("authorization_bin", "root"),
+        ("x_api_key_bin", "root"),
     )
     token = issuer.token("spiffe://prod/a")
     upstream = Upstream(thrice)
@@ -72,10 +76,35 @@ def test_an_upstream_learns_who_calls_and_no_secret_it_was_not_meant_to(
             assert seen["modelward-identity"] == name, "and not what the client says"
             assert seen["modelward-identity-kind"] == kind
             assert not {"x-api-key", "x-forwarded-for", "forwarded"} & seen.keys()
-            assert not {"authorization-bin", "x-api-key-bin", "x_api_key"} & seen.keys()
+            assert (
+                not {"authorization-bin", "x-api-key-bin", "x_api_key", "authorization_bin", "x_api_key_bin"}
+                & seen.keys()
+            )
             assert text not in str(seen)
             sent_on = f"Bearer {token}" if forwards and metadata == bearer(token) else None
             assert seen.get("authorization") == sent_on
+
+
+def test_an_upstream_that_a_reload_brings_learns_who_calls_on_a_stream_opened_before(tmp_path: Path) -> None:
+    key, text = keys.make("alice")
+    with keys.editing(tmp_path / "keys.json") as kept:
+        kept[key.id] = key
+    access = {"keys": str(tmp_path / "keys.json"), "rules": [{"identity": "*", "models": "*"}]}
+    upstream = Upstream(thrice)
+    with (
+        listening(upstream) as (address, _),
+        reloadable(tmp_path / "repository", {"add": add_one()}, access=access) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        sent: queue.Queue[Any] = queue.Queue()
+        sent.put(asked(model="add"))
+        call = stream(channel)(iter(sent.get, None), timeout=TIMEOUT, metadata=(("x-api-key", text),))
+        assert not next(call).error_message
+        server.reload(models__decoupled__upstreams=f"[{address}]")
+        sent.put(asked())
+        assert not next(call).error_message
+        sent.put(None)
+        assert [upstream.seen.get(f"modelward-identity{suffix}") for suffix in ("", "-kind")] == ["alice", "key"]
 
 
 def test_what_passes_through_needs_a_rule_that_says_so(issuer: Issuer, tmp_path: Path) -> None:

@@ -106,6 +106,28 @@ def a_status_that_is_no_number(r: Request) -> None:
     r.trailers(("grpc-status", "fine"))
 
 
+def well_in_the_headers(r: Request) -> None:
+    r.headers_out(*HEADERS, ("grpc-status", "0"))
+    r.data(answer_message())
+
+
+def well_and_then_reset(r: Request) -> None:
+    well_in_the_headers(r)
+    r.reset(INTERNAL_ERROR)
+
+
+def well_and_then_cut(r: Request) -> None:
+    well_in_the_headers(r)
+    r.connection.flush()
+    r.connection.close()
+
+
+def malformed_trailers(r: Request) -> None:
+    r.headers_out()
+    r.data(answer_message())
+    r.trailers(("grpc-status", "0"), (":status", "200"))
+
+
 GARBAGE = (
     not_grpc,
     unavailable_by_http,
@@ -116,6 +138,9 @@ GARBAGE = (
     no_message,
     no_trailers,
     a_status_that_is_no_number,
+    well_and_then_reset,
+    well_and_then_cut,
+    malformed_trailers,
 )
 
 

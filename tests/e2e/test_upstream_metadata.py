@@ -123,6 +123,12 @@ def test_what_belongs_to_the_hop_stays_there() -> None:
     hop = (
         ("alt-svc", 'h3=":443"'),
         ("proxy-status", "x"),
+        ("proxy_connection", "x"),
+        ("content_length", "7"),
+        ("content_type", "text/html"),
+        ("cache_control", "no-store"),
+        ("grpc_message", "x"),
+        ("via", "1.1 other"),
         ("server", "triton"),
         ("date", "today"),
         ("x-host", "a"),

@@ -25,6 +25,7 @@ cdef extern from "client.h" nogil:
         int http_status
         int grpc_status
         bint local_ended
+        bint remote_ended
 
 
 cdef extern from "client.h":      # with the GIL: they call back

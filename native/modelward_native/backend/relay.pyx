@@ -68,6 +68,7 @@ cdef int relay_begin(
     r.model = model
     r.counters = server.other if model == NULL else model.counters
     outgoing.metadata = &s.metadata
+    outgoing.caller = s.caller
     outgoing.shadow = False
     outgoing.due = due
     outgoing.who = s

@@ -61,6 +61,7 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.timer, on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
+    outgoing.caller = x.stream.caller if x.stream != NULL else NULL
     outgoing.shadow = x.mirrors != NULL or x.mirrored
     outgoing.due = x.due
     outgoing.who = x
@@ -173,8 +174,10 @@ cdef void end_call(mw_client_stream *stream, uint32_t error) noexcept:
     cdef bint waiting = x.phase == PHASE_UPSTREAM and x.attempt == call.attempt and (
         x.call == call or x.hedge == call)
     cdef bint good
+    if not stream.remote_ended:
+        stream.grpc_status = -1   # what has come of the answer is not all of it
     read_http_refusal(stream, &call.ending.message)
-    good = error != MW_CLIENT_LOST and stream.http_status == 200 and blameless(stream.grpc_status) and (
+    good = stream.http_status == 200 and blameless(stream.grpc_status) and (
         stream.grpc_status > 0 or complete(call))
     timer_cancel(wheel_of(upstream.transport.wire), &call.timer)
     upstream.calls -= 1

@@ -1,13 +1,11 @@
 """At the headers: whether the caller may call the method at all; which models, `permit` knows when a message says which."""
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport strlen
 
 from modelward_native.access.identity cimport PERMIT_INFER, PERMIT_STREAM
 from modelward_native.access.permissions cimport permit_method
 from modelward_native.wire.types cimport METHOD_INFER, METHOD_STREAM_INFER, Stream
 from modelward_native.request.state cimport State
-from modelward_native.request.verdict cimport REASON_OUT_OF_MEMORY, Verdict, refusal
-from modelward_native.wire.headers cimport keep_first
+from modelward_native.request.verdict cimport Verdict
 from modelward_native.wire.holding cimport forget_holder
 
 
@@ -19,15 +17,7 @@ cdef int method(State server, Stream *s, Verdict *v, int64_t now) noexcept:
         s.budget = s.caller.budget
         s.shared_key = s.caller.shared_key
     s.permits = needed(server, s)
-    if not permit_method(s, s.permits, v):
-        return REFUSE
-    if server.listener.wire.keep_metadata and s.caller.name_size:
-        # an upstream is told who calls
-        if keep_first(&s.metadata, b"modelward-identity-kind", 23, <const uint8_t *>s.caller.kind, strlen(s.caller.kind)) < 0 or (
-                keep_first(&s.metadata, b"modelward-identity", 18, <const uint8_t *>s.caller.name, s.caller.name_size) < 0):
-            refusal(v, REASON_OUT_OF_MEMORY, "out of memory")
-            return REFUSE
-    return GO_ON
+    return GO_ON if permit_method(s, s.permits, v) else REFUSE
 
 
 cdef uint8_t needed(State server, const Stream *s) noexcept:

@@ -19,7 +19,5 @@ cdef bint refuses_us(const Stream *s, int status, bint proven) noexcept
 cdef int keep_passed_back(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 # Appends two lengths, name and value; modelward_native.wire.send.kept_headers reads them. -1 for want of memory.
-cdef int keep_first(
-    Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 cdef int keep_header(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept

@@ -1,7 +1,7 @@
 """What the headers of a request say: the method, its encoding and deadline, and what is kept for others."""
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcmp, memcpy
 
 from modelward_native.access.credentials cimport on_credential
 from modelward_native.wire.types cimport METHOD_COLD, METHOD_INFER, METHOD_STREAM_INFER, Stream
@@ -57,6 +57,17 @@ cdef inline bint begins(const uint8_t *name, size_t size, const char *text, size
     return True
 
 
+cdef inline bint alike(const uint8_t *name, size_t size, const char *text, size_t text_size) noexcept:
+    """As `begins`."""
+    return size == text_size and begins(name, size, text, text_size)
+
+
+cdef inline bint is_part(const uint8_t *name, size_t size, const char *text, size_t text_size) noexcept:
+    """Whether the name is this, or begins with it as a word of its own."""
+    return begins(name, size, text, text_size) and (
+        size == text_size or name[text_size] == 45 or name[text_size] == 95)    # -, _
+
+
 cdef inline bint ends(const uint8_t *name, size_t size, const char *text, size_t text_size) noexcept:
     return size >= text_size and begins(name + (size - text_size), text_size, text, text_size)
 
@@ -72,24 +83,24 @@ cdef bint passed_on(const uint8_t *name, size_t size) noexcept:
     this is asked of every header."""
     cdef uint8_t first = name[0] if size else 0
     if first == 97:               # a
-        return not same(name, size, "accept-encoding", 15)
+        return not alike(name, size, "accept-encoding", 15)
     if first == 99:               # c
-        return not (same(name, size, "content-encoding", 16) or same(name, size, "content-length", 14)
-                    or same(name, size, "connection", 10))
+        return not (alike(name, size, "content-encoding", 16) or alike(name, size, "content-length", 14)
+                    or alike(name, size, "content-type", 12) or same(name, size, "connection", 10))
     if first == 101:              # e
         return not same(name, size, "expect", 6)
     if first == 103:              # g
         return not begins(name, size, "grpc-", 5) or is_grpcs(name, size)
     if first == 104:              # h
-        return not same(name, size, "host", 4)
+        return not (same(name, size, "host", 4) or alike(name, size, "http2-settings", 14))
     if first == 107:              # k
-        return not same(name, size, "keep-alive", 10)
+        return not alike(name, size, "keep-alive", 10)
     if first == 109:              # m
         return not begins(name, size, "modelward-", 10)
     if first == 112:              # p
-        return size < 6 or memcmp(name, b"proxy-", 6) != 0
+        return not begins(name, size, "proxy-", 6)
     if first == 116:              # t
-        return not (same(name, size, "te", 2) or same(name, size, "trailer", 7) or same(name, size, "transfer-encoding", 17))
+        return not (same(name, size, "te", 2) or same(name, size, "trailer", 7) or alike(name, size, "transfer-encoding", 17))
     return first != 117 or not same(name, size, "upgrade", 7)    # u
 
 
@@ -103,13 +114,13 @@ cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
     """Whether the client sees this header of an upstream's answer: not what belongs to the hop, nor what the ending says, nor
     what HTTP servers say of themselves and to caches."""
     cdef uint8_t first = name[0] if size else 58
-    if first == 58 or first == 99 and (same(name, size, "content-type", 12) or same(name, size, "cache-control", 13)):    # :, c
+    if first == 58 or first == 99 and alike(name, size, "cache-control", 13):    # :, c
         return False
-    if first == 97 and same(name, size, "alt-svc", 7) or first == 100 and same(name, size, "date", 4):    # a, d
+    if first == 97 and alike(name, size, "alt-svc", 7) or first == 100 and same(name, size, "date", 4):    # a, d
         return False
-    if first == 103 and size >= 5 and memcmp(name, b"grpc-", 5) == 0:    # g
+    if first == 103 and begins(name, size, "grpc-", 5) or first == 118 and same(name, size, "via", 3):    # g, v
         return False
-    if first == 108 and same(name, size, "last-modified", 13) or first == 115 and same(name, size, "server", 6):    # l, s
+    if first == 108 and alike(name, size, "last-modified", 13) or first == 115 and same(name, size, "server", 6):    # l, s
         return False
     return passed_on(name, size)
 
@@ -168,26 +179,11 @@ cdef int keep_header(
     return 0
 
 
-cdef int keep_first(
-        Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
-    """As keep_header, before all others: those behind the last that is sent on are not."""
-    cdef size_t before = kept.size, size
-    if keep_header(kept, name, name_size, value, value_size) < 0:
-        return -1
-    size = kept.size - before
-    if buffer_reserve(kept, kept.size + size) < 0:
-        return -1
-    memcpy(kept.data + kept.size, kept.data + before, size)
-    memmove(kept.data + size, kept.data, before)
-    memcpy(kept.data, kept.data + before + size, size)
-    return 0
-
-
 cdef bint is_like_credential(const uint8_t *name, size_t size) noexcept:
     """Whether servers may take the header for one of the credentials that are checked here, which it is not."""
     if name[0] != 97 and name[0] != 120:    # a, x
         return False
-    cdef size_t bare = size - 4 if size > 4 and memcmp(name + (size - 4), b"-bin", 4) == 0 else size
+    cdef size_t bare = size - 4 if size > 4 and ends(name, size, "-bin", 4) else size
     return bare == 13 and memcmp(name, b"authorization", 13) == 0 or bare == 9 and begins(name, 9, "x-api-key", 9)
 
 
@@ -197,13 +193,13 @@ cdef bint names_other_peer(const uint8_t *name, size_t size) noexcept:
     if size and name[size - 1] == 112 and (ends(name, size, "client-ip", 9) or ends(name, size, "connecting-ip", 13)):    # p
         return True
     if first == 120:              # x
-        return (begins(name, size, "x-forwarded-", 12) or begins(name, size, "x-real-ip", 9)
+        return (is_part(name, size, "x-forwarded", 11) or begins(name, size, "x-real-ip", 9)
                 or begins(name, size, "x-envoy-", 8) or begins(name, size, "x-original-", 11)
                 or begins(name, size, "x-remote-", 9) or begins(name, size, "x-ssl-", 6)
                 or begins(name, size, "x-auth-request-", 15))
     if first != 102 and first != 118 and first != 114 and first != 115:    # f, v, r, s
         return False
-    return (same(name, size, "forwarded", 9) or same(name, size, "via", 3)
+    return (is_part(name, size, "forwarded", 9) or same(name, size, "via", 3)
             or begins(name, size, "remote-", 7) or begins(name, size, "ssl-client-", 11))
 
 

@@ -1,6 +1,6 @@
 """The headers of a request to an upstream: the client's metadata, what is left of its deadline, ids for its traces."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, strlen
 
 from modelward_native.wire.trace cimport REQUEST_ID, TRACEPARENT, Trace, make_trace
 
@@ -30,6 +30,10 @@ cdef size_t request_fields(const Outgoing *o, int64_t now, uint8_t *to) noexcept
         n = put_timeout(to, o.due - now)
     if o.shadow:
         n += mw_hpack_field(to + n, b"modelward-shadow", 16, b"1", 1)
+    # not from the metadata: those of a call that began while no model had upstreams are not kept
+    if o.caller != NULL and o.caller.name_size:
+        n += mw_hpack_field(to + n, b"modelward-identity", 18, o.caller.name, o.caller.name_size)
+        n += mw_hpack_field(to + n, b"modelward-identity-kind", 23, o.caller.kind, strlen(o.caller.kind))
     if o.metadata != NULL:
         while at + 8 <= o.metadata.size:
             memcpy(sizes, o.metadata.data + at, 8)
