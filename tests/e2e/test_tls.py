@@ -20,6 +20,7 @@ import trustme
 
 from modelward.cli.app import main
 from modelward.problem import ProblemsFound
+from modelward.server.handshake_log import BAD_CERTIFICATE, NO_CERTIFICATE, NO_TLS
 from tests.certificates import Pair, authority_file, credentials, write_pair
 from tests.e2e.messages import RESPONSE, request
 from tests.models import add_one, repository
@@ -155,6 +156,26 @@ def test_a_client_certificate_may_be_required(
         refused(server.grpc, credentials(authority))
         refused(server.grpc, credentials(authority, trustme.CA().issue_cert("client.test")))
         wait_until(lambda: server.metric("modelward_connections") == 0, "the connections to be forgotten")
+
+
+def test_handshakes_that_fail_are_told_by_their_reason(
+    tmp_path: Path,
+    authority: trustme.CA,
+    clients_authority: trustme.CA,
+    pair: Pair,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, "modelward.tls")
+    ca = authority_file(clients_authority, tmp_path / "clients.pem")
+    with secured(tmp_path, pair, tls__client_ca=ca, tls__require_client_certificate="true") as server:
+        refused(server.grpc, credentials(authority))
+        refused(server.grpc, credentials(authority, trustme.CA().issue_cert("client.test")))
+        host, _, port = server.grpc.rpartition(":")
+        with socket.create_connection((host, int(port))) as plain, contextlib.suppress(OSError):
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            plain.recv(1)
+        for reason in (NO_CERTIFICATE, BAD_CERTIFICATE, NO_TLS):
+            wait_until(lambda reason=reason: reason in caplog.text, reason)  # type: ignore[misc]
 
 
 def test_a_client_certificate_that_is_optional_must_be_valid_all_the_same(

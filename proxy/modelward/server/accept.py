@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelward.certificate import is_http2
 from modelward.server.exhaustion import OUT_OF_RESOURCES
+from modelward.server.handshake_log import NO_HTTP2, HandshakeLog, reason_of
 from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
 from modelward.telemetry.snapshot import TlsSnapshot
@@ -22,8 +22,6 @@ from modelward_native.wire.peer_index import PeerIndex
 
 if TYPE_CHECKING:
     from modelward.access.credential_checker import CredentialChecker
-
-log = logging.getLogger("modelward.tls")
 
 AT_ONCE = 64
 # to a process with fewer connections, which is awake as well if it can
@@ -86,7 +84,7 @@ class Acceptor:
         self._shaking = PeerIndex()  # those of them that begin with TLS, by peer
         self._resume: asyncio.TimerHandle | None = None
         self._overdue = 1  # connections that are taken after a pause, even if another process is less busy
-        self.failures = 0
+        self.failures = HandshakeLog()
 
     def start(self, backlog: int) -> None:
         """Listens; the socket must be bound and non-blocking."""
@@ -119,7 +117,7 @@ class Acceptor:
             return None
         material = self._handshakes.material
         end = material.current.certificate.not_after.timestamp()
-        return TlsSnapshot(end, material.reloads, material.failures, self.failures)
+        return TlsSnapshot(end, material.reloads, material.failures, self.failures.count)
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
@@ -202,13 +200,14 @@ class Acceptor:
     async def _meet(self, accepted: socket.socket, connection: BufferedConnection) -> bool:
         """Whether it has become a connection."""
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
+            transport, _ = await self._loop.connect_accepted_socket(lambda: connection, accepted, **self._tls())
         except (OSError, ValueError) as error:
             # ssl.SSLError and the timeout are OSErrors too, names that are no text ValueErrors; strangers decide how
             # often: no line of its own for each
-            self.failures += 1
-            log.debug("TLS handshake with %s failed: %s", connection.peer, error)
+            self.failures.add(reason_of(error), connection.peer)
             return False
+        if self._handshakes is not None and not is_http2(transport.get_extra_info("ssl_object")):
+            self.failures.add(NO_HTTP2, connection.peer)  # it closes itself
         return True
 
     def _tls(self) -> dict[str, Any]:

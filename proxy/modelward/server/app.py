@@ -244,6 +244,8 @@ class Application:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             self.serving.take_anomalies()
+            if self._acceptor is not None:
+                self._acceptor.failures.take()
             self.serving.events.take(server, self.upstreams, self.serving.current.upstreams.panics())
 
     async def _pace_shadows(self, server: Server) -> None:
