@@ -30,6 +30,10 @@ the default.
 A variable of the environment is `MODELWARD__` and the path of the key, with two underscores for each dot:
 `MODELWARD__MODELS__fraud__DEADLINE=20ms`. Names of models keep their case.
 
+A path, and a `unix:` address, may hold variables of the environment: `${CREDENTIALS_DIRECTORY}/server.pem`. A path
+that begins with one is not relative to the configuration file. A variable that is not set is an error. A `model.yaml`
+may hold none. Other texts stay as they are.
+
 In the tables, `NAME` stands for a name that you choose, and `[]` for each item of a list.
 """
 TYPES = (

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from modelward.config.variables import begins_with_variable
+
 
 class FileKind(Enum):
     """What a field of the schema is marked with where its annotation, Path or not, does not tell."""
@@ -41,5 +43,6 @@ def anchor(
     elif origin is Mapping and isinstance(value, dict):
         value.update({key: anchor(each, arguments[1], folder, of_versions=of_versions) for key, each in value.items()})
     elif isinstance(value, str) and "://" not in value and (kind is Path or FileKind.OR_URL in marks):
-        return value if FileKind.OF_VERSION in marks and not of_versions else str(folder / value)
+        stays = begins_with_variable(value) or (FileKind.OF_VERSION in marks and not of_versions)
+        return value if stays else str(folder / value)
     return value

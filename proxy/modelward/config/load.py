@@ -14,6 +14,8 @@ from modelward.config.fallback_chain import cross_check, unknown_models
 from modelward.config.layer import Layer, merge
 from modelward.config.schema import Config
 from modelward.config.sources import from_environment, from_file, from_model_folder, from_sets
+from modelward.config.units import UnitError
+from modelward.config.variables import expanded
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.scan import Repository, scan
 
@@ -86,7 +88,10 @@ def load(
 def _repository(layer: Layer) -> Repository | None:
     """What the repository holds, if the settings name one; whether they name it rightly is the schema's to say."""
     path = layer.values.get("repository")
-    return scan(Path(path)) if isinstance(path, str) and path else None
+    try:
+        return scan(Path(expanded(path))) if isinstance(path, str) and path else None
+    except UnitError:
+        return None
 
 
 def _validate(layer: Layer) -> tuple[Config | None, list[Problem]]:

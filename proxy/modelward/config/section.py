@@ -4,9 +4,13 @@ import ast
 import inspect
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from textwrap import dedent
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+
+from modelward.config.variables import expanded
 
 
 class Section(BaseModel):
@@ -18,6 +22,16 @@ class Section(BaseModel):
     @classmethod
     def _nothing_is_empty(cls, data: object) -> object:
         return {} if data is None else data
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _with_variables(cls, value: Any, info: ValidationInfo) -> Any:
+        """Of paths alone: other texts, such as constant answers, are what they are."""
+        if isinstance(value, str) and "${" in value:
+            annotation = cls.model_fields[info.field_name or ""].annotation
+            if Path in (annotation, *get_args(annotation)) or value.startswith("unix:") or info.field_name == "jwks":
+                return expanded(value)
+        return value
 
 
 def descriptions(section: type[BaseModel]) -> dict[str, str]:

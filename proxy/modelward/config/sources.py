@@ -9,6 +9,7 @@ from modelward.config.files import anchor
 from modelward.config.layer import Layer, merge
 from modelward.config.model import Anomaly, ModelSettings
 from modelward.config.schema import Config
+from modelward.config.variables import has_variable
 from modelward.config.yaml_text import read_document, read_value
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS, read_inside
@@ -16,8 +17,11 @@ from modelward.repository.scan import ModelFolder
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
+ONE_UNDERSCORE = "MODELWARD_"
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
+# settings of a model that are paths, or may be
+PATHS_OF_MODELS = ("profile", "ca", "certificate", "key", "upstreams")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
 
 
@@ -30,6 +34,22 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
         path = tuple(key if is_name and i == 1 else key.lower() for i, key in enumerate(keys))
         layers.append(Layer.of(path, read_value(environ[variable]), f"environment variable {variable}"))
     return merge(layers)
+
+
+def unread(environ: Mapping[str, str]) -> list[Problem]:
+    """Notes on variables that look as if they were to set a key, and set none."""
+    found = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(ONE_UNDERSCORE).lower()
+        if variable.startswith(PREFIX) or not variable.startswith(ONE_UNDERSCORE):
+            continue
+        for key in Config.model_fields:
+            if name == key or name.startswith(f"{key}_"):
+                rest = f"{SEPARATOR}{name[len(key) + 1 :].upper()}" if name != key else ""
+                how = f"Write {PREFIX}{key.upper()}{rest}: two underscores before each key"
+                found.append(Problem("this environment variable sets nothing", variable, how=how))
+                break
+    return found
 
 
 def split_path(text: str) -> tuple[str, ...]:
@@ -97,8 +117,26 @@ def from_model_folder(model: ModelFolder) -> Layer:
         return Layer()
     data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
     layer = read_document(_text(data, model.settings_file), str(model.settings_file))
+    if found := _variables(layer, layer.values, ()):
+        raise ProblemsFound(found)
     anchor(layer.values, ModelSettings, model.settings_file.parent)
     return layer.under("models", model.name)
+
+
+def _variables(layer: Layer, value: object, path: tuple[str | int, ...]) -> list[Problem]:
+    """Paths that hold variables: who may write into the repository may not read the environment."""
+    if isinstance(value, dict):
+        return [problem for key, each in value.items() for problem in _variables(layer, each, (*path, key))]
+    if isinstance(value, list):
+        return [problem for i, each in enumerate(value) for problem in _variables(layer, each, (*path, i))]
+    names = [key for key in path if isinstance(key, str)]
+    if not has_variable(value) or not names or names[-1] not in PATHS_OF_MODELS:
+        return []
+    what, how = (
+        f"{names[-1]}: a path in model.yaml holds no variables",
+        "Write the path, or set it in the configuration",
+    )
+    return [Problem(what, layer.origin(path) or "", how=how)]
 
 
 def _text(data: bytes, path: Path) -> str:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from modelward.config.tls import UpstreamTls
 from modelward.config.units import UnitError
+from modelward.config.variables import expanded
 
 HOW = "Write host:port, dns:///name:port or unix:/path/of.sock"
 
@@ -65,6 +66,10 @@ def parse_upstream(text: str, tls: UpstreamTls | None = None) -> UpstreamAddress
         if not path.startswith("/") or "\0" in path:
             raise UnitError(f"{text!r} is not an absolute path", HOW)
         return UpstreamAddress(text, path=path, tls=tls)
+    if text.startswith(("http://", "https://", "grpc://")):
+        scheme, _, rest = text.partition("://")
+        how = f"Leave out {scheme}://" + (", and set upstream_tls" if scheme == "https" else "")
+        raise UnitError(f"{text!r} is not an upstream address", f"{how}: {rest.rstrip('/')}")
     host, colon, port = text.removeprefix("dns:///").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -75,6 +80,7 @@ def parse_upstream(text: str, tls: UpstreamTls | None = None) -> UpstreamAddress
 def _written(text: object) -> str:
     if not isinstance(text, str):
         raise UnitError(f"{text!r} is not an upstream address", HOW)
+    text = expanded(text) if text.startswith("unix:") else text
     parse_upstream(text)
     return text
 

@@ -36,3 +36,9 @@ def test_only_a_name_behind_dns_stands_for_all_its_addresses() -> None:
 def test_a_name_that_no_resolver_takes_is_an_error_like_one_that_is_unknown() -> None:
     with pytest.raises(OSError, match="is no host name"):
         asyncio.run(resolve(UpstreamAddress("", host="a" * 64 + ".example", port=1)))
+
+
+def test_a_url_is_told_what_to_leave_out() -> None:
+    with pytest.raises(UnitError) as found:
+        parse_upstream("http://127.0.0.1:9001/")
+    assert found.value.how == "Leave out http://: 127.0.0.1:9001"
