@@ -125,7 +125,10 @@ def _refused_pair(section: str, certificate: Path, key: Path, error: Exception) 
         how = f"Name the key that {certificate} was made with"
         return Problem(f"{section}.key does not match {section}.certificate", str(key), how=how)
     how = "Write an unencrypted PEM key, readable by this user alone"
-    return Problem(f"{section}.key cannot be used", str(key), str(error), how)
+    why = str(error)
+    if "PEM lib" in why or isinstance(error, ValueError):  # which OpenSSL says of all that it cannot read
+        why = "it is encrypted" if b"ENCRYPTED" in read(key, f"{section}.key") else "it is no PEM key"
+    return Problem(f"{section}.key cannot be used", str(key), why, how)
 
 
 def load_authorities(context: ssl.SSLContext, key: str, file: Path) -> bytes:

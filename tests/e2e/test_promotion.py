@@ -86,7 +86,8 @@ def test_what_is_refused_is_told_and_changes_nothing(server: ServerProcess) -> N
         ("--force needs --reason", "promote", "add", "2", "--force"),
         ("are no steps", "promote", "add", "2", "--steps", "50,10", *REASON),
         ("there is no such model", "rollback", "other"),
-        ("there is no older version than 1", "rollback", "add"),
+        ("Did you mean add?", "promote", "ad", "2", *REASON),
+        ("nothing was promoted: version 1 answers", "rollback", "add"),
     ):
         refused = modelward(*arguments, "--admin", server.admin)
         assert refused.returncode == 1, words

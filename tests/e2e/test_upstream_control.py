@@ -308,7 +308,9 @@ def test_check_notes_that_requests_would_pass_undecoded_to_an_upstream_that_cann
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert check(f"models.add.upstreams=[{UNREACHABLE}]") == 0
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "no upstream of add can be reached: it would not be ready" in re.sub(r"\s+", " ", out)
+    assert "ready to serve" not in out
     assert "note: requests pass undecoded and unscored" in err
     assert err.count("note: ") == 1
     assert f"why: {UNREACHABLE}: the upstream cannot be reached: it did not tell the signature of model add" in err

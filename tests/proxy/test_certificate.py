@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from modelward.access.key_sets import load_file
 from modelward.certificate import load_authorities, load_pair, utc_now
@@ -75,3 +81,15 @@ def test_check_tells_of_both(tmp_path: Path, pair: Pair, capsys: pytest.CaptureF
     assert main(["check", str(root), "--json", "--set", tls]) == 1
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert (problem["what"], problem["how"]) == ("tls.key can be written by anybody", f"chmod o-w {pair.key}")
+
+
+def test_a_key_that_cannot_be_read_is_told_in_words(pair: Pair, tmp_path: Path) -> None:
+    key = load_pem_private_key(pair.key.read_bytes(), None)
+    cipher = BestAvailableEncryption(b"secret")
+    encrypted = tmp_path / "encrypted.pem"
+    encrypted.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
+    (tmp_path / "none.pem").write_text("no key")
+    for file, why in ((encrypted, "it is encrypted"), (tmp_path / "none.pem", "it is no PEM key")):
+        with pytest.raises(ProblemsFound) as found:
+            load_pair(context(), "tls", pair.certificate, file)
+        assert [problem.why for problem in found.value.problems] == [why]

@@ -78,6 +78,11 @@ class CredentialChecker:
         running = [self._check_attempts(), self._watch()]
         return [*running, self._remote.keep()] if self._remote is not None else running
 
+    @property
+    def lacks_keys(self) -> bool:
+        """Whether the keys of tokens cannot be had from their URL."""
+        return self._remote is not None and self._remote.current is None
+
     async def prepare(self) -> None:
         """Asks once for the keys of tokens. Until there are any, calls with a token are answered UNAVAILABLE."""
         if self._remote is not None:

@@ -29,6 +29,15 @@ def problems(config: Config) -> list[Problem]:
     return found
 
 
+async def unreachable(config: Config) -> Problem | None:
+    """Why the keys of tokens cannot be had from their URL at the moment; None where there is none. serve starts."""
+    if config.access is None or config.access.jwt is None or not config.access.jwt.is_url:
+        return None
+    from modelward.access import key_sets  # noqa: PLC0415 - brings PyJWT and aiohttp
+
+    return await key_sets.unreachable(config.access.jwt)
+
+
 def notes(config: Config, names: list[str]) -> list[Problem]:
     """What works and may not be meant. names: of all models that are served."""
     access = config.access

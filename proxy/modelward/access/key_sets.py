@@ -24,6 +24,7 @@ LARGEST = 1 << 20
 FETCH_SECONDS = 5.0
 # between two questions: strangers decide how often a token names an unknown key
 LEAST_SECONDS = 10.0
+FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
 HOW = 'It must be a JWKS: {"keys": [...]}'
 
 
@@ -52,6 +53,21 @@ def authorities(settings: Jwt) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     load_authorities(context, f"{SECTION}.ca", settings.ca)
     return context
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not trusted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):  # whose text shows Python's objects
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
+
+
+async def unreachable(settings: Jwt) -> Problem | None:
+    """Why the keys cannot be had from the URL at the moment."""
+    return await RemoteKeys(settings, lambda: None).problem()
 
 
 class RemoteKeys:
@@ -94,14 +110,24 @@ class RemoteKeys:
         if under_way or time.monotonic() - self._asked >= LEAST_SECONDS:
             await self.ask()
 
+    async def problem(self) -> Problem | None:
+        """Asks once; why there is no answer."""
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                parse(await self._fetch(), self._settings)
+        except FAILURES as error:
+            how = "Check the URL: serve starts without it, and until it answers calls with a token are UNAVAILABLE"
+            return Problem("the keys of access.jwt.jwks cannot be had now", self._settings.jwks, _why(error), how)
+        return None
+
     async def _ask(self) -> None:
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 keys = parse(await self._fetch(), self._settings)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except FAILURES as error:
             self.failures += 1
             self._answered = False
-            why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+            why = _why(error)
             stays = "the old keys stay" if self.current is not None else "there are none yet"
             log.warning("%s cannot be had, %s: %s", self._settings.jwks, stays, why)
             return

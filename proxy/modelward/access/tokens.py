@@ -120,6 +120,8 @@ def verify(token: bytes, keys: KeySet, settings: Jwt) -> Claims:
         )
     except jwt.ExpiredSignatureError:
         raise Expired("it has expired") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise Refused(f"the claim {error.claim} is missing") from None  # one of those that are required here
     except jwt.PyJWTError as error:
         raise Refused(_reason(error)) from None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -136,7 +138,6 @@ REASONS: tuple[tuple[type[Exception], str], ...] = (
     (jwt.InvalidAudienceError, "its audience is another"),
     (jwt.InvalidIssuerError, "its issuer is another"),
     (jwt.ImmatureSignatureError, "it is not valid yet"),
-    (jwt.MissingRequiredClaimError, "a claim that is required is missing"),
     (jwt.InvalidAlgorithmError, "its algorithm is not the key's"),
 )
 

@@ -18,7 +18,8 @@ from modelward.config.layer import merge
 from modelward.config.listen import Listen
 from modelward.config.sources import from_environment, from_file
 from modelward.config.units import UnitError
-from modelward.problem import Problem, ProblemsFound
+from modelward.config.variables import expanded
+from modelward.problem import Problem, ProblemsFound, WrongUsage
 from modelward.rpc.protocol import Message, message_class, pool
 
 DONE, REFUSED, UNREACHABLE, UNSAVED = 0, 1, 2, 3
@@ -123,14 +124,15 @@ def as_json(message: Message) -> dict[str, Any]:
 
 
 def _address(arguments: argparse.Namespace) -> Address:
-    """Raises ProblemsFound for one that is none, Unreachable where that cannot be known."""
+    """Raises WrongUsage, ProblemsFound for one that is none, Unreachable where that cannot be known."""
     try:
         if arguments.admin is not None:
             return parse_address(arguments.admin)
         address = _configured(arguments.config)
     except UnitError as error:
-        where = WHERE if arguments.admin is None else "--admin"
-        raise ProblemsFound([Problem(str(error), where, how=error.how)]) from error
+        if arguments.admin is not None:
+            raise WrongUsage(f"--admin: {error}. {error.how}") from error
+        raise ProblemsFound([Problem(str(error), WHERE, how=error.how)]) from error
     if address is None:
         raise Unreachable([Problem("the admin API is off", WHERE, how="Set listen.admin, and restart the server")])
     if not address.is_unix and not address.port:
@@ -144,7 +146,9 @@ def _configured(file: Path | None) -> Address | None:
     layer = merge([*([from_file(file)] if file is not None else []), from_environment(os.environ)])
     listen = layer.values.get("listen")
     if isinstance(listen, dict) and "admin" in listen:
-        return parse_address_or_off(listen["admin"])
+        admin = listen["admin"]
+        is_socket = isinstance(admin, str) and admin.startswith("unix:")
+        return parse_address_or_off(expanded(admin) if is_socket else admin)
     return Listen().admin
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from modelward.problem import ProblemsFound, WrongUsage
+from modelward.suggest import did_you_mean
 
 COMMANDS = {
     "demo": "show every guard at work on a bundled model, on loopback",
@@ -98,6 +99,9 @@ def main(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str]) -> int:
     try:
         command = next((word for word in argv if not word.startswith("-")), None)
+        if argv and command == argv[0] and command not in COMMANDS:
+            meant = did_you_mean(command, COMMANDS) or "modelward --help lists the commands"
+            return _answer(None, f"there is no command {command!r}: {meant}")
         parser, below = parser_of(command)
         arguments, unknown = parser.parse_known_args(argv)
         if unknown:

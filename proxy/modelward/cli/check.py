@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from modelward.config.arguments import add_arguments as add_configuration_argume
 from modelward.config.arguments import from_arguments
 from modelward.config.load import Unusable
 from modelward.config.schema import Config
+from modelward.config.sources import unread
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.config.upstream import parse_upstream
@@ -79,13 +81,17 @@ def run(arguments: argparse.Namespace) -> int:
     notes += deadly
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
-    remote, upstream_problems, upstream_notes = asyncio.run(_ask_upstreams(asked, inventory))
+    remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))
     problems += upstream_problems
     notes += upstream_notes
+    notes += tuple(unread(os.environ))
     notes += tuple(descriptors.notes(config)) if config is not None else ()
     store_problem, store_note = _store(readable, offline=arguments.offline)
     problems += store_problem
     notes += store_note
+    if config is not None and not arguments.offline and not access.problems(config):
+        unreachable = asyncio.run(access.unreachable(config))
+        notes += (unreachable,) if unreachable else ()
     if config is not None:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
         if arguments.offline and (unasked := _unasked(config)):
@@ -117,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_refused(_which(each), [problem for problem in each.problems if problem not in told])
     print_problems(problems)
     if config is not None and (inventory.models or remote or not problems):
-        _print_served(config, inventory, remote, has_problems=bool(problems))
+        _print_served(config, inventory, remote, down, has_problems=bool(problems))
     if problems or config is None:
         return 1
     if certificate is not None and config.tls is not None:
@@ -147,7 +153,10 @@ def _which(refused: Refused) -> str:
     return f"model {refused.name} version {refused.version}" if refused.version else f"model {refused.name}"
 
 
-def _print_served(config: Config, inventory: Inventory, remote: list[OpenVersion], *, has_problems: bool) -> None:
+def _print_served(
+    config: Config, inventory: Inventory, remote: list[OpenVersion], down: set[str], *, has_problems: bool
+) -> None:
+    """down: upstreams that cannot be reached."""
     rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
     rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
     title = f"ready to serve on {config.listen.grpc}"
@@ -155,6 +164,11 @@ def _print_served(config: Config, inventory: Inventory, remote: list[OpenVersion
         title = f"not ready to serve on {config.listen.grpc}: without the problems it would serve"
     elif inventory.refused:
         title += ", without what is refused"
+    unanswered = [model.checked.name for model in remote if down.issuperset(model.upstreams)]
+    if unanswered and not has_problems:
+        title = f"serve would start on {config.listen.grpc}, but no upstream of {', '.join(unanswered)} can be reached"
+        if len(unanswered) == len(inventory.models) + len(remote):
+            title += ": it would not be ready"
     print_table(title, COLUMNS, rows)
 
 
@@ -167,10 +181,13 @@ def _deadly(model: CheckedVersion) -> Problem:
 
 async def _ask_upstreams(
     config: Config | None, inventory: Inventory
-) -> tuple[list[OpenVersion], tuple[Problem, ...], tuple[Problem, ...]]:
-    """Models of upstreams, problems, notes. Each upstream is asked once; serve would wait for those that are down."""
+) -> tuple[list[OpenVersion], tuple[Problem, ...], tuple[Problem, ...], set[str]]:
+    """Models of upstreams, problems, notes, and upstreams that cannot be reached.
+
+    Each upstream is asked once; serve would wait for those that are down.
+    """
     if config is None:
-        return [], (), ()
+        return [], (), (), set()
     models: list[OpenVersion] = []
     problems: tuple[Problem, ...] = ()
     sections = [(config.upstreams, config.upstream_tls)]
@@ -187,9 +204,14 @@ async def _ask_upstreams(
     problems = (*bad, *(problem for problem in problems if problem.where not in refused))
     undecoded = [model for model in models if model.checked.undecoded is not None]
     told = {problem.where for problem in problems} | {address for model in undecoded for address in model.upstreams}
-    silent = sorted((a for a in addresses if a.text not in told), key=lambda a: a.text)
-    notes = [model.checked.undecoded for model in undecoded if model.checked.undecoded is not None]
-    return models, problems, (*notes, *await unreachable(silent))
+    silent = await unreachable(sorted((a for a in addresses if a.text not in refused), key=lambda a: a.text))
+    notes = [
+        model.checked.undecoded
+        for model in undecoded
+        if model.checked.undecoded is not None and not refused.issuperset(model.upstreams)
+    ]
+    notes += [note for note in silent if note.where not in told]
+    return models, problems, tuple(notes), {note.where for note in silent}
 
 
 def _unasked(config: Config) -> str:

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
 
-from modelward.certificate import read
+from modelward.certificate import load_pair, read
 from modelward.problem import ProblemsFound
 
 Metadata = Sequence[tuple[str, str]]
@@ -51,6 +52,10 @@ def is_plain(args: argparse.Namespace) -> bool:
 
 def channel(args: argparse.Namespace, address: str, options: Sequence[tuple[str, object]]) -> grpc.Channel:
     """Raises ConnectProblem."""
+    if "://" in address and not address.startswith("dns:"):
+        scheme, _, rest = address.partition("://")
+        tls = ", and add --tls or --ca FILE" if scheme == "https" and is_plain(args) else ""
+        raise ConnectProblem(f"{address} is no address of gRPC: leave {scheme}:// out, {rest.rstrip('/')}{tls}")
     if (args.certificate is None) != (args.key is None):
         raise ConnectProblem("--certificate and --key come together")
     if is_plain(args):
@@ -60,9 +65,22 @@ def channel(args: argparse.Namespace, address: str, options: Sequence[tuple[str,
     ca, key, chain = (_read(file, flag) for file, flag in (
         (args.ca, "--ca"), (args.key, "--key"), (args.certificate, "--certificate")
     ))  # fmt: skip
+    _check_pair(args)
     if args.server_name is not None:
         options = [*options, ("grpc.ssl_target_name_override", args.server_name)]
     return grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, key, chain), options=[*options])
+
+
+def _check_pair(args: argparse.Namespace) -> None:
+    """gRPC says of a pair that it cannot use only that there is no handshaker. Raises ConnectProblem."""
+    if args.certificate is None:
+        return
+    try:
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "", args.certificate, args.key)
+    except ProblemsFound as found:
+        told = [f"{each.what} ({each.where})" for each in found.problems]
+        words = "; ".join(told).replace(".key ", "--key ").replace(".certificate ", "--certificate ")
+        raise ConnectProblem(words) from None
 
 
 def metadata(args: argparse.Namespace) -> Metadata:

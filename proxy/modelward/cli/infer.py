@@ -84,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{error.code().name}: {error.details()}", file=sys.stderr)
         if _may_want_tls(args, error):
             print("modelward infer: perhaps the server wants TLS: add --tls or --ca FILE", file=sys.stderr)
+        elif _may_want_certificate(args, error):
+            words = "perhaps the server wants a client certificate: add --certificate and --key"
+            print(f"modelward infer: {words}", file=sys.stderr)
         return SERVER_ERROR
     if args.json:
         _print_json(response, outputs)
@@ -121,6 +124,13 @@ def _may_want_tls(args: argparse.Namespace, error: grpc.RpcError) -> bool:
     """Whether the other side has taken a connection without TLS and closed it."""
     details = (error.details() or "").lower()
     return connect.is_plain(args) and "failed to connect" in details and "refused" not in details
+
+
+def _may_want_certificate(args: argparse.Namespace, error: grpc.RpcError) -> bool:
+    """Whether the other side has closed a connection with TLS: with TLS 1.3 it says no more."""
+    details = (error.details() or "").lower()
+    closed = "socket closed" in details or "connection reset" in details or "certificate required" in details
+    return not connect.is_plain(args) and args.certificate is None and closed
 
 
 class _Stub:

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
+HOW_DATA = "Give rows of the model's inputs: an .npz by input name, or a csv or parquet with a column for each element"
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, or 1 where something is wrong with the model, the data or the profile."""
     return _fit(arguments) if arguments.action == "fit" else _show(arguments)
@@ -49,7 +52,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     artifact = load_artifact(folder, canonical(model))
     inputs = row_signature(artifact.inputs)
     out: Path = arguments.out or default_profile(model)
-    with _problems_at(arguments.data):
+    with _problems_at(arguments.data, HOW_DATA):
         rows = load_table(arguments.data, inputs)
         varying = [name for name, (_, shape) in inputs.items() if -1 in shape]
         with _progress() as report:
@@ -61,19 +64,21 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    with _problems_at(arguments.file):
+    with _problems_at(arguments.file, "Name a profile that modelward profile fit has written"):
         profile = Profile.load(arguments.file)
     _print_profile(profile, arguments.file, arguments.json)
     return 0
 
 
 @contextmanager
-def _problems_at(where: Path) -> Iterator[None]:
-    """Tells the failures of one file as problems."""
+def _problems_at(where: Path, mend: str = "") -> Iterator[None]:
+    """Tells the failures of one file as problems. mend: of those that do not say how."""
     try:
         yield
     except ProfileError as error:
-        raise ProblemsFound([Problem(str(error), str(where))]) from error
+        what, _, how = str(error).partition("; ")  # as far as it says how
+        how = f"{how[:1].upper()}{how[1:]}" if how else mend
+        raise ProblemsFound([Problem(what, str(where), how=how)]) from error
     except OSError as error:
         how = "Check the path and its permissions"
         raise ProblemsFound([Problem("this cannot be used", str(where), error.strerror or str(error), how)]) from error

@@ -6,10 +6,11 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems
-from modelward.config.promotion import HOW_STEPS
+from modelward.config.promotion import check_steps
 from modelward.models.facts import GUARDS
 from modelward.problem import Problem, ProblemsFound
 
+HOW = "Write whole per cent that grow, the last of them 100: --steps 1,10,50,100"
 UNSAVED = Problem(
     "done, but not durable: a restart of the server would undo it",
     "state",
@@ -48,10 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _steps(text: str | None) -> list[int]:
+    if text is None:
+        return []
     try:
-        return [int(step) for step in text.split(",")] if text is not None else []
-    except ValueError:
-        raise ProblemsFound([Problem(f"{text!r} are no steps", "--steps", how=HOW_STEPS)]) from None
+        steps = [int(step) for step in text.split(",")]
+        check_steps(tuple(steps))
+    except ValueError:  # a UnitError is one
+        raise ProblemsFound([Problem(f"{text!r} are no steps", "--steps", how=HOW)]) from None
+    return steps
 
 
 def change(client: admin.Client, method: str, *, json: bool, **fields: Any) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -16,6 +17,7 @@ from modelward.config import triton
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
 from modelward.config.log import Level, LogSettings
+from modelward.config.sources import unread
 from modelward.problem import ProblemsFound
 from modelward.server import descriptors
 from modelward.server.mishaps import Mishaps
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = from_arguments(arguments)
         logs.configure(config.log, level)
         descriptors.raise_limit()
-        for note in descriptors.notes(config):
+        for note in (*unread(os.environ), *descriptors.notes(config)):
             log.warning("%s", note)
         load = partial(from_arguments, arguments, again=True)
         asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))

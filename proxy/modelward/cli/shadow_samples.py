@@ -78,7 +78,10 @@ def samples_of(arguments: argparse.Namespace) -> list[Kept]:
         how = "Run this as the user that the server runs as"
         raise ProblemsFound([Problem("samples cannot be read", str(error.filename), why, how)]) from error
     if not found:
-        raise ProblemsFound([Problem(f"there are no samples of model {arguments.model}", str(folder), how=HOW)])
+        how = HOW
+        if arguments.state is not None or arguments.config is not None:  # it is where the server writes
+            how = "No mirrored request has disagreed so far, or samples is off for the shadow"
+        raise ProblemsFound([Problem(f"there are no samples of model {arguments.model}", str(folder), how=how)])
     return found
 
 

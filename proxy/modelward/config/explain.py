@@ -1,6 +1,7 @@
 """Validation errors of the schema told as problems: which key, on which line, and what to write instead."""
 
 import re
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from modelward.config.layer import Layer, Path
 from modelward.config.schema import Config
 from modelward.config.section import descriptions
-from modelward.config.units import UnitError
+from modelward.config.units import DURATION_PATTERN, SIZE_PATTERN, UnitError, format_duration, format_size
 from modelward.problem import Problem
 from modelward.suggest import suggestion
 
@@ -43,13 +44,15 @@ def problems_of(error: ValidationError, layer: Layer) -> list[Problem]:
             continue
         if details["type"] == "too_short" and any(len(at) > len(path) and at[: len(path)] == path for at in wrong):
             continue  # of the entries that are wrong none is counted
-        what, why, how = _explain(details["type"], details["msg"], path, details.get("input"), details.get("ctx", {}))
+        what, why, how = _explain(details, path, _written(layer, path))
         name = dotted(path)
         found.append(Problem(f"{name}: {what}" if name else what, place(layer, path), why, how))
     return found
 
 
-def _explain(kind: str, message: str, path: Path, value: object, context: dict[str, Any]) -> tuple[str, str, str]:
+def _explain(details: Mapping[str, Any], path: Path, written: object) -> tuple[str, str, str]:
+    """details: of pydantic. written: the value as it was written."""
+    kind, message, value, context = details["type"], details["msg"], details.get("input"), details.get("ctx", {})
     match kind:
         case "extra_forbidden":
             return _unknown_key(path)
@@ -60,10 +63,38 @@ def _explain(kind: str, message: str, path: Path, value: object, context: dict[s
         case "literal_error":
             near = suggestion(str(value), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
             return f"{_shown(value)} is none of {context['expected']}", "", near
+        case "less_than_equal" | "greater_than_equal" if isinstance(bound := context.get("le", context.get("ge")), int):
+            least = "at most" if "le" in context else "at least"
+            return f"{_shown(value)}: {_words(message)}", "", f"Write {least} {_in_units(bound, written)}"
+        case "list_type" | "tuple_type":
+            item = "value: {...}" if path[-1:] == ("fallback",) else "..."
+            return f"{_shown(value)}: {_words(message)}", "", f"Write a list: - {item}"
+    return f"{_shown(value)}: {_words(message)}", "", _description(path)
+
+
+def _words(message: str) -> str:
     # in YAML's words instead of Python's
     text = re.sub(r" or instance of \w+", "", message[0].lower() + message[1:])
-    text = text.replace("dictionary", "mapping").replace("tuple", "list")
-    return f"{_shown(value)}: {text}", "", _description(path)
+    return text.replace("dictionary", "mapping").replace("tuple", "list")
+
+
+def _in_units(bound: int, written: object) -> str:
+    """The bound as the value was written: 1s where that was 500ms."""
+    if isinstance(written, str):
+        for pattern, shown in ((DURATION_PATTERN, format_duration), (SIZE_PATTERN, format_size)):
+            if re.match(pattern, written):
+                return shown(bound)
+    return str(bound)
+
+
+def _written(layer: Layer, path: Path) -> object:
+    value: Any = layer.values
+    for key in path:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
 def _unknown_key(path: Path) -> tuple[str, str, str]:
@@ -74,7 +105,9 @@ def _unknown_key(path: Path) -> tuple[str, str, str]:
 
 
 def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, str | int | float | bool | NoneType) else f"a {type(value).__name__}"
+    if isinstance(value, str | int | float | bool | NoneType):
+        return repr(value)
+    return {"dict": "a mapping", "tuple": "a list"}.get(type(value).__name__, f"a {type(value).__name__}")
 
 
 def _description(path: Path) -> str:

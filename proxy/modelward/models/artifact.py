@@ -109,6 +109,9 @@ def load_artifact(root: Path, file: Path) -> Artifact:
     )
 
 
+GIT_LFS = b"version https://git-lfs.github.com/spec/"  # how its pointers begin
+
+
 def _guarded(model: Any, data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """The model, with nodes guarded that a client's values could end the process at, and in words the first of those
     that cannot be. data: of the model as it is."""
@@ -124,14 +127,17 @@ def _parse(data: bytes, where: str) -> Any:
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ProblemsFound([_no_model(where)]) from error
+        raise ProblemsFound([_no_model(where, data)]) from error
     if not model.HasField("graph") or not model.graph.node:
-        raise ProblemsFound([_no_model(where)])
+        raise ProblemsFound([_no_model(where, data)])
     return model
 
 
-def _no_model(where: str) -> Problem:
-    return Problem("this is no ONNX model", where, how="Export the model again; a Git LFS pointer looks like this too")
+def _no_model(where: str, data: bytes) -> Problem:
+    if data.startswith(GIT_LFS):
+        why, how = "it is a pointer of Git LFS", "Fetch the file itself: git lfs pull"
+        return Problem("this is no ONNX model", where, why, how)
+    return Problem("this is no ONNX model", where, how="Export the model again")
 
 
 def _check_versions(model: Any, where: str) -> list[Problem]:

@@ -27,7 +27,9 @@ def guards(config: Config, model: CheckedVersion) -> dict[str, str]:
 def _words(name: str, limit: Limit | PeerLimit | IdentityLimit) -> str:
     count = len(getattr(limit, "overrides", ()))
     overrides = f" ({counted(count, 'override')})" if count else ""
-    return f"{name} {limit.model_dump(mode='json')['rate']}{overrides}"
+    written = limit.model_dump(mode="json")
+    said = [str(written[key]) for key in ("rate", "time") if written.get(key) is not None]
+    return " ".join([name, *said]) + overrides
 
 
 def off(states: dict[str, str]) -> list[str]:

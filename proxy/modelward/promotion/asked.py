@@ -14,6 +14,7 @@ from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.guard import Arm
 from modelward.promotion.state import LONGEST_REASON, Promotion, Shares
+from modelward.suggest import suggestion
 
 GOOD = ("better", "equivalent")
 
@@ -94,8 +95,10 @@ def steps_of(server: PromotedServer, wanted: Wanted) -> tuple[int, ...]:
 def check_version(server: PromotedServer, model: str, version: str) -> None:
     served = server.versions(model)
     if version not in served:
-        what = f"version {version} is not served; {', '.join(served)} are" if served else "there is no such model"
-        raise refused(what, model, "Put it into the repository and look at modelward status")
+        how = "Put it into the repository and look at modelward status"
+        if not served:
+            raise no_such_model(server, model, how)
+        raise refused(f"version {version} is not served; {', '.join(served)} are", model, how)
     if server.config.policy(model) == "explicit" and version not in (configured(server, model) or {}):
         how = f"Write {version} into models.{model}.versions, with a weight of 0, or set version_policy to another"
         raise refused(f"version_policy is explicit, and versions: does not name version {version}", model, how)
@@ -141,6 +144,10 @@ def check_reason(model: str, why: str) -> None:
         raise refused("the reason has characters that cannot be printed", model, "Write it in one line of text")
     if len(why) > LONGEST_REASON:
         raise refused(f"the reason has {len(why)} characters", model, f"Say it in {LONGEST_REASON}")
+
+
+def no_such_model(server: PromotedServer, model: str, how: str) -> ProblemsFound:
+    return refused("there is no such model", model, suggestion(model, server.models()) or how)
 
 
 def has_all(model: str, version: str) -> ProblemsFound:

@@ -25,6 +25,7 @@ from modelward.promotion.asked import (
     check_version,
     configured,
     has_all,
+    no_such_model,
     refused,
     steps_from_here,
     steps_of,
@@ -368,12 +369,13 @@ class Promoter:
     def _from_next_older(self, model: str) -> Promotion:
         served = self._server.versions(model)
         if not served:
-            raise refused("there is no such model", model, "Look at modelward status")
+            raise no_such_model(self._server, model, "Look at modelward status")
         if self._server.config.policy(model) == "explicit":
             served = tuple(version for version in served if version in (configured(self._server, model) or {}))
         current = primary(served, self._present(model))
         if served.index(current) == 0:
-            raise refused(f"there is no older version than {current}", model, "Add one to the repository")
+            what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
+            raise refused(what, model, "There is nothing to do")
         older = served[served.index(current) - 1]
         now, written = self._clock(), configured(self._server, model)
         return Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)

@@ -56,6 +56,8 @@ class InheritedSocket:
 
 def cannot_listen(address: Address, key: str, error: OSError, how: str = "") -> Problem:
     """The problem of an address that cannot be had."""
+    if address.is_unix and error.errno in (errno.ENOENT, errno.ENOTDIR):
+        how = f"Make the folder {Path(address.path).parent}, or set {key} to another address"
     how = how or f"Stop what listens there, or set {key} to another address"
     return Problem(f"cannot listen on {address}", key, error.strerror or str(error), how)
 

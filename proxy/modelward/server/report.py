@@ -89,6 +89,10 @@ def describe(application: Application) -> Report:
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
     facts = facts_of(model.checked for model in application.models if not model.upstreams)
     notes += map(str, policy_notes(config, facts, application.serving.shares))
+    if application.answering.reason:
+        notes.append(f"not ready: {application.answering.reason}")
+    if application.serving.checker is not None and application.serving.checker.lacks_keys:
+        notes.append("access.jwt.jwks cannot be had: until it can, calls with a token are answered UNAVAILABLE")
     return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
 
 

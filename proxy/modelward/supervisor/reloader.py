@@ -51,6 +51,7 @@ class Reloader:
         self._ruling = Turns(self._follow_rules)
         self._models = Turns(self._follow_models)
         self._is_changed = False  # by what the reload under way has done so far
+        self._noted: tuple[OperationResult, ...] = ()  # the parts of the last reload
         self._said = ""  # of the last reload, to the service manager
 
     async def reload(self, actor: str = "") -> OperationResult:
@@ -63,28 +64,35 @@ class Reloader:
             self._at_work()
             log.info("reload, asked by %s", actor)
         try:
-            outcome = await self._reload(actor)
+            outcome, parts = await self._reload(actor)
         except asyncio.CancelledError:
             if actor:
                 self._promoter.note("reload", actor)
             raise
+        # changes that come together share a reload, which is noted once
+        told, self._noted = self._noted, parts
+        if not actor:
+            fresh = [part for part in parts if all(part is not each for each in told)]
+            if not any(part.changed or part.problems for part in fresh):
+                return outcome
         if actor or outcome.changed or outcome.problems:
             refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
             why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
         return outcome
 
-    async def _reload(self, actor: str) -> OperationResult:
+    async def _reload(self, actor: str) -> tuple[OperationResult, tuple[OperationResult, ...]]:
+        """What came of it, and of its parts, which callers may share."""
         by = self.history.asked_by = actor or "watching"
         rules = await self._ruling.take()
         if rules.problems:
-            return replace(rules, last_change=self.history.last_change)
+            return replace(rules, last_change=self.history.last_change), (rules,)
         self.history.apply(by, rules.changed)
         models = await self._models.take()
         changed = (*rules.changed, *models.changed)
         self.history.apply(by, changed)
         last = None if changed else self.history.last_change
-        return OperationResult(models.problems, changed, models.needs_restart, last)
+        return OperationResult(models.problems, changed, models.needs_restart, last), (rules, models)
 
     def cancel(self) -> None:
         """Gives up what is under way."""

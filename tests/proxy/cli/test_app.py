@@ -22,7 +22,7 @@ def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
     assert not {"numpy", "onnx", "onnxruntime", "pydantic", "rich", "yaml", "grpc"} & set(loaded)
 
 
-@pytest.mark.parametrize("argv", [[], ["chek"], ["profile"], ["check", "--grpc-port", "x"]])
+@pytest.mark.parametrize("argv", [[], ["profile"], ["check", "--grpc-port", "x"]])
 def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     assert "usage: modelward" in capsys.readouterr().err
@@ -66,3 +66,19 @@ def test_a_stdout_that_is_full_is_one_line() -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (1, b"modelward: output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["server"], "modelward: there is no command 'server': did you mean serve?"),
+        (["frobnicate"], "modelward: there is no command 'frobnicate': modelward --help lists the commands"),
+        (["status", "--admin", "foo"], "modelward status: --admin: 'foo' has no port"),
+    ],
+)
+def test_what_cannot_be_meant_is_2_and_one_line(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(words)

@@ -235,3 +235,17 @@ def test_offline_no_other_server_is_asked(tmp_path: Path, capsys: pytest.Capture
     (note,) = json.loads(capsys.readouterr().out)["notes"]
     assert (note["what"], note["where"]) == ("1 upstream was not asked", "--offline")
     assert note["why"] == "not checked: model elsewhere"
+
+
+def test_keys_of_tokens_that_cannot_be_had_are_noted(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"https://127.0.0.1:{bound.getsockname()[1]}/keys"
+        access = f"  jwt: {{issuer: i, audience: a, jwks: '{url}'}}\n  rules: [{{identity: a, models: ['*']}}]\n"
+        assert _check_access(repository.parent, access) == 0
+    err = capsys.readouterr().err
+    assert (
+        f"note: the keys of access.jwt.jwks cannot be had now\n  where: {url}\n  why: cannot connect to 127.0.0.1:"
+        in err
+    )
+    assert "SSLContext" not in err

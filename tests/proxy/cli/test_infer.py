@@ -11,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
+from modelward.cli.app import main
 from modelward.cli.infer import add_arguments, run
 from modelward.rpc.call import Call, Method
 from modelward.rpc.protocol import Code, Message, RpcError, message_class
 from modelward.server.methods import OPEN, Dispatcher, build
 from modelward.server.readiness import Readiness
 from tests import models
+from tests.certificates import write_pair
 from tests.proxy.server.adapter import Served, served
 from tests.proxy.server.catalogs import catalog
 
@@ -207,3 +210,15 @@ def test_a_request_that_ends_the_process_is_told(tmp_path: Path, capsys: pytest.
     file.write_bytes(models.dividing())
     assert infer(str(file), "--input", f"a=[{-(2**63)}]", "--input", "b=[-1]") == 1
     assert "does not survive the model or the request: it was killed by SIGFPE" in capsys.readouterr().err
+
+
+def test_a_url_is_no_address_of_grpc(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["infer", "fraud", "--input", "x=1", "--url", "http://127.0.0.1:8001"]) == 2
+    assert "leave http:// out, 127.0.0.1:8001" in capsys.readouterr().err
+
+
+def test_a_certificate_and_a_key_that_do_not_match_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (write_pair(trustme.CA().issue_cert("localhost"), tmp_path, name) for name in ("one", "other"))
+    pair = ("--certificate", str(one.certificate), "--key", str(other.key))
+    assert main(["infer", "fraud", "--input", "x=1", "--tls", *pair]) == 2
+    assert "--key does not match --certificate" in capsys.readouterr().err

@@ -97,4 +97,5 @@ def test_what_is_wrong_is_told_and_is_1(
     assert main(["profile", *arguments]) == 1
     err = capsys.readouterr().err
     assert finding in err
+    assert "\n  mend: " in err
     assert "Traceback" not in err

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from modelward.config import Config, load
 from modelward.config.address import Address
-from modelward.config.sources import from_file
+from modelward.config.sources import from_file, unread
 from modelward.config.workers import cores
 from modelward.problem import ProblemsFound
 from tests import models
@@ -207,7 +207,9 @@ def test_workers_are_a_number_or_one_per_core(tmp_path: Path) -> None:
     [
         ("limits.message_size=1GiB", "inflight_bytes is smaller than message_size"),
         ("limits.message_size=2GiB", "less than or equal to 2147483647"),
-        ("limits.streams=0", "greater than or equal to 1"),
+        ("limits.streams=0", "greater than or equal to 1. Write at least 1"),
+        ("load_timeout=10ms", "Write at least 100ms"),
+        ("models.m.fallback={value: {y: 1}}", "a mapping: input should be a valid list. Write a list: - value: {...}"),
         ("limits.streams=true", "valid integer"),
         ("limits.total={rate: 1/s, burst: 0}", "Write a whole number from 1"),
         ("models.m.anomaly.false_positive_rate=0", "greater than 0"),
@@ -420,3 +422,17 @@ def test_what_is_of_upstreams_is_refused_without_any(assignment: str, tmp_path: 
     (told,) = problems(None, tmp_path, sets=[assignment])
     assert "there are no upstreams" in told or "is only for models with upstreams" in told
     assert load(sets=[assignment, "upstreams=['127.0.0.1:1']", "models.fraud.upstreams=['127.0.0.1:1']"], environ={})
+
+
+def test_variables_with_one_underscore_set_nothing_and_are_noted() -> None:
+    environ = {
+        "MODELWARD_LISTEN_GRPC": "127.0.0.1:1",
+        "MODELWARD_VERSION_POLICY": "explicit",
+        "MODELWARD_API_KEY": "k",
+        "MODELWARD_SERVICE_HOST": "10.0.0.1",
+        "MODELWARD__WORKERS": "1",
+    }
+    assert [(note.where, note.how.partition(":")[0]) for note in unread(environ)] == [
+        ("MODELWARD_LISTEN_GRPC", "Write MODELWARD__LISTEN__GRPC"),
+        ("MODELWARD_VERSION_POLICY", "Write MODELWARD__VERSION_POLICY"),
+    ]

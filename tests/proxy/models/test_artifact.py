@@ -260,6 +260,11 @@ def test_what_is_no_onnx_model_is_refused(tmp_path: Path, content: bytes) -> Non
     assert "this is no ONNX model" in refusal(tmp_path, content)
 
 
+def test_a_pointer_of_git_lfs_is_told_as_one(tmp_path: Path) -> None:
+    told = refusal(tmp_path, b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    assert "Fetch the file itself: git lfs pull" in told
+
+
 def test_a_graph_nested_without_end_is_refused_instead_of_exhausting_the_stack(tmp_path: Path) -> None:
     nested = b""
     for _ in range(2_000):  # NodeProto.attribute(5).g(6).node(1), from the inside out

@@ -82,3 +82,9 @@ def test_a_file_that_somebody_else_has_put_there_meanwhile_stays(tmp_path: Path)
     (tmp_path / "s").write_text("precious")
     bound.close()
     assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "x.sock"
+    with pytest.raises(ProblemsFound, match=f"Make the folder {path.parent}, or set listen.grpc to another address"):
+        BoundSocket(Address(path=str(path)), 0o600)
