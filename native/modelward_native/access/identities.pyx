@@ -29,7 +29,7 @@ cdef class Granted:
 
 
 cdef class Identities:
-    """Room for so many callers. limiter: whose budgets theirs are of.
+    """The known callers, at most `capacity` of them. limiter: holds their budgets.
 
     rules: matching(source, name) -> tuple of numbers, matching_anonymous() -> tuple or None,
     permits(numbers, model or None) -> Permit bits.
@@ -58,7 +58,7 @@ cdef class Identities:
         free(self.slot)
 
     cdef uint32_t free_slot(self) noexcept:
-        """A slot never used, or that of an identity that nothing refers to and that was not seen lately; NO_SLOT if none."""
+        """A slot never used, or that of an identity without references that was not seen lately; NO_SLOT if there is none."""
         cdef Identity *identity
         cdef uint32_t slot
         cdef int _
@@ -103,7 +103,7 @@ cdef class Identities:
         # longer than any address, whose budgets are of the same level; a token named as a key is another identity
         text = source.encode() + b" identity " + name.encode()
         identity.budget = self.limiter.hash(MW_LEVEL_IDENTITY, <const char *>text, len(text))
-        # known by a digest, so that nobody finds a name that pays from another's budget
+        # known by a digest, so that no caller finds a name that pays from another's budget
         digest = blake2b(text, digest_size=16).digest()
         identity.shared_key = self.limiter.shared_key(<const char *>digest, len(digest))
         identity.kind = b"certificate" if source == "certificate" else b"key" if source == "key" else b"token"

@@ -20,7 +20,7 @@ cdef struct Grant:                # what callers whom the same rules match may d
     uint8_t of_others             # of names that are not served: only rules for all models count
     uint8_t of_any                # what is allowed for at least one model: for methods that name none
 
-cdef struct Identity:             # a verified caller, in a slot that another may take when nobody refers to it
+cdef struct Identity:             # a verified caller; another may take its slot when nothing refers to it
     uint64_t budget               # key of its rate limit: of the name and the kind of what proved it
     const char *kind              # static: how it was proved, as an upstream is told it; NULL for anonymous callers
     uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers

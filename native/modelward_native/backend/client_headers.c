@@ -93,7 +93,7 @@ static int take_field(mw_client_stream *s, const nghttp2_nv *nv, bool *regular, 
     return s->calls->field(s, nv->name, nv->namelen, nv->value, nv->valuelen);
 }
 
-/* Decodes a block, for the table's sake also where nobody waits for it (s is NULL). 0, -1 a malformed one, -2 no HPACK. */
+/* Decodes a block; s: NULL where no call waits for it, since the table must follow all blocks. 0; -1: malformed; -2: no HPACK. */
 static int inflate(mw_client *c, mw_client_stream *s, const uint8_t *in, size_t size, bool *known) {
     bool regular = false;
     int bad = 0;

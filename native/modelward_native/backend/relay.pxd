@@ -21,7 +21,7 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept
 # The same for a model's message, which holds a permit until it is answered: REASON_NONE, or why not.
 cdef int relay_request(Exchange *x, int64_t now) noexcept
 cdef void relay_half_close(Stream *s) noexcept        # the client sends no more
-# Nobody waits for the upstream's answers any more; code: what the call is counted as.
+# The client no longer waits for the upstream's answers. code: the status that the call is counted with.
 cdef void relay_cancel(Stream *s, int code) noexcept
 
 # for relay_answers. The client's call ends with this, behind the answers that it has still to take; takes the ending.

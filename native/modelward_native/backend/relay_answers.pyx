@@ -143,7 +143,7 @@ cdef void on_frame(mw_client_stream *stream, bint headers, bint end) noexcept:
             begin_answer(r.down, &r.metadata)
             if r.trial:
                 judge(r, MW_BREAKER_SUCCESS)
-        r.metadata.size = 0       # an interim response's is nobody's
+        r.metadata.size = 0       # metadata of an interim response is dropped
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ cdef void on_closed(mw_client_stream *stream, uint32_t error) noexcept:
 
 
 cdef void judge(Relay *r, mw_breaker_result result, bint answered=True) noexcept:
-    """A stream's length is no latency: only its result tells something about the endpoint. Once per relay: a stream that has
-    begun well may last for days, and its endpoint's breaker does not wait for its end."""
+    """Tells the endpoint the result of a stream; its duration is no latency. Once per relay, early: a stream that has begun well
+    may last for days, and the endpoint's breaker does not wait for its end."""
     cdef UpstreamConnection upstream = upstream_of(r.upstream)
     if not r.judged:
         r.judged = True

@@ -116,7 +116,7 @@ cdef void drop(Relay *r, Sent *sent) noexcept:
 
 
 cdef void forget_oldest(Relay *r) noexcept:
-    """Of those whose permit is back: there is one, since the stream is congested where so many hold one."""
+    """Forgets the oldest message whose permit is back. There is one: the stream is congested while too many hold permits."""
     cdef Sent *sent = r.sent_first
     while sent.exchange != NULL and sent.next != NULL:
         sent = sent.next

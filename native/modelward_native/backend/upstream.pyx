@@ -73,7 +73,7 @@ cdef void cancel_call(Exchange *x) noexcept:
     cdef UpstreamCall *hedge = x.hedge
     x.call = NULL
     x.hedge = NULL
-    # nobody knows whether the endpoint has stopped: giving up is no way to a refund
+    # the endpoint may still be working on it: a client that gives up gets no refund
     if call != NULL:
         settle(x, max(x.predicted, share_of(call, upstream_of(call.upstream).endpoint.to_answer() - 1, x.wire.now)))
     if call != NULL and x.due and x.wire.now >= x.due:

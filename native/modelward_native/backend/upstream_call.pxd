@@ -17,7 +17,7 @@ cdef struct UpstreamCall:         # one request on its way; owned by its stream 
     mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge
     mw_client_stream stream
     Exchange *exchange            # one reference: the body that is sent is its
-    uint32_t attempt              # a mismatch with the exchange's: nobody waits for the answer
+    uint32_t attempt              # of the exchange; differs from the exchange's where it no longer waits for this answer
     PyObject *upstream            # borrowed: the UpstreamConnection that it is on
     PyObject *pool                # borrowed from its model, which the exchange keeps
     uint8_t prefix[5]             # of the request's message

@@ -119,7 +119,7 @@ static inline int64_t charge_of(mw_rate rate, int64_t cost) {
 }
 
 /* 0 if a charge conforms now. Requests do if the last of them, one interval after another, is within the tolerance;
- * backend time does if what is then owed is within the burst, or nothing is owed yet. */
+ * backend time does if the debt is then within the burst, or there is no debt yet. */
 static inline int64_t wait_for(int64_t owed_until, mw_rate rate, int64_t charge, int64_t now) {
     if (charge == INT64_MAX) return MW_RETRY_NEVER;
     int64_t ahead = rate.timed ? (charge < rate.tolerance_ns ? charge : rate.tolerance_ns) : charge - rate.interval_ns;
@@ -166,10 +166,10 @@ static inline int64_t overdrawn(int64_t owed_until, mw_rate rate, int64_t charge
 static int64_t charge_cell(mw_gcra *table, int64_t *cell, mw_rate rate, int64_t charge, int64_t push, int forced,
                            int64_t now) {
     for (;;) {
-        int64_t before = seen(cell), owed = debt(table, cell, rate, now),
-                wait = forced ? 0 : wait_for(owed, rate, charge, now);
+        int64_t before = seen(cell), tat = debt(table, cell, rate, now),
+                wait = forced ? 0 : wait_for(tat, rate, charge, now);
         if (wait) return wait;
-        if (replaced(cell, before, overdrawn(owed, rate, push, now))) return 0;
+        if (replaced(cell, before, overdrawn(tat, rate, push, now))) return 0;
     }
 }
 
@@ -180,7 +180,7 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge,
     *cell = NULL;
     for (;;) {
         mw_gcra_slot *slot = find(table, claim->hash), before;
-        int64_t owed = now, wait;
+        int64_t tat = now, wait;
         int taken;
         if (slot == NULL) {
             slot = slot_for(table, claim->hash, now, &taken);
@@ -198,11 +198,11 @@ static int64_t charge_key(mw_gcra *table, const mw_claim *claim, int64_t charge,
         } else {
             before = slot_seen(slot);
             if (before.tag != claim->hash) continue;
-            owed = debt(table, &slot->tat_ns, rate, now);
+            tat = debt(table, &slot->tat_ns, rate, now);
         }
-        wait = forced ? 0 : wait_for(owed, rate, charge, now);
+        wait = forced ? 0 : wait_for(tat, rate, charge, now);
         if (wait) return wait;
-        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, overdrawn(owed, rate, push, now)})) return 0;
+        if (slot_replaced(slot, before, (mw_gcra_slot){claim->hash, overdrawn(tat, rate, push, now)})) return 0;
     }
 }
 
@@ -245,10 +245,10 @@ static inline int judge(mw_gcra *table, const mw_claim *claims, int count, int64
         const mw_claim *claim = &claims[i];
         mw_rate rate = rate_of(claim);
         if (rate.interval_ns == 0) continue;
-        int64_t owed = claim->meter ? debt(table, claim->meter->tat_ns, rate, now)
-                                    : debt_of(table, claim->hash, claim->level, rate, now);
+        int64_t tat = claim->meter ? debt(table, claim->meter->tat_ns, rate, now)
+                                   : debt_of(table, claim->hash, claim->level, rate, now);
         charge[i] = charge_of(rate, claim->cost);
-        int64_t wait = wait_for(owed, rate, charge[i], now);
+        int64_t wait = wait_for(tat, rate, charge[i], now);
         if (wait > *longest) {
             *longest = wait;
             refused_by = i;

@@ -6,7 +6,7 @@
  *
  * A rate is of requests, or of backend time. Of the latter a request costs what it is predicted to take, before it runs,
  * and what is wrong with that is settled when it has run. Prediction may err and one request may cost more than a whole
- * burst, so such a limit can be overdrawn: by a request that finds nothing owed, and by settling. It is then paid off
+ * burst, so such a limit can be overdrawn: by a request that finds no debt, and by settling. It is then paid off
  * before the next one passes, MW_OVERDRAFT_NS of it at most.
  *
  * The table is open to strangers (any peer address makes a key), so its hash is keyed (SipHash-1-3 of Aumasson and
@@ -136,7 +136,7 @@ int mw_gcra_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now
 int mw_gcra_would_admit(mw_gcra *table, const mw_claim *claims, int count, int64_t now_ns, int64_t *retry_ns);
 
 /* What was charged to a claim as its cost turns out to have been `cost`: the difference is charged, whatever it says of
- * the limit, or given back as far as it is still owed. */
+ * the limit, or given back as far as it is still a debt. */
 void mw_gcra_settle(mw_gcra *table, const mw_claim *claim, int64_t cost, int64_t now_ns);
 
 /* Sets the debt of a shared limit to that of all its servers: its TAT lies `ahead_ns` ahead of `at_ns`, and what was booked

@@ -87,7 +87,7 @@ cdef class SharedAccounts:
         return taken
 
     def follow(self, uint32_t number, int64_t ahead, double demand, int64_t at, int64_t now):
-        """What all servers owed of a limit at `at` (how far its TAT lay ahead) and its demand."""
+        """The debt of all servers to a limit at `at` (how far its TAT lay ahead) and its demand."""
         cdef mw_account *account = self.account(number)
         cdef int64_t *tat = NULL
         mw_account_share(account, demand)

@@ -46,7 +46,7 @@ cdef struct Exchange:
     bint alone                    # the batch it was in has failed: it runs by itself to tell whose fault that was
     Model *asked                  # that the client asked for; counted in its users (request.model.ask)
     Model *model                  # borrowed: the one that answers, `asked` or a fallback of its fallback chain
-    int references                # stream, batch, deadline node: whoever lets go last frees it
+    int references                # of the stream, the batch, the deadline timer; the last one frees it
     uint8_t phase                 # enum Phase
     Model *admitted               # borrowed: the one whose gate has let it in; NULL for none
     int64_t launched              # ns; when it was last given to a backend
@@ -72,7 +72,7 @@ cdef struct Exchange:
     bint flagged
     bint empty                    # an input has no elements
     uint8_t opaque                # enum Opaque; only where an upstream answers
-    bint mirrored                 # it is a copy, by the word of one who may say so: nobody's shadow gets it
+    bint mirrored                 # a caller that may say so marked it as a copy: no shadow gets it
     bint reply_ready              # waits for its turn in a stream
     double score
     Payers payers                 # of what it costs; the model's meter is borrowed

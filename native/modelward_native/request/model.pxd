@@ -135,13 +135,13 @@ cdef struct Counters:
     uint64_t profiled             # 1: has a profile, so that a score of nothing is one
     uint64_t pending              # gauge: in the queue
     uint64_t waiting              # gauge: before the gate
-    uint64_t concurrency          # gauge: places with the backend
+    uint64_t concurrency          # gauge: the concurrency limit
     uint64_t served               # gauge: engines that count here
     uint64_t failing              # gauge: of them, those whose canary does not pass
 
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
-    bint failing                  # its version's canary does not pass: nobody is let in
+    bint failing                  # its version's canary does not pass: no request is let in
     bint contained                # a process died of some of its requests: modelward_native.backend.contain says which
     bint made                     # what follows has been set up: later settings change it and keep what it has learned
     bint across                   # a request's priority counts before fairness between identities
@@ -151,7 +151,7 @@ cdef struct Gate:                 # before a version's backend; owned by its Eng
     mw_waiting waiting            # each holds one reference
     double usual[<int>CALLERS]    # ns that the backend takes for such a caller's requests, an underestimate; 0: not known
 
-# A run that one request fills by so many times another's rows tells nothing of what the other takes.
+# Where a run has more than this many times the rows of a request, its time tells nothing about that request.
 cdef enum:
     CROWDED = 16
 
@@ -168,7 +168,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     bint has_batch_axis           # the first dimension of every input and output is dynamic
     const Empties *empties        # the Engine's
     int64_t deadline              # ns; 0 for none
-    mw_meter limit                # its cell is the region's, so that what is owed outlives the configuration
+    mw_meter limit                # its cell is the region's, so that a debt outlives the configuration
     char limit_text[LIMIT_TEXT]   # for clients
     mw_costs *costs               # the Engine's
     mw_answers *answers           # the Engine's

@@ -101,7 +101,7 @@ int mw_oip_first_names(mw_span piece, mw_span *name, mw_span *version);
  * dtype says which field is meant: BOOL bool_contents; INT8, INT16, INT32 int_contents; INT64 int64_contents;
  * UINT8, UINT16, UINT32 uint_contents; UINT64 uint64_contents; FP32 fp32_contents; FP64 fp64_contents; BYTES bytes_contents.
  * FP16 and BF16 have no typed form (mw_oip_contents_kind returns 0, and the size is 0).
- * Elements of other fields are passed over: whoever allows only one kind looks at contents_kinds.
+ * Elements of other fields are skipped: a caller that allows only one kind checks contents_kinds.
  * Returns 0, or -1 if a value does not fit the datatype (300 for INT8) or size is not what mw_oip_contents_size said. */
 int mw_oip_contents_kind(mw_dtype dtype);
 size_t mw_oip_contents_size(const mw_scan_input *in, mw_dtype dtype);

@@ -1,7 +1,7 @@
-"""The life of a request: all stages, in their order, and what drives a request through them.
+"""The life of a request: all stages in their order, and what drives a request through them.
 
-A call passes the first table when its headers are complete, each message of an inference the second, and each exchange, however
-it ends, the third. A stage lies in the module of its name (modelward_native/stages).
+There are three tables. A call goes through the first when its headers are complete. Each message of an inference goes through the
+second. Each exchange goes through the third when it ends, in whatever way. Each stage is a module in modelward_native/stages.
 """
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -132,7 +132,7 @@ at_completion(EndRow("send", send, "answers leave in the order of their stream")
 
 
 def stages() -> dict[str, list[tuple[str, str, str]]]:
-    """The stages of each phase in their order, for the documents: name, reasons that it may refuse with, why it stands there."""
+    """For the documents: the stages of each phase in order; of each its name, its refusals, and the reason for its place."""
     cdef int i
     return {
         "headers": [(AT_HEADERS[i].name.decode(), AT_HEADERS[i].refuses.decode(), AT_HEADERS[i].why.decode())
@@ -183,7 +183,7 @@ cdef inline void message_from(State server, Exchange *x, int first, bint timed, 
             if x.asked != NULL and AT_MESSAGE[i].metric != UNCOUNTED:
                 mw_histogram_record_ns(&x.asked.counters.stage[AT_MESSAGE[i].metric], after - before)
             before = after
-            if AT_MESSAGE[i].metric == STAGE_SCORE:    # it stands for SAMPLE requests that nothing has refused
+            if AT_MESSAGE[i].metric == STAGE_SCORE:    # it stands for SAMPLE requests that no stage refused
                 server.callers.note_spent(x.stream, SAMPLE, SAMPLE * x.predicted)
 
 
@@ -217,7 +217,7 @@ cdef void failed(State server, Exchange *x, int reason, const char *words, int64
     cdef Result r
     memset(&r, 0, sizeof(r))
     r.reason = reason
-    r.words = words if x.model == x.asked else NULL    # a caller is told of the model that it has asked, and of no other
+    r.words = words if x.model == x.asked else NULL    # a caller is told about the model it asked for, not its fallbacks
     complete(server, x, &r, now)
 
 
@@ -230,7 +230,7 @@ cdef void answered(State server, Exchange *x, Buffer *answer, int64_t now) noexc
 
 
 cdef void answered_upstream(State server, Exchange *x, Buffer *framed, Buffer *initial, Ending *ending, int64_t now) noexcept:
-    """The bytes as they came, with what the guards have to say appended."""
+    """The upstream's bytes as they came. What the guards add to the answer is appended."""
     cdef Result r
     cdef const Fallback *by = NULL
     memset(&r, 0, sizeof(r))

@@ -29,7 +29,7 @@ cdef class Directory:
     cdef bytes sticky_header
     cdef public object explain
     cdef int64_t suggested        # when it was last called
-    cdef uint64_t requests        # without a key, from any number on: else all workers had one sequence, anew with every reload
+    cdef uint64_t requests        # without a key; begins at a random number: else all workers had one sequence
     cdef Entry *find(self, mw_span name) noexcept
     # Where no version is asked for. sticky: the caller's key, 0 for none: then every request is one by itself.
     cdef Model *choose(self, const Entry *entry, uint64_t sticky) noexcept

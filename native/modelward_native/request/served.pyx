@@ -52,7 +52,7 @@ cdef void drop_shadow_links(Model *m) noexcept:
 
 @cython.no_gc_clear               # so that the region is there when its blocks are left
 cdef class Served:
-    """What requests for one version of a model meet: made anew by every reload, over an engine that may stay.
+    """One version of a model with its settings. Each reload makes another, over an engine that may stay.
 
     Settings are made before the first request and never changed after it.
     """
@@ -108,7 +108,7 @@ cdef class Served:
         return stale
 
     def set_admission(self, double floor, double ceiling, uint32_t queue, bint across=False):
-        """So many requests at a time with the backend, adapting between floor and ceiling; `queue` may wait for their turn.
+        """Limits the requests with the backend to a number that adapts between floor and ceiling; `queue` more may wait.
 
         across: the priority that a request asks for counts before fairness between identities.
 

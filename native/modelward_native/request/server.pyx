@@ -72,7 +72,7 @@ cdef class Server(State):
 
     def learn(self, learner):
         """learner: callable(name as bytes, key of a peer) that says whether upstreams are asked for a model that is not served;
-        called for each request for one, raises nothing. None: nobody is asked."""
+        called for each request for one, raises nothing. None: no upstream is asked."""
         self.learner = learner
 
     def take_unlisted(self) -> bool:

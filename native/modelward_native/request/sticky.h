@@ -1,5 +1,5 @@
 /* Which of several weighted versions a caller gets. The same key gets the same one as long as weights stay, and a version
- * whose share only grows keeps whoever it has: its part of [0, 1) is the lowest, so that it grows at one end.
+ * whose share only grows keeps all its callers: its part of [0, 1) is the lowest, so that it grows at one end.
  *
  * Keys are hashes under a secret of the server (modelward_native.limits.limit.Limiter.sticky), so that no client works out which value of a
  * header reaches a version. By trial a client can: what it sends is evidence within bounds alone (modelward_native/shadow/evidence.pyx). */

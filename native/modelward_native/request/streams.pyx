@@ -1,4 +1,4 @@
-"""What the wire reports of a stream: its headers, messages, end and loss, each passed to what answers its method."""
+"""The events of a stream: headers, messages, end and loss. Each goes to the code that answers the stream's method."""
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -44,7 +44,7 @@ cdef void refuse_call(State server, Stream *s, Verdict *v) noexcept:
 
 
 cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
-    """No model is known."""
+    """Counts under no model: none is known yet."""
     cdef State server = server_of(s.conn.wire)
     server.other.refusals[verdict.reason] += 1
     if s.relay != NULL:
@@ -58,7 +58,7 @@ cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:
     cdef Exchange *x
     cdef Verdict v
     if s.method == METHOD_COLD:
-        # the first message is paid for with the headers, every other one by itself
+        # the first message is charged with the headers, every later one by itself
         if s.messages <= 1 or charge(server, s, &v):
             server.cold_calls.take(server, s, message)
         else:
@@ -106,9 +106,9 @@ cdef void on_ended(Stream *s, int64_t now) noexcept:
 
 
 cdef bint on_check(Stream *s, int64_t now) noexcept:
-    """Twice a second for each stream: one that stays open outlives neither what proved its caller nor the rules that let it in.
+    """Called twice a second for each stream. A stream ends when its caller's credential expires, or the rules change against it.
 
-    A unary inference ends as it began once its message is whole.
+    A unary inference whose message is complete is left to finish.
     """
     cdef State server = server_of(s.conn.wire)
     cdef Verdict v
@@ -122,7 +122,7 @@ cdef bint on_check(Stream *s, int64_t now) noexcept:
         if s.relay != NULL:
             m = s.relay.model
         entry = NULL if m == NULL else server.directory.find(m.name)
-        # the model of a relay whose name is served no more ends as it began
+        # a relayed stream whose model is no longer served is left to finish
         if entry == NULL or permit_model(s, entry.number, s.permits, &v):
             return True
     refuse_call(server, s, &v)
@@ -130,7 +130,7 @@ cdef bint on_check(Stream *s, int64_t now) noexcept:
 
 
 cdef bint on_working(Stream *s) noexcept:
-    """Of a call whose message is not here yet, is answered, or may be followed by another, it is the client's turn."""
+    """False while the client has the next move: its message is not complete, or is answered and another may follow."""
     cdef Call call = call_of(s)
     if s.finished or s.method == METHOD_REFUSED:
         return False
@@ -148,7 +148,7 @@ cdef void on_drained(Stream *s) noexcept:
 
 
 cdef void on_gone(Stream *s) noexcept:
-    """The client let go: its exchanges are cancelled, and their results, should they still come, are late."""
+    """The client let go. Its exchanges are cancelled; results that still come are dropped."""
     cdef State server = server_of(s.conn.wire)
     cdef Exchange *x
     cdef Call call = call_of(s)

@@ -52,7 +52,7 @@ cdef enum Reason:
     REASON_PERMISSION_DENIED
     REASON_CREDENTIALS_LIMIT      # too many of a peer's credentials were refused
     REASON_ACCESS_BUSY
-    REASON_ACCESS_UNAVAILABLE     # nobody can tell whose the credential is
+    REASON_ACCESS_UNAVAILABLE     # the credential cannot be checked now
     REASON_CRASH                  # a process died of inputs of these shapes
     REASON_CANARY                 # the version does not answer as its canary expects
     REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
@@ -89,7 +89,7 @@ cdef void set_reason(Verdict *v, int reason) noexcept nogil
 cdef void refusal(Verdict *v, int reason, const char *text) noexcept nogil
 
 # A refusal by a rate limit. The wait is rounded up to two digits (at most 99 ms, then tens of ms, ...): waiting a tenth longer
-# hurts nobody, and so few answers differ that they are kept ready (grpc.pyx) and found again by HPACK. The text is left empty
+# harms no client, and so few answers differ that they are kept ready (grpc.pyx) and found again by HPACK. The text is left empty
 # until `describe` is called.
 cdef void over_limit(Verdict *v, int reason, const char *limit, int64_t retry_ns) noexcept nogil
 cdef void describe(Verdict *v) noexcept nogil

@@ -1,4 +1,4 @@
-# Anomalous requests, kept for whoever logs them.
+# Anomalous requests, kept until the control plane logs them.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from modelward_native.request.exchange cimport Exchange
@@ -17,7 +17,7 @@ cdef struct Event:
     char id[64]                   # the request's, cut
 
 cdef enum:
-    EVENTS = 256                  # ring: what nobody fetched in time is overwritten, and counted as lost
+    EVENTS = 256                  # ring: an event that is not fetched in time is overwritten, and counted as lost
 
 cdef class Events:
     cdef Event ring[EVENTS]

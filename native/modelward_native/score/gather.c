@@ -101,7 +101,7 @@ static void blocks(const mw_profile *p, const mw_profile_input *in, mw_dtype dty
     mw_score_standardise(p, in->first, in->width, value, row + in->first);
 }
 
-static uint64_t hash(mw_span s) { /* FNV-1a: nobody but the profile puts words into the table */
+static uint64_t hash(mw_span s) { /* FNV-1a: only the profile puts words into the table */
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < s.size; i++) h = (h ^ s.data[i]) * 0x100000001b3u;
     return h;

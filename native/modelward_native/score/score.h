@@ -56,7 +56,7 @@ typedef struct {
     uint8_t open;              /* new values are ordinary here: nothing is looked up */
 } mw_profile_column;
 
-/* Every pointer is into memory of whoever built the profile (modelward_native/score/score.pyx: the Kernel), which outlives its use.
+/* Every pointer is into memory of the Kernel that built the profile (modelward_native/score/score.pyx), which outlives its use.
  * f features, c category columns, m centroids, M = m padded to MW_SCORE_PANEL, F = f padded to MW_SCORE_LANES. */
 typedef struct {
     int32_t inputs, features, columns, centroids, padded_centroids, padded_features;

@@ -39,7 +39,7 @@ cdef int start(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 
 cdef void on_room(Conn *c, int64_t now) noexcept:
-    """Begins what is parked, as far as the connection has taken what is before it."""
+    """Begins parked requests, as far as the client has read the answers before them."""
     cdef State server = server_of(c.wire)
     cdef Exchange *x
     cdef Model *m
@@ -67,14 +67,14 @@ cdef int admit_to(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 
 cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
-    """Queues it for a permit: REASON_NONE, or why not."""
+    """Queues the request for a permit. Returns REASON_NONE, or why it cannot wait."""
     cdef Gate *gate = m.gate
     cdef uint64_t identity = x.payers.identity
     cdef void *shed = NULL
     cdef double turn = (mw_waiting_ahead(&gate.waiting, identity) + 1) * gate.concurrency.interval
     if hopeless(x, gate, now + <int64_t>turn):
         return REASON_INFEASIBLE
-    # a flagged request is last among its own identity's, not among all: else other identities could keep it out
+    # a flagged request comes last among those of its identity, not among all: else other identities could keep it out
     if not mw_waiting_push(
             &gate.waiting, x.priority if gate.across else x.band, 2 * x.priority + x.flagged, identity, x.share, x, &x.waiting,
             &shed):
@@ -83,7 +83,7 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
     x.references += 1
     m.counters.waiting += 1
     if is_relayed(x):
-        x.stream.waiting = x      # what comes behind it stays behind it
+        x.stream.waiting = x      # later messages of its stream wait behind it
     if shed != NULL:
         stop_waiting(<Exchange *>shed)
         failed(server, <Exchange *>shed, REASON_SHED, NULL, now)
@@ -91,9 +91,9 @@ cdef int wait(State server, Exchange *x, Model *m, int64_t now) noexcept:
 
 
 cdef bint hopeless(const Exchange *x, Gate *gate, int64_t begun) noexcept:
-    """Whether it would miss its deadline if its backend began with it at `begun`, by what requests of its caller usually take.
+    """Whether the request would miss its deadline if its backend began it at `begun` and took as long as is usual for its caller.
 
-    Each refusal for that reason lowers the estimate, so that now and then one is tried.
+    Each refusal for that reason lowers the estimate, so that a request is tried now and then.
     """
     cdef double *usual = &gate.usual[part_of(x.payers.identity)]
     if x.due == 0 or begun + min(gate.concurrency.latency, <int64_t>usual[0]) < x.due:
@@ -114,7 +114,7 @@ cdef void stop_waiting(Exchange *x) noexcept:
 
 
 cdef void on_permits(const Wire *wire) noexcept:
-    """Lets in those who wait, as far as there are permits."""
+    """Launches waiting requests, as far as there are permits."""
     cdef State server = server_of(wire)
     cdef int64_t now = wire.now
     cdef Gate *gate

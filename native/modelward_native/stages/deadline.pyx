@@ -1,4 +1,4 @@
-"""At the message: the timer by which it must be answered, before it may wait for anything."""
+"""At the message: sets the timer of its deadline, before the request may wait for anything."""
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport PHASE_DONE, Exchange, exchange_unref
@@ -14,7 +14,7 @@ cdef int deadline(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if x.due <= now:
         refusal(v, REASON_DEADLINE, NULL)
         return REFUSE
-    # a message for an upstream's stream gets its timer when it is clear that it may go there
+    # a message for an upstream's stream gets its timer once it may go there (backend/relay)
     if not x.streaming or x.asked.pool == NULL:
         set_deadline(server, x)
     return GO_ON

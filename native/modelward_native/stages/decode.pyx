@@ -1,4 +1,4 @@
-"""At the message: is it a request at all, and one that its model takes. One scan in place; what passes may reach a backend."""
+"""At the message: whether it is a request at all, and one that its model takes. It is scanned in place, without a copy."""
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp
 
@@ -36,7 +36,7 @@ cdef int decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         not_found(server, x, found.model_name, found.model_version, v, now)
         return REFUSE
     if not is_named(m, found.model_name):
-        # the two readings of the name agree; were they ever not to, another model would be asked than was allowed
+        # both readings of the name must agree: else a model could be asked that `permit` has not checked
         refusal(v, REASON_MALFORMED_MESSAGE, "model_name is not clear")
         return REFUSE
     if x.payers.model != NULL:
@@ -51,7 +51,7 @@ cdef int decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if x.opaque & OPAQUE_SHARED:
         if not may_share(server, x, v):
             return REFUSE
-        x.sequence = True         # asked once: two answers would be written into the same memory
+        x.sequence = True         # never sent twice: both answers would be written into the same memory
     take_deadline(x, found.timeout_us)
     if m.evidence != NULL and not undecoded:
         x.hurried = is_hurried(x)
@@ -65,7 +65,7 @@ cdef inline bint is_named(const Model *m, mw_span name) noexcept:
 
 
 cdef bint may_share(State server, const Exchange *x, Verdict *v) noexcept:
-    """Regions are named by clients, and who names one reads and writes it: only those who may register one use it."""
+    """A client that names a shared memory region reads and writes it. So only callers that may register one may name one."""
     if server.passthrough is None:
         refusal(v, REASON_UNSUPPORTED_FEATURE, "shared memory is not offered here; send the data in the request")
         return False
@@ -73,8 +73,8 @@ cdef bint may_share(State server, const Exchange *x, Verdict *v) noexcept:
 
 
 cdef inline void rank(State server, Exchange *x, uint64_t asked) noexcept:
-    """A request chooses within what its identity is granted, and so its order among that identity's own. A grant of one number
-    is the operator's choice: that orders identities."""
+    """Sets the request's priority within the range that its identity is granted. It orders the requests of one identity.
+    Where the grant is a single number, the operator has chosen it: that orders identities (band)."""
     cdef const Identity *caller = x.stream.caller
     cdef bint own = caller != NULL and caller.highest
     cdef uint8_t highest = caller.highest if own else server.highest
@@ -84,7 +84,7 @@ cdef inline void rank(State server, Exchange *x, uint64_t asked) noexcept:
 
 
 cdef void take_deadline(Exchange *x, int64_t timeout_us) noexcept:
-    """The earliest of grpc-timeout, the parameter "timeout" (0: none) and the model's own; absolute, from entry."""
+    """Sets the deadline: the earliest by grpc-timeout, the parameter "timeout" (0: none) and the model's own setting."""
     cdef Model *m = x.asked
     cdef int64_t due = INT64_MAX, timeout
     if x.stream.timeout:
@@ -96,14 +96,14 @@ cdef void take_deadline(Exchange *x, int64_t timeout_us) noexcept:
         due = min(due, x.entered + m.deadline)
     x.client_due = 0 if due == INT64_MAX else due
     x.due = x.client_due
-    # a model further down the fallback chain needs time of its own: the model asked for gets three quarters
+    # a model of the fallback chain needs time too: the model asked for gets three quarters
     if x.due and m.fallback_count and m.fallbacks[0].model != NULL:
         x.due = x.entered + (x.due - x.entered) // 4 * 3
 
 
 cdef bint is_hurried(const Exchange *x) noexcept:
-    """Its client gives the model less time than it usually needs for this caller: that it was late says nothing of a version.
-    Less than twice that, so that no version is excused by being slow itself."""
+    """Whether the client gives less than twice the time that the model usually takes for this caller. Then a missed deadline is
+    no evidence against a version."""
     if x.due == 0 or (x.asked.deadline and x.client_due >= x.entered + x.asked.deadline):
         return False
     return x.due - x.entered < (2 * x.usual if x.usual else TIME_ENOUGH)

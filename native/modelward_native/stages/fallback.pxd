@@ -5,5 +5,5 @@ from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.state cimport State
 from modelward_native.stages.stage cimport Result
 
-# False: another backend of the chain is asked, and completion begins again when that is done.
+# False: a model of the chain was started; completion begins again when it has answered.
 cdef bint fallback(State server, Exchange *x, Result *r, int64_t now) noexcept

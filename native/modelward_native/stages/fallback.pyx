@@ -28,11 +28,11 @@ cdef bint fallback(State server, Exchange *x, Result *r, int64_t now) noexcept:
 
 
 cdef bint ask_next(State server, Exchange *x, Fallback *next, Result *r, int64_t now) noexcept:
-    """False: it has no answer."""
+    """Takes the answer of the next fallback, or starts its model. False: it has no answer."""
     cdef bint answers
     if next.model != NULL:
         if x.opaque and next.model.pool == NULL:
-            return False          # what runs here has not the inputs, or makes no such outputs
+            return False          # a model that runs here cannot read the inputs, or write such outputs
         if x.client_due and x.client_due <= now:
             return False
         x.due = x.client_due

@@ -1,4 +1,4 @@
-# At the message: compressed ones.
+# At the message: inflates a compressed one.
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
@@ -10,10 +10,10 @@ from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.packed cimport Packed
 
 cdef int inflate(State server, Exchange *x, Verdict *v, int64_t now) noexcept
-# A message has come: its first piece is inflated, by which its model is known; and not even that where the budgets refuse
-# whatever it asks for. x: NULL for a call that is passed through, which has paid already. Takes the message, but on False.
+# Inflates the first piece of a message, which names its model; not even that where the budgets would refuse any request.
+# x: NULL for a call that is passed through, which has paid already. Takes the message, unless it returns False with a verdict.
 cdef bint open_packed(State server, Stream *s, Exchange *x, Buffer *message, Verdict *v, int64_t now) noexcept
-# The verdict on a message that waits in vain to be inflated.
+# The verdict on a message that finds the queue for inflation full.
 cdef void busy(Verdict *v) noexcept
-# For wire.inflater: a message that was queued is inflated, or not worth it; it is freed behind that.
+# For wire.inflater: a queued message is inflated or refused. It is freed after the call.
 cdef void on_unpacked(Packed *packed, int64_t now) noexcept

@@ -1,6 +1,6 @@
-"""At the message: compressed ones are inflated, which costs more than all stages before it.
+"""At the message: a compressed message is inflated, which costs more than all stages before.
 
-What is short is inflated on the loop; the rest waits its turn in a thread, and goes on from here when it is whole.
+A short one is inflated on the loop. A longer one waits for its turn in a thread, and goes on to `decode` when it is done.
 """
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -53,7 +53,7 @@ cdef int inflate(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if x.asked == NULL or x.unknown_version:
         piece.data = packed.work.out.data
         piece.size = packed.work.out.size
-        mw_oip_first_names(piece, &name, &version)    # as `resolve` has read it
+        mw_oip_first_names(piece, &name, &version)    # as `resolve` read them
         not_found(server, x, name, version, v, now)
         return REFUSE
     if server.inflater.unpack(packed) != INFLATED_PART:
@@ -79,7 +79,7 @@ cdef inline bint same(mw_span a, mw_span b) noexcept:
 
 
 cdef bint inflated(Exchange *x, Packed *packed, Verdict *v) noexcept:
-    """The exchange's message, in place of the compressed one; or what is wrong with it."""
+    """Gives the exchange its inflated message. False, with a verdict: something is wrong with it."""
     cdef mw_span message, piece, name, version, last_name, last_version
     x.inflating = packed.took
     if packed.state != INFLATED_WHOLE:
@@ -88,7 +88,7 @@ cdef bint inflated(Exchange *x, Packed *packed, Verdict *v) noexcept:
     take_unpacked(packed, &x.body)
     message.data = piece.data = x.body.data
     message.size = piece.size = x.body.size
-    # what was admitted is what the first names say: the last ones are those that count
+    # the request was admitted by the first names in the message, and protobuf counts the last ones: they must be the same
     if mw_oip_first_names(piece, &name, &version) and mw_oip_names(message, &last_name, &last_version) and (
             same(name, last_name) and same(version, last_version) and (version.size == 0 or x.named or x.asked.undecoded)):
         return True
@@ -97,7 +97,7 @@ cdef bint inflated(Exchange *x, Packed *packed, Verdict *v) noexcept:
 
 
 cdef void on_unpacked(Packed *packed, int64_t now) noexcept:
-    """Its stream refers to the message no more, and does not free it."""
+    """The message was queued, and is inflated or refused. Its stream no longer refers to it, and does not free it."""
     cdef State server = server_of(packed.wire)
     cdef Stream *s = packed.stream
     cdef Exchange *x = packed.exchange
@@ -106,7 +106,7 @@ cdef void on_unpacked(Packed *packed, int64_t now) noexcept:
     if s.finished:
         return                    # its exchange ends with the stream, which is about to close
     if packed.refused:
-        # the stream ends: to read on here would let it in again, before those in whose favour it was refused
+        # the stream ends here: reading on would queue its next message before those that it was refused in favour of
         busy(&v)
         if x == NULL:
             on_refused(s, &v)
@@ -123,7 +123,7 @@ cdef void on_unpacked(Packed *packed, int64_t now) noexcept:
             refusal(&v, REASON_DEADLINE, NULL)
             snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
             good = False
-        # its caller's rights may have been withdrawn while it waited
+        # the caller may have lost its permission while the message waited
         if good and server.access is not None:
             good = permit_model(s, x.number, PERMIT_STREAM if x.streaming else PERMIT_INFER, &v)
         if good:

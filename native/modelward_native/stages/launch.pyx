@@ -23,9 +23,9 @@ cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
         return REASON_CANARY
     if m.gate.contained and contained(x, m):
         if x.stream != NULL:
-            server.callers.note_spent(x.stream, 0, 1)    # so that operators are told its name
+            server.callers.note_spent(x.stream, 0, 1)    # so that operators see which caller it is
         return REASON_CRASH
-    # decode has asked the model of the request, and no other
+    # decode has asked only the model of the request
     if x.empty and (x.tried or x.mirrors != NULL) and not bears(x, m, x.mirrors != NULL, &input, &dim):
         return REASON_BACKEND_FAILED
     x.launched = now

@@ -12,7 +12,7 @@ from modelward_native.request.verdict cimport (
     REASON_IDENTITY_LIMIT, REASON_MODEL_LIMIT, REASON_PEER_LIMIT, REASON_TOTAL_LIMIT, Verdict, over_limit)
 from modelward_native.wire.packed cimport Packed
 
-cdef int64_t UNREAD_NS = 100000           # of backend time: what a cold call or an unread message counts as
+cdef int64_t UNREAD_NS = 100000           # of backend time, charged for a cold call or an unread message
 
 
 cdef int limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
@@ -22,7 +22,7 @@ cdef int limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     cdef int level
     x.predicted = MW_COST_LEAST_NS if m == NULL else mw_cost_predict(m.costs, size_of(x))
     x.share = x.predicted / (1.0 if x.stream.caller == NULL else <double>x.stream.caller.weight)
-    # one cell for all versions: the limit is the model's
+    # all versions share one cell: the limit is the model's
     pays(&x.payers, x.stream, &m.limit if m != NULL and m.limit.rate.interval_ns else NULL)
     if x.payers.model == NULL and not server.limited:
         return GO_ON
@@ -35,7 +35,7 @@ cdef int limit(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 
 
 cdef inline size_t size_of(const Exchange *x) noexcept:
-    """Of the message, as far as it is known: a compressed one's before it is inflated."""
+    """Bytes of the message, as far as they are known: a compressed one is not inflated yet."""
     cdef const Packed *packed = x.stream.packed
     if packed == NULL:
         return x.body.size

@@ -1,4 +1,4 @@
-"""At the headers: whether the caller may call the method at all; which models, `permit` knows when a message says which."""
+"""At the headers: whether the caller may call the method at all. `permit` checks the model, once a message names it."""
 from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.access.identity cimport PERMIT_INFER, PERMIT_STREAM
@@ -21,7 +21,7 @@ cdef int method(State server, Stream *s, Verdict *v, int64_t now) noexcept:
 
 
 cdef uint8_t needed(State server, const Stream *s) noexcept:
-    """Bits of access.identity.Permit."""
+    """The permissions that the method needs: bits of access.identity.Permit."""
     if s.method == METHOD_INFER:
         return PERMIT_INFER
     if s.method == METHOD_STREAM_INFER:

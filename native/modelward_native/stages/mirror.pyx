@@ -1,4 +1,4 @@
-"""At completion: the version asked for has answered, or failed, and its shadows are asked the same. The client waits for none."""
+"""At completion: once the version asked for has answered or failed, its shadows get a copy. The client waits for none."""
 from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.request.exchange cimport Exchange, exchange_unref

@@ -1,6 +1,6 @@
-"""At the headers: a peer that is over its limit is refused before a credential is checked or a byte of the body read.
+"""At the headers: a peer that is over its limit is refused before a credential is checked or a byte of the body is read.
 
-It is charged with the message, in `limit`.
+Nothing is charged here: `limit` charges the message.
 """
 from libc.stdint cimport int64_t
 

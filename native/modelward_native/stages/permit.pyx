@@ -1,4 +1,4 @@
-"""At the message: whether its sender may ask the model. Before `limit`: a caller that may not takes nothing from a budget."""
+"""At the message: whether the caller may ask the model. Before `limit`: a caller that may not takes nothing from a budget."""
 from libc.stdint cimport int64_t
 
 from modelward_native.access.identity cimport NOT_READ, PERMIT_INFER, PERMIT_SHADOW, PERMIT_STREAM, may

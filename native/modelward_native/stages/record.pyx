@@ -41,7 +41,7 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
     cdef int outcome = OUTCOME_FAILED
     c.codes[r.status] += 1
     if r.sent_up:
-        # its answers, any number of them, are not waited for here
+        # its answers come later, any number of them
         c.success += 1
         c.queued += 1
         return
@@ -62,7 +62,7 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
 
 
 cdef void record_copy(State server, Exchange *y, Result *r, int64_t now) noexcept:
-    """A shadow's answer counts as one of a pair; a cross-check's, as what speaks against the other version."""
+    """A shadow's answer is one half of a pair. The answer of a cross-check is evidence against the version that failed."""
     if y.shadow_link == NULL:
         end_crosscheck(&server.checks, &server.mirrors, y, r.answer != NULL)
     else:
@@ -71,7 +71,7 @@ cdef void record_copy(State server, Exchange *y, Result *r, int64_t now) noexcep
 
 
 cdef void record_failure(State server, Exchange *x, uint64_t *count, int64_t now) noexcept:
-    """It has failed: that is counted where another version answers it, or none can be asked the same."""
+    """A failure counts against its version where another version answers the same request, or no other can be asked."""
     cdef Model *other = other_version(server.directory, x)
     cdef Exchange *y
     if other == NULL:

@@ -25,37 +25,37 @@ cdef bint release(State server, Exchange *x, Result *r, int64_t now) noexcept:
             learn_usual(x, x.admitted.gate, now, False)
         leave(server, x, now - x.launched, now)
     elif r.ending != NULL and r.reason == REASON_NONE:
-        # the upstream has refused the client's own request: how long that took tells nothing
+        # the upstream refused the request itself: how long that took tells nothing about the backend
         leave(server, x, -1, now)
     elif x.phase != PHASE_NEW:
         give_up(server, x, r, now)
     elif r.reason == REASON_DEADLINE and x.fallback_reason == REASON_NONE:
-        x.assigned = ASSIGNED_NONE    # it has not reached its version: no evidence against it
+        x.assigned = ASSIGNED_NONE    # it never reached its version: no evidence against it
     return True
 
 
 cdef void give_up(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef bint late = r.reason == REASON_DEADLINE and r.ending == NULL and x.mirrors == NULL
     if late and x.fallback_reason == REASON_NONE and not had_its_time(x):
-        x.assigned = ASSIGNED_NONE    # the time went by in the queue: no evidence against the version
+        x.assigned = ASSIGNED_NONE    # its time passed in the queue: no evidence against the version
     r.begun = x.phase == PHASE_RUNNING or x.phase == PHASE_UPSTREAM
     if r.begun and late and x.admitted != NULL:
         learn_usual(x, x.admitted.gate, now, True)
-    # what fails at once says nothing of how long the backend takes; what was not done in time took at least that long
+    # a failure says nothing about the backend's latency; a missed deadline says that it is at least this long
     abandon(server, x, at_least(x, now) if late else -1, now)
     x.phase = PHASE_NEW
 
 
 cdef bint had_its_time(const Exchange *x) noexcept:
-    """Whether its version has worked for it: in a run, only where the request was at least 1/CROWDED of that run."""
+    """Whether its version worked on it. A run counts only where the request was at least 1/CROWDED of its rows."""
     if x.phase == PHASE_RUNNING:
         return engine_of(x.model).run_rows <= CROWDED * x.rows
     return x.phase == PHASE_UPSTREAM
 
 
 cdef inline int64_t at_least(const Exchange *x, int64_t now) noexcept:
-    """Lower bound of the backend's latency. Negative where the client's own deadline cut it below the usual: many of these would
-    make the backend look fast."""
+    """Lower bound of the backend's latency, ns. Negative (unknown) where the client's deadline was below the usual latency: such
+    bounds would make the backend look fast."""
     cdef const Model *asked = x.asked
     cdef int64_t took = now - x.launched
     if x.admitted == NULL or (asked.deadline and x.client_due >= x.entered + asked.deadline):
@@ -91,7 +91,7 @@ cdef void abandon(State server, Exchange *x, int64_t latency, int64_t now) noexc
 
 
 cdef void leave(State server, Exchange *x, int64_t latency, int64_t now) noexcept:
-    """Those who wait for the permit are let in when the tick ends: callers up the stack expect no other exchange to end now."""
+    """Waiting requests are launched at the end of the tick: callers up the stack expect no other exchange to end now."""
     cdef Model *m = x.admitted
     if m == NULL:
         return

@@ -21,7 +21,7 @@ from modelward_native.wire.grpc cimport ending_of
 from modelward_native.wire.holding cimport release as release_buffer
 
 cdef enum:
-    CAUSE = 256                   # bytes of the runtime's words that a caller is told
+    CAUSE = 256                   # bytes of the runtime's error that a caller is told
 
 cdef const char *UPSTREAM_REFUSES_US = "the upstream server refused this proxy's credentials, not yours"
 
@@ -70,7 +70,7 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
 
 
 cdef void take_metadata(Exchange *x, Result *r) noexcept:
-    """An upstream's, for the client's own call: a stream's messages have none."""
+    """Passes on an upstream's metadata. Only a unary call has a place for it: messages of a stream have none."""
     if x.streaming:
         return
     x.initial = r.initial[0]
@@ -106,7 +106,7 @@ cdef void refuse(Exchange *x, Result *r) noexcept:
 
 
 cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now) noexcept:
-    """The text of a failure. Of a limit that is exceeded, `describe` in request/verdict writes it when it is needed."""
+    """Writes the text of a failure. For an exceeded limit, `describe` in request/verdict writes it when it is needed."""
     cdef char cause[CAUSE]
     if v.reason == REASON_DEADLINE:
         snprintf(v.text, VERDICT_TEXT, "deadline exceeded after %.1f ms", (now - x.entered) / 1e6)
@@ -137,7 +137,7 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     elif v.reason == REASON_BACKEND_FAILED:
         cause[0] = 0
-        # only a caller with a name is told what goes on in a model
+        # only a caller with an identity is told details of the model
         if words != NULL and x.stream != NULL and x.stream.caller != NULL and x.stream.caller.name != NULL:
             mw_cause(words, cause, CAUSE)
         snprintf(v.text, VERDICT_TEXT, "the model failed on this input%s%s", <const char *>(b": " if cause[0] else b""), cause)

@@ -16,7 +16,7 @@ cdef void not_found(State server, Exchange *x, mw_span name, mw_span version, Ve
 
 
 cdef inline void ask(Exchange *x, Model *m) noexcept:
-    """The model that an exchange asks for: with its settings it ends, whatever is served by then."""
+    """Sets the model that the exchange asks for. The exchange keeps its settings to the end, even across a reload."""
     if x.asked != NULL:
         x.asked.users -= 1
     x.asked = m

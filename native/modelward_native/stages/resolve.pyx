@@ -1,6 +1,6 @@
-"""At the message: which model and version it is for. Names are found by a walk over the outermost fields; nothing is decoded.
+"""At the message: which model and version it is for. A walk over the outermost fields finds the names; nothing is decoded.
 
-What is not found is charged like every other request, and refused by `decode`, which knows the request's id.
+A request for an unknown model goes on: `limit` charges it like any other, and `decode`, which reads its id, refuses it.
 """
 from libc.stdint cimport int64_t
 
@@ -50,7 +50,7 @@ cdef int resolve(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
     if version.size:
         m = server.directory.version(entry, version)
         x.named = m != NULL
-        # of a model that is not decoded, the upstream knows the versions
+        # only the upstream knows the versions of an undecoded model
         x.unknown_version = m == NULL and not entry.versions[0].undecoded
     if m == NULL:
         m = server.directory.choose(entry, sticky_of(x.stream))

@@ -1,4 +1,4 @@
-"""At the message: how unlike the model's training data it is. Behind `decode`, since it needs the tensors."""
+"""At the message: how unlike the model's training data its rows are. After `decode`, since it needs the tensors."""
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
@@ -12,7 +12,7 @@ from modelward_native.score.profile cimport mw_gather, mw_gather_begin, mw_gathe
 from modelward_native.telemetry.histogram cimport mw_histogram_record_score
 
 cdef enum:
-    SCORED_ROWS = 256             # rows of one request that are scored; of more, so many evenly spaced ones
+    SCORED_ROWS = 256             # rows of one request that are scored; of a larger one, this many evenly spaced rows
 
 
 cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
@@ -62,7 +62,7 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
 
 
 cdef int pass_unscored(Model *m, Verdict *v, const char *why) noexcept:
-    """Nothing is known of it. Where anomalous requests are kept from the model, leaving out what is scored is no way past."""
+    """The request cannot be scored. Where anomalous requests are refused, so is this one: else clients could evade the score."""
     m.counters.unscored += 1
     if m.pass_unscored or (m.mode != MODE_REJECT and m.mode != MODE_FALLBACK):
         return GO_ON

@@ -7,5 +7,5 @@ from modelward_native.request.state cimport State
 from modelward_native.stages.stage cimport Result
 
 cdef bint send(State server, Exchange *x, Result *r, int64_t now) noexcept
-# Its client sends no more: where all is answered, the stream ends.
+# The client has ended its side: the stream ends once all its messages are answered.
 cdef void end_stream(Stream *s) noexcept

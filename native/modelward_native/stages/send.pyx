@@ -1,4 +1,4 @@
-"""At completion: out to the client, in the order of its stream. The wire writes what a tick has made ready in one go."""
+"""At completion: the answer goes to the client, in the order of its stream. The wire writes all answers of a tick at once."""
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -31,7 +31,7 @@ cdef bint send(State server, Exchange *x, Result *r, int64_t now) noexcept:
 
 
 cdef void send_ready(Stream *s) noexcept:
-    """Sends every exchange at the head of the stream that has ended."""
+    """Sends the answers of ended exchanges, from the head of the stream up to the first that has not ended."""
     cdef Exchange *x
     cdef Ending ending
     while s.first != NULL and s.first.reply_ready:

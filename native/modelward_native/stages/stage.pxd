@@ -1,4 +1,4 @@
-# What a stage of the pipeline says, and what completion works on.
+# What a stage of the pipeline returns, and what completion works on.
 from libc.stdint cimport int64_t
 
 from modelward_native.request.exchange cimport Exchange
@@ -14,11 +14,11 @@ cdef struct Result:               # how an exchange has ended so far; lives on t
     int reason                    # enum Reason; REASON_NONE: answered, or (until `reply`) the upstream's status is the answer
     int status                    # gRPC status that the exchange ends with; an upstream's own until `reply`
     Verdict *verdict              # borrowed: with the reason, where a stage has written it; NULL: `reply` writes it
-    const char *words             # borrowed: the runtime's about a failure; NULL for none
+    const char *words             # borrowed: the runtime's error message; NULL for none
     Buffer *answer                # borrowed: a framed answer, which `reply` takes; NULL where there is none
     Buffer made                   # owned: the answer of a fallback that is no model
     Buffer *initial               # borrowed: an upstream's metadata before its answer, and its trailers; NULL for none
     Ending *ending
-    bint begun                    # its backend was at work when it failed
+    bint begun                    # its backend was working on it when it failed
     bint gone                     # its client has let go
-    bint sent_up                  # it went up a relayed stream: its answers, any number of them, come that way
+    bint sent_up                  # it went up a relayed stream, which brings its answers, any number of them

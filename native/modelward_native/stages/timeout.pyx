@@ -1,4 +1,4 @@
-"""At the headers: a grpc-timeout that cannot be read is refused, not guessed."""
+"""At the headers: a call whose grpc-timeout cannot be read is refused; no value is guessed."""
 from libc.stdint cimport int64_t
 
 from modelward_native.wire.types cimport Stream

@@ -18,11 +18,11 @@ cdef class FloodBudget:
         mw_flood_init(&self.flood, now_ns)
 
     def read(self, bytes data not None, int64_t now_ns) -> bool:
-        """Bytes as they come, the preface first; True once too many frames are owed."""
+        """Bytes as they come, the preface first; True once too many frames are pending."""
         return mw_flood_read(&self.flood, <const uint8_t *><const char *>data, len(data), now_ns)
 
     def request(self, size_t block):
-        """A request has begun, with a header block of so many bytes."""
+        """A request has begun, with a header block of `block` bytes."""
         mw_flood_request(&self.flood, block)
 
     def message(self):
@@ -30,13 +30,13 @@ cdef class FloodBudget:
         mw_flood_message(&self.flood)
 
     def sent(self, size_t size):
-        """So many bytes of payload were sent."""
+        """`size` bytes of payload were sent."""
         mw_flood_sent(&self.flood, size)
 
     def reset(self, int weight, int64_t now_ns) -> bool:
-        """True once too many resets are owed."""
+        """True once there were too many resets."""
         return mw_flood_reset(&self.flood, weight, now_ns)
 
     def frames(self, int64_t now_ns) -> int:
-        """Frames that are owed; below zero, saved up."""
+        """Frames over the budget; below zero: budget that is saved up."""
         return (self.flood.frames_ns - now_ns) // <int64_t>MW_FRAME_NS

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 from modelward_native.wire.holders cimport mw_holder
 
 cdef struct Buffer:
-    uint8_t *data                 # owned by whoever holds the Buffer; moved, never shared
+    uint8_t *data                 # owned by the struct that holds the Buffer; moved, never shared
     size_t size
     size_t capacity
     mw_holder *holder             # borrowed: whose the memory is, where it counts as in flight; moves with the data

@@ -14,8 +14,8 @@ cdef class Call:
     cdef public object task       # the coroutine's task; cancelled when the client lets go
     cdef object messages          # deque of bytes
     cdef size_t held              # their bytes, which count as in flight
-    cdef object waiter            # future of whoever waits for a message
-    cdef object room              # future of whoever waits for the output to drain
+    cdef object waiter            # future of the coroutine that waits for a message
+    cdef object room              # future of the coroutine that waits for the output to drain
     cdef bint ended               # no more messages will come
     cdef Access access            # None: everybody may do everything
 

@@ -92,7 +92,7 @@ cdef class Call:
 
     @property
     def identity(self) -> str:
-        """Who calls, as a header tells it; empty where nobody asks, or the caller is anonymous or gone."""
+        """The caller's name, as in a header; empty without access control, or where the caller is anonymous or gone."""
         if self.stream == NULL or self.stream.caller == NULL:
             return ""
         return self.stream.caller.name[:self.stream.caller.name_size].decode("ascii")

@@ -43,7 +43,7 @@ cdef struct Inflation:
 cdef int inflation_begin(Inflation *i, const uint8_t *message, size_t size, int encoding, size_t limit) noexcept nogil
 # Goes on until out holds out_size bytes (or has no more room), or `most` bytes of the message are read.
 cdef int inflation_step(Inflation *i, size_t out_size, size_t most) noexcept nogil
-# Room that a next step may fill: `size` bytes, where the message may become so many.
+# Room that the next step may fill: `size` bytes, as far as the message may grow by that many.
 cdef size_t inflation_room(const Inflation *i, size_t size) noexcept nogil
 cdef void inflation_end(Inflation *i) noexcept nogil          # gives zlib's memory back; out stays
 # A whole message at once, replaced by its contents: for what is small.

@@ -238,7 +238,7 @@ cdef class Connection(Protocol):
             transport.abort()
             return
         watch(t, t.opened + wire.handshake_timeout)
-        if wire.draining:         # accepted in the last moment: nobody is refused
+        if wire.draining:         # accepted in the last moment: no client is refused
             self.warn()
         flush_session(t)
 

@@ -6,7 +6,7 @@
  * which both of its buckets have no room shares one cell, and so one share, with all others of that kind.
  *
  * How much one may hold (dynamic thresholds: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
- * switches", IEEE/ACM Transactions on Networking, 1998): so many times what is free. With a factor of f, n holders who take all
+ * switches", IEEE/ACM Transactions on Networking, 1998): a multiple of what is free. With a factor of f, n holders who take all
  * that they can have f / (1 + n f) of the whole each, and leave 1 / (1 + n f) of it for a newcomer. One message may always be
  * held, as far as there is room at all. No I/O, no clock. */
 #ifndef MODELWARD_HOLDERS_H
@@ -59,7 +59,7 @@ static inline mw_holder *mw_holder_find(mw_holders *t, uint64_t key) {
 static inline mw_holder *mw_holder_enter(mw_holders *t, uint64_t peer, uint64_t identity) {
     mw_holder *h = mw_holder_find(t, mw_holder_key(peer, identity));
     if (identity && h != &t->rest && h->peer == NULL) {
-        h->users++; /* lest it be taken for vacant */
+        h->users++; /* so that it is not taken for vacant */
         h->peer = mw_holder_find(t, mw_holder_key(peer, 0));
         h->peer->users++;
         h->identity = mw_holder_find(t, mw_holder_key(identity, 0));
@@ -88,7 +88,7 @@ static inline void mw_holder_leave(mw_holders *t, mw_holder *h) {
     mw_holder_tidy(t, h);
 }
 
-/* It holds so many bytes more, or fewer. */
+/* It holds `more` bytes more, or fewer. */
 static inline void mw_holder_count(mw_holders *t, mw_holder *h, int64_t more) {
     h->bytes += (uint64_t)more;
     if (h->peer) {
@@ -98,7 +98,7 @@ static inline void mw_holder_count(mw_holders *t, mw_holder *h, int64_t more) {
     if (more < 0 && h->bytes == 0) mw_holder_tidy(t, h);
 }
 
-/* One more stream is bound to an upstream's, or one fewer. Whoever counts one more is one of its users meanwhile. */
+/* One more stream is bound to an upstream's, or one fewer. A caller that counts one more is one of its users meanwhile. */
 static inline void mw_holder_relay(mw_holder *h, int more) {
     h->relays += (uint32_t)more;
     if (h->peer) {
@@ -122,7 +122,7 @@ static inline uint64_t mw_holder_room(const mw_holder *h, uint64_t used, uint64_
     return most <= 0 ? 0 : (uint64_t)(most < left ? most : left);
 }
 
-/* Whether it may hold so many more of `limit` bytes, of which `used` are held by all: see above. least: always, if there is room. */
+/* Whether it may hold `more` more of `limit` bytes, of which `used` are held by all: see above. least: always, if there is room. */
 static inline int mw_holder_may(const mw_holder *h, uint64_t more, uint64_t used, uint64_t limit, double factor,
                                 uint64_t least) {
     uint64_t own = mw_holder_held(h) + more;

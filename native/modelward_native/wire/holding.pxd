@@ -38,7 +38,7 @@ cdef inline void pay_for(Buffer *b, mw_holder *holder) noexcept:
 
 
 cdef inline void count_bytes(Wire *wire, mw_holder *holder, int64_t more) noexcept:
-    """So many bytes more, or fewer, are in flight. holder: NULL where they are of no caller."""
+    """Counts bytes that are in flight from now on, or no longer (negative). holder: NULL where they are of no caller."""
     wire.gauges.bytes += <uint64_t>more
     if holder != NULL and more:
         mw_holder_count(wire.holders, holder, more)

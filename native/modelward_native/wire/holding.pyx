@@ -1,4 +1,4 @@
-"""Memory for bytes in flight: taken within the share of whoever pays, and where that is used up, from those that have stopped."""
+"""Memory for bytes in flight, within the holder's share. Where it is used up, senders that have stopped give theirs back."""
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 

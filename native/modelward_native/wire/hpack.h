@@ -28,7 +28,7 @@ static inline size_t mw_hpack_string(uint8_t *to, const void *text, size_t size)
 /* One literal field, not to be indexed by anybody on the way; at most name + value + 21 bytes. */
 static inline size_t mw_hpack_field(uint8_t *to, const void *name, size_t name_size, const void *value,
                                     size_t value_size) {
-    to[0] = 0x10; /* never indexed: nobody here knows what of a client's metadata is a secret */
+    to[0] = 0x10; /* never indexed: any of a client's metadata may be a secret */
     size_t n = 1 + mw_hpack_string(to + 1, name, name_size);
     return n + mw_hpack_string(to + n, value, value_size);
 }

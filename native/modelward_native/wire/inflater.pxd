@@ -30,7 +30,7 @@ cdef class Inflater:
     cdef void finish(self, Packed *p) noexcept
     cdef bint begin_thread(self) noexcept
     cdef void warn(self) noexcept
-    cdef void drop(self, Stream *s) noexcept   # nobody waits for its message any more
+    cdef void drop(self, Stream *s) noexcept   # its message is no longer needed
 
 # Frees what is left of it. The stream refers to it no more.
 cdef void packed_free(Packed *p) noexcept

@@ -1,4 +1,4 @@
-"""Compressed messages inflated where they hold nobody up, and in whose turn.
+"""Inflates compressed messages where they delay no other request, in turn between their senders.
 
 The loop inflates a first piece, which names the model, and after admission what is short. The rest is a thread's, by slices.
 After each slice another identity's message may go on, in the same fair order as before a backend: a client that sends many large

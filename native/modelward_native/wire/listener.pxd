@@ -25,8 +25,8 @@ cdef class Listener:
     cdef public int max_connections
     cdef public int max_per_peer          # over all processes, as is max_connections
     cdef int sockets                      # of connections that were admitted and are not closed yet
-    cdef public int max_here              # connections of this process: it has so many descriptors for them
-    cdef bint trusts_unix                 # whoever reaches our Unix socket is a trusted proxy
+    cdef public int max_here              # most connections of this process, by its descriptors
+    cdef bint trusts_unix                 # every client on our Unix socket is a trusted proxy
     cdef object read_view                 # wire.read_view
     cdef int admit(self, Connection connection, bytes key) except -1
     cdef uint64_t hash_of(self, bytes key) noexcept

@@ -53,7 +53,7 @@ cdef int64_t NEVER = INT64_MAX // 2   # longer than anything else is ago
 
 
 cdef bint is_busy(const Conn *c, int *most) noexcept:
-    """We work for its client, or it has too many streams to tell: so many are looked at."""
+    """Whether we work for its client, or it has too many streams to look at all of them."""
     cdef Stream *s = c.streams
     while s != NULL:
         most[0] -= 1
@@ -235,7 +235,7 @@ cdef class Listener:
     cdef bint has_place(self, uint64_t peer, int own) noexcept:
         """Whether a peer with `own` connections here may have one more, over all processes.
 
-        One whom no table has room for has an equal share of the limit with each: whoever fills a table gains nothing by it.
+        A peer that no table has room for has an equal share of the limit in each process: filling a table gains nothing.
         """
         cdef int most = self.max_per_peer
         if not self.region.sees_peer(peer):

@@ -1,8 +1,8 @@
 """Which peers of an IPv6 network have budgets of their own: the first few of a /56 and of a /48.
 
-Whoever has one address of IPv6 has at least the 2^64 of its network, and often 65,536 such networks. With a budget for each, a
+A client with one IPv6 address has at least the 2^64 of its network, and often 65,536 such networks. With a budget for each, a
 host that goes from one to the next would have 65,536 budgets. So a /48 has a few peers, and all others in it share one more
-budget. A peer that leaves keeps its place for a minute: by then what it owed is paid, and who takes it gains nothing.
+budget. A peer that leaves keeps its place for a minute. By then its debt is paid, so the next one in that place gains nothing.
 """
 from collections import OrderedDict
 from libc.stdint cimport int64_t
@@ -60,7 +60,7 @@ cdef class Networks:
         return False
 
     cdef int forget_one(self, int64_t now) except -1:
-        """Before there is one more network: one that nobody is connected from, where there are many."""
+        """Makes room for one more network: where there are many, drops one without a connection."""
         if len(self.members) < NETWORKS:
             return 0
         for _ in range(SEARCHED):

@@ -11,7 +11,7 @@ from modelward_native.wire.types cimport Stream, Wire
 cdef struct Packed:               # one compressed message: Stream.packed
     Inflation work
     Buffer body                   # owned: the message as it came; counts as in flight, as work.out does
-    Stream *stream                # borrowed; NULL once nobody waits
+    Stream *stream                # borrowed; NULL once it has gone
     Exchange *exchange            # borrowed, as its stream's; NULL for a call that is passed through
     Wire *wire
     uint64_t payer                # its identity's budget: who waits behind whom

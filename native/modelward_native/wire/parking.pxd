@@ -1,16 +1,15 @@
-# Requests that wait because their connection has not taken the answers before them. What has not begun costs nothing.
+# Requests that wait until their client has read earlier answers. A request that has not begun costs nothing.
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.wire.types cimport Conn
 from modelward_native.wire.holders cimport mw_holder_room
 from modelward_native.region.region cimport bytes_held
 
 cdef enum:
-    # Bytes of answers that one connection may owe us the taking of before no more are begun; the last may go beyond, so at least
-    # one is always under way. It is what a socket and one run need to keep going.
+    # Bytes of answers that may wait for one connection's client; at this limit no more requests are begun. The last one may go
+    # beyond, so at least one is always in flight. It is what a socket and one run need to keep going.
     PENDING_CAP = 2097152
-    # Bytes that windows hold back and that are not held against others: on a connection that a proxy shares among its clients
-    # one of them must not keep the others waiting so easily. And at most a part of what all may still hold, and of
-    # what its caller may.
+    # Bytes that closed windows hold back and that do not count here: on a connection that a proxy shares among its clients, one
+    # of them must not delay the others so easily. At most a part of what all may still hold, and of what the caller may.
     STUCK_CAP = 25165824
     STUCK_PART = 8
     CALLER_PART = 4
@@ -21,7 +20,7 @@ cdef inline size_t pending_bytes(const Conn *c) noexcept:
 
 
 cdef inline void note_stuck(Conn *c) noexcept:
-    """All that could be written has been: what is left, the client's windows hold back."""
+    """After all that could be written has been: the client's windows hold back the rest."""
     cdef size_t left, used, room
     c.stuck = 0
     if c.unsent:
@@ -38,7 +37,7 @@ cdef inline bint must_park(const Conn *c) noexcept:
 
 
 cdef inline void promise(Exchange *x, size_t size) noexcept:
-    """What its answer will take, or takes, in place of what was promised before. Only while it has a stream."""
+    """Reserves the bytes of its answer, in place of what was promised before. Only while it has a stream."""
     x.stream.conn.promised += size - x.promised
     x.promised = size
 

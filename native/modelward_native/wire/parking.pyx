@@ -1,6 +1,6 @@
-"""The requests of a connection that owes too much: a list in the order in which they came.
+"""The requests of a connection with too many unread answers: a list in the order in which they came.
 
-The stream's reference keeps a parked exchange; whoever lets go of it (its client, its deadline) takes it off the list first.
+The stream's reference keeps a parked exchange. When its client or its deadline ends it, it first leaves the list.
 """
 from modelward_native.request.exchange cimport PHASE_NEW, PHASE_PARKED, Exchange
 from modelward_native.wire.types cimport Conn

@@ -2,7 +2,7 @@
 
 cdef class PeerIndex:
     cdef dict peers                 # peer -> OrderedDict of its items, the idlest first
-    cdef dict by_count                # count -> OrderedDict of the peers that have so many
+    cdef dict by_count                # count -> OrderedDict of the peers with that many items
     cdef readonly int most            # items of the largest peer
     cdef readonly int taken           # items in all
     cpdef object of(self, object peer)

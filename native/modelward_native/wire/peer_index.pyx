@@ -47,7 +47,7 @@ cdef class PeerIndex:
         return 0
 
     cpdef list largest(self, int count):
-        """Up to so many peers, those with the most items first. Of equals others come first the next time."""
+        """At most `count` peers, those with the most items first. Of equals others come first the next time."""
         cdef int size = self.most
         found = []
         while size > 0 and len(found) < count:

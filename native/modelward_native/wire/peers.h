@@ -2,8 +2,8 @@
  * process's slot of the shared memory, with one writer and any number of readers, none of whom waits.
  *
  * A cell is one word, the high bits of the peer's hash (SipHash with a random key) above its count, so that a reader sees both
- * of one moment. A cell in use is neither moved nor given away: whoever is there stays until its last connection ends, and
- * nobody can choose whose neighbour to be. A newcomer takes a cell in the emptier of its two buckets. Where all
+ * of one moment. A cell in use is neither moved nor given away: a peer stays until its last connection ends, and
+ * no peer can choose its neighbours. A newcomer takes a cell in the emptier of its two buckets. Where all
  * sixteen are taken it gets none, and its owner counts it alone: not before two thirds of all cells, 87,000, are in use
  * (measured). */
 #ifndef MODELWARD_PEERS_H
@@ -14,14 +14,14 @@
 
 enum {
     MW_PEER_WAYS = 8,          /* cells of one bucket: one cache line */
-    MW_PEER_BUCKETS = 1 << 14, /* a table is 1 MiB, and what nobody has touched of it costs nothing */
+    MW_PEER_BUCKETS = 1 << 14, /* a table is 1 MiB, and untouched pages of it cost nothing */
     MW_PEER_COUNT_BITS = 20,   /* 1,048,575 connections of one peer */
 };
 
 #define MW_PEER_COUNT_MAX ((UINT32_C(1) << MW_PEER_COUNT_BITS) - 1)
 
 typedef struct {
-    _Alignas(64) uint64_t cell[MW_PEER_BUCKETS][MW_PEER_WAYS]; /* zeroed: nobody is there */
+    _Alignas(64) uint64_t cell[MW_PEER_BUCKETS][MW_PEER_WAYS]; /* zeroed: vacant */
 } mw_peers;
 
 static inline uint64_t mw_peer_seen(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
@@ -68,7 +68,7 @@ static inline int mw_peers_has_room(const mw_peers *peers, uint64_t hash) {
     return mw_peer_cell(peers, hash, 1) != NULL;
 }
 
-/* A peer has so many connections now, at most MW_PEER_COUNT_MAX; only the table's owner says so. Nothing is written for one
+/* A peer has `count` connections now, at most MW_PEER_COUNT_MAX; only the table's owner says so. Nothing is written for one
  * that gets no cell. */
 static inline void mw_peers_set(mw_peers *peers, uint64_t hash, uint32_t count) {
     uint64_t *cell = (uint64_t *)mw_peer_cell(peers, hash, count != 0);

@@ -8,6 +8,6 @@ from modelward_native.wire.types cimport Stream
 cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept
 cdef void end_request(Stream *s) noexcept
 
-cdef void open_window(Stream *s) noexcept     # reads on, and gives back what was withheld, unless congested
-cdef void proceed(Stream *s) noexcept         # the caller is known, or a message inflated: reads on
-cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept   # state: wire.compression.Inflated, but whole
+cdef void open_window(Stream *s) noexcept     # unless congested: reads held bytes, and opens the client's window
+cdef void proceed(Stream *s) noexcept         # reads on, once the caller is known or a message inflated
+cdef void inflation_verdict(Verdict *v, int state, size_t limit) noexcept   # state: a failure of wire.compression.Inflated

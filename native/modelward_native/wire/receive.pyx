@@ -21,14 +21,14 @@ from modelward_native.wire.transport cimport mark
 from modelward_native.wire.types cimport METHOD_COLD, METHOD_INFER, METHOD_REFUSED, Stream, Wire
 
 cdef enum:
-    FIRST_BYTES = 1024            # taken for a message before its bytes have come, however long it says it is
-    COLD_BYTES = 65536            # of one message to a cold method: they hold names only
+    FIRST_BYTES = 1024            # reserved for a message before its bytes have come, whatever length its prefix says
+    COLD_BYTES = 65536            # most bytes of a message to a cold method, which holds names only
 
 
 cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept:
-    """Reads, or holds what a congested stream must not read yet: at most its window, which stays shut meanwhile.
+    """Reads the bytes. What a congested stream must not read yet is held: at most one window, which stays closed meanwhile.
 
-    A window of small requests may ask for gigabytes of answers: not even what has arrived is read before there is room.
+    A window full of small requests may ask for gigabytes of answers. So even bytes that have arrived wait until there is room.
     """
     cdef size_t n = 0
     if s.held.size == 0:
@@ -44,7 +44,7 @@ cdef void receive(Stream *s, const uint8_t *data, size_t size) noexcept:
 
 
 cdef void resume(Stream *s) noexcept:
-    """Reads what was held, as far as there is room again."""
+    """Reads the held bytes, as far as there is room again."""
     if s.resuming:
         return
     s.resuming = True
@@ -78,7 +78,7 @@ cdef void proceed(Stream *s) noexcept:
 
 
 cdef size_t feed(Stream *s, const uint8_t *data, size_t size) noexcept:
-    """Reads messages; returns how many bytes, which is fewer than size only where the stream has become congested."""
+    """Reads messages. Returns the number of bytes read: fewer than size only where the stream has become congested."""
     cdef Wire *wire = s.conn.wire
     cdef const uint8_t *end = data + size
     cdef size_t n
@@ -119,7 +119,7 @@ cdef size_t feed(Stream *s, const uint8_t *data, size_t size) noexcept:
 
 
 cdef bint begin_message(Stream *s) noexcept:
-    """The five bytes before a message are complete: is the message welcome?"""
+    """The five bytes before a message are complete. False: the message is refused."""
     cdef Wire *wire = s.conn.wire
     s.expected = size_in(s.prefix)
     s.compressed = s.prefix[0] == 1
@@ -143,7 +143,7 @@ cdef bint begin_message(Stream *s) noexcept:
 
 
 cdef bint end_message(Stream *s) noexcept:
-    """All bytes of a message are here."""
+    """All bytes of a message are here. False: the stream has been refused."""
     cdef Wire *wire = s.conn.wire
     cdef Verdict v
     cdef size_t before = s.message.capacity, limit = min(wire.message_size, <size_t>COLD_BYTES)
@@ -152,7 +152,7 @@ cdef bint end_message(Stream *s) noexcept:
     s.prefix_size = 0
     unlink_sender(s)
     if s.compressed and s.method == METHOD_COLD:
-        # the others' are inflated behind `limit` (stages/inflate); these are small, and paid for with the headers
+        # messages of inferences are inflated after `limit` (stages/inflate); these are small, and charged with the headers
         state = inflate_message(&s.message, s.encoding, limit)
         s.message.holder = holder
         count_bytes(wire, holder, <int64_t>s.message.capacity - <int64_t>before)

@@ -20,6 +20,6 @@ cdef inline nghttp2_nv header(const char *name, size_t name_size, const void *va
     return nv
 
 
-cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept  # NULL for none; only the first call does anything
-cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes a message with its prefix, counted as in flight
+cdef void begin_answer(Stream *s, const Buffer *metadata) noexcept  # metadata: NULL for none. Only the first call sends
+cdef void send_message(Stream *s, Buffer *framed) noexcept    # takes the buffer: a message with its prefix, counted as in flight
 cdef void finish(Stream *s, Ending *ending) noexcept          # takes the ending

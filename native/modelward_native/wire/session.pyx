@@ -1,4 +1,4 @@
-"""What libnghttp2 tells of a connection's frames, the gRPC calls that are read in them, and the frames that are written."""
+"""A connection's HTTP/2 session: callbacks of libnghttp2, which turn frames into gRPC calls, and the writing of frames."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
@@ -24,16 +24,16 @@ from modelward_native.wire.transport cimport WRITE_SIZE, abort, mark, watch, wri
 from modelward_native.wire.types cimport METHOD_REFUSED, Conn, Stream, Transport, Wire
 
 cdef enum:
-    HEADER_BYTES = 16384          # decoded, names and values and 32 each, as HPACK counts
+    HEADER_BYTES = 16384          # decoded: name, value and 32 for each field, as HPACK counts
     HEADER_COUNT = 100
     HEADER_ABORT_FACTOR = 4       # over either limit a request is refused; over this many times it, the connection ends
     STREAM_WINDOW = 262144
     CONNECTION_WINDOW = 1048576
-    PEER_RESET_OWN = 10           # of its own that a connection owes before its peer's others are held against it
+    PEER_RESET_OWN = 10           # with more resets of its own, a connection ends once its peer has too many on all of them
 
 
 cdef void count_resets(Conn *c, int weight) noexcept:
-    """nghttp2 limits the resets that a client sends; those that it makes us send cost as much, and so do its others'."""
+    """Resets that a client makes us send cost as much as those it sends, and so do those on its other connections."""
     cdef Limiter resets = connection_of(c).listener.resets
     cdef int64_t retry = 0, now = c.wire.now
     if mw_flood_reset(&c.flood, weight, now):
@@ -54,7 +54,7 @@ cdef int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, 
     if s == NULL:
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
     nghttp2_session_set_stream_user_data(session, frame.hd.stream_id, s)
-    # the next check is far away on an idle connection; a request must not wait that long for its timeout
+    # an idle connection is checked rarely; a request must not wait that long for its timeout
     if mw_timer_due_ns(&c.transport.timer) > c.wire.now + 2 * patrol(c.wire):
         watch(&c.transport, c.wire.now + patrol(c.wire))
     return 0
@@ -66,7 +66,7 @@ cdef bint oversize(const Stream *s, uint32_t times) noexcept:
 
 cdef int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
                            const uint8_t *value, size_t value_size, uint8_t flags, void *user) noexcept:
-    """nghttp2 would leave the field out and go on: an authorization that is not there is worse than a request that is not."""
+    """Refuses the request. nghttp2 would drop the field and go on, and a dropped authorization field changes who calls."""
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
 
@@ -79,7 +79,7 @@ cdef int on_header(nghttp2_session *session, const nghttp2_frame *frame, const u
     s.headers += 1
     s.header_bytes += <uint32_t>(name_size + value_size + 32)
     if oversize(s, 1):
-        # a table's entry costs one byte to name, and a block may go on: only so much of it is decoded
+        # one byte may name a long table entry, and a block may be long: so only part of it is decoded
         if oversize(s, HEADER_ABORT_FACTOR):
             go_away(c, CLOSE_HEADERS, NGHTTP2_ENHANCE_YOUR_CALM)
             return NGHTTP2_ERR_CALLBACK_FAILURE
@@ -103,7 +103,7 @@ cdef void on_request_headers(Conn *c, Stream *s, size_t block) noexcept:
         return
     mw_flood_request(&c.flood, block)
     if not s.is_post or not s.content_type_seen:
-        # not gRPC: plain HTTP status, as gRPC's own servers answer
+        # not gRPC: a plain HTTP status, as other gRPC servers answer
         s.finished = True
         s.answered = True
         if s.is_post:
@@ -156,10 +156,10 @@ cdef int on_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id, co
 
 
 cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user) noexcept:
-    """An answer has ended before its request has: the rest of the request is not wanted.
+    """When an answer ends before its request, resets the stream: the rest of the request is not needed.
 
-    Only now: a reset that is submitted any earlier overtakes the status, for nghttp2 drops what a closing stream still
-    has to send. Writing happens at the end of a tick, so a request that ends in the tick that refused it is spared.
+    The reset is submitted only now. nghttp2 drops the pending output of a closing stream, so an earlier reset would
+    overtake the status. Output is written at the end of a tick, so a request that ends within the tick gets no reset.
     """
     cdef Conn *c = <Conn *>user
     cdef Stream *s
@@ -169,7 +169,7 @@ cdef int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *use
             nghttp2_submit_rst_stream(session, 0, s.id, NGHTTP2_NO_ERROR)
     elif frame.hd.type == NGHTTP2_RST_STREAM and frame.rst_stream.error_code not in (
             NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM):
-        count_resets(c, MW_RESET_FAULT)  # one stream too many is refused before it costs anything, and may be honest
+        count_resets(c, MW_RESET_FAULT)  # REFUSED_STREAM is not counted: a stream over the limit costs nothing, and may be honest
     elif frame.hd.type == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and c.close_reason == CLOSE_NONE:
         go_away(c, CLOSE_PROTOCOL, frame.goaway.error_code)
     return 0
@@ -198,7 +198,7 @@ nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_close)
 nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
 nghttp2_option_set_no_closed_streams(OPTIONS, 1)
 nghttp2_option_set_max_outbound_ack(OPTIONS, 256)
-# its own limiter of resets, which answers INTERNAL_ERROR, stays behind ours
+# nghttp2's own limiter of resets answers INTERNAL_ERROR: ours must act first
 nghttp2_option_set_stream_reset_rate_limit(OPTIONS, 2 * MW_RESET_BURST, 100)
 
 

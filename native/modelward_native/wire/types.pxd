@@ -77,7 +77,7 @@ cdef struct Stream:
     Buffer held                   # received bytes that wait, unread, until the stream is no longer congested
     size_t held_at                # of held, already read
     bint held_end                 # END_STREAM came behind them
-    bint resuming                 # held bytes are being read: whoever is called meanwhile must not begin again
+    bint resuming                 # held bytes are being read: code called meanwhile must not begin again
     Buffer metadata               # headers to pass on, where wire.keep_metadata: two lengths, name, value, ...
     Ending ending
     Exchange *first               # borrowed with one reference each; answered in this order
@@ -93,7 +93,7 @@ cdef struct Stream:
     uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers
     uint32_t peer_limit           # its own, or 0: modelward_native.limits.limit.Payers
     uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
-    Identity *caller              # borrowed with one reference; NULL until it is known, and where nobody asks
+    Identity *caller              # borrowed with one reference; NULL until it is known, and without access control
     uint32_t caller_stamp         # the caller's when it was verified
     uint32_t caller_epoch         # of a token: modelward_native.access.access.Access.epoch when its call began; else 0
     bint by_certificate           # its connection's proved it, and says until when
@@ -182,7 +182,7 @@ cdef struct Wire:                 # what the connections of one listener share; 
     bint keep_metadata            # some model is served by an upstream
     mw_span sticky_header         # borrowed from the modelward_native.request.route.Directory; empty for none
     bint keep_credentials         # and it sees the `authorization` that was checked here
-    PyObject *access              # borrowed: modelward_native.access.access.Access; NULL where nobody asks who calls
+    PyObject *access              # borrowed: modelward_native.access.access.Access; NULL without access control
     mw_network *proxies           # owned: whose x-forwarded-for counts
     uint32_t proxy_count
     mw_sites *sites               # owned: places of IPv6 peers that proxies have told; NULL where no proxy is trusted
