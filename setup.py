@@ -54,6 +54,8 @@ GENERATED = [
     "-Wno-sign-compare",
     "-Wno-discarded-qualifiers",
 ]
+if FUZZ:
+    GENERATED += ["-fno-sanitize=pointer-overflow"]  # Cython adds 0 to a NULL where a call has no keywords
 if WERROR:
     GENERATED += ["-Wno-error=maybe-uninitialized"]  # gcc guesses, and by version; Cython's temporaries mislead it
 WORKERS = os.cpu_count() or 1
