@@ -145,6 +145,30 @@ def test_what_belongs_to_the_hop_stays_there() -> None:
         assert of(call.initial_metadata()) == [("x-host", "a")]
 
 
+def test_blocks_that_say_nothing_hide_none_that_does() -> None:
+    """The same block of indexed fields is not read again where it has told nothing."""
+    silent = ((":status", "200"), ("content-type", "application/grpc"), ("server", "s"), ("via", "v"))
+    blocks = [
+        silent,
+        silent,
+        (*silent, ("x-a", "1")),
+        silent,
+        (*silent, ("x-a", "1")),
+        ((":status", "200"), silent[1]),
+    ] * 3
+
+    def behave(asked: Request) -> None:
+        asked.headers_out(*blocks[asked.number])
+        asked.data(answer_message())
+        asked.trailers(("grpc-status", "0"), ("date", "today"))
+
+    with raw(behave) as stub:
+        for block in blocks:
+            _, call = stub.infer_call.with_call(request("add", {"x": ROW}), timeout=20)
+            assert of(call.initial_metadata()) == [field for field in block if field[0] == "x-a"]
+            assert of(call.trailing_metadata()) == []
+
+
 def test_more_metadata_than_there_is_room_for_is_left_out_and_the_answer_passes() -> None:
     many = [(f"x-{i}", "v" * 1000) for i in range(50)]
 

@@ -24,6 +24,8 @@ enum {
 };
 #define MW_CLIENT_LOST UINT32_MAX /* in place of an error code: the connection has gone */
 
+#define MW_CLIENT_IGNORED 1
+
 typedef struct mw_client mw_client;
 typedef struct mw_client_stream mw_client_stream;
 
@@ -31,7 +33,8 @@ typedef struct { /* what a stream's owner does. Within, any of the functions bel
                                      mw_client_receive, _write, _lose and _free */
     /* up to `room` bytes of the request's body. The number, or MW_CLIENT_DEFERRED; *end: they are the last */
     ssize_t (*read)(mw_client_stream *, uint8_t *to, size_t room, int *end);
-    /* a regular field but grpc-status and what the answer's encoding says; below 0 resets the stream */
+    /* a regular field but grpc-status and what the answer's encoding says. MW_CLIENT_IGNORED: the field tells no owner
+     * anything, whatever its value; below 0 resets the stream */
     int (*field)(mw_client_stream *, const uint8_t *name, size_t, const uint8_t *value, size_t);
     /* bytes of the answer, to be mw_client_consume'd */
     void (*data)(mw_client_stream *, const uint8_t *, size_t);

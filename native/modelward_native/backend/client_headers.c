@@ -73,7 +73,7 @@ static bool is_quiet(const nghttp2_nv *nv) {
     return named(nv, "content-type", 12) || named(nv, "grpc-encoding", 13) || named(nv, "grpc-accept-encoding", 20);
 }
 
-/* 0, or below for a malformed answer (section 8.1.1). *known: whether the block says nothing but the two statuses. */
+/* Below 0 for a malformed answer (section 8.1.1). *known: whether the block says nothing but the two statuses. */
 static int take_field(mw_client_stream *s, const nghttp2_nv *nv, bool *regular, bool *known) {
     if (nv->namelen && nv->name[0] == ':') {
         if (s->answered || *regular || s->http_status >= 0 || !named(nv, ":status", 7)) return -1;
@@ -89,8 +89,9 @@ static int take_field(mw_client_stream *s, const nghttp2_nv *nv, bool *regular, 
         return 0;
     }
     if (is_quiet(nv)) return 0;
-    *known = false;
-    return s->calls->field(s, nv->name, nv->namelen, nv->value, nv->valuelen);
+    int taken = s->calls->field(s, nv->name, nv->namelen, nv->value, nv->valuelen);
+    if (taken != MW_CLIENT_IGNORED) *known = false;
+    return taken;
 }
 
 /* Decodes a block; s: NULL where no call waits for it, since the table must follow all blocks. 0; -1: malformed; -2: no HPACK. */

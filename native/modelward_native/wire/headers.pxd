@@ -15,7 +15,12 @@ cdef bint may_prove_itself(const Stream *s) noexcept
 # and one of ours (proven), or the client's is not passed on. s: whose request it was.
 cdef bint refuses_us(const Stream *s, int status, bint proven) noexcept
 
-# Keeps a field of an upstream's answer for the client, where it is to see it and there is room. -1 for want of memory.
+cdef extern from "client.h" nogil:
+    enum:
+        IGNORED "MW_CLIENT_IGNORED"
+
+# Keeps a field of an upstream's answer for the client, where it is to see it and there is room. IGNORED where it is never to see
+# a field of this name; -1 for want of memory.
 cdef int keep_passed_back(
     Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept
 # Appends two lengths, name and value; modelward_native.wire.send.kept_headers reads them. -1 for want of memory.

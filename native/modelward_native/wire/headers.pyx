@@ -127,8 +127,10 @@ cdef bint passed_back(const uint8_t *name, size_t size) noexcept:
 
 cdef int keep_passed_back(
         Buffer *kept, const uint8_t *name, size_t name_size, const uint8_t *value, size_t value_size) noexcept:
-    """Fields beyond METADATA_BYTES are left out, as are those that the client does not see. Below 0 for want of memory."""
-    if not passed_back(name, name_size) or kept.size + 8 + name_size + value_size > METADATA_BYTES:
+    """Fields beyond METADATA_BYTES are left out. IGNORED: the client does not see such a field. Below 0 for want of memory."""
+    if not passed_back(name, name_size):
+        return IGNORED
+    if kept.size + 8 + name_size + value_size > METADATA_BYTES:
         return 0
     return keep_header(kept, name, name_size, value, value_size)
 
