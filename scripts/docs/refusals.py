@@ -47,6 +47,7 @@ MEANING = {
     "BACKEND_FAILED": "The model or the upstream failed.",
     "RUN_MEMORY": "The run would need more than `models.NAME.run_memory`.",
     "NO_UPSTREAM": "No upstream of the model can be reached.",
+    "UPSTREAM_LOST": "The connection to the upstream broke while it had the request. It may have run there.",
     "CRASH": "A worker died in a run with inputs of these shapes. See `modelward pardon`.",
     "CANARY": "The version fails its canary and is out of service.",
     "UPSTREAM_CREDENTIALS": "The upstream does not accept the credentials of this server.",

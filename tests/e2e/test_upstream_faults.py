@@ -147,7 +147,8 @@ GARBAGE = (
 @pytest.mark.parametrize("garbage", GARBAGE, ids=lambda g: g.__name__)
 def test_what_is_no_answer_fails_the_request_and_counts_against_the_endpoint(garbage: Behaviour) -> None:
     with behind(garbage) as (server, _):
-        assert refused(server).code() is grpc.StatusCode.INTERNAL
+        lost = garbage is well_and_then_cut
+        assert refused(server).code() is (grpc.StatusCode.UNAVAILABLE if lost else grpc.StatusCode.INTERNAL)
         assert server.application.upstreams[0].failures == 1
 
 
@@ -291,6 +292,9 @@ def test_a_connection_that_is_cut_fails_what_was_on_it_and_nothing_else() -> Non
             r.answer()
 
     with behind(cut) as (server, _):
-        assert refused(server).code() is grpc.StatusCode.INTERNAL
+        error = refused(server)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert error.details() == "the upstream server was lost while it had the request, which may have run there"
+        assert server.metric("modelward_refusals_total", model="add", reason="UPSTREAM_LOST") == 1
         wait_until(lambda: server.application.upstreams[0].connected, "the next connection")
         assert answer(infer(server.grpc)) == ONES

@@ -128,7 +128,7 @@ def test_of_three_upstreams_one_is_killed_and_one_frozen(three: list[ServerProce
 
         wait_until(is_back, "requests for the one that was frozen")
     failed = [o for o in outcomes if o.code is not grpc.StatusCode.OK]
-    dead = [o for o in failed if o.code is grpc.StatusCode.INTERNAL]
+    dead = [o for o in failed if o.code is grpc.StatusCode.UNAVAILABLE]
     stuck = [o for o in failed if o.code is grpc.StatusCode.DEADLINE_EXCEEDED]
     assert len(failed) == len(dead) + len(stuck)
     if "retries" in settings:

@@ -14,7 +14,7 @@ from modelward_native.request.exchange cimport PHASE_UPSTREAM, Exchange, settle
 from modelward_native.request.model cimport Model
 from modelward_native.request.pipeline cimport answered_upstream, failed, refused_upstream
 from modelward_native.request.state cimport State
-from modelward_native.request.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY
+from modelward_native.request.verdict cimport CODE_UNAVAILABLE, REASON_BACKEND_FAILED, REASON_OUT_OF_MEMORY, REASON_UPSTREAM_LOST
 from modelward_native.timer.deadline cimport mw_timer, timer_add
 from modelward_native.wire.headers cimport refuses_us
 from modelward_native.wire.transport cimport wheel_of
@@ -119,7 +119,7 @@ cdef void conclude_call(State server, UpstreamCall *call, uint32_t error, Endpoi
     elif call.stream.grpc_status > 0:
         refused_upstream(server, x, call.stream.grpc_status, endpoint.proven, &call.initial, &call.ending, now)
     else:
-        failed(server, x, REASON_BACKEND_FAILED, NULL, now)
+        failed(server, x, REASON_UPSTREAM_LOST if error == MW_CLIENT_LOST else REASON_BACKEND_FAILED, NULL, now)
 
 
 cdef bint retry(State server, Exchange *x, Endpoint avoided, int64_t now) noexcept:

@@ -58,6 +58,7 @@ cdef enum Reason:
     REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
     REASON_REQUEST_CARDINALITY    # a call of one request message has none, or several
+    REASON_UPSTREAM_LOST          # its connection has gone while it had the request
     REASONS
 
 cdef enum Retry:                  # may the same request be sent again

@@ -19,7 +19,8 @@ from modelward_native.region.region cimport Named
 from modelward_native.region.served_blocks cimport serve_block, vacate_blocks
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.verdict cimport (
-    CODE_OK, REASON_ANOMALY, REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_NONE, REASON_NO_UPSTREAM, is_failure)
+    CODE_OK, REASON_ANOMALY, REASON_BACKEND_FAILED, REASON_CANARY, REASON_DEADLINE, REASON_NONE, REASON_NO_UPSTREAM,
+    REASON_UPSTREAM_LOST, is_failure)
 
 cdef enum:
     FRAME = 5                     # of gRPC, before the message
@@ -58,12 +59,13 @@ cdef uint64_t *testify(const Exchange *x, int code, int64_t now) noexcept:
                 e.latency[way][caller][mw_histogram_cell(<uint64_t>took)] += 1
     elif x.assigned > ASSIGNED_BY_KEY or (x.hurried and x.fallback_reason == REASON_DEADLINE):
         return NULL
-    elif x.fallback_reason in (REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
+    elif x.fallback_reason in (
+            REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST, REASON_DEADLINE, REASON_NO_UPSTREAM, REASON_CANARY):
         if code == CODE_OK:
             count = &e.tally[way][caller].replaced
         elif is_failure(code):
             count = &e.tally[way][caller].failed
-        if count != NULL and x.fallback_reason == REASON_BACKEND_FAILED and x.assigned == ASSIGNED_BY_KEY:
+        if count != NULL and x.fallback_reason in (REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST) and x.assigned == ASSIGNED_BY_KEY:
             return count          # a client can send a version inputs that fail on every other too
         if count != NULL:
             count[0] += 1

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from modelward_native.request.exchange cimport Exchange, exchange_unref
 from modelward_native.request.pipeline cimport failed
 from modelward_native.request.state cimport State
-from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NONE
+from modelward_native.request.verdict cimport REASON_BACKEND_FAILED, REASON_DEADLINE, REASON_NONE, REASON_UPSTREAM_LOST
 from modelward_native.shadow.crosscheck cimport end_crosscheck
 from modelward_native.shadow.mirror cimport mirrored
 from modelward_native.shadow.pair cimport drop
@@ -22,7 +22,7 @@ cdef bint mirror(State server, Exchange *x, Result *r, int64_t now) noexcept:
         return True
     if x.mirrored or x.opaque or r.gone or r.sent_up:
         return True
-    if r.answer == NULL and not (r.begun and (r.reason == REASON_DEADLINE or r.reason == REASON_BACKEND_FAILED)):
+    if r.answer == NULL and not (r.begun and r.reason in (REASON_DEADLINE, REASON_BACKEND_FAILED, REASON_UPSTREAM_LOST)):
         return True
     for i in range(x.asked.shadow_link_count):
         y = mirrored(&server.mirrors, &x.asked.shadow_links[i], x, r.answer, now - x.launched, now)

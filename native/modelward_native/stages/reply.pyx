@@ -13,7 +13,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
     CODE_OK, REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES,
     REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
-    REASON_UPSTREAM_CREDENTIALS, VERDICT_TEXT, Verdict, code_of, refusal)
+    REASON_UPSTREAM_CREDENTIALS, REASON_UPSTREAM_LOST, VERDICT_TEXT, Verdict, code_of, refusal)
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch
 from modelward_native.stages.stage cimport Result
 from modelward_native.wire.buffer cimport Buffer
@@ -135,6 +135,10 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
             b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and pool_of(x.model.pool).untrusted() else b""))
     elif v.reason == REASON_UPSTREAM_CREDENTIALS:
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
+    elif v.reason == REASON_UPSTREAM_LOST:
+        snprintf(v.text, VERDICT_TEXT, "the upstream server was lost while it had the request, which may have run there")
+    elif v.reason == REASON_BACKEND_FAILED and x.asked != NULL and x.asked.pool != NULL:
+        snprintf(v.text, VERDICT_TEXT, "the upstream server of this model failed on the request")
     elif v.reason == REASON_BACKEND_FAILED:
         cause[0] = 0
         # only a caller with an identity is told details of the model

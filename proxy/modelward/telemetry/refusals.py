@@ -31,7 +31,7 @@ CLIENTS_OWN = frozenset(
 )
 
 # what the backend was asked for and did not give
-FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY"})
+FAILED = frozenset({"BACKEND_FAILED", "RUN_MEMORY", "UPSTREAM_LOST"})
 
 Stats = Mapping[tuple[str, str], Mapping[str, Any]]
 Counts = dict[tuple[str, str], Counter[str]]  # by model ("" for none that is served), and refusals or fallbacks
