@@ -78,7 +78,7 @@ def test_a_connection_that_breaks_the_protocol_is_ended_and_another_takes_its_pl
             r.answer()
 
     with behind(behave, models__add__deadline="10s") as (server, _):
-        assert refused(server).code() is grpc.StatusCode.INTERNAL
+        assert refused(server).code() is grpc.StatusCode.UNAVAILABLE
         wait_until(lambda: server.application.upstreams[0].connected, "the next connection")
         assert answer(infer(server.grpc)) == ONES
 
