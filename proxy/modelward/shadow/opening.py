@@ -19,7 +19,7 @@ from modelward.models.trial import Trials
 from modelward.models.warmup import warm_up
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused
-from modelward.upstream.models import UpstreamPool
+from modelward.upstream.upstream_pool import UpstreamPool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.request.served import Served
 from modelward_native.shadow.shadow import Shadow as NativeShadow

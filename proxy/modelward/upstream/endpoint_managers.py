@@ -8,7 +8,7 @@ from modelward.tasks import Tasks
 from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
-from modelward.upstream.models import UpstreamPool
+from modelward.upstream.upstream_pool import UpstreamPool
 from modelward_native.wire.listener import Listener
 
 SHADOW_SECONDS = 0.5

@@ -25,11 +25,11 @@ from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
 from modelward.upstream.forwarder import Forwarder
-from modelward.upstream.group import Group
 from modelward.upstream.metadata import DescribedVersion, declared, describe, models_of, undecoded
 from modelward.upstream.profile import is_on, load_profile
 from modelward.upstream.servers import UpstreamServers
 from modelward.upstream.statistics import UpstreamStatistics
+from modelward.upstream.upstream_pool import PoolKey, UpstreamPool
 from modelward_native.backend.engine import Engine, Remote
 from modelward_native.backend.pool import Pool
 from modelward_native.request.served import Served
@@ -49,39 +49,6 @@ class News:
 
     told: Told
     missing: frozenset[str]
-
-
-@dataclass(frozen=True)
-class PoolKey:
-    """Models with equal keys share their connections.
-
-    share: of requests, those that may be hedged. resends: whether requests that were begun may be sent again. own: the
-    one whose alone the connections are: a shadow's, which must not be able to spoil anybody else's; "" for none.
-    """
-
-    addresses: tuple[UpstreamAddress, ...]
-    share: float = 0.0
-    resends: bool = False
-    own: str = ""
-
-
-@dataclass(frozen=True)
-class UpstreamPool:
-    """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
-
-    groups: tuple[Group, ...]
-    pool: Pool
-    share: float
-    resends: bool
-    shadow: bool  # no client waits for its answers
-
-    @classmethod
-    def of(cls, key: PoolKey, before: "UpstreamPool | None" = None) -> "UpstreamPool":
-        """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
-        known = {group.address: group for group in before.groups} if before else {}
-        groups = tuple(known.get(address) or Group(address) for address in dict.fromkeys(key.addresses))
-        pool = before.pool if before else Pool([], key.share, key.resends)
-        return cls(groups, pool, key.share, key.resends, bool(key.own))
 
 
 def _foreign(listed: Iterable[str], local: Collection[str]) -> list[str]:

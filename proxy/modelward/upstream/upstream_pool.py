@@ -1,0 +1,40 @@
+"""The connections that models share: which models, and what they are sent to."""
+
+from dataclasses import dataclass
+
+from modelward.config.upstream import UpstreamAddress
+from modelward.upstream.group import Group
+from modelward_native.backend.pool import Pool
+
+
+@dataclass(frozen=True)
+class PoolKey:
+    """Models with equal keys share their connections.
+
+    share: of requests, those that may be hedged. resends: whether requests that were begun may be sent again. own: the
+    one whose alone the connections are: a shadow's, which must not be able to spoil anybody else's; "" for none.
+    """
+
+    addresses: tuple[UpstreamAddress, ...]
+    share: float = 0.0
+    resends: bool = False
+    own: str = ""
+
+
+@dataclass(frozen=True)
+class UpstreamPool:
+    """What one or more models are sent to: the addresses as configured, and the endpoints behind them."""
+
+    groups: tuple[Group, ...]
+    pool: Pool
+    share: float
+    resends: bool
+    shadow: bool  # no client waits for its answers
+
+    @classmethod
+    def of(cls, key: PoolKey, before: "UpstreamPool | None" = None) -> "UpstreamPool":
+        """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
+        known = {group.address: group for group in before.groups} if before else {}
+        groups = tuple(known.get(address) or Group(address) for address in dict.fromkeys(key.addresses))
+        pool = before.pool if before else Pool([], key.share, key.resends)
+        return cls(groups, pool, key.share, key.resends, bool(key.own))
