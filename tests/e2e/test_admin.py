@@ -78,7 +78,7 @@ def test_ready_shows_where_it_is_and_status_shows_workers_and_models(root: Path)
         assert f"pid {server.process.pid}: ready" in shown.stdout
         rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
         assert {row[1] for row in rows if len(row) == 6} == {str(pid) for pid in server.workers()}
-        assert [row[:3] for row in rows if len(row) > 6] == [["add", "1", "0.75"], ["add", "2", "0.25"]]
+        assert [row[:3] for row in rows if len(row) > 6] == [["add", "1", "75 %"], ["add", "2", "25 %"]]
         assert "\x1b" not in shown.stdout
 
 
@@ -225,7 +225,7 @@ def test_without_a_server_the_commands_say_so_and_exit_with_2(root: Path, tmp_pa
     chosen = modelward("status", MODELWARD__LISTEN__ADMIN="127.0.0.1:0")
     assert (chosen.returncode, "the kernel has chosen the port" in chosen.stderr) == (2, True)
     wrong = modelward("status", "--admin", "nowhere")
-    assert (wrong.returncode, "'nowhere' has no port" in wrong.stderr) == (1, True)
+    assert (wrong.returncode, "'nowhere' has no port" in wrong.stderr) == (2, True)
 
 
 def test_a_taken_port_and_an_open_one_are_refused_at_the_start(root: Path) -> None:

@@ -20,7 +20,7 @@ enum {
 
 typedef struct {
     int64_t estimate[MW_PLACEMENT_SIZES]; /* ns; 0: never seen */
-    int64_t exile;         /* short runs that must still happen in the worker thread before the model returns to the loop */
+    int64_t exile; /* short runs that must still happen in the worker thread before the model returns to the loop */
     uint64_t well_behaved; /* short runs on the loop since the last strike was forgiven */
     int strikes;
     int banned;    /* its time depends on the values of its inputs: never on the loop */
