@@ -16,7 +16,7 @@ Peers = Callable[[Kind], Peer]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What real servers do under whatever else the machine runs is tried once more where it fails; the summary tells both."""
+    """What real servers do beside other work is tried once more where it fails; the summary tells both."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:

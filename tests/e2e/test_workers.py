@@ -230,7 +230,7 @@ def test_a_rolling_restart_fails_no_request_and_refuses_no_connection(repository
     arrivals = "limits.connections.rate_per_peer=100000/s"
     with serve_process(repository, "--set", "workers=2", "--set", arrivals) as running:
         before = running.workers()
-        # with gRPC's own retries of calls that never left the client: a thread may pick a connection whose GOAWAY has come
+        # gRPC's own retries are on: a thread may pick a connection whose GOAWAY has come, and its call never leaves
         with Load(running.grpc, 2) as load:
             wait_until(lambda: load.answered > 50, "load")
             running.process.send_signal(signal.SIGUSR2)
