@@ -17,9 +17,10 @@ Peers = Callable[[Kind], Peer]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What real servers do beside other work is tried once more where it fails; the summary tells both."""
-    here = Path(__file__).parent
+    e2e = Path(__file__).parent
+    folders = {e2e, e2e.parent / "loadtests"}
     for item in items:
-        if here in item.path.parents:
+        if folders & set(item.path.parents):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
