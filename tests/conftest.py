@@ -29,6 +29,15 @@ for variable in ("COLUMNS", "LINES"):
     os.environ.pop(variable, None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What real servers do beside other work is tried once more where it fails; the summary tells both."""
+    tests = Path(__file__).parent
+    folders = {tests / "e2e", tests / "loadtests"}
+    for item in items:
+        if folders & set(item.path.parents):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 def pytest_collection_finish() -> None:
     """Whatever all tests have imported is there to stay: a collection that a test asks for looks at its own objects."""
     gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +12,6 @@ from tests.peers.peer import Kind, Peer, Start, running
 
 Prepare = Callable[[Kind], Start]
 Peers = Callable[[Kind], Peer]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What real servers do beside other work is tried once more where it fails; the summary tells both."""
-    e2e = Path(__file__).parent
-    folders = {e2e, e2e.parent / "loadtests"}
-    for item in items:
-        if folders & set(item.path.parents):
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

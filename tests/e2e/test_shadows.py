@@ -197,7 +197,7 @@ def test_requests_with_deadlines_that_the_version_hardly_keeps_are_no_pairs(tmp_
             stub.infer(request("add", SLOW_ROW))
             took.append(time.monotonic() - began)
         assert after(server, 5).total.sums()["compared"] == 5
-        hardly = {"timeout": int(1e6 * min(took))}  # so that one of a busy machine is not the measure
+        hardly = {"timeout": int(1e6 * min(took))}  # the quickest answer: no busy moment counts
         answered = 0
 
         def in_time() -> int:
