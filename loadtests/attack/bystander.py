@@ -2,17 +2,20 @@
 
     python -m loadtests.attack.bystander PORT MODEL [CA_FILE]
 
-Prints "ready" once it has been answered, then a line of JSON for each call; ends when its stdin does.
+No call waits for the one before, and each is timed from when it was due: an answer that is held delays no other call,
+and hides none. Prints "ready" once it has been answered, then a line of JSON for each call in the order they were due;
+ends when its stdin does.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import select
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class Call:
-    """at: when it began, on the machine's monotonic clock; error: the status it ended with, or ""."""
+    """at: when it was due, on the machine's monotonic clock; seconds: from then on; error: its status, or ""."""
 
     at: float
     seconds: float
@@ -67,7 +70,7 @@ class Bystander:
             self.calls.append(Call(*json.loads(line)))
 
     def between(self, began: float, ended: float) -> list[Call]:
-        """The calls that began in that time, on the machine's monotonic clock."""
+        """The calls that were due in that time, on the machine's monotonic clock."""
         return [call for call in list(self.calls) if began <= call.at <= ended]
 
     def __enter__(self) -> Bystander:
@@ -90,29 +93,41 @@ class Bystander:
 
 def _channel(port: int, authority: str | None) -> Any:
     if authority is None:
-        return grpc.insecure_channel(f"127.0.0.1:{port}", options=client.OPTIONS)
+        return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=client.OPTIONS)
     trusted = grpc.ssl_channel_credentials(Path(authority).read_bytes())
-    return grpc.secure_channel(f"127.0.0.1:{port}", trusted, options=client.OPTIONS)
+    return grpc.aio.secure_channel(f"127.0.0.1:{port}", trusted, options=client.OPTIONS)
 
 
-def main(port: int, model: str, authority: str | None = None) -> None:
+async def _timed(infer: Any, body: bytes, due: float) -> Call:
+    error = ""
+    try:
+        await infer(body, timeout=WAIT_SECONDS)
+    except grpc.aio.AioRpcError as failed:
+        error = f"{failed.code().name}: {failed.details()}"
+    return Call(due, time.monotonic() - due, error)
+
+
+def _tell(call: Call) -> None:
+    print(json.dumps([call.at, call.seconds, call.error]), flush=True)
+
+
+async def main(port: int, model: str, authority: str | None = None) -> None:
     body = client.request(model, {"x": np.ones((1, 4), np.float32)}).SerializeToString()
-    with _channel(port, authority) as channel:
+    async with _channel(port, authority) as channel:
         infer = channel.unary_unary(client.INFER)
-        infer(body, timeout=WAIT_SECONDS, wait_for_ready=True)
+        await infer(body, timeout=WAIT_SECONDS, wait_for_ready=True)
         print(READY, flush=True)
-        due = time.monotonic()
-        while True:
-            due = max(due + 1 / PER_SECOND, time.monotonic())
-            if select.select([sys.stdin], [], [], max(due - time.monotonic(), 0))[0]:
-                break
-            began, error = time.monotonic(), ""
-            try:
-                infer(body, timeout=WAIT_SECONDS)
-            except grpc.RpcError as failed:
-                error = f"{failed.code().name}: {failed.details()}"
-            print(json.dumps([began, time.monotonic() - began, error]), flush=True)
+        over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        due, asked = time.monotonic(), deque[asyncio.Task[Call]]()  # no more than are due in WAIT_SECONDS
+        while not over.done():
+            asked.append(asyncio.create_task(_timed(infer, body, due)))
+            due += 1 / PER_SECOND
+            while asked and asked[0].done():
+                _tell(asked.popleft().result())
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+        for call in asked:
+            _tell(await call)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))
