@@ -32,18 +32,25 @@ T = TypeVar("T")
 ANYWHERE = {"listen.grpc": "127.0.0.1:0", "listen.http": "127.0.0.1:0"}
 START_SECONDS = 120.0  # of a machine that does much else
 RELOAD_SECONDS = 60.0
+LONGEST_PAUSE = 0.1
 _GRPC_LINE = re.compile(r"^gRPC\s+(\S+)$")
 _ADMIN_LINE = re.compile(r"^admin\s+(\S+)$")
 _HTTP_LINE = re.compile(r"^metrics\s+http://(\S+)/metrics ")
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
-    """The first true result of `condition`, asked every few milliseconds; fails with `what` when the time is up."""
-    deadline = time.monotonic() + seconds
+    """The first true result of `condition`; fails with `what` when the time is up.
+
+    It is asked every few milliseconds at first. The longer it takes to come true or to be asked, the less often: what
+    is waited for needs the processor too.
+    """
+    began = asked = time.monotonic()
     pause = threading.Event()
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for: {what}"
-        pause.wait(0.005)
+        now = time.monotonic()
+        assert now < began + seconds, f"waited {seconds:.0f} s for: {what}"
+        pause.wait(min(max(0.005, 2 * (now - asked), (now - began) / 20), LONGEST_PAUSE))
+        asked = time.monotonic()
     return result
 
 
