@@ -21,6 +21,7 @@ from tests.models import repository, slow_loop, strings, two_inputs
 LARGE_COLUMNS = 25_600
 STREAM_LENGTH = 20
 SLOW_STEPS = 200  # about 2 ms
+SLEEPY_STEPS = 5_000  # about 50 ms, five of its deadlines
 REMOTE, REMOTE_SLOW, REMOTE_LARGE = "remote", "remote-slow", "remote-large"
 
 
@@ -64,7 +65,7 @@ def configuration(folder: Path, upstreams: Sequence[int]) -> dict[str, Any]:
         folder / "models",
         {
             models.MLP: mlp, "guarded": mlp, "limited": mlp, "slow": slow_loop(SLOW_STEPS),
-            "sleepy": slow_loop(50_000), "strings": strings(), "pair": two_inputs(),
+            "sleepy": slow_loop(SLEEPY_STEPS), "strings": strings(), "pair": two_inputs(),
             "large": models.tiled(LARGE_COLUMNS),
         },
     )  # fmt: skip

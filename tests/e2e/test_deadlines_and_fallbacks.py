@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "dropped": late,  # of one test alone
         "steps": models.loop_of_steps(),
         "valued": late,
-        "replaced": late,
+        "replaced": models.slow_loop(30_000),
         "chained": late,
         "picky": picky(),
         "lenient": picky(),
@@ -63,9 +63,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "lenient": f"[{VALUE}]",
     }
     settings: dict[str, Any] = {f"models__{name}__fallback": chain for name, chain in chains.items()}
-    settings |= {
-        f"models__{name}__deadline": "25ms" for name in ("bounded", "dropped", "valued", "replaced", "chained")
-    }
+    settings |= {f"models__{name}__deadline": "25ms" for name in ("bounded", "dropped", "valued", "chained")}
+    settings["models__replaced__deadline"] = "200ms"  # the last quarter of it is the other model's
+    # a warm-up makes three times as many runs of a model that is batched
+    alone = ("patient", "bounded", "dropped", "replaced", "chained")
+    settings |= {f"models__{name}__batching": "{max: 1}" for name in alone}
     with serving(tmp_path_factory.mktemp("deadlines"), repository, **settings) as running:
         yield running
 

@@ -67,7 +67,7 @@ def test_watch_tells_the_state_at_once_and_ends_when_the_client_lets_go(
 def process(tmp_path: Path) -> Iterator[ServerProcess]:
     model = tmp_path / "slow.onnx"
     model.write_bytes(models.slow_loop(50_000))
-    with serve_process(model) as running:
+    with serve_process(model, "--set", "models.slow.batching={max: 1}") as running:
         yield running
 
 

@@ -165,6 +165,8 @@ def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
     root = tmp_path / "models"
     slow = slow_loop(40_000)
     models: dict[str, bytes | dict[int, bytes]] = {"slow": slow, "add": add_one()}
+    (root / "slow").mkdir(parents=True)
+    (root / "slow" / "model.yaml").write_text("batching: {max: 1}\n")  # which is warmed up in a third of the time
     with reloadable(root, models) as server, Stub(server.grpc) as stub:
         (engine,) = (model.engine for model in server.application.models if model.key == ("slow", "1"))
         calls = [stub.future(request("slow", {"x": ROW})) for _ in range(3)]
@@ -183,10 +185,11 @@ def test_requests_end_with_what_they_began_with(tmp_path: Path) -> None:
 
 def test_a_fallback_chain_that_is_taken_away_still_answers_those_who_began_with_it(tmp_path: Path) -> None:
     root = tmp_path / "models"
-    models: dict[str, bytes | dict[int, bytes]] = {"slow": slow_loop(80_000)}
+    models: dict[str, bytes | dict[int, bytes]] = {"slow": slow_loop(60_000)}
     value = '[{"value": {"y": 7.0}}]'
+    settings = {"deadline": "200ms", "fallback": value, "batching": "{max: 1}"}
     with (
-        reloadable(root, models, models__slow__deadline="200ms", models__slow__fallback=value) as server,
+        reloadable(root, models, **{f"models__slow__{key}": each for key, each in settings.items()}) as server,
         Stub(server.grpc) as stub,
     ):
         (engine,) = (model.engine for model in server.application.models)

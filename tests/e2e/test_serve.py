@@ -32,9 +32,11 @@ TIMEOUT = 30.0
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root: Path = models.repository(
         tmp_path_factory.mktemp("serve"),
-        {"add": {1: models.add_one(), 10: models.add_one(), 9: models.add_one()}, "slow": models.slow_loop(20_000)},
+        {"add": {1: models.add_one(), 10: models.add_one(), 9: models.add_one()}, "slow": models.slow_loop(10_000)},
     )
-    (root / "slow" / "model.yaml").write_text("deadline: 20ms\nfallback:\n  - value: {y: [[0, 0, 0, 0]]}\n")
+    (root / "slow" / "model.yaml").write_text(
+        "batching: {max: 1}\ndeadline: 20ms\nfallback:\n  - value: {y: [[0, 0, 0, 0]]}\n"
+    )
     return root
 
 
@@ -259,7 +261,7 @@ def test_an_idle_server_ends_at_once_and_tells_those_who_watch(repository: Path)
 def test_a_second_signal_does_not_wait_for_anybody(tmp_path: Path) -> None:
     model = tmp_path / "hours.onnx"
     model.write_bytes(models.slow_loop(20_000))
-    with serve_process(model) as running, Stub(running.grpc) as stub:
+    with serve_process(model, "--set", "models.hours.batching={max: 1}") as running, Stub(running.grpc) as stub:
         queue = [stub.future(request("hours", {"x": ROW.repeat(256, 0)})) for _ in range(100)]  # minutes of work
         wait_until(lambda: running.metric("modelward_inflight") == 100, "a long queue")
         running.process.send_signal(signal.SIGTERM)

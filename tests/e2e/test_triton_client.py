@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         "two": models.two_inputs(),
         "slow": models.slow_loop(LOOPS_FOR_LONG),
     }
-    with serving(tmp_path_factory.mktemp("triton"), repository) as running:
+    with serving(tmp_path_factory.mktemp("triton"), repository, models__slow__batching="{max: 1}") as running:
         yield running
 
 

@@ -36,13 +36,14 @@ def in_front(upstreams: list[str], **settings: Any) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return repository(tmp_path_factory.mktemp("upstream"), {"add": add_one(), "slow": slow_loop(20_000)})
+    return repository(tmp_path_factory.mktemp("models"), {"add": add_one()})
 
 
 @pytest.fixture(scope="module")
-def upstream(models: Path) -> Iterator[ServerProcess]:
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Shared: no test stops it for long."""
-    with serve_process(models) as running:
+    root = repository(tmp_path_factory.mktemp("upstream"), {"add": add_one(), "slow": slow_loop(20_000)})
+    with serve_process(root, "--set", "models.slow.batching={max: 1}") as running:
         yield running
 
 

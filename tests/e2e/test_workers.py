@@ -29,9 +29,7 @@ WATCH = "/grpc.health.v1.Health/Watch"
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.repository(
-        tmp_path_factory.mktemp("workers"), {"add": models.add_one(), "slow": models.slow_loop(20_000)}
-    )
+    return models.repository(tmp_path_factory.mktemp("workers"), {"add": models.add_one()})
 
 
 @pytest.fixture
@@ -121,9 +119,10 @@ def test_a_client_that_retries_notices_nothing_of_a_worker_that_is_killed(two: S
     assert load.failures == []
 
 
-def test_what_a_dead_worker_had_in_flight_is_not_in_flight_any_more(repository: Path) -> None:
+def test_what_a_dead_worker_had_in_flight_is_not_in_flight_any_more(tmp_path: Path) -> None:
     slow = request("slow", {"x": np.ones((256, 4), np.float32)})
-    with serve_process(repository) as running, Stub(running.grpc) as stub:
+    root = models.repository(tmp_path, {"slow": models.slow_loop(20_000)})
+    with serve_process(root, "--set", "models.slow.batching={max: 1}") as running, Stub(running.grpc) as stub:
         futures = [stub.future(slow) for _ in range(20)]
         wait_until(lambda: running.metric("modelward_inflight") == 20, "requests under way")
         os.kill(running.workers()[0], signal.SIGKILL)
