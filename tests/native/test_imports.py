@@ -12,7 +12,7 @@ MODULES = sorted(
 )
 # a process each, and as cheap as may be: only the first import of a process tells anything
 SCRIPT = """
-import asyncio, importlib, ipaddress, logging, os, sys, traceback
+import asyncio, dataclasses, importlib, ipaddress, logging, numpy, os, sys, traceback
 failed = []
 for name in sys.argv[1:]:
     child = os.fork()
