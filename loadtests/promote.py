@@ -38,6 +38,7 @@ SLOW_ITERATIONS = 5_000  # 50 ms for one row
 AUTO_STEPS, FAIL_STEPS, SLOW_STEPS = (25, 50, 100), (20, 100), (5, 100)
 # of the one that goes on by itself: each step waits for answers that decide them, some 700
 AUTO_BOUNDS = {"outputs": "off", "latency": 10, "errors": 0.05, "fallbacks": 0.05}
+TO_ROLLBACK = ": to the rollback"
 ROLLBACK_SECONDS, OUTPUTS_SECONDS = 5.0, 10.0  # answers that are other take many of them to tell apart
 WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.05
@@ -64,6 +65,7 @@ class Pace:
     """Seconds of a step, before anything is done to a version, and after it has gone, in which nothing of it may be
     left."""
 
+    steps: tuple[int, ...] = AUTO_STEPS  # of the one that goes on by itself
     hold: float = 5.0
     settled: float = 3.0
     after: float = 2.0
@@ -265,7 +267,7 @@ async def by_itself(pace: Pace) -> list[Outcome]:
             seen: list[Seen] = []
             following = asyncio.create_task(_follow(server, seen))
             began = time.monotonic()
-            await operator.promote(AUTO_STEPS, auto=True)
+            await operator.promote(pace.steps, auto=True)
             await _until(server, "done")
             following.cancel()
             asked, reloads = time.monotonic(), found.reloads
@@ -381,13 +383,13 @@ async def _follow(server: Server, seen: list[Seen]) -> None:
 # ---- the table ------------------------------------------------------------------------------------------------------
 
 
-def bars(outcome: Outcome) -> Iterator[Bar]:
+def bars(outcome: Outcome, steps: Sequence[int] = AUTO_STEPS) -> Iterator[Bar]:
     name = outcome.name
     if outcome.wanted != "errors":
         yield Bar(f"{name}: requests that failed", outcome.failed, 0, "")
     if outcome.steps:
         furthest = max(step.deviations for step in outcome.steps)
-        yield Bar(f"{name}: steps", len(outcome.steps), len(AUTO_STEPS), "", at_most=False)
+        yield Bar(f"{name}: steps", len(outcome.steps), len(steps), "", at_most=False)
         yield Bar(f"{name}: a share from its step's", furthest, SIGMAS, "standard deviations")
     elif not outcome.wanted:
         yield Bar(f"{name}: requests it got once that was done", outcome.late, 0, "")
@@ -395,7 +397,7 @@ def bars(outcome: Outcome) -> Iterator[Bar]:
         taken = outcome.reason == outcome.wanted
         yield Bar(f"{name}: rolled back for its {outcome.wanted}", taken, 1, "", at_most=False)
         within = OUTPUTS_SECONDS if outcome.wanted == "outputs" else ROLLBACK_SECONDS
-        yield Bar(f"{name}: to the rollback", outcome.seconds, within, "s")
+        yield Bar(f"{name}{TO_ROLLBACK}", outcome.seconds, within, "s")
         yield Bar(f"{name}: share of requests that was hit", outcome.share, round(outcome.most, 1), "%")
     if outcome.wanted == "fallbacks":
         replaced = 100 * outcome.replaced / outcome.hit

@@ -25,18 +25,30 @@ ANY_LATENCY = "models.add.promotion.bounds={latency: 1000}"  # a busy machine ma
 ROLLBACK_SECONDS = 30.0  # two looks, and what a busy machine makes of them and of a command that asks
 
 
-@pytest.fixture
-def arguments(tmp_path: Path) -> tuple[str | Path, ...]:
+def of_two_versions(folder: Path) -> tuple[str | Path, ...]:
     """Two workers of two versions; version 1 has everything."""
-    root = models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one_below(100)}})
-    sets = ("workers=2", 'models.add.versions={"1": 1}', ANY_LATENCY, f"state={tmp_path / 'state'}")
+    root = models.repository(folder / "models", {"add": {1: models.add_one(), 2: models.add_one_below(100)}})
+    sets = ("workers=2", 'models.add.versions={"1": 1}', ANY_LATENCY, f"state={folder / 'state'}")
     return (root, *(word for each in sets for word in ("--set", each)))
 
 
 @pytest.fixture
-def server(arguments: tuple[str | Path, ...]) -> Iterator[ServerProcess]:
-    with serve_process(*arguments) as process:
+def arguments(tmp_path: Path) -> tuple[str | Path, ...]:
+    return of_two_versions(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with serve_process(*of_two_versions(tmp_path_factory.mktemp("promotion"))) as process:
         yield process
+
+
+@pytest.fixture
+def server(shared: ServerProcess) -> Iterator[ServerProcess]:
+    """Of all tests that leave it answering; none leaves a promotion to the next."""
+    yield shared
+    if shared.metric("modelward_version_share", version="2"):
+        modelward("rollback", "add", "--admin", shared.admin)
 
 
 def answers(server: ServerProcess, count: int = 400) -> Counter[str]:
@@ -55,31 +67,8 @@ def promote(server: ServerProcess, *arguments: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_promotion_goes_from_step_to_step_and_back_in_all_workers(server: ServerProcess) -> None:
-    assert answers(server).keys() == {"1"}
-    promote(server, "--steps", "25,100", *REASON)
-    assert 60 <= answers(server)["2"] <= 140
-    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [0.75, 0.25]
-    early = modelward("promote", "add", "2", "--admin", server.admin)
-    assert early.returncode == 1
-    assert "25 % of the requests have not shown yet that it keeps every bound" in early.stderr
-    promote(server, *REASON)
-    assert answers(server).keys() == {"2"}
-    back = modelward("rollback", "add", "--reason", "incident 8", "--admin", server.admin)
-    assert back.returncode == 0
-    assert "rolled back, 0 % of the requests" in back.stdout
-    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [1, 0]
-    assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="asked") == 1
-    assert answers(server).keys() == {"1"}
-    told_last = told(server, "status")["events"][-1]
-    assert (told_last["what"], told_last["why"], told_last["model"]) == ("rolled back", "incident 8", "add")
-    assert f"uid {os.getuid()}" in told_last["actor"], "the client is known by its socket"
-    shown = modelward("status", "--admin", server.admin)
-    assert "rolled back" in shown.stdout
-    assert "by itself" not in shown.stdout
-
-
 def test_what_is_refused_is_told_and_changes_nothing(server: ServerProcess) -> None:
+    assert told(server, "status")["promotions"] == []
     for words, *arguments in (
         ("the verdict on version 2 is not there", "promote", "add", "2"),
         ("version 7 is not served; 1, 2 are", "promote", "add", "7", *REASON),
@@ -94,6 +83,38 @@ def test_what_is_refused_is_told_and_changes_nothing(server: ServerProcess) -> N
         assert words in refused.stderr
     assert told(server, "status")["promotions"] == []
     assert answers(server, 50).keys() == {"1"}
+
+
+def test_by_default_the_first_step_is_the_first(server: ServerProcess) -> None:
+    promote(server, *REASON)
+    found = promotion(server)
+    assert (found["percent"], found["steps"]) == (1, [1, 10, 50, 100])
+
+
+def test_a_promotion_goes_from_step_to_step_and_back_in_all_workers(server: ServerProcess) -> None:
+    rolled_back = {"outcome": "rolled_back", "reason": "asked"}
+    before = server.metric("modelward_promotions_total", **rolled_back)
+    assert answers(server).keys() == {"1"}
+    promote(server, "--steps", "25,100", *REASON)
+    assert 60 <= answers(server)["2"] <= 140
+    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [0.75, 0.25]
+    early = modelward("promote", "add", "2", "--admin", server.admin)
+    assert early.returncode == 1
+    assert "25 % of the requests have not shown yet that it keeps every bound" in early.stderr
+    promote(server, *REASON)
+    assert answers(server).keys() == {"2"}
+    back = modelward("rollback", "add", "--reason", "incident 8", "--admin", server.admin)
+    assert back.returncode == 0
+    assert "rolled back, 0 % of the requests" in back.stdout
+    assert [server.metric("modelward_version_share", version=v) for v in ("1", "2")] == [1, 0]
+    assert server.metric("modelward_promotions_total", **rolled_back) == before + 1
+    assert answers(server).keys() == {"1"}
+    told_last = told(server, "status")["events"][-1]
+    assert (told_last["what"], told_last["why"], told_last["model"]) == ("rolled back", "incident 8", "add")
+    assert f"uid {os.getuid()}" in told_last["actor"], "the client is known by its socket"
+    shown = modelward("status", "--admin", server.admin)
+    assert "rolled back" in shown.stdout
+    assert "by itself" not in shown.stdout
 
 
 def test_what_was_promoted_is_so_after_a_restart_of_a_worker_and_of_the_server(
@@ -159,12 +180,6 @@ def test_a_version_is_taken_back_for_other_answers_and_not_for_equal_ones(tmp_pa
         assert found["phase"] == ("rolled back" if moved else "stepping")
         assert ("its answers are distributed otherwise" in found["why"]) is moved
         assert server.metric("modelward_promotions_total", outcome="rolled_back", reason="outputs") == moved
-
-
-def test_by_default_the_first_step_is_the_first(server: ServerProcess) -> None:
-    promote(server, *REASON)
-    found = promotion(server)
-    assert (found["percent"], found["steps"]) == (1, [1, 10, 50, 100])
 
 
 def test_steps_by_themselves_wait_for_answers_that_are_not_decided_yet(tmp_path: Path) -> None:
