@@ -115,6 +115,14 @@ def cpu_ns(pid: int) -> int:
     return total
 
 
+def waited_ns(pid: int) -> int:
+    """Time that the main thread of `pid` was ready to run so far, and no core was free; 0 once it has ended."""
+    try:
+        return int((PROC / str(pid) / "schedstat").read_text().split()[1])
+    except OSError:
+        return 0
+
+
 def resident_bytes(pid: int) -> int:
     """Resident set of one process; 0 once it has ended."""
     try:

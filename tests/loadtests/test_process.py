@@ -45,6 +45,20 @@ def test_cpu_time_agrees_with_what_the_process_knows_of_itself() -> None:
     assert spent_kernel == pytest.approx(spent_own, rel=0.1)
 
 
+def test_time_without_a_core_is_what_a_process_waited() -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # which the child inherits
+    try:
+        with started("burner", [sys.executable, "-c", BURN]) as burner:
+            waited, spent = process.waited_ns(os.getpid()), time.process_time_ns()
+            while burner.cpu_ns() < 50_000_000 or time.process_time_ns() - spent < 200_000_000:
+                pass
+            assert process.waited_ns(os.getpid()) - waited > 50_000_000
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert process.waited_ns(burner.pid) == 0, "it has ended"
+
+
 def test_a_process_that_ends_early_is_told_with_its_last_words() -> None:
     script = "print('so this is life'); raise SystemExit(3)"
     ended = pytest.raises(Ended, match=r"code 3:\nso this is life")
