@@ -94,9 +94,9 @@ def sockets(server: Server) -> list[int]:
     return held
 
 
-def spread(name: str, seconds: float) -> Spread:
-    """As wanted, if that can be had within TRIES. Raises LoadFailed, Ended, TimeoutError."""
-    for _ in range(TRIES):
+def spread(name: str, seconds: float, tries: int = TRIES) -> Spread:
+    """As wanted, if that can be had within `tries`. Raises LoadFailed, Ended, TimeoutError."""
+    for _ in range(tries):
         found = _spread(name, seconds)
         if sorted(found.connections) == SPREADS[name].wanted:
             break

@@ -80,7 +80,13 @@ def message() -> bytes:
     return encoded
 
 
-async def ask(port: int, requests: int, at_once: int, answered: Callable[[], None] = lambda: None) -> Outcome:
+async def ask(
+    port: int,
+    requests: int,
+    at_once: int,
+    answered: Callable[[], None] = lambda: None,
+    timeout_ms: float = CLIENT_TIMEOUT_MS,
+) -> Outcome:
     """Sends `requests`, `at_once` of them under way at any time, over one connection."""
     kinds: Counter[str] = Counter()
     times: list[float] = []
@@ -94,12 +100,12 @@ async def ask(port: int, requests: int, at_once: int, answered: Callable[[], Non
             for _ in left:
                 start = time.perf_counter()
                 try:
-                    answer = await infer(body, timeout=CLIENT_TIMEOUT_MS / 1e3)
+                    answer = await infer(body, timeout=timeout_ms / 1e3)
                 except grpc.aio.AioRpcError as error:
                     answer, kind = None, error.code().name
                 took_ms = (time.perf_counter() - start) * 1e3
                 if answer is not None:
-                    kind = _kind(answer, took_ms)
+                    kind = _kind(answer, took_ms, timeout_ms)
                 kinds[kind] += 1
                 times.append(took_ms)
                 answered()
@@ -110,7 +116,7 @@ async def ask(port: int, requests: int, at_once: int, answered: Callable[[], Non
     return Outcome(requests, dict(kinds), statistics.median(times), p99, times[-1])
 
 
-def _kind(answer: bytes, took_ms: float) -> str:
+def _kind(answer: bytes, took_ms: float, timeout_ms: float) -> str:
     response: Any = message_class("inference.ModelInferResponse").FromString(answer)
     parameters = response.parameters
     if "modelward_fallback" not in parameters:
@@ -118,7 +124,7 @@ def _kind(answer: bytes, took_ms: float) -> str:
     reason = parameters["modelward_fallback"].string_param
     if reason != "deadline":
         return f"fallback because of {reason}"
-    return IN_TIME if took_ms <= CLIENT_TIMEOUT_MS else "fallback, too late"
+    return IN_TIME if took_ms <= timeout_ms else "fallback, too late"
 
 
 def report(outcome: Outcome) -> str:
