@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.test_upstreams import answer, in_front, infer
 from tests.models import add_one, identity, repository
-from tests.support import EmbeddedServer, ServerProcess, serve_processes, wait_until
+from tests.support import EmbeddedServer, ServerProcess, serve_process, serve_processes, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository(tmp_path_factory.mktemp("hedged"), {"add": add_one(), "same": identity()})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(models: Path) -> Iterator[tuple[ServerProcess, ServerProcess]]:
     with serve_processes((models,), (models,)) as (first, second):
         yield first, second
@@ -66,7 +66,7 @@ def test_a_frozen_upstream_is_overtaken_by_the_other(pair: tuple[ServerProcess, 
 def test_without_hedging_a_frozen_upstream_is_waited_for(pair: tuple[ServerProcess, ServerProcess]) -> None:
     first, second = pair
     with in_front([first.grpc, second.grpc]) as server, frozen_both(pair), ThreadPoolExecutor(1) as pool:
-        call = pool.submit(infer, server.grpc, timeout=5.0)
+        call = pool.submit(infer, server.grpc, timeout=2.0)
         wait_until(lambda: any(e.inflight for e in server.application.upstreams), "the request to be sent")
         asked = next(e.address for e in server.application.upstreams if e.inflight)
         next(p for p in pair if p.grpc != asked).signal_all(signal.SIGCONT)
@@ -75,13 +75,15 @@ def test_without_hedging_a_frozen_upstream_is_waited_for(pair: tuple[ServerProce
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_a_fallback_of_another_upstream_is_asked_under_its_own_name(pair: tuple[ServerProcess, ServerProcess]) -> None:
-    first, second = pair
+def test_a_fallback_of_another_upstream_is_asked_under_its_own_name(
+    models: Path, pair: tuple[ServerProcess, ServerProcess]
+) -> None:
+    _, second = pair
     settings = {
         "models__add__fallback": "[{model: same}]",
         "models__same__upstreams": f"[{second.grpc}]",
     }
-    with in_front([first.grpc], **settings) as server:
+    with serve_process(models) as first, in_front([first.grpc], **settings) as server:
         first.signal_all(signal.SIGKILL)
         add = next(e for e in server.application.upstreams if e.address == first.grpc)
         wait_until(lambda: not add.connected, "the loss to be seen")

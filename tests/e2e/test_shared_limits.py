@@ -93,9 +93,8 @@ class Client:
 
 # who is asked in which second
 SPREADS = {
-    "all at one": lambda second: (True, False),
     "even": lambda second: (True, True),
-    "moving": lambda second: (second % 2 == 0, second % 2 == 1),
+    "moving": lambda second: (second % 2 == 0, second % 2 == 1),  # in each second all at one
 }
 
 

@@ -75,7 +75,7 @@ def test_a_shadow_at_its_bound_is_called_worse_by_chance_in_at_most_5_percent_of
     """The callers differ, and those who are left out are chosen by what they show."""
     rng = np.random.default_rng(5)
     bounds = Bounds(disagreement=0.05, errors=None)
-    runs, worse = 100, 0
+    runs, worse = 40, 0
     for _ in range(runs):
         rates = rng.dirichlet(np.full(8, 5.0)) * 8 * 0.05
         counts, disagreed = np.zeros(8, int), np.zeros(8, int)
