@@ -1,9 +1,10 @@
 """Builds the compiled data plane and the protocol's descriptor set; everything else is in pyproject.toml.
 
 Switches (environment):
-  MODELWARD_SANITIZE=1   AddressSanitizer, bounds checks and asserts in every extension
-  MODELWARD_FUZZ=1       as above, with clang's coverage for libFuzzer
-  MODELWARD_WERROR=1     a warning of the C compiler is an error, as in CI
+  MODELWARD_SANITIZE=1       AddressSanitizer, bounds checks and asserts in every extension
+  MODELWARD_SANITIZE=quick   as above, with Cython's C not optimized
+  MODELWARD_FUZZ=1           as the first, with clang's coverage for libFuzzer
+  MODELWARD_WERROR=1         a warning of the C compiler is an error, as in CI
 """
 
 import os
@@ -56,6 +57,8 @@ GENERATED = [
 ]
 if FUZZ:
     GENERATED += ["-fno-sanitize=pointer-overflow"]  # Cython adds 0 to a NULL where a call has no keywords
+if os.environ.get("MODELWARD_SANITIZE") == "quick":
+    GENERATED += ["-O0"]  # half the time to compile, and hardly more to test: most of that is the interpreter's
 if WERROR:
     GENERATED += ["-Wno-error=maybe-uninitialized"]  # gcc guesses, and by version; Cython's temporaries mislead it
 WORKERS = os.cpu_count() or 1
