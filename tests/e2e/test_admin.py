@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import stat
@@ -25,6 +24,7 @@ from modelward.config.address import parse_address
 from modelward.problem import ProblemsFound
 from tests import models
 from tests.certificates import authority_file, write_pair
+from tests.commands import modelward
 from tests.e2e.messages import Stub, request
 from tests.e2e.test_workers import Load
 from tests.support import ServerProcess, serve_process, wait_until
@@ -35,21 +35,6 @@ SECONDS = 120.0
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return models.repository(tmp_path / "models", {"add": {1: models.add_one(), 2: models.add_one()}})
-
-
-def modelward(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end; it must not fail by a bug."""
-    command = [sys.executable, "-m", "modelward", *map(str, arguments)]
-    ended = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1", **environment},
-    )
-    assert "Traceback" not in ended.stderr, ended.stderr
-    return ended
 
 
 def told(server: ServerProcess, command: str) -> Any:

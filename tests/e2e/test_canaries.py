@@ -13,8 +13,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, arrays, parameters, refused, request
-from tests.e2e.test_admin import modelward, told
+from tests.e2e.test_admin import told
 from tests.memory import overwrite
 from tests.support import ServerProcess, reloadable, serve_process, wait_until
 

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from modelward.cli.app import main
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Array, Refusal, Stub
-from tests.e2e.test_admin import modelward
 from tests.e2e.test_crashes import ROW, ask, dividing, serving
 from tests.e2e.test_reload import put
 from tests.support import ServerProcess, wait_until

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, request
-from tests.e2e.test_admin import modelward, told
+from tests.e2e.test_admin import told
 from tests.support import ServerProcess, serve_process, wait_until
 
 GOOD = request("add", {"x": np.full((1, 4), 3, np.float32)})

@@ -12,8 +12,9 @@ import pytest
 
 from modelward.problem import ProblemsFound
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, arrays, request
-from tests.e2e.test_admin import modelward, told
+from tests.e2e.test_admin import told
 from tests.e2e.test_reload import put
 from tests.support import reloadable, serve_process, serving, wait_until
 

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 from tests import models
-from tests.e2e.test_admin import modelward, told
+from tests.commands import modelward
+from tests.e2e.test_admin import told
 from tests.support import ServerProcess, serve_process, wait_until
 
 

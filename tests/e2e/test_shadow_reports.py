@@ -16,8 +16,8 @@ import pytest
 from modelward.cli.shadow_replay import UNMIRRORED
 from modelward.shadow.samples import FOLDER, kept
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, arrays, request
-from tests.e2e.test_admin import modelward
 from tests.support import ServerProcess, serve_process, wait_until
 
 ROWS = np.random.default_rng(0).normal(size=(64, 30)).astype(np.float32)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.e2e.test_admin import modelward, told
+from tests.commands import modelward
+from tests.e2e.test_admin import told
 from tests.e2e.test_promotion import REASON, answers
 from tests.support import ServerProcess, serve_process, wait_until
 
