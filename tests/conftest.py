@@ -30,12 +30,12 @@ for variable in ("COLUMNS", "LINES"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What real servers do beside other work is tried once more where it fails; the summary tells both."""
+    """What real servers do beside other work is tried up to twice more where it fails; the summary tells all."""
     tests = Path(__file__).parent
     folders = {tests / "e2e", tests / "loadtests"}
     for item in items:
         if folders & set(item.path.parents):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 def pytest_collection_finish() -> None:
