@@ -149,10 +149,12 @@ def _signature(line: str) -> tuple[str, bytes]:
 
 
 def _decoded(text: str) -> bytes:
+    """Of base64 as an encoder writes it, in one way; else nothing."""
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+    return data if base64.b64encode(data).decode() == text else b""
 
 
 @dataclass(frozen=True, slots=True)

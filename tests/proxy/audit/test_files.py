@@ -1,0 +1,150 @@
+"""A log in files: what was confirmed is there, whatever happens to the process or the disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward.audit import files
+from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
+from modelward.audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
+from modelward.audit.note import Checkpoint, Signer
+from modelward.audit.tiles import nodes
+from modelward.audit.verify import verify
+from modelward.problem import ProblemsFound
+
+SIGNER = Signer("log.example", bytes(range(32)))
+
+
+def records(first: int, end: int) -> list[bytes]:
+    return [b'{"n":%d,"what":"record"}' % i for i in range(first, end)]
+
+
+def written(folder: Path, *sizes: int) -> LogReader:
+    """A log that grew in these steps."""
+    log = LogWriter.open(folder, SIGNER)
+    at = 0
+    for size in sizes:
+        log.append(records(at, size))
+        at = size
+    log.close()
+    return LogReader(folder)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (255, 256, 257), (3, 300, 301, 1000), (66_000,)])
+def test_a_log_is_continued_where_it_ended_and_verifies(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    reader = written(tmp_path, *sizes)
+    log = LogWriter.open(tmp_path, SIGNER)
+    assert log.checkpoint.size == sizes[-1]
+    log.append(records(sizes[-1], sizes[-1] + 2))
+    log.close()
+    found = verify(reader, SIGNER.verifier)
+    assert found.findings == ()
+    assert found.records == sizes[-1] + 2
+    assert list(reader.records(0, sizes[-1] + 2)) == records(0, sizes[-1] + 2)
+
+
+def test_proofs_follow_from_the_tiles(tmp_path: Path) -> None:
+    reader = written(tmp_path, 300, 700)
+    checkpoint = Checkpoint.parse(reader.note().text)
+    (before, *_) = [Checkpoint.parse(note.text) for note in reader.history()]
+    node = nodes(700, reader.hashes)
+    for index in (0, 255, 256, 699):
+        record_hash = leaf_hash(records(index, index + 1)[0])
+        check_inclusion(record_hash, index, 700, checkpoint.root, inclusion_proof(index, 700, node))
+    assert before.size == 300
+    check_consistency(300, 700, before.root, checkpoint.root, consistency_proof(300, 700, node))
+
+
+def test_two_processes_do_not_write_one_log(tmp_path: Path) -> None:
+    log = LogWriter.open(tmp_path, SIGNER)
+    with pytest.raises(ProblemsFound, match="another server writes this log"):
+        LogWriter.open(tmp_path, SIGNER)
+    log.close()
+    LogWriter.open(tmp_path, SIGNER).close()
+
+
+@pytest.mark.parametrize("fails_at", range(14))
+def test_what_fails_is_not_confirmed_and_the_log_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    """At each of the writes to disk in turn."""
+    log = LogWriter.open(tmp_path, SIGNER)
+    log.append(records(0, 250))
+    calls = 0
+    sync = os.fsync
+
+    def failing(handle: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fails_at + 1:
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", failing)
+        failed = False
+        try:
+            log.append(records(250, 260))
+        except OSError:
+            failed = True
+    assert failed == (calls > fails_at)
+    size = log.append([]).size
+    assert size in ((250, 260) if failed else (260,))
+    log.append(records(size, 600))
+    log.close()
+    found = verify(LogReader(tmp_path), SIGNER.verifier)
+    assert found.findings == ()
+    assert found.records == 600
+
+
+def test_what_lies_beyond_the_checkpoint_is_written_over(tmp_path: Path) -> None:
+    written(tmp_path, 10)
+    confirmed = (tmp_path / CHECKPOINT).read_bytes()
+    log = LogWriter.open(tmp_path, SIGNER)
+    log.append(records(10, 300))
+    log.close()
+    (tmp_path / CHECKPOINT).write_bytes(confirmed)
+    (tmp_path / files.HISTORY).unlink()
+    log = LogWriter.open(tmp_path, SIGNER)
+    assert log.checkpoint.size == 10
+    log.append(records(10, 20))
+    log.close()
+    assert verify(LogReader(tmp_path), SIGNER.verifier).findings == ()
+
+
+def test_a_log_of_another_key_is_not_continued(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    with pytest.raises(ProblemsFound, match="not signed by"):
+        LogWriter.open(tmp_path, Signer("log.example", bytes(32)))
+
+
+def test_a_log_without_its_checkpoint_is_not_begun_again(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    (tmp_path / CHECKPOINT).unlink()
+    with pytest.raises(ProblemsFound, match="lost its checkpoint"):
+        LogWriter.open(tmp_path, SIGNER)
+
+
+def test_a_record_that_is_too_long_is_not_taken(tmp_path: Path) -> None:
+    log = LogWriter.open(tmp_path, SIGNER)
+    with pytest.raises(ValueError, match="at most 65535 bytes"):
+        log.append([b"x" * 65536])
+    assert log.append(records(0, 1)).size == 1
+    log.close()
+
+
+def test_few_files_are_left_of_many_small_steps(tmp_path: Path) -> None:
+    written(tmp_path, *range(1, 600))
+    names = [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(names) <= 16
+    assert not [name for name in names if Path(name).name.startswith(".")]
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    written(tmp_path / "log", 300)
+    modes: dict[Any, int] = {file: file.stat().st_mode & 0o077 for file in (tmp_path / "log").rglob("*")}
+    assert set(modes.values()) == {0}
