@@ -1,0 +1,1 @@
+"""Four eyes: what is proposed, who approves it, and when it is done."""

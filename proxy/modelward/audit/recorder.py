@@ -1,0 +1,32 @@
+"""What the rest of the server knows of the audit trail: whom to tell, and what a refusal to record means."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from modelward.audit.record import Record
+from modelward.problem import ProblemsFound
+
+
+class NotRecorded(ProblemsFound):
+    """The record is not in the log. What it was to tell must not be done."""
+
+
+class Recorder(Protocol):
+    """Used on the supervisor's loop; never on the data plane."""
+
+    async def confirm(self, record: Record) -> int:
+        """Its number, once the record outlives a loss of power. Raises NotRecorded."""
+
+    def note(self, record: Record) -> None:
+        """Records it as soon as that is possible, after what was noted before. Never waits and never fails."""
+
+
+class NoTrail:
+    """Where there is no audit trail: everything is done, nothing is recorded."""
+
+    async def confirm(self, record: Record) -> int:
+        return 0
+
+    def note(self, record: Record) -> None:
+        return

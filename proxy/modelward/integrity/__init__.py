@@ -1,0 +1,1 @@
+"""Whether the files of a version are those that were signed."""

@@ -1,0 +1,1 @@
+"""Operators: who they are, and what they may do."""

@@ -1,0 +1,1 @@
+"""What a model file holds that it should not."""

@@ -1,0 +1,1 @@
+"""Versions that lie encrypted in the repository."""
