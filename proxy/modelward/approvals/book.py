@@ -1,0 +1,170 @@
+"""Every proposal and what may become of it: values and rules, no clock and no file.
+
+                 +-> rejected, expired, void
+    open --------+
+                 +-> executing ---> done, failed
+
+A proposal leaves `open` once, and `executing` once. What was approved is executed by whoever finds it in `executing`:
+the one that approved it last, or the next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import Field
+
+from modelward.approvals.proposal import Approval, Ask, Proposal, State
+from modelward.audit.record import Actor
+from modelward.config.section import Section
+from modelward.plural import counted
+from modelward.problem import Problem, ProblemsFound
+
+MOST_OPEN = 64
+MOST_OF_ONE = 16
+"""Open proposals of one person: a single deployer does not keep the others out."""
+MOST_UNREVIEWED = 256
+"""Beyond these the glass does not break: somebody has to look at what was done."""
+MOST_ENDED = 200
+"""Ended proposals that are kept, the latest; those that wait for a review beside them."""
+
+LOOK = "modelward proposals lists them"
+HOW_REVIEW = "modelward proposals shows what waits for a review; modelward review N --reason TEXT"
+Person = Callable[[str], str]  # who stands behind an operator's name
+
+
+class Book(Section):
+    """proposals: by rising number. last: number of the newest, also where it is not kept any more."""
+
+    last: int = 0
+    proposals: tuple[Proposal, ...] = Field(default=(), strict=False)
+
+    def find(self, number: int) -> Proposal:
+        """Raises ProblemsFound."""
+        for each in self.proposals:
+            if each.number == number:
+                return each
+        if 0 < number <= self.last:
+            raise refusal(number, "the proposal ended long ago and is not kept any more", "The audit trail knows it")
+        raise refusal(number, "there is no such proposal", LOOK)
+
+    @property
+    def open(self) -> tuple[Proposal, ...]:
+        return tuple(each for each in self.proposals if each.state == "open")
+
+    @property
+    def executing(self) -> tuple[Proposal, ...]:
+        return tuple(each for each in self.proposals if each.state == "executing")
+
+    @property
+    def unreviewed(self) -> tuple[Proposal, ...]:
+        return tuple(each for each in self.proposals if each.is_unreviewed)
+
+    # ---- what operators do. Each returns the next book, or raises ProblemsFound and nothing has changed
+
+    def proposed(self, ask: Ask, by: Actor, now: float, *, seconds: float, needed: int, person: Person) -> Book:
+        """With another proposal, the last one of the book."""
+        for each in self.open:
+            if each.ask.is_as(ask):
+                raise refusal(each.number, "it asks for the same and is open", f"modelward proposals {each.number}")
+        if len(self.open) >= MOST_OPEN:
+            raise refusal(0, f"{MOST_OPEN} proposals are open", "Approve or reject one first: modelward proposals")
+        if sum(person(each.by.name) == person(by.name) for each in self.open) >= MOST_OF_ONE:
+            raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or reject one")
+        return self._with_new(ask, by, now, now + seconds, needed)
+
+    def broken(self, ask: Ask, by: Actor, now: float) -> Book:
+        """With one that is executing, and waits for a review."""
+        if len(self.unreviewed) >= MOST_UNREVIEWED:
+            raise refusal(0, f"{MOST_UNREVIEWED} uses of --break-glass wait for a review", HOW_REVIEW)
+        book = self._with_new(ask, by, now, now, 0)
+        return book.with_(book.proposals[-1].model_copy(update={"state": "executing", "break_glass": True}))
+
+    def approved(self, number: int, approval: Approval, person: Person) -> Book:
+        """With the approval, and executing where it was the last one needed."""
+        proposal = self._still_open(number, approval.at)
+        who = person(approval.by.name)
+        if who == person(proposal.by.name):
+            raise refusal(number, f"{approval.by.name} has proposed it", "Another approver has to")
+        if any(person(each.by.name) == who for each in proposal.approvals):
+            raise refusal(number, f"{approval.by.name} has approved it already", "Another approver has to")
+        after = proposal.model_copy(update={"approvals": (*proposal.approvals, approval)})
+        if not after.missing:
+            after = after.model_copy(update={"state": "executing", "since": approval.at})
+        return self.with_(after)
+
+    def rejected(self, number: int, by: Actor, now: float, reason: str) -> Book:
+        proposal = self._still_open(number, now)
+        return self._ended(proposal, "rejected", now, reason, by.name)
+
+    def reviewed(self, number: int, review: Approval, person: Person) -> Book:
+        proposal = self.find(number)
+        if not proposal.break_glass:
+            raise refusal(number, "it was not done by breaking the glass", HOW_REVIEW)
+        if proposal.reviewed is not None:
+            raise refusal(number, f"{proposal.reviewed.by.name} has reviewed it already", "There is nothing to do")
+        if person(review.by.name) == person(proposal.by.name):
+            raise refusal(number, f"{review.by.name} has done it", "Another approver has to review it")
+        return self.with_(proposal.model_copy(update={"reviewed": review}))._bounded()
+
+    # ---- what the server finds
+
+    def expired(self, now: float) -> Book:
+        """With all that nobody has approved in time."""
+        book = self
+        for each in self.open:
+            if each.expires <= now:
+                book = book._ended(each, "expired", now, "it was not approved in time", "")
+        return book
+
+    def voided(self, number: int, now: float, why: str) -> Book:
+        """What it asked for is not there any more."""
+        return self._ended(self._still_open(number, now), "void", now, why, "")
+
+    def executed(self, number: int, now: float, problems: str = "") -> Book:
+        """Of one that is executing: done, or failed with these problems."""
+        proposal = self.find(number)
+        if proposal.state != "executing":
+            raise refusal(number, f"it is {proposal.state}, not executing", LOOK)
+        return self._ended(proposal, "failed" if problems else "done", now, problems, "")
+
+    # ---- how
+
+    def with_(self, proposal: Proposal) -> Book:
+        """With this one in the place of the one with its number."""
+        changed = tuple(proposal if each.number == proposal.number else each for each in self.proposals)
+        return self.model_copy(update={"proposals": changed})
+
+    def _with_new(self, ask: Ask, by: Actor, now: float, expires: float, needed: int) -> Book:
+        number = self.last + 1
+        new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed)
+        return Book(last=number, proposals=(*self.proposals, new))
+
+    def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:
+        ended = proposal.model_copy(update={"state": state, "since": now, "why": why, "ended_by": by})
+        return self.with_(ended)._bounded()
+
+    def _bounded(self) -> Book:
+        ended = [each.number for each in self.proposals if each.is_over and not each.is_unreviewed]
+        gone = {*ended[: max(0, len(ended) - MOST_ENDED)]}
+        return self.model_copy(update={"proposals": tuple(p for p in self.proposals if p.number not in gone)})
+
+    def _still_open(self, number: int, now: float) -> Proposal:
+        proposal = self.find(number)
+        if proposal.state != "open":
+            told = f": {proposal.why}" if proposal.why else ""
+            raise refusal(number, f"it is {proposal.state}{told}", "Propose it again if it is still wanted")
+        if proposal.expires <= now:
+            raise refusal(number, "it has expired", "Propose it again if it is still wanted")
+        return proposal
+
+
+def waits(proposal: Proposal) -> str:
+    """What it waits for, and how that is given."""
+    missing = counted(proposal.missing, "approval")
+    return f"proposal {proposal.number} waits for {missing}; modelward approve {proposal.number}"
+
+
+def refusal(number: int, what: str, how: str) -> ProblemsFound:
+    """number: of the proposal, 0 for none."""
+    return ProblemsFound([Problem(what, f"proposal {number}" if number else "proposals", how=how)])

@@ -1,0 +1,99 @@
+"""A proposal: what an operator asked for, what must still be so when it is done, and who agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from modelward.audit.record import Actor
+from modelward.config.section import Section
+
+Verb = Literal["promote", "rollback", "pardon", "reload", "restart"]
+State = Literal["open", "executing", "done", "failed", "rejected", "expired", "void"]
+
+MOST_LINES = 400
+"""Of a configuration's diff that are kept; the digest is of all of it."""
+LONGEST_LINE = 400  # characters
+
+
+class Parameters(Section):
+    """What a promotion was asked with, as modelward.promotion.asked.Wanted. force: the reason, empty without."""
+
+    steps: tuple[int, ...] | None = Field(default=None, strict=False)
+    auto: bool = False
+    force: str = ""
+    without: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Approval(Section):
+    """at: seconds since 1970. signed: by a signature on the configuration file."""
+
+    by: Actor = Field(strict=False)
+    at: float
+    reason: str = ""
+    signed: bool = False
+
+
+class Ask(Section):
+    """What is asked for. digest: of the version or of the configuration, `sha256:` and digits; empty where there is
+    nothing to pin. verdict: on its shadow with the figures, as it was then. diff: of the configuration."""
+
+    verb: Verb
+    model: str = ""
+    version: str = ""
+    digest: str = ""
+    reason: str = ""
+    parameters: Parameters = Parameters()
+    verdict: Mapping[str, Any] | None = None
+    diff: tuple[str, ...] = Field(default=(), strict=False)
+
+    def is_as(self, other: Ask) -> bool:
+        """It would do the same."""
+        same = ("verb", "model", "version", "digest", "parameters")
+        return all(getattr(self, key) == getattr(other, key) for key in same)
+
+    @property
+    def words(self) -> str:
+        what = f"{self.verb} {self.model} {self.version}".rstrip()
+        return f"{what} --force" if self.parameters.force else what
+
+
+class Proposal(Section):
+    """needed: approvals. since: when it came into its state. by: who proposed it, or broke the glass.
+
+    why: of its end. break_glass: it was done without approvals; reviewed: by whom since.
+    """
+
+    number: int
+    ask: Ask
+    by: Actor = Field(strict=False)
+    at: float
+    expires: float
+    needed: int
+    approvals: tuple[Approval, ...] = Field(default=(), strict=False)
+    state: State = "open"
+    since: float
+    why: str = ""
+    ended_by: str = ""
+    break_glass: bool = False
+    reviewed: Approval | None = None
+
+    @property
+    def missing(self) -> int:
+        """Approvals that it still needs."""
+        return max(0, self.needed - len(self.approvals)) if self.state == "open" else 0
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        return tuple(each.by.name for each in self.approvals)
+
+    @property
+    def is_unreviewed(self) -> bool:
+        """Its glass was broken, and no approver has looked at that yet."""
+        return self.break_glass and self.reviewed is None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("open", "executing")

@@ -1,0 +1,234 @@
+"""Proposals made, approved and executed: recorded first, executed once, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelward.approvals.desk import REMIND_SECONDS, Desk
+from modelward.approvals.proposal import Ask, Proposal
+from modelward.approvals.store import FILE, Store
+from modelward.audit.record import Record
+from modelward.audit.recorder import NotRecorded
+from modelward.config.approvals import Approvals
+from modelward.config.units import SECOND
+from modelward.problem import Problem, ProblemsFound
+from tests.proxy.approvals.test_book import ADA, BOB, EVE, ask
+from tests.proxy.promotion.test_promoter import on_a_loop
+
+LIFE = 24 * 3600.0
+
+
+class Trail:
+    """Keeps what it is told; full: it confirms nothing."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.full = False
+
+    async def confirm(self, record: Record) -> int:
+        await asyncio.sleep(0)  # others have their turn, as with a disk
+        if self.full:
+            raise NotRecorded([Problem("the trail cannot be written", "audit")])
+        self.records.append(record)
+        return len(self.records) - 1
+
+    def note(self, record: Record) -> None:
+        self.records.append(record)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return [(each.verb, each.result) for each in self.records]
+
+
+class Server:
+    """What proposals are about. crash: a stop between the execution and its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.trail = Trail()
+        self.digest = ask().digest
+        self.done: list[int] = []
+        self.now = 0.0
+        self.approvals = Approvals()
+        self.fails: Callable[[], None] = lambda: None
+        self.desk = self.start()
+
+    def start(self) -> Desk:
+        self.desk = Desk(Store(self.folder), self, lambda: self.approvals, lambda: self.trail, lambda: self.now)
+        self.desk.load()
+        return self.desk
+
+    async def pinned(self, ask: Ask) -> str:
+        return self.digest
+
+    def was_done(self, proposal: Proposal) -> bool:
+        return proposal.number in self.done
+
+    async def do(self, proposal: Proposal) -> None:
+        await asyncio.sleep(0)
+        self.fails()
+        self.done.append(proposal.number)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path / "state")
+
+
+@on_a_loop
+async def _proposed(server: Server) -> None:
+    await server.desk.propose(ask(reason="better"), ADA, 1)
+
+
+def test_the_last_approval_executes_it_and_every_step_is_on_record(server: Server) -> None:
+    _proposed(server)
+    after = asyncio.run(server.desk.approve(1, BOB, "looks good"))
+    assert (after.state, server.done) == ("done", [1])
+    assert server.trail.told == [
+        ("proposal.open", "asked"), ("proposal.open", "done"),
+        ("proposal.approve", "asked"), ("proposal.approve", "done"), ("promote", "done"),
+    ]  # fmt: skip
+    executed = server.trail.records[-1]
+    assert (executed.actor.name, executed.approvals, executed.proposal, executed.of) == ("ada", ("bob",), 1, 2)
+
+
+def test_two_approvers_at_once_execute_it_once(server: Server) -> None:
+    _proposed(server)
+
+    async def race() -> list[Proposal | BaseException]:
+        both = (server.desk.approve(1, each, "") for each in (BOB, EVE))
+        return await asyncio.gather(*both, return_exceptions=True)
+
+    first, second = asyncio.run(race())
+    assert isinstance(first, Proposal)
+    assert isinstance(second, ProblemsFound)
+    assert server.done == [1]
+
+
+def test_what_has_changed_since_is_void_with_the_reason(server: Server) -> None:
+    _proposed(server)
+    server.digest = "sha256:other"
+    with pytest.raises(ProblemsFound, match="it is void: its files have changed"):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    server.digest = ask().digest
+    with pytest.raises(ProblemsFound, match="it is void"):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    assert server.done == []
+    assert ("proposal.void", "done") in server.trail.told
+    assert server.trail.told.count(("proposal.approve", "refused")) == 2
+
+
+def test_what_has_expired_is_not_executed(server: Server) -> None:
+    _proposed(server)
+    server.now = LIFE
+    with pytest.raises(ProblemsFound, match="it is expired: it was not approved in time"):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    assert server.done == []
+    assert ("proposal.expire", "done") in server.trail.told
+
+
+def test_a_proposal_outlives_a_restart_and_its_expiry_is_of_when_it_was_made(server: Server) -> None:
+    server.approvals = Approvals.model_construct(expire=10 * SECOND)
+    _proposed(server)
+    server.approvals = Approvals()
+    server.start()
+    server.now = 9.0
+    assert asyncio.run(server.desk.approve(1, BOB, "")).state == "done"
+    assert server.done == [1]
+
+
+@pytest.mark.parametrize("had_begun", [True, False])
+def test_a_crash_while_executing_is_finished_once_at_the_next_start(server: Server, had_begun: bool) -> None:
+    _proposed(server)
+
+    class Crash(BaseException):
+        pass
+
+    def crash() -> None:
+        if had_begun:
+            server.done.append(1)
+        raise Crash
+
+    server.fails = crash
+    with pytest.raises(Crash):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    server.fails = lambda: None
+    for _ in range(2):
+        asyncio.run(server.start().resume())
+    assert (server.done, server.desk.book.find(1).state) == ([1], "done")
+
+
+def test_an_execution_that_fails_ends_the_proposal_with_the_reason(server: Server) -> None:
+    _proposed(server)
+
+    def fail() -> None:
+        raise ProblemsFound([Problem("version 2 is not served", "model m")])
+
+    server.fails = fail
+    after = asyncio.run(server.desk.approve(1, BOB, ""))
+    assert (after.state, after.why) == ("failed", "model m: version 2 is not served")
+    assert server.trail.told[-1] == ("promote", "failed")
+
+
+@pytest.mark.parametrize("disk", [True, False], ids=["disk", "trail"])
+def test_what_cannot_be_recorded_or_written_changes_nothing(server: Server, disk: bool) -> None:
+    _proposed(server)
+    before = (server.folder / FILE).read_text()
+
+    async def tried() -> None:
+        for work in (
+            server.desk.approve(1, BOB, ""),
+            server.desk.reject(1, BOB, ""),
+            server.desk.propose(ask(3), ADA, 1),
+            server.desk.break_glass(ask(3), ADA),
+        ):
+            with pytest.raises(ProblemsFound):
+                await work
+
+    server.trail.full = not disk
+    if disk:
+        (server.folder / FILE).unlink()
+        (server.folder / FILE).mkdir()
+    asyncio.run(tried())
+    if disk:
+        (server.folder / FILE).rmdir()
+        (server.folder / FILE).write_text(before)
+    server.trail.full = False
+    assert (server.folder / FILE).read_text() == before
+    assert server.done == []
+    assert asyncio.run(server.desk.approve(1, BOB, "")).state == "done"
+
+
+def test_broken_glass_is_done_at_once_and_told_until_it_is_reviewed(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    after = asyncio.run(server.desk.break_glass(ask(reason="incident 8"), ADA))
+    assert (after.state, server.done) == ("done", [1])
+    assert all(each.break_glass for each in server.trail.records if each.verb == "promote")
+    server.start()
+    caplog.clear()
+    server.now = REMIND_SECONDS
+    asyncio.run(server.desk.look())
+    asyncio.run(server.desk.look())
+    (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "not reviewed yet: proposal 1 by ada: promote m 2" in line.getMessage()
+    with pytest.raises(ProblemsFound, match="ada has done it"):
+        asyncio.run(server.desk.review(1, ADA, "fine"))
+    asyncio.run(server.desk.review(1, BOB, "it was needed"))
+    server.start()
+    caplog.clear()
+    server.now = 3 * REMIND_SECONDS
+    asyncio.run(server.desk.look())
+    assert not caplog.records
+
+
+def test_a_file_that_is_no_book_keeps_the_server_from_starting(server: Server) -> None:
+    (server.folder).mkdir(exist_ok=True)
+    (server.folder / FILE).write_text("{")
+    with pytest.raises(ProblemsFound, match="the file of proposals cannot be read"):
+        server.start()
