@@ -14,9 +14,22 @@ from pathlib import Path
 from typing import Self
 
 from modelward.atomic_file import replacing
+from modelward.audit.log import Gone
 from modelward.audit.merkle import EMPTY, leaf_hash
 from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Signer, signed
-from modelward.audit.tiles import ENTRIES, HASH, LARGEST_RECORD, LEVELS_PER_TILE, TILE, Edge, pack, path, unpack, widths
+from modelward.audit.tiles import (
+    ENTRIES,
+    HASH,
+    LARGEST_RECORD,
+    LEVELS_PER_TILE,
+    TILE,
+    Edge,
+    pack,
+    path,
+    split,
+    unpack,
+    widths,
+)
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
 
@@ -26,10 +39,6 @@ HISTORY = "checkpoints"
 LOCK = "lock"
 LARGEST_BUNDLE = TILE * (LARGEST_RECORD + 2)
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-
-
-class Gone(Exception):
-    """A file of the log is missing, or does not hold what its name says. The message names it."""
 
 
 class LogReader:
@@ -91,7 +100,7 @@ class LogReader:
                 continue
             except (OSError, ValueError) as error:
                 raise Gone(f"{name} cannot be read: {error}") from None
-        raise Gone(f"{names[0]} is gone")
+        raise Gone(f"{names[0]} is gone", missing=True)
 
 
 class LogWriter:
@@ -133,8 +142,7 @@ class LogWriter:
 
         Raises OSError, and ProblemsFound where the log was changed meanwhile: then none of them is confirmed.
         """
-        if self._unsure:
-            self._load()
+        self.settle()
         edge, bundle, files = self._edge.copy(), list(self._bundle), {}
         for size, record in enumerate(records, self.checkpoint.size):
             if len(record) > LARGEST_RECORD:
@@ -163,6 +171,24 @@ class LogWriter:
         self._forget_partials(before.size)
         return checkpoint
 
+    def settle(self) -> Checkpoint:
+        """What is confirmed, looked up where an append has failed. Raises ProblemsFound, OSError."""
+        if self._unsure:
+            self._load()
+        return self.checkpoint
+
+    def remove(self, first: int, end: int) -> None:
+        """The records of full bundles. Raises OSError."""
+        folders = set()
+        for index in range(-(-first // TILE), min(end, self.checkpoint.size) // TILE):
+            file = self._folder / path(ENTRIES, index)
+            try:
+                os.unlink(file)
+            except FileNotFoundError:
+                continue
+            folders.add(file.parent)
+        _sync_folders(folders)
+
     def _load(self) -> None:
         """What is confirmed, from disk. Raises ProblemsFound where it does not fit together."""
         where = str(self._folder)
@@ -175,7 +201,7 @@ class LogWriter:
             levels = []
             for level, width in enumerate(widths(size)):
                 data = self._reader.hashes(level, size >> LEVELS_PER_TILE * (level + 1), width) if width else b""
-                levels.append([data[i : i + HASH] for i in range(0, len(data), HASH)])
+                levels.append(split(data))
             edge = Edge(levels)
             bundle = self._reader.bundle(size // TILE, size % TILE) if size % TILE else []
         except FileNotFoundError:

@@ -9,6 +9,16 @@ from modelward.audit.note import Checkpoint, Note
 from modelward.audit.record import Record
 
 
+class Gone(Exception):
+    """Something of the log is missing, or is not what its place says. The message names it."""
+
+    def __init__(self, what: str, record: int = -1, *, missing: bool = False) -> None:
+        """record: the first that it concerns, where that is known. missing: it is not there at all."""
+        super().__init__(what)
+        self.record = record
+        self.missing = missing
+
+
 class Reader(Protocol):
     """What a log holds. Nothing of it is believed: see modelward.audit.verify."""
 
@@ -35,11 +45,17 @@ class Log(Protocol):
     def checkpoint(self) -> Checkpoint:
         """What is confirmed."""
 
-    def append(self, records: Sequence[Record]) -> int:
-        """Adds them, in order, under one signed checkpoint; returns the number of the first.
+    def append(self, records: Sequence[Record]) -> list[int]:
+        """Adds them, in order, under one signed checkpoint; returns their numbers.
 
-        When it returns they outlive a loss of power. Raises OSError, ProblemsFound: then none of them is confirmed.
+        When it returns they outlive a loss of power. Raises OSError, ProblemsFound: then none of them is confirmed. The
+        same objects may be given again in the next call: those that had got into the log after all are not written
+        twice.
         """
+
+    def remove(self, first: int, end: int) -> None:
+        """Removes the contents of whole bundles, as a record of the log already tells; their hashes stay. Raises
+        OSError."""
 
     def reader(self) -> Reader: ...
 

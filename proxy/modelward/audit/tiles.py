@@ -7,8 +7,9 @@ The last of each is partial, and its file is named for how much it holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 
-from modelward.audit.merkle import Node, node_hash
+from modelward.audit.merkle import EMPTY, Node, node_hash
 
 TILE = 256
 HASH = 32
@@ -94,11 +95,41 @@ class Edge:
         return root
 
 
+class Frontier:
+    """A tree as the roots of its complete subtrees, the largest first: as much as its root needs."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.roots: list[bytes] = []
+
+    def add(self, subtree: bytes, level: int = 0) -> None:
+        """The root of the next 2**level records, of which a multiple is there."""
+        at = self.size >> level
+        while at & 1:
+            subtree = node_hash(self.roots.pop(), subtree)
+            at >>= 1
+        self.roots.append(subtree)
+        self.size += 1 << level
+
+    def root(self, beyond: Sequence[bytes] = ()) -> bytes:
+        """Of the tree with these subtrees, ever smaller ones, after it."""
+        root = b""
+        for subtree in reversed((*self.roots, *beyond)):
+            root = node_hash(subtree, root) if root else subtree
+        return root or EMPTY
+
+
 def tile_root(hashes: Sequence[bytes]) -> bytes:
     """Of a power of two of hashes."""
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[i], hashes[i + 1]) for i in range(0, len(hashes), 2)]
+        pairs = iter(hashes)
+        hashes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return hashes[0]
+
+
+def split(data: bytes) -> list[bytes]:
+    """The hashes of a tile."""
+    return [data[i : i + HASH] for i in range(0, len(data), HASH)]
 
 
 def nodes(size: int, hashes: Hashes) -> Node:
@@ -114,6 +145,6 @@ def nodes(size: int, hashes: Hashes) -> Node:
         found = data[at * HASH : (at + (1 << above)) * HASH]
         if len(found) != HASH << above:
             raise ValueError(f"{path(tile_level, tile, width)} holds too few hashes")
-        return tile_root([found[i : i + HASH] for i in range(0, len(found), HASH)])
+        return tile_root(split(found))
 
     return node

@@ -1,18 +1,22 @@
-"""Whether a log is what its checkpoint says, found out from its files and the public key alone.
+"""Whether a log is what its checkpoint says, found out from its records, its hashes and the public key alone.
 
 Every record is hashed again. Where the log was changed, the first place is named: the hashes of the tiles tell which
-record it is, and where they were changed too, the checkpoints between which it lies.
+record it is, and where they were changed too, the checkpoints between which it lies. Records that retention removed are
+stood for by their hashes, and only if a record of this log tells that they were removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
-from modelward.audit.files import CHECKPOINT, HISTORY, Gone, LogReader
-from modelward.audit.merkle import EMPTY, leaf_hash
+from modelward.audit.files import CHECKPOINT, HISTORY
+from modelward.audit.gaps import Gaps, Removed
+from modelward.audit.log import Gone, Reader
 from modelward.audit.note import Checkpoint, Note, NotSigned, Verifier
-from modelward.audit.tiles import HASH, LEVELS_PER_TILE, TILE, Edge, path, tile_root
+from modelward.audit.removal import MARK
+from modelward.audit.tiles import HASH, LEVELS_PER_TILE, TILE, Frontier, path, split, tile_root
 
 Progress = Callable[[int, int], None]
 """Records that were checked, of how many."""
@@ -29,20 +33,32 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """checkpoint: what the log says of itself, None where that cannot be read. records: that were hashed.
-    findings: the first of each kind; none where the log is whole."""
+    """checkpoint: what the log says of itself, None where that cannot be read. records: that were checked, those that
+    were removed among them. findings: the first of each kind; none where the log is whole. removed: by retention, as
+    records of the log tell."""
 
     checkpoint: Checkpoint | None
     records: int
     findings: tuple[Finding, ...]
+    removed: tuple[Removed, ...] = ()
 
     @property
     def whole(self) -> bool:
         return not self.findings
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A root that the log must have at a size. place: of the checkpoint in the history, which is not verified yet."""
+
+    size: int
+    root: bytes
+    whose: str
+    place: int = -1
+
+
 def verify(
-    log: LogReader,
+    log: Reader,
     verifier: Verifier,
     remembered: tuple[Checkpoint, ...] = (),
     progress: Progress = lambda done, size: None,
@@ -59,17 +75,15 @@ def verify(
         for each in remembered
         if each.size > checkpoint.size
     ]
+    known = [_Known(each.size, each.root, "a remembered checkpoint") for each in remembered]
     try:
-        history = _history(log, verifier, checkpoint.size)
+        known += _history(log, verifier, checkpoint.size)
     except NotSigned as error:
-        history = {}
         findings.append(Finding(f"{HISTORY}: {error}"))
-    known = [(each.size, each.root, "a remembered checkpoint") for each in remembered if each.size <= checkpoint.size]
-    known += [(size, root, "an earlier checkpoint") for size, root in history.items()]
-    known.append((checkpoint.size, checkpoint.root, "the checkpoint"))
-    walk = _Walk(log, checkpoint.size, sorted(known, key=lambda each: each[0]), progress)
+    known.append(_Known(checkpoint.size, checkpoint.root, "the checkpoint"))
+    walk = _Walk(log, verifier, checkpoint, known, progress)
     findings += walk.findings()
-    return Verified(checkpoint, walk.done, tuple(findings))
+    return Verified(checkpoint, walk.done, tuple(findings), walk.gaps.removed())
 
 
 def checked(note: Note, verifier: Verifier) -> Checkpoint:
@@ -81,101 +95,183 @@ def checked(note: Note, verifier: Verifier) -> Checkpoint:
     return checkpoint
 
 
-def _history(log: LogReader, verifier: Verifier, size: int) -> dict[int, bytes]:
-    """Roots of earlier checkpoints by their sizes."""
-    found: dict[int, bytes] = {}
+def _history(log: Reader, verifier: Verifier, size: int) -> list[_Known]:
+    """Earlier checkpoints. Their signatures are verified where they contradict each other or the log, and only there:
+    what agrees with a checkpoint that is signed needs no signature of its own. Raises NotSigned."""
+    found: dict[int, _Known] = {}
     try:
-        for note in log.history():
-            checkpoint = checked(note, verifier)
-            if found.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
-                raise NotSigned(f"two checkpoints of {checkpoint.size} records differ, and both are signed")
-            if checkpoint.size > size:
-                raise NotSigned(
-                    f"it holds a checkpoint of {checkpoint.size} records, and the log has {size}: it was cut off"
-                )
+        for place, note in enumerate(log.history()):
+            each = Checkpoint.parse(note.text)
+            known = found.setdefault(each.size, _Known(each.size, each.root, "an earlier checkpoint", place))
+            if known.root != each.root:
+                checked(note, verifier)
+                checked(_earlier(log, known.place), verifier)
+                raise NotSigned(f"two checkpoints of {each.size} records differ, and both are signed")
+            if each.size > size:
+                checked(note, verifier)
+                raise NotSigned(f"it holds a checkpoint of {each.size} records, and the log has {size}: it was cut off")
     except OSError:
-        return found  # it is a help, and nothing depends on it
-    return found
+        pass  # it is a help, and nothing depends on it
+    return list(found.values())
+
+
+def _earlier(log: Reader, place: int) -> Note:
+    """Raises OSError, NotSigned."""
+    for at, note in enumerate(log.history()):
+        if at == place:
+            return note
+    raise NotSigned("it was changed meanwhile")
 
 
 class _Walk:
     """Through all records, once."""
 
-    def __init__(self, log: LogReader, size: int, known: list[tuple[int, bytes, str]], progress: Progress) -> None:
+    def __init__(
+        self, log: Reader, verifier: Verifier, checkpoint: Checkpoint, known: list[_Known], progress: Progress
+    ) -> None:
         self.done = 0
+        self.gaps = Gaps(log, checkpoint)
         self._log = log
-        self._size = size
-        self._known = known
+        self._verifier = verifier
+        self._size = checkpoint.size
+        self._known = sorted(known, key=lambda each: each.size, reverse=True)  # the next is the last
         self._progress = progress
-        self._edge = Edge()
+        self._frontier = Frontier()
+        self._tiles: list[bytes] = []  # roots of the full tiles of level 0
         self._sound = 0  # the largest size at which a root was right
+        self._false: tuple[Finding, ...] = ()  # of the history
 
     def findings(self) -> Iterator[Finding]:
         """The first record that is wrong, and nothing after it."""
-        yield from self._roots()
+        wrong = next(self._walk(), None)
+        if (gap := self.gaps.unexplained(None if wrong is None else self.done)) is not None:
+            yield Finding(*gap)
+        yield from self._false
+        if wrong is not None:
+            yield wrong
+        elif gap is None:
+            yield from self._upper_tiles()
+
+    def _walk(self) -> Iterator[Finding]:
+        yield from self._roots(())
         for index in range(-(-self._size // TILE)):
-            width = min(TILE, self._size - index * TILE)
+            first = index * TILE
+            width = min(TILE, self._size - first)
+            wrong = None
             try:
-                records = self._log.bundle(index, width)
                 hashes = self._log.hashes(0, index, width)
             except Gone as gone:
-                yield Finding(str(gone), index * TILE, index * TILE + width)
+                yield _gone(gone, first, first + width)
                 return
-            if (wrong := self._bundle(index * TILE, records, hashes)) is not None:
+            try:
+                wrong = _wrong(first, self._log.bundle(index, width), hashes, self.gaps)
+            except Gone as gone:
+                if width < TILE or not gone.missing:  # the last one is never removed
+                    yield _gone(gone, first, first + width)
+                    return
+                yield from self._gap(index, hashes, gone)
+            sound = width if wrong is None else wrong.record - first
+            yield from self._leaves(index, hashes[: sound * HASH])
+            if wrong is not None:
                 yield wrong
-                return
             self._progress(self.done, self._size)
-        yield from self._upper_tiles()
 
-    def _bundle(self, first: int, records: list[bytes], hashes: bytes) -> Finding | None:
-        for i, record in enumerate(records):
-            number = first + i
-            found = leaf_hash(record)
-            if found != hashes[i * HASH : (i + 1) * HASH]:
-                return Finding(_changed(record, number), number, number + 1)
-            if not record.startswith(b'{"n":%d,' % number):
-                return Finding(_numbered(record, number), number, number + 1)
-            self._edge.append(found)
-            self.done = number + 1
-            if self._known and self._known[0][0] == self.done:
-                for wrong in self._roots():
-                    return wrong
-        return None
+    def _gap(self, index: int, hashes: bytes, gone: Gone) -> Iterator[Finding]:
+        """Records that are gone: the tile above tells whether their hashes are what they were."""
+        tile, at = divmod(index, TILE)
+        width = min(TILE, (self._size >> LEVELS_PER_TILE) - tile * TILE)
+        try:
+            above = self._log.hashes(1, tile, width)[at * HASH : (at + 1) * HASH]
+        except Gone as missing:
+            yield _gone(missing, index * TILE, (index + 1) * TILE)
+            return
+        if tile_root(split(hashes)) != above:
+            what = f"{gone}, and of their hashes one was changed"
+            yield Finding(what, index * TILE, (index + 1) * TILE)
+        self.gaps.add(index, str(gone))
 
-    def _roots(self) -> Iterator[Finding]:
-        """Of the checkpoints of the size that is reached."""
-        root = self._edge.root() if self.done else EMPTY
-        while self._known and self._known[0][0] == self.done:
-            _, expected, whose = self._known.pop(0)
-            if root != expected:
-                what = f"records and hashes were changed together: {whose} of {self.done} records has another root"
-                yield Finding(what, self._sound, self.done)
+    def _leaves(self, index: int, hashes: bytes) -> Iterator[Finding]:
+        """Adds them to the tree, and compares it with what is known of its roots."""
+        end = self.done + len(hashes) // HASH
+        if len(hashes) == TILE * HASH and not (self._known and self._known[-1].size < end):
+            root = tile_root(split(hashes))
+        else:
+            tile = Frontier()
+            for each in split(hashes):
+                tile.add(each)
+                self.done += 1
+                if self._known and self._known[-1].size == self.done and tile.size < TILE:
+                    yield from self._roots(tile.roots)
+            if tile.size < TILE:
                 return
+            (root,) = tile.roots
+        self.done = end
+        self._tiles.append(root)
+        self._frontier.add(root, LEVELS_PER_TILE)
+        yield from self._roots(())
+
+    def _roots(self, beyond: Sequence[bytes]) -> Iterator[Finding]:
+        """Of the checkpoints of the size that is reached. beyond: subtrees after the full tiles."""
+        if not self._known or self._known[-1].size != self.done:
+            return
+        root = self._frontier.root(beyond)
+        while self._known and self._known[-1].size == self.done:
+            known = self._known.pop()
+            if root != known.root and self._is_signed(known):
+                whose = f"{known.whose} of {self.done} records"
+                what = f"records and hashes were changed together: {whose} has another root"
+                yield Finding(what, self._sound, self.done)
         self._sound = self.done
+
+    def _is_signed(self, known: _Known) -> bool:
+        """Of an earlier checkpoint that the log does not agree with. One that is not is another finding."""
+        if known.place < 0:
+            return True
+        try:
+            checked(_earlier(self._log, known.place), self._verifier)
+        except (NotSigned, OSError) as error:
+            self._false = (Finding(f"{HISTORY}: {error}"),)
+            return False
+        return True
 
     def _upper_tiles(self) -> Iterator[Finding]:
         """Tiles above the hashes of records, which proofs are made of."""
-        level, count = 0, self._size
-        while count >= TILE:
-            count //= TILE
-            level += 1
-            for index in range(-(-count // TILE)):
-                width = min(TILE, count - index * TILE)
+        lower, level = self._tiles, 1
+        while lower:
+            higher = []
+            for index in range(-(-len(lower) // TILE)):
+                part = lower[index * TILE : (index + 1) * TILE]
                 try:
-                    hashes = self._log.hashes(level, index, width)
-                    lower = [self._log.hashes(level - 1, index * TILE + i, TILE) for i in range(width)]
+                    hashes = split(self._log.hashes(level, index, len(part)))
                 except Gone as gone:
                     yield Finding(str(gone))
                     return
-                for i, data in enumerate(lower):
-                    if hashes[i * HASH : (i + 1) * HASH] != _root_of(data):
+                for i, (found, expected) in enumerate(zip(hashes, part, strict=True)):
+                    if found != expected:
                         first = (index * TILE + i) << LEVELS_PER_TILE * level
-                        yield Finding(f"hash {i} of {path(level, index, width)} was changed", first)
+                        yield Finding(f"hash {i} of {path(level, index, len(part))} was changed", first)
                         return
+                if len(part) == TILE:
+                    higher.append(tile_root(part))
+            lower, level = higher, level + 1
 
 
-def _root_of(data: bytes) -> bytes:
-    return tile_root([data[i : i + HASH] for i in range(0, len(data), HASH)])
+def _wrong(first: int, records: list[bytes], hashes: bytes, gaps: Gaps) -> Finding | None:
+    """The first of a bundle that has another hash than its tile says, or another number than its place."""
+    found = [sha256(b"\0" + record).digest() for record in records]
+    same = b"".join(found) == hashes
+    for number, record in enumerate(records, first):
+        if not same and found[number - first] != hashes[(number - first) * HASH : (number - first + 1) * HASH]:
+            return Finding(_changed(record, number), number, number + 1)
+        if not record.startswith(b'{"n":%d,' % number):
+            return Finding(_numbered(record, number), number, number + 1)
+        if MARK in record:
+            gaps.read(number, record)
+    return None
+
+
+def _gone(gone: Gone, first: int, end: int) -> Finding:
+    return Finding(str(gone), first if gone.record < 0 else gone.record, end)
 
 
 def _changed(record: bytes, number: int) -> str:

@@ -44,8 +44,8 @@ def test_nodes_are_read_from_the_tiles_that_an_edge_fills() -> None:
     count = 2 * TILE * TILE + 3 * TILE + 5
     filled = [0, 0, 0]
     for i in range(count):
-        for level, hashes in edge.append(leaf_hash(str(i).encode())):
-            files[level, filled[level]] = b"".join(hashes)
+        for level, full in edge.append(leaf_hash(str(i).encode())):
+            files[level, filled[level]] = b"".join(full)
             filled[level] += 1
     for level, partial in enumerate(edge.levels):
         files[level, filled[level]] = b"".join(partial)
