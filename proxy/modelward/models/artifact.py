@@ -19,7 +19,7 @@ from modelward.models.operators import check_operators
 from modelward.models.rows.walk import entangled
 from modelward.models.signature import read_signature
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import LARGEST_MODEL, canonical, read_inside
+from modelward.repository.files import LARGEST_MODEL, Read, canonical, read_hashed
 from modelward.tensors import TensorSpec
 
 __all__ = ["Artifact", "TensorSpec", "load_artifact"]
@@ -41,8 +41,8 @@ class Artifact:
     that is not known to bear tensors of no elements, or "". entangled: why rows of different requests are not shown to
     be independent, or "". costly: an operator for which it is opened in a child process first, or "". deadly: nodes
     that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
-    before. Where weights lie in files beside the model, their locations and hashes are part of `sha256` too. opset: of
-    ONNX's own domain, 0 where the model uses only others.
+    before; hashes: the SHA-256 of each. Where weights lie in files beside the model, their locations and hashes are
+    part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
     """
 
     file: Path
@@ -54,6 +54,7 @@ class Artifact:
     unpredictable: str = ""
     unproven: str = ""
     files: tuple[Path, ...] = ()
+    hashes: tuple[str, ...] = ()
     fingerprint: Fingerprint = ()
     entangled: str = ""
     costly: str = ""
@@ -65,12 +66,13 @@ class Artifact:
         return bool(self.files) and fingerprint(self.files) == self.fingerprint
 
 
-def load_artifact(root: Path, file: Path) -> Artifact:
+def load_artifact(root: Path, file: Path, read: Read = read_hashed) -> Artifact:
     """Reads `file`, which must lie in the folder `root`, once and checks it. Raises ProblemsFound with all problems."""
     where = str(file)
     files = [file]
     seen = fingerprint(files)
-    data = read_inside(root, file, LARGEST_MODEL)
+    data, digest = read(root, file, LARGEST_MODEL)
+    own = digest
     model = _parse(data, where)
     problems = _check_versions(model, where) + check_operators(model, where)
     inputs, outputs = read_signature(model, where, problems)
@@ -80,13 +82,11 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         folder = canonical(file).parent
         files += [folder / location for location in beside(model)]
         seen += fingerprint(files[1:])
-        hashes = embed(model, folder)
+        hashes = embed(model, folder, read)
     except ProblemsFound as found:
         problems += found.problems
     if hashes and not problems:
         digest, data = _join(data, hashes, model, where)
-    else:
-        digest = hashlib.sha256(data).hexdigest()
     if problems:
         raise ProblemsFound(problems)
     unproven_by, entangled_by, costly_by = unproven(model), entangled(model, inputs), costly(model)
@@ -102,6 +102,7 @@ def load_artifact(root: Path, file: Path) -> Artifact:
         predicted_by,
         unproven_by,
         tuple(files),
+        (own, *hashes.values()),
         seen,
         entangled_by,
         costly_by,

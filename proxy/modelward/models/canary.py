@@ -7,7 +7,6 @@ writer of the file is not trusted: no pickles, and a bound on what it unpacks to
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from modelward.atomic_file import replacing
 from modelward.npz import DAMAGE, read_arrays
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import read_inside
+from modelward.repository.files import Read, read_hashed
 from modelward.repository.scan import MODEL_FILE
 from modelward.suggest import did_you_mean
 from modelward.tensors import TensorSpec, has_batch_axis
@@ -57,9 +56,9 @@ def canary_file(model_file: Path) -> Path:
     return model_file.with_name(name)
 
 
-def load(root: Path, file: Path, inputs: Specs, outputs: Specs) -> Canary:
+def load(root: Path, file: Path, inputs: Specs, outputs: Specs, read: Read = read_hashed) -> Canary:
     """The canary of a model with these inputs and outputs, from a file in the folder `root`. Raises ProblemsFound."""
-    arrays, digest = _read(root, file)
+    arrays, digest = _read(root, file, read)
     try:
         return replace(_canary(file, arrays, inputs, {spec.name: spec for spec in outputs}), digest=digest)
     except ValueError as error:
@@ -133,11 +132,11 @@ def plain(array: Array, datatype: str) -> Array:
     return (array.astype(np.uint32) << np.uint32(16)).view(np.float32) if datatype == "BF16" else array
 
 
-def _read(root: Path, file: Path) -> tuple[Arrays, str]:
+def _read(root: Path, file: Path, read: Read) -> tuple[Arrays, str]:
     how = "Write it again: modelward canary record MODEL --data FILE"
-    data = read_inside(root, file, LARGEST)
+    data, digest = read(root, file, LARGEST)
     try:
-        return read_arrays(data, LARGEST), hashlib.sha256(data).hexdigest()
+        return read_arrays(data, LARGEST), digest
     except DAMAGE as error:
         why = str(error) if isinstance(error, ValueError) else "it is damaged, or no .npz"
         raise ProblemsFound([Problem("the canary cannot be read", str(file), why, how)]) from None

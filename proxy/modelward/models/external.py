@@ -4,7 +4,6 @@ ONNX Runtime would open those files itself, after the check. Embedded, what was 
 and a location cannot point anywhere else. Costs one copy of the weights while the model loads.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from onnx import TensorProto
 
 from modelward.models.operators import tensors_of
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import LARGEST_MODEL, read_inside
+from modelward.repository.files import LARGEST_MODEL, Read, read_hashed
 
 
 def beside(model: Any) -> list[str]:
@@ -27,13 +26,14 @@ def beside(model: Any) -> list[str]:
     return list(found)
 
 
-def embed(model: Any, folder: Path) -> dict[str, str]:
+def embed(model: Any, folder: Path, read: Read = read_hashed) -> dict[str, str]:
     """Moves all external data into `model`; `folder` is the canonical folder that it may come from.
 
     Returns SHA-256 (hexadecimal) by location, empty where the model is complete in itself. Raises ProblemsFound for a
-    location outside the folder, a file that `read_inside` refuses, a range beyond it, or over 2 GiB in all.
+    location outside the folder, a file that `read` refuses, a range beyond it, or over 2 GiB in all.
     """
     files: dict[str, bytes] = {}
+    hashes: dict[str, str] = {}
     embedded = 0
     for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
@@ -41,7 +41,8 @@ def embed(model: Any, folder: Path) -> dict[str, str]:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         if location not in files:
-            files[location] = _read(folder, location, LARGEST_MODEL - sum(map(len, files.values())))
+            left = LARGEST_MODEL - sum(map(len, files.values()))
+            files[location], hashes[location] = read(folder, _inside(folder, location), left)
         data = _range(files[location], entries, folder / location)
         embedded += len(data)
         if embedded > LARGEST_MODEL:
@@ -49,7 +50,7 @@ def embed(model: Any, folder: Path) -> dict[str, str]:
         tensor.raw_data = data
         tensor.ClearField("external_data")
         tensor.ClearField("data_location")
-    return {location: hashlib.sha256(data).hexdigest() for location, data in files.items()}
+    return hashes
 
 
 def too_large(where: str) -> Problem:
@@ -61,13 +62,13 @@ def too_large(where: str) -> Problem:
     )
 
 
-def _read(folder: Path, location: str, largest: int) -> bytes:
+def _inside(folder: Path, location: str) -> Path:
     path = Path(location)
     if not location or "\0" in location or path.is_absolute() or ".." in path.parts:
         what = f"external data at {location[:200]!r} leaves the model's folder"
         how = "Save the model with its data in one file, or in a file beside it"
         raise ProblemsFound([Problem(what, str(folder), how=how)])
-    return read_inside(folder, folder / path, largest)
+    return folder / path
 
 
 def _range(data: bytes, entries: dict[str, str], where: Path) -> bytes:

@@ -3,6 +3,7 @@
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from modelward.config.model import LastGood, ModelSettings
 from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
+from modelward.integrity.version_files import VersionFiles
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
@@ -19,10 +21,10 @@ from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.policy import explicit_problems
 from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import inside
 from modelward.repository.refused import Refused, problems_of
 from modelward.repository.scan import Version, scan
 from modelward.score import Profile, ProfileError
+from modelward.score.store import MAX_FILE
 from modelward.tensors import TensorSpec, row_signature
 
 CONFIGURATION = "configuration"
@@ -31,8 +33,8 @@ CONFIGURATION = "configuration"
 _Found = tuple[Profile | None, Path | None, Fingerprint]
 NO_PROFILE: _Found = None, None, ()
 
-# the model's name, the version, and the folder that its files may not leave
-Load = Callable[[str, Version, Path], Artifact]
+# the model's name, the version, and its files
+Load = Callable[[str, Version, VersionFiles], Artifact]
 
 # by model name, versions ascending; empty where every version has a problem
 Artifacts = dict[str, list[tuple[Version, Artifact]]]
@@ -52,7 +54,8 @@ class CheckedVersion:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
-    canary: what it must answer before it is served and while it is, None where there is none.
+    canary: what it must answer before it is served and while it is, None where there is none. digest: of all its files
+    (modelward.integrity.digest), "" where it runs on an upstream.
     """
 
     name: str
@@ -65,6 +68,7 @@ class CheckedVersion:
     undecoded: Problem | None = None
     profile_fingerprint: Fingerprint = ()
     canary: Canary | None = None
+    digest: str = ""
 
     @property
     def load_digest(self) -> str:
@@ -96,14 +100,14 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     """By name; versions in their order."""
     found: dict[str, dict[str, Facts]] = {}
     for model in models:
-        facts = Facts(model.artifact.sha256, model.profile is not None, model.canary is not None)
+        facts = Facts(model.artifact.sha256, model.profile is not None, model.canary is not None, model.digest)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
 
 
-def load_unseen(name: str, version: Version, root: Path) -> Artifact:
+def load_unseen(name: str, version: Version, files: VersionFiles) -> Artifact:
     """Reads the file. Raises ProblemsFound."""
-    return load_artifact(root, version.file)
+    return load_artifact(files.root, version.file, files.read)
 
 
 def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
@@ -120,12 +124,14 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     repository = scan(config.repository)
     refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
     artifacts: Artifacts = {each.name: [] for each in refused}
+    read: dict[Path, VersionFiles] = {}
     whole = [folder for folder in repository.models if folder.name not in config.unusable]
     for folder in whole:
         artifacts[folder.name] = []
         for version in folder.versions:
             try:
-                artifacts[folder.name].append((version, load(folder.name, version, folder.root)))
+                files = read[version.file] = VersionFiles(folder.root, version.file)
+                artifacts[folder.name].append((version, load(folder.name, version, files)))
             except ProblemsFound as found:
                 refused.append(Refused(folder.name, str(version.number), found.problems))
         missing = _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
@@ -135,7 +141,8 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     models, weights = [], weights_of(config)
     for folder in whole:
         for version, artifact in artifacts[folder.name]:
-            checker = _Checker(folder.name, folder.root, version, artifact, config.settings(folder.name), weights)
+            files, settings = read[version.file], config.settings(folder.name)
+            checker = _Checker(folder.name, files, version, artifact, settings, weights)
             checked = checker.check(artifacts)
             if checker.problems:
                 refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
@@ -159,7 +166,7 @@ class _Checker:
     """Holds one version against its settings, collecting problems."""
 
     name: str
-    root: Path
+    files: VersionFiles
     version: Version
     artifact: Artifact
     settings: ModelSettings
@@ -189,6 +196,7 @@ class _Checker:
         for other, artifact in artifacts[self.name]:
             if str(other.number) in (shadow.version for shadow in self.settings.shadow):
                 self._check_shadow(str(other.number), artifact)
+        canary = self._canary()
         return CheckedVersion(
             self.name,
             str(self.version.number),
@@ -199,15 +207,17 @@ class _Checker:
             tuple(fallbacks),
             None,
             seen,
-            self._canary(),
+            canary,
+            self.files.digest,
         )
 
     def _canary(self) -> Canary | None:
         file = canary_file(self.version.file)
-        if not file.exists() and not file.is_symlink():
+        if not self.files.has(file):
             return None
         try:
-            return load_canary(self.root, file, self.artifact.inputs, self.artifact.outputs)
+            inputs, outputs = self.artifact.inputs, self.artifact.outputs
+            return load_canary(self.files.root, file, inputs, outputs, self.files.read)
         except ProblemsFound as found:
             self.problems += found.problems
             return None
@@ -241,12 +251,13 @@ class _Checker:
 
     def _profile(self) -> _Found:
         anomaly = self.settings.anomaly
-        if anomaly.mode == "off":
-            return NO_PROFILE
         file = self.version.default_profile
+        if anomaly.mode == "off":
+            self._hash_unused(file)
+            return NO_PROFILE
         if anomaly.profile is not None:
             file = self.version.file.parent / anomaly.profile
-        if not file.exists():
+        if not (file.exists() if anomaly.profile is not None else self.files.has(file)):
             if anomaly.profile is not None or anomaly.mode != "observe":
                 how = f"Fit one: modelward profile fit {self.version.file} --data FILE --out {file}"
                 self.problems.append(
@@ -259,9 +270,10 @@ class _Checker:
         how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
         seen = fingerprint([file])
         try:
-            if self.settings.anomaly.profile is None:
-                inside(self.root, file)  # a default that lies in the repository may not lead out of it
-            profile = Profile.load(file)
+            if self.settings.anomaly.profile is None:  # it lies in the repository, and may not lead out of it
+                profile = Profile.load(file, self.files.read(self.files.root, file, MAX_FILE)[0])
+            else:
+                profile = Profile.load(file)
         except (ProfileError, ProblemsFound) as error:
             found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
             self.problems += found
@@ -271,6 +283,12 @@ class _Checker:
             self.problems.append(Problem(f"the profile {file} does not fit the model", self.where, reason, how))
             return NO_PROFILE
         return profile, file, seen
+
+    def _hash_unused(self, file: Path) -> None:
+        """A profile that scores nothing is a file of the version all the same. What is wrong with it does not matter."""
+        if self.files.has(file):
+            with contextlib.suppress(ProblemsFound):
+                self.files.read(self.files.root, file, MAX_FILE)
 
 
 def _fits(one: TensorSpec, other: TensorSpec) -> bool:

@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, TypeVar
 
 from modelward.child import ChildEnded
 from modelward.config.model import LARGEST_CONCURRENCY
 from modelward.config.schema import Config
-from modelward.models.artifact import Artifact, load_artifact
+from modelward.integrity.version_files import VersionFiles
+from modelward.models.artifact import Artifact
 from modelward.models.canary import failure
 from modelward.models.catalog import version_order
-from modelward.models.inventory import CheckedVersion, Inventory, Load
+from modelward.models.inventory import CheckedVersion, Inventory, Load, load_unseen
 from modelward.models.limited import Attempt, TookTooLong, try_in_child, within
 from modelward.models.runtime import mend, runtime
 from modelward.models.trial import Trials
@@ -165,14 +165,15 @@ def open_models(
 def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:
     """Reads what may differ from what is open, and `again`; the artifact of a version that stays holds no data."""
 
-    def load(name: str, version: Version, root: Path) -> Artifact:
+    def load(name: str, version: Version, files: VersionFiles) -> Artifact:
         kept = before.get((name, str(version.number)))
         if kept is not None and not kept.upstreams and kept.key not in again:
             artifact = kept.checked.artifact
             stays = kept.checked.settings.batching == config.settings(name).batching
             if stays and artifact.file == version.file and artifact.is_unchanged:
+                files.note(artifact.files, artifact.hashes)
                 return artifact
-        return load_artifact(root, version.file)
+        return load_unseen(name, version, files)
 
     return load
 

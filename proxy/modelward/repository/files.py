@@ -5,9 +5,11 @@ hard links (somebody could change the file under another name), devices and pipe
 is what is loaded, since nothing reads the file a second time.
 """
 
+import hashlib
 import os
 import shlex
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from modelward.problem import Problem, ProblemsFound
@@ -15,6 +17,9 @@ from modelward.problem import Problem, ProblemsFound
 # protobuf's own bound for one message, and so for one .onnx file
 LARGEST_MODEL = 2**31 - 1
 LARGEST_SETTINGS = 2**20
+
+# reads a file of a version as `read_hashed` does
+Read = Callable[[Path, Path, int], tuple[bytes, str]]
 
 
 def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:
@@ -30,6 +35,12 @@ def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:
         raise ProblemsFound(
             [Problem("the file cannot be read", str(path), error.strerror or str(error), how)]
         ) from error
+
+
+def read_hashed(root: Path, path: Path, largest: int = LARGEST_MODEL) -> tuple[bytes, str]:
+    """As `read_inside`, with the SHA-256 (hexadecimal) of these bytes."""
+    data = read_inside(root, path, largest)
+    return data, hashlib.sha256(data).hexdigest()
 
 
 def canonical(path: Path) -> Path:

@@ -161,9 +161,12 @@ class Profile:
         store.save(path, parts)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Profile:
-        """Reads and checks a profile; nothing in the file is trusted. ProfileError says what is wrong with it."""
-        profile = cls(*store.load(path))
+    def load(cls, path: str | os.PathLike[str], data: bytes | None = None) -> Profile:
+        """Reads and checks a profile; nothing in the file is trusted. ProfileError says what is wrong with it.
+
+        data: the bytes of the file, where they were read before.
+        """
+        profile = cls(*store.load(path, data))
         try:
             _ = profile.kernel
         except ValueError as error:

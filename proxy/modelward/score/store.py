@@ -89,9 +89,9 @@ def save(path: str | os.PathLike[str], parts: Parts) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def load(path: str | os.PathLike[str]) -> Parts:
+def load(path: str | os.PathLike[str], data: bytes | None = None) -> Parts:
     name = os.fspath(path)
-    arrays = _read(name)
+    arrays = _read(name, data)
 
     def require(condition: Any, what: str) -> None:
         if not condition:
@@ -117,9 +117,9 @@ def load(path: str | os.PathLike[str]) -> Parts:
     return Parts(plan, shape, curve, known, trained_rows)
 
 
-def _read(name: str) -> Arrays:
+def _read(name: str, data: bytes | None) -> Arrays:
     try:
-        arrays = read_arrays(read_regular(Path(name), MAX_FILE), MAX_FILE)
+        arrays = read_arrays(read_regular(Path(name), MAX_FILE) if data is None else data, MAX_FILE)
     except OSError as error:
         raise ProfileError(f"{name} cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:

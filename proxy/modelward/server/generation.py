@@ -11,7 +11,6 @@ from functools import partial
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
-from modelward.models.artifact import Artifact
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of
@@ -266,7 +265,7 @@ def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVers
         backend=model.backend,
         config=model.config,
         metadata=model.metadata,
-        properties={} if model.upstreams else _properties(artifact),
+        properties={} if model.upstreams else _properties(model),
         forward=asked.ask if asked is not None else None,
         answers=partial(can_answer, model, there),
         falls_back=partial(can_fall_back, model, there),
@@ -274,8 +273,9 @@ def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVers
     )
 
 
-def _properties(artifact: Artifact) -> dict[str, str]:
-    return {"sha256": artifact.sha256, "opset": str(artifact.opset)}
+def _properties(model: OpenVersion) -> dict[str, str]:
+    checked, artifact = model.checked, model.checked.artifact
+    return {"sha256": artifact.sha256, "digest": checked.digest, "opset": str(artifact.opset)}
 
 
 def _lookups(

@@ -176,6 +176,12 @@ class Supervisor:
             self._promoter.note("pardon", actor, f"model {name} version {each}")
         return pardoned
 
+    def digest(self, model: str, version: str) -> str:
+        """Of all files of a version that workers have open (modelward.integrity.digest); "" where none has."""
+        facts = self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
+        known = facts.get(model, {}).get(version)
+        return known.digest if known is not None else ""
+
     def callers(self, count: int) -> Callers:
         """Who is over which limit, and who spends most."""
         return most(self._pool.region, count) if self._pool is not None else Callers()
