@@ -21,7 +21,7 @@ _LOCATOR, _LOCATOR_SIZE = b"PK\6\7", 20
 
 def read_arrays(data: bytes, largest: int) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an .npz by name. Raises DAMAGE, a ValueError where it would unpack to more than `largest` bytes."""
-    if _directory(data) > LONGEST_DIRECTORY:
+    if directory_size(data) > LONGEST_DIRECTORY:
         raise ValueError("it lists too many members")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:  # which never unpacks more than the size that it announces
         unpacked = sum(member.file_size for member in archive.infolist())
@@ -36,7 +36,7 @@ def read_arrays(data: bytes, largest: int) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _directory(data: bytes) -> int:
+def directory_size(data: bytes) -> int:
     """Bytes of the list of members; 0 where zipfile will find no archive."""
     end = data.rfind(_END, max(0, len(data) - _END_SIZE - _LONGEST_COMMENT))
     if end < 0 or end + _END_SIZE > len(data):

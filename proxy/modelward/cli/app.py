@@ -26,7 +26,7 @@ COMMANDS = {
     "check": "check everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
     "canary": "record the answers that a model must give before it is served",
-    "model": "show the files of a version and its digest",
+    "model": "show the files of a version and its digest, and scan models",
     "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
     "schema": "print the JSON schema of the configuration",

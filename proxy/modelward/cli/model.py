@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Mapping
 from types import ModuleType
 
-from modelward.cli import model_show
+from modelward.cli import model_scan, model_show
 
 # each has SUMMARY, DESCRIPTION, add_arguments(parser) and run(arguments), whose exit code is the command's
 ACTIONS: Mapping[str, ModuleType] = {
     "show": model_show,
+    "scan": model_scan,
 }
 
 

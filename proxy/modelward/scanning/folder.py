@@ -1,0 +1,134 @@
+"""Files beside a model: links that leave the folder, programs, scripts, pickles, archives of arrays."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from modelward.bounded_file import open_regular
+from modelward.npz import DAMAGE
+from modelward.scanning import arrays, payloads
+from modelward.scanning.finding import Findings, quoted
+from modelward.scanning.flow import unprintable
+
+HEAD = 4096
+MOST_FILES = 100_000
+ANY_SIZE = 1 << 62
+
+LIBRARIES = frozenset({".so", ".dll", ".dylib", ".exe", ".pyd", ".com", ".msi", ".scr", ".jar", ".class", ".pyc"})
+SCRIPTS = frozenset(
+    {".py", ".sh", ".bash", ".bat", ".cmd", ".ps1", ".pl", ".rb", ".js", ".lua", ".php", ".vbs", ".ipynb"}
+)
+PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".p", ".pk"})
+MOST_MEMBERS = 10_000
+
+
+def files_below(folder: Path, findings: Findings) -> Iterator[Path]:
+    """Every file in the folder and below, links included; links to folders are not followed."""
+    seen = 0
+
+    def unreadable(error: OSError) -> None:
+        where = os.path.relpath(error.filename, folder) if error.filename else ""
+        findings.add("file-unreadable", f"a folder cannot be read: {error.strerror}", quoted(where))
+
+    for root, folders, names in os.walk(folder, onerror=unreadable):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        for name in sorted([*names, *links]):
+            seen += 1
+            if seen > MOST_FILES:
+                findings.add("scan-incomplete", f"the folder has more than {MOST_FILES:,} files")
+                return
+            yield Path(root, name)
+
+
+def check_entry(root: Path, file: Path, findings: Findings) -> int | None:
+    """What can be said of a file without opening it. Its size, None where it is not to be opened."""
+    if fault := unprintable(file.name):
+        findings.add("file-name", f"the file's name has {fault}", quoted(file.name))
+    try:
+        found = os.lstat(file)
+        if stat.S_ISLNK(found.st_mode):
+            real = os.path.realpath(file)
+            if real != (base := os.path.realpath(root)) and not real.startswith(f"{base.rstrip('/')}/"):
+                findings.add("file-link", f"the link leads to {quoted(os.readlink(file))}, outside of the folder")
+                return None
+            found = os.stat(file)
+            if stat.S_ISDIR(found.st_mode):
+                return None
+    except OSError as error:
+        findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        findings.add("file-special", "it is no regular file")
+        return None
+    if found.st_nlink > 1:
+        findings.add("file-hard-link", f"the file has {found.st_nlink} hard links")
+    return found.st_size
+
+
+def check_other(file: Path, findings: Findings) -> None:
+    """A file that is no .onnx."""
+    suffix = file.suffix.lower()
+    try:
+        with open_regular(file, ANY_SIZE) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            head = opened.read(HEAD)
+            opened.seek(0)
+            if suffix == ".npz":
+                arrays.check_archive(opened, size, findings)
+            elif suffix == ".npy":
+                arrays.check_array(opened, findings)
+            else:
+                _check_content(file, opened, head, findings)
+    except OSError as error:
+        findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
+
+
+def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings) -> None:
+    suffix = file.suffix.lower()
+    words = next((words for words, pattern in payloads.EXECUTABLES.items() if pattern.match(head)), "")
+    if not words and head.startswith(b"MZ"):
+        words = "a Windows program"
+    if words or suffix in LIBRARIES or ".so." in file.name:
+        findings.add("file-executable", f"it is {words or 'a program or library by its name'}")
+    elif suffix in PICKLES or (head[:1] == b"\x80" and payloads.has_pickle(head)) or _holds_pickle(opened, head):
+        findings.add("file-pickle", "it is a pickle, or an archive with one")
+        _look_into_pickle(file, findings)
+    elif suffix in SCRIPTS or head.startswith(b"#!"):
+        findings.add("file-script", "it is a script")
+
+
+def _holds_pickle(opened: BinaryIO, head: bytes) -> bool:
+    """As torch.save writes."""
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(opened) as archive:
+            names = archive.namelist()[:MOST_MEMBERS]
+    except DAMAGE:
+        return False
+    return any(Path(name).suffix.lower() in PICKLES for name in names)
+
+
+def _look_into_pickle(file: Path, findings: Findings) -> None:
+    """By picklescan, where it is installed."""
+    try:
+        from picklescan import scanner  # noqa: PLC0415 - the extra `scan`
+    except ImportError:
+        return
+    try:
+        with open_regular(file, ANY_SIZE) as opened:
+            kind = ".zip" if opened.read(4) == b"PK\x03\x04" else ".pkl"
+            opened.seek(0)
+            found = scanner.scan_bytes(opened, str(file), kind)
+    except Exception as error:  # noqa: BLE001 - whatever it raises on a file of a stranger
+        findings.add("file-unreadable", f"picklescan cannot read it: {str(error)[:200]}")
+        return
+    named = [f"{each.module}.{each.name}" for each in found.globals if each.safety == scanner.SafetyLevel.Dangerous]
+    if named:
+        findings.add("file-pickle-dangerous", f"it names {', '.join(map(quoted, named[:4]))}")

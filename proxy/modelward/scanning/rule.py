@@ -1,0 +1,24 @@
+"""What a rule of the scan says: how severe what it finds is, why that matters and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Severity = Literal["critical", "high", "medium", "low", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
+
+
+def at_least(severity: Severity, bound: Severity) -> bool:
+    """Whether `severity` is as bad as `bound`, or worse."""
+    return SEVERITIES.index(severity) <= SEVERITIES.index(bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """finds: a noun phrase, for the list of rules."""
+
+    severity: Severity
+    finds: str
+    why: str
+    how: str

@@ -1,0 +1,133 @@
+"""Scans a model, a file, or a folder with all that is in it. What is wrong is a finding; only a path that cannot be
+looked at is a problem."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelward.bounded_file import open_regular
+from modelward.problem import Problem, ProblemsFound
+from modelward.scanning import flow, folder, operators, payloads, tensors
+from modelward.scanning.finding import Finding, Findings, worst_first
+from modelward.scanning.reader import Reader
+from modelward.scanning.source import InMemory, OnDisk, Source
+from modelward.scanning.walk import Walk
+from modelward.scanning.wire import Budget, TooMuch
+
+GIT_LFS = b"version https://git-lfs.github.com/spec/"
+LARGEST_MODEL = 2**31 - 1  # protobuf's bound
+# About a second for a million, in steps and fields. A model of a thousand nodes has 20,000.
+FIELDS = 50_000_000
+FIELDS_AT_LOAD = 3_000_000
+
+Progress = Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """findings: the worst first."""
+
+    files: int
+    size: int
+    findings: tuple[Finding, ...]
+
+
+def scan(path: Path, progress: Progress = lambda file: None) -> Scan:
+    """A file, or a folder and everything below it. progress: told each file before it is looked at. Raises
+    ProblemsFound where there is nothing to look at."""
+    if path.is_dir():
+        return _scan_folder(path, progress)
+    try:
+        size = os.stat(path).st_size
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        how = "Name a model, a version's folder or a repository"
+        raise ProblemsFound([Problem("there is nothing to scan", str(path), why, how)]) from error
+    progress(path)
+    return Scan(1, size, tuple(_scan_file(path.parent, path, str(path), FIELDS)))
+
+
+def _scan_folder(path: Path, progress: Progress) -> Scan:
+    whole = Findings(str(path))
+    found: list[Finding] = []
+    count = size = 0
+    for file in folder.files_below(path, whole):
+        progress(file)
+        count += 1
+        found += _scan_file(path, file, str(file), FIELDS)
+        size += _size(file)
+    return Scan(count, size, tuple(worst_first([*whole.all, *found])))
+
+
+def _size(file: Path) -> int:
+    try:
+        return os.lstat(file).st_size
+    except OSError:
+        return 0
+
+
+def _scan_file(root: Path, file: Path, name: str, budget: int) -> list[Finding]:
+    findings = Findings(name)
+    size = folder.check_entry(root, file, findings)
+    if size is None:
+        return findings.all
+    if file.suffix.lower() != ".onnx":
+        folder.check_other(file, findings)
+        return findings.all
+    try:
+        with open_regular(file, folder.ANY_SIZE) as opened:
+            if size > LARGEST_MODEL:
+                findings.add("protobuf-oversized", f"the file has {size:,} bytes")
+            scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, budget)
+    except OSError as error:
+        findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
+    return findings.all
+
+
+def scan_at_load(root: Path, file: Path, data: bytes) -> tuple[Finding, ...]:
+    """Of a version that is about to be opened: its model, whose bytes were read, and what lies in its folder.
+
+    The folder of a single file has other owners: only what belongs to the model is looked at there.
+    """
+    findings = Findings(str(file))
+    scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, FIELDS_AT_LOAD)
+    found = findings.all
+    whole = Findings(str(file.parent))
+    for other in beside(file, whole):
+        found += _scan_file(root, other, str(other), 0)
+    return tuple(worst_first([*found, *whole.all]))
+
+
+def beside(file: Path, findings: Findings) -> Sequence[Path]:
+    """Files that belong to a version beside its model."""
+    if file.name == "model.onnx":
+        others = folder.files_below(file.parent, findings)
+        return [other for other in others if other.suffix.lower() != ".onnx"]
+    known = (file.with_name(f"{file.stem}.{kind}.npz") for kind in ("canary", "profile"))
+    return [other for other in known if os.path.lexists(other)]
+
+
+def scan_model(source: Source, beside: Path | None, findings: Findings, budget: int) -> None:
+    """beside: the folder in which external data lies. budget: fields, and as many steps of the graph."""
+    if source.read(0, len(GIT_LFS)) == GIT_LFS:
+        findings.add("not-a-model", "the file is a pointer of Git LFS")
+        return
+    reader = Reader(source, Budget(budget), findings)
+    try:
+        model = reader.read()
+    except TooMuch as much:
+        findings.add("scan-incomplete", f"the model is too large to be scanned: {much}")
+        return
+    if model.graph is None or not (model.graph.nodes or model.graph.outputs):
+        findings.add("not-a-model", "the file holds no graph")
+    operators.check(model, findings)
+    flow.check(model, findings)
+    tensors.check(model, source, beside, findings)
+    payloads.check(model, source, findings)
+    try:
+        Walk(model, source, Budget(budget), findings).run(model)
+    except TooMuch as much:
+        findings.add("scan-incomplete", f"the graph is too large to be followed: {much}")

@@ -1,0 +1,89 @@
+"""Whatever a file holds, a scan ends soon and raises nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modelward.scanning.finding import Findings
+from modelward.scanning.payloads import payloads
+from modelward.scanning.scanner import scan_model
+from modelward.scanning.source import InMemory, OnDisk
+from tests import models
+from tests.proxy.scanning.bad_models import BAD
+
+SECONDS = 5.0  # of one scan, on a machine that does much else
+BUDGET = 100_000
+
+SEEDS = [models.slow_loop(10, width=2), models.two_inputs(), models.strings()]
+
+
+def scanned(data: bytes) -> None:
+    began = time.monotonic()
+    findings = Findings("any")
+    scan_model(InMemory(data), None, findings, BUDGET)
+    assert len(findings.all) < 1000
+    assert time.monotonic() - began < SECONDS
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("seeds")
+    made = []
+    for name in ("loops_within_loops", "functions_that_double", "a_size_that_is_computed", "a_pickle_in_base64"):
+        made.append(BAD[name][1](folder))
+    return [*SEEDS, *made]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=400))
+def test_any_bytes_are_scanned(data: bytes) -> None:
+    scanned(data)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_model_with_changed_bytes_is_scanned(seeds: list[bytes], data: st.DataObject) -> None:
+    model = bytearray(data.draw(st.sampled_from(seeds)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(0, len(model) - 1))
+        kind = data.draw(st.sampled_from(("change", "cut", "insert", "copy")))
+        if kind == "change":
+            model[at] = data.draw(st.integers(0, 255))
+        elif kind == "cut":
+            del model[at : at + data.draw(st.integers(1, 64))]
+        elif kind == "insert":
+            model[at:at] = data.draw(st.binary(max_size=16))
+        else:
+            model[at:at] = model[: data.draw(st.integers(1, 400))]
+        if not model:
+            break
+    scanned(bytes(model))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=400))
+def test_any_text_is_searched(data: bytes) -> None:
+    assert len(list(payloads(b"\x80\x04" + data))) < 100
+
+
+def test_a_file_that_shrinks_meanwhile_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(models.mlp())
+    size = file.stat().st_size
+    findings = Findings("any")
+    with open(file, "r+b") as opened:
+        opened.truncate(20)
+        scan_model(OnDisk(opened.fileno(), size), None, findings, BUDGET)
+    assert "protobuf-damaged" in {finding.rule for finding in findings.all}
+
+
+def test_a_megabyte_of_anything_is_searched_in_bounded_time() -> None:
+    began = time.monotonic()
+    for pattern in (b"\x80\x04", b"MZ", b"PK\3\4", b"QUJD", b"c", b"curl ", b"00"):
+        list(payloads(pattern * (1_000_000 // len(pattern))))
+    assert time.monotonic() - began < 4 * SECONDS
