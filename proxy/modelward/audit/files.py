@@ -142,7 +142,8 @@ class LogWriter:
 
         Raises OSError, and ProblemsFound where the log was changed meanwhile: then none of them is confirmed.
         """
-        self.settle()
+        if self._unsure:
+            self._load()
         edge, bundle, files = self._edge.copy(), list(self._bundle), {}
         for size, record in enumerate(records, self.checkpoint.size):
             if len(record) > LARGEST_RECORD:
@@ -170,12 +171,6 @@ class LogWriter:
         self._remember(note)
         self._forget_partials(before.size)
         return checkpoint
-
-    def settle(self) -> Checkpoint:
-        """What is confirmed, looked up where an append has failed. Raises ProblemsFound, OSError."""
-        if self._unsure:
-            self._load()
-        return self.checkpoint
 
     def remove(self, first: int, end: int) -> None:
         """The records of full bundles. Raises OSError."""

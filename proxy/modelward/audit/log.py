@@ -45,12 +45,10 @@ class Log(Protocol):
     def checkpoint(self) -> Checkpoint:
         """What is confirmed."""
 
-    def append(self, records: Sequence[Record]) -> list[int]:
-        """Adds them, in order, under one signed checkpoint; returns their numbers.
+    def append(self, records: Sequence[Record]) -> int:
+        """Adds them, in order, under one signed checkpoint; returns the number of the first.
 
-        When it returns they outlive a loss of power. Raises OSError, ProblemsFound: then none of them is confirmed. The
-        same objects may be given again in the next call: those that had got into the log after all are not written
-        twice.
+        When it returns they outlive a loss of power. Raises OSError, ProblemsFound: then none of them is confirmed.
         """
 
     def remove(self, first: int, end: int) -> None:
