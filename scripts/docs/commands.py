@@ -3,7 +3,6 @@
 import argparse
 import inspect
 from collections.abc import Iterator
-from importlib import import_module
 
 from modelward.cli import admin, app
 from scripts.docs import markdown
@@ -51,7 +50,7 @@ def _command(name: str) -> Iterator[str]:
     for action, below in subcommands(parser).items():
         yield f"### modelward {name} {action}"
         yield from _arguments(below)
-    if codes := inspect.getdoc(import_module(f"{app.__package__}.{name}").run):
+    if codes := inspect.getdoc(app.module_of(name).run):
         yield f"**Exit code**: {codes.partition('Exit code: ')[2] or codes}"
 
 

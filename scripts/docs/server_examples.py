@@ -19,6 +19,7 @@ admin_tls: {certificate: server.pem, key: server.key, client_ca: operators.pem}
 listen: {admin: "0.0.0.0:8003"}
 limits: {total: {rate: 50000/s}}
 access: {keys: keys.json}
+operators: {bindings: [{certificate: alice.example, roles: administrator}]}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
@@ -93,6 +94,55 @@ access:
       methods: [infer, stream, metadata, statistics, repository]
     - anonymous: true
       models: [demo]
+""",
+    "operators": """
+listen: {admin: "unix:/run/modelward/admin.sock"}
+operators:
+  tokens:
+    - {issuer: "https://issuer.example", audience: modelward-admin, jwks: "https://issuer.example/keys"}
+  bindings:
+    - {user: alice, roles: [administrator, approver]}
+    - {group: ml-ops, roles: [oncall]}
+    - {token: "*@example.com", roles: [viewer]}
+  roles:
+    oncall: [operator, viewer]
+    release-bot: [promote, rollback, status]
+  break_glass: [oncall]
+""",
+    "operators.tokens[]": """
+operators:
+  tokens:
+    - issuer: https://issuer.example
+      audience: [modelward-admin]
+      jwks: https://issuer.example/keys
+      ca: issuer-ca.pem
+      algorithms: [ES256]
+      identity: email
+      leeway: 30s
+      refresh: 5m
+      max_stale: 1h
+  bindings:
+    - {token: "*@example.com", roles: [viewer]}
+""",
+    "operators.bindings[]": """
+listen: {admin: "0.0.0.0:8003"}
+admin_tls: {certificate: server.pem, key: server.key, client_ca: operators.pem}
+operators:
+  tokens:
+    - {issuer: "https://issuer.example", audience: modelward-admin, jwks: "https://issuer.example/keys"}
+  bindings:
+    - certificate: "spiffe://prod/ops/*"
+      roles: [operator, viewer]
+    - token: alice@example.com
+      issuer: https://issuer.example
+      roles: [deployer]
+      models: ["fraud-*"]
+---
+listen: {admin: "unix:/run/modelward/admin.sock"}
+operators:
+  bindings:
+    - {user: alice, roles: [administrator]}
+    - {group: 2000, roles: [viewer]}
 """,
     "health": """
 health:

@@ -36,22 +36,22 @@ def parse(data: bytes, settings: Jwt) -> KeySet:
         raise ValueError("it is nested too deep") from None
 
 
-def load_file(settings: Jwt) -> KeySet:
-    """Raises ProblemsFound."""
+def load_file(settings: Jwt, section: str = SECTION) -> KeySet:
+    """section: of the configuration. Raises ProblemsFound."""
     file = Path(settings.jwks)
-    data = read(file, f"{SECTION}.jwks")
+    data = read(file, f"{section}.jwks")
     try:
         return parse(data, settings)
     except ValueError as error:
-        raise ProblemsFound([Problem(f"{SECTION}.jwks holds no key set", str(file), str(error), HOW)]) from error
+        raise ProblemsFound([Problem(f"{section}.jwks holds no key set", str(file), str(error), HOW)]) from error
 
 
-def authorities(settings: Jwt) -> ssl.SSLContext:
+def authorities(settings: Jwt, section: str = SECTION) -> ssl.SSLContext:
     """Whom the URL's server must be certified by. Raises ProblemsFound."""
     if settings.ca is None:
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    load_authorities(context, f"{SECTION}.ca", settings.ca)
+    load_authorities(context, f"{section}.ca", settings.ca)
     return context
 
 
@@ -73,13 +73,13 @@ async def unreachable(settings: Jwt) -> Problem | None:
 class RemoteKeys:
     """The key set behind a URL. `current` is None until it was had once, and once it is too old."""
 
-    def __init__(self, settings: Jwt, changed: Callable[[], None]) -> None:
+    def __init__(self, settings: Jwt, changed: Callable[[], None], section: str = SECTION) -> None:
         """changed: called when `current` is another set. Raises ProblemsFound."""
         self.current: KeySet | None = None
         self.failures = 0
         self._settings = settings
         self._changed = changed
-        self._context = authorities(settings)
+        self._context = authorities(settings, section)
         self._had: float | None = None
         self._answered = False
         self._asked = -LEAST_SECONDS
@@ -96,6 +96,14 @@ class RemoteKeys:
             await asyncio.sleep(refresh if self._answered else min(refresh, LEAST_SECONDS))
             await self.ask()
             self.drop_stale()
+
+    async def refresh(self) -> None:
+        """Asks where the last answer is too old, in place of `keep`."""
+        under_way = self._asking is not None and not self._asking.done()
+        due = self._settings.refresh / SECOND if self._answered else LEAST_SECONDS
+        if self.current is None if under_way else time.monotonic() - self._asked >= due:
+            await self.ask()
+        self.drop_stale()
 
     async def ask(self) -> None:
         """Asks now, or waits for the question under way; a caller that is cancelled is cancelled alone."""

@@ -99,6 +99,16 @@ def _fits(entry: dict[str, Any], algorithm: str) -> bool:
     )
 
 
+def issuer_of(token: bytes) -> str:
+    """The issuer that a token names, unproved: it says whose keys to ask. Raises Refused."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        raise Refused("it is malformed") from None
+    issuer = claims.get("iss")
+    return issuer if isinstance(issuer, str) else ""
+
+
 def verify(token: bytes, keys: KeySet, settings: Jwt) -> Claims:
     """What a token proves. Raises Refused, whose text holds nothing of the token."""
     try:
@@ -106,7 +116,7 @@ def verify(token: bytes, keys: KeySet, settings: Jwt) -> Claims:
         header = jwt.get_unverified_header(token)
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in settings.algorithms:
-            raise Refused("its algorithm is not one of access.jwt.algorithms")
+            raise Refused("its algorithm is not one of those that are accepted")
         if "crit" in header:
             raise Refused("its header has critical extensions")
         claims = jwt.decode(

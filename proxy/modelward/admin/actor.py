@@ -19,7 +19,7 @@ def actor_of(context: Any) -> str:
     The name in the client's certificate; the user of a Unix socket's client, or of one on this machine's own addresses,
     as far as the kernel tells; else the address.
     """
-    if name := _certified(context.auth_context()):
+    if name := certified(context.auth_context()):
         return f"certificate {name}"[:LONGEST]
     if (uid := context.uid()) is not None:
         return f"{_user(uid)}, by the Unix socket"
@@ -34,7 +34,7 @@ def actor_of(context: Any) -> str:
     return f"{LOCAL} {host}" if uid is None else f"{_user(uid)}, {LOCAL}"
 
 
-def _certified(properties: Mapping[str, Sequence[bytes]]) -> str:
+def certified(properties: Mapping[str, Sequence[bytes]]) -> str:
     """Its one URI, else the first other name, else the common name; empty without a certificate."""
     names = [name.decode("utf-8", "replace") for name in properties.get("x509_subject_alternative_name", ())]
     uris = [name for name in names if "://" in name]

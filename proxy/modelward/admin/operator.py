@@ -111,7 +111,8 @@ class Operator(Protocol):
 
     def callers(self, count: int) -> Callers: ...
 
-    async def reload(self, actor: str = "") -> OperationResult: ...
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
+        """rights: whether the one who asks may change who may do what (modelward.config.changes.OF_RIGHTS)."""
 
     async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult: ...
 

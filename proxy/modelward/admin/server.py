@@ -6,20 +6,24 @@ operators out.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable
 from typing import Any, Self, cast
 
+from modelward.admin.authorization import Authorization
+from modelward.admin.context import Context
 from modelward.admin.operator import Operator
 from modelward.admin.service import Service
 from modelward.admin.tls import SECTION, server_side
+from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.address import Address
+from modelward.config.operators import Operators
 from modelward.config.tls import AdminTls
 from modelward.config.units import SECOND
 from modelward.rpc.protocol import Code
 from modelward.server.accept import Acceptor, Handshakes
 from modelward.server.bind import BoundSocket
 from modelward.server.methods import MAX_REQUEST_BYTES, Dispatcher
-from modelward.server.peercred import user_of
 from modelward.server.tls import LiveMaterial
 from modelward.telemetry.close_reasons import CloseReasonLog
 from modelward_native.limits.limit import Limiter
@@ -39,6 +43,7 @@ MOST_CONNECTIONS = 64
 MOST_OF_PEER = 16
 ARRIVALS = 200.0  # new connections of a peer per second: a handshake costs the loop a millisecond
 MODE = 0o600
+OPEN_MODE = 0o666  # where bindings of users and groups say who may do what
 BACKLOG = 128
 INFLIGHT_BYTES = 4 * 2**20
 HANDSHAKE = 5 * SECOND
@@ -47,50 +52,19 @@ IDLE_STREAM = 24 * 60 * 60 * SECOND  # a restart of many workers says little
 IDLE_CONNECTION = 5 * 60 * SECOND
 EVENTS_SECONDS = 1.0
 PEERS = 1024
-
-
-class Context:
-    """What a method may know of the client that calls it."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def peer(self) -> str:
-        """Its address, as gRPC writes it."""
-        return self._call.peer
-
-    def uid(self) -> int | None:
-        """Of the process that opened a Unix socket's connection; None of any other."""
-        transport = self._call.transport
-        found = transport.get_extra_info("socket") if transport is not None else None
-        return user_of(found) if found is not None else None
-
-    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
-        """Host and port of the client's end of the connection, and of ours; None where it has no addresses."""
-        transport = self._call.transport
-        names = [transport.get_extra_info(name) for name in ("peername", "sockname")] if transport is not None else []
-        if len(names) < 2 or not all(isinstance(name, tuple) and len(name) >= 2 for name in names):
-            return None
-        theirs, ours = ((str(name[0]), int(name[1])) for name in names)
-        return theirs, ours
-
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        """Names in its certificate, as gRPC calls them; empty without TLS."""
-        transport = self._call.transport
-        certificate = (transport.get_extra_info("peercert") if transport is not None else None) or {}
-        names = [value.encode() for _, value in certificate.get("subjectAltName", ())]
-        subject = [field for part in certificate.get("subject", ()) for field in part]
-        common = [value.encode() for name, value in subject if name == "commonName"]
-        return {"x509_subject_alternative_name": names, "x509_common_name": common}
+NO_TRAIL = NoTrail()
 
 
 class AdminServer:
-    """Use `start`, and `stop` in any case. address: with the real port."""
+    """Use `start`, and `stop` in any case. address: with the real port. authorization: says who may do what."""
 
-    def __init__(self, bound: BoundSocket, tls: LiveMaterial | None, operator: Operator) -> None:
+    def __init__(
+        self, bound: BoundSocket, tls: LiveMaterial | None, operator: Operator, authorization: Authorization
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound = bound
-        self._service = Service(operator)
+        self.authorization = authorization
+        self._service = Service(operator, authorization)
         self._calls = PeerIndex()
         self._dispatcher = Dispatcher(self._service.methods())
         region = Region()
@@ -117,16 +91,36 @@ class AdminServer:
         self.address = bound.address
 
     @classmethod
-    async def start(cls, address: Address, tls: AdminTls | None, operator: Operator) -> Self:
+    async def start(
+        cls,
+        address: Address,
+        tls: AdminTls | None,
+        operator: Operator,
+        operators: Operators | None = None,
+        recorder: Recorder = NO_TRAIL,
+    ) -> Self:
         """Listens on the running loop. Raises ProblemsFound."""
         material = LiveMaterial(server_side(tls), section=SECTION) if tls is not None else None
-        server = cls(BoundSocket(address, MODE, KEY, HOW), material, operator)
+        authorization = Authorization(operators, recorder)
+        server = cls(BoundSocket(address, _mode(operators), KEY, HOW), material, operator, authorization)
         server._acceptor.start(BACKLOG)
         return server
+
+    def prepare(self, operators: Operators | None) -> Callable[[], None]:
+        """What makes calls from then on be judged by `operators`. Reads files. Raises ProblemsFound."""
+        follow = self.authorization.prepare(operators)
+
+        def follow_all() -> None:
+            follow()
+            if self.address.is_unix:
+                os.chmod(self.address.path, _mode(operators))
+
+        return follow_all
 
     async def stop(self) -> None:
         """Ends everything at once; the file of a Unix socket goes too."""
         self._service.stop()
+        self.authorization.denials.stop()
         for task in self._tasks:
             task.cancel()
         self._acceptor.close()
@@ -156,3 +150,9 @@ class AdminServer:
         while True:
             await asyncio.sleep(EVENTS_SECONDS)
             self._close_reasons.take(self._server.listener.close_reasons())
+
+
+def _mode(operators: Operators | None) -> int:
+    """Of a Unix socket's file. Bindings of users and groups are for others than this server's user too."""
+    kinds = {binding.kind for binding in operators.bindings} if operators is not None else set()
+    return OPEN_MODE if kinds & {"user", "group"} else MODE

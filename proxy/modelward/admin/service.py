@@ -9,8 +9,11 @@ from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
-from modelward.admin.actor import actor_of
+from modelward.admin.authorization import Authorization, OperatorCall
+from modelward.admin.messages import SERVICE, message
 from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
+from modelward.admin.own_rights import can_i, who_am_i
+from modelward.admin.visible import visible
 from modelward.limits.callers import Caller
 from modelward.models.weights import fractions
 from modelward.problem import Problem, ProblemsFound
@@ -21,21 +24,19 @@ from modelward.rpc.protocol import Code, Message, RpcError, message_class, pool
 from modelward.server.containment import caller_name, words
 from modelward.server.report import COLUMNS, Report
 
-SERVICE = "modelward.admin.v1.Admin"
 CALLERS, MOST_CALLERS = 20, 1000
 AT_ONCE = ("Status", "Identities")  # answered without waiting for anything
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.admin")
 
+__all__ = ["SERVICE", "Service", "message"]
+
 Context = Any  # modelward.admin.server.Context
 Unary = Callable[[Message, Context], Awaitable[Message]]
 Streaming = Callable[[Message, Context], AsyncIterator[Message]]
-
-
-def message(kind: str, /, **fields: Any) -> Message:
-    """A message of the admin API by its short name."""
-    return message_class(f"modelward.admin.v1.{kind}")(**fields)
+UnaryOf = Callable[[Any, OperatorCall], Awaitable[Message]]
+StreamingOf = Callable[[Any, OperatorCall], AsyncIterator[Message]]
 
 
 def _caller(caller: Caller) -> Message:
@@ -54,15 +55,17 @@ def _caller(caller: Caller) -> Message:
 class Service:
     """Whatever a call has begun is finished without its caller too; a restart until `stop`."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, authorization: Authorization) -> None:
         self._operator = operator
+        self._authorization = authorization
         self._version = version("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
         self.at_once = {_path(name) for name in AT_ONCE}
 
     def methods(self) -> dict[bytes, Method]:
         """By path, for modelward.server.methods.Dispatcher."""
-        unary: dict[str, Unary] = {
+        own = self._authorization
+        unary: dict[str, UnaryOf] = {
             "Status": self._status,
             "Reload": self._reload,
             "Promote": self._promote,
@@ -70,20 +73,22 @@ class Service:
             "Shadows": self._shadows,
             "Pardon": self._pardon,
             "Identities": self._identities,
+            "WhoAmI": who_am_i,
+            "CanI": can_i,
         }
-        streaming: dict[str, Streaming] = {"RollingRestart": self._rolling_restart}
-        rows = {name: _row(name, _answered(method)) for name, method in unary.items()}
-        rows |= {name: _row(name, _streamed(method)) for name, method in streaming.items()}
+        streaming: dict[str, StreamingOf] = {"RollingRestart": self._rolling_restart}
+        rows = {name: _row(name, _answered(own.unary(name, method))) for name, method in unary.items()}
+        rows |= {name: _row(name, _streamed(own.streaming(name, method))) for name, method in streaming.items()}
         return {_path(name): row for name, row in rows.items()}
 
     def stop(self) -> None:
         for task in self._restarts:
             task.cancel()
 
-    async def _status(self, request: Message, context: Context) -> Message:
-        return _status_message(self._operator.status(), self._version)
+    async def _status(self, request: Message, call: OperatorCall) -> Message:
+        return _status_message(visible(self._operator.status(), call.sees), self._version)
 
-    async def _identities(self, request: Any, context: Context) -> Message:
+    async def _identities(self, request: Any, call: OperatorCall) -> Message:
         callers = self._operator.callers(min(request.most or CALLERS, MOST_CALLERS))
         return message(
             "IdentitiesResponse",
@@ -91,8 +96,8 @@ class Service:
             spending=[_caller(each) for each in callers.spending],
         )
 
-    async def _reload(self, request: Message, context: Context) -> Message:
-        outcome = await self._operator.reload(actor_of(context))
+    async def _reload(self, request: Message, call: OperatorCall) -> Message:
+        outcome = await self._operator.reload(call.actor, call.may("bindings"))
         return message(
             "ReloadResponse",
             problems=_problems(outcome.problems),
@@ -102,7 +107,9 @@ class Service:
             last_change=_record(outcome.last_change),
         )
 
-    async def _promote(self, request: Any, context: Context) -> Message:
+    async def _promote(self, request: Any, call: OperatorCall) -> Message:
+        if request.force:
+            call.demand("force", request.model)
         steps = tuple(request.steps) or None
         wanted = Wanted(
             request.model,
@@ -111,13 +118,13 @@ class Service:
             request.auto,
             request.force,
             request.reason,
-            actor_of(context),
+            call.actor,
             tuple(request.without),
         )
         return await self._promotion(self._operator.promote(wanted))
 
-    async def _rollback(self, request: Any, context: Context) -> Message:
-        return await self._promotion(self._operator.rollback(request.model, request.reason, actor_of(context)))
+    async def _rollback(self, request: Any, call: OperatorCall) -> Message:
+        return await self._promotion(self._operator.rollback(request.model, request.reason, call.actor))
 
     async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
         try:
@@ -127,20 +134,20 @@ class Service:
         promotion, warnings = _promotion_message(status), _problems(status.warnings)
         return message("PromotionResponse", promotion=promotion, warnings=warnings, unsaved=status.unsaved)
 
-    async def _shadows(self, request: Any, context: Context) -> Message:
+    async def _shadows(self, request: Any, call: OperatorCall) -> Message:
         try:
             told = await self._operator.shadows(request.model)
         except ProblemsFound as found:
             return message("ShadowsResponse", problems=_problems(found.problems))
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
 
-    async def _pardon(self, request: Any, context: Context) -> Message:
-        pardoned = await self._operator.pardon(request.model, request.version or None, actor_of(context))
+    async def _pardon(self, request: Any, call: OperatorCall) -> Message:
+        pardoned = await self._operator.pardon(request.model, request.version or None, call.actor)
         return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
 
-    async def _rolling_restart(self, request: Message, context: Context) -> AsyncIterator[Message]:
+    async def _rolling_restart(self, request: Message, call: OperatorCall) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | OperationResult | Exception] = asyncio.Queue()  # one per worker, and the end
-        task = asyncio.get_running_loop().create_task(self._restart(steps, actor_of(context)))
+        task = asyncio.get_running_loop().create_task(self._restart(steps, call.actor))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
         while isinstance(step := await steps.get(), Replaced):
@@ -198,6 +205,8 @@ def _streamed(method: Streaming) -> Callable[[Message, Context], AsyncGenerator[
 
 def _ending(error: Exception) -> RpcError:
     """Status and text of a call that has failed."""
+    if isinstance(error, RpcError):
+        return error
     if isinstance(error, NotNow):
         return RpcError(Code.FAILED_PRECONDITION, str(error), "NOT_NOW")
     log.error("an admin call failed", exc_info=error)

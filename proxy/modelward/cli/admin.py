@@ -30,6 +30,11 @@ CHANNEL_OPTIONS = {"grpc.enable_http_proxy": 0, "grpc.min_reconnect_backoff_ms":
 NO_SERVER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
 HOW = "Check that the server runs; give its address with --admin, or its configuration with --config"
 HOW_TLS = f"{HOW}. With admin_tls it needs --ca, --certificate and --key"
+HOW_PROVED = (
+    "Give --token FILE, or --ca, --certificate and --key; with a Unix socket, call as the user that has the role"
+)
+HOW_ALLOWED = "`modelward whoami` shows your roles, `modelward can-i --list` what they allow"
+TOKEN_VARIABLE = "MODELWARD_OPERATOR_TOKEN"
 WHERE = "listen.admin"
 
 
@@ -53,14 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server-name", metavar="NAME", help="name in the server's certificate, where it is not the host"
     )
+    parser.add_argument(
+        "--token", type=Path, metavar="FILE", help=f"file that holds the operator's token; or ${TOKEN_VARIABLE}"
+    )
 
 
 class Client:
     """Of one server. Methods by their names in the protocol."""
 
-    def __init__(self, address: Address, channel: grpc.Channel) -> None:
+    def __init__(self, address: Address, channel: grpc.Channel, token: str | None = None) -> None:
         self._address = address
         self._channel = channel
+        self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
 
     def call(self, method: str, timeout: float | None = None, **fields: Any) -> Message:
         """timeout: seconds, None to wait as long as it takes. fields: of the request.
@@ -87,7 +96,7 @@ class Client:
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
-        return lambda **options: call(request(**fields), **options)
+        return lambda **options: call(request(**fields), metadata=self._metadata, **options)
 
     def _failed(self, error: grpc.RpcError) -> ProblemsFound:
         code, details = error.code(), error.details() or ""
@@ -96,15 +105,18 @@ class Client:
             return Unreachable([Problem(f"{self._address} is no admin API", WHERE, details, how)])
         if code in NO_SERVER:
             return Unreachable([Problem(f"no server answers at {self._address}", WHERE, details, HOW_TLS)])
-        return ProblemsFound([Problem(details or code.name, str(self._address))])
+        how = {grpc.StatusCode.UNAUTHENTICATED: HOW_PROVED, grpc.StatusCode.PERMISSION_DENIED: HOW_ALLOWED}.get(
+            code, ""
+        )
+        return ProblemsFound([Problem(details or code.name, str(self._address), how=how)])
 
 
 def run(arguments: argparse.Namespace, act: Callable[[Client], int]) -> int:
     """What `act` returns; 1 with what is wrong, 2 with why no server could be reached."""
     try:
-        address = _address(arguments)
+        address, token = _address(arguments), _token(arguments)
         with closing(_channel(arguments, address)) as channel:
-            return act(Client(address, channel))
+            return act(Client(address, channel, token))
     except Unreachable as found:
         print_problems(found.problems)
         return UNREACHABLE
@@ -150,6 +162,19 @@ def _configured(file: Path | None) -> Address | None:
         is_socket = isinstance(admin, str) and admin.startswith("unix:")
         return parse_address_or_off(expanded(admin) if is_socket else admin)
     return Listen().admin
+
+
+def _token(arguments: argparse.Namespace) -> str | None:
+    """Of the file, else of the environment. Raises ProblemsFound, which shows nothing of it."""
+    where = f"${TOKEN_VARIABLE}"
+    if arguments.token is not None:
+        where = f"--token {arguments.token}"
+        token = read(arguments.token, "--token").decode("ascii", "replace").strip()
+    elif not (token := os.environ.get(TOKEN_VARIABLE, "").strip()):
+        return None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ProblemsFound([Problem("it does not hold one token", where, how="Write the token alone into it")])
+    return token
 
 
 def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:

@@ -9,6 +9,7 @@ import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from modelward.problem import ProblemsFound, WrongUsage
 from modelward.suggest import did_you_mean
@@ -22,6 +23,8 @@ COMMANDS = {
     "promote": "give a version of a model its first or its next share of the requests",
     "rollback": "roll a promotion back at once",
     "pardon": "run a version again with inputs that workers died of",
+    "whoami": "show who you are for a running server, and your roles",
+    "can-i": "tell whether you may do something to a running server",
     "shadow": "show verdicts on the shadows of a model, and requests on which they disagreed",
     "check": "check everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
@@ -64,6 +67,10 @@ def _unknown(unknown: Sequence[str], below: argparse.ArgumentParser | None) -> s
     return f"{words}; did you mean {close[0]}?" if close else f"{words}; --help lists all flags"
 
 
+def module_of(command: str) -> ModuleType:
+    return import_module("modelward.cli." + command.replace("-", "_"))
+
+
 def parser_of(command: str | None) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser | None]:
     """The parser of the whole program, with the arguments of `command` alone, and that command's."""
     chosen = None
@@ -73,7 +80,7 @@ def parser_of(command: str | None) -> tuple[argparse.ArgumentParser, argparse.Ar
     for name, summary in COMMANDS.items():
         below = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == command:
-            module = import_module(f"modelward.cli.{name}")
+            module = module_of(name)
             module.add_arguments(below)
             below.set_defaults(run=module.run)
             chosen = below

@@ -21,13 +21,13 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOW_JWKS = "Write a file or an https URL (http only for localhost)"
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """One item stands for a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
 SOURCES: tuple[Source, ...] = ("certificate", "jwt", "key")
-By = Annotated[tuple[Proof, ...], BeforeValidator(_listed)]
+By = Annotated[tuple[Proof, ...], BeforeValidator(listed)]
 
 
 def sources(by: tuple[Proof, ...]) -> tuple[Source, ...]:
@@ -50,13 +50,13 @@ class Jwt(Section):
 
     issuer: str = Field(min_length=1)
     """Value that `iss` must have."""
-    audience: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
+    audience: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(strict=False, min_length=1)
     """Values of which `aud` must hold at least one."""
     jwks: Annotated[str, FileKind.OR_URL, BeforeValidator(_jwks)] = Field(min_length=1)
     """Key set of the issuer: a file, which is loaded again when it changes, or an https URL."""
     ca: Path | None = Field(default=None, strict=False)
     """PEM: certificate authorities of the URL's server. Absent: those of the system."""
-    algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(_listed)] = Field(
+    algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(listed)] = Field(
         default=("RS256", "ES256", "EdDSA"), strict=False, min_length=1
     )
     """Signature algorithms that are accepted."""
@@ -92,9 +92,9 @@ class Rule(Section):
     by: By = Field(default=("any",), strict=False, min_length=1)
     """How the identity must be proved. A token and a key of the same name are two identities, and a rule without `by`
     allows both. Where several kinds are accepted, `modelward check` warns of such a rule."""
-    models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(strict=False, min_length=1)
+    models: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(strict=False, min_length=1)
     """Names of models, where * stands for any characters."""
-    methods: Annotated[tuple[Kind, ...], BeforeValidator(_listed)] = Field(
+    methods: Annotated[tuple[Kind, ...], BeforeValidator(listed)] = Field(
         default=DEFAULT_KINDS, strict=False, min_length=1
     )
     """`infer`: ModelInfer. `stream`: ModelStreamInfer. `metadata`: metadata of server and models, model configuration,

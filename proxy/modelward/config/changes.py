@@ -21,7 +21,16 @@ OF_MODELS = (
 )
 
 # everything else: who may call what, and what all requests have in common
-OF_RULES = ("watch", "tls", "access", "trusted_proxies", "health", "breaker", "limits", "drain")
+OF_RULES = ("watch", "tls", "access", "operators", "trusted_proxies", "health", "breaker", "limits", "drain")
+
+
+# who may do what, and what is recorded of it: to change them takes the verb `bindings`
+OF_RIGHTS = ("operators",)
+
+
+def changed_rights(now: Config, wanted: Config) -> list[str]:
+    """Keys of OF_RIGHTS that differ."""
+    return [key for key in OF_RIGHTS if getattr(now, key) != getattr(wanted, key)]
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:

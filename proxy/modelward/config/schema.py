@@ -14,6 +14,7 @@ from modelward.config.limits import Limits
 from modelward.config.listen import Listen
 from modelward.config.log import LogSettings
 from modelward.config.model import ModelSettings, VersionPolicy
+from modelward.config.operators import Operators, check_reach
 from modelward.config.proxies import TrustedProxies
 from modelward.config.remote_model import check_tls_has_upstreams
 from modelward.config.section import Section
@@ -53,6 +54,8 @@ class Config(Section):
     """mTLS on listen.admin. Absent: plain text."""
     access: Access | None = None
     """Who may call what. Absent: every client may call everything."""
+    operators: Operators | None = None
+    """Who may operate the server, over listen.admin. Absent: each client that can connect may do everything."""
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""
@@ -127,6 +130,12 @@ class Config(Section):
             raise UnitError(
                 f"admin_tls is set and listen.admin is {admin or OFF}", "Leave it out, or listen on an address"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _operators_can_be_told(self) -> Self:
+        if self.operators is not None:
+            check_reach(self.operators, self.listen.admin, tls=self.admin_tls is not None)
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from modelward.audit.record import Actor, Proof
 
 
+class Unauthenticated(Exception):
+    """Who calls is not proved. The text is for the caller: it holds nothing of a credential."""
+
+
 @dataclass(frozen=True)
 class Operator:
     """proof: what proved the name. issuer: of the token or the certificate. uid, gids: of a Unix socket's client.
@@ -26,5 +30,23 @@ class Operator:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Equal where two calls are of the same operator: nobody approves their own proposal."""
-        return self.proof, self.issuer, self.name
+        """Equal where two calls are of the same operator: nobody approves their own proposal.
+
+        Every issuer of certificates is trusted alike: a name is the same whichever of them signed it. A user is known
+        by the number, which the kernel proves.
+        """
+        name = self.name if self.uid is None else f"uid {self.uid}"
+        return self.proof, self.issuer if self.proof == "token" else "", name
+
+    @property
+    def words(self) -> str:
+        """For people: the name, and what proved it."""
+        match self.proof:
+            case "token":
+                return f"token {self.name} of {self.issuer}"
+            case "socket" if self.uid is not None and self.name != f"uid {self.uid}":
+                return f"user {self.name} (uid {self.uid})"
+            case "certificate":
+                return f"certificate {self.name}"
+            case _:
+                return self.name

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from functools import cache
 
-Role = Literal["viewer", "operator", "deployer", "approver", "auditor", "administrator"]
+from modelward.config.operators import ROLES, Role, Verb
 
-VERBS: Mapping[str, tuple[Role, ...]] = {
-    # every role but the auditor's sees what it decides about
+__all__ = ["MEANING", "OF_SERVER", "ROLES", "VERBS", "Role", "Verb", "of_role"]
+
+VERBS: Mapping[Verb, tuple[Role, ...]] = {
+    # every role sees what it decides about
     "status": ("viewer", "operator", "deployer", "approver", "auditor", "administrator"),
     "report": ("viewer", "operator", "deployer", "approver", "auditor"),
     "proposals": ("viewer", "operator", "deployer", "approver", "auditor", "administrator"),
@@ -27,11 +29,33 @@ VERBS: Mapping[str, tuple[Role, ...]] = {
     "samples": ("auditor",),
     "bindings": ("administrator",),
 }
-"""By verb the roles that may.
+"""By verb the roles that may."""
 
-`force`: a promotion whose bounds are not all decided. `review`: of what was done by breaking the glass. `override`:
-limits and breakers. `audit`: to read the trail. `samples`: recorded requests. `bindings`: a reload that changes
-`operators`, `approvals` or `audit`.
-"""
+MEANING: Mapping[Verb, str] = {
+    "status": "see the state of the server, its models and its callers",
+    "report": "see reports on shadows",
+    "proposals": "see proposals",
+    "reload": "reload configuration and repository",
+    "restart": "replace the workers",
+    "drain": "end the server as SIGTERM does",
+    "pardon": "run a version again with inputs that workers died of",
+    "override": "override limits and breakers for a time",
+    "promote": "give a version its first or its next share of the requests",
+    "rollback": "roll a promotion back",
+    "force": "promote although not every bound is decided",
+    "approve": "approve a proposal",
+    "reject": "reject a proposal",
+    "review": "review what was done by breaking the glass",
+    "audit": "read the audit trail",
+    "samples": "read recorded requests",
+    "bindings": "reload a configuration in which operators, approvals or audit differ",
+}
 
-ROLES: tuple[Role, ...] = ("viewer", "operator", "deployer", "approver", "auditor", "administrator")
+OF_SERVER: frozenset[Verb] = frozenset({"reload", "restart", "drain", "audit", "bindings"})
+"""Verbs that concern the whole server, whichever model is named: they take a binding with models `*`."""
+
+
+@cache
+def of_role(role: str) -> frozenset[str]:
+    """The verbs of a role of the table; none where there is no such role."""
+    return frozenset(verb for verb, roles in VERBS.items() if role in roles)

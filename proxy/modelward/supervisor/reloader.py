@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from modelward.admin.operator import OperationResult
-from modelward.config.changes import followed, with_models, with_rules
+from modelward.config.changes import changed_rights, followed, with_models, with_rules
 from modelward.config.listen import Listen
 from modelward.config.schema import Config
-from modelward.problem import ProblemsFound
+from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.promoter import Promoter
 from modelward.repository.scan import listed
 from modelward.supervisor.notify import Notifier
@@ -26,7 +26,8 @@ class Reloader:
     """config: what is followed, after each reload another. generation: counts reloads that changed something.
 
     load: reads the configuration again. at_work: gives the workers, or raises NotNow. done: told in words of the end of
-    each reload of models.
+    each reload of models. prepare: reads what the admin API needs of a configuration, and returns what makes it follow;
+    may raise ProblemsFound.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Reloader:
         notifier: Notifier,
         *,
         done: Callable[[str], None],
+        prepare: Callable[[Config], Callable[[], None]] = lambda config: lambda: None,
     ) -> None:
         self.config = config
         self.generation = 1
@@ -48,23 +50,27 @@ class Reloader:
         self._promoter = promoter
         self._notifier = notifier
         self._done = done
+        self._prepare = prepare
+        self._with_rights = False  # one of those who wait for a reload of rules may change rights
         self._ruling = Turns(self._follow_rules)
         self._models = Turns(self._follow_models)
         self._is_changed = False  # by what the reload under way has done so far
         self._noted: tuple[OperationResult, ...] = ()  # the parts of the last reload
         self._said = ""  # of the last reload, to the service manager
 
-    async def reload(self, actor: str = "") -> OperationResult:
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
         """Serves what configuration and repository hold now. What is refused is logged and told, and stays as it was.
 
         All that is not about models is followed first, at once, whatever reload of models is under way. Raises NotNow.
         Goes on if the caller is cancelled. A caller that asks while a reload waits for its turn gets that one's result.
+
+        rights: whether the caller may change OF_RIGHTS. Where they differ and it may not, nothing is followed.
         """
         if actor:
             self._at_work()
             log.info("reload, asked by %s", actor)
         try:
-            outcome, parts = await self._reload(actor)
+            outcome, parts = await self._reload(actor, rights)
         except asyncio.CancelledError:
             if actor:
                 self._promoter.note("reload", actor)
@@ -81,9 +87,10 @@ class Reloader:
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
         return outcome
 
-    async def _reload(self, actor: str) -> tuple[OperationResult, tuple[OperationResult, ...]]:
+    async def _reload(self, actor: str, rights: bool) -> tuple[OperationResult, tuple[OperationResult, ...]]:
         """What came of it, and of its parts, which callers may share."""
         by = self.history.asked_by = actor or "watching"
+        self._with_rights |= rights
         rules = await self._ruling.take()
         if rules.problems:
             return replace(rules, last_change=self.history.last_change), (rules,)
@@ -100,10 +107,15 @@ class Reloader:
         self._models.cancel()
 
     async def _follow_rules(self) -> OperationResult:
+        with_rights, self._with_rights = self._with_rights, False  # at once: who asks from now on waits for the next
         pool = self._at_work()
         try:
             wanted, _ = await self._read()
+            if not with_rights:
+                self._check_rights(wanted)
+            follow = self._prepare(wanted)
             changed = await pool.rule(wanted)
+            follow()
         except ProblemsFound as found:
             return self._refuse(found)
         self.config = with_rules(self.config, wanted)
@@ -137,6 +149,13 @@ class Reloader:
             self.generation += self._is_changed
             self._is_changed = False
             self._done(self._said)
+
+    def _check_rights(self, wanted: Config) -> None:
+        """Raises ProblemsFound."""
+        if changed := changed_rights(self.config, wanted):
+            why = "who asks may not change who may do what: that takes the verb bindings"
+            how = "Ask an administrator to reload, or take the change back"
+            raise ProblemsFound([Problem(f"{' and '.join(changed)} differ", "configuration", why, how)])
 
     async def _expect(self, pool: WorkerPool, config: Config) -> None:
         """Tells the workers which version of a model is to answer that has no share yet."""

@@ -78,7 +78,9 @@ class Supervisor:
         self._shadowing = ShadowVerdicts(lambda: self.config, lambda: self._pool)
         serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing)
         self._promoter = Promoter(serving, state_folder(config.state))
-        self._reloader = Reloader(config, load, self._at_work, self._promoter, notifier, done=self._reloaded)
+        self._reloader = Reloader(
+            config, load, self._at_work, self._promoter, notifier, done=self._reloaded, prepare=self._prepare_rights
+        )
         self.watch_failures = 0  # of the configuration and the repository
         self._began = time.monotonic()
         self._shared: SharedLimits | None = None
@@ -153,9 +155,9 @@ class Supervisor:
         log.info("workers restarted")
         return OperationResult()
 
-    async def reload(self, actor: str = "") -> OperationResult:
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
         """Serves what configuration and repository hold now; see Reloader. Raises NotNow."""
-        return await self._reloader.reload(actor)
+        return await self._reloader.reload(actor, rights)
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
@@ -281,6 +283,7 @@ class Supervisor:
             deaths=dict(self._pool.containment.deaths),
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
+            operators=self._admin.authorization.stats() if self._admin is not None else None,
         )
         return added(native_snapshot.snapshot(self._pool.region), own)
 
@@ -333,7 +336,10 @@ class Supervisor:
     async def _start_admin(self, address: Address) -> AdminServer:
         from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served
 
-        return await AdminServer.start(address, self.config.admin_tls, self)
+        return await AdminServer.start(address, self.config.admin_tls, self, self.config.operators)
+
+    def _prepare_rights(self, config: Config) -> Callable[[], None]:
+        return self._admin.prepare(config.operators) if self._admin is not None else lambda: None
 
     async def _start_http(self) -> HttpServer:
         state = AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot), self._failing)

@@ -220,6 +220,14 @@ class StateSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorsSnapshot:
+    """Calls of the admin API."""
+
+    denied: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by verb and cause
+    key_set_failures: int = 0  # files and downloads that gave no keys
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -245,6 +253,7 @@ class Snapshot:
     state: StateSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
+    operators: OperatorsSnapshot | None = None  # absent without an admin API
     scrapes: ScrapeSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     panics: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # workers with a pool in panic, by model

@@ -60,6 +60,7 @@ class Played:
         self.outcome = OperationResult(changed=("limits.streams",), needs_restart=("workers",))
         self.error: Exception | None = None
         self.actors: list[str] = []
+        self.with_rights = False  # in the last reload
         self.address = ""  # of the server that asks it
 
     def status(self) -> Status:
@@ -87,8 +88,9 @@ class Played:
         known = Caller("key", "ops", {"identity": 3, "total": 0}, 64, 0.5, 1.5), Caller("address", "10.0.0.1")
         return Callers(known[:count], known[:1])
 
-    async def reload(self, actor: str = "") -> OperationResult:
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
         self.actors.append(actor)
+        self.with_rights = rights
         self.reloading += 1
         await self.go.wait()
         return self.outcome

@@ -11,8 +11,9 @@ import pytest
 import trustme
 from cryptography import x509
 
+from modelward.admin.context import Context
 from modelward.admin.operator import Status
-from modelward.admin.server import AdminServer, Context
+from modelward.admin.server import AdminServer
 from modelward.config.tls import AdminTls
 from modelward.problem import ProblemsFound
 from modelward_native.wire.call import Call

@@ -41,6 +41,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _crashes(snapshot)
     yield from _tls(snapshot)
     yield from _access(snapshot)
+    yield from _operators(snapshot)
     yield from _scrapes(snapshot)
 
 
@@ -227,6 +228,22 @@ def _access(snapshot: Snapshot) -> Iterator[Family]:
         had.add((), access.key_set.had)
         failures.add((), access.key_set.failures)
         yield from (had, failures)
+
+
+def _operators(snapshot: Snapshot) -> Iterator[Family]:
+    """cause: denied, for want of a role, or unauthenticated."""
+    if (operators := snapshot.operators) is None:
+        return
+    denied = Family(
+        "modelward_operator_calls_denied", "counter", "Calls of the admin API that were denied", ("verb", "cause")
+    )
+    for labels, count in operators.denied.items():
+        denied.add(labels, count)
+    failures = Family(
+        "modelward_operator_key_set_failures", "counter", "Key sets of operators' tokens that could not be loaded"
+    )
+    failures.add((), operators.key_set_failures)
+    yield from (denied, failures)
 
 
 def _scrapes(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,58 @@
+"""What a connection of the admin API tells of its client."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelward.server.peercred import groups_of, user_of
+from modelward_native.wire.call import Call
+
+
+class Context:
+    """What a method may know of the client that calls it."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def peer(self) -> str:
+        """Its address, as gRPC writes it."""
+        return self._call.peer
+
+    def uid(self) -> int | None:
+        """Of the process that opened a Unix socket's connection; None of any other."""
+        found = self._told("socket")
+        return user_of(found) if found is not None else None
+
+    def gids(self) -> tuple[int, ...]:
+        """Of the same process; empty of any other."""
+        found = self._told("socket")
+        return groups_of(found) if found is not None else ()
+
+    def metadata(self) -> Mapping[str, str]:
+        """Headers of the call by lower-case name."""
+        return self._call.metadata
+
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """Host and port of the client's end of the connection, and of ours; None where it has no addresses."""
+        transport = self._call.transport
+        names = [transport.get_extra_info(name) for name in ("peername", "sockname")] if transport is not None else []
+        if len(names) < 2 or not all(isinstance(name, tuple) and len(name) >= 2 for name in names):
+            return None
+        theirs, ours = ((str(name[0]), int(name[1])) for name in names)
+        return theirs, ours
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Names in its certificate, as gRPC calls them; empty without TLS."""
+        certificate = self._told("peercert") or {}
+        names = [value.encode() for _, value in certificate.get("subjectAltName", ())]
+        subject = [field for part in certificate.get("subject", ()) for field in part]
+        common = [value.encode() for name, value in subject if name == "commonName"]
+        return {"x509_subject_alternative_name": names, "x509_common_name": common}
+
+    def issuer(self) -> str:
+        """Who signed its certificate, as `commonName=Operators, organizationName=Example`; empty without TLS."""
+        certificate = self._told("peercert") or {}
+        return ", ".join(f"{name}={value}" for part in certificate.get("issuer", ()) for name, value in part)
+
+    def _told(self, name: str) -> Any:
+        transport = self._call.transport
+        return transport.get_extra_info(name) if transport is not None else None

@@ -1,0 +1,36 @@
+"""The right that each call of the admin API needs: one row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from modelward.config.operators import Verb
+
+Of = Literal["model", "seen", "server"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """verb: None where every operator whose name is proved may. of: `model`, that the request names; `server`: the
+    whole of it; `seen`: any model, and the answer tells of no other."""
+
+    verb: Verb | None
+    of: Of = "model"
+
+
+NEEDS: Mapping[str, Need] = {
+    "Status": Need("status", "seen"),
+    "Identities": Need("status", "server"),
+    "Shadows": Need("report"),
+    "Reload": Need("reload", "server"),
+    "RollingRestart": Need("restart", "server"),
+    "Promote": Need("promote"),
+    "Rollback": Need("rollback"),
+    "Pardon": Need("pardon"),
+    "WhoAmI": Need(None),
+    "CanI": Need(None),
+}
+"""By method. A promotion that is forced needs `force` too, and a reload that changes who may do what `bindings`: what
+handles them asks for these."""

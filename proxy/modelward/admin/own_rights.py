@@ -1,0 +1,51 @@
+"""What operators may ask about themselves: who they are, and what they may do."""
+
+from typing import Any
+
+from modelward.admin.authorization import OperatorCall
+from modelward.admin.messages import message
+from modelward.config.operators import VERBS
+from modelward.operators.rights import Decision
+from modelward.operators.verbs import OF_SERVER
+from modelward.rpc.protocol import Code, Message, RpcError, clip
+
+
+async def who_am_i(request: Any, call: OperatorCall) -> Message:
+    operator, rights = call.operator, call.rights
+    grants = [grant.binding for grant in rights.grants(operator)]
+    return message(
+        "WhoAmIResponse",
+        name=operator.name,
+        proof=operator.proof,
+        issuer=operator.issuer,
+        origin=operator.origin,
+        configured=rights.configured,
+        break_glass=rights.breaks_glass_for_any(operator),
+        grants=[{"binding": each.words, "roles": each.roles, "models": each.models} for each in grants],
+    )
+
+
+async def can_i(request: Any, call: OperatorCall) -> Message:
+    """Raises RpcError for a verb that there is not."""
+    if request.verb and request.verb not in VERBS:
+        raise RpcError(Code.INVALID_ARGUMENT, f"there is no verb {clip(request.verb)}", "UNKNOWN_VERB")
+    asked = [request.verb] if request.verb else VERBS
+    return message("CanIResponse", rights=[_right(verb, request.model, call) for verb in asked])
+
+
+def _right(verb: str, model: str, call: OperatorCall) -> dict[str, Any]:
+    operator, rights = call.operator, call.rights
+    decision: Decision
+    if verb in OF_SERVER:
+        decision = rights.may(operator, verb)
+    elif model:
+        decision = rights.may(operator, verb, model)
+    else:
+        decision = rights.may_for_any(operator, verb)
+    return {
+        "verb": verb,
+        "allowed": decision.allowed,
+        "roles": decision.roles,
+        "why": decision.why,
+        "models": rights.models(operator, verb) if decision.allowed else (),
+    }

@@ -1,0 +1,90 @@
+"""Who calls the admin API: what the connection shows of its client, and the token that came with the call.
+
+A token that is sent names the caller, whatever the connection proves besides: it was sent on purpose. One that is not
+valid ends the call; it never makes it a call of the certificate or the user of the connection. Rights of two
+identities never add up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from modelward.access.names import is_name
+from modelward.config.operators import LONGEST, UNMAPPED, Operators
+from modelward.operators.identity import Operator, Unauthenticated
+
+if TYPE_CHECKING:
+    from modelward.operators.issuers import Issuers
+
+SCHEME = "bearer"
+HEADER = "authorization"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a call shows. origin: its address. certificate: the name in the client's, issuer: who signed it. user: the
+    name of `uid`. authorization: the header."""
+
+    origin: str
+    certificate: str = ""
+    issuer: str = ""
+    uid: int | None = None
+    user: str = ""
+    gids: tuple[int, ...] = ()
+    authorization: str | None = None
+
+
+class Authenticator:
+    """Of one configuration."""
+
+    def __init__(self, operators: Operators) -> None:
+        """Raises ProblemsFound, for files of key sets."""
+        self._kinds = {binding.kind for binding in operators.bindings}
+        self._issuers: Issuers | None = None
+        if operators.tokens:
+            from modelward.operators.issuers import Issuers  # noqa: PLC0415 - brings PyJWT and aiohttp: only where tokens are taken
+
+            self._issuers = Issuers(operators.tokens)
+
+    @property
+    def key_set_failures(self) -> int:
+        return self._issuers.failures if self._issuers is not None else 0
+
+    async def identify(self, shown: Shown) -> Operator:
+        """Raises Unauthenticated."""
+        if shown.authorization is not None:
+            return await self._by_token(shown.authorization, shown.origin)
+        if shown.certificate:
+            if not is_name(shown.certificate):
+                raise Unauthenticated("the certificate has no name that can be used: it is too long or not printable")
+            return Operator(shown.certificate, "certificate", shown.issuer, shown.origin)
+        if shown.uid is not None:
+            if shown.uid == UNMAPPED:
+                raise Unauthenticated("the kernel cannot name the user: it is of another user namespace")
+            gids = tuple(gid for gid in shown.gids if gid != UNMAPPED)
+            return Operator(shown.user or f"uid {shown.uid}", "socket", "", shown.origin, shown.uid, gids)
+        raise Unauthenticated(f"no credential: {self._taken()}")
+
+    async def _by_token(self, authorization: str, origin: str) -> Operator:
+        scheme, _, token = authorization.strip().partition(" ")
+        if scheme.lower() != SCHEME or not token.strip():
+            raise Unauthenticated("the header authorization is not Bearer TOKEN")
+        if self._issuers is None:
+            raise Unauthenticated("tokens are not accepted here: operators.tokens is not set")
+        name, issuer = await self._issuers.verify(token.strip())
+        return Operator(name, "token", issuer, origin)
+
+    def _taken(self) -> str:
+        if self._issuers is not None:
+            return "send a token (--token FILE)"
+        return "this address accepts none"
+
+
+def unproved(shown: Shown, words: str) -> Operator:
+    """Who calls, as far as that is known, where it decides nothing. words: what is known where nothing is proved."""
+    if shown.certificate:
+        return Operator(shown.certificate[:LONGEST], "certificate", shown.issuer, shown.origin)
+    if shown.uid is not None:
+        return Operator(shown.user or f"uid {shown.uid}", "socket", "", shown.origin, shown.uid, shown.gids)
+    return Operator(words, "address", "", shown.origin)

@@ -1,0 +1,89 @@
+"""The section `operators`."""
+
+import pytest
+from pydantic import ValidationError
+
+from modelward.config.changes import changed_rights
+from modelward.config.operators import Operators
+from modelward.config.schema import Config
+
+JWT = {"issuer": "https://a.example", "audience": "admin", "jwks": "keys.json"}
+OTHER = {**JWT, "issuer": "https://b.example"}
+UNIX = {"admin": "unix:/run/admin.sock"}
+MTLS = {"certificate": "s.pem", "key": "s.key", "client_ca": "ca.pem"}
+
+
+def bound(**binding: object) -> dict[str, object]:
+    return {"bindings": [{"roles": ["viewer"], **binding}]}
+
+
+def test_one_item_stands_for_a_list_and_all_models_are_the_default() -> None:
+    operators = Operators.model_validate(
+        {"bindings": [{"user": 1000, "roles": "oncall"}], "roles": {"oncall": "operator"}, "break_glass": "oncall"}
+    )
+    (binding,) = operators.bindings
+    assert (binding.roles, binding.models, operators.break_glass) == (("oncall",), ("*",), ("oncall",))
+    assert (operators.roles, binding.kind, binding.words) == ({"oncall": ("operator",)}, "user", "user 1000")
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        (bound(), "this one has none"),
+        (bound(user="a", group="b"), "this one has user and group"),
+        (bound(user="a", issuer="i"), "issuer is set and token is not"),
+        (bound(user=-1), "greater than or equal to 0"),
+        (bound(user="a", roles=["viewr"]), r"bindings\[0\].roles: 'viewr' is no role"),
+        (bound(user="a", roles=["promote"]), "'promote' is no role"),
+        (bound(user="a", roles=[]), "at least 1"),
+        (bound(user="a", models=[]), "at least 1"),
+        ({"roles": {"viewer": ["status"]}}, "roles.viewer: the name is taken"),
+        ({"roles": {"promote": ["status"]}}, "roles.promote: the name is taken"),
+        ({"roles": {"oncall": ["operater"]}}, "'operater' is no role and no verb"),
+        ({"roles": {"On Call": ["operator"]}}, "should match pattern"),
+        ({"roles": {"oncall": []}}, "at least 1"),
+        ({"roles": {"a": ["operator"], "b": ["a"]}}, "'a' is no role and no verb"),
+        ({"break_glass": ["nobody"]}, "break_glass: 'nobody' is no role"),
+        ({"tokens": [JWT, JWT]}, "https://a.example is there more than once"),
+        (bound(token="a"), "no token is accepted"),
+        ({"tokens": [JWT], **bound(token="a", issuer="https://c.example")}, "is none of operators.tokens"),
+        ({"tokens": [JWT, OTHER], **bound(token="a")}, "may give the same name to two people"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(section: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Operators.model_validate(section)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"operators": bound(certificate="a")}, "no client certificate is ever asked for"),
+        ({"operators": bound(certificate="a"), "listen": UNIX}, "no client certificate is ever asked for"),
+        ({"operators": bound(user="a")}, "is for a user and listen.admin is 127.0.0.1:8003"),
+        ({"operators": bound(group="a")}, "is for a group and listen.admin is 127.0.0.1:8003"),
+        ({"operators": bound(user=65534), "listen": UNIX}, "stands for every user that the kernel cannot name"),
+        ({"operators": bound(group="65534"), "listen": UNIX}, "stands for every group that the kernel cannot name"),
+        ({"operators": {}, "listen": {"admin": "off"}}, "operators is set and listen.admin is off"),
+    ],
+)
+def test_a_binding_that_can_match_nobody_is_refused(config: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Config.model_validate(config)
+
+
+def test_bindings_that_can_match_are_taken() -> None:
+    assert Config.model_validate({"operators": bound(user="a"), "listen": UNIX}).operators
+    assert Config.model_validate({"operators": bound(certificate="a"), "admin_tls": MTLS}).operators
+    assert Config.model_validate({"operators": {"tokens": [JWT], **bound(token="a")}}).operators
+    two = {"tokens": [JWT, OTHER], **bound(token="a", issuer=JWT["issuer"])}
+    assert Config.model_validate({"operators": two}).operators
+
+
+def test_a_change_of_operators_is_one_of_rights() -> None:
+    before = Config.model_validate({"operators": bound(user=1), "listen": UNIX})
+    after = Config.model_validate({"operators": bound(user=2), "listen": UNIX})
+    limited = Config.model_validate({"operators": bound(user=1), "listen": UNIX, "limits": {"streams": 7}})
+    assert changed_rights(before, after) == ["operators"]
+    assert changed_rights(before, Config.model_validate({"listen": UNIX})) == ["operators"]
+    assert changed_rights(before, limited) == []
