@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from modelward.audit.action import NotDone
+from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.limits.callers import Callers
 from modelward.problem import Problem
@@ -55,7 +57,8 @@ class Status:
     and version; the newest version of a model that is not there has all. failing: workers in which a version
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
-    refused_reload: where the last one was.
+    refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words,
+    where what is done is recorded.
     """
 
     state: str
@@ -76,6 +79,8 @@ class Status:
     events: Sequence[Event] = ()
     unsaved: bool = False
     refused_reload: ReloadRecord | None = None
+    config: str = ""
+    audit: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Replaced:
     before: int
 
 
-class NotNow(Exception):
+class NotNow(NotDone):
     """The server is starting, draining or restarting; the message says which, and what to do."""
 
 
@@ -106,6 +111,10 @@ class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
     well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
     (modelward.admin.actor)."""
+
+    @property
+    def trail(self) -> Recorder:
+        """Where it is recorded what is asked: see modelward.admin.recorded."""
 
     def status(self) -> Status: ...
 

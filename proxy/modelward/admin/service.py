@@ -13,6 +13,7 @@ from modelward.admin.authorization import Authorization, OperatorCall
 from modelward.admin.messages import SERVICE, message
 from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
 from modelward.admin.own_rights import can_i, who_am_i
+from modelward.admin.recorded import Recorded
 from modelward.admin.visible import visible
 from modelward.limits.callers import Caller
 from modelward.models.weights import fractions
@@ -81,6 +82,10 @@ class Service:
         rows |= {name: _row(name, _streamed(own.streaming(name, method))) for name, method in streaming.items()}
         return {_path(name): row for name, row in rows.items()}
 
+    def _as(self, call: OperatorCall) -> Recorded:
+        """Through it, what is asked for is recorded."""
+        return Recorded(self._operator, call.operator.actor)
+
     def stop(self) -> None:
         for task in self._restarts:
             task.cancel()
@@ -97,7 +102,7 @@ class Service:
         )
 
     async def _reload(self, request: Message, call: OperatorCall) -> Message:
-        outcome = await self._operator.reload(call.actor, call.may("bindings"))
+        outcome = await self._as(call).reload(call.actor, call.may("bindings"))
         return message(
             "ReloadResponse",
             problems=_problems(outcome.problems),
@@ -121,10 +126,10 @@ class Service:
             call.actor,
             tuple(request.without),
         )
-        return await self._promotion(self._operator.promote(wanted))
+        return await self._promotion(self._as(call).promote(wanted))
 
     async def _rollback(self, request: Any, call: OperatorCall) -> Message:
-        return await self._promotion(self._operator.rollback(request.model, request.reason, call.actor))
+        return await self._promotion(self._as(call).rollback(request.model, request.reason, call.actor))
 
     async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
         try:
@@ -142,12 +147,15 @@ class Service:
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
 
     async def _pardon(self, request: Any, call: OperatorCall) -> Message:
-        pardoned = await self._operator.pardon(request.model, request.version or None, call.actor)
+        try:
+            pardoned = await self._as(call).pardon(request.model, request.version or None, call.actor)
+        except ProblemsFound as found:
+            return message("PardonResponse", problems=_problems(found.problems))
         return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
 
     async def _rolling_restart(self, request: Message, call: OperatorCall) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | OperationResult | Exception] = asyncio.Queue()  # one per worker, and the end
-        task = asyncio.get_running_loop().create_task(self._restart(steps, call.actor))
+        task = asyncio.get_running_loop().create_task(self._restart(steps, call))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
         while isinstance(step := await steps.get(), Replaced):
@@ -157,9 +165,9 @@ class Service:
             raise step
         yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
 
-    async def _restart(self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", actor: str) -> None:
+    async def _restart(self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", context: Context) -> None:
         try:
-            steps.put_nowait(await self._operator.restart(steps.put_nowait, actor))
+            steps.put_nowait(await self._as(call).restart(steps.put_nowait, call.actor))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
             steps.put_nowait(error)
 
@@ -275,6 +283,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         events=[_event_message(each) for each in status.events],
         state_unsaved=status.unsaved,
         refused_reload=_record(status.refused_reload),
+        audit=status.audit,
         upstreams=[
             message(
                 "Upstream",

@@ -9,14 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from modelward.atomic_file import replacing
-from modelward.audit.log import Gone
+from modelward.audit.log import Gone, Mishap
 from modelward.audit.merkle import EMPTY, leaf_hash
-from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Signer, signed
+from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Signer, stamped
+from modelward.audit.record import Record
 from modelward.audit.tiles import (
     ENTRIES,
     HASH,
@@ -38,6 +40,8 @@ HISTORY = "checkpoints"
 """Lines of {"note": checkpoint}, the oldest first: where a record that was changed lies between two of them."""
 LOCK = "lock"
 LARGEST_BUNDLE = TILE * (LARGEST_RECORD + 2)
+# what fails without harm, as a Mishap calls it
+KEEPS_HISTORY, TIDIES = "history", "tidying"
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
@@ -104,20 +108,22 @@ class LogReader:
 
 
 class LogWriter:
-    """The only writer of a folder. Use `open`. checkpoint: what has been confirmed."""
+    """The only writer of a folder (modelward.audit.log.Log). Use `open`. checkpoint: what has been confirmed."""
 
-    def __init__(self, folder: Path, signer: Signer, lock: int) -> None:
+    def __init__(self, folder: Path, signer: Signer, lock: int, mishap: Mishap) -> None:
         self.checkpoint = Checkpoint(signer.name, 0, EMPTY)
         self._reader = LogReader(folder)
         self._folder = folder
         self._signer = signer
         self._lock = lock
+        self._mishap = mishap
         self._edge = Edge()
         self._bundle: list[bytes] = []
         self._unsure = False
+        self._attempt: tuple[Sequence[Record], Checkpoint] = (), self.checkpoint  # the last, with what it was to make
 
     @classmethod
-    def open(cls, folder: Path, signer: Signer) -> Self:
+    def open(cls, folder: Path, signer: Signer, mishap: Mishap = lambda what, error: None) -> Self:
         """Begins a log, or goes on with it. Raises ProblemsFound, OSError."""
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
@@ -127,7 +133,7 @@ class LogWriter:
             except OSError:
                 how = "Give each server a state folder of its own"
                 raise ProblemsFound([Problem("another server writes this log", str(folder), how=how)]) from None
-            log = cls(folder, signer, lock)
+            log = cls(folder, signer, lock, mishap)
             log._load()
         except BaseException:
             os.close(lock)
@@ -137,8 +143,21 @@ class LogWriter:
     def close(self) -> None:
         os.close(self._lock)
 
-    def append(self, records: Sequence[bytes]) -> Checkpoint:
-        """Adds records and signs what the log is then. When this returns they outlive a loss of power.
+    def reader(self) -> LogReader:
+        return self._reader
+
+    def append(self, records: Sequence[Record]) -> int:
+        if self._unsure:
+            self._load()
+            if records and (list(records), self.checkpoint) == (list(self._attempt[0]), self._attempt[1]):
+                return self.checkpoint.size - len(records)  # they were written, and only telling that has failed
+        first = self.checkpoint.size
+        self._attempt = records, self.checkpoint
+        self.add([record.encoded(number) for number, record in enumerate(records, first)])
+        return first
+
+    def add(self, records: Sequence[bytes]) -> Checkpoint:
+        """Adds leaves and signs what the log is then. When this returns they outlive a loss of power.
 
         Raises OSError, and ProblemsFound where the log was changed meanwhile: then none of them is confirmed.
         """
@@ -161,15 +180,16 @@ class LogWriter:
             if partial:
                 files[path(level, size >> LEVELS_PER_TILE * (level + 1), len(partial))] = b"".join(partial)
         checkpoint = Checkpoint(self._signer.name, size, edge.root() if size else EMPTY)
-        note = signed(str(checkpoint), [self._signer])
-        self._unsure = True
+        note = stamped(checkpoint, self._signer, int(time.time()))
+        self._unsure, self._attempt = True, (self._attempt[0], checkpoint)
         _write(self._folder, files)
         with replacing(self._folder / CHECKPOINT, FILE_MODE) as out:
             out.write(note)
         self._unsure = False
         before, self.checkpoint, self._edge, self._bundle = self.checkpoint, checkpoint, edge, bundle
-        self._remember(note)
-        self._forget_partials(before.size)
+        if size != before.size:
+            self._remember(note)
+            self._forget_partials(before.size)
         return checkpoint
 
     def remove(self, first: int, end: int) -> None:
@@ -217,8 +237,8 @@ class LogWriter:
         try:
             with open(self._folder / HISTORY, "ab", opener=_private) as out:
                 out.write(json.dumps({"note": note.decode()}).encode() + b"\n")
-        except OSError:
-            pass
+        except OSError as error:
+            self._mishap(KEEPS_HISTORY, error)
 
     def _forget_partials(self, before: int) -> None:
         """Removes what full tiles have replaced, and narrower partial ones but for those of the checkpoint before."""
@@ -228,21 +248,22 @@ class LogWriter:
             now, then = size >> LEVELS_PER_TILE * height, before >> LEVELS_PER_TILE * height
             kept = {now % TILE}
             if now // TILE != then // TILE:
-                _remove_partials(self._folder / f"{path(level, then // TILE)}.p", set())
+                self._remove_partials(self._folder / f"{path(level, then // TILE)}.p", set())
             else:
                 kept.add(then % TILE)
-            _remove_partials(self._folder / f"{path(level, now // TILE)}.p", kept)
+            self._remove_partials(self._folder / f"{path(level, now // TILE)}.p", kept)
 
-
-def _remove_partials(folder: Path, kept: set[int]) -> None:
-    try:
-        for name in os.listdir(folder):
-            if not name.isdecimal() or int(name) not in kept:
-                os.unlink(folder / name)
-        if not kept:
-            os.rmdir(folder)
-    except OSError:
-        pass  # it is only tidied up
+    def _remove_partials(self, folder: Path, kept: set[int]) -> None:
+        try:
+            for name in os.listdir(folder):
+                if not name.isdecimal() or int(name) not in kept:
+                    os.unlink(folder / name)
+            if not kept:
+                os.rmdir(folder)
+        except FileNotFoundError:
+            return  # a level whose tile was full has none
+        except OSError as error:
+            self._mishap(TIDIES, error)
 
 
 def _private(name: str, flags: int) -> int:

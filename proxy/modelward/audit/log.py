@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from modelward.audit.note import Checkpoint, Note
 from modelward.audit.record import Record
+
+Mishap = Callable[[str, OSError], None]
+"""Told of what failed and no record depends on: in a word, and why."""
 
 
 class Gone(Exception):
@@ -48,7 +51,9 @@ class Log(Protocol):
     def append(self, records: Sequence[Record]) -> int:
         """Adds them, in order, under one signed checkpoint; returns the number of the first.
 
-        When it returns they outlive a loss of power. Raises OSError, ProblemsFound: then none of them is confirmed.
+        When it returns they outlive a loss of power. Without records the checkpoint is signed again, with the time of
+        now. Raises OSError, ProblemsFound: then none of them is confirmed, and the next call gives the same records
+        again; they are not added twice, where they were written after all.
         """
 
     def remove(self, first: int, end: int) -> None:

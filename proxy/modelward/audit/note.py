@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -181,6 +181,17 @@ class Checkpoint:
     def __str__(self) -> str:
         root = base64.b64encode(self.root).decode()
         return "".join(f"{line}\n" for line in (self.origin, str(self.size), root, *self.extensions))
+
+
+def stamped(checkpoint: Checkpoint, signer: Signer, at: int) -> bytes:
+    """The note of a log's own checkpoint: signed, and cosigned with the time in seconds since 1970."""
+    return signed(str(checkpoint), [signer, replace(signer, kind=COSIGNATURE)], at)
+
+
+def stamp(note: Note, verifier: Verifier) -> int:
+    """When a log has signed its checkpoint, in seconds since 1970. Raises NotSigned where it has not, or says no time."""
+    note.verify(verifier)
+    return note.verify(replace(verifier, kind=COSIGNATURE))
 
 
 def signed(text: str, signers: Sequence[Signer], at: int = 0) -> bytes:

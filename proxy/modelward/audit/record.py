@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Kind = Literal["human", "automatic", "summary"]
 Proof = Literal["certificate", "token", "socket", "address", "none"]
@@ -20,17 +20,28 @@ LONGEST_TEXT = 2_000  # characters of any text of a record
 LARGEST_RECORD = 32 << 10  # bytes
 
 
+def _cut(value: object) -> object:
+    """What is too long is recorded as far as it fits: a record is never refused for its text."""
+    if not isinstance(value, str):
+        return value
+    text = value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
+
+
+Text = Annotated[str, BeforeValidator(_cut), Field(max_length=LONGEST_TEXT)]
+
+
 class Actor(BaseModel):
     """Who did it. The server itself is `modelward`, with no proof."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(max_length=LONGEST_TEXT)
+    name: Text
     proof: Proof = "none"
     """How the name was proved: client certificate, token, user of a Unix socket; an address proves nothing."""
-    issuer: str = ""
+    issuer: Text = ""
     """Of a token or a certificate."""
-    origin: str = ""
+    origin: Text = ""
     """Address that the call came from; empty for the server itself."""
 
 
@@ -53,13 +64,13 @@ class Record(BaseModel):
     actor: Actor = ITSELF
     of: int | None = None
     """Number of the record that this one is the outcome of."""
-    model: str = ""
-    version: str = ""
-    object: str = Field(default="", max_length=LONGEST_TEXT)
+    model: Text = ""
+    version: Text = ""
+    object: Text = ""
     """What it was done to, where that is no model."""
     digest: str = ""
     """Of the version, `sha256:` and hexadecimal digits."""
-    reason: str = Field(default="", max_length=LONGEST_TEXT)
+    reason: Text = ""
     """As the person gave it, or why the server decided so."""
     before: Any = None
     """What was so before it."""
@@ -74,7 +85,7 @@ class Record(BaseModel):
     problems: tuple[Mapping[str, str], ...] = ()
     """Why it was refused or failed: what, where, why, how."""
     server: str = ""
-    """Name of the server that wrote the record, where servers share a log."""
+    """Name of the server that wrote the record."""
 
     def encoded(self, number: int) -> bytes:
         """The leaf of the log: one JSON document, which begins with its number."""

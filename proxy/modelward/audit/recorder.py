@@ -16,7 +16,10 @@ class Recorder(Protocol):
     """Used on the supervisor's loop; never on the data plane."""
 
     async def confirm(self, record: Record) -> int:
-        """Its number, once the record outlives a loss of power. Raises NotRecorded."""
+        """Its number, once the record outlives a loss of power. Raises NotRecorded, within a bounded time."""
+
+    async def settle(self, record: Record) -> bool:
+        """As `note`, but waits a bounded time until it outlives a loss of power. Whether it does by then."""
 
     def note(self, record: Record) -> None:
         """Records it as soon as that is possible, after what was noted before. Never waits and never fails."""
@@ -27,6 +30,9 @@ class NoTrail:
 
     async def confirm(self, record: Record) -> int:
         return 0
+
+    async def settle(self, record: Record) -> bool:
+        return True
 
     def note(self, record: Record) -> None:
         return

@@ -14,7 +14,7 @@ from hashlib import sha256
 from modelward.audit.files import CHECKPOINT, HISTORY
 from modelward.audit.gaps import Gaps, Removed
 from modelward.audit.log import Gone, Reader
-from modelward.audit.note import Checkpoint, Note, NotSigned, Verifier
+from modelward.audit.note import Checkpoint, Note, NotSigned, Verifier, stamp
 from modelward.audit.removal import MARK
 from modelward.audit.tiles import HASH, LEVELS_PER_TILE, TILE, Frontier, path, split, tile_root
 
@@ -88,7 +88,7 @@ def verify(
 
 def checked(note: Note, verifier: Verifier) -> Checkpoint:
     """Raises NotSigned."""
-    note.verify(verifier)
+    stamp(note, verifier)
     checkpoint = Checkpoint.parse(note.text)
     if checkpoint.origin != verifier.name:
         raise NotSigned(f"it is of the log {checkpoint.origin}, and its key of {verifier.name}")

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from modelward.cli import admin
-from modelward.cli.admin import as_json
+from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems
 from modelward.problem import Problem
 
@@ -26,6 +26,8 @@ def _pardon(client: admin.Client, arguments: argparse.Namespace) -> int:
     answer: Any = client.call("Pardon", admin.ANSWER_SECONDS, model=arguments.model, version=arguments.version)
     if arguments.json:
         print_json(as_json(answer))
+    elif answer.problems:
+        print_problems(problems_of(answer))
     elif not answer.pardoned:
         where = f"model {arguments.model}" + (f" version {arguments.version}" if arguments.version else "")
         known = _known(client, arguments.model, arguments.version)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from modelward.admin.operator import NotNow
+from modelward.admin.recorded import Recorded
+from modelward.audit.record import Actor
 from modelward.cli.output import console, give_stdout_up, print_problems
 from modelward.cli.ready import print_ready
 from modelward.config import triton
@@ -78,7 +80,8 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         loop.add_signal_handler(number, signalled.set)
     out = console(error=True)
     with out.status("loading models") as status:
-        restart, reload = partial(supervisor.restart, actor="SIGUSR2"), partial(supervisor.reload, "SIGHUP")
+        restart = partial(Recorded(supervisor, _signal("SIGUSR2")).restart, lambda worker: None, "SIGUSR2")
+        reload = partial(Recorded(supervisor, _signal("SIGHUP")).reload, "SIGHUP")
         loop.add_signal_handler(signal.SIGUSR2, lambda: asked.append(loop.create_task(ask(restart))))
         loop.add_signal_handler(signal.SIGHUP, lambda: asked.append(loop.create_task(ask(reload))))
         started = asyncio.Event()
@@ -115,6 +118,11 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
         for task in asked:
             task.cancel()
         await supervisor.stop()
+
+
+def _signal(name: str) -> Actor:
+    """The kernel does not tell who has sent it."""
+    return Actor(name=name, origin="signal")
 
 
 async def _first(*work: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> None:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from modelward.config.access import Access
 from modelward.config.address import OFF
+from modelward.config.audit import Audit
 from modelward.config.drain import Drain
 from modelward.config.health import Breaker, Health
 from modelward.config.limits import Limits
@@ -56,6 +57,9 @@ class Config(Section):
     """Who may call what. Absent: every client may call everything."""
     operators: Operators | None = None
     """Who may operate the server, over listen.admin. Absent: each client that can connect may do everything."""
+    audit: Annotated[Audit | None, BeforeValidator(lambda audit: {} if audit is None else audit)] = None
+    """Records what operators ask for and what the server decides. Absent: it is recorded where `operators` is set.
+    `audit: {}` turns it on. A change needs a restart."""
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""
@@ -164,6 +168,11 @@ class Config(Section):
                     "Set access, or leave it out",
                 )
         return self
+
+    @property
+    def audited(self) -> Audit | None:
+        """`audit`, or its defaults where there are `operators`; None where nothing is recorded."""
+        return Audit() if self.audit is None and self.operators is not None else self.audit
 
     def upstream_tls_of(self, name: str) -> UpstreamTls | None:
         """TLS towards the upstreams of a model, its own or the server's; None for plain text."""

@@ -9,11 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
+from modelward.audit.record import automatic
+from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.address import Address
+from modelward.config.digest import digest
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
@@ -46,12 +50,15 @@ from modelward_native.telemetry import stats
 
 if TYPE_CHECKING:
     from modelward.admin.server import AdminServer
+    from modelward.audit.trail import Trail
 
 log = logging.getLogger("modelward.supervisor")
 
 Progress = Callable[[str], None]
 
 EVENTS_TOLD = 50  # the last, in answers about the server's status
+UNRECORDED = "off: what operators ask for and the server decides is not recorded; audit: {} turns it on"
+_NO_TRAIL = NoTrail()
 
 
 class Supervisor:
@@ -85,6 +92,11 @@ class Supervisor:
         self._began = time.monotonic()
         self._shared: SharedLimits | None = None
         self._restarting = False
+        self._trail: Trail | None = None
+
+    @property
+    def trail(self) -> Recorder:
+        return self._trail or _NO_TRAIL
 
     @property
     def config(self) -> Config:
@@ -98,6 +110,7 @@ class Supervisor:
         report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
+        report = report.with_guard("audit", self._trail.words if self._trail is not None else UNRECORDED)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -106,6 +119,7 @@ class Supervisor:
         progress: told what the first workers are busy with before they are ready.
         """
         self._progress = progress
+        await self._start_trail()
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()
@@ -230,6 +244,8 @@ class Supervisor:
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,
+            config=digest(self.config),
+            audit=self._trail.words if self._trail is not None else "",
         )
 
     async def drain(self) -> None:
@@ -265,6 +281,9 @@ class Supervisor:
         if self._bound is not None:
             self._bound.close()
         self._tasks.cancel()
+        if self._trail is not None:
+            self._trail.note(automatic("server.stop"))
+            await self._trail.stop()
 
     def snapshot(self) -> Snapshot:
         """All counters of all workers, whatever has become of them."""
@@ -284,6 +303,7 @@ class Supervisor:
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,
+            audit=self._trail.stats() if self._trail is not None else None,
         )
         return added(native_snapshot.snapshot(self._pool.region), own)
 
@@ -332,6 +352,17 @@ class Supervisor:
     def _end(self, reason: str) -> None:
         self._ending = True
         self.readiness.set(False, reason)
+
+    async def _start_trail(self) -> None:
+        """Before anything is done that it tells. Raises ProblemsFound."""
+        if (settings := self.config.audited) is None:
+            return
+        from modelward.audit.opening import open_trail  # noqa: PLC0415 - brings cryptography: only where there is a trail
+
+        self._trail = open_trail(settings, self.config)
+        await self._trail.start()
+        after = {"version": version("modelward"), "config": digest(self.config)}
+        self._trail.note(automatic("server.start", after=after))
 
     async def _start_admin(self, address: Address) -> AdminServer:
         from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served

@@ -228,6 +228,19 @@ class OperatorsSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSnapshot:
+    """The audit trail."""
+
+    records: int = 0  # written since the start
+    lost: int = 0  # that found no room in line
+    failures: Mapping[str, int] = field(default_factory=dict)  # writes, by what was to be written
+    waiting: int = field(default=0, metadata=GAUGE)
+    up: int = field(default=0, metadata=GAUGE)  # 1 while it can be written
+    checkpoint_age: float = field(default=0, metadata=GAUGE)  # seconds
+    size: int = field(default=0, metadata=GAUGE)  # records of the log
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -251,6 +264,7 @@ class Snapshot:
     samples_lost: int = 0  # of shadows that disagree, which could not be written
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None
+    audit: AuditSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     operators: OperatorsSnapshot | None = None  # absent without an admin API

@@ -19,6 +19,7 @@ from loadtests.fuzz.frames import DATA, END_STREAM, frame
 from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status, WorkerStatus
 from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from modelward.admin.service import SERVICE
+from modelward.audit.recorder import NoTrail
 from modelward.config.address import Address, parse_address
 from modelward.limits.callers import Caller, Callers
 from modelward.problem import Problem, ProblemsFound
@@ -51,6 +52,8 @@ CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anoma
 
 class Played:
     """An operator of two workers and three versions. Its reloads wait for `go`."""
+
+    trail = NoTrail()
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

@@ -28,7 +28,7 @@ def written(folder: Path, *sizes: int) -> LogReader:
     log = LogWriter.open(folder, SIGNER)
     at = 0
     for size in sizes:
-        log.append(records(at, size))
+        log.add(records(at, size))
         at = size
     log.close()
     return LogReader(folder)
@@ -39,7 +39,7 @@ def test_a_log_is_continued_where_it_ended_and_verifies(tmp_path: Path, sizes: t
     reader = written(tmp_path, *sizes)
     log = LogWriter.open(tmp_path, SIGNER)
     assert log.checkpoint.size == sizes[-1]
-    log.append(records(sizes[-1], sizes[-1] + 2))
+    log.add(records(sizes[-1], sizes[-1] + 2))
     log.close()
     found = verify(reader, SIGNER.verifier)
     assert found.findings == ()
@@ -73,7 +73,7 @@ def test_what_fails_is_not_confirmed_and_the_log_goes_on(
 ) -> None:
     """At each of the writes to disk in turn."""
     log = LogWriter.open(tmp_path, SIGNER)
-    log.append(records(0, 250))
+    log.add(records(0, 250))
     calls = 0
     sync = os.fsync
 
@@ -88,13 +88,13 @@ def test_what_fails_is_not_confirmed_and_the_log_goes_on(
         patched.setattr(os, "fsync", failing)
         failed = False
         try:
-            log.append(records(250, 260))
+            log.add(records(250, 260))
         except OSError:
             failed = True
     assert failed == (calls > fails_at)
-    size = log.append([]).size
+    size = log.add([]).size
     assert size in ((250, 260) if failed else (260,))
-    log.append(records(size, 600))
+    log.add(records(size, 600))
     log.close()
     found = verify(LogReader(tmp_path), SIGNER.verifier)
     assert found.findings == ()
@@ -105,13 +105,13 @@ def test_what_lies_beyond_the_checkpoint_is_written_over(tmp_path: Path) -> None
     written(tmp_path, 10)
     confirmed = (tmp_path / CHECKPOINT).read_bytes()
     log = LogWriter.open(tmp_path, SIGNER)
-    log.append(records(10, 300))
+    log.add(records(10, 300))
     log.close()
     (tmp_path / CHECKPOINT).write_bytes(confirmed)
     (tmp_path / files.HISTORY).unlink()
     log = LogWriter.open(tmp_path, SIGNER)
     assert log.checkpoint.size == 10
-    log.append(records(10, 20))
+    log.add(records(10, 20))
     log.close()
     assert verify(LogReader(tmp_path), SIGNER.verifier).findings == ()
 
@@ -132,8 +132,8 @@ def test_a_log_without_its_checkpoint_is_not_begun_again(tmp_path: Path) -> None
 def test_a_record_that_is_too_long_is_not_taken(tmp_path: Path) -> None:
     log = LogWriter.open(tmp_path, SIGNER)
     with pytest.raises(ValueError, match="at most 65535 bytes"):
-        log.append([b"x" * 65536])
-    assert log.append(records(0, 1)).size == 1
+        log.add([b"x" * 65536])
+    assert log.add(records(0, 1)).size == 1
     log.close()
 
 

@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "log"
     log = LogWriter.open(folder, SIGNER)
     for at in range(0, SIZE, 100):
-        log.append(RECORDS[at : at + 100])
+        log.add(RECORDS[at : at + 100])
     log.close()
     return folder
 
@@ -144,7 +144,7 @@ def forge_checkpoint(log: Path, rng: random.Random) -> tuple[int, int]:
     for each in records:
         edge.append(leaf_hash(each))
     forger = Signer(SIGNER.name, rng.randbytes(32))
-    (log / CHECKPOINT).write_bytes(signed(str(Checkpoint(SIGNER.name, SIZE, edge.root())), [forger]))
+    (log / CHECKPOINT).write_bytes(stamped(Checkpoint(SIGNER.name, SIZE, edge.root()), forger, 0))
     return -1, -1
 
 

@@ -1,0 +1,121 @@
+"""What an operator asks for, recorded in the audit trail: before it is done, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced, Status
+from modelward.audit.action import recorded
+from modelward.audit.record import Actor, Record, human
+from modelward.audit.recorder import NotRecorded
+from modelward.promotion.asked import Wanted
+from modelward.promotion.finding import Finding
+
+MOST_WORDS = 50
+"""Of a list in a record."""
+
+
+class Recorded:
+    """What `actor` asks of `operator`, whose methods these are (modelward.admin.operator).
+
+    All raise NotRecorded, and then nothing was done; `reload` and `restart` give its problems instead.
+    """
+
+    def __init__(self, operator: Operator, actor: Actor) -> None:
+        self._operator = operator
+        self._actor = actor
+
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:  # noqa: FBT001, FBT002
+        asked = human("reload", self._actor, before=_served(self._operator.status()))
+        return await self._operation(asked, partial(self._operator.reload, actor, rights))
+
+    async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult:
+        asked = human("restart", self._actor)
+        act = partial(self._operator.restart, replaced, actor)
+        return await self._operation(asked, act)
+
+    async def promote(self, wanted: Wanted) -> PromotionStatus:
+        status = self._operator.status()
+        asked = human(
+            "force" if wanted.force else "promote",
+            self._actor,
+            model=wanted.model,
+            version=wanted.version,
+            digest=digest_of(status, wanted.model, wanted.version),
+            reason=wanted.why,
+            before=_shares(status, wanted.model),
+            figures=_wishes(wanted),
+        )
+        return await recorded(self._operator.trail, asked, partial(self._operator.promote, wanted), self._promoted)
+
+    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
+        status = self._operator.status()
+        promoted = next((each.known.promotion.version for each in status.promotions if each.model == model), "")
+        asked = human("rollback", self._actor, model=model, version=promoted, reason=why,
+                      digest=digest_of(status, model, promoted), before=_shares(status, model))  # fmt: skip
+        act = partial(self._operator.rollback, model, why, actor)
+        return await recorded(self._operator.trail, asked, act, self._promoted)
+
+    async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
+        asked = human("pardon", self._actor, model=model, version=version or "")
+        act = partial(self._operator.pardon, model, version, actor)
+        return await recorded(self._operator.trail, asked, act, _pardoned)
+
+    async def _operation(self, asked: Record, act: Callable[[], Awaitable[OperationResult]]) -> OperationResult:
+        try:
+            return await recorded(self._operator.trail, asked, act, self._operated)
+        except NotRecorded as found:
+            return OperationResult(found.problems)
+
+    def _operated(self, result: OperationResult) -> Mapping[str, Any]:
+        """done: in part too; the problems tell what was not."""
+        after = _served(self._operator.status())
+        told = {"changed": result.changed, "needs_restart": result.needs_restart}
+        after |= {name: [*words[:MOST_WORDS]] for name, words in told.items() if words}
+        problems = tuple(each.as_json() for each in result.problems[:MOST_WORDS])
+        refused = problems and not result.changed
+        return {"result": "refused" if refused else "done", "after": after, "problems": problems}
+
+    def _promoted(self, status: PromotionStatus) -> Mapping[str, Any]:
+        promotion, now = status.known.promotion, self._operator.status()
+        after = _shares(now, status.model) | {"phase": promotion.phase, "percent": promotion.percent}
+        return {
+            "version": promotion.version,
+            "digest": digest_of(now, status.model, promotion.version),
+            "after": after | ({"unsaved": True} if status.unsaved else {}),
+            "figures": {each.bound: figures_of(each) for each in status.known.findings},
+        }
+
+
+def digest_of(status: Status, model: str, version: str) -> str:
+    """Of a version that runs here; else empty."""
+    facts = status.report.facts.get(model, {}) if status.report is not None else {}
+    return f"sha256:{facts[version].sha256}" if version in facts else ""
+
+
+def figures_of(finding: Finding) -> dict[str, Any]:
+    """What is known of a bound."""
+    told: dict[str, Any] = {"decision": str(finding.decision), "found": finding.words}
+    told |= {"answers": finding.answers, "needed": finding.needed}
+    return {name: each for name, each in told.items() if each}
+
+
+def _pardoned(found: Sequence[tuple[str, str]]) -> Mapping[str, Any]:
+    return {"after": {"pardoned": [[model, version] for model, version in found[:MOST_WORDS]]}}
+
+
+def _wishes(wanted: Wanted) -> dict[str, Any]:
+    """What else was asked for than a version's next step."""
+    wishes = {"steps": [*wanted.steps] if wanted.steps else [], "auto": wanted.auto, "without": [*wanted.without]}
+    return {name: wish for name, wish in wishes.items() if wish}
+
+
+def _served(status: Status) -> dict[str, Any]:
+    return {"generation": status.generation, "config": status.config}
+
+
+def _shares(status: Status, model: str) -> dict[str, Any]:
+    """Of the versions of a model, in parts of a whole; the newest has all where there are none."""
+    return {"shares": {**status.weights.get(model, {})}}

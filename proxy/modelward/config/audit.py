@@ -1,0 +1,36 @@
+"""What of the server's own doings is recorded, and where."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from pydantic import Field
+
+from modelward.config.section import Section
+from modelward.config.state_folder import state_folder
+from modelward.config.units import MINUTE, SECOND, Duration
+
+FOLDER = "audit"
+_NAME = r"^[A-Za-z0-9._/-]{1,100}$"
+
+
+class Audit(Section):
+    """The audit trail: what operators ask for and what the server decides, in a log that cannot be rewritten
+    unnoticed. While it cannot be written, what operators ask for is refused."""
+
+    folder: Path | None = Field(default=None, strict=False)
+    """Folder of the log, of its key and of its public key. Absent: `audit` in the folder `state`."""
+    checkpoint: Duration = Field(default=MINUTE, ge=SECOND, le=MINUTE)
+    """Longest time between two checkpoints. There is one at every record too."""
+    name: str | None = Field(default=None, pattern=_NAME)
+    """Name of this server in its records. The log is called after it too, when it begins. Absent: the host's name."""
+
+    @property
+    def server(self) -> str:
+        return self.name or socket.gethostname() or "modelward"
+
+
+def audit_folder(audit: Audit, state: Path | None) -> Path:
+    """state: as configured."""
+    return audit.folder or state_folder(state) / FOLDER
