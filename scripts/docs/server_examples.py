@@ -20,6 +20,7 @@ listen: {admin: "0.0.0.0:8003"}
 limits: {total: {rate: 50000/s}}
 access: {keys: keys.json}
 operators: {bindings: [{certificate: alice.example, roles: administrator}]}
+audit: {checkpoint: 30s}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
@@ -55,6 +56,12 @@ admin_tls:
   certificate: server.pem
   key: server.key
   client_ca: operators.pem
+""",
+    "audit": """
+audit:
+  folder: /var/lib/modelward/audit
+  checkpoint: 30s
+  name: fraud-1
 """,
     "access": """
 tls: {certificate: server.pem, key: server.key, client_ca: clients.pem}

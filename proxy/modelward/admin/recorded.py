@@ -92,7 +92,7 @@ class Recorded:
 def digest_of(status: Status, model: str, version: str) -> str:
     """Of a version that runs here; else empty."""
     facts = status.report.facts.get(model, {}) if status.report is not None else {}
-    return f"sha256:{facts[version].sha256}" if version in facts else ""
+    return facts[version].digest if version in facts else ""
 
 
 def figures_of(finding: Finding) -> dict[str, Any]:

@@ -150,7 +150,8 @@ class LogWriter:
         if self._unsure:
             self._load()
             if records and (list(records), self.checkpoint) == (list(self._attempt[0]), self._attempt[1]):
-                return self.checkpoint.size - len(records)  # they were written, and only telling that has failed
+                self.add([])  # they were written, and only making that last has failed
+                return self.checkpoint.size - len(records)
         first = self.checkpoint.size
         self._attempt = records, self.checkpoint
         self.add([record.encoded(number) for number, record in enumerate(records, first)])

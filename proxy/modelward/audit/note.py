@@ -189,7 +189,7 @@ def stamped(checkpoint: Checkpoint, signer: Signer, at: int) -> bytes:
 
 
 def stamp(note: Note, verifier: Verifier) -> int:
-    """When a log has signed its checkpoint, in seconds since 1970. Raises NotSigned where it has not, or says no time."""
+    """When a log has signed its checkpoint, in seconds since 1970. Raises NotSigned where that is not told."""
     note.verify(verifier)
     return note.verify(replace(verifier, kind=COSIGNATURE))
 

@@ -367,7 +367,7 @@ class Supervisor:
     async def _start_admin(self, address: Address) -> AdminServer:
         from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served
 
-        return await AdminServer.start(address, self.config.admin_tls, self, self.config.operators)
+        return await AdminServer.start(address, self.config.admin_tls, self, self.config.operators, self.trail)
 
     def _prepare_rights(self, config: Config) -> Callable[[], None]:
         return self._admin.prepare(config.operators) if self._admin is not None else lambda: None

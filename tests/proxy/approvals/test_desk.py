@@ -37,6 +37,10 @@ class Trail:
         self.records.append(record)
         return len(self.records) - 1
 
+    async def settle(self, record: Record) -> bool:
+        self.note(record)
+        return True
+
     def note(self, record: Record) -> None:
         self.records.append(record)
 

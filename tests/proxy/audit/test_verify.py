@@ -12,7 +12,7 @@ import pytest
 
 from modelward.audit.files import CHECKPOINT, HISTORY, LogReader, LogWriter
 from modelward.audit.merkle import leaf_hash
-from modelward.audit.note import Checkpoint, Note, Signer, signed
+from modelward.audit.note import Checkpoint, Note, Signer, stamped
 from modelward.audit.tiles import ENTRIES, HASH, TILE, Edge, pack, path
 from modelward.audit.verify import Finding, verify
 
@@ -206,7 +206,7 @@ def test_without_a_remembered_checkpoint_what_was_cut_off_is_not_noticed(tmp_pat
 def test_a_history_that_says_something_else_is_told(tmp_path: Path, whole: Path) -> None:
     log = tmp_path / "log"
     shutil.copytree(whole, log)
-    other = signed(str(Checkpoint(SIGNER.name, 100, bytes(32))), [SIGNER])
+    other = stamped(Checkpoint(SIGNER.name, 100, bytes(32)), SIGNER, 0)
     with (log / HISTORY).open("a") as out:
         out.write(json.dumps({"note": other.decode()}) + "\n")
     found = verify(LogReader(log), SIGNER.verifier)
