@@ -27,7 +27,7 @@ class Recorded:
         self._operator = operator
         self._actor = actor
 
-    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:  # noqa: FBT001, FBT002
+    async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
         asked = human("reload", self._actor, before=_served(self._operator.status()))
         return await self._operation(asked, partial(self._operator.reload, actor, rights))
 
