@@ -1,6 +1,6 @@
 """`python -m scripts.docs` writes what of the documents is generated: pages, pictures, tables, figures."""
 
-from scripts.docs import DOCS, ROOT, documents, entries, stages
+from scripts.docs import DOCS, ROOT, documents, entries, rules, stages
 from scripts.docs.chart import CHART, chart
 from scripts.docs.figures import with_figures
 from scripts.docs.reference import pages
@@ -10,6 +10,7 @@ for name, text in pages().items():
 CHART.write_text(chart())
 stages.PICTURE.write_text(stages.drawing(stages.phases()))
 stages.PAGE.write_text(entries.with_entries(stages.with_stages(stages.PAGE.read_text())))
+rules.PAGE.write_text(rules.with_rules(rules.PAGE.read_text()))
 for page in documents():
     before = page.read_text()
     if (after := with_figures(before)) != before:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from modelward.config.scan import SEVERITIES
 from modelward.shadow.finding import Verdict
 from modelward.telemetry.build import build
 from modelward.telemetry.close_reasons import MEANING
@@ -77,6 +78,7 @@ LABELS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
             "available": "an upstream serves it again",
         },
     ),
+    ("modelward_scan_findings", "severity", dict.fromkeys(SEVERITIES, "")),
     ("modelward_upstream_refreshes_total", "result", dict.fromkeys(("changed", "unchanged", "failed"), "")),
 )
 KINDS = {"unknown": "counter"}  # Triton's counters, which do not end in _total

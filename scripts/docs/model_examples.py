@@ -30,6 +30,7 @@ models:
       - value: {probabilities: [[0.5, 0.5]]}
     anomaly: {mode: tag}
     canary: {interval: 5m}
+    scan: {refuse: high}
     versions: {1: 90, 2: 10}
     version_policy: newest
     promotion: {hold: 5m}
@@ -42,6 +43,11 @@ models:
     signature:
       inputs: [{name: x, datatype: FP32, shape: [-1, 30]}]
       outputs: [{name: score, datatype: FP32, shape: [-1, 1]}]
+""",
+    "models.NAME.scan": """
+models:
+  fraud:
+    scan: {refuse: medium}
 """,
     "models.NAME.upstream_tls": """
 models:

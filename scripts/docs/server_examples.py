@@ -6,6 +6,7 @@ repository: ./models          # NAME/VERSION/model.onnx
 workers: auto
 strict: false
 load_timeout: 2m
+scan: {refuse: critical}
 watch: true
 upstreams: ["triton:8001"]    # and every model that this server lists
 upstream_tls: {ca: ca.pem}
@@ -27,6 +28,9 @@ drain: {delay: 5s}
 log: {format: json}
 models:
   fraud: {deadline: 50ms}
+""",
+    "scan": """
+scan: {refuse: high}
 """,
     "listen": """
 listen:

@@ -12,6 +12,7 @@ OF_MODELS = (
     "repository",
     "strict",
     "load_timeout",
+    "scan",
     "upstreams",
     "upstream_tls",
     "passthrough",

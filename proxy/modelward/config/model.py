@@ -11,6 +11,7 @@ from modelward.config.files import FileKind
 from modelward.config.promotion import PromotionSettings
 from modelward.config.rate_limit import Limit
 from modelward.config.remote_model import Hedging, Retries, Signature, check_tls_has_upstreams
+from modelward.config.scan import ScanPolicy
 from modelward.config.section import Section
 from modelward.config.shadow import Shadows
 from modelward.config.tls import UpstreamTls
@@ -157,6 +158,8 @@ class ModelSettings(Section):
     the anomaly mode is fallback."""
     anomaly: Anomaly = Anomaly()
     canary: CanarySettings = CanarySettings()
+    scan: ScanPolicy | None = None
+    """What comes of a scan of this model's files. Absent: the server's `scan`."""
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
     Absent: version_policy chooses the version."""

@@ -18,6 +18,7 @@ from modelward.config.model import ModelSettings, VersionPolicy
 from modelward.config.operators import Operators, check_reach
 from modelward.config.proxies import TrustedProxies
 from modelward.config.remote_model import check_tls_has_upstreams
+from modelward.config.scan import ScanPolicy
 from modelward.config.section import Section
 from modelward.config.tls import AdminTls, Tls, UpstreamTls
 from modelward.config.units import SECOND, Duration, UnitError
@@ -42,6 +43,9 @@ class Config(Section):
     load_timeout: Duration = Field(default=60 * SECOND, ge=SECOND // 10)
     """Longest time to check, open and try one version of a model. A version that takes longer is refused. Raise it for
     large models on slow machines."""
+    scan: ScanPolicy = "warn"
+    """What comes of a scan of the files of each version before it is opened. `warn`: what is critical or high is told
+    in the log and by `check`. `refuse`: the version is refused from a severity on. `off`: nothing is scanned."""
     watch: bool = True
     """true: follow every change of the configuration file and the repository. false: reload only on SIGHUP and
     `modelward reload`."""
@@ -182,6 +186,10 @@ class Config(Section):
     def policy(self, name: str) -> VersionPolicy:
         """Of a model, its own or the server's."""
         return self.settings(name).version_policy or self.version_policy
+
+    def scan_of(self, name: str) -> ScanPolicy:
+        """Of a model, its own or the server's."""
+        return self.settings(name).scan or self.scan
 
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""

@@ -20,6 +20,8 @@ from modelward.models.rows.walk import entangled
 from modelward.models.signature import read_signature
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, Read, canonical, read_hashed
+from modelward.scanning.finding import Finding
+from modelward.scanning.scanner import scan_at_load
 from modelward.tensors import TensorSpec
 
 __all__ = ["Artifact", "TensorSpec", "load_artifact"]
@@ -42,7 +44,8 @@ class Artifact:
     be independent, or "". costly: an operator for which it is opened in a child process first, or "". deadly: nodes
     that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
     before; hashes: the SHA-256 of each. Where weights lie in files beside the model, their locations and hashes are
-    part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others.
+    part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others. findings: of a scan of the
+    version, None where there was none.
     """
 
     file: Path
@@ -59,6 +62,7 @@ class Artifact:
     entangled: str = ""
     costly: str = ""
     deadly: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] | None = None
 
     @property
     def is_unchanged(self) -> bool:
@@ -66,13 +70,17 @@ class Artifact:
         return bool(self.files) and fingerprint(self.files) == self.fingerprint
 
 
-def load_artifact(root: Path, file: Path, read: Read = read_hashed) -> Artifact:
-    """Reads `file`, which must lie in the folder `root`, once and checks it. Raises ProblemsFound with all problems."""
+def load_artifact(root: Path, file: Path, read: Read = read_hashed, *, scan: bool = False) -> Artifact:
+    """Reads `file`, which must lie in the folder `root`, once and checks it. Raises ProblemsFound with all problems.
+
+    scan: look for what it should not hold, too, and beside it.
+    """
     where = str(file)
     files = [file]
     seen = fingerprint(files)
     data, digest = read(root, file, LARGEST_MODEL)
     own = digest
+    findings = scan_at_load(root, file, data) if scan else None
     model = _parse(data, where)
     problems = _check_versions(model, where) + check_operators(model, where)
     inputs, outputs = read_signature(model, where, problems)
@@ -107,6 +115,7 @@ def load_artifact(root: Path, file: Path, read: Read = read_hashed) -> Artifact:
         entangled_by,
         costly_by,
         deadly_by,
+        findings,
     )
 
 

@@ -14,6 +14,7 @@ from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.integrity.version_files import VersionFiles
+from modelward.models import scanned
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
@@ -33,8 +34,8 @@ CONFIGURATION = "configuration"
 _Found = tuple[Profile | None, Path | None, Fingerprint]
 NO_PROFILE: _Found = None, None, ()
 
-# the model's name, the version, and its files
-Load = Callable[[str, Version, VersionFiles], Artifact]
+# the model's name, the version, its files, and whether they are scanned
+Load = Callable[[str, Version, VersionFiles, bool], Artifact]
 
 # by model name, versions ascending; empty where every version has a problem
 Artifacts = dict[str, list[tuple[Version, Artifact]]]
@@ -105,9 +106,9 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     return {**found}
 
 
-def load_unseen(name: str, version: Version, files: VersionFiles) -> Artifact:
+def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
     """Reads the file. Raises ProblemsFound."""
-    return load_artifact(files.root, version.file, files.read)
+    return load_artifact(files.root, version.file, files.read, scan=scan)
 
 
 def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
@@ -125,15 +126,23 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
     artifacts: Artifacts = {each.name: [] for each in refused}
     read: dict[Path, VersionFiles] = {}
+    told = list(repository.notes)
     whole = [folder for folder in repository.models if folder.name not in config.unusable]
     for folder in whole:
         artifacts[folder.name] = []
+        policy = config.scan_of(folder.name)
         for version in folder.versions:
             try:
                 files = read[version.file] = VersionFiles(folder.root, version.file)
-                artifacts[folder.name].append((version, load(folder.name, version, files)))
+                artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
                 refused.append(Refused(folder.name, str(version.number), found.problems))
+                continue
+            if problems := scanned.refusals(folder.name, policy, artifact):
+                refused.append(Refused(folder.name, str(version.number), tuple(problems)))
+                continue
+            artifacts[folder.name].append((version, artifact))
+            told += scanned.notes(f"model {folder.name} version {version.number}", artifact) if policy != "off" else []
         missing = _missing(folder.name, [str(v.number) for v in folder.versions], config.settings(folder.name))
         if missing := missing + explicit_problems(config, [folder.name]):
             refused.append(Refused(folder.name, "", tuple(missing)))
@@ -148,7 +157,7 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
                 refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
             else:
                 models.append(checked)
-    return Inventory(tuple(models), repository.general + config.unfitting, repository.notes, tuple(refused))
+    return Inventory(tuple(models), repository.general + config.unfitting, tuple(told), tuple(refused))
 
 
 def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:

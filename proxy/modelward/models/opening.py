@@ -165,15 +165,16 @@ def open_models(
 def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:
     """Reads what may differ from what is open, and `again`; the artifact of a version that stays holds no data."""
 
-    def load(name: str, version: Version, files: VersionFiles) -> Artifact:
+    def load(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
         kept = before.get((name, str(version.number)))
         if kept is not None and not kept.upstreams and kept.key not in again:
             artifact = kept.checked.artifact
             stays = kept.checked.settings.batching == config.settings(name).batching
+            stays = stays and (artifact.findings is not None or not scan)
             if stays and artifact.file == version.file and artifact.is_unchanged:
                 files.note(artifact.files, artifact.hashes)
                 return artifact
-        return load_unseen(name, version, files)
+        return load_unseen(name, version, files, scan)
 
     return load
 

@@ -61,6 +61,32 @@ STRINGS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE",
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}={0,2}")
 HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){16,}")
 
+# of all these; numbers rarely begin so
+BEGINNINGS = (
+    *(
+        b"\x7fELF",
+        b"MZ",
+        b"\xfe\xed\xfa",
+        b"\xce\xfa\xed\xfe",
+        b"\xcf\xfa\xed\xfe",
+        b"\xca\xfe\xba",
+        b"\x00asm",
+        b"dex\n",
+    ),
+    *(
+        b"PK\x03\x04",
+        b"7z\xbc\xaf",
+        b"Rar!",
+        b"\xfd7zXZ",
+        b"\x1f\x8b\x08",
+        b"#!",
+        b"\x80\x02",
+        b"\x80\x03",
+        b"\x80\x04",
+        b"\x80\x05",
+    ),
+)
+
 Payload = tuple[str, str]  # rule, and what it is in words
 
 
@@ -170,11 +196,10 @@ def check(model: Model, source: Source, findings: Findings) -> None:
 
 def _check_head(data: bytes, of: str, findings: Findings) -> None:
     """Numbers may look like anything: only how they begin counts."""
-    for rule, what in payloads(data):
-        begins = any(pattern.match(data) for pattern in (*EXECUTABLES.values(), *ARCHIVES.values()))
-        begins = begins or data.startswith((b"MZ", b"#!/")) or (data[:1] == b"\x80" and rule == "embedded-pickle")
-        if begins and rule != "embedded-address":
-            findings.add(rule, f"the data of a constant begins with {what}", of)
+    if data.startswith(BEGINNINGS):
+        for rule, what in payloads(data):
+            if rule != "embedded-address":
+                findings.add(rule, f"the data of a constant begins with {what}", of)
 
 
 def _searched(span: Span, source: Source, left: int) -> tuple[bytes, bool]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Severity = Literal["critical", "high", "medium", "low", "info"]
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the worst first
+from modelward.config.scan import SEVERITIES, Severity
+
+__all__ = ["SEVERITIES", "Rule", "Severity", "at_least"]
 
 
 def at_least(severity: Severity, bound: Severity) -> bool:

@@ -16,6 +16,7 @@ from modelward.limits.shared import SharedLimits, shared_hash_key
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.opening import OpenVersion, Progress
+from modelward.models.scanned import severities
 from modelward.models.weights import Shares
 from modelward.repository.refused import Refused
 from modelward.server import methods
@@ -222,6 +223,7 @@ class Application:
             upstream_changes=dict(serving.refresher.changes),
             upstream_refreshes=dict(serving.refresher.refreshes),
             refused=len({(each.name, each.version) for each in self.refused}),
+            scan_findings=severities(model.checked.artifact for model in self.models),
             close_reasons=close_reasons(self.server.listener) if self.server is not None else CloseReasonSnapshot(),
             reloads=serving.reloads.stats(),
             samples_lost=self._sample_writer.lost if self._sample_writer is not None else 0,

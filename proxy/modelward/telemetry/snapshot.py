@@ -28,6 +28,11 @@ def _either(a: Mapping[str, str], b: Mapping[str, str]) -> Mapping[str, str]:
     return b or a
 
 
+def _most(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+    return {key: max(a.get(key, 0), b.get(key, 0)) for key in {**a, **b}}
+
+
+MOST: dict[str, object] = {"gauge": {}, "merge": _most}  # of the process with most, by key
 SAME: dict[str, object] = {"gauge": {}, "merge": _either}  # whichever process tells it
 
 
@@ -253,6 +258,8 @@ class Snapshot:
     close_reasons: CloseReasonSnapshot = field(default_factory=CloseReasonSnapshot)
     reloads: ReloadSnapshot | None = None
     refused: int = field(default=0, metadata=FLAG)  # versions of models that cannot be served, in the worker with most
+    # findings of scans in versions that are served, by severity; empty without scans
+    scan_findings: Mapping[str, int] = field(default_factory=dict, metadata=MOST)
     # of the requests that name no version, 0 to 1, by model and version
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict, metadata=GAUGES)
     # that have ended, by model, outcome ("done", "rolled_back") and reason

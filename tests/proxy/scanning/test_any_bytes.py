@@ -45,7 +45,7 @@ def test_any_bytes_are_scanned(data: bytes) -> None:
     scanned(data)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_model_with_changed_bytes_is_scanned(seeds: list[bytes], data: st.DataObject) -> None:
     model = bytearray(data.draw(st.sampled_from(seeds)))

@@ -32,6 +32,7 @@ from modelward.scanning.rules import RULES
 from modelward.scanning.scanner import scan, scan_at_load, scan_model
 from modelward.scanning.source import InMemory
 from tests import models
+from tests.e2e.node_cases import collect
 from tests.proxy.scanning.bad_models import BAD, PICKLE, of, with_constant
 
 # what needs 2 GiB, another package or a file that is not readable, and is tested by itself
@@ -81,6 +82,7 @@ GOOD = {
     and maker.__annotations__.get("return") in (bytes, "bytes")
     and not name.startswith("custom_domain")
 }
+EVERY = 20  # files of cases
 SIZE = 10  # for those that want one
 
 
@@ -136,6 +138,15 @@ def test_texts_and_categories_are_let_be(tmp_path: Path) -> None:
     converted = skl2onnx.to_onnx(fitted, initial_types=[("X", StringTensorType([None, 1]))])
     (tmp_path / "model.onnx").write_bytes(converted.SerializeToString())
     assert as_bad_as(scan(tmp_path).findings, "medium") == []
+
+
+def test_the_cases_that_onnx_has_for_its_operators_are_let_be(tmp_path: Path) -> None:
+    cases = collect(EVERY)
+    assert len(cases) > 30
+    for case in cases:
+        findings = Findings(case.name)
+        scan_model(InMemory(case.model.SerializeToString()), tmp_path, findings, 100_000)
+        assert as_bad_as(findings.all, "high") == [], case.name
 
 
 # ---- rules that take more than one file

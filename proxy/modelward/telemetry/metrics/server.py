@@ -138,6 +138,12 @@ def _reloads(snapshot: Snapshot) -> Iterator[Family]:
     yield from (reloads, in_order)
     text = "Versions in the repository that cannot be served. The log and RepositoryIndex say why"
     yield Family("modelward_models_refused", "gauge", text, rows=[((), snapshot.refused)])
+    findings = Family(
+        "modelward_scan_findings", "gauge", "Findings of scans in versions that are served, by severity", ("severity",)
+    )
+    for severity, count in snapshot.scan_findings.items():
+        findings.add((severity,), count)
+    yield findings
 
 
 def _promotions(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,45 @@
+"""What comes of the scan of a version: it is refused, or what was found is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from modelward.config.scan import RefusedBy, ScanPolicy
+from modelward.models.artifact import Artifact
+from modelward.problem import Problem
+from modelward.scanning.finding import Finding, as_bad_as, counts_of, summary
+from modelward.scanning.rules import RULES
+
+TOLD = 3  # findings that a problem repeats
+
+
+def refusals(name: str, policy: ScanPolicy, artifact: Artifact) -> list[Problem]:
+    """Why the version is not served."""
+    if not isinstance(policy, RefusedBy):
+        return []
+    found = as_bad_as(artifact.findings or (), policy.refuse)
+    how = f"or set models.{name}.scan to warn"
+    return [_problem(f"its scan found {summary(found)}", artifact, found, how)] if found else []
+
+
+def notes(which: str, artifact: Artifact) -> list[Problem]:
+    """What is worth telling of a version that is served. which: the version, in words."""
+    found = as_bad_as(artifact.findings or (), "high")
+    return [_problem(f"{which}: its scan found {summary(found)}", artifact, found)] if found else []
+
+
+def _problem(what: str, artifact: Artifact, found: list[Finding], how: str = "") -> Problem:
+    told = [finding.words for finding in found[:TOLD]]
+    why = "; ".join([*told, *(["..."] if len(found) > TOLD else [])])
+    mend = f"{RULES[found[0].rule].how}; `modelward model scan` shows all"
+    return Problem(what, str(artifact.file), why, ", ".join(filter(None, (mend, how))))
+
+
+def severities(artifacts: Iterable[Artifact]) -> dict[str, int]:
+    """Findings of all of these by severity; empty where nothing was scanned."""
+    counts: Counter[str] = Counter()
+    for artifact in artifacts:
+        if artifact.findings is not None:
+            counts.update(counts_of(artifact.findings))
+    return dict(counts)
