@@ -126,7 +126,7 @@ class LogWriter:
     def open(cls, folder: Path, signer: Signer, mishap: Mishap = lambda what, error: None) -> Self:
         """Begins a log, or goes on with it. Raises ProblemsFound, OSError."""
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
