@@ -8,6 +8,7 @@ known once the lock is had again.
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +17,7 @@ from typing import Any
 from modelward.audit.database import Database, Failed
 from modelward.audit.log import Gone
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
-from modelward.audit.note import Checkpoint, Note, NotSigned, Signer, signed
+from modelward.audit.note import Checkpoint, Note, NotSigned, Signer, stamped
 from modelward.audit.postgres_tables import prepare
 from modelward.audit.record import Record
 from modelward.audit.tiles import HASH, LARGEST_RECORD, LEVELS_PER_TILE, TILE, Edge, nodes, split, tile_root, widths
@@ -109,7 +110,7 @@ class PostgresLog:
                 hashes.append((level + 1, number >> LEVELS_PER_TILE * (level + 1), tile_root(filled)))
         size = first + len(records)
         checkpoint = Checkpoint(self._log, size, edge.root() if size else EMPTY)
-        note = signed(str(checkpoint), [self._signer])
+        note = stamped(checkpoint, self._signer, int(time.time()))
         if leaves:
             cursor.execute(
                 f"INSERT INTO {self._schema}.records (log, n, record)"

@@ -55,7 +55,7 @@ def test_a_full_disk_takes_nothing_that_was_confirmed_and_the_log_goes_on(disk: 
     confirmed, failures = 0, 0
     while not failures:
         try:
-            confirmed = log.append(records(confirmed, confirmed + 50)).size
+            confirmed = log.add(records(confirmed, confirmed + 50)).size
         except OSError as error:
             assert error.errno == errno.ENOSPC
             failures += 1
@@ -63,25 +63,25 @@ def test_a_full_disk_takes_nothing_that_was_confirmed_and_the_log_goes_on(disk: 
     whole(disk / "log", confirmed)
     for _ in range(3):
         with contextlib.suppress(OSError):
-            confirmed = log.append(records(confirmed, confirmed + 1)).size
+            confirmed = log.add(records(confirmed, confirmed + 1)).size
     whole(disk / "log", confirmed)
     ballast.unlink()
     for _ in range(5):
-        confirmed = log.append(records(confirmed, confirmed + 50)).size
+        confirmed = log.add(records(confirmed, confirmed + 50)).size
     log.close()
     whole(disk / "log", confirmed)
 
 
 def test_a_disk_that_became_read_only_is_told_and_the_log_goes_on(disk: Path) -> None:
     log = LogWriter.open(disk / "log", SIGNER)
-    log.append(records(0, 300))
+    log.add(records(0, 300))
     assert mounted("-o", "remount,ro", str(disk))
     for _ in range(2):
         with pytest.raises(OSError, match="Read-only"):
-            log.append(records(300, 310))
+            log.add(records(300, 310))
     whole(disk / "log", 300)
     assert mounted("-o", "remount,rw", str(disk))
-    assert log.append(records(300, 310)).size == 310
+    assert log.add(records(300, 310)).size == 310
     log.close()
     whole(disk / "log", 310)
 
@@ -103,9 +103,9 @@ for step, count in steps:
         Path(os.environ["SHIM_COUNT"]).write_text(str(count))
     else:
         try:
-            size = (log.append([]) if failed else log.checkpoint).size  # it may have got there all the same
+            size = (log.add([]) if failed else log.checkpoint).size  # it may have got there all the same
             failed = True
-            size = log.append(records(size, size + count)).size
+            size = log.add(records(size, size + count)).size
         except OSError as error:
             print(json.dumps([error.errno, log.checkpoint.size]))
         else:

@@ -27,7 +27,7 @@ def log(folder: Path, *sizes: int) -> LogReader:
     writer = LogWriter.open(folder, SIGNER)
     at = 0
     for size in sizes:
-        writer.append([b'{"n":%d,"verb":"promote"}' % i for i in range(at, size)])
+        writer.add([b'{"n":%d,"verb":"promote"}' % i for i in range(at, size)])
         at = size
     writer.close()
     return LogReader(folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from modelward.audit.merkle import leaf_hash
-from modelward.audit.note import Checkpoint, Signer, signed
+from modelward.audit.note import Checkpoint, Signer, stamped
 from modelward.audit.postgres import PostgresLog
 from modelward.audit.record import automatic
 from modelward.audit.tiles import HASH, TILE, Edge
@@ -142,7 +142,7 @@ def forge_checkpoint(log: Tables, rng: random.Random) -> tuple[int, int]:
     edge = Edge()
     for each in log.records:
         edge.append(leaf_hash(each))
-    note = signed(str(Checkpoint(SIGNER.name, SIZE, edge.root())), [Signer(SIGNER.name, rng.randbytes(32))])
+    note = stamped(Checkpoint(SIGNER.name, SIZE, edge.root()), Signer(SIGNER.name, rng.randbytes(32)), 1)
     log.run("UPDATE {schema}.checkpoints SET note = %s WHERE size = %s", note, SIZE)
     return -1, -1
 
