@@ -1,12 +1,16 @@
-"""The audit trail that a configuration asks for."""
+"""The audit trail that a configuration asks for, to write it and to read it."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from modelward.audit import key
-from modelward.audit.files import CHECKPOINT, LogWriter
-from modelward.audit.log import Log, Mishap
+from modelward.audit.database import driver
+from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
+from modelward.audit.log import Log, Mishap, Reader
+from modelward.audit.note import Verifier
+from modelward.audit.postgres import PostgresLog, PostgresReader
 from modelward.audit.trail import Trail
 from modelward.config.audit import Audit, audit_folder
 from modelward.config.schema import Config
@@ -17,19 +21,36 @@ LOG = "log"
 
 
 def open_trail(settings: Audit, config: Config) -> Trail:
-    """Not started. Raises ProblemsFound where there is no key and none can be made."""
+    """Not started. Raises ProblemsFound where there is no key and none can be made, or what speaks to the store is not
+    installed."""
     folder = audit_folder(settings, config.state)
     log = folder / LOG
     name = f"modelward/{re.sub('[^A-Za-z0-9._/-]', '-', settings.server)}"
     signer = key.load_or_make(folder, name, begun=(log / CHECKPOINT).exists())
 
+    database = settings.postgres
+    if database is not None:
+        driver()
+
     def open_log(mishap: Mishap) -> Log:
+        if database is not None:
+            return PostgresLog.open(database, signer)
         return LogWriter.open(log, signer, mishap)
 
     return Trail(
         open_log,
-        str(log),
+        str(log) if database is None else f"{database.where}, {signer.name}",
         str(signer.verifier),
         name=settings.server,
         interval=settings.checkpoint / SECOND,
     )
+
+
+def open_reader(settings: Audit, state: Path | None) -> tuple[Reader, Verifier]:
+    """What the log holds, and the key that its checkpoints are checked with. Raises ProblemsFound."""
+    folder = audit_folder(settings, state)
+    verifier = key.public_key(folder)
+    if settings.postgres is not None:
+        driver()
+        return PostgresReader(settings.postgres, verifier.name), verifier
+    return LogReader(folder / LOG), verifier

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from modelward.config.postgres import Postgres
 from modelward.config.section import Section
 from modelward.config.state_folder import state_folder
 from modelward.config.units import MINUTE, SECOND, Duration
@@ -25,6 +26,9 @@ class Audit(Section):
     """Longest time between two checkpoints. There is one at every record too."""
     name: str | None = Field(default=None, pattern=_NAME)
     """Name of this server in its records. The log is called after it too, when it begins. Absent: the host's name."""
+    postgres: Postgres | None = None
+    """PostgreSQL that keeps the log, in place of a folder. The key stays in `folder`: servers that have the same key
+    share one log, others each have their own."""
 
     @property
     def server(self) -> str:
