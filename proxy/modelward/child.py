@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from modelward.undumpable import make_undumpable
+
 T = TypeVar("T")
 
 
@@ -72,6 +74,7 @@ def ending(code: int) -> str:
 
 def _limit(bounds: Bounds) -> None:
     """Of this process, for good. The alarm ends it where the parent no longer can."""
+    make_undumpable()  # it may be given what a sealed file holds
     seconds = math.ceil(bounds.seconds)
     # AddressSanitizer's own tables count as data, and are terabytes
     memory = sys.maxsize if "libasan" in os.environ.get("LD_PRELOAD", "") else bounds.memory

@@ -22,6 +22,7 @@ limits: {total: {rate: 50000/s}}
 access: {keys: keys.json}
 operators: {bindings: [{certificate: alice.example, roles: administrator}]}
 audit: {checkpoint: 30s}
+sealing: {identities: [{file: model.key}]}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
@@ -66,6 +67,22 @@ audit:
   folder: /var/lib/modelward/audit
   checkpoint: 30s
   name: fraud-1
+""",
+    "sealing": """
+sealing:
+  identities:
+    - file: /run/credentials/modelward.service/model-key
+    - environment: MODEL_KEY
+    - command: [gcloud, kms, decrypt, --key=models, --keyring=prod, --location=europe-west1,
+                --ciphertext-file=/etc/modelward/model.key.enc, --plaintext-file=-]
+  require: ["fraud*"]
+""",
+    "sealing.identities[]": """
+sealing:
+  identities:
+    - file: model.key
+    - environment: MODEL_KEY
+    - command: [vault, kv, get, -field=identity, secret/model-key]
 """,
     "access": """
 tls: {certificate: server.pem, key: server.key, client_ca: clients.pem}

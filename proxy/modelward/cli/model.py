@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Mapping
 from types import ModuleType
 
-from modelward.cli import model_scan, model_show
+from modelward.cli import model_scan, model_seal, model_show, model_unseal
 
 # each has SUMMARY, DESCRIPTION, add_arguments(parser) and run(arguments), whose exit code is the command's
 ACTIONS: Mapping[str, ModuleType] = {
     "show": model_show,
     "scan": model_scan,
+    "seal": model_seal,
+    "unseal": model_unseal,
 }
 
 

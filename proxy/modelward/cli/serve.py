@@ -19,8 +19,10 @@ from modelward.config import triton
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
 from modelward.config.log import Level, LogSettings
+from modelward.config.schema import Config
 from modelward.config.sources import unread
 from modelward.problem import ProblemsFound
+from modelward.sealing.environment import Variables
 from modelward.server import descriptors
 from modelward.server.mishaps import Mishaps
 from modelward.supervisor.activation import inherited_sockets
@@ -45,12 +47,16 @@ def run(arguments: argparse.Namespace) -> int:
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:
         sockets, notifier = inherited_sockets(), Notifier()
-        config = from_arguments(arguments)
+        variables = Variables()
+        config = variables.given_to(from_arguments(arguments))
         logs.configure(config.log, level)
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config)):
             log.warning("%s", note)
-        load = partial(from_arguments, arguments, again=True)
+
+        def load() -> Config:
+            return variables.given_to(from_arguments(arguments, again=True))
+
         asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)

@@ -13,6 +13,7 @@ OF_MODELS = (
     "strict",
     "load_timeout",
     "scan",
+    "sealing",
     "upstreams",
     "upstream_tls",
     "passthrough",

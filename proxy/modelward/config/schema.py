@@ -19,6 +19,7 @@ from modelward.config.operators import Operators, check_reach
 from modelward.config.proxies import TrustedProxies
 from modelward.config.remote_model import check_tls_has_upstreams
 from modelward.config.scan import ScanPolicy
+from modelward.config.sealing import Sealing
 from modelward.config.section import Section
 from modelward.config.tls import AdminTls, Tls, UpstreamTls
 from modelward.config.units import SECOND, Duration, UnitError
@@ -67,6 +68,8 @@ class Config(Section):
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""
+    sealing: Sealing | None = None
+    """Keys of sealed versions. Absent: a version whose files are sealed is refused."""
     health: Health = Health()
     """Health checks of upstreams."""
     breaker: Breaker = Breaker()
@@ -199,6 +202,19 @@ class Config(Section):
     _unusable: dict[str, tuple[Problem, ...]] = PrivateAttr(default_factory=dict)
     # what the configuration says of models and the repository does not allow: nothing of the models changes
     _unfitting: tuple[Problem, ...] = PrivateAttr(default=())
+
+    # of the environment, which are out of it: they hold keys (modelward.sealing.environment)
+    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return self._variables
+
+    def with_variables(self, variables: Mapping[str, str]) -> Self:
+        """The same, with variables of the environment that it names."""
+        config = self.model_copy()
+        config._variables = dict(variables)
+        return config
 
     @property
     def unusable(self) -> Mapping[str, tuple[Problem, ...]]:

@@ -6,15 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelward.integrity.digest import root_digest
-from modelward.repository.files import LARGEST_MODEL, canonical, read_hashed
+from modelward.repository.files import LARGEST_MODEL, canonical
+from modelward.sealing.opening import Unseal, unseal_nothing
+from modelward.sealing.reading import read_opened
 
 
 class VersionFiles:
     """root: folder that no file may leave. file: the model's. hashes: SHA-256 of what was read, by the name in the
-    folder of the version."""
+    folder of the version; of sealed files as they lie there. key: name of the one that opened the last sealed file."""
 
-    def __init__(self, root: Path, file: Path) -> None:
+    def __init__(self, root: Path, file: Path, unseal: Unseal = unseal_nothing) -> None:
         self.root = root
+        self.unseal = unseal
+        self.key = ""
         self.folder = file.parent
         self.hashes: dict[str, str] = {}
 
@@ -23,8 +27,9 @@ class VersionFiles:
         return file.exists() or file.is_symlink()
 
     def read(self, root: Path, path: Path, largest: int = LARGEST_MODEL) -> tuple[bytes, str]:
-        """As modelward.repository.files.read_hashed."""
-        data, digest = read_hashed(root, path, largest)
+        """As modelward.repository.files.read_hashed, and opened where it is sealed."""
+        (data, key), digest = read_opened(root, path, largest, self.unseal)
+        self.key = key or self.key
         self.hashes[self.name_of(path)] = digest
         return data, digest
 

@@ -22,6 +22,7 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, Read, canonical, read_hashed
 from modelward.scanning.finding import Finding
 from modelward.scanning.scanner import scan_at_load
+from modelward.sealing.header import is_sealed
 from modelward.tensors import TensorSpec
 
 __all__ = ["Artifact", "TensorSpec", "load_artifact"]
@@ -45,7 +46,7 @@ class Artifact:
     that end the process on some values of its inputs, in words. files: what was read, with their fingerprint from
     before; hashes: the SHA-256 of each. Where weights lie in files beside the model, their locations and hashes are
     part of `sha256` too. opset: of ONNX's own domain, 0 where the model uses only others. findings: of a scan of the
-    version, None where there was none.
+    version, None where there was none. sealed: name of the key that opened it, or "".
     """
 
     file: Path
@@ -63,6 +64,7 @@ class Artifact:
     costly: str = ""
     deadly: tuple[str, ...] = ()
     findings: tuple[Finding, ...] | None = None
+    sealed: str = ""
 
     @property
     def is_unchanged(self) -> bool:
@@ -147,6 +149,8 @@ def _no_model(where: str, data: bytes) -> Problem:
     if data.startswith(GIT_LFS):
         why, how = "it is a pointer of Git LFS", "Fetch the file itself: git lfs pull"
         return Problem("this is no ONNX model", where, why, how)
+    if is_sealed(data):
+        return Problem("the file is sealed", where, how="Do it before the version is sealed, or unseal it first")
     return Problem("this is no ONNX model", where, how="Export the model again")
 
 

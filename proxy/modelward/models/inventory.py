@@ -6,9 +6,10 @@
 import contextlib
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from modelward.bounded_file import read_regular
 from modelward.config.model import LastGood, ModelSettings
 from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
@@ -26,6 +27,7 @@ from modelward.repository.refused import Refused, problems_of
 from modelward.repository.scan import Version, scan
 from modelward.score import Profile, ProfileError
 from modelward.score.store import MAX_FILE
+from modelward.sealing.opening import Opener
 from modelward.tensors import TensorSpec, row_signature
 
 CONFIGURATION = "configuration"
@@ -101,14 +103,16 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     """By name; versions in their order."""
     found: dict[str, dict[str, Facts]] = {}
     for model in models:
-        facts = Facts(model.artifact.sha256, model.profile is not None, model.canary is not None, model.digest)
+        guards = model.profile is not None, model.canary is not None
+        facts = Facts(model.artifact.sha256, *guards, model.digest, model.artifact.sealed)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
 
 
 def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
     """Reads the file. Raises ProblemsFound."""
-    return load_artifact(files.root, version.file, files.read, scan=scan)
+    artifact = load_artifact(files.root, version.file, files.read, scan=scan)
+    return replace(artifact, sealed=files.key)
 
 
 def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
@@ -122,7 +126,7 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     if config.repository is None:
         how = "Name a model or repository on the command line, or set repository in the configuration"
         return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
-    repository = scan(config.repository)
+    repository, opener = scan(config.repository), Opener(config)
     refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
     artifacts: Artifacts = {each.name: [] for each in refused}
     read: dict[Path, VersionFiles] = {}
@@ -133,7 +137,8 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
         policy = config.scan_of(folder.name)
         for version in folder.versions:
             try:
-                files = read[version.file] = VersionFiles(folder.root, version.file)
+                files = VersionFiles(folder.root, version.file, opener.of_model(folder.name))
+                read[version.file] = files
                 artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
                 refused.append(Refused(folder.name, str(version.number), found.problems))
@@ -282,7 +287,7 @@ class _Checker:
             if self.settings.anomaly.profile is None:  # it lies in the repository, and may not lead out of it
                 profile = Profile.load(file, self.files.read(self.files.root, file, MAX_FILE)[0])
             else:
-                profile = Profile.load(file)
+                profile = Profile.load(file, self._read_elsewhere(file))
         except (ProfileError, ProblemsFound) as error:
             found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
             self.problems += found
@@ -292,6 +297,13 @@ class _Checker:
             self.problems.append(Problem(f"the profile {file} does not fit the model", self.where, reason, how))
             return NO_PROFILE
         return profile, file, seen
+
+    def _read_elsewhere(self, file: Path) -> bytes:
+        """A file that the configuration names. Raises ProfileError, ProblemsFound."""
+        try:
+            return self.files.unseal(read_regular(file, MAX_FILE), file).data
+        except OSError as error:
+            raise ProfileError(f"{file} cannot be read: {error.strerror or error}") from error
 
     def _hash_unused(self, file: Path) -> None:
         """A profile that scores nothing is a file of the version all the same. What is wrong with it does not matter."""

@@ -204,7 +204,8 @@ def _open(checked: CheckedVersion, trials: Trials, attempt: Attempt[OpenVersion]
             raise ProblemsFound([failed])
         log.info("model %s version %s gives what its canary expects", checked.name, checked.version)
     note = "; ".join(filter(None, notes))
-    log.info("model %s version %s loaded, sha256 %s", checked.name, checked.version, checked.artifact.sha256)
+    key = f", opened with {checked.artifact.sealed}" if checked.artifact.sealed else ""
+    log.info("model %s version %s loaded, sha256 %s%s", checked.name, checked.version, checked.artifact.sha256, key)
     if note:
         log.warning("model %s version %s: %s", checked.name, checked.version, note)
     return OpenVersion(_without_data(checked), Served(engine), note)

@@ -53,6 +53,7 @@ def describe(application: Application) -> Report:
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
+    from modelward.plural import counted  # noqa: PLC0415
     from modelward.server.tls import clients  # noqa: PLC0415
 
     config, rows = application.config, []
@@ -84,6 +85,10 @@ def describe(application: Application) -> Report:
         at_the_door.append(("TLS", f"{application.serving.tls.current.certificate}; {clients(config.tls)}"))
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
+    if config.sealing is not None:
+        sealed = sum(bool(model.checked.artifact.sealed) for model in application.models)
+        required = f"; required of models {', '.join(config.sealing.require)}" if config.sealing.require else ""
+        at_the_door.append(("sealing", f"{counted(sealed, 'sealed version')} opened{required}"))
     told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
     notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)

@@ -1,0 +1,96 @@
+"""The header of a file in the age format (C2SP, age.md): who may open it. No cipher is needed to read it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAGIC = b"age-encryption.org/v1\n"
+LONGEST_HEADER = 1 << 20
+COLUMNS = 64  # of a stanza's body; its last line is shorter
+
+
+class NoMatch(Exception):
+    """The file is sealed for other keys."""
+
+
+class Damaged(Exception):
+    """The file was changed, or is not complete; in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """One recipient, as the header names it: its kind, arguments, and the file's key wrapped for it."""
+
+    kind: str
+    arguments: tuple[str, ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """signed: the bytes that the code is over. size: of all of it, to where the payload begins."""
+
+    stanzas: tuple[Stanza, ...]
+    signed: bytes
+    code: bytes
+    size: int
+
+
+def is_sealed(data: bytes) -> bool:
+    return data.startswith(MAGIC)
+
+
+def read_header(data: bytes) -> Header:
+    """Raises Damaged."""
+    at = len(MAGIC)
+    end = data.find(b"\n--- ", at - 1, LONGEST_HEADER)
+    last = data.find(b"\n", end + 1, end + 128)
+    if not is_sealed(data) or end < 0 or last < 0:
+        raise Damaged("its header is not complete")
+    try:
+        lines = data[at : end + 1].decode("ascii").splitlines()
+        code = unpadded(data[end + 5 : last].decode("ascii"))
+    except (UnicodeDecodeError, binascii.Error):
+        raise Damaged("its header cannot be read") from None
+    return Header(tuple(_stanzas(lines)), data[: end + 4], code, last + 1)
+
+
+def recipients_of(data: bytes) -> list[str]:
+    """The kind of each recipient, and of an SSH key the first bytes of its hash: no more is told. Raises Damaged."""
+    stanzas = [each for each in read_header(data).stanzas if not each.kind.endswith("-grease")]
+    return [
+        " ".join((each.kind, *each.arguments[:1])) if each.kind.startswith("ssh-") else each.kind for each in stanzas
+    ]
+
+
+def _stanzas(lines: Sequence[str]) -> list[Stanza]:
+    found: list[Stanza] = []
+    at = 0
+    while at < len(lines):
+        arrow, *words = lines[at].split(" ")
+        body = []
+        at += 1
+        while at < len(lines):
+            body.append(lines[at])
+            at += 1
+            if len(body[-1]) < COLUMNS:
+                break
+        is_whole = body and len(body[-1]) < COLUMNS and max(map(len, body)) <= COLUMNS
+        if arrow != "->" or not words or not all(words) or not is_whole:
+            raise Damaged("its header cannot be read")
+        try:
+            found.append(Stanza(words[0], tuple(words[1:]), unpadded("".join(body))))
+        except binascii.Error:
+            raise Damaged("its header cannot be read") from None
+    return found
+
+
+def unpadded(text: str) -> bytes:
+    """Without padding, and in one way only. Raises binascii.Error."""
+    decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    if base64.b64encode(decoded).decode().rstrip("=") != text:
+        raise binascii.Error("it is not canonical")
+    return decoded

@@ -1,0 +1,141 @@
+"""Recipients that files are sealed for, and identities that open them, in the words of `age` and of ssh.
+
+pyrage is imported when one is read, and not before.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+
+from modelward.sealing import age
+from modelward.sealing.header import Damaged, NoMatch
+
+log = logging.getLogger("modelward.sealing")
+
+LARGEST = 64 << 10  # bytes of a file of identities or recipients
+MOST = 256
+X25519, PLUGIN, SSH = "AGE-SECRET-KEY-1", "AGE-PLUGIN-", "-----BEGIN "
+NO_MATCH = "No matching keys found"  # in pyrage's words
+
+
+class _Unattended:
+    """What a plugin of age may ask a person. There is none."""
+
+    def display_message(self, message: str) -> None:
+        log.info("a plugin says: %s", message[:200])
+
+    def confirm(self, message: str, yes_string: str, no_string: str | None) -> None:
+        return
+
+    def request_public_string(self, description: str) -> None:
+        return
+
+    def request_passphrase(self, description: str) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What opens files. name: says which it is, and is no secret: the recipient that belongs to it, where it tells."""
+
+    name: str
+    secret: X25519PrivateKey | None = field(repr=False)
+    other: Any = field(default=None, repr=False)  # of pyrage
+
+    def open(self, data: bytes) -> bytes:
+        """What was sealed. Raises NoMatch, Damaged."""
+        if self.secret is not None:
+            return age.decrypt(data, self.secret)
+        import pyrage  # noqa: PLC0415
+
+        try:
+            return bytes(pyrage.decrypt(data, [self.other]))
+        except pyrage.DecryptError as error:
+            if str(error) == NO_MATCH:
+                raise NoMatch from None
+            raise Damaged(str(error)) from None
+
+
+def identities(text: str) -> list[Identity]:
+    """Of a file as `age-keygen` writes it, or of an SSH key. Raises ValueError, whose words hold nothing of it."""
+    if text.lstrip().startswith(SSH):
+        return [_of_ssh(text.strip() + "\n")]
+    found = [_identity(line) for line in lines(text)]
+    if not found:
+        raise ValueError("it holds no identity")
+    return found
+
+
+def lines(text: str) -> list[str]:
+    """Of a file of identities or recipients: without comments. Raises ValueError."""
+    stripped = [line.strip() for line in text.splitlines()]
+    found = [line for line in stripped if line and not line.startswith("#")]
+    if len(found) > MOST:
+        raise ValueError(f"it has more than {MOST} lines")
+    return found
+
+
+def _identity(line: str) -> Identity:
+    import pyrage  # noqa: PLC0415
+
+    try:
+        if line.startswith(X25519):
+            own = pyrage.x25519.Identity.from_str(line)
+            return Identity(str(own.to_public()), age.secret_of(line))
+        if line.startswith(PLUGIN):
+            plugin = pyrage.plugin.Identity.from_str(line)
+            name = plugin.plugin()
+            return Identity(f"plugin {name}", None, pyrage.plugin.IdentityPluginV1(name, [plugin], _Unattended()))
+    except pyrage.IdentityError:
+        raise ValueError("a line is no identity of age: it is not complete, or has another letter") from None
+    except pyrage.DecryptError as error:
+        raise ValueError(f"its plugin cannot be used: {error}") from None
+    raise ValueError("a line is neither an identity of age nor a private key of ssh")
+
+
+def _of_ssh(text: str) -> Identity:
+    import pyrage  # noqa: PLC0415
+
+    try:
+        other = pyrage.ssh.Identity.from_buffer(text.encode())
+        public = load_ssh_private_key(text.encode(), None).public_key()
+    except (pyrage.IdentityError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        why = "it needs a passphrase" if "decrypt" in str(error) or "assword" in str(error) else "it cannot be read"
+        raise ValueError(f"{why}, for a private key of ssh: ed25519 or RSA, not encrypted") from None
+    kind, encoded = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode().split(" ")[:2]
+    digest = base64.b64encode(hashlib.sha256(base64.b64decode(encoded)).digest()).decode().rstrip("=")
+    return Identity(f"{kind} SHA256:{digest}", None, other)
+
+
+def recipient(text: str) -> Any:
+    """As pyrage takes it. Raises ValueError."""
+    import pyrage  # noqa: PLC0415
+
+    kind = text.rpartition("1")[0]  # of Bech32
+    try:
+        if text.startswith("ssh-"):
+            return pyrage.ssh.Recipient.from_str(text)
+        if kind == "age":
+            return pyrage.x25519.Recipient.from_str(text)
+        if kind.startswith("age1"):
+            plugin = pyrage.plugin.Recipient.from_str(text)
+            return pyrage.plugin.RecipientPluginV1(plugin.plugin(), [plugin], [], _Unattended())
+    except (pyrage.RecipientError, pyrage.EncryptError) as error:
+        raise ValueError(f"{text[:100]!r} is no recipient: {error}") from None
+    raise ValueError(f"{text[:100]!r} is no recipient: write age1..., or a public key of ssh")
+
+
+def seal(data: bytes, whom: Sequence[Any]) -> bytes:
+    """whom: as `recipient` gives them, at least one."""
+    import pyrage  # noqa: PLC0415
+
+    return bytes(pyrage.encrypt(data, list(whom)))
