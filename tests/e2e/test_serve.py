@@ -71,7 +71,7 @@ def test_ready_says_of_each_model_which_guards_are_on_in_plain_lines_where_no_te
     versions = [("add", "1"), ("add", "9"), ("add", "10"), ("slow", "1")]
     assert [(row["model"], row["version"]) for row in rows] == [(f"model {m}", f"version {v}") for m, v in versions]
     assert "model 100/s" in printed
-    assert "admin    plain TCP: every user of this machine may do everything" in printed
+    assert "admin    no operators, plain TCP: every user of this machine may do everything" in printed
     slow = rows[-1]
     assert "thread" in slow["runs on"]
     assert slow["deadline"] == "deadline 20ms"

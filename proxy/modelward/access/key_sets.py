@@ -65,9 +65,9 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-async def unreachable(settings: Jwt) -> Problem | None:
+async def unreachable(settings: Jwt, section: str = SECTION) -> Problem | None:
     """Why the keys cannot be had from the URL at the moment."""
-    return await RemoteKeys(settings, lambda: None).problem()
+    return await RemoteKeys(settings, lambda: None, section).problem()
 
 
 class RemoteKeys:
@@ -79,6 +79,7 @@ class RemoteKeys:
         self.failures = 0
         self._settings = settings
         self._changed = changed
+        self._section = section
         self._context = authorities(settings, section)
         self._had: float | None = None
         self._answered = False
@@ -124,8 +125,8 @@ class RemoteKeys:
             async with asyncio.timeout(FETCH_SECONDS):
                 parse(await self._fetch(), self._settings)
         except FAILURES as error:
-            how = "Check the URL: serve starts without it, and until it answers calls with a token are UNAVAILABLE"
-            return Problem("the keys of access.jwt.jwks cannot be had now", self._settings.jwks, _why(error), how)
+            how = "Check the URL: serve starts without it, and until it answers no token is accepted"
+            return Problem(f"the keys of {self._section}.jwks cannot be had now", self._settings.jwks, _why(error), how)
         return None
 
     async def _ask(self) -> None:

@@ -27,6 +27,7 @@ from modelward.models.opening import LoadLimits, OpenVersion
 from modelward.models.policy import policy_notes
 from modelward.models.trial import Trials
 from modelward.models.weights import answering
+from modelward.operators import examine as operators
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import State
 from modelward.promotion.store import Store, unwritable
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     admin, admin_problems = _admin_certificate(readable)
     shown, bad_files = examine(readable) if readable else ([], [])
     problems += [*tls_problems, *admin_problems, *bad_files]
-    problems += access.problems(readable) if readable else []
+    problems += [*access.problems(readable), *operators.problems(readable)] if readable else []
     inventory = take_inventory(config) if config else Inventory((), (), ())
     problems += inventory.general
     deadly = tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
@@ -93,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     if config is not None and not arguments.offline and not access.problems(config):
         unreachable = asyncio.run(access.unreachable(config))
         notes += (unreachable,) if unreachable else ()
+    if config is not None and not arguments.offline and not operators.problems(config):
+        notes += tuple(asyncio.run(operators.unreachable(config)))
     if config is not None:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
         if arguments.offline and (unasked := _unasked(config)):
@@ -106,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
             how = "Leave --offline out where they can be reached"
             notes += (Problem(f"{unasked} not asked", "--offline", why, how),)
             names = []
-        notes += tuple(access.notes(config, names))
+        notes += (*access.notes(config, names), *operators.notes(config))
         notes += _of_versions(config, inventory)
     if readable is not None:
         notes += tuple(filter(None, (unwritable(state_folder(readable.state)),)))

@@ -21,6 +21,7 @@ from modelward.config.arguments import from_arguments
 from modelward.config.log import Level, LogSettings
 from modelward.config.schema import Config
 from modelward.config.sources import unread
+from modelward.operators import examine as operators
 from modelward.problem import ProblemsFound
 from modelward.sealing.environment import Variables
 from modelward.server import descriptors
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = variables.given_to(from_arguments(arguments))
         logs.configure(config.log, level)
         descriptors.raise_limit()
-        for note in (*unread(os.environ), *descriptors.notes(config)):
+        for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
 
         def load() -> Config:

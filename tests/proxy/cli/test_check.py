@@ -24,9 +24,19 @@ def test_a_sound_configuration_is_0_and_a_table(repository: Path, capsys: pytest
     assert err == ""
     for shown in ("fraud", "lite", "input FP32 [batch, 30]", "label INT64 [batch]", "deadline: 50ms", "fallback: lite"):
         assert shown in out
-    assert "admin: 127.0.0.1:8003, plain TCP: every user of this machine may do everything" in out
+    assert "admin: 127.0.0.1:8003, no operators, plain TCP: every user of this machine may do everything" in out
     assert main(["check", "--config", str(config), "--set", "listen.admin=unix:/run/admin.sock"]) == 0
-    assert "every user" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "every user" not in out
+    assert "admin: unix:/run/admin.sock, no operators: this server's user and root may do everything" in out
+    bound = [
+        "--set",
+        "listen.admin=unix:/run/admin.sock",
+        "--set",
+        "operators.bindings=[{user: 0, roles: administrator}]",
+    ]
+    assert main(["check", "--config", str(config), *bound]) == 0
+    assert "admin:" not in capsys.readouterr().out
 
 
 def test_refused_models_are_told_and_the_others_are_shown_as_served(
