@@ -86,7 +86,7 @@ class H2Client:
     """One connection. window: bytes the server may send on each stream, never more; None acknowledges at once.
 
     source: the address to come from. patient: goes on reading behind a GOAWAY without error, as h2 by itself does not.
-    silent: even the preface comes with the first call.
+    silent: even the preface comes with the first call. connected: a socket in place of an address.
     """
 
     def __init__(
@@ -97,9 +97,12 @@ class H2Client:
         source: str = "",
         patient: bool = False,
         silent: bool = False,
+        connected: socket.socket | None = None,
     ) -> None:
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(source, 0))
+        if connected is None:
+            host, port = address.rsplit(":", 1)
+            connected = socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(source, 0))
+        self.socket = connected
         config = h2.config.H2Configuration(
             client_side=True,
             header_encoding="utf-8",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from modelward.cli.app import main
 from tests import models
 from tests.certificates import authority_file, write_pair
 from tests.support import serve_process
+from tests.tokens import ISSUER, Issuer
 
 SECONDS = 120.0
 OTHER_UID, OTHER_GID = 54321, 54322
@@ -24,23 +29,39 @@ OTHER_UID, OTHER_GID = 54321, 54322
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 
-def modelward(*arguments: str | Path, user: int | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, as another user; it must not fail by a bug."""
-    switch = ["setpriv", f"--reuid={user}", f"--regid={OTHER_GID}", "--clear-groups"] if user is not None else []
+@dataclass
+class Ended:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def modelward(*arguments: str | Path, user: int | None = None) -> Ended:
+    """Runs a command to its end: in this process, or in one of another user of the machine."""
+    words = [*map(str, arguments)]
+    if user is None:
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            code = main(words)
+        return Ended(code, out.getvalue(), err.getvalue())
+    command = [
+        "setpriv",
+        f"--reuid={user}",
+        f"--regid={OTHER_GID}",
+        "--clear-groups",
+        sys.executable,
+        "-m",
+        "modelward",
+    ]
+    environment = {**os.environ, "NO_COLOR": "1", "HOME": "/nonexistent"}
     ended = subprocess.run(
-        [*switch, sys.executable, "-m", "modelward", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent", **environment},
+        [*command, *words], capture_output=True, text=True, timeout=SECONDS, check=False, env=environment
     )
     assert "Traceback" not in ended.stderr, ended.stderr
-    return ended
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def told(*arguments: str | Path, user: int | None = None, **environment: str) -> Any:
-    ended = modelward(*arguments, "--json", user=user, **environment)
+def told(*arguments: str | Path, user: int | None = None) -> Any:
+    ended = modelward(*arguments, "--json", user=user)
     assert ended.stderr == ""
     return json.loads(ended.stdout)
 
@@ -87,8 +108,8 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
         assert denied.returncode == 1
         assert f"restart is not allowed: uid {OTHER_UID} has viewer, which do not allow it" in denied.stderr
         assert f"It takes operator: ask user {os.getuid()}" in denied.stderr
-        assert modelward("can-i", "status", "fraud-a", *at, user=OTHER_UID).returncode == 0
-        no = modelward("can-i", "promote", "fraud-a", *at, user=OTHER_UID)
+        assert modelward("can-i", "restart", *at).returncode == 0
+        no = modelward("can-i", "promote", "fraud-a", *at)
         assert (no.returncode, "it takes deployer" in no.stdout) == (1, True)
         config.write_text(config.read_text().replace("roles: [viewer]", "roles: [viewer, operator]"))
         assert modelward("reload", *at).returncode == 0
@@ -129,3 +150,41 @@ operators:
         assert modelward("reload", *of["ann"]).returncode == 0
         assert told("whoami", *of["eve"])["grants"][0]["roles"] == ["operator"]
         assert modelward("reload", *of["bob"]).returncode == 0, "nothing of operators differs any more"
+
+
+def test_a_token_names_the_operator_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = models.repository(tmp_path / "models", {"fraud-a": {1: models.add_one()}})
+    issuer = Issuer()
+    issuer.add_key("one")
+    jwks = issuer.publish(tmp_path / "keys.json")
+    text = f"""operators:
+  tokens: [{{issuer: {ISSUER}, audience: admin, jwks: {jwks}}}]
+  bindings: [{{token: "*@example.com", roles: [viewer]}}]
+"""
+    config = configured(tmp_path, root, text)
+    with serve_process("--config", config) as server:
+        at = ("--admin", server.admin)
+        token = issuer.token("ann@example.com", aud="admin")
+        file = tmp_path / "token"
+        file.write_text(f"{token}\n")
+        me = told("whoami", *at, "--token", file)
+        assert (me["name"], me["proof"], me["issuer"]) == ("ann@example.com", "token", ISSUER)
+        with monkeypatch.context() as environment:
+            environment.setenv("MODELWARD_OPERATOR_TOKEN", token)
+            assert told("whoami", *at) | {"origin": ""} == me | {"origin": ""}
+        shown = modelward("can-i", "--list", *at, "--token", file)
+        assert shown.returncode == 0
+        assert "see the state of the server" in shown.stdout
+        without = modelward("status", *at)
+        assert (without.returncode, "no credential: send a token" in without.stderr) == (1, True)
+        file.write_text(issuer.token("ann@example.com", aud="models"))
+        wrong = modelward("status", *at, "--token", file)
+        assert (wrong.returncode, "the token is refused: its audience is another" in wrong.stderr) == (1, True)
+        file.write_text("two tokens")
+        broken = modelward("status", *at, "--token", file)
+        assert (broken.returncode, "does not hold one token" in broken.stderr) == (1, True)
+        misspelt = modelward("can-i", "promot", *at)
+        assert (misspelt.returncode, "Did you mean promote?" in misspelt.stderr) == (2, True)
+        assert any("tokens come to" in line for line in server.output)
