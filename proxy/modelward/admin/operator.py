@@ -57,8 +57,8 @@ class Status:
     and version; the newest version of a model that is not there has all. failing: workers in which a version
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
-    refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words,
-    where what is done is recorded.
+    refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words, where
+    what is done is recorded.
     """
 
     state: str

@@ -11,7 +11,7 @@ from modelward.audit.action import recorded
 from modelward.audit.record import Actor, Record, human
 from modelward.audit.recorder import NotRecorded
 from modelward.promotion.asked import Wanted
-from modelward.promotion.finding import Finding
+from modelward.promotion.records import figures_of
 
 MOST_WORDS = 50
 """Of a list in a record."""
@@ -93,13 +93,6 @@ def digest_of(status: Status, model: str, version: str) -> str:
     """Of a version that runs here; else empty."""
     facts = status.report.facts.get(model, {}) if status.report is not None else {}
     return facts[version].digest if version in facts else ""
-
-
-def figures_of(finding: Finding) -> dict[str, Any]:
-    """What is known of a bound."""
-    told: dict[str, Any] = {"decision": str(finding.decision), "found": finding.words}
-    told |= {"answers": finding.answers, "needed": finding.needed}
-    return {name: each for name, each in told.items() if each}
 
 
 def _pardoned(found: Sequence[tuple[str, str]]) -> Mapping[str, Any]:

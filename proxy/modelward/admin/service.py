@@ -165,7 +165,9 @@ class Service:
             raise step
         yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
 
-    async def _restart(self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", call: OperatorCall) -> None:
+    async def _restart(
+        self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", call: OperatorCall
+    ) -> None:
         try:
             steps.put_nowait(await self._as(call).restart(steps.put_nowait, call.actor))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there

@@ -79,8 +79,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
     )
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
     out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
-    if status.audit:
-        out.print(f"audit: {plain(status.audit)}", soft_wrap=True)
+    out.print(f"audit: {plain(status.audit)}", soft_wrap=True)
     if status.HasField("refused_reload"):
         last = status.refused_reload
         number = len(last.problems)

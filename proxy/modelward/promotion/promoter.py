@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.promotion import PromotionSettings
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
@@ -34,6 +35,7 @@ from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
 from modelward.promotion.reach import out_of_reach
+from modelward.promotion.records import decided
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
@@ -57,6 +59,8 @@ class Promoter:
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
         self.state = State()
+        self.recorder: Callable[[], Recorder] = NoTrail
+        """Told what is decided here. What operators ask for is recorded where they ask."""
         self.ended: Counter[tuple[str, str, str]] = Counter()
         """Promotions since the start, by model, outcome ("done", "rolled_back"), and of those the bound or "asked"."""
 
@@ -78,6 +82,7 @@ class Promoter:
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(older.items()))
             log.error("what was promoted is not known; answered now: %s", words or "as versions: says")
             event = Event(at=self._clock(), what="state lost", actor=ITSELF, why=words[:LONGEST_REASON])
+            self.recorder().note(decided(event))
             self._keep(self.state.with_serving(older, event))
         self.expect(config, listed)
 
@@ -98,6 +103,7 @@ class Promoter:
             words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
             why = f"no promotion is on record: {words}"[:LONGEST_REASON]
             event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
+            self.recorder().note(decided(event))
             self._keep(self.state.with_serving(fresh, event))
         for note in waiting_notes(server, {**self._expected, **fresh}, self.shares):
             log.warning("%s", note)
@@ -105,8 +111,7 @@ class Promoter:
     @property
     def notes(self) -> tuple[str, ...]:
         """For READY: versions that wait because no promotion is on record."""
-        waiting = {**self._expected, **self.state.serving}
-        return tuple(map(str, waiting_notes(self._server, waiting, self.shares)))
+        return tuple(map(str, waiting_notes(self._server, {**self._expected, **self.state.serving}, self.shares)))
 
     def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
         """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
@@ -308,8 +313,11 @@ class Promoter:
     async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str, actor: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
         after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock(), "forced": False})
+        event = self._event(model, after, "rolled back", actor, why)
+        if actor == ITSELF:
+            self._tell(event, promotion, self.known(model), bound)
         self._judge.end(model)
-        kept = self.state.with_promotion(model, after, self._event(model, after, "rolled back", actor, why))
+        kept = self.state.with_promotion(model, after, event)
         self.state = kept
         self.ended[model, "rolled_back", bound] += 1
         log.warning("model %s version %s: rolled back by %s%s", model, after.version, actor, f": {why}" if why else "")
@@ -324,8 +332,11 @@ class Promoter:
     ) -> Promotion:
         """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
         after = promotion.model_copy(update={"since": self._clock() if since is None else since})
-        kept = self.state.with_promotion(model, after, self._event(model, after, what, actor, why))
+        event = self._event(model, after, what, actor, why)
+        kept, known = self.state.with_promotion(model, after, event), self.known(model) if actor == ITSELF else None
         self.store.save(kept)
+        if known is not None:
+            self._tell(event, known.promotion, known)
         self.state = kept
         forced = " (forced)" if kept.events[-1].forced else ""
         log.info(
@@ -333,6 +344,11 @@ class Promoter:
         )
         await self._server.share(self.shares)
         return after
+
+    def _tell(self, event: Event, before: Promotion, known: Known, bound: str = "") -> None:
+        facts = self._server.facts(event.model).get(event.version)
+        digest = facts.digest if facts is not None else ""
+        self.recorder().note(decided(event, before, known, digest=digest, bound=bound))
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
         at, version = self._clock(), promotion.version

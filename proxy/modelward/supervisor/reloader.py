@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from modelward.admin.operator import OperationResult
+from modelward.audit.record import Record, automatic
+from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.changes import changed_rights, followed, with_models, with_rules
 from modelward.config.listen import Listen
 from modelward.config.schema import Config
@@ -20,6 +22,8 @@ from modelward.supervisor.turns import Turns
 from modelward.supervisor.worker_pool import WorkerPool
 
 log = logging.getLogger("modelward.supervisor")
+
+MOST_WORDS = 50  # of a list in a record
 
 
 class Reloader:
@@ -39,6 +43,7 @@ class Reloader:
         notifier: Notifier,
         *,
         done: Callable[[str], None],
+        recorder: Callable[[], Recorder] = NoTrail,
         prepare: Callable[[Config], Callable[[], None]] = lambda config: lambda: None,
     ) -> None:
         self.config = config
@@ -50,6 +55,7 @@ class Reloader:
         self._promoter = promoter
         self._notifier = notifier
         self._done = done
+        self._recorder = recorder
         self._prepare = prepare
         self._with_rights = False  # one of those who wait for a reload of rules may change rights
         self._ruling = Turns(self._follow_rules)
@@ -85,6 +91,8 @@ class Reloader:
             refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
             why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
+            if not actor:
+                self._recorder().note(_followed(outcome, self.generation))
         return outcome
 
     async def _reload(self, actor: str, rights: bool) -> tuple[OperationResult, tuple[OperationResult, ...]]:
@@ -184,3 +192,14 @@ class Reloader:
         """With the addresses that were bound in place of those that were asked for the first time too."""
         same = [key for key in Listen.model_fields if getattr(wanted, key) == getattr(self._listen, key)]
         return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
+
+
+def _followed(outcome: OperationResult, generation: int) -> Record:
+    """Of files that changed, without an operator who asked."""
+    refused = outcome.problems and not outcome.changed
+    return automatic(
+        "files.followed",
+        result="refused" if refused else "done",
+        after={"generation": generation, "changed": [*outcome.changed[:MOST_WORDS]]},
+        problems=tuple(each.as_json() for each in outcome.problems[:MOST_WORDS]),
+    )

@@ -9,13 +9,11 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
-from modelward.audit.record import automatic
-from modelward.audit.recorder import NoTrail, Recorder
+from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.digest import digest
 from modelward.config.schema import Config
@@ -37,6 +35,7 @@ from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.promoted_workers import PromotedWorkers
+from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
@@ -50,15 +49,12 @@ from modelward_native.telemetry import stats
 
 if TYPE_CHECKING:
     from modelward.admin.server import AdminServer
-    from modelward.audit.trail import Trail
 
 log = logging.getLogger("modelward.supervisor")
 
 Progress = Callable[[str], None]
 
 EVENTS_TOLD = 50  # the last, in answers about the server's status
-UNRECORDED = "off: what operators ask for and the server decides is not recorded; audit: {} turns it on"
-_NO_TRAIL = NoTrail()
 
 
 class Supervisor:
@@ -85,18 +81,26 @@ class Supervisor:
         self._shadowing = ShadowVerdicts(lambda: self.config, lambda: self._pool)
         serving = PromotedWorkers(lambda: self.config, lambda: self._pool, self._shadowing)
         self._promoter = Promoter(serving, state_folder(config.state))
+        self._promoter.recorder = lambda: self.trail
         self._reloader = Reloader(
-            config, load, self._at_work, self._promoter, notifier, done=self._reloaded, prepare=self._prepare_rights
+            config,
+            load,
+            self._at_work,
+            self._promoter,
+            notifier,
+            done=self._reloaded,
+            prepare=self._prepare_rights,
+            recorder=lambda: self.trail,
         )
         self.watch_failures = 0  # of the configuration and the repository
         self._began = time.monotonic()
         self._shared: SharedLimits | None = None
         self._restarting = False
-        self._trail: Trail | None = None
+        self._recording = Recording()
 
     @property
     def trail(self) -> Recorder:
-        return self._trail or _NO_TRAIL
+        return self._recording.recorder
 
     @property
     def config(self) -> Config:
@@ -110,7 +114,7 @@ class Supervisor:
         report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
-        report = report.with_guard("audit", self._trail.words if self._trail is not None else UNRECORDED)
+        report = report.with_guard("audit", self._recording.words)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -119,7 +123,7 @@ class Supervisor:
         progress: told what the first workers are busy with before they are ready.
         """
         self._progress = progress
-        await self._start_trail()
+        await self._recording.start(self.config)
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()
@@ -142,6 +146,7 @@ class Supervisor:
         self._tasks.spawn(self._promoter.watch())
         self._tasks.spawn(Watch(self._pool.region).run())
         self._tasks.spawn(sum_up(self._pool.region))
+        self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
         self._started = True
         self._notifier.ready(self._words())
 
@@ -245,7 +250,7 @@ class Supervisor:
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,
             config=digest(self.config),
-            audit=self._trail.words if self._trail is not None else "",
+            audit=self._recording.words,
         )
 
     async def drain(self) -> None:
@@ -281,9 +286,7 @@ class Supervisor:
         if self._bound is not None:
             self._bound.close()
         self._tasks.cancel()
-        if self._trail is not None:
-            self._trail.note(automatic("server.stop"))
-            await self._trail.stop()
+        await self._recording.stop()
 
     def snapshot(self) -> Snapshot:
         """All counters of all workers, whatever has become of them."""
@@ -303,7 +306,7 @@ class Supervisor:
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,
-            audit=self._trail.stats() if self._trail is not None else None,
+            audit=self._recording.stats(),
         )
         return added(native_snapshot.snapshot(self._pool.region), own)
 
@@ -352,17 +355,6 @@ class Supervisor:
     def _end(self, reason: str) -> None:
         self._ending = True
         self.readiness.set(False, reason)
-
-    async def _start_trail(self) -> None:
-        """Before anything is done that it tells. Raises ProblemsFound."""
-        if (settings := self.config.audited) is None:
-            return
-        from modelward.audit.opening import open_trail  # noqa: PLC0415 - brings cryptography: only where there is a trail
-
-        self._trail = open_trail(settings, self.config)
-        await self._trail.start()
-        after = {"version": version("modelward"), "config": digest(self.config)}
-        self._trail.note(automatic("server.start", after=after))
 
     async def _start_admin(self, address: Address) -> AdminServer:
         from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served

@@ -1,0 +1,81 @@
+"""Counted summaries for the audit trail: what of each minute was refused to whom, from what is counted anyway.
+
+Strangers decide how much that is: a minute has one record of each kind, and names a bounded number of callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelward.audit.record import Record, automatic
+from modelward.limits.callers import Caller
+
+MOST_CALLERS = 20
+OTHERS = "others"
+DENIED = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CREDENTIALS_LIMIT")
+LIMITED = ("PEER_LIMIT", "IDENTITY_LIMIT", "MODEL_LIMIT", "TOTAL_LIMIT")
+ANOMALIES = "anomalies"
+ORDINARY = ("idle", "room")
+"""Reasons to close a connection that are no sign of anything."""
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """At the end of a minute, all since the start. refusals: by model and reason. anomalies: by model. closed:
+    connections by reason. callers: refusals by limits, of those that the tables hold."""
+
+    refusals: Mapping[str, Counts] = field(default_factory=dict)
+    anomalies: Counts = field(default_factory=dict)
+    closed: Counts = field(default_factory=dict)
+    callers: Counts = field(default_factory=dict)
+
+
+def refused_callers(callers: Sequence[Caller]) -> dict[str, int]:
+    return {each.words: each.refusals for each in callers}
+
+
+def summaries(before: Counted, now: Counted) -> Iterator[Record]:
+    """Of what has come between the two."""
+    refusals = {model: _since(before.refusals.get(model, {}), counts) for model, counts in now.refusals.items()}
+    if denied := _of(refusals, DENIED):
+        yield _summary("access.denied", {"by_model": denied})
+    limited, callers = _of(refusals, LIMITED), _since(before.callers, now.callers)
+    if limited or callers:
+        yield _summary("limits.refused", {"by_model": limited, "by_caller": _most(callers)})
+    if closed := {why: n for why, n in _since(before.closed, now.closed).items() if why not in ORDINARY}:
+        yield _summary("connections.closed", {"by_reason": closed})
+    if anomalies := _since(before.anomalies, now.anomalies):
+        yield _summary(ANOMALIES, {"by_model": _most(anomalies)})
+
+
+def _summary(verb: str, figures: Mapping[str, Any]) -> Record:
+    kept = {name: each for name, each in figures.items() if each}
+    return automatic(verb, figures=kept).model_copy(update={"kind": "summary"})
+
+
+def _since(before: Counts, now: Counts) -> dict[str, int]:
+    """What has come; of one that has begun again, all."""
+    new = {name: count - before.get(name, 0) if count >= before.get(name, 0) else count for name, count in now.items()}
+    return {name: count for name, count in new.items() if count}
+
+
+def _of(refusals: Mapping[str, Counts], reasons: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The models with most of these refusals, and the others together."""
+    found = {model: {why: n for why, n in counts.items() if why in reasons} for model, counts in refusals.items()}
+    ranked = sorted(((sum(counts.values()), model) for model, counts in found.items() if counts), reverse=True)
+    told = {model: found[model] for _, model in ranked[:MOST_CALLERS]}
+    if others := sum(count for count, _ in ranked[MOST_CALLERS:]):
+        told[OTHERS] = {"all": others}
+    return told
+
+
+def _most(counts: Counts) -> dict[str, int]:
+    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
+    told = dict(ranked[:MOST_CALLERS])
+    if others := sum(count for _, count in ranked[MOST_CALLERS:]):
+        told[OTHERS] = others
+    return told

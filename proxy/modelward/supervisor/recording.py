@@ -1,0 +1,66 @@
+"""The audit trail of a server from its start to its end; or that it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from modelward.audit.record import automatic
+from modelward.audit.recorder import NoTrail, Recorder
+from modelward.config.digest import digest
+from modelward.config.schema import Config
+from modelward.limits.shared import SharedLimits
+from modelward.supervisor.observer import Observer
+from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.supervisor.worker_pool import WorkerPool
+from modelward.tasks import Tasks
+from modelward.telemetry.snapshot import AuditSnapshot
+
+if TYPE_CHECKING:
+    from modelward.audit.trail import Trail
+
+OFF = "off: what operators ask for and the server decides is not recorded; audit: {} turns it on"
+
+
+class Recording:
+    """Use `start` before anything is done, `observe` once there are workers, and `stop` last."""
+
+    def __init__(self) -> None:
+        self.recorder: Recorder = NoTrail()
+        self._trail: Trail | None = None
+        self._observer: Observer | None = None
+
+    @property
+    def words(self) -> str:
+        """For READY and status."""
+        return self._trail.words if self._trail is not None else OFF
+
+    async def start(self, config: Config) -> None:
+        """Raises ProblemsFound."""
+        if (settings := config.audited) is None:
+            return
+        from modelward.audit.opening import open_trail  # noqa: PLC0415 - brings cryptography: only where there is a trail
+
+        self.recorder = self._trail = open_trail(settings, config)
+        await self._trail.start()
+        self.recorder.note(automatic("server.start", after={"version": version("modelward"), "config": digest(config)}))
+
+    def observe(
+        self, tasks: Tasks, pool: WorkerPool, shadowing: ShadowVerdicts, shared: Callable[[], SharedLimits | None]
+    ) -> None:
+        """From now on what the server decides is recorded. tasks: that it is one of."""
+        if self._trail is not None:
+            self._observer = Observer(self._trail, pool, shadowing, shared)
+            tasks.spawn(self._observer.watch())
+
+    async def stop(self) -> None:
+        if self._trail is None:
+            return
+        if self._observer is not None:
+            self._observer.sum_up()
+        self._trail.note(automatic("server.stop"))
+        await self._trail.stop()
+
+    def stats(self) -> AuditSnapshot | None:
+        return self._trail.stats() if self._trail is not None else None
