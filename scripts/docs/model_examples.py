@@ -17,6 +17,7 @@ models:
 
 EXAMPLES = {
     "models.NAME": """
+integrity: {require: warn, keys: {release: release.pem}}
 repository: ./models
 models:
   fraud:
@@ -31,6 +32,7 @@ models:
     anomaly: {mode: tag}
     canary: {interval: 5m}
     scan: {refuse: high}
+    integrity: {require: true}
     versions: {1: 90, 2: 10}
     version_policy: newest
     promotion: {hold: 5m}
@@ -135,6 +137,14 @@ models:
 models:
   fraud:
     canary: {interval: 5m}
+""",
+    "models.NAME.integrity": """
+integrity: {require: warn, keys: {release: release.pem, research: research.pem}}
+models:
+  fraud:
+    integrity:
+      require: true
+      signers: [release]
 """,
     "models.NAME.promotion": """
 models:

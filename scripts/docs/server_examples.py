@@ -23,6 +23,7 @@ access: {keys: keys.json}
 operators: {bindings: [{certificate: alice.example, roles: administrator}]}
 audit: {checkpoint: 30s}
 sealing: {identities: [{file: model.key}]}
+integrity: {require: warn, keys: {release: release.pem}}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
@@ -171,6 +172,40 @@ operators:
   bindings:
     - {user: alice, roles: [administrator]}
     - {group: 2000, roles: [viewer]}
+""",
+    "integrity": """
+integrity:
+  require: true
+  keys: {release: /etc/modelward/release.pem, research: /etc/modelward/research.pem}
+  certificates: {ca: signers-ca.pem, identities: ["*@ml.example.com"]}
+  sigstore:
+    trust_root: trusted_root.json
+    identities: [{identity: ci@example.com, issuer: "https://accounts.example.com"}]
+  signers:
+    fraud-*: [release, "*@ml.example.com"]
+  interval: 1h
+""",
+    "integrity.certificates": """
+integrity:
+  certificates:
+    ca: signers-ca.pem
+    identities: ["release@example.com", "spiffe://prod/training/*"]
+""",
+    "integrity.sigstore": """
+integrity:
+  sigstore:
+    trust_root: trusted_root.json
+    identities:
+      - identity: ci@example.com
+        issuer: https://accounts.example.com
+""",
+    "integrity.sigstore.identities[]": """
+integrity:
+  sigstore:
+    trust_root: trusted_root.json
+    identities:
+      - identity: https://github.com/example/models/.github/workflows/release.yml@refs/heads/main
+        issuer: https://token.actions.githubusercontent.com
 """,
     "health": """
 health:

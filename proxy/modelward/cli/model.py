@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from types import ModuleType
 
-from modelward.cli import model_scan, model_seal, model_show, model_unseal
+from modelward.cli import model_scan, model_seal, model_show, model_sign, model_unseal, model_verify
 
 # each has SUMMARY, DESCRIPTION, add_arguments(parser) and run(arguments), whose exit code is the command's
 ACTIONS: Mapping[str, ModuleType] = {
@@ -12,6 +12,8 @@ ACTIONS: Mapping[str, ModuleType] = {
     "scan": model_scan,
     "seal": model_seal,
     "unseal": model_unseal,
+    "sign": model_sign,
+    "verify": model_verify,
 }
 
 

@@ -1,23 +1,49 @@
-"""`modelward model show`: the digest and the files of a version."""
+"""`modelward model show`: the digest, the files and the signature of a version."""
 
 import argparse
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelward.cli.output import console, plain, print_json, print_table
+from modelward.integrity.bundle import LARGEST, claim, parse
+from modelward.integrity.listing import names_in
 from modelward.integrity.locate import model_file
-from modelward.integrity.version_files import VersionFiles
+from modelward.integrity.version_files import Provenance, VersionFiles, signature_file
 from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST as LARGEST_CANARY
 from modelward.models.canary import canary_file
-from modelward.repository.scan import default_profile
+from modelward.problem import ProblemsFound
+from modelward.repository.files import LARGEST_MODEL, open_inside, read_inside
+from modelward.repository.scan import MODEL_FILE, default_profile
 from modelward.score.store import MAX_FILE
+from modelward.sealing.header import is_sealed
+from modelward.sealing.opening import Opened
 
-SUMMARY = "show the digest and the files of a version"
+SUMMARY = "show the digest, the files and the signature of a version"
 DESCRIPTION = (
-    "Shows the digest of a version, which status and the metrics show too, and the files that it is made of: model, "
-    "external data, profile and canary."
+    "Shows the digest of a version, which status and the metrics show too, the files that it is made of, and what its "
+    "signature says. It does not verify the signature: modelward model verify does."
 )
+LONGEST_START = 256  # bytes that tell whether a file is sealed
 COLUMNS = ("file", "what it is", "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    name: str
+    kind: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """claim: what the signature says of itself, "" where there is none."""
+
+    file: Path
+    files: tuple[Listed, ...]
+    provenance: Provenance
+    claim: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,23 +53,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, or 1 where the version cannot be read."""
-    file = model_file(arguments.path)
-    files = VersionFiles(file.parent, file)
-    load_artifact(files.root, file, files.read)
+    print_version(describe(model_file(arguments.path)), arguments.json)
+    return 0
+
+
+def describe(file: Path, files: VersionFiles | None = None) -> Described:
+    """Reads what would be loaded of the version whose model is `file`. files: with what is asked of its signature.
+
+    Raises ProblemsFound.
+    """
+    files = files or VersionFiles(file.parent, file, as_it_lies)
+    besides = ("profile", default_profile(file), MAX_FILE), ("canary", canary_file(file), LARGEST_CANARY)
     kinds = {files.name_of(file): "model"}
-    for kind, beside, largest in (
-        ("profile", default_profile(file), MAX_FILE),
-        ("canary", canary_file(file), LARGEST_CANARY),
-    ):
+    with open_inside(file.parent, file) as (opened, _):
+        sealed = is_sealed(opened.read(LONGEST_START))
+    if sealed:  # which of them it names as external data, nobody knows without the key
+        kinds[files.name_of(file)] = "sealed model"
+        for name in names_in(file.parent, signature_file(file).name) if file.name == MODEL_FILE else [file.name]:
+            files.read(files.root, file.parent / name, LARGEST_MODEL)
+    else:
+        load_artifact(files.root, file, files.read)
+    for kind, beside, largest in besides:
         if files.has(beside):
             files.read(files.root, beside, largest)
             kinds[files.name_of(beside)] = kind
-    rows = [(name, kinds.get(name, "external data"), files.hashes[name]) for name in sorted(files.hashes)]
-    if arguments.json:
-        keys = ("name", "kind", "sha256")
-        listed = [dict(zip(keys, row, strict=True)) for row in rows]
-        print_json({"path": str(arguments.path), "digest": files.digest, "files": listed})
-        return 0
-    print_table(str(arguments.path), COLUMNS, rows)
-    console().print(f"digest  {plain(files.digest)}", soft_wrap=True)
-    return 0
+    listed = [
+        Listed(name, kinds.get(name, "sealed, or beside it" if sealed else "external data"), files.hashes[name])
+        for name in sorted(files.hashes)
+    ]
+    return Described(file, tuple(listed), files.end(), _claim(file))
+
+
+def as_it_lies(data: bytes, where: Path) -> Opened:
+    """A sealed file too."""
+    return Opened(data)
+
+
+def print_version(version: Described, as_json: bool) -> None:
+    proved = version.provenance
+    if as_json:
+        listed = [{"name": each.name, "kind": each.kind, "sha256": each.sha256} for each in version.files]
+        signature = {"claim": version.claim, "signer": proved.signer or None, "kind": proved.kind or None}
+        print_json({"path": str(version.file), "digest": proved.digest, "files": listed, "signature": signature})
+        return
+    print_table(str(version.file), COLUMNS, [(each.name, each.kind, each.sha256) for each in version.files])
+    out = console()
+    out.print(f"digest     {plain(proved.digest)}", soft_wrap=True)
+    if proved.signer:
+        out.print(f"signature  {plain(proved.signer)} ({proved.kind}), verified", soft_wrap=True)
+    else:
+        out.print(f"signature  {plain(version.claim or 'none')}", soft_wrap=True)
+
+
+def _claim(file: Path) -> str:
+    signature = signature_file(file)
+    if not signature.exists():
+        return ""
+    try:
+        bundle = parse(read_inside(file.parent, signature, LARGEST))
+    except ProblemsFound as found:
+        return f"cannot be read: {found.problems[0].what}"
+    except ValueError as error:
+        return f"is none that can be read: {error}"
+    with contextlib.suppress(ValueError):  # a certificate that is none
+        return f"{claim(bundle)}, not verified"
+    return f"made with a {bundle.kind} that cannot be read"

@@ -18,6 +18,7 @@ OF_MODELS = (
     "upstream_tls",
     "passthrough",
     "version_policy",
+    "integrity",
     "sticky_header",
     "models",
 )

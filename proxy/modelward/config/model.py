@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from modelward.config.canary import CanarySettings
 from modelward.config.files import FileKind
+from modelward.config.integrity import ModelIntegrity
 from modelward.config.promotion import PromotionSettings
 from modelward.config.rate_limit import Limit
 from modelward.config.remote_model import Hedging, Retries, Signature, check_tls_has_upstreams
@@ -160,6 +161,9 @@ class ModelSettings(Section):
     canary: CanarySettings = CanarySettings()
     scan: ScanPolicy | None = None
     """What comes of a scan of this model's files. Absent: the server's `scan`."""
+    integrity: ModelIntegrity | None = None
+    """Signatures of this model's versions. Not in model.yaml: who may write there is whom it guards against. Absent: as
+    `integrity` says."""
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
     Absent: version_policy chooses the version."""
@@ -188,6 +192,14 @@ class ModelSettings(Section):
     def _canary_is_run_here(self) -> Self:
         if self.upstreams and self.canary != CanarySettings():
             raise UnitError("canary is only for models that run here", "The upstreams run this one: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _signed_files_are_here(self) -> Self:
+        if self.upstreams and self.integrity is not None:
+            raise UnitError(
+                "integrity is only for models that run here", "The files of this one are elsewhere: leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from modelward.config.address import OFF
 from modelward.config.audit import Audit
 from modelward.config.drain import Drain
 from modelward.config.health import Breaker, Health
+from modelward.config.integrity import Integrity, ModelTrust
 from modelward.config.limits import Limits
 from modelward.config.listen import Listen
 from modelward.config.log import LogSettings
@@ -65,6 +66,8 @@ class Config(Section):
     audit: Annotated[Audit | None, BeforeValidator(lambda audit: {} if audit is None else audit)] = None
     """Records what operators ask for and what the server decides. Absent: it is recorded where `operators` is set.
     `audit: {}` turns it on. A change needs a restart."""
+    integrity: Integrity | None = None
+    """Signatures of model files. Absent: they are not read."""
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""
@@ -108,6 +111,14 @@ class Config(Section):
         for name in self.models:
             if fault := fault_of_name(name):
                 raise UnitError(f"models: {fault[0]}: {fault[1]}", "Rename the model")
+        return self
+
+    @model_validator(mode="after")
+    def _signers_are_trusted(self) -> Self:
+        for name, settings in self.models.items():
+            if settings.integrity is not None and self.integrity is None:
+                how = "Set integrity with keys, certificates or sigstore, or leave it out"
+                raise UnitError(f"models.{name}.integrity is set and no signer is trusted", how)
         return self
 
     @model_validator(mode="after")
@@ -193,6 +204,10 @@ class Config(Section):
     def scan_of(self, name: str) -> ScanPolicy:
         """Of a model, its own or the server's."""
         return self.settings(name).scan or self.scan
+
+    def trust(self, name: str) -> ModelTrust:
+        """What a model asks of its signatures."""
+        return ModelTrust.of(name, self.integrity, self.settings(name).integrity)
 
     def settings(self, name: str) -> ModelSettings:
         """The settings of a model, the defaults where it has none."""

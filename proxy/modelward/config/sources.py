@@ -117,10 +117,17 @@ def from_model_folder(model: ModelFolder) -> Layer:
         return Layer()
     data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
     layer = read_document(_text(data, model.settings_file), str(model.settings_file))
-    if found := _variables(layer, layer.values, ()):
+    if found := [*_variables(layer, layer.values, ()), *_own_integrity(layer)]:
         raise ProblemsFound(found)
     anchor(layer.values, ModelSettings, model.settings_file.parent)
     return layer.under("models", model.name)
+
+
+def _own_integrity(layer: Layer) -> list[Problem]:
+    if "integrity" not in layer.values:
+        return []
+    why, how = "it would be set by those whom it guards against", "Set models.NAME.integrity in the configuration"
+    return [Problem("model.yaml cannot set integrity", layer.origin(("integrity",)) or "", why, how)]
 
 
 def _variables(layer: Layer, value: object, path: tuple[str | int, ...]) -> list[Problem]:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Facts:
     """sha256: of its file. profile, canary: whether it has them. digest: of all its files (modelward.integrity.digest).
-    key: name of the one that opened them, where they are sealed."""
+    signer: whose signature counts, "" for nobody's. doubt: why none does, where one is asked for. key: name of the one
+    that opened them, where they are sealed.
+    """
 
     sha256: str
     profile: bool
     canary: bool
     digest: str = ""
     key: str = ""
+    signer: str = ""
+    doubt: str = ""
 
     def lacks(self, before: "Facts | None") -> tuple[str, ...]:
         """The guards that the version before has, and this one has not."""

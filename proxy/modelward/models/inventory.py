@@ -14,7 +14,8 @@ from modelward.config.model import LastGood, ModelSettings
 from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
-from modelward.integrity.version_files import VersionFiles
+from modelward.integrity.signatures import verdicts_on
+from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, VersionFiles
 from modelward.models import scanned
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
@@ -57,8 +58,8 @@ class CheckedVersion:
     """One version of one model, ready to be given to a session. profile: None where the anomaly guard is off.
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
-    canary: what it must answer before it is served and while it is, None where there is none. digest: of all its files
-    (modelward.integrity.digest), "" where it runs on an upstream.
+    canary: what it must answer before it is served and while it is, None where there is none. provenance: of all its
+    files; empty where it runs on an upstream.
     """
 
     name: str
@@ -71,7 +72,7 @@ class CheckedVersion:
     undecoded: Problem | None = None
     profile_fingerprint: Fingerprint = ()
     canary: Canary | None = None
-    digest: str = ""
+    provenance: Provenance = NOTHING_KNOWN
 
     @property
     def load_digest(self) -> str:
@@ -103,8 +104,9 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     """By name; versions in their order."""
     found: dict[str, dict[str, Facts]] = {}
     for model in models:
-        guards = model.profile is not None, model.canary is not None
-        facts = Facts(model.artifact.sha256, *guards, model.digest, model.artifact.sealed)
+        proved, guards = model.provenance, (model.profile is not None, model.canary is not None)
+        sha256, key = model.artifact.sha256, model.artifact.sealed
+        facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
 
@@ -132,12 +134,17 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     read: dict[Path, VersionFiles] = {}
     told = list(repository.notes)
     whole = [folder for folder in repository.models if folder.name not in config.unusable]
+    try:
+        verdicts = verdicts_on(config, whole)
+    except ProblemsFound as found:
+        return Inventory((), found.problems, ())
     for folder in whole:
         artifacts[folder.name] = []
         policy = config.scan_of(folder.name)
         for version in folder.versions:
             try:
-                files = VersionFiles(folder.root, version.file, opener.of_model(folder.name))
+                trust, verdict = config.trust(folder.name), verdicts.get(version.file)
+                files = VersionFiles(folder.root, version.file, opener.of_model(folder.name), trust, verdict)
                 read[version.file] = files
                 artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
@@ -210,7 +217,7 @@ class _Checker:
         for other, artifact in artifacts[self.name]:
             if str(other.number) in (shadow.version for shadow in self.settings.shadow):
                 self._check_shadow(str(other.number), artifact)
-        canary = self._canary()
+        canary, provenance = self._canary(), self._provenance()
         return CheckedVersion(
             self.name,
             str(self.version.number),
@@ -222,19 +229,27 @@ class _Checker:
             None,
             seen,
             canary,
-            self.files.digest,
+            provenance,
         )
 
     def _canary(self) -> Canary | None:
         file = canary_file(self.version.file)
-        if not self.files.has(file):
-            return None
         try:
+            if not self.files.has(file):
+                return None
             inputs, outputs = self.artifact.inputs, self.artifact.outputs
             return load_canary(self.files.root, file, inputs, outputs, self.files.read)
         except ProblemsFound as found:
             self.problems += found.problems
             return None
+
+    def _provenance(self) -> Provenance:
+        """The last: of all that was read."""
+        try:
+            return self.files.end()
+        except ProblemsFound as found:
+            self.problems += found.problems
+            return NOTHING_KNOWN
 
     def _check_fallback_model(self, fallback: str, artifacts: Artifacts, where: str) -> None:
         if fallback not in artifacts:
@@ -265,13 +280,18 @@ class _Checker:
 
     def _profile(self) -> _Found:
         anomaly = self.settings.anomaly
-        file = self.version.default_profile
-        if anomaly.mode == "off":
-            self._hash_unused(file)
+        default = self.version.default_profile
+        try:
+            has_default = self.files.has(default)
+            if anomaly.mode == "off" and has_default:
+                self._hash_unused(default)
+        except ProblemsFound as found:
+            self.problems += found.problems
             return NO_PROFILE
-        if anomaly.profile is not None:
-            file = self.version.file.parent / anomaly.profile
-        if not (file.exists() if anomaly.profile is not None else self.files.has(file)):
+        if anomaly.mode == "off":
+            return NO_PROFILE
+        file = default if anomaly.profile is None else default.parent / anomaly.profile
+        if not (has_default if anomaly.profile is None else file.exists()):
             if anomaly.profile is not None or anomaly.mode != "observe":
                 how = f"Fit one: modelward profile fit {self.version.file} --data FILE --out {file}"
                 self.problems.append(
@@ -284,9 +304,10 @@ class _Checker:
         how = f"Fit it again: modelward profile fit {self.version.file} --data FILE --out {file}"
         seen = fingerprint([file])
         try:
-            if self.settings.anomaly.profile is None:  # it lies in the repository, and may not lead out of it
+            if self.files.is_mine(file):  # and may not lead out of the repository
                 profile = Profile.load(file, self.files.read(self.files.root, file, MAX_FILE)[0])
             else:
+                self.files.refuse_outside(file)
                 profile = Profile.load(file, self._read_elsewhere(file))
         except (ProfileError, ProblemsFound) as error:
             found = error.problems if isinstance(error, ProblemsFound) else [Problem(str(error), self.where, how=how)]
@@ -306,10 +327,9 @@ class _Checker:
             raise ProfileError(f"{file} cannot be read: {error.strerror or error}") from error
 
     def _hash_unused(self, file: Path) -> None:
-        """A profile that scores nothing is a file of the version all the same. What is wrong with it does not matter."""
-        if self.files.has(file):
-            with contextlib.suppress(ProblemsFound):
-                self.files.read(self.files.root, file, MAX_FILE)
+        """A profile that scores nothing is a file of the version all the same. Unsigned, it may be a broken one."""
+        with contextlib.suppress(*(() if self.files.is_signed else (ProblemsFound,))):
+            self.files.read(self.files.root, file, MAX_FILE)
 
 
 def _fits(one: TensorSpec, other: TensorSpec) -> bool:

@@ -171,8 +171,8 @@ def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) ->
             artifact = kept.checked.artifact
             stays = kept.checked.settings.batching == config.settings(name).batching
             stays = stays and (artifact.findings is not None or not scan)
-            if stays and artifact.file == version.file and artifact.is_unchanged:
-                files.note(artifact.files, artifact.hashes)
+            known = stays and artifact.file == version.file and artifact.is_unchanged
+            if known and files.vouches(artifact.files, artifact.hashes):
                 return artifact
         return load_unseen(name, version, files, scan)
 

@@ -5,12 +5,14 @@ hard links (somebody could change the file under another name), devices and pipe
 is what is loaded, since nothing reads the file a second time.
 """
 
+import contextlib
 import hashlib
 import os
 import shlex
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from modelward.problem import Problem, ProblemsFound
 
@@ -28,8 +30,20 @@ def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:
     Links inside the root are followed (Kubernetes mounts volumes so). Each folder on the canonical path is opened
     through the one above it without following links, so that nothing swapped in meanwhile is read.
     """
+    with open_inside(root, path, largest) as (file, size):
+        data = file.read(size + 1)
+    if len(data) != size:
+        how = "Try again when it is complete"
+        raise ProblemsFound([Problem("the file changed while it was read", str(path), how=how)])
+    return data
+
+
+@contextlib.contextmanager
+def open_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> Iterator[tuple[BinaryIO, int]]:
+    """The file and its size, as `read_inside` would read it."""
     try:
-        return _read(root, path, largest)
+        with _opened(root, path, largest) as opened:
+            yield opened
     except OSError as error:
         how = "Check the path and that this user may read it"
         raise ProblemsFound(
@@ -66,7 +80,8 @@ def inside(root: Path, path: Path) -> Path:
         ) from error
 
 
-def _read(root: Path, path: Path, largest: int) -> bytes:
+@contextlib.contextmanager
+def _opened(root: Path, path: Path, largest: int) -> Iterator[tuple[BinaryIO, int]]:
     relative = inside(root, path)
     folder = os.open(canonical(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -77,15 +92,9 @@ def _read(root: Path, path: Path, largest: int) -> bytes:
         # O_NONBLOCK: a pipe without a writer is opened, and refused, instead of waited for
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(relative.name, flags, dir_fd=folder), "rb") as file:
-            size = _checked_size(os.fstat(file.fileno()), path, largest)
-            data = file.read(size + 1)
+            yield file, _checked_size(os.fstat(file.fileno()), path, largest)
     finally:
         os.close(folder)
-    if len(data) != size:
-        raise ProblemsFound(
-            [Problem("the file changed while it was read", str(path), how="Try again when it is complete")]
-        )
-    return data
 
 
 def _checked_size(found: os.stat_result, path: Path, largest: int) -> int:

@@ -274,8 +274,9 @@ def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVers
 
 
 def _properties(model: OpenVersion) -> dict[str, str]:
-    checked, artifact = model.checked, model.checked.artifact
-    return {"sha256": artifact.sha256, "digest": checked.digest, "opset": str(artifact.opset)}
+    proved, artifact = model.checked.provenance, model.checked.artifact
+    told = {"sha256": artifact.sha256, "digest": proved.digest, "opset": str(artifact.opset)}
+    return told | ({"signer": proved.signer} if proved.signer else {})
 
 
 def _lookups(

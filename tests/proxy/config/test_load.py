@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
@@ -323,6 +323,8 @@ def every_file(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
             yield from every_file(field.annotation, (*path, name))
     elif kind is Path:
         yield path
+    elif get_origin(kind) is Mapping and Path in get_args(get_args(kind)[1]):
+        yield (*path, "name")
     else:
         for each in get_args(kind):
             yield from every_file(each, path)

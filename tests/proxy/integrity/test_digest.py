@@ -36,14 +36,14 @@ def version(tmp_path: Path) -> Path:
 
 def test_the_digest_is_that_of_the_files_in_the_order_of_their_names(version: Path) -> None:
     whole = hashlib.sha256(sha256(version / "canary.npz") + sha256(version / "model.onnx")).hexdigest()
-    assert checked(version.parent.parent).digest == f"sha256:{whole}"
+    assert checked(version.parent.parent).provenance.digest == f"sha256:{whole}"
     assert root_digest({"b": "02", "a": "01"}) == f"sha256:{hashlib.sha256(bytes([1, 2])).hexdigest()}"
 
 
 def test_another_canary_is_another_digest(version: Path) -> None:
-    before = checked(version.parent.parent).digest
+    before = checked(version.parent.parent).provenance.digest
     (version / "canary.npz").unlink()
-    after = checked(version.parent.parent).digest
+    after = checked(version.parent.parent).provenance.digest
     assert before != after
     assert after == f"sha256:{hashlib.sha256(sha256(version / 'model.onnx')).hexdigest()}"
 
@@ -54,7 +54,7 @@ def test_external_data_are_part_of_it_and_are_read_once(tmp_path: Path) -> None:
     before = checked(tmp_path)
     names = sorted(file.name for file in (tmp_path / "big/1").iterdir())
     assert len(names) > 1
-    assert before.digest == root_digest({name: sha256(tmp_path / "big/1" / name).hex() for name in names})
+    assert before.provenance.digest == root_digest({name: sha256(tmp_path / "big/1" / name).hex() for name in names})
     assert len(before.artifact.hashes) == len(before.artifact.files) == len(names)
 
 
@@ -67,13 +67,13 @@ def test_a_version_that_stays_open_keeps_its_digest(version: Path) -> None:
 
     (again,) = take_inventory(config, load_changed({("one", "1"): Kept}, config)).models  # type: ignore[dict-item]
     assert again.artifact is first.artifact
-    assert again.digest == first.digest
+    assert again.provenance == first.provenance
 
 
 def test_show_tells_the_same_digest_and_every_file(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "show", str(version), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["digest"] == checked(version.parent.parent).digest
+    assert told["digest"] == checked(version.parent.parent).provenance.digest
     assert [(each["name"], each["kind"]) for each in told["files"]] == [
         ("canary.npz", "canary"),
         ("model.onnx", "model"),

@@ -1,0 +1,81 @@
+"""`modelward model sign`: a signature of OpenSSF Model Signing beside the files of a version."""
+
+import argparse
+from pathlib import Path
+
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from modelward.bounded_file import read_regular
+from modelward.cli.model_show import describe, print_version
+from modelward.cli.output import console, plain
+from modelward.integrity.locate import model_file
+from modelward.integrity.signing import Signer, sign
+from modelward.problem import Problem, ProblemsFound
+from modelward.repository.scan import MODEL_FILE
+
+SUMMARY = "sign the files of a version"
+DESCRIPTION = (
+    "Signs all files of a version, its canary and profile among them, in the format of OpenSSF Model Signing. The "
+    "signature lies beside them: model.sig in the folder of a model.onnx, STEM.sig beside any other file."
+)
+LONGEST_PASSWORD = 4096
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="folder of the version, or file of the model")
+    parser.add_argument(
+        "--key", type=Path, required=True, metavar="KEY.pem", help="private key: P-256, P-384 or P-521, PEM"
+    )
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password of the key")
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE.pem",
+        help="certificate of the key, which then goes into the signature",
+    )
+    parser.add_argument(
+        "--chain",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.pem",
+        help="certificates between that one and its authority; repeatable",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0, or 1 where the version cannot be signed."""
+    file = model_file(arguments.path)
+    if arguments.certificate is not None and arguments.password_file is not None:
+        how = "Decrypt the key for as long as you sign"
+        raise ProblemsFound([Problem("a key with a certificate cannot have a password", str(arguments.key), how=how)])
+    signer = Signer(arguments.key, _password(arguments.password_file), arguments.certificate, arguments.chain)
+    version = describe(file)
+    beside = [file.parent / each.name for each in version.files if file.parent / each.name != file]
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False)
+    with Progress(*columns, console=console(error=True), transient=True) as progress:
+        task = progress.add_task("hashing")
+        try:
+            out = sign(file, signer, beside, lambda name: progress.update(task, description=f"hashed {plain(name)}"))
+        except OSError as error:
+            how = "Check the path and its permissions"
+            where = str(error.filename or file.parent)
+            what = "the version cannot be signed"
+            raise ProblemsFound([Problem(what, where, error.strerror or str(error), how)]) from error
+    print_version(describe(file), arguments.json)
+    if not arguments.json:
+        covered = "all files of the folder" if file.name == MODEL_FILE else "these files"
+        console().print(f"{plain(out)} now covers {covered}", soft_wrap=True)
+    return 0
+
+
+def _password(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return read_regular(file, LONGEST_PASSWORD).rstrip(b"\r\n")
+    except OSError as error:
+        how = "Check the path and its permissions"
+        why = error.strerror or str(error)
+        raise ProblemsFound([Problem("the password cannot be read", str(file), why, how)]) from error

@@ -1,0 +1,74 @@
+"""A version signed: its files hashed as they will be read, and the signature written beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelward.atomic_file import replacing
+from modelward.integrity import library
+from modelward.integrity.listing import names_in
+from modelward.integrity.manifest import ALWAYS_IGNORED, CHUNK
+from modelward.integrity.version_files import LARGEST_UNREAD, signature_file
+from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import open_inside
+from modelward.repository.scan import MODEL_FILE
+
+FILE_MODE = 0o644  # workers of another user may read it
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """key: PEM, private. password: of the key. certificate: PEM, of the same key; chain: PEM, of those who vouch for it
+    up to an authority. Without a certificate a signature is of the key."""
+
+    key: Path
+    password: bytes | None = None
+    certificate: Path | None = None
+    chain: Sequence[Path] = ()
+
+
+def sign(
+    file: Path, signer: Signer, beside: Iterable[Path] = (), hashed: Callable[[str], None] = lambda name: None
+) -> Path:
+    """Signs the version whose model is `file`, and returns where its signature lies. Raises ProblemsFound, OSError.
+
+    A model.onnx is signed with all that its folder holds; any other file with `beside`. hashed: told of each file.
+    """
+    if (problem := library.missing()) is not None:
+        raise problem
+    out = signature_file(file)
+    names = names_in(file.parent, out.name) if file.name == MODEL_FILE else [each.name for each in (file, *beside)]
+    hashes = {}
+    for name in sorted(names):
+        hashes[name] = _sha256(file.parent, file.parent / name)
+        hashed(name)
+    text = _signature(file, hashes, out.name, signer)
+    with replacing(out, FILE_MODE) as written:
+        written.write(text)
+    return out
+
+
+def _sha256(root: Path, path: Path) -> str:
+    hasher = hashlib.sha256()
+    with open_inside(root, path, LARGEST_UNREAD) as (opened, _):
+        while chunk := opened.read(CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _signature(file: Path, hashes: Mapping[str, str], own_name: str, signer: Signer) -> bytes:
+    ignored = [*ALWAYS_IGNORED, own_name]
+    name = file.parent.name if file.name == MODEL_FILE else file.name
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder, own_name)
+            library.sign(name, hashes, ignored, written, key=signer.key, password=signer.password,
+                         certificate=signer.certificate, chain=signer.chain)  # fmt: skip
+            return written.read_bytes()
+    except ValueError as error:
+        how = "Use a PEM key of the curve P-256, P-384 or P-521, and the certificate that was made for it"
+        raise ProblemsFound([Problem("the version cannot be signed", str(signer.key), str(error), how)]) from error
