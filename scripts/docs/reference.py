@@ -1,6 +1,6 @@
 """All generated pages of docs/reference/."""
 
-from scripts.docs import admin_api, commands, configuration, metrics, refusals
+from scripts.docs import admin_api, commands, configuration, metrics, refusals, rights
 
 
 def pages() -> dict[str, str]:
@@ -11,4 +11,5 @@ def pages() -> dict[str, str]:
         "configuration.md": configuration.page(),
         "metrics.md": metrics.page(),
         "refusals.md": refusals.page(),
+        "rights.md": rights.page(),
     }

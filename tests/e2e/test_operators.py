@@ -117,7 +117,7 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
         assert server.metric("modelward_operator_calls_denied_total", verb="restart", cause="denied") == 1
 
 
-def test_certificates_name_operators_and_only_administrators_change_bindings(tmp_path: Path) -> None:
+def test_certificates_and_tokens_name_operators_and_only_administrators_change_bindings(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"fraud-a": {1: models.add_one()}})
     authority = trustme.CA()
     ca = authority_file(authority, tmp_path / "ca.pem")
@@ -125,10 +125,17 @@ def test_certificates_name_operators_and_only_administrators_change_bindings(tmp
     pairs = {
         name: write_pair(authority.issue_cert(f"{name}.example"), tmp_path, name) for name in ("ann", "bob", "eve")
     }
+    issuer = Issuer()
+    issuer.add_key("one")
+    jwks = issuer.publish(tmp_path / "keys.json")
+    token = tmp_path / "token"
+    token.write_text(issuer.token("ci", aud="admin"))
     text = f"""listen: {{admin: "127.0.0.1:0"}}
 admin_tls: {{certificate: {ours.certificate}, key: {ours.key}, client_ca: {ca}}}
 operators:
+  tokens: [{{issuer: {ISSUER}, audience: admin, jwks: {jwks}}}]
   bindings:
+    - {{token: ci, roles: [deployer], models: ["fraud-*"]}}
     - {{certificate: ann.example, roles: [administrator, deployer]}}
     - {{certificate: bob.example, roles: [operator]}}
 """
@@ -142,6 +149,9 @@ operators:
         me = told("whoami", *of["bob"])
         assert (me["name"], me["proof"], me["origin"].rpartition(":")[0]) == ("bob.example", "certificate", "127.0.0.1")
         assert "trustme" in me["issuer"]
+        by_token = told("whoami", "--admin", address, "--ca", ca, "--token", token)
+        assert (by_token["name"], by_token["proof"]) == ("ci", "token"), "no certificate is needed"
+        assert told("whoami", *of["bob"], "--token", token)["name"] == "ci", "what is sent counts before the connection"
         assert modelward("status", *of["eve"]).returncode == 1
         config.write_text(config.read_text() + "    - {certificate: eve.example, roles: [operator]}\n")
         refused = modelward("reload", *of["bob"])

@@ -100,7 +100,8 @@ class AdminServer:
         recorder: Recorder = NO_TRAIL,
     ) -> Self:
         """Listens on the running loop. Raises ProblemsFound."""
-        material = LiveMaterial(server_side(tls), section=SECTION) if tls is not None else None
+        tokens = operators is not None and bool(operators.tokens)
+        material = LiveMaterial(server_side(tls, tokens=tokens), section=SECTION) if tls is not None else None
         authorization = Authorization(operators, recorder)
         server = cls(BoundSocket(address, _mode(operators), KEY, HOW), material, operator, authorization)
         server._acceptor.start(BACKLOG)

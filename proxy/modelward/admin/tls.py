@@ -1,4 +1,4 @@
-"""mTLS of the admin API: the listener's TLS, with clients' certificates required."""
+"""TLS of the admin API: the listener's, with clients' certificates required where nothing else proves who calls."""
 
 import ssl
 
@@ -14,12 +14,14 @@ def examine(tls: AdminTls) -> Certificate:
     context = harden(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     files = Gather()
     certificate = files.step(lambda: load_pair(context, SECTION, tls.certificate, tls.key))
-    files.step(lambda: load_authorities(context, f"{SECTION}.client_ca", tls.client_ca))
+    if (client_ca := tls.client_ca) is not None:
+        files.step(lambda: load_authorities(context, f"{SECTION}.client_ca", client_ca))
     files.end()
     assert certificate is not None
     return certificate
 
 
-def server_side(tls: AdminTls) -> Tls:
-    """No client without a certificate of client_ca."""
-    return Tls(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca, require_client_certificate=True)
+def server_side(tls: AdminTls, *, tokens: bool) -> Tls:
+    """tokens: one will do in place of a certificate."""
+    required = tls.client_ca is not None and not tokens
+    return Tls(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca, require_client_certificate=required)

@@ -29,7 +29,7 @@ CHANNEL_OPTIONS = {"grpc.enable_http_proxy": 0, "grpc.min_reconnect_backoff_ms":
 # what says that no server, or another one, is at the address
 NO_SERVER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNIMPLEMENTED)
 HOW = "Check that the server runs; give its address with --admin, or its configuration with --config"
-HOW_TLS = f"{HOW}. With admin_tls it needs --ca, --certificate and --key"
+HOW_TLS = f"{HOW}. With admin_tls it needs --ca, and --certificate and --key or a token"
 HOW_PROVED = (
     "Give --token FILE, or --ca, --certificate and --key; with a Unix socket, call as the user that has the role"
 )
@@ -180,15 +180,25 @@ def _token(arguments: argparse.Namespace) -> str | None:
 def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:
     options = CHANNEL_OPTIONS
     files = {"--key": arguments.key, "--certificate": arguments.certificate, "--ca": arguments.ca}
-    if missing := [flag for flag, file in files.items() if file is None]:
+    alone = arguments.token is not None or TOKEN_VARIABLE in os.environ  # proves who calls without a certificate
+    missing = [flag for flag, file in files.items() if file is None]
+    if missing and not (alone and missing == ["--key", "--certificate"]):
         if len(missing) < len(files):
-            raise ProblemsFound([Problem("mTLS needs all three of its files", missing[0], how="Give this one too")])
+            raise ProblemsFound(
+                [
+                    Problem(
+                        "mTLS needs all three of its files",
+                        missing[0],
+                        how="Give this one too; with a token, --ca is enough",
+                    )
+                ]
+            )
         if arguments.server_name is not None:
             how = "Give --ca, --certificate and --key too, or leave it out"
             raise ProblemsFound([Problem("there is no server name without mTLS", "--server-name", how=how)])
         return grpc.insecure_channel(str(address), options=[*options.items()])
     if arguments.server_name is not None:
         options = options | {"grpc.ssl_target_name_override": arguments.server_name}
-    key, certificate, authorities = (read(file, flag) for flag, file in files.items())
+    key, certificate, authorities = (read(file, flag) if file is not None else None for flag, file in files.items())
     credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
     return grpc.secure_channel(str(address), credentials, options=[*options.items()])

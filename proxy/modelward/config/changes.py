@@ -39,7 +39,8 @@ def changed_rights(now: Config, wanted: Config) -> list[str]:
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
     """As much of `wanted` as a server that runs with `now` can follow, and the keys that need a restart."""
     stays: dict[str, object] = {key: getattr(now, key) for key in FIXED}
-    for key in ("tls", "access"):  # every open connection began with or without it
+    # every open connection began with or without it, and so did the audit trail
+    for key in ("tls", "access", "operators"):
         if (getattr(now, key) is None) != (getattr(wanted, key) is None):
             stays[key] = getattr(now, key)
     # which keys servers know shared limits by, every connection and identity is told when it begins

@@ -36,7 +36,7 @@ class Binding(Section):
 
     certificate: Name | None = None
     """Name in a client certificate: its URI, otherwise its first other subjectAltName, otherwise its common name. *
-    stands for any characters: spiffe://prod/ops/*. Needs admin_tls."""
+    stands for any characters: spiffe://prod/ops/*. Needs admin_tls.client_ca."""
     token: Name | None = None
     """Name in a token of operators.tokens, where * stands for any characters: *@example.com."""
     issuer: str | None = Field(default=None, min_length=1)
@@ -138,13 +138,13 @@ class Operators(Section):
         return self
 
 
-def check_reach(operators: Operators, admin: Address | None, *, tls: bool) -> None:
-    """Whether every binding can match a client of listen.admin. tls: there is admin_tls. Raises UnitError."""
+def check_reach(operators: Operators, admin: Address | None, *, certificates: bool) -> None:
+    """Whether every binding can match a client of listen.admin. certificates: they are asked for. Raises UnitError."""
     if admin is None:
         raise UnitError(f"operators is set and listen.admin is {OFF}", "Set listen.admin, or leave operators out")
     for number, binding in enumerate(operators.bindings):
         where = f"operators.bindings[{number}]"
-        if binding.certificate is not None and not tls:
+        if binding.certificate is not None and not certificates:
             what = f"{where} is for a certificate and no client certificate is ever asked for"
             raise UnitError(what, "Set admin_tls: {certificate, key, client_ca}")
         if binding.kind in ("user", "group") and not admin.is_unix:

@@ -148,6 +148,12 @@ class Config(Section):
                 f"listen.admin is {admin}, which other machines reach, and there is no admin_tls",
                 "Set admin_tls: {certificate, key, client_ca}, or listen on 127.0.0.1:8003 or unix:/path/of.sock",
             )
+        has_tokens = self.operators is not None and self.operators.tokens
+        if self.admin_tls is not None and self.admin_tls.client_ca is None and not has_tokens:
+            raise UnitError(
+                "admin_tls has no client_ca, and nothing else proves who calls",
+                "Set admin_tls.client_ca to the authority of operators' certificates, or operators.tokens",
+            )
         if self.admin_tls is not None and (admin is None or admin.is_unix):
             raise UnitError(
                 f"admin_tls is set and listen.admin is {admin or OFF}", "Leave it out, or listen on an address"
@@ -157,7 +163,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _operators_can_be_told(self) -> Self:
         if self.operators is not None:
-            check_reach(self.operators, self.listen.admin, tls=self.admin_tls is not None)
+            asked = self.admin_tls is not None and self.admin_tls.client_ca is not None
+            check_reach(self.operators, self.listen.admin, certificates=asked)
         return self
 
     @model_validator(mode="after")

@@ -33,15 +33,16 @@ class Tls(Section):
 
 
 class AdminTls(Section):
-    """Every connection needs a certificate of client_ca, whose holder may do everything. The files are loaded again
-    when they change."""
+    """Without operators, the holder of each certificate of client_ca may do everything. The files are loaded again when
+    they change."""
 
     certificate: Path = Field(strict=False)
     """PEM: the server's certificate, then its chain. Relative to the configuration file."""
     key: Path = Field(strict=False)
     """PEM, not encrypted. Relative to the configuration file."""
-    client_ca: Path = Field(strict=False)
-    """PEM: certificate authorities of operators. Relative to the configuration file."""
+    client_ca: Path | None = Field(default=None, strict=False)
+    """PEM: certificate authorities of operators. Relative to the configuration file. Every connection needs a
+    certificate of theirs, unless operators.tokens is set: then a token will do, and client_ca may be left out."""
 
 
 class UpstreamTls(Section):

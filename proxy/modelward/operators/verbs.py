@@ -14,7 +14,7 @@ VERBS: Mapping[Verb, tuple[Role, ...]] = {
     "status": ("viewer", "operator", "deployer", "approver", "auditor", "administrator"),
     "report": ("viewer", "operator", "deployer", "approver", "auditor"),
     "proposals": ("viewer", "operator", "deployer", "approver", "auditor", "administrator"),
-    "reload": ("operator", "deployer"),
+    "reload": ("operator", "deployer", "administrator"),
     "restart": ("operator",),
     "drain": ("operator",),
     "pardon": ("operator",),
@@ -48,7 +48,7 @@ MEANING: Mapping[Verb, str] = {
     "review": "review what was done by breaking the glass",
     "audit": "read the audit trail",
     "samples": "read recorded requests",
-    "bindings": "reload a configuration in which operators, approvals or audit differ",
+    "bindings": "reload a configuration in which operators or approvals differ",
 }
 
 OF_SERVER: frozenset[Verb] = frozenset({"reload", "restart", "drain", "audit", "bindings"})

@@ -3,14 +3,15 @@
 import pytest
 from pydantic import ValidationError
 
-from modelward.config.changes import changed_rights
+from modelward.config.changes import changed_rights, followed
 from modelward.config.operators import Operators
 from modelward.config.schema import Config
 
 JWT = {"issuer": "https://a.example", "audience": "admin", "jwks": "keys.json"}
 OTHER = {**JWT, "issuer": "https://b.example"}
 UNIX = {"admin": "unix:/run/admin.sock"}
-MTLS = {"certificate": "s.pem", "key": "s.key", "client_ca": "ca.pem"}
+PAIR = {"certificate": "s.pem", "key": "s.key"}
+MTLS = {**PAIR, "client_ca": "ca.pem"}
 
 
 def bound(**binding: object) -> dict[str, object]:
@@ -64,6 +65,12 @@ def test_what_makes_no_sense_is_refused(section: dict[str, object], told: str) -
         ({"operators": bound(group="a")}, "is for a group and listen.admin is 127.0.0.1:8003"),
         ({"operators": bound(user=65534), "listen": UNIX}, "stands for every user that the kernel cannot name"),
         ({"operators": bound(group="65534"), "listen": UNIX}, "stands for every group that the kernel cannot name"),
+        ({"admin_tls": PAIR}, "admin_tls has no client_ca, and nothing else proves who calls"),
+        ({"operators": {}, "admin_tls": PAIR}, "admin_tls has no client_ca, and nothing else proves who calls"),
+        (
+            {"operators": {"tokens": [JWT], **bound(certificate="a")}, "admin_tls": PAIR},
+            "no client certificate is ever asked for",
+        ),
         ({"operators": {}, "listen": {"admin": "off"}}, "operators is set and listen.admin is off"),
     ],
 )
@@ -76,8 +83,17 @@ def test_bindings_that_can_match_are_taken() -> None:
     assert Config.model_validate({"operators": bound(user="a"), "listen": UNIX}).operators
     assert Config.model_validate({"operators": bound(certificate="a"), "admin_tls": MTLS}).operators
     assert Config.model_validate({"operators": {"tokens": [JWT], **bound(token="a")}}).operators
+    assert Config.model_validate({"operators": {"tokens": [JWT], **bound(token="a")}, "admin_tls": PAIR}).operators
     two = {"tokens": [JWT, OTHER], **bound(token="a", issuer=JWT["issuer"])}
     assert Config.model_validate({"operators": two}).operators
+
+
+def test_operators_are_turned_on_and_off_by_a_restart_alone() -> None:
+    without = Config.model_validate({"listen": UNIX})
+    having = Config.model_validate({"operators": bound(user=1), "listen": UNIX})
+    for now, wanted in ((without, having), (having, without)):
+        config, restart = followed(now, wanted)
+        assert (config.operators, restart) == (now.operators, ["operators"])
 
 
 def test_a_change_of_operators_is_one_of_rights() -> None:
