@@ -137,6 +137,10 @@ class Note:
                 return verifier.check(self.text, signature[4:])
         raise NotSigned(f"it is not signed by {verifier.name} with the key {verifier.key_id.hex()}")
 
+    def __str__(self) -> str:
+        lines = (f"\N{EM DASH} {name} {base64.b64encode(data).decode()}\n" for name, data in self.signatures)
+        return f"{self.text}\n{''.join(lines)}"
+
 
 def _signature(line: str) -> tuple[str, bytes]:
     parts = line.split(" ")

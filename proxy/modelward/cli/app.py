@@ -30,6 +30,7 @@ COMMANDS = {
     "profile": "fit the training profile of a model, or show one",
     "canary": "record the answers that a model must give before it is served",
     "model": "show the files of a version and its digest, and scan models",
+    "audit": "read the audit trail, check that it is whole, and prove what is in it",
     "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
     "schema": "print the JSON schema of the configuration",
