@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from modelward.config.section import descriptions
+
 Kind = Literal["human", "automatic", "summary"]
 Proof = Literal["certificate", "token", "socket", "address", "none"]
 Result = Literal["asked", "done", "refused", "failed"]
@@ -37,6 +39,7 @@ class Actor(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Text
+    """As the proof tells it."""
     proof: Proof = "none"
     """How the name was proved: client certificate, token, user of a Unix socket; an address proves nothing."""
     issuer: Text = ""
@@ -62,10 +65,13 @@ class Record(BaseModel):
     result: Result = "done"
     """`asked`: recorded before it was done; another record, which names this one in `of`, says what came of it."""
     actor: Actor = ITSELF
+    """Who did it; absent: the server itself."""
     of: int | None = None
     """Number of the record that this one is the outcome of."""
     model: Text = ""
+    """What it was done to."""
     version: Text = ""
+    """Of the model."""
     object: Text = ""
     """What it was done to, where that is no model."""
     digest: str = ""
@@ -75,7 +81,9 @@ class Record(BaseModel):
     before: Any = None
     """What was so before it."""
     after: Any = None
+    """What is so after it."""
     proposal: int | None = None
+    """Number of the proposal that it belongs to."""
     approvals: tuple[str, ...] = ()
     """Names of those who approved it."""
     break_glass: bool = False
@@ -117,7 +125,10 @@ def automatic(verb: str, **fields: Any) -> Record:
 def schema() -> dict[str, Any]:
     """The JSON schema of a record as it is written: with its number."""
     described = Record.model_json_schema(mode="serialization")
+    for properties, model in ((described["properties"], Record), (described["$defs"]["Actor"]["properties"], Actor)):
+        for name, text in descriptions(model).items():
+            properties[name]["description"] = " ".join(text.split())
     number = {"type": "integer", "minimum": 0, "description": "Its place in the log, from 0 on."}
     described["properties"] = {"n": number, **described["properties"]}
-    described["required"] = ["n", *described.get("required", [])]
+    described["required"] = ["n", *described["required"], "result"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described}

@@ -42,7 +42,7 @@ def descriptions(section: type[BaseModel]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for base in reversed(section.__mro__):
-        if issubclass(base, Section):
+        if issubclass(base, BaseModel) and base is not BaseModel:
             (tree,) = ast.parse(dedent(inspect.getsource(base))).body
             assert isinstance(tree, ast.ClassDef)
             for below in pairwise(tree.body):

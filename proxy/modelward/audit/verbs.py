@@ -1,0 +1,63 @@
+"""Every verb of a record of the audit trail, and what it means."""
+
+from collections.abc import Mapping
+
+PEOPLE: Mapping[str, str] = {
+    "promote": "a version was given its first or next share of the requests",
+    "force": "the same, although not every bound was decided",
+    "rollback": "a promotion was taken back by a person",
+    "reload": "configuration and repository were read again",
+    "restart": "the workers were replaced",
+    "pardon": "versions were allowed to run again with inputs that workers died of",
+    "proposal.open": "what needs approvals was proposed",
+    "proposal.approve": "a proposal was approved",
+    "proposal.reject": "a proposal was rejected",
+    "proposal.break_glass": "it was done at once, without the approvals that it needs",
+    "proposal.review": "what was done by breaking the glass was reviewed",
+}
+"""Of records of kind `human`. A call that was denied has the verb that it asked for, and the result `refused`."""
+
+SERVER: Mapping[str, str] = {
+    "server.start": "the server began; `after` has its version and the digest of its configuration",
+    "server.stop": "it ended in order",
+    "files.followed": "configuration or repository changed on disk, and was followed or refused",
+    "version.loaded": "a version can answer; `digest` is of its files",
+    "version.replaced": "its files are others than before",
+    "version.removed": "it is not there any more",
+    "version.refused": "it is not served as it lies in the repository; `problems` say why: signature, scan, canary",
+    "version.answering": "it has the requests of its model until one is promoted",
+    "version.contained": "it is not run with some inputs any more, because workers died of them",
+    "version.out_of_service": "it is not run at all any more, because workers died of it",
+    "version.opened": "it is run again",
+    "canary.failed": "its answers to its canary are wrong, and it gets no requests",
+    "canary.passed": "they are right again",
+    "promotion.step": "a promotion went on, or began again, by itself",
+    "promotion.finished": "a promotion ended, because every bound is kept",
+    "promotion.rolled_back": "a version was taken back: `figures` have the bound and what was found",
+    "shadow.verdict": "the verdict on a shadow turned",
+    "breaker.opened": "an endpoint of an upstream gets no requests, since it fails",
+    "breaker.closed": "it gets requests again",
+    "limits.store_lost": "the store of shared limits does not answer; each server holds them alone",
+    "limits.store_back": "it answers again",
+    "worker.died": "workers ended by themselves: how many, and of what",
+    "worker.hung": "workers did not answer, and were killed",
+    "certificate.renewed": "a certificate was read again",
+    "certificate.rejected": "a new certificate cannot be used; the one before is",
+    "keys.rejected": "a file of API keys cannot be used; the one before is",
+    "keys.set_rejected": "a token issuer gave no keys",
+    "state.lost": "what was promoted is not known any more",
+    "proposal.expire": "a proposal was not approved in time",
+    "proposal.void": "what a proposal is about has changed",
+    "records.removed": "retention removed records; their hashes stay",
+}
+"""Of records of kind `automatic`."""
+
+MINUTE: Mapping[str, str] = {
+    "access.denied": "calls of the data plane without the right or a credential, by model and reason",
+    "limits.refused": "requests over a limit, by model and by caller",
+    "connections.closed": "connections that were refused or closed, floods among them, by reason",
+    "anomalies": "anomalous requests, by model",
+    "denied": "calls of the admin API that were denied, beyond those that are told one by one",
+    "audit.lost": "records that found no room in line while the trail could not be written, by verb",
+}
+"""Of records of kind `summary`: counts of a minute. Names of callers are bounded; the rest is `others`."""

@@ -1,0 +1,226 @@
+"""`modelward audit`: what is shown of a log, and what it says of one that was changed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward.audit import key
+from modelward.audit.files import CHECKPOINT, LogWriter
+from modelward.audit.note import Note, NotSigned, Signer
+from modelward.audit.proof import Inclusion
+from modelward.audit.record import Actor, Record, automatic, human
+from modelward.cli.app import main
+
+ALICE = Actor(name="alice@example.com", proof="token", issuer="https://issuer.example")
+EVIL = Actor(name="\x1b[31mevil", proof="certificate")
+BEGAN = datetime(2026, 11, 29, 9, 0, tzinfo=UTC)
+
+
+def at(record: Record, minute: int) -> Record:
+    return record.model_copy(update={"at": BEGAN + timedelta(minutes=minute)})
+
+
+RECORDS = [
+    at(automatic("server.start"), 0),
+    at(human("promote", ALICE, result="asked", model="add", version="2", reason="=cmd()"), 1),
+    at(human("promote", ALICE, of=1, model="add", version="2", after={"percent": 25}), 1),
+    at(automatic("promotion.rolled_back", model="add", version="2", figures={"bound": "errors"}), 5),
+    at(human("proposal.open", EVIL, proposal=3, model="sub"), 7),
+    at(human("force", EVIL, break_glass=True, result="refused", problems=({"what": "no"},)), 9),
+    *(at(automatic("breaker.opened", object=f"upstream {i}"), 10) for i in range(594)),
+]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = tmp_path_factory.mktemp("state")
+    signer = key.load_or_make(state / "audit", "modelward/test", begun=False)
+    log = LogWriter.open(state / "audit" / "log", signer)
+    for first, end in ((0, 3), (3, 300), (300, 600)):
+        log.append(RECORDS[first:end])
+    log.close()
+    return state
+
+
+@pytest.fixture
+def copy(state: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(state, tmp_path / "copy")
+
+
+class Audit:
+    """Runs the command in this process."""
+
+    def __init__(self, capfdbinary: pytest.CaptureFixture[bytes], state: Path) -> None:
+        self._capture = capfdbinary
+        self._state = state
+
+    def run(self, *arguments: object, code: int = 0, state: Path | None = None) -> tuple[str, str]:
+        where = () if "--log" in arguments else ("--state", state or self._state)
+        self._capture.readouterr()
+        assert main(["audit", *map(str, (*arguments, *where))]) == code
+        out, err = self._capture.readouterr()
+        return out.decode(), err.decode()
+
+    def documents(self, *arguments: object, code: int = 0) -> list[Any]:
+        return [json.loads(line) for line in self.run(*arguments, "--json", code=code)[0].splitlines()]
+
+
+@pytest.fixture
+def audit(capfdbinary: pytest.CaptureFixture[bytes], state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Audit]:
+    monkeypatch.setenv("NO_COLOR", "1")
+    yield Audit(capfdbinary, state)
+
+
+def numbers(found: list[Any]) -> list[int]:
+    return [each["n"] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("--actor", "alice@example.com"), [1, 2]),
+        (("--actor", "alice*", "--result", "asked"), [1]),
+        (("--actor", "modelward", "--verb", "server.*"), [0]),
+        (("--verb", "promot*"), [1, 2, 3]),
+        (("--model", "add", "--version", "2", "--kind", "automatic"), [3]),
+        (("--since", "2026-11-29T09:05:00Z", "--until", "2026-11-29T09:09:00+00:00"), [3, 4]),
+        (("--until", "2026-11-29T09:01:00"), [0]),
+        (("--proposal", "3"), [4]),
+        (("--request", "1"), [1, 2]),
+        (("--break-glass",), [5]),
+        (("--object", "upstream 593"), [599]),
+        (("--model", "nothing"), []),
+    ],
+)
+def test_queries_find_what_matches(audit: Audit, filters: tuple[str, ...], expected: list[int]) -> None:
+    assert numbers(audit.documents("query", *filters)) == expected
+
+
+def test_a_query_ends_at_its_limit_and_tail_begins_near_the_end(audit: Audit) -> None:
+    assert numbers(audit.documents("query", "--limit", 2, "--model", "add")) == [1, 2]
+    assert numbers(audit.documents("tail", "-n", 3)) == [597, 598, 599]
+    assert numbers(audit.documents("tail", "-n", 2, "--model", "add")) == [2, 3]
+
+
+def test_names_of_strangers_are_not_sent_to_the_terminal(audit: Audit) -> None:
+    out, _ = audit.run("query", "--proposal", 3)
+    assert "\x1b" not in out
+    assert r"\x1b[31mevil" in out
+    shown, _ = audit.run("show", 4)
+    assert "\x1b" not in shown
+
+
+def test_one_record_is_shown_with_what_came_of_it(audit: Audit) -> None:
+    out, _ = audit.run("show", 1)
+    assert "actor.issuer     https://issuer.example" in out
+    assert "in the log of 600 records that modelward/test has signed" in out
+    assert "of 1" in out.splitlines()[-1]
+    assert audit.run("show", 1, "--raw")[0].encode() == RECORDS[1].encoded(1)
+    _, err = audit.run("show", 600, code=1)
+    assert "there is no record 600" in err
+    assert "it holds 0 to 599" in err
+
+
+def test_exports_are_the_bytes_of_the_log_or_csv_that_no_spreadsheet_computes(audit: Audit, tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    audit.run("export", "-o", file)
+    assert file.read_bytes().splitlines() == [record.encoded(i) for i, record in enumerate(RECORDS)]
+    out, _ = audit.run("export", "--format", "csv", "--model", "add")
+    asked, done, _ = csv.DictReader(io.StringIO(out))
+    assert (asked["actor"], asked["issuer"], asked["reason"]) == (ALICE.name, ALICE.issuer, "'=cmd()")
+    assert (done["of"], done["after"]) == ("1", '{"percent": 25}')
+
+
+def test_a_whole_log_verifies_with_the_public_key_alone(audit: Audit, copy: Path) -> None:
+    out, err = audit.run("verify")
+    assert "whole: 600 records" in out
+    assert "the key lies beside the log" in err
+    kept = (copy / "audit" / "key.pub").read_text().strip()
+    out, err = audit.run("verify", "--log", copy / "audit" / "log", "--key", kept)
+    assert "whole: 600 records" in out
+    assert err == ""
+    (told,) = audit.documents("verify", "--remembered", copy / "audit" / "log" / CHECKPOINT)
+    assert (told["whole"], told["size"], told["findings"]) == (True, 600, [])
+
+
+def test_a_record_that_was_changed_is_named(audit: Audit, copy: Path) -> None:
+    file = copy / "audit" / "log" / "tile" / "entries" / "001"
+    file.write_bytes(file.read_bytes().replace(b"upstream 300", b"upstream 301"))
+    _, err = audit.run("verify", state=copy, code=1)
+    assert "record 306 was changed" in err
+    out, _ = audit.run("verify", "--json", state=copy, code=1)
+    assert [(each["record"], each["end"]) for each in json.loads(out)["findings"]] == [(306, 307)]
+    _, err = audit.run("show", 306, state=copy, code=1)
+    assert "modelward audit verify" in err
+    _, err = audit.run("prove", 306, state=copy, code=1)
+    assert "the record is not in the tree at this place" in err
+
+
+def test_a_log_that_was_cut_off_is_told_against_what_is_remembered(audit: Audit, copy: Path, state: Path) -> None:
+    log = copy / "audit" / "log"
+    first = json.loads((log / "checkpoints").read_text().splitlines()[1])["note"]
+    (log / CHECKPOINT).write_text(first)
+    (log / "checkpoints").unlink()
+    assert "whole: 300 records" in audit.run("verify", state=copy)[0]
+    remembered = state / "audit" / "log" / CHECKPOINT
+    _, err = audit.run("verify", "--remembered", remembered, state=copy, code=1)
+    assert "a checkpoint of 600 records is remembered, and the log has 300: it was cut off" in err
+
+
+def test_another_key_is_not_believed(audit: Audit) -> None:
+    other = Signer("modelward/test", bytes(32)).verifier
+    _, err = audit.run("tail", "--key", other, code=1)
+    assert "the checkpoint of the log cannot be believed" in err
+    _, err = audit.run("verify", "--key", f"{other}x", code=1)
+    assert "this is no public key of a log" in err
+
+
+def test_a_proof_of_a_record_is_checked_without_the_log(audit: Audit, tmp_path: Path) -> None:
+    proof, record = tmp_path / "proof", tmp_path / "record"
+    proof.write_text(audit.run("prove", 306)[0])
+    record.write_bytes(RECORDS[306].encoded(306))
+    out, _ = audit.run("verify", "--proof", proof, "--record", record)
+    assert "proven: record 306 of the log of 600 records" in out
+    record.write_bytes(RECORDS[306].encoded(307))
+    _, err = audit.run("verify", "--proof", proof, "--record", record, code=1)
+    assert "the record is not in the tree at this place" in err
+    with pytest.raises(NotSigned):
+        Inclusion.parse(proof.read_text()).check(
+            RECORDS[306].encoded(306), Signer("modelward/test", bytes(32)).verifier
+        )
+
+
+def test_a_proof_that_a_log_has_only_grown(audit: Audit) -> None:
+    old, *hashes = audit.run("prove", "3..300")[0].partition("\n\n")[0].splitlines()
+    assert old == "old 3"
+    assert hashes
+    (told,) = audit.documents("prove", "300..")
+    assert (told["before"], told["size"]) == (300, 600)
+    assert Note.parse(told["checkpoint"].encode()).text.splitlines()[1] == "600"
+    _, err = audit.run("prove", "3..250", code=1)
+    assert "there is no checkpoint of 250 records; those nearest are of 3 and 300" in err
+    _, err = audit.run("prove", "x", code=2)
+    assert "neither a record nor two sizes" in err
+
+
+def test_a_log_that_is_not_there_is_told_with_where_it_may_be(audit: Audit, tmp_path: Path) -> None:
+    _, err = audit.run("tail", state=tmp_path, code=1)
+    assert "there is no public key of a log" in err
+    key.load_or_make(tmp_path / "audit", "x", begun=False)
+    _, err = audit.run("tail", state=tmp_path, code=1)
+    assert "there is no audit log" in err
+    assert "--state" in err
+
+
+def test_the_schema_is_printed_without_a_log(audit: Audit, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["audit", "schema"]) == 0
+    assert "break_glass" in json.loads(capfdbinary.readouterr().out)["properties"]
