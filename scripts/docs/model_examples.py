@@ -146,6 +146,20 @@ models:
       require: true
       signers: [release]
 """,
+    "models.NAME.approvals": """
+listen: {admin: "unix:/run/modelward/admin.sock"}
+operators:
+  bindings:
+    - {user: bob, roles: [approver]}
+approvals: {promote: 1}
+models:
+  fraud:
+    approvals:
+      promote: 2
+      force: 3
+      rollback: 0
+      pardon: 1
+""",
     "models.NAME.promotion": """
 models:
   fraud:

@@ -22,6 +22,7 @@ limits: {total: {rate: 50000/s}}
 access: {keys: keys.json}
 operators: {bindings: [{certificate: alice.example, roles: administrator}]}
 audit: {checkpoint: 30s}
+approvals: {promote: 1}
 sealing: {identities: [{file: model.key}]}
 integrity: {require: warn, keys: {release: release.pem}}
 health: {interval: 5s}
@@ -137,6 +138,23 @@ operators:
     oncall: [operator, viewer]
     release-bot: [promote, rollback, status]
   break_glass: [oncall]
+""",
+    "approvals": """
+listen: {admin: "unix:/run/modelward/admin.sock"}
+operators:
+  bindings:
+    - {user: alice, roles: [deployer]}
+    - {user: bob, roles: [approver]}
+approvals:
+  promote: 1
+  force: 2
+  rollback: 0
+  pardon: 0
+  reload: 1
+  restart: 0
+  expire: 24h
+  keys: {bob: MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=}
+  people: {bob: [bob@example.com, ops-bob]}
 """,
     "operators.tokens[]": """
 operators:

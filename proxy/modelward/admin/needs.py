@@ -29,6 +29,10 @@ NEEDS: Mapping[str, Need] = {
     "Promote": Need("promote"),
     "Rollback": Need("rollback"),
     "Pardon": Need("pardon"),
+    "Proposals": Need("proposals", "seen"),
+    "Approve": Need("approve", "seen"),
+    "Reject": Need("reject", "seen"),
+    "Review": Need("review", "seen"),
     "WhoAmI": Need(None),
     "CanI": Need(None),
 }

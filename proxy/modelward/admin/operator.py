@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from modelward.approvals.desk import Desk
+from modelward.approvals.proposal import Ask, Proposal
 from modelward.audit.action import NotDone
+from modelward.audit.record import Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
+from modelward.config.approvals import ApprovedVerb
 from modelward.limits.callers import Callers
 from modelward.problem import Problem
 from modelward.promotion.asked import Wanted
@@ -86,12 +90,14 @@ class Status:
 @dataclass(frozen=True)
 class OperationResult:
     """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
-    reload before it that changed something, where this one did not."""
+    reload before it that changed something, where this one did not. proposal: of what waits for others, or was done
+    without them."""
 
     problems: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
     last_change: ReloadRecord | None = None
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,21 @@ class NotNow(NotDone):
     """The server is starting, draining or restarting; the message says which, and what to do."""
 
 
+class Proposed(Protocol):
+    """What is asked for and needs the approval of others. All but `needed` raise ProblemsFound."""
+
+    desk: Desk
+
+    def needed(self, verb: ApprovedVerb, model: str = "") -> int:
+        """How many others must agree."""
+
+    async def promotion(self, wanted: Wanted) -> Ask:
+        """What is proposed. Refused where the promotion would be."""
+
+    async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
+        """The proposal of a configuration that waits, as this operator's where it is no other's yet."""
+
+
 class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
     well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
@@ -115,6 +136,9 @@ class Operator(Protocol):
     @property
     def trail(self) -> Recorder:
         """Where it is recorded what is asked: see modelward.admin.recorded."""
+
+    @property
+    def proposals(self) -> Proposed: ...
 
     def status(self) -> Status: ...
 
@@ -127,7 +151,7 @@ class Operator(Protocol):
 
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 
-    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus: ...
+    async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> PromotionStatus: ...
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Versions, of all where None, that are run again with inputs that a worker died of; those that were not."""

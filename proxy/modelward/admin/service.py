@@ -4,20 +4,23 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
+from modelward.admin.approving import Approving, Glass, glass_of
 from modelward.admin.authorization import Authorization, OperatorCall
 from modelward.admin.messages import SERVICE, message
+from modelward.admin.messages import problems_of as _problems
 from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
 from modelward.admin.own_rights import can_i, who_am_i
-from modelward.admin.recorded import Recorded
+from modelward.admin.proposal_calls import ProposalCalls, proposal_message
 from modelward.admin.visible import visible
+from modelward.approvals.proposal import Proposal
 from modelward.limits.callers import Caller
 from modelward.models.weights import fractions
-from modelward.problem import Problem, ProblemsFound
+from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.state import Event
 from modelward.rpc.call import Method
@@ -59,6 +62,7 @@ class Service:
     def __init__(self, operator: Operator, authorization: Authorization) -> None:
         self._operator = operator
         self._authorization = authorization
+        self._proposals = ProposalCalls(operator)
         self._version = version("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
         self.at_once = {_path(name) for name in AT_ONCE}
@@ -76,15 +80,19 @@ class Service:
             "Identities": self._identities,
             "WhoAmI": who_am_i,
             "CanI": can_i,
+            "Proposals": self._proposals.proposals,
+            "Approve": self._proposals.approve,
+            "Reject": self._proposals.reject,
+            "Review": self._proposals.review,
         }
         streaming: dict[str, StreamingOf] = {"RollingRestart": self._rolling_restart}
         rows = {name: _row(name, _answered(own.unary(name, method))) for name, method in unary.items()}
         rows |= {name: _row(name, _streamed(own.streaming(name, method))) for name, method in streaming.items()}
         return {_path(name): row for name, row in rows.items()}
 
-    def _as(self, call: OperatorCall) -> Recorded:
-        """Through it, what is asked for is recorded."""
-        return Recorded(self._operator, call.operator.actor)
+    def _as(self, call: OperatorCall) -> Approving:
+        """Through it, what is asked for is recorded, and waits where others must approve it."""
+        return Approving(self._operator, call)
 
     def stop(self) -> None:
         for task in self._restarts:
@@ -102,9 +110,13 @@ class Service:
         )
 
     async def _reload(self, request: Message, call: OperatorCall) -> Message:
-        outcome = await self._as(call).reload(call.actor, call.may("bindings"))
+        try:
+            outcome, proposal = await self._as(call).reload(glass_of(request))
+        except ProblemsFound as found:
+            outcome, proposal = OperationResult(found.problems), None
         return message(
             "ReloadResponse",
+            proposal=proposal_message(proposal) if proposal is not None else None,
             problems=_problems(outcome.problems),
             generation=self._operator.status().generation,
             changed=outcome.changed,
@@ -126,18 +138,22 @@ class Service:
             call.actor,
             tuple(request.without),
         )
-        return await self._promotion(self._as(call).promote(wanted))
+        return await self._promotion(self._as(call).promote(wanted, glass_of(request)))
 
     async def _rollback(self, request: Any, call: OperatorCall) -> Message:
-        return await self._promotion(self._as(call).rollback(request.model, request.reason, call.actor))
+        return await self._promotion(self._as(call).rollback(request.model, glass_of(request)))
 
-    async def _promotion(self, work: Coroutine[Any, Any, PromotionStatus]) -> Message:
+    async def _promotion(self, work: Coroutine[Any, Any, tuple[PromotionStatus | None, Proposal | None]]) -> Message:
         try:
-            status = await work
+            status, proposed = await work
         except ProblemsFound as found:
             return message("PromotionResponse", problems=_problems(found.problems))
+        proposal = proposal_message(proposed) if proposed is not None else None
+        if status is None:
+            return message("PromotionResponse", proposal=proposal)
         promotion, warnings = _promotion_message(status), _problems(status.warnings)
-        return message("PromotionResponse", promotion=promotion, warnings=warnings, unsaved=status.unsaved)
+        told = {"promotion": promotion, "warnings": warnings, "unsaved": status.unsaved, "proposal": proposal}
+        return message("PromotionResponse", **told)
 
     async def _shadows(self, request: Any, call: OperatorCall) -> Message:
         try:
@@ -147,15 +163,21 @@ class Service:
         return message("ShadowsResponse", reports=[json.dumps(each, allow_nan=False) for each in told])
 
     async def _pardon(self, request: Any, call: OperatorCall) -> Message:
+        work = self._as(call).pardon(request.model, request.version, glass_of(request))
         try:
-            pardoned = await self._as(call).pardon(request.model, request.version or None, call.actor)
+            pardoned, proposed = await work
         except ProblemsFound as found:
             return message("PardonResponse", problems=_problems(found.problems))
-        return message("PardonResponse", pardoned=[{"model": name, "version": version} for name, version in pardoned])
+        return message(
+            "PardonResponse",
+            pardoned=[{"model": name, "version": version} for name, version in pardoned],
+            proposal=proposal_message(proposed) if proposed is not None else None,
+        )
 
     async def _rolling_restart(self, request: Message, call: OperatorCall) -> AsyncIterator[Message]:
         steps: asyncio.Queue[Replaced | OperationResult | Exception] = asyncio.Queue()  # one per worker, and the end
-        task = asyncio.get_running_loop().create_task(self._restart(steps, call))
+        approving, glass = self._as(call), glass_of(request)
+        task = asyncio.get_running_loop().create_task(self._restart(steps, approving, glass))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
         while isinstance(step := await steps.get(), Replaced):
@@ -163,13 +185,16 @@ class Service:
             yield message("RollingRestartResponse", replaced=replaced)
         if isinstance(step, Exception):
             raise step
-        yield message("RollingRestartResponse", done={"problems": _problems(step.problems)})
+        proposal = proposal_message(step.proposal) if step.proposal is not None else None
+        yield message("RollingRestartResponse", done={"problems": _problems(step.problems), "proposal": proposal})
 
     async def _restart(
-        self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", call: OperatorCall
+        self, steps: "asyncio.Queue[Replaced | OperationResult | Exception]", approving: Approving, glass: Glass
     ) -> None:
         try:
-            steps.put_nowait(await self._as(call).restart(steps.put_nowait, call.actor))
+            steps.put_nowait(await approving.restart(steps.put_nowait, glass))
+        except ProblemsFound as found:
+            steps.put_nowait(OperationResult(found.problems))
         except Exception as error:  # noqa: BLE001 - raised by the call, if it is still there
             steps.put_nowait(error)
 
@@ -228,10 +253,6 @@ def _record(record: ReloadRecord | None) -> Message | None:
         return None
     problems = _problems(record.problems)
     return message("ReloadRecord", at=record.at, actor=record.by, changed=record.changed, problems=problems)
-
-
-def _problems(problems: Iterable[Problem]) -> list[Message]:
-    return [message("Problem", **problem.as_json()) for problem in problems]
 
 
 def _status_message(status: Status, version_of_modelward: str) -> Message:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pydantic import Field
 
 from modelward.approvals.proposal import Approval, Ask, Proposal, State
-from modelward.audit.record import Actor
+from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
@@ -74,10 +74,14 @@ class Book(Section):
         return self._with_new(ask, by, now, now + seconds, needed)
 
     def broken(self, ask: Ask, by: Actor, now: float) -> Book:
-        """With one that is executing, and waits for a review."""
+        """With one that is executing, and waits for a review. An open one for the same is void."""
         if len(self.unreviewed) >= MOST_UNREVIEWED:
             raise refusal(0, f"{MOST_UNREVIEWED} uses of --break-glass wait for a review", HOW_REVIEW)
-        book = self._with_new(ask, by, now, now, 0)
+        book = self
+        for each in self.open:
+            if each.ask.is_as(ask):
+                book = book._ended(each, "void", now, f"{by.name} did it by breaking the glass", "")
+        book = book._with_new(ask, by, now, now, 0)
         return book.with_(book.proposals[-1].model_copy(update={"state": "executing", "break_glass": True}))
 
     def approved(self, number: int, approval: Approval, person: Person) -> Book:
@@ -96,6 +100,16 @@ class Book(Section):
     def rejected(self, number: int, by: Actor, now: float, reason: str) -> Book:
         proposal = self._still_open(number, now)
         return self._ended(proposal, "rejected", now, reason, by.name)
+
+    def claimed(self, number: int, by: Actor, now: float, reason: str) -> Book:
+        """Of files that the server has found changed: this operator has changed them, and approves them no more."""
+        proposal = self._still_open(number, now)
+        if proposal.by != ITSELF:
+            raise refusal(number, f"{proposal.by.name} has proposed it", "There is nothing to do")
+        if by.name in proposal.approvers:
+            raise refusal(number, f"{by.name} has approved it", "Another operator has to propose it")
+        ask = proposal.ask.model_copy(update={"reason": reason or proposal.ask.reason})
+        return self.with_(proposal.model_copy(update={"by": by, "ask": ask}))
 
     def reviewed(self, number: int, review: Approval, person: Person) -> Book:
         proposal = self.find(number)

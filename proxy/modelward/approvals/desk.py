@@ -23,7 +23,6 @@ from modelward.config.units import SECOND
 from modelward.plural import counted
 from modelward.problem import ProblemsFound
 
-LOOK_SECONDS = 1.0
 REMIND_SECONDS = 60.0  # between two lines about glass that is broken and not reviewed
 INTERNAL = "internal error; the server's log says more"
 
@@ -70,6 +69,11 @@ class Desk:
         """Raises ProblemsFound."""
         self.book = self._store.load()
 
+    @property
+    def failures(self) -> int:
+        """Writes that failed."""
+        return self._store.failures
+
     # ---- what operators do
 
     async def propose(self, ask: Ask, by: Actor, needed: int) -> Proposal:
@@ -115,6 +119,14 @@ class Desk:
         log.info("proposal %d: rejected by %s", number, by.name)
         return self.book.find(number)
 
+    async def claim(self, number: int, by: Actor, reason: str) -> Proposal:
+        """Raises ProblemsFound."""
+        async with self._changing:
+            ask = self.book.find(number).ask
+            change = lambda: self.book.claimed(number, by, self._clock(), reason)  # noqa: E731
+            await self._confirmed("proposal.claim", ask, by, change, number=number, reason=reason)
+        return self.book.find(number)
+
     async def review(self, number: int, by: Actor, reason: str) -> Proposal:
         """Raises ProblemsFound."""
         async with self._changing:
@@ -148,15 +160,6 @@ class Desk:
             else:
                 log.warning("proposal %d: approved before the server ended, executed now", proposal.number)
                 await self._execution(proposal, None)
-
-    async def watch(self) -> None:
-        """For ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("a look at proposals failed")
 
     async def look(self) -> None:
         """Ends what has expired, writes what could not be written, and says again what waits for a review."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from modelward.config.section import descriptions
 
 Kind = Literal["human", "automatic", "summary"]
-Proof = Literal["certificate", "token", "socket", "address", "none"]
+Proof = Literal["certificate", "token", "socket", "address", "signature", "none"]
 Result = Literal["asked", "done", "refused", "failed"]
 
 LONGEST_TEXT = 2_000  # characters of any text of a record
@@ -41,7 +41,8 @@ class Actor(BaseModel):
     name: Text
     """As the proof tells it."""
     proof: Proof = "none"
-    """How the name was proved: client certificate, token, user of a Unix socket; an address proves nothing."""
+    """How the name was proved: client certificate, token, user of a Unix socket; an address proves nothing.
+    `signature`: an approver's, on a configuration file."""
     issuer: Text = ""
     """Of a token or a certificate."""
     origin: Text = ""

@@ -81,10 +81,10 @@ class Client:
         except grpc.RpcError as error:
             raise self._failed(error) from error
 
-    def stream(self, method: str) -> Iterator[Message]:
-        """Each answer as it comes. Raises Unreachable, ProblemsFound."""
+    def stream(self, method: str, **fields: Any) -> Iterator[Message]:
+        """Each answer as it comes. fields: of the request. Raises Unreachable, ProblemsFound."""
         try:
-            yield from self._method(self._channel.unary_stream, method)()
+            yield from self._method(self._channel.unary_stream, method, **fields)()
         except grpc.RpcError as error:
             raise self._failed(error) from error
 

@@ -1,6 +1,7 @@
 """Parses the command line and runs one command. Only that command's module is imported, so that help is instant.
 
-Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 3 done but not durable, 130 interrupted.
+Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 3 done but not durable, 4 waits for approvals,
+130 interrupted.
 """
 
 import argparse
@@ -22,6 +23,10 @@ COMMANDS = {
     "restart": "replace the workers of a running server without failing a request",
     "promote": "give a version of a model its first or its next share of the requests",
     "rollback": "roll a promotion back at once",
+    "proposals": "list what waits for an approval or a review",
+    "approve": "agree to what another operator has proposed",
+    "reject": "end a proposal without executing it",
+    "review": "say that what was done with --break-glass was looked at",
     "pardon": "run a version again with inputs that workers died of",
     "whoami": "show who you are for a running server, and your roles",
     "can-i": "tell whether you may do something to a running server",
@@ -33,6 +38,7 @@ COMMANDS = {
     "audit": "read the audit trail, check that it is whole, and prove what is in it",
     "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
+    "config": "sign a configuration file as an approver, or tell who has",
     "schema": "print the JSON schema of the configuration",
 }
 INTERRUPTED = 130

@@ -9,6 +9,7 @@ from typing import Any
 from modelward.access import examine as access
 from modelward.admin import tls as admin_tls
 from modelward.admin.reach import open_to
+from modelward.approvals import words as approvals
 from modelward.certificate import Certificate, utc_now
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.config.arguments import add_arguments as add_configuration_arguments
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             how = "Leave --offline out where they can be reached"
             notes += (Problem(f"{unasked} not asked", "--offline", why, how),)
             names = []
-        notes += (*access.notes(config, names), *operators.notes(config))
+        notes += (*access.notes(config, names), *operators.notes(config), *approvals.notes(config))
         notes += _of_versions(config, inventory)
     if readable is not None:
         notes += tuple(filter(None, (unwritable(state_folder(readable.state)),)))
@@ -132,6 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
+    if approvals_words := approvals.words(config):
+        console().print(f"approvals: {approvals_words}")
     if admin_words := open_to(config):
         console().print(f"admin: {config.listen.admin}, {admin_words}", soft_wrap=True)
     if config.limits.shared is not None and not store_note:

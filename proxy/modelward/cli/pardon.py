@@ -6,6 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
 from modelward.problem import Problem
 
 
@@ -14,20 +15,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version", metavar="VERSION", nargs="?", default="", help="one version (default: all of the model)"
     )
+    add_glass(parser)
     admin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when the workers know, 1 where there was nothing to pardon, 2 where no server answers."""
+    """Exit code: 0 when the workers know, 1 where there was nothing to pardon, 2 where no server answers, 4 where it
+    waits for approvals.
+    """
     return admin.run(arguments, lambda client: _pardon(client, arguments))
 
 
 def _pardon(client: admin.Client, arguments: argparse.Namespace) -> int:
-    answer: Any = client.call("Pardon", admin.ANSWER_SECONDS, model=arguments.model, version=arguments.version)
+    fields = {"model": arguments.model, "version": arguments.version, **glass_of(arguments)}
+    answer: Any = client.call("Pardon", admin.ANSWER_SECONDS, **fields)
+    if is_waiting(answer):
+        if not arguments.json:
+            return tell_waiting(answer.proposal)
+        print_json(as_json(answer))
+        return WAITS
     if arguments.json:
         print_json(as_json(answer))
-    elif answer.problems:
-        print_problems(problems_of(answer))
+    elif problems := problems_of(answer):
+        print_problems(problems)
     elif not answer.pardoned:
         where = f"model {arguments.model}" + (f" version {arguments.version}" if arguments.version else "")
         known = _known(client, arguments.model, arguments.version)

@@ -6,6 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
 from modelward.config.promotion import check_steps
 from modelward.models.facts import GUARDS
 from modelward.problem import Problem, ProblemsFound
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="take this step although not every bound is decided; needs --reason"
     )
     parser.add_argument("--reason", metavar="TEXT", default="", help="reason, which status shows")
+    add_glass(parser, reason=False)
     for guard in GUARDS:
         parser.add_argument(
             f"--without-{guard}", action="store_true", help=f"promote although only the version before has a {guard}"
@@ -38,12 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when every worker has the new shares, 1 where it is refused, 2 where no server answers."""
+    """Exit code: 0 when every worker has the new shares, 1 where it is refused, 2 where no server answers, 4 where it
+    waits for approvals.
+    """
     if arguments.force and not arguments.reason:
         how = "Say why it may be done: --force --reason TEXT"
         raise ProblemsFound([Problem("--force needs --reason", "command line", how=how)])
     wanted = {"model": arguments.model, "version": arguments.version, "steps": _steps(arguments.steps)}
-    wanted |= {"auto": arguments.auto, "force" if arguments.force else "reason": arguments.reason}
+    wanted |= {"auto": arguments.auto, "force": arguments.reason if arguments.force else "", **glass_of(arguments)}
     wanted["without"] = [guard for guard in GUARDS if getattr(arguments, f"without_{guard}")]
     return admin.run(arguments, lambda client: change(client, "Promote", json=arguments.json, **wanted))
 
@@ -67,6 +71,8 @@ def change(client: admin.Client, method: str, *, json: bool, **fields: Any) -> i
         print_json(as_json(answer))
     elif problems:
         print_problems(problems)
+    elif is_waiting(answer):
+        return tell_waiting(answer.proposal)
     else:
         promotion, out = answer.promotion, console()
         out.print(
@@ -79,8 +85,8 @@ def change(client: admin.Client, method: str, *, json: bool, **fields: Any) -> i
         print_notes(Problem(each.what, each.where, each.why, each.how) for each in answer.warnings)
         if answer.unsaved:
             print_notes([UNSAVED])
-    if problems:
-        return admin.REFUSED
+    if problems or is_waiting(answer):
+        return admin.REFUSED if problems else WAITS
     return admin.UNSAVED if answer.unsaved else admin.DONE
 
 

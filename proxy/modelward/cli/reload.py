@@ -4,24 +4,31 @@ import argparse
 from typing import Any
 
 from modelward.cli import admin
-from modelward.cli.admin import add_arguments, as_json, problems_of
+from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems, time_of
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
 
-__all__ = ["add_arguments", "run"]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_glass(parser)
+    admin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when every worker serves it, 1 where something is refused, 2 where no server answers."""
-    return admin.run(arguments, lambda client: _reload(client, json=arguments.json))
+    """Exit code: 0 when every worker serves it, 1 where something is refused, 2 where no server answers, 4 where the
+    configuration waits for approvals.
+    """
+    glass = glass_of(arguments)
+    return admin.run(arguments, lambda client: _reload(client, json=arguments.json, **glass))
 
 
-def _reload(client: admin.Client, *, json: bool) -> int:
+def _reload(client: admin.Client, *, json: bool, **glass: Any) -> int:
     with console(error=True).status("reloading"):
-        answer: Any = client.call("Reload")
+        answer: Any = client.call("Reload", **glass)
     problems = problems_of(answer)
     if json:
         print_json(as_json(answer))
-        return admin.REFUSED if problems else admin.DONE
+        return _code(answer)
     print_problems(problems)
     out = console()
     if answer.changed or not problems:
@@ -34,4 +41,12 @@ def _reload(client: admin.Client, *, json: bool) -> int:
         last = answer.last_change
         words = f"already applied at {time_of(last.at)} by {last.actor}: {', '.join(last.changed)}"
         out.print(f"  {plain(words)}", soft_wrap=True)
-    return admin.REFUSED if problems else admin.DONE
+    if is_waiting(answer):
+        tell_waiting(answer.proposal)
+    return _code(answer)
+
+
+def _code(answer: Any) -> int:
+    if answer.problems:
+        return admin.REFUSED
+    return WAITS if is_waiting(answer) else admin.DONE

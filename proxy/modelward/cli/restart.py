@@ -6,19 +6,26 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from modelward.cli import admin
-from modelward.cli.admin import add_arguments, as_json, problems_of
+from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, print_json, print_problems
+from modelward.cli.proposals import add_glass, glass_of, is_waiting, tell_waiting
 from modelward.problem import Problem
 
-__all__ = ["add_arguments", "run"]
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_glass(parser)
+    admin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0 when every worker is replaced, 1 where one could not start, 2 where no server answers."""
-    return admin.run(arguments, lambda client: _restart(client, json=arguments.json))
+    """Exit code: 0 when every worker is replaced, 1 where one could not start, 2 where no server answers, 4 where
+    it waits for approvals.
+    """
+    glass = glass_of(arguments)
+    return admin.run(arguments, lambda client: _restart(client, json=arguments.json, **glass))
 
 
-def _restart(client: admin.Client, *, json: bool) -> int:
+def _restart(client: admin.Client, *, json: bool, **glass: Any) -> int:
     status: Any = client.call("Status", admin.ANSWER_SECONDS)
     wanted = sum(each.state == "ready" for each in status.workers)
     out = console()
@@ -27,10 +34,12 @@ def _restart(client: admin.Client, *, json: bool) -> int:
     problems: list[Problem] = []
     with _progress() as progress:
         bar = progress.add_task("restarting workers", total=wanted)
-        for step in client.stream("RollingRestart"):
+        for step in client.stream("RollingRestart", **glass):
             message: Any = step
             if message.HasField("done"):
                 problems = problems_of(message.done)
+                if is_waiting(message.done):
+                    return tell_waiting(message.done.proposal)
                 break
             worker = message.replaced
             replaced.append(worker)

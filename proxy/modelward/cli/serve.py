@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from modelward.admin.operator import NotNow
 from modelward.admin.recorded import Recorded
+from modelward.approvals.configuration import Configuration, signed_by
 from modelward.audit.record import Actor
 from modelward.cli.output import console, give_stdout_up, print_problems
 from modelward.cli.ready import print_ready
@@ -20,7 +21,9 @@ from modelward.config.arguments import add_arguments as add_configuration_argume
 from modelward.config.arguments import from_arguments
 from modelward.config.log import Level, LogSettings
 from modelward.config.schema import Config
+from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import unread
+from modelward.config.state_folder import state_folder
 from modelward.operators import examine as operators
 from modelward.problem import ProblemsFound
 from modelward.sealing.environment import Variables
@@ -48,21 +51,27 @@ def run(arguments: argparse.Namespace) -> int:
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:
         sockets, notifier = inherited_sockets(), Notifier()
-        variables = Variables()
-        config = variables.given_to(from_arguments(arguments))
+        configuration = approved_configuration(arguments)
+        config = configuration.first()
         logs.configure(config.log, level)
         descriptors.raise_limit()
         for note in (*unread(os.environ), *descriptors.notes(config), *operators.notes(config)):
             log.warning("%s", note)
-
-        def load() -> Config:
-            return variables.given_to(from_arguments(arguments, again=True))
-
-        asyncio.run(serve(Supervisor(config, level, load, sockets, notifier), arguments.config))
+        asyncio.run(serve(Supervisor(config, level, configuration, sockets, notifier), arguments.config))
     except ProblemsFound as found:
         print_problems(found.problems)
         return 1
     return 0
+
+
+def approved_configuration(arguments: argparse.Namespace) -> Configuration:
+    """What is followed of the files that these arguments name."""
+    variables = Variables()
+
+    def load(files: SettingsFiles, again: bool) -> Config:
+        return variables.given_to(from_arguments(arguments, again=again, files=files))
+
+    return Configuration(load, lambda config: state_folder(config.state), signed_by)
 
 
 async def serve(supervisor: Supervisor, file: Path | None = None) -> None:

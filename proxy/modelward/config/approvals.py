@@ -52,9 +52,13 @@ class ModelApprovals(Section):
     """Approvals for one model. What is absent is as in the server's `approvals`."""
 
     promote: Count | None = None
+    """Of promotions."""
     force: Count | None = None
+    """Of promotions with --force. At least as many as for `promote`."""
     rollback: Count | None = None
+    """Of rollbacks that a person asks for."""
     pardon: Count | None = None
+    """Of pardons."""
 
 
 class Approvals(Section):

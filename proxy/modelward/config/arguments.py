@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from modelward.config import triton
@@ -11,6 +12,7 @@ from modelward.config.layer import Layer, merge
 from modelward.config.listen import Listen
 from modelward.config.load import load
 from modelward.config.schema import Config
+from modelward.config.settings_files import SettingsFiles
 from modelward.config.units import UnitError
 from modelward.problem import Problem, ProblemsFound
 
@@ -52,13 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def from_arguments(
-    arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ, *, again: bool = False
+    arguments: argparse.Namespace,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    again: bool = False,
+    files: SettingsFiles | None = None,
 ) -> Config:
-    """The configuration with the flags of `add_arguments` on top. again: as `load` takes it.
+    """The configuration with the flags of `add_arguments` on top. again, files: as `load` takes them.
 
     Raises ProblemsFound, WrongUsage.
     """
-    return load(arguments.config, arguments.sets, environ, lambda below: _flags(arguments, below), again=again)
+    flags = partial(_flags, arguments)
+    return load(arguments.config, arguments.sets, environ, flags, again=again, files=files)
 
 
 def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:

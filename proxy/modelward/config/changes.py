@@ -24,11 +24,22 @@ OF_MODELS = (
 )
 
 # everything else: who may call what, and what all requests have in common
-OF_RULES = ("watch", "tls", "access", "operators", "trusted_proxies", "health", "breaker", "limits", "drain")
+OF_RULES = (
+    "watch",
+    "tls",
+    "access",
+    "operators",
+    "approvals",
+    "trusted_proxies",
+    "health",
+    "breaker",
+    "limits",
+    "drain",
+)
 
 
 # who may do what, and what is recorded of it: to change them takes the verb `bindings`
-OF_RIGHTS = ("operators",)
+OF_RIGHTS = ("operators", "approvals")
 
 
 def changed_rights(now: Config, wanted: Config) -> list[str]:

@@ -13,6 +13,7 @@ from modelward.config.explain import problems_of
 from modelward.config.fallback_chain import cross_check, unknown_models
 from modelward.config.layer import Layer, merge
 from modelward.config.schema import Config
+from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import from_environment, from_file, from_model_folder, from_sets
 from modelward.config.units import UnitError
 from modelward.config.variables import expanded
@@ -38,14 +39,17 @@ def load(
     flags: Flags | None = None,
     *,
     again: bool = False,
+    files: SettingsFiles | None = None,
 ) -> Config:
     """The configuration from `path` (None: no file), `--set` assignments and the environment.
 
     flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
     a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
     since who may write there must not keep the rest of the configuration from being followed. A model.yaml with a
-    problem is told in `unusable`. Raises Unusable with every other problem that could be found.
+    problem is told in `unusable`. files: keeps what was read, or gives it. Raises Unusable with every other problem
+    that could be found.
     """
+    read_from = files if files is not None else SettingsFiles()
     problems: list[Problem] = []
     unusable: dict[str, tuple[Problem, ...]] = {}
 
@@ -57,7 +61,7 @@ def load(
             return Layer()
 
     main = [
-        collect(lambda: from_file(path) if path else Layer()),
+        collect(lambda: from_file(path, read_from) if path else Layer()),
         collect(lambda: from_environment(environ)),
         collect(lambda: from_sets(sets)),
     ]
@@ -69,7 +73,7 @@ def load(
     own: dict[str, Layer] = {}
     for folder in repository.models if repository else ():
         try:
-            own[folder.name] = from_model_folder(folder)
+            own[folder.name] = from_model_folder(folder, read_from)
         except ProblemsFound as found:
             unusable[folder.name] = found.problems
     whole = merge([*own.values(), layer])

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from modelward.config.approvals import ModelApprovals
 from modelward.config.canary import CanarySettings
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
@@ -170,6 +171,8 @@ class ModelSettings(Section):
     version_policy: VersionPolicy | None = None
     """Version policy of this model. Absent: the server's."""
     promotion: PromotionSettings = PromotionSettings()
+    approvals: ModelApprovals | None = None
+    """Approvals for this model, in place of the server's. Not in model.yaml."""
     shadow: Shadows = ()
     """Shadows get the same requests as the model. Their answers are compared with the model's, and never reach a
     client. One mapping, or a list."""

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from modelward.config.access import Access
 from modelward.config.address import OFF
+from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.audit import Audit
 from modelward.config.drain import Drain
 from modelward.config.health import Breaker, Health
@@ -68,6 +69,8 @@ class Config(Section):
     `audit: {}` turns it on. A change needs a restart."""
     integrity: Integrity | None = None
     """Signatures of model files. Absent: they are not read."""
+    approvals: Approvals | None = None
+    """How many others must approve what an operator asks for. Absent: nobody needs to."""
     trusted_proxies: TrustedProxies = ()
     """Networks of proxies whose x-forwarded-for is believed. The peer is the right-most address in it that is not
     theirs. `unix:` stands for every client of a Unix socket."""
@@ -185,6 +188,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _approvers_are_known(self) -> Self:
+        if self.approvals is not None and self.operators is None:
+            raise UnitError(
+                "approvals is set and no operator has a name", "Set operators, so that one is told from another"
+            )
+        for name, settings in self.models.items():
+            if settings.approvals is not None and self.approvals is None:
+                raise UnitError(
+                    f"models.{name}.approvals is set and approvals is not", "Set approvals: {} too, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _shadows_know_callers(self) -> Self:
         for name, settings in self.models.items():
             if self.access is None and any(shadow.only and shadow.only.identity for shadow in settings.shadow):
@@ -205,8 +221,17 @@ class Config(Section):
         return settings.upstream_tls if settings.upstreams else self.upstream_tls
 
     def policy(self, name: str) -> VersionPolicy:
-        """Of a model, its own or the server's."""
-        return self.settings(name).version_policy or self.version_policy
+        """Of a model, its own or the server's. Where promotions need approvals, no version answers by being new."""
+        written = self.settings(name).version_policy or self.version_policy
+        return "promoted" if written == "newest" and self.approvers("promote", name) else written
+
+    def approvers(self, verb: ApprovedVerb, name: str = "") -> int:
+        """How many operators other than the one who asks must approve. name: of the model; empty for the server."""
+        if self.approvals is None:
+            return 0
+        own = getattr(self.settings(name).approvals, verb, None) if name else None
+        count: int = getattr(self.approvals, verb) if own is None else own
+        return max(count, self.approvers("promote", name)) if verb == "force" else count
 
     def scan_of(self, name: str) -> ScanPolicy:
         """Of a model, its own or the server's."""

@@ -9,11 +9,12 @@ from modelward.config.files import anchor
 from modelward.config.layer import Layer, merge
 from modelward.config.model import Anomaly, ModelSettings
 from modelward.config.schema import Config
+from modelward.config.settings_files import MAIN, SettingsFiles
 from modelward.config.variables import has_variable
 from modelward.config.yaml_text import read_document, read_value
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS, read_inside
-from modelward.repository.scan import ModelFolder
+from modelward.repository.scan import SETTINGS_FILE, ModelFolder
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"
@@ -21,6 +22,8 @@ ONE_UNDERSCORE = "MODELWARD_"
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
 # settings of a model that are paths, or may be
+GUARDED = ("integrity", "approvals")
+"""Keys of a model that only the configuration sets."""
 PATHS_OF_MODELS = ("profile", "ca", "certificate", "key", "upstreams")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""
 
@@ -95,10 +98,10 @@ def _split_assignment(text: str) -> tuple[str, str, str]:
     return text, "", ""
 
 
-def from_file(path: Path) -> Layer:
+def from_file(path: Path, files: SettingsFiles | None = None) -> Layer:
     """The main configuration file; relative files in it are relative to its folder. Raises ProblemsFound."""
     try:
-        data = read_regular(path, LARGEST_SETTINGS)
+        data = (files or SettingsFiles()).take(MAIN, path, lambda file: read_regular(file, LARGEST_SETTINGS)) or b""
     except OSError as error:
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the configuration cannot be read", str(path), why, "Check --config")]) from error
@@ -111,23 +114,26 @@ def from_file(path: Path) -> Layer:
     return layer
 
 
-def from_model_folder(model: ModelFolder) -> Layer:
+def from_model_folder(model: ModelFolder, files: SettingsFiles | None = None) -> Layer:
     """The model's own model.yaml as settings under models.NAME. Raises ProblemsFound."""
-    if model.settings_file is None:
+    place = model.settings_file or model.root / SETTINGS_FILE
+    name = f"{model.name}/{SETTINGS_FILE}"
+    data = (files or SettingsFiles()).take(
+        name, model.settings_file, lambda file: read_inside(model.root, file, LARGEST_SETTINGS)
+    )
+    if data is None:
         return Layer()
-    data = read_inside(model.root, model.settings_file, LARGEST_SETTINGS)
-    layer = read_document(_text(data, model.settings_file), str(model.settings_file))
-    if found := [*_variables(layer, layer.values, ()), *_own_integrity(layer)]:
+    layer = read_document(_text(data, place), str(place))
+    if found := [*_variables(layer, layer.values, ()), *_guarded(layer)]:
         raise ProblemsFound(found)
-    anchor(layer.values, ModelSettings, model.settings_file.parent)
+    anchor(layer.values, ModelSettings, place.parent)
     return layer.under("models", model.name)
 
 
-def _own_integrity(layer: Layer) -> list[Problem]:
-    if "integrity" not in layer.values:
-        return []
-    why, how = "it would be set by those whom it guards against", "Set models.NAME.integrity in the configuration"
-    return [Problem("model.yaml cannot set integrity", layer.origin(("integrity",)) or "", why, how)]
+def _guarded(layer: Layer) -> list[Problem]:
+    why, how = "it would be set by those whom it guards against", "Set models.NAME.{} in the configuration"
+    given = [key for key in GUARDED if key in layer.values]
+    return [Problem(f"model.yaml cannot set {key}", layer.origin((key,)) or "", why, how.format(key)) for key in given]
 
 
 def _variables(layer: Layer, value: object, path: tuple[str | int, ...]) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +24,8 @@ class Wanted:
     """steps: in per cent; None: as configured. auto: it goes on by itself. actor: who asks (modelward.admin.actor).
 
     force: the reason why a step is to be done although not every bound is decided; empty: it is not. reason: of one
-    that is not forced. without: guards that the version may lack, of modelward.models.facts.GUARDS.
+    that is not forced. without: guards that the version may lack, of modelward.models.facts.GUARDS. proposal: number of
+    the one that this executes, 0 for none; digest: of the version's files as it was approved, empty for any.
     """
 
     model: str
@@ -35,6 +36,8 @@ class Wanted:
     reason: str = ""
     actor: str = ""
     without: tuple[str, ...] = ()
+    proposal: int = 0
+    digest: str = ""
 
     @property
     def why(self) -> str:
@@ -92,6 +95,27 @@ def steps_of(server: PromotedServer, wanted: Wanted) -> tuple[int, ...]:
     return wanted.steps
 
 
+def check(server: PromotedServer, wanted: Wanted, now: Promotion | None, present: Callable[[str], Shares]) -> None:
+    """All that is known before the requests of its steps are judged. now: what is under way. present: the shares that a
+    served model's versions have."""
+    model, version = wanted.model, wanted.version
+    check_version(server, model, version)
+    check_digest(server, wanted)
+    check_reason(model, wanted.why)
+    check_names(wanted)
+    if now is not None:
+        if now.version != version:
+            how = f"modelward rollback {model}, then promote {version}"
+            raise refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
+        return
+    before = present(model)
+    steps_of(server, wanted)
+    if [v for v, share in before.items() if share] == [version]:
+        raise has_all(model, version)
+    check_verdict(server, wanted, before)
+    check_guards(server, wanted, before)
+
+
 def check_version(server: PromotedServer, model: str, version: str) -> None:
     served = server.versions(model)
     if version not in served:
@@ -131,6 +155,20 @@ def check_guards(server: PromotedServer, wanted: Wanted, before: Shares) -> None
         if guard not in wanted.without:
             what = f"version {wanted.version} has no {guard}, and version {other} has one"
             raise refused(what, model, f"Make one for it, or promote it with --without-{guard}")
+
+
+def digest_of(server: PromotedServer, model: str, version: str) -> str:
+    """Of all files of a version; empty where these are out of reach, as an upstream's are. Raises ProblemsFound."""
+    check_version(server, model, version)
+    facts = server.facts(model).get(version)
+    return facts.digest if facts is not None else ""
+
+
+def check_digest(server: PromotedServer, wanted: Wanted) -> None:
+    """Whether the version is the one that was approved."""
+    if wanted.proposal and digest_of(server, wanted.model, wanted.version) != wanted.digest:
+        what = f"version {wanted.version} has other files than those that were approved"
+        raise refused(what, wanted.model, "Look at what is there now, and propose it again")
 
 
 def check_names(wanted: Wanted) -> None:

@@ -19,13 +19,9 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import (
     PromotedServer,
     Wanted,
-    check_guards,
-    check_names,
+    check,
     check_reason,
-    check_verdict,
-    check_version,
     configured,
-    has_all,
     no_such_model,
     refused,
     steps_from_here,
@@ -34,7 +30,7 @@ from modelward.promotion.asked import (
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
-from modelward.promotion.reach import out_of_reach
+from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from modelward.promotion.step import callers
@@ -131,15 +127,8 @@ class Promoter:
 
     def too_few_callers(self, model: str) -> list[Problem]:
         """Whether the callers so far are too few for the share of the present step."""
-        promotion = self.state.promotions[model]
-        config = self._server.config
-        if config.access is None or config.sticky_header is not None or self._settings(model).by == "request":
-            return []  # nothing is tied, or not to callers
-        few = out_of_reach(model, promotion.percent, callers(sum(self._server.arms(model).values(), NOTHING)))
-        if few is None:
-            return []
-        what, how = few
-        return [Problem(what, f"model {model}", "a version is given by caller", how)]
+        seen = callers(sum(self._server.arms(model).values(), NOTHING))
+        return too_few(self._server.config, model, self.state.promotions[model].percent, seen)
 
     @property
     def shares(self) -> dict[str, dict[str, int]]:
@@ -152,20 +141,18 @@ class Promoter:
 
         Raises ProblemsFound, and then nothing has changed.
         """
-        model, version = wanted.model, wanted.version
         async with self._changing:
-            check_version(self._server, model, version)
-            check_reason(model, wanted.why)
-            check_names(wanted)
-            now = self._under_way(model)
-            if now is None:
-                return await self._begin(wanted)
-            if now.version != version:
-                how = f"modelward rollback {model}, then promote {version}"
-                raise refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
-            return await self._ask_on(now, wanted)
+            now = self.check(wanted)
+            return await (self._begin(wanted) if now is None else self._ask_on(now, wanted))
 
-    async def rollback(self, model: str, why: str = "", actor: str = "") -> Promotion:
+    def check(self, wanted: Wanted) -> Promotion | None:
+        """What is under way that it goes on with. Raises ProblemsFound where it would be refused whatever is counted
+        until it is done."""
+        now = self._under_way(wanted.model)
+        check(self._server, wanted, now, self._present)
+        return now
+
+    async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> Promotion:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.
 
         It is done even where it cannot be written down: `store.unsaved` says so. Raises ProblemsFound, and then nothing
@@ -180,6 +167,7 @@ class Promoter:
                 raise refused(
                     f"version {promotion.version} has been rolled back already", model, "There is nothing to do"
                 )
+            promotion = promotion.model_copy(update={"proposal": proposal})
             return await self._take_back(model, promotion, "asked", why, actor)
 
     async def watch(self) -> None:
@@ -248,10 +236,6 @@ class Promoter:
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
         steps, before = steps_of(self._server, wanted), self._present(model)
-        if [v for v, share in before.items() if share] == [version]:
-            raise has_all(model, version)
-        check_verdict(self._server, wanted, before)
-        check_guards(self._server, wanted, before)
         promotion = Promotion(
             version=version,
             before=before,
@@ -262,6 +246,7 @@ class Promoter:
             forced=bool(wanted.force),
             digests=self._digests(model, version, before),
             without=wanted.without,
+            proposal=wanted.proposal,
         )
         promotion = await self._change(model, promotion, f"{promotion.percent} %", wanted.actor, wanted.why)
         self._judge.begin(model)
@@ -275,6 +260,7 @@ class Promoter:
             "steps": steps,
             "auto": promotion.auto or wanted.auto,
             "without": tuple(sorted({*promotion.without, *wanted.without})),
+            "proposal": wanted.proposal,
         }
         after = promotion.model_copy(update=update)
         if wanted.auto and not wanted.force:

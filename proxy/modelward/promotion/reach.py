@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from modelward.config.promotion import PromotionSettings
+from modelward.config.schema import Config
+from modelward.problem import Problem
 from modelward.promotion.finding import Decision, Finding
 from modelward.promotion.step import FEWEST_EXPECTED, Traffic
 
@@ -26,3 +28,15 @@ def reached(model: str, percent: int, seen: Traffic, settings: PromotionSettings
         return None
     words = f"none of {seen.total} requests in this step, {few[0]}"
     return Finding("traffic", Decision.UNDECIDED, words, 0, settings.min_requests, few[1])
+
+
+def too_few(config: Config, model: str, percent: int, callers: int) -> list[Problem]:
+    """Whether these callers, 0 for many, are too few for such a share."""
+    by_request = config.settings(model).promotion.by == "request"
+    if config.access is None or config.sticky_header is not None or by_request:
+        return []  # nothing is tied, or not to callers
+    few = out_of_reach(model, percent, callers)
+    if few is None:
+        return []
+    what, how = few
+    return [Problem(what, f"model {model}", "a version is given by caller", how)]

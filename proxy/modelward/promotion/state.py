@@ -43,6 +43,8 @@ class Promotion(Section):
     """SHA-256 of the files of the versions that had requests when it began: what was judged is what is promoted."""
     without: tuple[str, ...] = Field(default=(), strict=False)
     """Guards of the version before that this one may lack: profile, canary."""
+    proposal: int = 0
+    """Number of the proposal that was executed in it last; 0 for none."""
 
     @property
     def percent(self) -> int:
@@ -86,6 +88,10 @@ class State(Section):
     """By model the version that has all requests until one is promoted: of models whose new versions wait for that, and
     of those whose promotions were lost."""
     events: tuple[Event, ...] = Field(default=(), strict=False)
+
+    def executed(self, proposal: int, since: float) -> bool:
+        """Whether this proposal, which was approved then, has changed a promotion."""
+        return any(each.proposal == proposal and each.since >= since for each in self.promotions.values())
 
     def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
         serving = {name: version for name, version in self.serving.items() if name != model}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
+from modelward.approvals.configuration import Configuration
 from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.digest import digest
@@ -35,6 +36,7 @@ from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.promoted_workers import PromotedWorkers
+from modelward.supervisor.proposals import Proposals
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
@@ -60,12 +62,12 @@ EVENTS_TOLD = 50  # the last, in answers about the server's status
 class Supervisor:
     """Use `start`, wait for whatever is to end it, then `drain`; and `stop` in any case.
 
-    log_level: of the workers, in place of log.level. load: reads the configuration again. sockets: that listen already,
+    log_level: of the workers, in place of log.level. configuration: reads it again. sockets: that listen already,
     in the place of those that would be bound. notifier: to the service manager.
     """
 
     def __init__(
-        self, config: Config, log_level: str | None, load: Callable[[], Config], sockets: Sockets, notifier: Notifier
+        self, config: Config, log_level: str | None, configuration: Configuration, sockets: Sockets, notifier: Notifier
     ) -> None:
         self.readiness = Readiness("loading models")
         self._log_level = log_level
@@ -84,7 +86,7 @@ class Supervisor:
         self._promoter.recorder = lambda: self.trail
         self._reloader = Reloader(
             config,
-            load,
+            lambda: configuration.read(self.config),
             self._at_work,
             self._promoter,
             notifier,
@@ -97,6 +99,9 @@ class Supervisor:
         self._shared: SharedLimits | None = None
         self._restarting = False
         self._recording = Recording()
+        self.proposals = Proposals(
+            self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
+        )
 
     @property
     def trail(self) -> Recorder:
@@ -114,7 +119,7 @@ class Supervisor:
         report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
-        report = report.with_guard("audit", self._recording.words)
+        report = self.proposals.told(report).with_guard("audit", self._recording.words)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -124,6 +129,7 @@ class Supervisor:
         """
         self._progress = progress
         await self._recording.start(self.config)
+        self.proposals.desk.load()
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()
@@ -148,6 +154,7 @@ class Supervisor:
         self._tasks.spawn(sum_up(self._pool.region))
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
         self._started = True
+        self._tasks.spawn(self.proposals.run())
         self._notifier.ready(self._words())
 
     async def restart(
@@ -176,7 +183,11 @@ class Supervisor:
 
     async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
         """Serves what configuration and repository hold now; see Reloader. Raises NotNow."""
-        return await self._reloader.reload(actor, rights)
+        result = await self._reloader.reload(actor, rights)
+        try:
+            return replace(result, proposal=await self.proposals.follow(asked=bool(actor)))
+        except ProblemsFound as found:
+            return replace(result, problems=(*result.problems, *found.problems))
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
@@ -184,10 +195,10 @@ class Supervisor:
         await self._promoter.promote(wanted)
         return self._promoted(wanted.model, self._promoter.too_few_callers(wanted.model))
 
-    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
+    async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
         self._at_work()
-        await self._promoter.rollback(model, why, actor)
+        await self._promoter.rollback(model, why, actor, proposal)
         return self._promoted(model)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
@@ -307,6 +318,7 @@ class Supervisor:
             shadows=self._shadowing.snapshots(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,
             audit=self._recording.stats(),
+            approvals=self.proposals.stats(),
         )
         return added(native_snapshot.snapshot(self._pool.region), own)
 

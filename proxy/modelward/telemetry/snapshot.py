@@ -225,6 +225,15 @@ class StateSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalsSnapshot:
+    """Proposals."""
+
+    open: int = field(default=0, metadata=FLAG)
+    unreviewed: int = field(default=0, metadata=FLAG)  # what was done by breaking the glass
+    failures: int = 0  # writes
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorsSnapshot:
     """Calls of the admin API."""
 
@@ -272,6 +281,7 @@ class Snapshot:
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None
     audit: AuditSnapshot | None = None
+    approvals: ApprovalsSnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     operators: OperatorsSnapshot | None = None  # absent without an admin API

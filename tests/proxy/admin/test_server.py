@@ -10,6 +10,7 @@ import socket
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -65,6 +66,7 @@ class Played:
         self.actors: list[str] = []
         self.with_rights = False  # in the last reload
         self.address = ""  # of the server that asks it
+        self.proposals: Any = SimpleNamespace(needed=lambda verb, model="": 0)
 
     def status(self) -> Status:
         if self.error is not None:
@@ -112,7 +114,7 @@ class Played:
         self.wanted = wanted
         return PROMOTED
 
-    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
+    async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> PromotionStatus:
         self.actors.append(actor)
         raise ProblemsFound([BROKEN])
 

@@ -17,7 +17,7 @@ def test_help_lists_every_command_and_loads_none(capsys: pytest.CaptureFixture[s
         "import sys; from modelward.cli.app import main; code = main(['--help']); print(*sys.modules); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert all(f"  {name} " in done.stdout or f"  {name}\n" in done.stdout for name in COMMANDS)
     loaded = done.stdout.splitlines()[-1].split()
     assert not {"numpy", "onnx", "onnxruntime", "pydantic", "rich", "yaml", "grpc"} & set(loaded)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelward.telemetry.metrics.approvals import approvals_families
 from modelward.telemetry.metrics.audit import audit_families
 from modelward.telemetry.metrics.family import Family
 from modelward.telemetry.snapshot import Snapshot
@@ -45,6 +46,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _operators(snapshot)
     yield from _scrapes(snapshot)
     yield from audit_families(snapshot)
+    yield from approvals_families(snapshot)
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Family]:

@@ -1,0 +1,98 @@
+"""Proposals as messages of the admin API, and the calls that are about them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelward.admin.authorization import OperatorCall
+from modelward.admin.messages import message, problems_of
+from modelward.admin.operator import Operator
+from modelward.approvals.book import refusal
+from modelward.approvals.proposal import Approval, Ask, Proposal
+from modelward.problem import ProblemsFound
+from modelward.promotion.asked import check_reason
+from modelward.rpc.protocol import Message
+
+
+class ProposalCalls:
+    """Methods of the admin API, as modelward.admin.service lists them."""
+
+    def __init__(self, server: Operator) -> None:
+        self._server = server
+
+    async def proposals(self, request: Any, call: OperatorCall) -> Message:
+        book = self._server.proposals.desk.book
+        try:
+            if request.number:
+                found = book.find(request.number)
+                if not _sees(call, found.ask):
+                    raise refusal(request.number, "there is no such proposal", "modelward proposals lists them")
+                return message("ProposalsResponse", proposals=[proposal_message(found, whole=True)])
+        except ProblemsFound as refused:
+            return message("ProposalsResponse", problems=problems_of(refused.problems))
+        listed = [each for each in book.proposals if request.ended or not each.is_over or each.is_unreviewed]
+        return message(
+            "ProposalsResponse",
+            proposals=[proposal_message(each, whole=False) for each in listed if _sees(call, each.ask)],
+        )
+
+    async def approve(self, request: Any, call: OperatorCall) -> Message:
+        return await self._about("approve", request, call)
+
+    async def reject(self, request: Any, call: OperatorCall) -> Message:
+        return await self._about("reject", request, call)
+
+    async def review(self, request: Any, call: OperatorCall) -> Message:
+        return await self._about("review", request, call)
+
+    async def _about(self, verb: Any, request: Any, call: OperatorCall) -> Message:
+        desk, by = self._server.proposals.desk, call.operator.actor
+        try:
+            ask = desk.book.find(request.number).ask
+            call.demand(verb, ask.model or None)
+            check_reason(ask.model, request.reason)
+            act = {"approve": desk.approve, "reject": desk.reject, "review": desk.review}[verb]
+            return message("ProposalResponse", proposal=proposal_message(await act(request.number, by, request.reason)))
+        except ProblemsFound as refused:
+            return message("ProposalResponse", problems=problems_of(refused.problems))
+
+
+def proposal_message(proposal: Proposal, *, whole: bool = True) -> Message:
+    """whole: with verdict and diff."""
+    ask, asked = proposal.ask, proposal.ask.parameters
+    return message(
+        "Proposal",
+        number=proposal.number,
+        verb=ask.verb,
+        model=ask.model,
+        version=ask.version,
+        digest=ask.digest,
+        by=proposal.by.name,
+        at=proposal.at,
+        expires=proposal.expires,
+        reason=ask.reason,
+        needed=proposal.needed,
+        approvals=[_approval(each) for each in proposal.approvals],
+        state=proposal.state,
+        since=proposal.since,
+        why=proposal.why,
+        ended_by=proposal.ended_by,
+        steps=asked.steps or (),
+        auto=asked.auto,
+        force=asked.force,
+        without=asked.without,
+        verdict=json.dumps(ask.verdict, allow_nan=False) if whole and ask.verdict is not None else "",
+        diff=ask.diff if whole else (),
+        break_glass=proposal.break_glass,
+        review=_approval(proposal.reviewed) if proposal.reviewed is not None else None,
+    )
+
+
+def _approval(approval: Approval) -> Message:
+    fields = {"by": approval.by.name, "at": approval.at, "reason": approval.reason, "signed": approval.signed}
+    return message("Approval", **fields)
+
+
+def _sees(call: OperatorCall, ask: Ask) -> bool:
+    return call.may("proposals", ask.model or None)

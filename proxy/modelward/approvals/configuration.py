@@ -1,0 +1,183 @@
+"""Which configuration is followed: the files themselves, or while these wait for an approval, what was approved last.
+
+The texts that were approved last are kept in the state folder. So a restart needs nobody, and a file that nobody has
+approved is followed neither by a reload nor by a start.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from modelward.approvals.proposal import LONGEST_LINE, MOST_LINES
+from modelward.atomic_file import replace_file
+from modelward.bounded_file import read_regular
+from modelward.config.schema import Config
+from modelward.config.section import Section
+from modelward.config.settings_files import SettingsFiles
+from modelward.problem import Problem, ProblemsFound
+
+FILE = "configuration.approved.json"
+LARGEST_FILE = 64 << 20
+HOW = "Set state to a folder that the server may write, on a disk with room"
+HOW_BROKEN = "Put a good copy of it back; or move it away, and the files as they lie there are taken as approved"
+
+Load = Callable[[SettingsFiles, bool], Config]
+Signers = Callable[[SettingsFiles, Mapping[str, bytes], Config], tuple[str, ...]]
+
+log = logging.getLogger("modelward.approvals")
+
+
+class Approved(Section):
+    """digest: of all files. texts: by name, a character for each byte."""
+
+    digest: str
+    texts: Mapping[str, str] = Field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, bytes]:
+        return {name: text.encode("latin-1") for name, text in self.texts.items()}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Files that are not followed yet. config: what they say."""
+
+    files: SettingsFiles
+    config: Config
+    diff: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return self.files.digest
+
+
+class Configuration:
+    """Use `first`, then `read` for each reload. waiting: files that lie there and need approvals; None where there are
+    none. Its methods block, and may be called from several threads."""
+
+    def __init__(self, load: Load, folder: Callable[[Config], Path], signers: Signers) -> None:
+        """load: reads and checks the configuration, again or for the first time. folder: where a server with this
+        configuration keeps its state. signers: approvers who have signed all files that differ from those given."""
+        self.waiting: Waiting | None = None
+        self.approved: Approved | None = None
+        self._load = load
+        self._folder = folder
+        self._signers = signers
+        self._file = Path(FILE)
+        self._allowed = ""
+        self._reading = threading.Lock()
+
+    def first(self) -> Config:
+        """At the start. Files are taken as approved where none were before, or where enough approvers have signed them.
+        Raises ProblemsFound."""
+        files = SettingsFiles()
+        config = self._load(files, False)
+        self._file = self._folder(config) / FILE
+        self.approved = self._read()
+        if self.approved is None:
+            return self._accept(files, config)
+        if files.digest == self.approved.digest:
+            return config
+        before = self._as_approved(files)
+        needed = before.approvers("reload")
+        if not needed or len(self._signers(files, self.approved.data, before)) >= needed:
+            return self._accept(files, config)
+        return self._wait(files, config, before)
+
+    def read(self, followed: Config) -> Config:
+        """For a reload: what may be followed now. followed: until then. Raises ProblemsFound."""
+        with self._reading:
+            files = SettingsFiles()
+            config = self._load(files, True)
+            if self.approved is None or not followed.approvers("reload"):
+                return self._accept(files, config)
+            if files.digest in (self.approved.digest, self._allowed):
+                return self._accept(files, config)
+            return self._wait(files, config, self._as_approved(files))
+
+    def digest(self) -> str:
+        """Of the files as they lie there. Raises ProblemsFound where these are no configuration."""
+        files = SettingsFiles()
+        self._load(files, True)
+        return files.digest
+
+    def allow(self, digest: str) -> None:
+        """The next `read` follows files with this digest."""
+        self._allowed = digest
+
+    def _as_approved(self, files: SettingsFiles) -> Config:
+        assert self.approved is not None
+        try:
+            return self._load(SettingsFiles(self.approved.data), True)
+        except ProblemsFound as found:
+            why = f"the files that lie there now, {files.digest}, are not approved"
+            how = "Mend what it names, or let approvers sign the files: modelward config sign FILE --key KEY"
+            what = "the configuration that was approved last cannot be followed any more"
+            raise ProblemsFound([Problem(what, str(self._file), why, how), *found.problems]) from found
+
+    def _wait(self, files: SettingsFiles, config: Config, before: Config) -> Config:
+        assert self.approved is not None
+        if self.waiting is None or self.waiting.digest != files.digest:
+            self.waiting = Waiting(files, config, diff(self.approved.data, files.texts))
+        return before
+
+    def _accept(self, files: SettingsFiles, config: Config) -> Config:
+        """Written first: what a start would not know of is not followed."""
+        if config.approvers("reload") and (self.approved is None or self.approved.digest != files.digest):
+            approved = Approved(
+                digest=files.digest, texts={name: data.decode("latin-1") for name, data in files.texts.items()}
+            )
+            self._write(approved)
+            self.approved = approved
+            log.info("the configuration is approved: %s", approved.digest)
+        self.waiting, self._allowed = None, ""
+        return config
+
+    def _read(self) -> Approved | None:
+        try:
+            return Approved.model_validate_json(read_regular(self._file, LARGEST_FILE))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            what = "the approved configuration cannot be read"
+            raise ProblemsFound([Problem(what, str(self._file), why, HOW_BROKEN)]) from error
+
+    def _write(self, approved: Approved) -> None:
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            replace_file(self._file, approved.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            why = error.strerror or os.strerror(error.errno or 0)
+            what = "the approved configuration cannot be written"
+            raise ProblemsFound([Problem(what, str(self._file), why, HOW)]) from error
+
+
+def signed_by(files: SettingsFiles, before: Mapping[str, bytes], config: Config) -> tuple[str, ...]:
+    """Approvers of this configuration who have signed, by now, all files that differ from those before."""
+    if config.approvals is None or not config.approvals.keys:
+        return ()
+    from modelward.approvals.signatures import approvers  # noqa: PLC0415 - brings cryptography: only where there are keys
+
+    return approvers(files, before, config, time.time())
+
+
+def diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Lines, of all files that differ, as `diff -u` prints them; cut where they are too many, which is told."""
+    lines: list[str] = []
+    for name in sorted({*before, *after}):
+        was, now = (texts.get(name, b"").decode("utf-8", "replace").splitlines() for texts in (before, after))
+        if before.get(name) != after.get(name):
+            lines += difflib.unified_diff(was, now, f"approved {name}", f"proposed {name}", lineterm="")
+    kept = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in lines[:MOST_LINES]]
+    more = len(lines) - len(kept)
+    return (*kept, f"... and {more} more lines: compare the files themselves") if more else tuple(kept)

@@ -1,0 +1,123 @@
+"""Signatures of approvers on configuration files. FILE.sig is a signed note (https://c2sp.org/signed-note) over this:
+
+    modelward configuration
+    sha256:...              of FILE
+    2026-01-31T12:00:00Z    when it was signed first
+
+The time bounds its life: an old file with its old signature is no approval.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from modelward.audit.note import LARGEST_NOTE, Note, NotSigned, Signer, Verifier, signed
+from modelward.bounded_file import read_regular
+from modelward.config.approvals import public_key
+from modelward.config.schema import Config
+from modelward.config.settings_files import SettingsFiles, digest_of, signatures_of
+from modelward.config.units import SECOND
+from modelward.problem import Problem, ProblemsFound
+
+TITLE = "modelward configuration"
+AHEAD = 300.0  # seconds that the signer's clock may be ahead
+LARGEST_KEY = 1 << 14
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_TEXT = re.compile(rf"{TITLE}\n(sha256:[0-9a-f]{{64}})\n([0-9TZ:-]{{20}})\n")
+
+log = logging.getLogger("modelward.approvals")
+
+
+def private_key(file: Path) -> Ed25519PrivateKey:
+    """Of a PEM file. Raises ProblemsFound."""
+    how = "Make one: openssl genpkey -algorithm ed25519 -out KEY.pem"
+    try:
+        key = serialization.load_pem_private_key(read_regular(file, LARGEST_KEY), None)
+    except OSError as error:
+        raise ProblemsFound(
+            [Problem("the key cannot be read", str(file), error.strerror or str(error), how)]
+        ) from error
+    except (ValueError, TypeError) as error:  # TypeError: it has a password
+        raise ProblemsFound(
+            [Problem("this is no private key in PEM without a password", str(file), how=how)]
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ProblemsFound([Problem("this is no Ed25519 key", str(file), how=how)])
+    return key
+
+
+def public_line(key: Ed25519PrivateKey) -> str:
+    """As `approvals.keys` takes it."""
+    pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode().splitlines()[1]
+
+
+def sign(data: bytes, name: str, key: Ed25519PrivateKey, now: float, before: bytes | None = None) -> bytes:
+    """The note. before: one of the same data, whose signatures stay. Raises NotSigned where it is of other data."""
+    signer = Signer(name, key.private_bytes_raw())
+    if before is not None:
+        note = Note.parse(before)
+        if _digest_of(note)[0] == digest_of(data):
+            lines = before.decode().rpartition("\n\n")[2]
+            kept = "".join(f"{line}\n" for line in lines.splitlines() if f" {name} " not in line)
+            return f"{note.text}\n{kept}{signer.sign(note.text)}".encode()
+    when = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime(_TIME)
+    return signed(f"{TITLE}\n{digest_of(data)}\n{when}\n", [signer])
+
+
+def signers(note: bytes, data: bytes, keys: Mapping[str, str], now: float, life: float) -> tuple[str, ...]:
+    """Names of those whose signature on this data holds now. life: seconds. Raises NotSigned where it can be none's."""
+    parsed = Note.parse(note)
+    digest, at = _digest_of(parsed)
+    if digest != digest_of(data):
+        raise NotSigned(f"it is of another file: {digest}")
+    if not at - AHEAD <= now < at + life:
+        raise NotSigned("it was signed too long ago" if now > at else "it was signed in the future")
+    found, why = [], "nobody of approvals.keys has signed it"
+    for name, public in keys.items():
+        try:
+            parsed.verify(Verifier(name, public_key(public)))
+            found.append(name)
+        except NotSigned as error:
+            why = str(error) if any(name == each for each, _ in parsed.signatures) else why
+    if not found:
+        raise NotSigned(why)
+    return tuple(found)
+
+
+def _digest_of(note: Note) -> tuple[str, float]:
+    found = _TEXT.fullmatch(note.text)
+    if found is None:
+        raise NotSigned("it is no signature of a configuration")
+    try:
+        at = datetime.datetime.strptime(found[2], _TIME).replace(tzinfo=datetime.UTC)
+    except ValueError:
+        raise NotSigned("the time in it is none") from None
+    return found[1], at.timestamp()
+
+
+def approvers(files: SettingsFiles, before: Mapping[str, bytes], config: Config, now: float) -> tuple[str, ...]:
+    """Names, one of each person, of those who have signed every file that differs from `before`. A file that is gone,
+    nobody can have signed."""
+    changed = [name for name, data in files.texts.items() if before.get(name) != data]
+    if config.approvals is None or not config.approvals.keys or set(before) - set(files.texts):
+        return ()
+    names = set(config.approvals.keys)
+    for name in changed:
+        file = signatures_of(files.places[name])
+        try:
+            note = read_regular(file, LARGEST_NOTE)
+            names &= {*signers(note, files.texts[name], config.approvals.keys, now, config.approvals.expire / SECOND)}
+        except FileNotFoundError:
+            return ()
+        except (OSError, NotSigned) as error:
+            log.warning("%s: this is no approval: %s", file, error)
+            return ()
+    return tuple({config.approvals.person(name): name for name in sorted(names)}.values()) if changed else ()

@@ -1,0 +1,56 @@
+"""What there is to say of approvals before any is given: for READY and `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelward.config.approvals import ApprovedVerb
+from modelward.config.schema import Config
+from modelward.operators.verbs import of_role
+from modelward.problem import Problem
+
+VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "reload", "restart")
+
+
+def words(config: Config) -> str:
+    """How many must agree to what; empty without approvals."""
+    if config.approvals is None:
+        return ""
+    counts = {verb: config.approvers(verb) for verb in VERBS}
+    needed = ", ".join(f"{verb} {count}" for verb, count in counts.items() if count)
+    own = [name for name, settings in config.models.items() if settings.approvals is not None]
+    other = f"; others for {len(own)} model{'s' if len(own) > 1 else ''}" if own else ""
+    return f"{needed or 'none'}{other}"
+
+
+def notes(config: Config) -> Iterator[Problem]:
+    """What is probably not meant so."""
+    approvals = config.approvals
+    if approvals is None:
+        return
+    promotes = [name for name in ("", *config.models) if config.approvers("promote", name)]
+    if promotes and config.version_policy == "newest":
+        why = "promotions need approvals, so a new version answers when it was promoted"
+        yield Problem("version_policy newest means promoted here", "approvals.promote", why)
+    if promotes and not approvals.reload:
+        why = "who writes the configuration file can change versions: and every guard alone"
+        how = "Set approvals.reload to 1, or let others review what is written there"
+        yield Problem("promotions need approvals, and the configuration does not", "approvals.reload", why, how)
+    able = _may_approve(config)
+    most = max(config.approvers(verb, name) for verb in VERBS for name in ("", *config.models))
+    if most and not able and not approvals.keys:
+        how = "Add the role approver to a binding of operators.bindings"
+        yield Problem("nobody can approve anything", "operators.bindings", how=how)
+
+
+def _may_approve(config: Config) -> bool:
+    """Whether a binding has the verb `approve`."""
+    if config.operators is None:
+        return False
+    own = config.operators.roles
+
+    def verbs(role: str) -> set[str]:
+        parts = own.get(role)
+        return {*of_role(role)} if parts is None else {verb for part in parts for verb in (part, *of_role(part))}
+
+    return any("approve" in verbs(role) for each in config.operators.bindings for role in each.roles)

@@ -1,0 +1,47 @@
+"""The files that a configuration is read from: each read once, so that what was approved is what is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+MAIN = "configuration"
+"""Name of the main file; the others are NAME/model.yaml."""
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{sha256(data).hexdigest()}"
+
+
+def signatures_of(file: Path) -> Path:
+    """Where approvers' signatures on a file lie (modelward.approvals.signatures)."""
+    return file.with_name(f"{file.name}.sig")
+
+
+class SettingsFiles:
+    """texts: by name what was read. places: where it lies. given: texts in the place of what lies there."""
+
+    def __init__(self, given: Mapping[str, bytes] | None = None) -> None:
+        self.texts: dict[str, bytes] = {}
+        self.places: dict[str, Path] = {}
+        self._given = given
+
+    def take(self, name: str, place: Path | None, read: Callable[[Path], bytes]) -> bytes | None:
+        """None where there is no such file. place: None where none lies there. Raises what `read` raises."""
+        if self._given is None and place is not None:
+            data: bytes | None = read(place)
+        else:
+            data = (self._given or {}).get(name)
+        if data is not None:
+            self.texts[name] = data
+        if place is not None:
+            self.places[name] = place
+        return data
+
+    @property
+    def digest(self) -> str:
+        """Of all of them: SHA-256 of what `sha256sum` would print of each, by name."""
+        return digest_of(
+            "".join(f"{sha256(self.texts[name]).hexdigest()}  {name}\n" for name in sorted(self.texts)).encode()
+        )

@@ -1,0 +1,239 @@
+"""What operators may propose to this server, and how that is executed once others have agreed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from modelward.admin.operator import NotNow, Operator
+from modelward.approvals.configuration import Configuration, signed_by
+from modelward.approvals.desk import Desk
+from modelward.approvals.proposal import Ask, Parameters, Proposal
+from modelward.approvals.store import Store
+from modelward.approvals.words import notes as notes_of
+from modelward.approvals.words import words as words_of
+from modelward.audit.record import ITSELF, Actor
+from modelward.audit.recorder import Recorder
+from modelward.config.approvals import Approvals, ApprovedVerb
+from modelward.config.schema import Config
+from modelward.config.settings_files import signatures_of
+from modelward.config.state_folder import state_folder
+from modelward.fingerprint import fingerprint
+from modelward.problem import Problem, ProblemsFound
+from modelward.promotion.asked import PromotedServer, Wanted, digest_of
+from modelward.promotion.promoter import Promoter
+from modelward.server.report import Report
+from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.telemetry.snapshot import ApprovalsSnapshot
+
+TOLD = ("verdict", "primary", "shadow", "pairs", "more_pairs", "bounds", "failures", "latency_ms", "dropped")
+"""Of a report on a shadow, what a proposal keeps."""
+LOOK_SECONDS = 1.0
+WATCHED = "the files have changed"
+
+log = logging.getLogger("modelward.approvals")
+
+
+class Proposals:
+    """Of one server. desk: where they are approved. configuration: which files are followed."""
+
+    def __init__(  # noqa: PLR0917 - parts of the supervisor
+        self,
+        server: Operator,
+        promoter: Promoter,
+        serving: PromotedServer,
+        shadows: ShadowVerdicts,
+        configuration: Configuration,
+        config: Callable[[], Config],
+        recorder: Callable[[], Recorder],
+    ) -> None:
+        self._server = server
+        self._promoter = promoter
+        self._serving = serving
+        self._shadows = shadows
+        self._configuration = configuration
+        self._config = config
+        self._signatures: object = None  # as they were looked at last
+        store = Store(state_folder(config().state))
+        self.desk = Desk(store, self, lambda: config().approvals or Approvals(), recorder)
+
+    async def run(self) -> None:
+        """Once the server has started, and for ever: finishes what was executing, then looks after all that waits."""
+        try:
+            await self.desk.resume()
+            await self.follow()
+        except Exception:
+            log.exception("proposals could not be resumed")
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.desk.look()
+                await self._take_signatures()
+            except Exception:
+                log.exception("a look at proposals failed")
+
+    def told(self, report: Report) -> Report:
+        """With what there is to say in READY."""
+        config = self._config()
+        if said := words_of(config):
+            report = report.with_guard("approvals", said)
+        waiting = self._configuration.waiting
+        wait = "the configuration that is followed is the one approved last; the files wait: modelward proposals"
+        return report.with_notes((*map(str, notes_of(config)), *((wait,) if waiting is not None else ())))
+
+    def stats(self) -> ApprovalsSnapshot | None:
+        """None where nothing needs approvals, and nothing waits for a review."""
+        book = self.desk.book
+        if self._config().approvals is None and not book.unreviewed:
+            return None
+        return ApprovalsSnapshot(len(book.open), len(book.unreviewed), self.desk.failures)
+
+    def needed(self, verb: ApprovedVerb, model: str = "") -> int:
+        return self._config().approvers(verb, model)
+
+    # ---- what is proposed. All raise ProblemsFound where it would be refused anyway
+
+    async def promotion(self, wanted: Wanted) -> Ask:
+        self._promoter.check(wanted)
+        return Ask(
+            verb="promote",
+            model=wanted.model,
+            version=wanted.version,
+            digest=digest_of(self._serving, wanted.model, wanted.version),
+            reason=wanted.reason,
+            parameters=Parameters(steps=wanted.steps, auto=wanted.auto, force=wanted.force, without=wanted.without),
+            verdict=await self._verdict(wanted.model, wanted.version),
+        )
+
+    async def follow(self, *, asked: bool = False) -> Proposal | None:
+        """The proposal of files that wait, which is made where there is none yet; those of other files are void.
+
+        asked: by an operator, who may propose again what was rejected or has expired."""
+        waiting, found = self._configuration.waiting, None
+        for each in self.desk.book.open:
+            if each.ask.verb != "reload":
+                continue
+            if waiting is not None and each.ask.digest == waiting.digest:
+                found = each
+            else:
+                await self.desk.void(each.number, "the files of the configuration have changed again")
+        if waiting is None or found is not None or not (asked or self._is_new(waiting.digest)):
+            return found
+        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=waiting.diff)
+        return await self.desk.propose(ask, ITSELF, self.needed("reload"))
+
+    async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
+        """As this operator's, where it is no other's yet and they have not approved it."""
+        if proposal.by != ITSELF or by.name in proposal.approvers:
+            return proposal
+        return await self.desk.claim(proposal.number, by, reason)
+
+    # ---- what the desk asks for (modelward.approvals.desk.Acts)
+
+    async def pinned(self, ask: Ask) -> str:
+        if ask.verb == "promote":
+            return digest_of(self._serving, ask.model, ask.version)
+        if ask.verb == "reload":
+            return await asyncio.get_running_loop().run_in_executor(None, self._configuration.digest)
+        return ""
+
+    def was_done(self, proposal: Proposal) -> bool:
+        match proposal.ask.verb:
+            case "promote" | "rollback":
+                return self._promoter.state.executed(proposal.number, proposal.since)
+            case "reload":
+                return self._approved == proposal.ask.digest
+        return True  # of a server that has started since, the workers are new and nothing is contained
+
+    async def do(self, proposal: Proposal) -> None:
+        try:
+            await self._do(proposal)
+        except NotNow as why:
+            raise ProblemsFound(
+                [Problem("it cannot be executed now", f"proposal {proposal.number}", str(why))]
+            ) from why
+
+    async def _do(self, proposal: Proposal) -> None:
+        ask, actor = proposal.ask, words(proposal)
+        match ask.verb:
+            case "promote":
+                await self._server.promote(_wanted(proposal, actor))
+            case "rollback":
+                await self._server.rollback(ask.model, ask.reason, actor, proposal.number)
+            case "pardon":
+                await self._server.pardon(ask.model, ask.version or None, actor)
+            case "restart":
+                if problems := (await self._server.restart(lambda worker: None, actor)).problems:
+                    raise ProblemsFound(problems)
+            case "reload":
+                await self._reload(ask, actor)
+
+    async def _reload(self, ask: Ask, actor: str) -> None:
+        """Approved files that are followed in part are approved; a file that was changed since is not followed."""
+        self._configuration.allow(ask.digest)
+        try:
+            result = await self._server.reload(actor)
+        finally:
+            self._configuration.allow("")
+        if self._approved != ask.digest:
+            what = "the files have been changed since they were approved"
+            raise ProblemsFound(result.problems or [Problem(what, "configuration", how="Look at the next proposal")])
+
+    # ---- how
+
+    def _is_new(self, digest: str) -> bool:
+        """Nobody has decided about these files."""
+        same = [each for each in self.desk.book.proposals if each.ask.verb == "reload" and each.ask.digest == digest]
+        return not same or same[-1].state == "void"
+
+    async def _take_signatures(self) -> None:
+        """Approvers who have signed the files that wait approve them so."""
+        waiting, approved = self._configuration.waiting, self._configuration.approved
+        if waiting is None or approved is None:
+            return
+        seen = (waiting.digest, fingerprint(map(signatures_of, waiting.files.places.values())))
+        if seen == self._signatures:
+            return
+        self._signatures = seen
+        loop = asyncio.get_running_loop()
+        names = await loop.run_in_executor(None, signed_by, waiting.files, approved.data, self._config())
+        for name in names:
+            for each in self.desk.book.open:
+                if each.ask.verb == "reload" and each.ask.digest == waiting.digest:
+                    await self._sign(each.number, name)
+
+    async def _sign(self, number: int, name: str) -> None:
+        try:
+            await self.desk.approve(number, Actor(name=name, proof="signature"), "", signed=True)
+        except ProblemsFound as found:
+            log.warning("proposal %d: the signature of %s does not approve it: %s", number, name, found)
+
+    @property
+    def _approved(self) -> str:
+        approved = self._configuration.approved
+        return approved.digest if approved is not None else ""
+
+    async def _verdict(self, model: str, version: str) -> Mapping[str, Any] | None:
+        try:
+            reports = await self._shadows.told(model)
+        except ProblemsFound:  # it has no shadow
+            return None
+        report = next((each for each in reports if each["shadow"] == version), None)
+        return {key: report[key] for key in TOLD} if report is not None else None
+
+
+def words(proposal: Proposal) -> str:
+    """Who does it, as events tell it."""
+    glass = "by breaking the glass" if proposal.break_glass else f"approved by {', '.join(proposal.approvers)}"
+    return f"{proposal.by.name}, proposal {proposal.number} {glass}"[:200]
+
+
+def _wanted(proposal: Proposal, actor: str) -> Wanted:
+    ask = proposal.ask
+    asked = ask.parameters
+    return Wanted(
+        ask.model, ask.version, asked.steps, asked.auto, asked.force, ask.reason, actor, asked.without, proposal.number,
+        ask.digest,
+    )  # fmt: skip

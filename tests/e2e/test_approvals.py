@@ -1,0 +1,273 @@
+"""Four eyes on a real server: what one operator asks for and others approve, through restarts, races, changed files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import trustme
+
+from modelward.cli.app import main
+from tests import models
+from tests.certificates import authority_file, write_pair
+from tests.e2e.test_admin import modelward
+from tests.e2e.test_promotion import answers
+from tests.e2e.test_version_policy import arrive
+from tests.support import ServerProcess, serve_process, wait_until
+
+PROPOSED = 4
+REASON = ("--force", "--reason", "a test")
+BINDINGS = """operators:
+  break_glass: [operator]
+  bindings:
+    - {certificate: dan, roles: [deployer]}
+    - {certificate: ada, roles: [approver, deployer]}
+    - {certificate: bob, roles: [approver]}
+    - {certificate: sam, roles: [operator, deployer]}
+"""
+APPROVALS = "approvals: {promote: 1, force: 1, reload: 1, rollback: 1}"
+
+
+class Ended(NamedTuple):
+    """A command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class House:
+    """A configuration, a repository, and people with certificates. extra: more lines of the configuration."""
+
+    folder: Path
+    flags: dict[str, tuple[str | Path, ...]] = field(default_factory=dict)
+    server: ServerProcess | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "modelward.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "models"
+
+    def write(self, approvals: str = APPROVALS, more: str = "") -> None:
+        tls = (
+            f"{{certificate: {self.folder}/server.pem, key: {self.folder}/server.key, client_ca: {self.folder}/ca.pem}}"
+        )
+        beside = self.config.with_suffix(".new")
+        beside.write_text(
+            f"repository: {self.root}\nstate: {self.state}\nlisten: {{admin: '127.0.0.1:0'}}\nadmin_tls: {tls}\n"
+            f"{BINDINGS}{approvals}\n{more}"
+        )
+        os.replace(beside, self.config)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[ServerProcess]:
+        with serve_process("--config", self.config) as self.server:
+            yield self.server
+
+    def command(self, who: str, *words: str | Path) -> list[str | Path]:
+        assert self.server is not None
+        address = f"localhost:{self.server.admin.rpartition(':')[2]}"
+        return [*words, "--admin", address, *self.flags[who]]
+
+    def run(self, who: str, *words: str | Path) -> Ended:
+        """The command in this process: starting Python takes longer than all the rest."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([*map(str, self.command(who, *words))])
+        assert "Traceback" not in err.getvalue(), err.getvalue()
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def told(self, number: int) -> Any:
+        ended = self.run("ada", "proposals", str(number), "--json")
+        (proposal,) = json.loads(ended.stdout)["proposals"]
+        return proposal
+
+    def state_of(self, number: int) -> str:
+        return str(self.told(number)["state"])
+
+    def start(self, who: str, *words: str | Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "modelward", *map(str, self.command(who, *words))])
+
+    def propose(self, who: str = "dan", model: str = "add") -> str:
+        ended = self.run(who, "promote", model, "2", "--steps", "100", *REASON)
+        assert ended.returncode == PROPOSED, ended.stderr
+        return ended.stdout
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    house = House(tmp_path)
+    versions = {1: models.add_one(), 2: models.add_one()}
+    models.repository(house.root, {"add": versions, "other": versions})
+    authority = trustme.CA()
+    ca = authority_file(authority, tmp_path / "ca.pem")
+    write_pair(authority.issue_cert("localhost"), tmp_path, "server")
+    for name in ("dan", "ada", "bob", "sam"):
+        pair = write_pair(authority.issue_cert(name), tmp_path, name)
+        house.flags[name] = ("--ca", ca, "--certificate", pair.certificate, "--key", pair.key)
+    house.write()
+    return house
+
+
+def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(house: House, tmp_path: Path) -> None:
+    with house.serving() as server:
+        assert answers(server, 20).keys() == {"1"}, "the newest waits for a promotion"
+        assert "proposal 1 waits for 1 approval; modelward approve 1" in house.propose("ada")
+        shown = house.run("bob", "proposals", "1").stdout
+        assert all(words in shown for words in ("promote add 2 --force", "sha256:", "a test", "0 of 1"))
+        alone = house.run("ada", "approve", "1")
+        assert (alone.returncode, "ada has proposed it" in alone.stderr) == (1, True)
+        assert house.run("dan", "approve", "1").returncode == 1, "no role for it"
+        assert answers(server, 20).keys() == {"1"}
+        # another file in its place
+        shutil.copy(models.repository(tmp_path / "other", {"add": {1: models.add_one_below(9)}}) / "add/1/model.onnx",
+                    house.root / "add/2/model.onnx")  # fmt: skip
+        digest = house.told(1)["digest"]
+        wait_until(lambda: "has another file" in "".join(server.output), "the other file is loaded")
+        changed = house.run("bob", "approve", "1")
+        assert (changed.returncode, f"they were {digest}" in changed.stderr) == (1, True)
+        assert house.state_of(1) == "void"
+        house.propose()
+        race = [house.start(who, "approve", "2") for who in ("ada", "bob")]
+        assert sorted(each.wait(60) for each in race) == [0, 1], "one of them was the last that was needed"
+        assert answers(server, 20).keys() == {"2"}
+        again = house.run("ada", "approve", "2")
+        assert (again.returncode, "it is done" in again.stderr) == (1, True)
+        assert house.run("dan", "rollback", "add").returncode == PROPOSED
+        assert house.run("bob", "reject", "3", "--reason", "not today").returncode == 0
+        late = house.run("ada", "approve", "3")
+        assert (late.returncode, "it is rejected: not today" in late.stderr) == (1, True)
+        assert answers(server, 20).keys() == {"2"}
+
+
+def test_proposals_outlive_kill_9_and_are_executed_once(house: House) -> None:
+    file, written = house.state / "proposals.json", house.state / "promotions.json"
+    with house.serving() as server:
+        house.propose(model="other")
+        server.signal_all(signal.SIGKILL)
+    # killed after the approval was written, and before it was executed
+    book = json.loads(file.read_text())
+    approval = {"by": {"name": "bob", "proof": "certificate"}, "at": 1.0}
+    book["proposals"][0] |= {"state": "executing", "approvals": [approval]}
+    file.write_text(json.dumps(book))
+    with house.serving() as server:
+        wait_until(lambda: house.state_of(1) == "done", "the approved proposal to be executed")
+        assert '"proposal": 1' in written.read_text()
+        house.propose()
+        # killed while it is executed: the workers do not answer any more
+        for pid in server.workers():
+            os.kill(pid, signal.SIGSTOP)
+        approving = house.start("bob", "approve", "2")
+        wait_until(lambda: '"proposal": 2' in written.read_text(), "the execution to be written")
+        server.signal_all(signal.SIGKILL)
+        assert approving.wait(60) != 0
+    assert json.loads(file.read_text())["proposals"][1]["state"] == "executing"
+    before = [each for each in json.loads(written.read_text())["events"] if each["model"] == "add"]
+    with house.serving() as server:
+        wait_until(lambda: house.state_of(2) == "done", "what was executed to be known")
+        assert answers(server, 20).keys() == {"2"}
+    assert [each for each in json.loads(written.read_text())["events"] if each["model"] == "add"] == before, "once"
+
+
+def test_an_expired_proposal_is_not_executed(house: House) -> None:
+    house.write("approvals: {promote: 1, force: 1, reload: 1, expire: 1s}")
+    with house.serving() as server:
+        house.propose()
+        wait_until(lambda: house.state_of(1) == "expired", "its time to be over")
+        late = house.run("bob", "approve", "1")
+        assert (late.returncode, "it is expired" in late.stderr) == (1, True)
+        assert answers(server, 20).keys() == {"1"}
+
+
+def test_broken_glass_acts_at_once_and_is_told_until_it_is_reviewed(house: House) -> None:
+    words = ("promote", "add", "2", "--steps", "100", "--force", "--break-glass")
+    with house.serving() as server:
+        assert house.run("dan", *words, "--reason", "mine").returncode == 1, "no role for it"
+        assert house.run("sam", *words).returncode == 1, "no reason"
+        done = house.run("sam", *words, "--reason", "incident 8")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert answers(server, 20).keys() == {"2"}
+        assert server.metric("modelward_break_glass_unreviewed") == 1
+    with house.serving() as server:
+        wait_until(lambda: server.metric("modelward_break_glass_unreviewed") == 1, "a restart to know of it")
+        wait_until(lambda: "not reviewed yet: proposal 1 by sam" in "".join(server.output), "an error in the log")
+        assert "not reviewed" in house.run("bob", "proposals").stdout
+        assert house.run("sam", "review", "1", "--reason", "fine").returncode == 1
+        assert house.run("bob", "review", "1", "--reason", "it was needed").returncode == 0
+        assert server.metric("modelward_break_glass_unreviewed") == 0
+
+
+def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) -> None:
+    limit = "limits: {streams: 77}"
+    with house.serving() as server:
+        house.write(more=limit)
+        wait_until(lambda: house.run("bob", "proposals", "1").returncode == 0, "the change to be found")
+        shown = house.run("bob", "proposals", "1").stdout
+        assert f"+{limit}" in shown
+        claimed = house.run("ada", "reload", "--reason", "more streams")
+        assert (claimed.returncode, "proposal 1 waits for 1 approval" in claimed.stdout) == (PROPOSED, True)
+        assert "ada has proposed it" in house.run("ada", "approve", "1").stderr
+        arrive(house.root, 3, house.folder / "beside")
+        wait_until(lambda: "version 3 is new" in "".join(server.output), "files of models are followed meanwhile")
+    with house.serving() as server:
+        assert house.state_of(1) == "open"
+        house.write(more="limits: {streams: 78}")
+        wait_until(lambda: house.state_of(1) == "void", "another change")
+        approved = house.run("bob", "approve", "2")
+        assert (approved.returncode, approved.stderr) == (0, "")
+        assert "reloaded, of what is not about models: limits.streams" in "".join(server.output)
+    with house.serving() as server:
+        assert house.run("ada", "reload").returncode == 0, "it is the approved one"
+        # the approvals themselves
+        house.write("approvals: {promote: 0, reload: 0}")
+        wait_until(lambda: house.run("bob", "proposals", "3").returncode == 0, "the change to be found")
+    with house.serving() as server:
+        assert house.propose().startswith("proposal 4 waits"), "the approved configuration is followed"
+
+
+def test_signatures_of_approvers_are_approvals(house: House) -> None:
+    keys = {}
+    for name in ("ada", "bob"):
+        file = house.folder / f"{name}-sign.pem"
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", file], check=True, capture_output=True)
+        made = subprocess.run(["openssl", "pkey", "-in", file, "-pubout"], check=True, capture_output=True, text=True)
+        keys[name] = made.stdout.splitlines()[1]
+    approvals = f"approvals: {{promote: 1, force: 1, reload: 2, keys: {{ada: {keys['ada']}, bob: {keys['bob']}}}}}"
+    house.write(approvals)
+    with house.serving() as server:
+        house.write(approvals, "limits: {streams: 77}")
+        for name in ("ada", "bob"):
+            signed = modelward(
+                "config", "sign", house.config, "--key", house.folder / f"{name}-sign.pem", "--name", name
+            )
+            assert (signed.returncode, signed.stderr) == (0, "")
+        assert "signed by ada, bob" in modelward("config", "verify", house.config).stdout
+        wait_until(lambda: house.run("bob", "proposals", "1").returncode == 0, "the change to be found")
+        wait_until(lambda: house.state_of(1) == "done", "both signatures to approve it")
+        assert [each["signed"] for each in house.told(1)["approvals"]] == [True, True]
+        assert "reloaded, of what is not about models: limits.streams" in "".join(server.output)
+    house.write(approvals, "limits: {streams: 78}")
+    assert modelward("config", "verify", house.config).returncode == 1
+    for name in ("ada", "bob"):
+        modelward("config", "sign", house.config, "--key", house.folder / f"{name}-sign.pem", "--name", name)
+    with house.serving() as server:
+        assert house.run("ada", "reload").returncode == 0, "signed files are followed at a start"

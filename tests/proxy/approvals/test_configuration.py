@@ -1,0 +1,122 @@
+"""Which configuration is followed: approved files, at a reload and at a start, whatever lies there meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from modelward.approvals.configuration import FILE, Configuration, diff
+from modelward.approvals.proposal import MOST_LINES
+from modelward.config.settings_files import MAIN, SettingsFiles
+from modelward.problem import Problem, ProblemsFound
+
+
+class Host:
+    """A file, and servers that begin with it. A configuration is the number of approvals that the file asks for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "modelward.yaml"
+        self.signed: tuple[str, ...] = ()
+        self.write("1")
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text)
+
+    def load(self, files: SettingsFiles, again: bool) -> Any:
+        text = files.take(MAIN, self.file, Path.read_bytes)
+        if not text or not text[:1].isdigit():
+            raise ProblemsFound([Problem("this is no configuration", str(self.file))])
+        return SimpleNamespace(text=text.decode(), approvers=lambda verb: int(text[:1]))
+
+    def signers(self, files: SettingsFiles, before: Mapping[str, bytes], config: Any) -> tuple[str, ...]:
+        return self.signed
+
+    def start(self) -> tuple[Configuration, Any]:
+        configuration = Configuration(self.load, lambda config: self.folder / "state", self.signers)
+        return configuration, configuration.first()
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_a_first_start_takes_the_files_as_approved_and_others_wait(host: Host) -> None:
+    configuration, config = host.start()
+    assert (config.text, configuration.waiting) == ("1", None)
+    host.write("1 changed")
+    assert configuration.read(config).text == "1", "what was approved is followed on"
+    assert configuration.waiting is not None
+    assert configuration.waiting.diff == ("--- approved configuration", "+++ proposed configuration", "@@ -1 +1 @@",
+                                          "-1", "+1 changed")  # fmt: skip
+    assert configuration.digest() == configuration.waiting.digest
+    host.write("1")
+    assert configuration.read(config).text == "1"
+    assert configuration.waiting is None, "it is as it was"
+
+
+def test_approved_files_are_followed_unless_they_were_changed_since(host: Host) -> None:
+    configuration, config = host.start()
+    host.write("1 changed")
+    approved = configuration.digest()
+    configuration.allow(approved)
+    host.write("1 changed again")
+    assert configuration.read(config).text == "1"
+    host.write("1 changed")
+    assert configuration.read(config).text == "1 changed"
+    assert host.start()[1].text == "1 changed", "a restart knows of it"
+
+
+@pytest.mark.parametrize("text", ["1 changed", "0 nobody needs to agree"])
+def test_a_start_follows_what_was_approved_last_whatever_the_files_ask_for(host: Host, text: str) -> None:
+    host.start()
+    host.write(text)
+    configuration, config = host.start()
+    assert config.text == "1"
+    assert configuration.waiting is not None
+    host.signed = ("bob",)
+    assert host.start()[1].text == text, "signatures are approvals at a start too"
+    assert host.start()[1].text == text
+
+
+def test_without_approvals_everything_is_followed_until_they_are_asked_for(host: Host) -> None:
+    host.write("0")
+    configuration, config = host.start()
+    assert not (host.folder / "state").exists()
+    host.write("1 approvals from now on")
+    config = configuration.read(config)
+    assert config.text == "1 approvals from now on"
+    host.write("0 not any more")
+    assert configuration.read(config).text == "1 approvals from now on"
+
+
+def test_what_was_approved_and_cannot_be_read_ends_the_start_with_the_reason(host: Host) -> None:
+    host.start()
+    (host.folder / "state" / FILE).write_text("{")
+    with pytest.raises(ProblemsFound, match="the approved configuration cannot be read"):
+        host.start()
+
+
+def test_what_cannot_be_written_is_not_followed(host: Host) -> None:
+    configuration, config = host.start()
+    host.write("1 changed")
+    configuration.allow(configuration.digest())
+    (host.folder / "state" / FILE).unlink()
+    (host.folder / "state" / FILE).mkdir()
+    with pytest.raises(ProblemsFound, match="cannot be written"):
+        configuration.read(config)
+
+
+def test_a_diff_of_all_files_is_bounded() -> None:
+    before = {MAIN: b"a\n", "gone/model.yaml": b"b\n"}
+    after = {MAIN: b"c\n" * 10_000, "new/model.yaml": b"\xff" * 10_000}
+    lines = diff(before, after)
+    assert len(lines) == MOST_LINES + 1
+    assert lines[-1].startswith("... and ")
+    assert diff(before, before) == ()
+    assert "-b" in diff(before, {MAIN: b"a\n"})

@@ -1,0 +1,75 @@
+"""What READY and `check` say of approvals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from modelward.approvals.words import notes, words
+from modelward.config.schema import Config
+
+KEY = "MCowBQYDK2VwAyEA" + "A" * 43 + "="
+
+
+def config(approvals: dict[str, Any] | None, roles: list[str] | None = None, **fields: Any) -> Config:
+    operators = {"bindings": [{"user": 1, "roles": roles or ["approver"]}], "roles": {"duty": ["viewer", "approve"]}}
+    admin = {"admin": "unix:/run/modelward.sock"}
+    return Config.model_validate({"listen": admin, "operators": operators, "approvals": approvals, **fields})
+
+
+def test_counts_are_told_and_models_that_have_their_own() -> None:
+    assert words(config(None)) == ""
+    assert words(config({"rollback": 1})) == "promote 1, force 2, rollback 1, reload 1"
+    own = config({"force": 0}, models={"m": {"approvals": {"promote": 3}}})
+    assert words(own) == "promote 1, force 1, reload 1; others for 1 model"
+    assert [own.approvers(verb, "m") for verb in ("promote", "force", "rollback")] == [3, 3, 0]
+
+
+def test_what_new_versions_wait_for_is_the_policy_in_effect() -> None:
+    mixed = config({"promote": 0}, models={"m": {"approvals": {"promote": 1}}, "n": {"version_policy": "promoted"}})
+    assert [mixed.policy(name) for name in ("m", "n", "other")] == ["promoted", "promoted", "newest"]
+
+
+@pytest.mark.parametrize(
+    ("given", "roles", "said"),
+    [
+        ({"reload": 0}, ["approver"], "promotions need approvals, and the configuration does not"),
+        ({}, ["viewer"], "nobody can approve anything"),
+        ({}, ["approver"], "version_policy newest means promoted here"),
+    ],
+)
+def test_what_is_probably_not_meant_is_noted(given: dict[str, Any], roles: list[str], said: str) -> None:
+    assert said in [note.what for note in notes(config(given, roles))]
+
+
+@pytest.mark.parametrize("able", [{"roles": ["duty"]}, {"keys": True}])
+def test_somebody_who_can_approve_is_enough(able: dict[str, Any]) -> None:
+    approvals = {"keys": {"bob": KEY}} if able.get("keys") else {}
+    told = [note.what for note in notes(config(approvals, able.get("roles", ["viewer"])))]
+    assert "nobody can approve anything" not in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"operators": None}, "approvals is set and no operator has a name"),
+        (
+            {"approvals": None, "models": {"m": {"approvals": {"promote": 1}}}},
+            "models.m.approvals is set and approvals",
+        ),
+        ({"approvals": {"promote": 9}}, "less than or equal to 8"),
+        ({"approvals": {"keys": {"bob": "AAAA"}}}, "this is no public key of an approver"),
+        ({"approvals": {"people": {"a": ["x"], "b": ["x"]}}}, "x belongs to a and to b"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(wrong.pop("approvals", {}), **wrong)
+
+
+def test_names_of_one_person_are_one() -> None:
+    approvals = config({"people": {"ada": ["ada@example.com", "ops-ada"]}}).approvals
+    assert approvals is not None
+    assert [approvals.person(name) for name in ("ops-ada", "ada@example.com", "ada", "bob")] == ["ada"] * 3 + ["bob"]
