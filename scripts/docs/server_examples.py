@@ -69,6 +69,26 @@ audit:
   folder: /var/lib/modelward/audit
   checkpoint: 30s
   name: fraud-1
+  postgres: "postgresql:///audit?host=/run/postgresql"
+  witnesses: [{folder: /mnt/elsewhere/witnessed}]
+""",
+    "audit.postgres": """
+audit:
+  postgres:
+    url: postgresql://modelward@db.example/audit
+    password_file: /run/credentials/modelward.service/audit-password
+    schema_name: modelward_audit
+    timeout: 5s
+""",
+    "audit.witnesses[]": """
+audit:
+  witnesses:
+    - url: https://witness.example/
+      key: "modelward-witness+b87f9129+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
+      token_file: /run/credentials/modelward.service/witness-token
+      certificate_authority: authority.pem
+    - {folder: /mnt/elsewhere/witnessed}
+    - {webhook: "https://alerts.example/audit"}
 """,
     "sealing": """
 sealing:

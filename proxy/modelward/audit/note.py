@@ -130,6 +130,10 @@ class Note:
             raise NotSigned("a note has no control characters")
         return cls(text + "\n", tuple(map(_signature, signatures)))
 
+    def __bytes__(self) -> bytes:
+        lines = (f"\N{EM DASH} {name} {base64.b64encode(signature).decode()}\n" for name, signature in self.signatures)
+        return f"{self.text}\n{''.join(lines)}".encode()
+
     def verify(self, verifier: Verifier) -> int:
         """As Verifier.check. Raises NotSigned where it has no signature of that key, or a wrong one."""
         for name, signature in self.signatures:

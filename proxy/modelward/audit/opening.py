@@ -11,13 +11,17 @@ from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
 from modelward.audit.log import Log, Mishap, Reader
 from modelward.audit.note import Verifier
 from modelward.audit.postgres import PostgresLog, PostgresReader
+from modelward.audit.recorder import Recorder
 from modelward.audit.trail import Trail
+from modelward.audit.witnesses import Witnesses
 from modelward.config.audit import Audit, audit_folder
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 
 LOG = "log"
 """Below the folder of the key, so that it can be given away as a whole."""
+WITNESSED = "witnessed"
+"""Beside it: the checkpoint that each witness has seen last, with its cosignature."""
 
 
 def open_trail(settings: Audit, config: Config) -> Trail:
@@ -44,6 +48,16 @@ def open_trail(settings: Audit, config: Config) -> Trail:
         name=settings.server,
         interval=settings.checkpoint / SECOND,
     )
+
+
+def open_witnesses(settings: Audit, state: Path | None, trail: Recorder) -> Witnesses:
+    """Of a log that `open_trail` has opened. Not started. Raises ProblemsFound."""
+
+    def opened() -> Reader:
+        return open_reader(settings, state)[0]
+
+    folder = audit_folder(settings, state)
+    return Witnesses(settings.witnesses, opened, key.public_key(folder), folder / WITNESSED, trail)
 
 
 def open_reader(settings: Audit, state: Path | None) -> tuple[Reader, Verifier]:

@@ -11,6 +11,7 @@ from modelward.config.postgres import Postgres
 from modelward.config.section import Section
 from modelward.config.state_folder import state_folder
 from modelward.config.units import MINUTE, SECOND, Duration
+from modelward.config.witness import Witness
 
 FOLDER = "audit"
 _NAME = r"^[A-Za-z0-9._/-]{1,100}$"
@@ -29,6 +30,9 @@ class Audit(Section):
     postgres: Postgres | None = None
     """PostgreSQL that keeps the log, in place of a folder. The key stays in `folder`: servers that have the same key
     share one log, others each have their own."""
+    witnesses: tuple[Witness, ...] = Field(default=(), strict=False, max_length=8)
+    """Who is told of each checkpoint, so that who owns the log's disk cannot rewrite it unnoticed. Nothing waits for
+    them."""
 
     @property
     def server(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from modelward.telemetry.snapshot import AuditSnapshot
 
 if TYPE_CHECKING:
     from modelward.audit.trail import Trail
+    from modelward.audit.witnesses import Witnesses
 
 OFF = "off: what operators ask for and the server decides is not recorded; audit: {} turns it on"
 
@@ -29,22 +31,29 @@ class Recording:
     def __init__(self) -> None:
         self.recorder: Recorder = NoTrail()
         self._trail: Trail | None = None
+        self._witnesses: Witnesses | None = None
         self._observer: Observer | None = None
 
     @property
     def words(self) -> str:
         """For READY and status."""
-        return self._trail.words if self._trail is not None else OFF
+        if self._trail is None:
+            return OFF
+        return f"{self._trail.words}; {self._witnesses.words}" if self._witnesses is not None else self._trail.words
 
     async def start(self, config: Config) -> None:
         """Raises ProblemsFound."""
         if (settings := config.audited) is None:
             return
-        from modelward.audit.opening import open_trail  # noqa: PLC0415 - brings cryptography: only where there is a trail
+        # brings cryptography: only where there is a trail
+        from modelward.audit.opening import open_trail, open_witnesses  # noqa: PLC0415
 
         self.recorder = self._trail = open_trail(settings, config)
         await self._trail.start()
         self.recorder.note(automatic("server.start", after={"version": version("modelward"), "config": digest(config)}))
+        if settings.witnesses:
+            self._witnesses = open_witnesses(settings, config.state, self.recorder)
+            self._witnesses.start()
 
     def observe(
         self, tasks: Tasks, pool: WorkerPool, shadowing: ShadowVerdicts, shared: Callable[[], SharedLimits | None]
@@ -61,6 +70,11 @@ class Recording:
             self._observer.sum_up()
         self._trail.note(automatic("server.stop"))
         await self._trail.stop()
+        if self._witnesses is not None:
+            await self._witnesses.stop()
 
     def stats(self) -> AuditSnapshot | None:
-        return self._trail.stats() if self._trail is not None else None
+        if self._trail is None or self._witnesses is None:
+            return self._trail.stats() if self._trail is not None else None
+        told = self._witnesses
+        return replace(self._trail.stats(), witnessed=told.sizes(), witness_failures=told.failures())

@@ -252,6 +252,8 @@ class AuditSnapshot:
     up: int = field(default=0, metadata=GAUGE)  # 1 while it can be written
     checkpoint_age: float = field(default=0, metadata=GAUGE)  # seconds
     size: int = field(default=0, metadata=GAUGE)  # records of the log
+    witnessed: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # records that each witness has seen
+    witness_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by witness, and failed or refused
 
 
 @dataclass(frozen=True, slots=True)

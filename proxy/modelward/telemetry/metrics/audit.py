@@ -34,3 +34,21 @@ def audit_families(snapshot: Snapshot) -> Iterator[Family]:
         rows=[((), trail.checkpoint_age)],
     )
     yield Family("modelward_audit_size", "gauge", "Records in the audit trail", rows=[((), trail.size)])
+    seen = Family(
+        "modelward_audit_witnessed",
+        "gauge",
+        "Records of the audit trail that a witness has seen",
+        ("witness",),
+    )
+    for witness, size in trail.witnessed.items():
+        seen.add((witness,), size)
+    yield seen
+    failures = Family(
+        "modelward_audit_witness_failures",
+        "counter",
+        "Checkpoints that a witness was not told of (failed), or that it refuses since the log was rewritten (refused)",
+        ("witness", "why"),
+    )
+    for labels, count in trail.witness_failures.items():
+        failures.add(labels, count)
+    yield failures
