@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.outline import Graph, Model, Node, graphs_of, named
 from modelward.scanning.tensors import size_of
 
 LARGE = 64 << 10  # bytes of constants that nothing uses
+Names = tuple[set[str], ...]  # of a graph and those around it
 RANDOM = frozenset({"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli"})
 
 
 def check(model: Model, findings: Findings) -> None:
     for body in model.bodies:
-        _check_scope(body, frozenset(), findings)
+        _check_scope(body, (), findings)
     for function in model.functions:
         _check_reach(function.body, {value.name for value in function.body.inputs}, findings, is_whole=False)
     if model.graph is not None:
@@ -26,8 +27,8 @@ def check(model: Model, findings: Findings) -> None:
     _check_names(model, findings)
 
 
-def _check_scope(graph: Graph, outer: Collection[str], findings: Findings) -> None:
-    """That each value is made once, and before it is read."""
+def _check_scope(graph: Graph, outer: Names, findings: Findings) -> None:
+    """That each value is made once, and before it is read. outer: what is made so far around it."""
     of = f"graph {quoted(graph.name)}"
     constants = [tensor.name for tensor in graph.constants]
     given = [value.name for value in graph.inputs]
@@ -39,21 +40,26 @@ def _check_scope(graph: Graph, outer: Collection[str], findings: Findings) -> No
     here = {*constants, *given}
     for name in here.intersection(results):
         findings.add("name-twice", f"a result and an input or initializer are called {quoted(name)}", of)
-    for name in sorted({*here, *results}.intersection(outer))[:8]:
+    for name in sorted(name for name in {*here, *results} if _is_in(name, outer)):
         findings.add("name-shadowed", f"{quoted(name)} has another meaning in the graph around it", of)
     later = set(results)
-    seen = {*outer, *here, ""}
+    seen = {*here, ""}
+    around = (seen, *outer)
     for node in graph.nodes:
         for name in node.inputs:
-            if name not in seen:
+            if not _is_in(name, around):
                 made = "is made only later" if name in later else "is made by nothing"
                 findings.add("name-undefined", f"it reads {quoted(name)}, which {made}", named(node))
         for below in node.graphs:
-            _check_scope(below, seen, findings)
+            _check_scope(below, around, findings)
         seen.update(node.outputs)
     for output in graph.outputs:
-        if output.name not in seen:
+        if not _is_in(output.name, around):
             findings.add("output-missing", f"nothing makes the output {quoted(output.name)}", of)
+
+
+def _is_in(name: str, scopes: Names) -> bool:
+    return any(name in scope for scope in scopes)
 
 
 def _reads(node: Node) -> Iterable[str]:

@@ -15,7 +15,6 @@ from modelward.scanning.source import Source, Span
 
 WHOLE = 1 << 20  # bytes of one text that are searched
 END = 64 << 10  # bytes of its beginning and end, where it is larger
-ALL = 64 << 20  # bytes that are searched in one model
 HEAD = 4096  # bytes of a constant
 FEWEST = 8  # bytes that may be anything
 DEEPEST = 2  # base64 in base64
@@ -40,10 +39,12 @@ ARCHIVES = {
     "an xz archive": re.compile(rb"\xfd7zXZ\x00\x00"),
     "a gzip archive": re.compile(rb"\A\x1f\x8b\x08[\x00-\x1f]"),
 }
-SCRIPT = re.compile(
-    rb"\A(?:\xef\xbb\xbf)?\s*(?:\#!\s*/|<\?php|@echo\s+off|<script)"
-    rb"|\b(?:curl|wget)\s[^\n|]{1,200}\|\s*(?:ba|z|da)?sh\b|/dev/tcp/|powershell(?:\.exe)?\s+-",
-    re.IGNORECASE,
+SCRIPT = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}(?:\#!\s{0,8}/|<\?php|@echo\s|<script)", re.IGNORECASE)
+# what a text must have for the pattern to be worth a search, and the pattern
+DOWNLOADS = (
+    (b"|", re.compile(rb"\b(?:curl|wget)\s[^\n|]{1,200}\|\s{0,8}(?:ba|z|da)?sh\b")),
+    (b"/dev/tcp/", re.compile(rb"/dev/tcp/\w")),
+    (b"ower", re.compile(rb"\b[Pp]ower[Ss]hell(?:\.exe)?\s+-")),
 )
 CODE = re.compile(
     rb"(?<![.\w])(?:eval|exec|compile|__import__)\s*\(\s*[\w'\"(]"
@@ -106,11 +107,11 @@ def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
         if pattern.search(data):
             yield "embedded-archive", words
             break
-    if SCRIPT.search(data):
+    if SCRIPT.match(data) or any(sign in data and pattern.search(data) for sign, pattern in DOWNLOADS):
         yield "embedded-script", "a script"
-    elif (found := CODE.search(data)) is not None:
+    elif b"(" in data and (found := CODE.search(data)) is not None:
         yield "embedded-code", f"code, {quoted(found[0].decode(errors='replace'))}"
-    if (found := ADDRESS.search(data)) is not None:
+    if b"://" in data and (found := ADDRESS.search(data)) is not None:
         yield "embedded-address", f"the URL {quoted(found[0].decode(errors='replace'))}"
     if depth < DEEPEST:
         yield from _encoded(data, depth)
@@ -173,8 +174,8 @@ def _from_hex(text: bytes) -> bytes:
 # ---- of a model
 
 
-def check(model: Model, source: Source, findings: Findings) -> None:
-    left = ALL
+def check(model: Model, source: Source, findings: Findings, left: int) -> None:
+    """left: bytes that are searched."""
     for place, text in _texts(model):
         size = text.span[1] - text.span[0]
         data, is_whole = _searched(text.span, source, left)

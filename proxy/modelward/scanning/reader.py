@@ -21,6 +21,7 @@ from modelward.scanning.wire import BYTES, FIXED32, FIXED64, VARINT, Budget, Dam
 DEEPEST = 64  # messages within messages; protobuf's own bound is 100
 MESSAGES_OF_A_GRAPH = 3  # a graph lies in an attribute of a node of a graph
 LONGEST_TEXT = 1024  # bytes of a name
+OBJECT = 4  # fields that one more object of the outline counts as
 MOST_INTEGERS = 64  # of one attribute or of dimensions
 FEWEST_BYTES = 16  # of a text in a list that is worth a look
 MOST_TEXTS = 10_000  # of one list
@@ -215,6 +216,7 @@ class Reader:
                         self._skip(below, value, graph.texts, name)
 
     def _value(self, span: Span) -> Value:
+        self._budget.spend(OBJECT)
         found = Value()
         for name, value, below in self._fields(onnx_ml_pb2.ValueInfoProto.DESCRIPTOR, span):
             match name:
@@ -242,6 +244,7 @@ class Reader:
                     of.texts.append(Text(f"{name} of a value", value))
 
     def _node(self, span: Span) -> Node:
+        self._budget.spend(OBJECT)
         node = Node()
         for name, value, below in self._fields(onnx_ml_pb2.NodeProto.DESCRIPTOR, span):
             match name:
@@ -264,6 +267,7 @@ class Reader:
         return node
 
     def _attribute(self, span: Span) -> Attribute:
+        self._budget.spend(OBJECT)
         found = Attribute()
         texts: list[Span] = []
         for name, value, below in self._fields(onnx_ml_pb2.AttributeProto.DESCRIPTOR, span):
@@ -313,6 +317,7 @@ class Reader:
         return sparse
 
     def _tensor(self, span: Span) -> Tensor:
+        self._budget.spend(OBJECT)
         tensor = Tensor()
         for name, value, below in self._fields(onnx_ml_pb2.TensorProto.DESCRIPTOR, span):
             match name:

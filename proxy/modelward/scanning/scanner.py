@@ -19,9 +19,19 @@ from modelward.scanning.wire import Budget, TooMuch
 
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
 LARGEST_MODEL = 2**31 - 1  # protobuf's bound
-# About a second for a million, in steps and fields. A model of a thousand nodes has 20,000.
-FIELDS = 50_000_000
-FIELDS_AT_LOAD = 3_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """fields: of messages, and as many steps through the graph. A model of a thousand nodes has 20,000. text: bytes of
+    texts that are searched."""
+
+    fields: int
+    text: int
+
+
+AT_LOAD = Bounds(2_000_000, 8 << 20)
+IN_COMMAND = Bounds(50_000_000, 256 << 20)
 
 Progress = Callable[[Path], None]
 
@@ -47,7 +57,7 @@ def scan(path: Path, progress: Progress = lambda file: None) -> Scan:
         how = "Name a model, a version's folder or a repository"
         raise ProblemsFound([Problem("there is nothing to scan", str(path), why, how)]) from error
     progress(path)
-    return Scan(1, size, tuple(_scan_file(path.parent, path, str(path), FIELDS)))
+    return Scan(1, size, tuple(_scan_file(path.parent, path, str(path))))
 
 
 def _scan_folder(path: Path, progress: Progress) -> Scan:
@@ -57,7 +67,7 @@ def _scan_folder(path: Path, progress: Progress) -> Scan:
     for file in folder.files_below(path, whole):
         progress(file)
         count += 1
-        found += _scan_file(path, file, str(file), FIELDS)
+        found += _scan_file(path, file, str(file))
         size += _size(file)
     return Scan(count, size, tuple(worst_first([*whole.all, *found])))
 
@@ -69,7 +79,7 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _scan_file(root: Path, file: Path, name: str, budget: int) -> list[Finding]:
+def _scan_file(root: Path, file: Path, name: str) -> list[Finding]:
     findings = Findings(name)
     size = folder.check_entry(root, file, findings)
     if size is None:
@@ -81,7 +91,7 @@ def _scan_file(root: Path, file: Path, name: str, budget: int) -> list[Finding]:
         with open_regular(file, folder.ANY_SIZE) as opened:
             if size > LARGEST_MODEL:
                 findings.add("protobuf-oversized", f"the file has {size:,} bytes")
-            scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, budget)
+            scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, IN_COMMAND)
     except OSError as error:
         findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
     return findings.all
@@ -93,11 +103,11 @@ def scan_at_load(root: Path, file: Path, data: bytes) -> tuple[Finding, ...]:
     The folder of a single file has other owners: only what belongs to the model is looked at there.
     """
     findings = Findings(str(file))
-    scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, FIELDS_AT_LOAD)
+    scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, AT_LOAD)
     found = findings.all
     whole = Findings(str(file.parent))
     for other in beside(file, whole):
-        found += _scan_file(root, other, str(other), 0)
+        found += _scan_file(root, other, str(other))
     return tuple(worst_first([*found, *whole.all]))
 
 
@@ -110,12 +120,12 @@ def beside(file: Path, findings: Findings) -> Sequence[Path]:
     return [other for other in known if os.path.lexists(other)]
 
 
-def scan_model(source: Source, beside: Path | None, findings: Findings, budget: int) -> None:
-    """beside: the folder in which external data lies. budget: fields, and as many steps of the graph."""
+def scan_model(source: Source, beside: Path | None, findings: Findings, bounds: Bounds) -> None:
+    """beside: the folder in which external data lies."""
     if source.read(0, len(GIT_LFS)) == GIT_LFS:
         findings.add("not-a-model", "the file is a pointer of Git LFS")
         return
-    reader = Reader(source, Budget(budget), findings)
+    reader = Reader(source, Budget(bounds.fields), findings)
     try:
         model = reader.read()
     except TooMuch as much:
@@ -126,8 +136,8 @@ def scan_model(source: Source, beside: Path | None, findings: Findings, budget: 
     operators.check(model, findings)
     flow.check(model, findings)
     tensors.check(model, source, beside, findings)
-    payloads.check(model, source, findings)
+    payloads.check(model, source, findings, bounds.text)
     try:
-        Walk(model, source, Budget(budget), findings).run(model)
+        Walk(model, source, Budget(bounds.fields), findings).run(model)
     except TooMuch as much:
         findings.add("scan-incomplete", f"the graph is too large to be followed: {much}")

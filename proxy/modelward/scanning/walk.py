@@ -5,7 +5,7 @@ What depends on constants alone is followed: trips of loops, conditions, and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from modelward.scanning import sizes
 from modelward.scanning.finding import Findings
@@ -22,18 +22,30 @@ DEEPEST_CALLS = 16
 
 @dataclass(slots=True)
 class Scope:
-    """What is known of values by their names. trips: of the graph within one run, as far as constants tell."""
+    """What is known of values by their names. outer: of the graph around it. trips: of the graph within one run, as far
+    as constants tell."""
 
-    values: dict[str, Array] = field(default_factory=dict)
-    shapes: dict[str, sizes.Shape] = field(default_factory=dict)
+    outer: Scope | None = None
+    values: dict[str, Array | None] = field(default_factory=dict)
+    shapes: dict[str, sizes.Shape | None] = field(default_factory=dict)
     trips: int = 1
     depth: int = 0
     calls: int = 0
 
     def inner(self, trips: int = 1) -> Scope:
-        return replace(
-            self, values=dict(self.values), shapes=dict(self.shapes), trips=self.trips * trips, depth=self.depth + 1
-        )
+        return Scope(self, trips=self.trips * trips, depth=self.depth + 1, calls=self.calls)
+
+    def value(self, name: str) -> Array | None:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.values:
+            scope = scope.outer
+        return None if scope is None else scope.values[name]
+
+    def shape(self, name: str) -> sizes.Shape | None:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.shapes:
+            scope = scope.outer
+        return None if scope is None else scope.shapes[name]
 
 
 class Walk:
@@ -58,7 +70,9 @@ class Walk:
         if scope.depth > DEEPEST_GRAPHS and not self._told_depth:
             self._told_depth = True
             self._findings.add("nesting-deep", f"graphs are nested more than {DEEPEST_GRAPHS} deep")
-        self._budget.spend(len(scope.values) // 64 + 1)  # which were copied
+        for given in graph.inputs:  # a name here has nothing to do with the same one around it
+            scope.values.setdefault(given.name, None)
+            scope.shapes.setdefault(given.name, None)
         for tensor in graph.constants:
             scope.shapes[tensor.name] = tuple(tensor.dims)
             if (value := value_of(tensor, self._source)) is not None:
@@ -76,26 +90,25 @@ class Walk:
         if node.operator == "Loop":
             self._loop(node, scope)
             return
-        if node.operator == "If" and scope.values.get(next(iter(node.inputs), "")) is not None:
+        if node.operator == "If" and scope.value(next(iter(node.inputs), "")) is not None:
             self._findings.add("branch-dead", "the condition is a constant", named(node))
         for graph in node.graphs:
             self._graph(graph, scope.inner())
         value = constant(node, self._source) if node.operator == "Constant" else self._made(node, scope)
-        shape = sizes.made(node, scope.values, scope.shapes)
+        shape = sizes.made(node, scope)
+        for output in node.outputs:
+            scope.values[output], scope.shapes[output] = None, None
         for output in node.outputs[:1]:
-            if value is not None:
-                scope.values[output] = value
-                scope.shapes[output] = value.shape
-            elif shape is not None:
-                scope.shapes[output] = shape
+            scope.values[output] = value
+            scope.shapes[output] = shape if value is None else value.shape
         if shape is not None and (taken := sizes.bytes_of(shape)) >= sizes.LARGEST:
             what = f"constants alone make {taken:,} bytes"
             self._findings.add("size-constant", what, named(node))
 
     def _made(self, node: Node, scope: Scope) -> Array | None:
         if node.operator in ("Reshape", "Squeeze", "Unsqueeze"):
-            return made(node, [scope.values.get(name) for name in node.inputs[:1]])
-        return made(node, [scope.values.get(name) for name in node.inputs])
+            return made(node, [scope.value(name) for name in node.inputs[:1]])
+        return made(node, [scope.value(name) for name in node.inputs])
 
     def _call(self, function: Function, given: list[str], scope: Scope) -> None:
         """A function's body knows what it is given, and nothing else."""
@@ -103,14 +116,11 @@ class Walk:
             return
         below = Scope(trips=scope.trips, depth=scope.depth, calls=scope.calls + 1)
         for value, name in zip(function.body.inputs, given, strict=False):
-            if name in scope.values:
-                below.values[value.name] = scope.values[name]
-            if name in scope.shapes:
-                below.shapes[value.name] = scope.shapes[name]
+            below.values[value.name], below.shapes[value.name] = scope.value(name), scope.shape(name)
         self._graph(function.body, below)
 
     def _loop(self, node: Node, scope: Scope) -> None:
-        trips, condition = (whole(scope.values.get(name)) if name else None for name in [*node.inputs, "", ""][:2])
+        trips, condition = (whole(scope.value(name)) if name else None for name in [*node.inputs, "", ""][:2])
         given = [*node.inputs, "", ""]
         goes_on = not given[1] or (condition is not None and any(condition))
         count = trips[0] if trips else None
@@ -119,7 +129,7 @@ class Walk:
             if len(graph.inputs) > 1:  # in a trip it is true
                 below.values[graph.inputs[1].name] = sizes.TRUE
             self._graph(graph, below)
-            still = whole(below.values.get(graph.outputs[0].name)) if graph.outputs else None
+            still = whole(below.value(graph.outputs[0].name)) if graph.outputs else None
             ends = still is None or not any(still)
             self._judge(node, count, scope.trips, given=given, begins=goes_on or condition is None, ends=ends)
 

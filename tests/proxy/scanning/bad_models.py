@@ -434,6 +434,24 @@ def a_loop_in_a_function_that_is_given_its_trips(folder: Path) -> bytes:
     return outer.SerializeToString()
 
 
+@bad("loop-open")
+def a_loop_whose_trips_have_the_name_of_an_outer_constant(folder: Path) -> bytes:
+    """The inner `trips` is computed from the input."""
+    made = ModelProto.FromString(loop(5))
+    inner = [
+        helper.make_node("Size", ["x"], ["trips"]),
+        made.graph.node[0],
+    ]
+    branch = helper.make_graph(inner, "branch", [], [tensor("y", TensorProto.FLOAT, [BATCH, 4])])
+    other = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["z"])], "other", [], [tensor("z", TensorProto.FLOAT, [BATCH, 4])]
+    )
+    node = helper.make_node("If", ["flag"], ["out"], then_branch=branch, else_branch=other)
+    inputs = [*X, tensor("flag", TensorProto.BOOL, [])]
+    outputs = [tensor("out", TensorProto.FLOAT, [BATCH, 4])]
+    return model([node], inputs, outputs, list(made.graph.initializer)).SerializeToString()
+
+
 @bad("nesting-deep")
 def branches_in_branches(folder: Path) -> bytes:
     def branch(depth: int, name: str) -> GraphProto:

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from modelward.scanning.finding import Findings
 from modelward.scanning.payloads import payloads
-from modelward.scanning.scanner import scan_model
+from modelward.scanning.scanner import AT_LOAD, Bounds, scan_model
 from modelward.scanning.source import InMemory, OnDisk
 from tests import models
-from tests.proxy.scanning.bad_models import BAD
+from tests.proxy.scanning.bad_models import BAD, good
 
 SECONDS = 5.0  # of one scan, on a machine that does much else
-BUDGET = 100_000
+BOUNDS = Bounds(100_000, 1 << 20)
 
 SEEDS = [models.slow_loop(10, width=2), models.two_inputs(), models.strings()]
 
@@ -25,7 +26,7 @@ SEEDS = [models.slow_loop(10, width=2), models.two_inputs(), models.strings()]
 def scanned(data: bytes) -> None:
     began = time.monotonic()
     findings = Findings("any")
-    scan_model(InMemory(data), None, findings, BUDGET)
+    scan_model(InMemory(data), None, findings, BOUNDS)
     assert len(findings.all) < 1000
     assert time.monotonic() - began < SECONDS
 
@@ -78,7 +79,7 @@ def test_a_file_that_shrinks_meanwhile_is_damaged(tmp_path: Path) -> None:
     findings = Findings("any")
     with open(file, "r+b") as opened:
         opened.truncate(20)
-        scan_model(OnDisk(opened.fileno(), size), None, findings, BUDGET)
+        scan_model(OnDisk(opened.fileno(), size), None, findings, BOUNDS)
     assert "protobuf-damaged" in {finding.rule for finding in findings.all}
 
 
@@ -87,3 +88,16 @@ def test_a_megabyte_of_anything_is_searched_in_bounded_time() -> None:
     for pattern in (b"\x80\x04", b"MZ", b"PK\3\4", b"QUJD", b"c", b"curl ", b"00"):
         list(payloads(pattern * (1_000_000 // len(pattern))))
     assert time.monotonic() - began < 4 * SECONDS
+
+
+def test_many_graphs_below_many_constants_are_scanned_in_bounded_time() -> None:
+    """Each of the inner graphs sees all constants of the outer one."""
+    branch = helper.make_graph([helper.make_node("Relu", ["x"], ["z"])], "branch", [], [])
+    made = good()
+    for number in range(20_000):
+        made.graph.initializer.add(name=f"c{number}", data_type=TensorProto.INT64, dims=[1]).int64_data.append(1)
+    node = helper.make_node("If", ["x"], ["b"], then_branch=branch, else_branch=branch)
+    made.graph.node.extend([node] * 2_000)
+    began = time.monotonic()
+    scan_model(InMemory(made.SerializeToString()), None, Findings("any"), AT_LOAD)
+    assert time.monotonic() - began < 2 * SECONDS

@@ -29,7 +29,7 @@ import modelward.demo
 from modelward.problem import ProblemsFound
 from modelward.scanning.finding import MOST_OF_A_RULE, Findings, as_bad_as
 from modelward.scanning.rules import RULES
-from modelward.scanning.scanner import scan, scan_at_load, scan_model
+from modelward.scanning.scanner import AT_LOAD, Bounds, scan, scan_at_load, scan_model
 from modelward.scanning.source import InMemory
 from tests import models
 from tests.e2e.node_cases import collect
@@ -145,7 +145,7 @@ def test_the_cases_that_onnx_has_for_its_operators_are_let_be(tmp_path: Path) ->
     assert len(cases) > 30
     for case in cases:
         findings = Findings(case.name)
-        scan_model(InMemory(case.model.SerializeToString()), tmp_path, findings, 100_000)
+        scan_model(InMemory(case.model.SerializeToString()), tmp_path, findings, AT_LOAD)
         assert as_bad_as(findings.all, "high") == [], case.name
 
 
@@ -162,7 +162,7 @@ def test_an_operator_of_the_runtimes_own_domain_is_low(tmp_path: Path) -> None:
 def test_what_is_beyond_the_budget_is_told(tmp_path: Path) -> None:
     many = [helper.make_node("Relu", ["x"], [f"y{number}"]) for number in range(100)]
     findings = Findings("m.onnx")
-    scan_model(InMemory(of(*many).SerializeToString()), tmp_path, findings, 50)
+    scan_model(InMemory(of(*many).SerializeToString()), tmp_path, findings, Bounds(50, 0))
     assert [finding.rule for finding in findings.all] == ["scan-incomplete"]
 
 
