@@ -34,7 +34,7 @@ from modelward.promotion.state import State
 from modelward.promotion.store import Store, unwritable
 from modelward.promotion.unpromoted import at_start, recorded_shares
 from modelward.repository.refused import Refused, problems_of
-from modelward.sealing.environment import Variables
+from modelward.sealing.keyring import Keyring
 from modelward.server import descriptors
 from modelward.server.renewal import is_exacting, without_a_share
 from modelward.server.tls import clients, load_material
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     problems: list[Problem] = []
     try:
         # models that it names and that are not there are told beside all else
-        config = readable = Variables().given_to(from_arguments(arguments, again=True))
+        config = readable = Keyring().given_to(from_arguments(arguments, again=True))
     except Unusable as found:
         problems, readable = [*found.problems], found.readable
     certificate, tls_problems = _certificate(readable)

@@ -8,6 +8,7 @@ from typing import Any
 from modelward.bounded_file import read_regular
 from modelward.cli.model_folder import Folder, files_of, plain_size
 from modelward.cli.output import console, plain, print_json, print_notes, print_table
+from modelward.config.sealing import LARGEST_SECRET
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL
 from modelward.sealing import keys
@@ -80,7 +81,7 @@ def _recipients(texts: Sequence[str], files: Sequence[Path]) -> tuple[list[Any],
     written = [("--recipient", text) for text in texts]
     for file in files:
         try:
-            lines = keys.lines(read_regular(file, keys.LARGEST).decode())
+            lines = keys.lines(read_regular(file, LARGEST_SECRET).decode())
         except (OSError, ValueError) as error:
             why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise ProblemsFound([Problem("recipients cannot be read", str(file), why, HOW_RECIPIENTS)]) from error

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelward.cli.output import console, plain, print_json, print_table
@@ -18,7 +18,7 @@ from modelward.repository.files import LARGEST_MODEL, open_inside, read_inside
 from modelward.repository.scan import MODEL_FILE, default_profile
 from modelward.score.store import MAX_FILE
 from modelward.sealing.header import is_sealed
-from modelward.sealing.opening import Opened
+from modelward.sealing.opening import Opened, told_recipients
 
 SUMMARY = "show the digest, the files and the signature of a version"
 DESCRIPTION = (
@@ -26,14 +26,17 @@ DESCRIPTION = (
     "signature says. It does not verify the signature: modelward model verify does."
 )
 LONGEST_START = 256  # bytes that tell whether a file is sealed
-COLUMNS = ("file", "what it is", "sha256")
+COLUMNS = ("file", "what it is", "sha256", "sealed for")
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
+    """sealed_for: kinds of its recipients, where it is sealed: the format tells no more."""
+
     name: str
     kind: str
     sha256: str
+    sealed_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +68,23 @@ def describe(file: Path, files: VersionFiles | None = None) -> Described:
     files = files or VersionFiles(file.parent, file, as_it_lies)
     besides = ("profile", default_profile(file), MAX_FILE), ("canary", canary_file(file), LARGEST_CANARY)
     kinds = {files.name_of(file): "model"}
+    told: dict[str, tuple[str, ...]] = {}
     with open_inside(file.parent, file) as (opened, _):
         sealed = is_sealed(opened.read(LONGEST_START))
     if sealed:  # which of them it names as external data, nobody knows without the key
         kinds[files.name_of(file)] = "sealed model"
         for name in names_in(file.parent, signature_file(file).name) if file.name == MODEL_FILE else [file.name]:
-            files.read(files.root, file.parent / name, LARGEST_MODEL)
+            told[name] = _recipients(files.read(files.root, file.parent / name, LARGEST_MODEL)[0], file.parent / name)
     else:
         load_artifact(files.root, file, files.read)
     for kind, beside, largest in besides:
         if files.has(beside):
-            files.read(files.root, beside, largest)
-            kinds[files.name_of(beside)] = kind
+            name = files.name_of(beside)
+            told[name] = _recipients(files.read(files.root, beside, largest)[0], beside)
+            kinds[name] = kind
+    others = "sealed, or beside it" if sealed else "external data"
     listed = [
-        Listed(name, kinds.get(name, "sealed, or beside it" if sealed else "external data"), files.hashes[name])
-        for name in sorted(files.hashes)
+        Listed(name, kinds.get(name, others), files.hashes[name], told.get(name, ())) for name in sorted(files.hashes)
     ]
     return Described(file, tuple(listed), files.end(), _claim(file))
 
@@ -89,14 +94,20 @@ def as_it_lies(data: bytes, where: Path) -> Opened:
     return Opened(data)
 
 
+def _recipients(data: bytes, where: Path) -> tuple[str, ...]:
+    return tuple(told_recipients(data, where)) if is_sealed(data) else ()
+
+
 def print_version(version: Described, as_json: bool) -> None:
     proved = version.provenance
     if as_json:
-        listed = [{"name": each.name, "kind": each.kind, "sha256": each.sha256} for each in version.files]
+        listed = [asdict(each) for each in version.files]
         signature = {"claim": version.claim, "signer": proved.signer or None, "kind": proved.kind or None}
         print_json({"path": str(version.file), "digest": proved.digest, "files": listed, "signature": signature})
         return
-    print_table(str(version.file), COLUMNS, [(each.name, each.kind, each.sha256) for each in version.files])
+    rows = [(each.name, each.kind, each.sha256, ", ".join(each.sealed_for)) for each in version.files]
+    columns = COLUMNS if any(each.sealed_for for each in version.files) else COLUMNS[:-1]
+    print_table(str(version.file), columns, [row[: len(columns)] for row in rows])
     out = console()
     out.print(f"digest     {plain(proved.digest)}", soft_wrap=True)
     if proved.signer:

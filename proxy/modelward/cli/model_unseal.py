@@ -8,10 +8,10 @@ from modelward.cli.output import console, plain, print_json, print_table
 from modelward.config.load import load
 from modelward.config.sealing import IdentitySource
 from modelward.problem import Problem, ProblemsFound
-from modelward.sealing.environment import Variables
+from modelward.sealing.keys import Found, identities_of
 from modelward.sealing.opening import opener_of
 from modelward.sealing.process import seclude
-from modelward.sealing.sources import Found, read_all
+from modelward.sealing.sources import read
 
 SUMMARY = "decrypt a sealed version to a folder"
 DESCRIPTION = "Writes the files of a sealed version as they were, readable by you alone. A server needs no such copy."
@@ -61,9 +61,7 @@ def identities(arguments: argparse.Namespace) -> Found:
     """Those that the arguments name. Raises ProblemsFound where the configuration cannot be read."""
     seclude()
     sources = [IdentitySource(file=file) for file in arguments.identity]
-    variables = {}
     if arguments.config is not None:
-        config = Variables().given_to(load(arguments.config, again=True))
+        config = load(arguments.config, again=True)
         sources += config.sealing.identities if config.sealing is not None else ()
-        variables = dict(config.variables)
-    return read_all(sources, variables)
+    return identities_of(map(read, sources))

@@ -26,7 +26,7 @@ from modelward.config.sources import unread
 from modelward.config.state_folder import state_folder
 from modelward.operators import examine as operators
 from modelward.problem import ProblemsFound
-from modelward.sealing.environment import Variables
+from modelward.sealing.keyring import Keyring
 from modelward.server import descriptors
 from modelward.server.mishaps import Mishaps
 from modelward.supervisor.activation import inherited_sockets
@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def approved_configuration(arguments: argparse.Namespace) -> Configuration:
     """What is followed of the files that these arguments name."""
-    variables = Variables()
+    keyring = Keyring()
 
     def load(files: SettingsFiles, again: bool) -> Config:
-        return variables.given_to(from_arguments(arguments, again=again, files=files))
+        return keyring.given_to(from_arguments(arguments, again=again, files=files))
 
     return Configuration(load, lambda config: state_folder(config.state), signed_by)
 

@@ -21,7 +21,7 @@ from modelward.config.operators import Operators, check_reach
 from modelward.config.proxies import TrustedProxies
 from modelward.config.remote_model import check_tls_has_upstreams
 from modelward.config.scan import ScanPolicy
-from modelward.config.sealing import Sealing
+from modelward.config.sealing import Sealing, Secret
 from modelward.config.section import Section
 from modelward.config.tls import AdminTls, Tls, UpstreamTls
 from modelward.config.units import SECOND, Duration, UnitError
@@ -250,17 +250,17 @@ class Config(Section):
     # what the configuration says of models and the repository does not allow: nothing of the models changes
     _unfitting: tuple[Problem, ...] = PrivateAttr(default=())
 
-    # of the environment, which are out of it: they hold keys (modelward.sealing.environment)
-    _variables: dict[str, str] = PrivateAttr(default_factory=dict)
+    # what sealing.identities gave; None where they were not read (modelward.sealing.keyring)
+    _secrets: tuple[Secret, ...] | None = PrivateAttr(default=None)
 
     @property
-    def variables(self) -> Mapping[str, str]:
-        return self._variables
+    def secrets(self) -> tuple[Secret, ...] | None:
+        return self._secrets
 
-    def with_variables(self, variables: Mapping[str, str]) -> Self:
-        """The same, with variables of the environment that it names."""
+    def with_secrets(self, secrets: tuple[Secret, ...]) -> Self:
+        """The same, with what its identities gave."""
         config = self.model_copy()
-        config._variables = dict(variables)
+        config._secrets = secrets
         return config
 
     @property

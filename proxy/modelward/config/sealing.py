@@ -1,6 +1,7 @@
 """Sealed versions of models: the keys that open them, and whether others are served."""
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -12,6 +13,7 @@ from modelward.config.units import UnitError
 
 MOST_IDENTITIES, MOST_PATTERNS = 64, 256
 MOST_WORDS, LONGEST_WORD = 64, 4096
+LARGEST_SECRET = 64 << 10  # bytes of what a source gives
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 OURS = "MODELWARD_"
 
@@ -36,13 +38,12 @@ class IdentitySource(Section):
     file: Path | None = Field(default=None, strict=False)
     """File with identities of age, one a line, or one unencrypted SSH key."""
     environment: Annotated[str | None, BeforeValidator(_variable)] = None
-    """Environment variable that holds the same. The server reads it at its start and removes it from its environment,
-    so that no worker has it."""
+    """Environment variable that holds the same. The server takes it out of its environment at its start."""
     command: Annotated[tuple[Annotated[str, Field(max_length=LONGEST_WORD)], ...] | None, BeforeValidator(_words)] = (
         Field(default=None, min_length=1, max_length=MOST_WORDS)
     )
     """Program and arguments that print the same, such as the client of a key management service. It is run without a
-    shell, by each worker that opens a sealed version, and may take 30 s."""
+    shell, at the start and at each reload, and may take 30 s."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -50,6 +51,16 @@ class IdentitySource(Section):
             how = "Write - file: PATH, - environment: NAME, or - command: [PROGRAM, ARGUMENT]"
             raise UnitError("an identity has exactly one of file, environment and command", how)
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """What a source gave. name: of the source. fault: why it gave nothing, or "". how: to mend that."""
+
+    name: str
+    text: str = field(repr=False)
+    fault: str = ""
+    how: str = ""
 
 
 def _listed(value: Any) -> Any:
@@ -65,7 +76,8 @@ class Sealing(Section):
     identities: Annotated[tuple[IdentitySource, ...], BeforeValidator(_listed)] = Field(
         default=(), max_length=MOST_IDENTITIES
     )
-    """Keys that open them. Each is tried."""
+    """Keys that open them. Each is tried. They are read at the start and at each reload; one that cannot be read any
+    more stays as it was."""
     require: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), max_length=MOST_PATTERNS)
     """Models whose versions are refused where a file of them is not sealed: names, in which * stands for any
     characters. Not in model.yaml: who may write there is whom it guards against."""

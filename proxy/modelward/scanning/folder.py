@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from modelward.bounded_file import open_regular
 from modelward.npz import DAMAGE
+from modelward.repository.files import SEALED
 from modelward.scanning import arrays, payloads
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.flow import unprintable
@@ -79,7 +80,9 @@ def check_other(file: Path, findings: Findings) -> None:
             size = os.fstat(opened.fileno()).st_size
             head = opened.read(HEAD)
             opened.seek(0)
-            if suffix == ".npz":
+            if head.startswith(SEALED):
+                findings.add("file-sealed", "the file is sealed")
+            elif suffix == ".npz":
                 arrays.check_archive(opened, size, findings)
             elif suffix == ".npy":
                 arrays.check_array(opened, findings)

@@ -99,6 +99,12 @@ FILES = {
         "a repository of models is no place for code, and some servers load it from there",
         "Remove it",
     ),
+    "file-sealed": Rule(
+        "info",
+        "a sealed file",
+        "what is in it can only be scanned where it is opened: a server does so at the load",
+        "Scan it before it is sealed too",
+    ),
     "file-script": Rule(
         "medium",
         "a script beside the model",

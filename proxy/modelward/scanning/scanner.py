@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelward.bounded_file import open_regular
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import SEALED
 from modelward.scanning import flow, folder, operators, payloads, tensors
 from modelward.scanning.finding import Finding, Findings, worst_first
 from modelward.scanning.reader import Reader
@@ -124,6 +125,9 @@ def scan_model(source: Source, beside: Path | None, findings: Findings, bounds: 
     """beside: the folder in which external data lies."""
     if source.read(0, len(GIT_LFS)) == GIT_LFS:
         findings.add("not-a-model", "the file is a pointer of Git LFS")
+        return
+    if source.read(0, len(SEALED)) == SEALED:
+        findings.add("file-sealed", "the file is sealed")
         return
     reader = Reader(source, Budget(bounds.fields), findings)
     try:

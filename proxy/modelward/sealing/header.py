@@ -7,7 +7,8 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MAGIC = b"age-encryption.org/v1\n"
+from modelward.repository.files import SEALED
+
 LONGEST_HEADER = 1 << 20
 COLUMNS = 64  # of a stanza's body; its last line is shorter
 
@@ -40,12 +41,12 @@ class Header:
 
 
 def is_sealed(data: bytes) -> bool:
-    return data.startswith(MAGIC)
+    return data.startswith(SEALED)
 
 
 def read_header(data: bytes) -> Header:
     """Raises Damaged."""
-    at = len(MAGIC)
+    at = len(SEALED)
     end = data.find(b"\n--- ", at - 1, LONGEST_HEADER)
     last = data.find(b"\n", end + 1, end + 128)
     if not is_sealed(data) or end < 0 or last < 0:

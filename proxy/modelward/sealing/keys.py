@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
+from modelward.config.sealing import Secret
+from modelward.problem import Problem
 from modelward.sealing import age
 from modelward.sealing.header import Damaged, NoMatch
 
 log = logging.getLogger("modelward.sealing")
 
-LARGEST = 64 << 10  # bytes of a file of identities or recipients
 MOST = 256
+HOW = "Give it lines as `age-keygen` writes them, or an SSH key without a passphrase"
 X25519, PLUGIN, SSH = "AGE-SECRET-KEY-1", "AGE-PLUGIN-", "-----BEGIN "
 NO_MATCH = "No matching keys found"  # in pyrage's words
 
@@ -63,6 +65,30 @@ class Identity:
             if str(error) == NO_MATCH:
                 raise NoMatch from None
             raise Damaged(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """identities: of all sources that could be read. problems: with the others."""
+
+    identities: tuple[Identity, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+def identities_of(secrets: Iterable[Secret]) -> Found:
+    """A source that gave none is no hindrance for others."""
+    found: list[Identity] = []
+    problems: list[Problem] = []
+    for secret in secrets:
+        fault, how = secret.fault, secret.how
+        if not fault:
+            try:
+                found += identities(secret.text)
+            except ValueError as error:
+                fault, how = str(error), HOW
+        if fault:
+            problems.append(Problem("a key that opens sealed models cannot be read", secret.name, fault, how))
+    return Found(tuple(found), tuple(problems))
 
 
 def identities(text: str) -> list[Identity]:

@@ -11,10 +11,10 @@ from modelward.config.schema import Config
 from modelward.problem import Problem, ProblemsFound
 from modelward.sealing.header import Damaged, NoMatch, is_sealed, recipients_of
 from modelward.sealing.process import seclude
+from modelward.sealing.sources import read
 
 if TYPE_CHECKING:
-    from modelward.sealing.keys import Identity
-    from modelward.sealing.sources import Found
+    from modelward.sealing.keys import Found, Identity
 
 MOST_NAMED = 4
 
@@ -55,10 +55,11 @@ class Opener:
     def found(self) -> Found:
         assert self._config.sealing is not None
         if self._found is None:
-            from modelward.sealing.sources import read_all  # noqa: PLC0415 - brings the ciphers
+            from modelward.sealing.keys import identities_of  # noqa: PLC0415 - brings the ciphers
 
             seclude()
-            self._found = read_all(self._config.sealing.identities, self._config.variables)
+            secrets = self._config.secrets
+            self._found = identities_of(map(read, self._config.sealing.identities) if secrets is None else secrets)
         return self._found
 
 
@@ -89,9 +90,21 @@ def open_with(found: Found, data: bytes, where: Path) -> Opened:
         except NoMatch:
             continue
         except Damaged as error:
-            how = "Copy it again. Where that does not help, it was changed: seal the version again"
-            raise ProblemsFound([Problem("the sealed file cannot be opened", str(where), str(error), how)]) from None
+            raise ProblemsFound([_damaged(error, where)]) from None
     raise ProblemsFound([_no_key(found.identities, data, where), *found.problems])
+
+
+def told_recipients(data: bytes, where: Path) -> list[str]:
+    """Kinds of those that a file is sealed for. Raises ProblemsFound."""
+    try:
+        return recipients_of(data)
+    except Damaged as error:
+        raise ProblemsFound([_damaged(error, where)]) from None
+
+
+def _damaged(error: Damaged, where: Path) -> Problem:
+    how = "Copy it again. Where that does not help, it was changed: seal the version again"
+    return Problem("the sealed file cannot be opened", str(where), str(error), how)
 
 
 def _no_key(identities: Sequence[Identity], data: bytes, where: Path) -> Problem:
@@ -100,12 +113,8 @@ def _no_key(identities: Sequence[Identity], data: bytes, where: Path) -> Problem
         return Problem(what, str(where), how=how)
     named = ", ".join(identity.name for identity in identities[:MOST_NAMED])
     more = f" and {len(identities) - MOST_NAMED} more" if len(identities) > MOST_NAMED else ""
-    try:
-        count = len(recipients_of(data))
-    except Damaged as error:
-        why = str(error)
-    else:
-        whose = "its recipient is not" if count == 1 else f"none of its {count} recipients is"
-        why = f"{whose} {named}{more}"
+    count = len(told_recipients(data, where))
+    whose = "its recipient is not" if count == 1 else f"none of its {count} recipients is"
+    why = f"{whose} {named}{more}"
     how = "Seal it for that recipient too, or name the key that belongs to it in sealing.identities"
     return Problem("the file is sealed for another key", str(where), why, how)

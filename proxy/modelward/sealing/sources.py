@@ -1,69 +1,48 @@
-"""Where identities come from: files, environment variables, and programs that print them."""
+"""Where keys come from: files, environment variables, and programs that print them."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from modelward.bounded_file import read_regular
-from modelward.config.sealing import IdentitySource
-from modelward.problem import Problem
-from modelward.sealing.keys import LARGEST, Identity, identities
-
-log = logging.getLogger("modelward.sealing")
+from modelward.config.sealing import LARGEST_SECRET, IdentitySource, Secret
+from modelward.sealing.process import take_variable
 
 COMMAND_SECONDS = 30.0
 LONGEST_WORDS = 200  # of what a command writes to stderr
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """identities: of all sources that could be read. problems: with the others."""
+def read(source: IdentitySource) -> Secret:
+    """Its text, or why there is none. Blocks: a command may take long."""
+    try:
+        if source.file is not None:
+            return Secret(str(source.file), _decoded(read_regular(source.file, LARGEST_SECRET)))
+        if source.environment is not None:
+            return _variable(source.environment)
+        assert source.command is not None
+        return Secret(source.command[0], _printed(source.command))
+    except OSError as error:
+        return Secret(_name(source), "", error.strerror or str(error), HOW_FILE if source.file else HOW_COMMAND)
+    except ValueError as error:
+        return Secret(_name(source), "", str(error), HOW_FILE if source.file else HOW_COMMAND)
 
-    identities: tuple[Identity, ...] = ()
-    problems: tuple[Problem, ...] = ()
 
-
-def read_all(sources: Sequence[IdentitySource], variables: Mapping[str, str]) -> Found:
-    """variables: of the environment, taken out of it before. A source that cannot be read is no hindrance for others.
-
-    Blocks: a command may take long.
-    """
-    found: list[Identity] = []
-    problems: list[Problem] = []
-    for number, source in enumerate(sources):
-        where = f"sealing.identities[{number}]"
-        try:
-            found += identities(_text(source, variables))
-        except (ValueError, OSError) as error:
-            why = f"{_name(source)}: {error.strerror or error if isinstance(error, OSError) else error}"
-            how = "The file of `age-keygen`, or an SSH key that is not encrypted"
-            problem = Problem("an identity that opens sealed models cannot be read", where, why, how)
-            log.error("%s", problem)
-            problems.append(problem)
-    return Found(tuple(found), tuple(problems))
+HOW_FILE = "Name a file of `age-keygen`, or an SSH key without a passphrase, that this user may read"
+HOW_COMMAND = "Try it as the server's user: it must print what age-keygen writes, and end with 0"
 
 
 def _name(source: IdentitySource) -> str:
-    if source.file is not None:
-        return str(source.file)
-    return f"${source.environment}" if source.environment is not None else (source.command or ("",))[0]
+    return str(source.file) if source.file is not None else (source.command or ("",))[0]
 
 
-def _text(source: IdentitySource, variables: Mapping[str, str]) -> str:
-    """Raises OSError, ValueError."""
-    if source.file is not None:
-        return _decoded(read_regular(source.file, LARGEST))
-    if source.environment is not None:
-        if source.environment not in variables:
-            raise ValueError("the variable is not set")
-        return variables[source.environment]
-    assert source.command is not None
-    return _printed(source.command)
+def _variable(name: str) -> Secret:
+    text = take_variable(name)
+    if text is None:
+        return Secret(f"${name}", "", "the variable is not set", "Set it for the process of the server")
+    return Secret(f"${name}", text)
 
 
 def _printed(command: Sequence[str]) -> str:
@@ -79,8 +58,8 @@ def _printed(command: Sequence[str]) -> str:
     if child.returncode != 0:
         said = " ".join(errors[-LONGEST_WORDS:].decode(errors="replace").split())
         raise ValueError(f"it ended with {child.returncode}{f': {said}' if said else ''}")
-    if len(output) > LARGEST:
-        raise ValueError(f"it printed more than {LARGEST} bytes")
+    if len(output) > LARGEST_SECRET:
+        raise ValueError(f"it printed more than {LARGEST_SECRET} bytes")
     return _decoded(output)
 
 

@@ -24,7 +24,6 @@ def unsecluded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests stays one that can be looked into."""
     monkeypatch.setattr("modelward.sealing.opening.seclude", lambda: None)
     monkeypatch.setattr("modelward.cli.model_unseal.seclude", lambda: None)
-    monkeypatch.setattr("modelward.sealing.environment.seclude", lambda: None)
 
 
 @pytest.fixture
@@ -113,3 +112,15 @@ def test_the_wrong_key_and_no_key_unseal_nothing(version: Path, capsys: pytest.C
     assert main(["model", "unseal", "sealed", "--out", "opened"]) == 1
     assert "there is no key to open the version with" in capsys.readouterr().err
     assert not Path("opened").exists()
+
+
+def test_what_a_sealed_version_tells_is_shown(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["model", "seal", "fraud/1", "--recipient", RECIPIENT, "--recipient", new_key()[1], "--out", "sealed"])
+    capsys.readouterr()
+
+    assert main(["model", "show", "sealed", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {file["name"] for file in shown["files"]} == {"model.onnx", "canary.npz", "data/weights.bin"}
+    assert [file["sealed_for"] for file in shown["files"]] == [["X25519", "X25519"]] * 3
+    assert main(["model", "show", "sealed"]) == 0
+    assert "X25519, X25519" in capsys.readouterr().out

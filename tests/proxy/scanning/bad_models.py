@@ -16,6 +16,7 @@ import numpy as np
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto
 
+from modelward.repository.files import SEALED
 from tests.models import BATCH, model, tensor
 
 Maker = Callable[[Path], "bytes | None"]
@@ -801,3 +802,8 @@ def a_member_that_leads_out_of_a_folder(folder: Path) -> bytes:
 @bad("array-damaged")
 def a_canary_that_is_no_archive(folder: Path) -> bytes:
     return beside(folder, "canary.npz", b"PK\3\4 nothing")
+
+
+@bad("file-sealed")
+def a_sealed_canary(folder: Path) -> bytes:
+    return beside(folder, "canary.npz", SEALED + b"-> X25519 A\n\n--- A\n")

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelward.repository.files import SEALED as SEALED_LINE
 from modelward.sealing import age
 from modelward.sealing.age import CHUNK, decrypt, secret_of
-from modelward.sealing.header import MAGIC, Damaged, NoMatch, read_header, recipients_of
+from modelward.sealing.header import Damaged, NoMatch, read_header, recipients_of
 from tests.proxy.sealing.support import new_key, sealed
 
 KEY, RECIPIENT = new_key()
@@ -60,7 +61,7 @@ def test_no_change_of_a_byte_gives_anything(at: int, by: int) -> None:
 @given(st.binary(max_size=400))
 def test_a_header_of_anything_is_refused(noise: bytes) -> None:
     with pytest.raises((Damaged, NoMatch)):
-        decrypt(MAGIC + noise, SECRET)
+        decrypt(SEALED_LINE + noise, SECRET)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_header_of_anything_is_refused(noise: bytes) -> None:
 )
 def test_a_malformed_header_is_refused(header: str) -> None:
     with pytest.raises((Damaged, NoMatch)):
-        decrypt(MAGIC + header.encode() + bytes(48), SECRET)
+        decrypt(SEALED_LINE + header.encode() + bytes(48), SECRET)
 
 
 def test_recipients_are_told_as_far_as_the_format_tells() -> None:
