@@ -115,6 +115,9 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
         assert modelward("reload", *at).returncode == 0
         assert told("whoami", *at, user=OTHER_UID)["grants"][0]["roles"] == ["viewer", "operator"]
         assert server.metric("modelward_operator_calls_denied_total", verb="restart", cause="denied") == 1
+        drained = modelward("drain", "--wait", *at)
+        assert (drained.returncode, "draining: not ready any more; 0 requests" in drained.stdout) == (0, True)
+        assert server.process.wait(SECONDS) == 0
 
 
 def test_certificates_and_tokens_name_operators_and_only_administrators_change_bindings(tmp_path: Path) -> None:

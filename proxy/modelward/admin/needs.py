@@ -26,6 +26,7 @@ NEEDS: Mapping[str, Need] = {
     "Shadows": Need("report"),
     "Reload": Need("reload", "server"),
     "RollingRestart": Need("restart", "server"),
+    "Drain": Need("drain", "server"),
     "Promote": Need("promote"),
     "Rollback": Need("rollback"),
     "Pardon": Need("pardon"),

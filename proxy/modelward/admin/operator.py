@@ -109,6 +109,16 @@ class Replaced:
     before: int
 
 
+@dataclass(frozen=True)
+class Draining:
+    """What is left to do when a drain begins. delay, timeout: seconds."""
+
+    inflight: int
+    connections: int
+    delay: float
+    timeout: float
+
+
 class NotNow(NotDone):
     """The server is starting, draining or restarting; the message says which, and what to do."""
 
@@ -148,6 +158,9 @@ class Operator(Protocol):
         """rights: whether the one who asks may change who may do what (modelward.config.changes.OF_RIGHTS)."""
 
     async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult: ...
+
+    async def ask_to_drain(self, actor: str = "") -> Draining:
+        """Ends the server as SIGTERM does. Returns when that has begun."""
 
     async def promote(self, wanted: Wanted) -> PromotionStatus: ...
 

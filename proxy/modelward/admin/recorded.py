@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced, Status
+from modelward.admin.operator import Draining, OperationResult, Operator, PromotionStatus, Replaced, Status
 from modelward.audit.action import recorded
 from modelward.audit.record import Actor, Record, human
 from modelward.audit.recorder import NotRecorded
@@ -35,6 +35,11 @@ class Recorded:
         asked = human("restart", self._actor)
         act = partial(self._operator.restart, replaced, actor)
         return await self._operation(asked, act)
+
+    async def ask_to_drain(self, actor: str = "") -> Draining:
+        return await recorded(
+            self._operator.trail, human("drain", self._actor), partial(self._operator.ask_to_drain, actor)
+        )
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         status = self._operator.status()

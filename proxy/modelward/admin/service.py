@@ -16,6 +16,7 @@ from modelward.admin.messages import problems_of as _problems
 from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
 from modelward.admin.own_rights import can_i, who_am_i
 from modelward.admin.proposal_calls import ProposalCalls, proposal_message
+from modelward.admin.recorded import Recorded
 from modelward.admin.visible import visible
 from modelward.approvals.proposal import Proposal
 from modelward.limits.callers import Caller
@@ -77,6 +78,7 @@ class Service:
             "Rollback": self._rollback,
             "Shadows": self._shadows,
             "Pardon": self._pardon,
+            "Drain": self._drain,
             "Identities": self._identities,
             "WhoAmI": who_am_i,
             "CanI": can_i,
@@ -172,6 +174,19 @@ class Service:
             "PardonResponse",
             pardoned=[{"model": name, "version": version} for name, version in pardoned],
             proposal=proposal_message(proposed) if proposed is not None else None,
+        )
+
+    async def _drain(self, request: Message, call: OperatorCall) -> Message:
+        try:
+            begun = await Recorded(self._operator, call.operator.actor).ask_to_drain(call.actor)
+        except ProblemsFound as found:
+            return message("DrainResponse", problems=_problems(found.problems))
+        return message(
+            "DrainResponse",
+            inflight=begun.inflight,
+            connections=begun.connections,
+            delay_seconds=begun.delay,
+            timeout_seconds=begun.timeout,
         )
 
     async def _rolling_restart(self, request: Message, call: OperatorCall) -> AsyncIterator[Message]:

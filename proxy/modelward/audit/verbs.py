@@ -8,6 +8,7 @@ PEOPLE: Mapping[str, str] = {
     "rollback": "a promotion was taken back by a person",
     "reload": "configuration and repository were read again",
     "restart": "the workers were replaced",
+    "drain": "the server was told to finish what is in flight, and to end",
     "pardon": "versions were allowed to run again with inputs that workers died of",
     "proposal.open": "what needs approvals was proposed",
     "proposal.approve": "a proposal was approved",

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "show the state of a running server",
     "reload": "reload the configuration and the repository of a running server",
     "restart": "replace the workers of a running server without failing a request",
+    "drain": "end a running server as SIGTERM does: finish what is in flight, take nothing new",
     "promote": "give a version of a model its first or its next share of the requests",
     "rollback": "roll a promotion back at once",
     "proposals": "list what waits for an approval or a review",

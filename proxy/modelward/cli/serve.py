@@ -127,7 +127,7 @@ async def serve(supervisor: Supervisor, file: Path | None = None) -> None:
             except OSError as error:  # READY is information: a server that has lost its reader serves on
                 give_stdout_up()
                 log.warning("ready, but stdout cannot be written, and READY is not shown: %s", error.strerror)
-            await signalled.wait()
+            await _first(signalled.wait(), supervisor.drain_asked.wait())
             signalled.clear()
             await _first(supervisor.drain(), signalled.wait())
     finally:

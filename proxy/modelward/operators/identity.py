@@ -29,16 +29,6 @@ class Operator:
         return Actor(name=self.name, proof=self.proof, issuer=self.issuer, origin=self.origin)
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Equal where two calls are of the same operator: nobody approves their own proposal.
-
-        Every issuer of certificates is trusted alike: a name is the same whichever of them signed it. A user is known
-        by the number, which the kernel proves.
-        """
-        name = self.name if self.uid is None else f"uid {self.uid}"
-        return self.proof, self.issuer if self.proof == "token" else "", name
-
-    @property
     def words(self) -> str:
         """For people: the name, and what proved it."""
         match self.proof:

@@ -5,13 +5,14 @@ It serves no request itself and opens no model, so that nothing it does can hold
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status
+from modelward.admin.operator import Draining, NotNow, OperationResult, PromotionStatus, Replaced, Status
 from modelward.admin.reach import open_to
 from modelward.approvals.configuration import Configuration
 from modelward.audit.recorder import Recorder
@@ -56,6 +57,7 @@ log = logging.getLogger("modelward.supervisor")
 
 Progress = Callable[[str], None]
 
+ANSWERED_SECONDS = 0.2  # in which the one that asks for a drain has the answer, before the admin API may end
 EVENTS_TOLD = 50  # the last, in answers about the server's status
 
 
@@ -75,6 +77,7 @@ class Supervisor:
         self._notifier = notifier
         self._progress: Progress = lambda what: None
         self._started = self._ending = False
+        self.drain_asked = asyncio.Event()  # an operator wants what SIGTERM wants
         self._tasks = Tasks()
         self._bound: BoundSocket | InheritedSocket | None = None
         self._http: HttpServer | None = None
@@ -263,6 +266,17 @@ class Supervisor:
             config=digest(self.config),
             audit=self._recording.words,
         )
+
+    async def ask_to_drain(self, actor: str = "") -> Draining:
+        """Raises NotNow."""
+        pool = self._at_work()
+        log.info("drain, asked by %s", actor)
+        self._note("drain", actor)
+        self._end("draining")  # a second one is not now
+        asyncio.get_running_loop().call_later(ANSWERED_SECONDS, self.drain_asked.set)
+        inflight, _, connections = pool.region.gauges()
+        settings = self.config.drain
+        return Draining(inflight, connections, settings.delay / SECOND, settings.timeout / SECOND)
 
     async def drain(self) -> None:
         """Readiness off; after drain.delay no new connections, what is under way finished within drain.timeout."""

@@ -17,7 +17,7 @@ import grpc
 import pytest
 
 from loadtests.fuzz.frames import DATA, END_STREAM, frame
-from modelward.admin.operator import NotNow, OperationResult, PromotionStatus, Replaced, Status, WorkerStatus
+from modelward.admin.operator import Draining, NotNow, OperationResult, PromotionStatus, Replaced, Status, WorkerStatus
 from modelward.admin.server import MOST_CALLS, MOST_CONNECTIONS, AdminServer
 from modelward.admin.service import SERVICE
 from modelward.audit.recorder import NoTrail
@@ -117,6 +117,10 @@ class Played:
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> PromotionStatus:
         self.actors.append(actor)
         raise ProblemsFound([BROKEN])
+
+    async def ask_to_drain(self, actor: str = "") -> Draining:
+        self.actors.append(actor)
+        return Draining(3, 2, 1.5, 20.0)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         return [(model, each) for each in ("1", "2") if version in (None, each)]
@@ -276,6 +280,15 @@ def test_a_restart_tells_of_each_worker_as_it_is_replaced() -> None:
         assert (second.replaced.worker, second.replaced.before) == (1, 0)
         assert [problem.what for problem in last.done.problems] == [BROKEN.what]
         assert await steps.read() is grpc.aio.EOF
+
+    talk(test)
+
+
+def test_a_drain_tells_what_is_left_to_do() -> None:
+    async def test(operator: Played, channel: grpc.aio.Channel) -> None:
+        begun = await method(channel, "Drain")()
+        assert (begun.inflight, begun.connections, begun.delay_seconds, begun.timeout_seconds) == (3, 2, 1.5, 20)
+        assert f"uid {os.getuid()}" in operator.actors[0]
 
     talk(test)
 

@@ -136,10 +136,3 @@ def test_the_glass_is_broken_by_the_roles_that_are_named_and_for_their_models() 
 def test_names_that_are_too_long_match_no_pattern() -> None:
     of = rights({"user": 7, "roles": ["deployer"], "models": ["a*"]})
     assert not of.may(user(7), "promote", "a" * 513).allowed
-
-
-def test_the_same_person_has_the_same_key_whichever_issuer_signed_the_certificate() -> None:
-    first, second = (Operator("alice", "certificate", f"commonName=CA {n}", origin=f"10.0.0.{n}:1") for n in (1, 2))
-    assert first.key == second.key
-    assert Operator("alice", "token", "a").key != Operator("alice", "token", "b").key
-    assert Operator("alice", "socket", uid=7).key == Operator("uid 7", "socket", uid=7).key
