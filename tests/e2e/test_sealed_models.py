@@ -117,10 +117,12 @@ def test_versions_that_cannot_be_opened_are_refused_and_others_go_on(place: Path
         (place / f"models/m/{version}/model.onnx").write_bytes(content)
     (place / "key").write_text(f"{other}\n{KEY}\n")
     settings = f"sealing={{identities: [{{file: {place / 'key'}}}], require: ['*']}}"
-    for server in serve(place, "--set", settings):
+    for server in serve(place, "--set", settings, "--set", "audit={}"):
         np.testing.assert_allclose(answer(server), X + weights(1))
         said = "".join(server.output)
         assert f"opened with {RECIPIENT}" in said
         for words in ("the sealed file cannot be opened", "the file is sealed for another key", "is not sealed"):
             assert words in said
         assert "Traceback" not in said
+        wait_until(lambda: holders(place / "state", b'"version.unsealed"'), "a record of who opened it")
+        assert holders(place / "state", RECIPIENT.encode())

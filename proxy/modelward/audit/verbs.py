@@ -23,6 +23,7 @@ SERVER: Mapping[str, str] = {
     "server.stop": "it ended in order",
     "files.followed": "configuration or repository changed on disk, and was followed or refused",
     "version.loaded": "a version can answer; `digest` is of its files",
+    "version.unsealed": "a worker opened a sealed version: `after` has the recipient of its key, and the process",
     "version.replaced": "its files are others than before",
     "version.removed": "it is not there any more",
     "version.refused": "it is not served as it lies in the repository; `problems` say why: signature, scan, canary",

@@ -25,11 +25,13 @@ Shadow = tuple[str, str, str]  # model, version of the primary, name
 @dataclass(frozen=True)
 class Seen:
     """What is so at a look. versions: digests of those that are served, by model and version; empty of an upstream's.
+    unsealed: digest and key's name of sealed versions, by model, version and the process that has opened it.
     failing: versions whose canary fails. breakers: states of endpoints by address. shared: whether the store of shared
     limits answers, None where there is none. verdicts: on shadows, with counts. counters: by verb, what only grows;
     causes: of deaths of workers."""
 
     versions: Mapping[Version, str] = field(default_factory=dict)
+    unsealed: Mapping[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
     refused: tuple[Refused, ...] = ()
     contained: tuple[Contained, ...] = ()
     failing: frozenset[Version] = frozenset()
@@ -44,6 +46,7 @@ def differences(before: Seen, now: Seen) -> Iterator[Record]:
     """In an order in which one explains the next."""
     yield from _counted(before, now)
     yield from _versions(before.versions, now.versions)
+    yield from _unsealed(before.unsealed, now.unsealed)
     yield from _refused(before.refused, now.refused)
     yield from _contained(before.contained, now.contained)
     yield from _canaries(before.failing, now.failing)
@@ -79,6 +82,16 @@ def _versions(before: Mapping[Version, str], now: Mapping[Version, str]) -> Iter
     for (model, version), digest in before.items():
         if (model, version) not in now:
             yield automatic("version.removed", model=model, version=version, digest=digest)
+
+
+def _unsealed(
+    before: Mapping[tuple[str, str, int], tuple[str, str]], now: Mapping[tuple[str, str, int], tuple[str, str]]
+) -> Iterator[Record]:
+    for process, (digest, key) in now.items():
+        if before.get(process) != (digest, key):
+            model, version, pid = process
+            after = {"key": key, "worker": pid}
+            yield automatic("version.unsealed", model=model, version=version, digest=digest, after=after)
 
 
 def _refused(before: tuple[Refused, ...], now: tuple[Refused, ...]) -> Iterator[Record]:

@@ -80,6 +80,7 @@ class Observer:
         answers = shared.stats().up if shared is not None else None
         return Seen(
             versions=versions_of(report.facts, report.versions) if report is not None else before.versions,
+            unsealed=pool.unsealed,
             refused=report.refused if report is not None else before.refused,
             contained=pool.containment.contained,
             failing=frozenset(key for key, workers in stats.failing(pool.region).items() if workers),

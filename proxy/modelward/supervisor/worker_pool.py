@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelward.admin.operator import Replaced, WorkerStatus
@@ -104,6 +104,11 @@ class WorkerPool:
     def shares(self) -> Shares:
         """As the workers were last told."""
         return self._shares
+
+    @property
+    def unsealed(self) -> Mapping[tuple[str, str, int], tuple[str, str]]:
+        """As Workers.unsealed."""
+        return self._workers.unsealed
 
     def workers(self) -> list[WorkerStatus]:
         """All processes, those that drain too, in the order of their numbers."""

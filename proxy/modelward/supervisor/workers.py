@@ -76,6 +76,19 @@ class Workers:
         reports = [worker.report for worker in self._workers if worker.report is not None]
         return frozenset(each.slow for report in reports for each in report.refused if each.slow)
 
+    @property
+    def unsealed(self) -> dict[tuple[str, str, int], tuple[str, str]]:
+        """What workers that are there have opened of sealed versions: digest and name of the key, by model, version and
+        process."""
+        return {
+            (model, version, worker.pid): (each.digest, each.key)
+            for worker in self._workers
+            if worker.report is not None
+            for model, versions in worker.report.facts.items()
+            for version, each in versions.items()
+            if each.key
+        }
+
     def status(self) -> list[WorkerStatus]:
         """Of all, those that drain too, in the order of their numbers."""
         now = time.monotonic()

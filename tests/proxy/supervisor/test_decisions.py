@@ -93,3 +93,16 @@ def test_a_verdict_that_turns_is_told_with_what_it_rests_on() -> None:
 def test_the_versions_of_a_report_have_the_digests_of_those_that_run_here() -> None:
     facts = {"add": {"1": Facts("f", profile=False, canary=False, digest="sha256:a")}}
     assert versions_of(facts, {"add": ["1"], "far": ["any"]}) == {ADD: "sha256:a", ("far", "any"): ""}
+
+
+def test_each_worker_that_opens_a_sealed_version_is_recorded_with_its_key() -> None:
+    first, second = ("add", "1", 100), ("add", "1", 200)
+    opened = "sha256:a", "age1qqq"
+
+    (record,) = differences(NOTHING, Seen(unsealed={first: opened}))
+    assert (record.verb, record.model, record.version, record.digest) == ("version.unsealed", "add", "1", "sha256:a")
+    assert record.after == {"key": "age1qqq", "worker": 100}
+    assert [
+        each.after["worker"] for each in differences(Seen(unsealed={first: opened}), Seen(unsealed={second: opened}))
+    ] == [200]
+    assert not [*differences(Seen(unsealed={first: opened}), Seen(unsealed={first: opened}))]
