@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from modelward.undumpable import make_undumpable
 
@@ -40,26 +40,64 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
     The function is found by its module and name; arguments, result and exceptions are pickled. The child can write no
     file, and gets no descriptor of ours. Raises ChildEnded.
     """
+    command, how = _started(bounds)
+    child = subprocess.Popen(command, **how)
+    with child:
+        try:
+            output, _ = child.communicate(pickle.dumps((function, arguments)), bounds.seconds)
+        except subprocess.TimeoutExpired:
+            _kill(child.pid)
+            raise _too_long(bounds) from None
+    return cast(T, _result(child.returncode, output))
+
+
+async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
+    """As `in_child`, for a loop. Cancelled, it ends the child."""
+    import asyncio  # noqa: PLC0415 - a child does without
+
+    command, how = _started(bounds)
+    child = await asyncio.create_subprocess_exec(*command, **how)
+    try:
+        async with asyncio.timeout(bounds.seconds):
+            output, _ = await child.communicate(pickle.dumps((function, arguments)))
+    except TimeoutError:
+        raise _too_long(bounds) from None
+    finally:
+        if child.returncode is None:
+            _kill(child.pid)
+            await child.wait()
+    assert child.returncode is not None
+    return cast(T, _result(child.returncode, output))
+
+
+def _started(bounds: Bounds) -> tuple[list[str], dict[str, Any]]:
+    """The command, and what it is started with."""
     command = [sys.executable, "-P", "-m", "modelward.child", str(bounds.seconds), str(bounds.memory)]
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     # a session of its own, so that what it forks can be ended with it
-    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing, env=environment, start_new_session=True)
-    with child:
-        try:
-            output, _ = child.communicate(pickle.dumps((function, arguments)), bounds.seconds)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            raise ChildEnded(f"it took longer than {bounds.seconds:g} s") from None
-    if child.returncode != 0:
-        raise ChildEnded(ending(child.returncode))
+    how = {"stdin": pipe, "stdout": pipe, "stderr": nothing, "env": environment, "start_new_session": True}
+    return command, how
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _too_long(bounds: Bounds) -> ChildEnded:
+    return ChildEnded(f"it took longer than {bounds.seconds:g} s")
+
+
+def _result(code: int, output: bytes) -> Any:
+    """What the function returned, or raises what it raised."""
+    if code != 0:
+        raise ChildEnded(ending(code))
     ok, result = pickle.loads(output)
     if not ok:
         raise result
-    returned: T = result
-    return returned
+    return result
 
 
 def ending(code: int) -> str:

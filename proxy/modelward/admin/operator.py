@@ -62,7 +62,7 @@ class Status:
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
     refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words, where
-    what is done is recorded.
+    what is done is recorded. changed_files: why the files of a version are others than those that are served.
     """
 
     state: str
@@ -85,6 +85,7 @@ class Status:
     refused_reload: ReloadRecord | None = None
     config: str = ""
     audit: str = ""
+    changed_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

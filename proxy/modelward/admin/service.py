@@ -383,5 +383,8 @@ def _models(report: Report, status: Status) -> list[Message]:
         words = {column.replace(" ", "_"): text for column, text in row.items()}
         failing = status.failing.get((name, number), 0)
         words["version_policy"] = status.policies.get(name, "")
+        if (facts := report.facts.get(name, {}).get(number)) is not None:
+            words |= {"digest": facts.digest, "signer": facts.signer, "unverified": facts.doubt}
+            words["changed_files"] = status.changed_files.get((name, number), "")
         models.append(message("Model", name=name, version=number, share=share, failing_canary=failing, **words))
     return models

@@ -27,7 +27,16 @@ def render(facts: Mapping[str, Any]) -> RenderableType:
         f" after {facts['pairs']:,} pairs",
         _wait(facts),
     )
-    return Group(head, _bounds(facts["bounds"]), *_slices(facts["slices"]), _figures(facts), *_bars(facts))
+    return Group(
+        head, *_files(facts), _bounds(facts["bounds"]), *_slices(facts["slices"]), _figures(facts), *_bars(facts)
+    )
+
+
+def _files(facts: Mapping[str, Any]) -> Iterator[Text]:
+    """Of which files the verdict is."""
+    for side in ("shadow", "primary"):
+        if digest := facts.get(f"{side}_digest"):
+            yield Text(f"{side}: {plain(digest)}")
 
 
 def _wait(facts: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ FEW = 20
 
 WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
+FILES = ("model", "version", "digest", "signed by")
 REFUSED = ("refused", "version", "served instead", "why")
 UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
 PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "by", "why")
@@ -108,6 +109,17 @@ def _show(client: admin.Client, *, json: bool) -> int:
         if each.failing_canary:
             workers = f"{each.failing_canary} worker{'' if each.failing_canary == 1 else 's'}"
             out.print(plain(f"{each.name} version {each.version} fails its canary in {workers}"), soft_wrap=True)
+    if any(each.digest for each in status.models):
+        print_table("files", FILES, [
+            (each.name, each.version, each.digest, each.signer or "nobody") for each in status.models if each.digest
+        ])  # fmt: skip
+    for each in status.models:
+        which = f"{each.name} version {each.version}"
+        if each.unverified:
+            out.print(plain(f"{which} is served, and no signature of it counts: {each.unverified}"), soft_wrap=True)
+        if each.changed_files:
+            text = f"the files of {which} are others than those that are served: {each.changed_files}"
+            out.print(plain(text), soft_wrap=True)
     for each in status.contained:
         of = f"workers died of {each.model} version {each.version}"
         if each.shapes:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from modelward.config.address import OFF
 from modelward.config.schema import Config
 from modelward.integrity.bundle import LARGEST
 from modelward.integrity.signature import Verdict, Verdicts
-from modelward.integrity.trust import load_trust
+from modelward.integrity.trust import Trust, load_trust
 from modelward.integrity.version_files import signature_file
 from modelward.problem import ProblemsFound
 from modelward.repository.files import read_inside
 from modelward.repository.scan import ModelFolder
 
 _known = Verdicts()
+Verify = Callable[[Sequence[bytes], Trust], list[Verdict]]
 
 
-def verdicts_on(config: Config, models: Iterable[ModelFolder]) -> dict[Path, Verdict]:
+def verdicts_on(config: Config, models: Iterable[ModelFolder], verify: Verify = _known.of) -> dict[Path, Verdict]:
     """By the file of the version's model, where there is a signature and one is asked for. Blocks.
 
-    Raises ProblemsFound where what the configuration trusts cannot be read, or nothing can be verified.
+    verify: what judges the signatures, in their order. Raises ProblemsFound where what the configuration trusts cannot
+    be read, or nothing can be verified.
     """
     if config.integrity is None:
         return {}
@@ -38,4 +40,4 @@ def verdicts_on(config: Config, models: Iterable[ModelFolder]) -> dict[Path, Ver
                     bundles[version.file] = read_inside(folder.root, signature, LARGEST)
                 except ProblemsFound as problem:
                     found[version.file] = problem.problems[0].what
-    return found | dict(zip(bundles, _known.of(list(bundles.values()), trust), strict=True))
+    return found | dict(zip(bundles, verify(list(bundles.values()), trust), strict=True))

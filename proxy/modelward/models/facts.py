@@ -26,5 +26,15 @@ class Facts:
         return tuple(guard for guard in GUARDS if getattr(before, guard) and not getattr(self, guard))
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version as a worker has it open."""
+
+    model: str
+    version: str
+    digest: str
+    is_signed: bool
+
+
 GUARDS = ("profile", "canary")
 FactsByVersion = Mapping[str, Facts]

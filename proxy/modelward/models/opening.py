@@ -204,8 +204,10 @@ def _open(checked: CheckedVersion, trials: Trials, attempt: Attempt[OpenVersion]
             raise ProblemsFound([failed])
         log.info("model %s version %s gives what its canary expects", checked.name, checked.version)
     note = "; ".join(filter(None, notes))
-    key = f", opened with {checked.artifact.sealed}" if checked.artifact.sealed else ""
-    log.info("model %s version %s loaded, sha256 %s%s", checked.name, checked.version, checked.artifact.sha256, key)
+    artifact, proved = checked.artifact, checked.provenance
+    told = f", opened with {artifact.sealed}" if artifact.sealed else ""
+    told += f", signed by {proved.signer} ({proved.kind})" if proved.signer else ""
+    log.info("model %s version %s loaded, sha256 %s%s", checked.name, checked.version, artifact.sha256, told)
     if note:
         log.warning("model %s version %s: %s", checked.name, checked.version, note)
     return OpenVersion(_without_data(checked), Served(engine), note)

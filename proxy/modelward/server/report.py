@@ -50,6 +50,7 @@ class Report:
 
 def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
+    from modelward.integrity.trust import words as trusted  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
@@ -85,11 +86,16 @@ def describe(application: Application) -> Report:
         at_the_door.append(("TLS", f"{application.serving.tls.current.certificate}; {clients(config.tls)}"))
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
+    if config.integrity is not None:
+        at_the_door.append(("integrity", trusted(config.integrity)))
     if config.sealing is not None:
         sealed = sum(bool(model.checked.artifact.sealed) for model in application.models)
         required = f"; required of models {', '.join(config.sealing.require)}" if config.sealing.require else ""
         at_the_door.append(("sealing", f"{counted(sealed, 'sealed version')} opened{required}"))
-    told = [(_name(model.served), (model.note, model.gaps)) for model in application.models]
+    told = [
+        (_name(model.served), (model.note, model.gaps, _doubt(model.checked.provenance.doubt)))
+        for model in application.models
+    ]
     notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
     facts = facts_of(model.checked for model in application.models if not model.upstreams)
@@ -99,6 +105,10 @@ def describe(application: Application) -> Report:
     if application.serving.checker is not None and application.serving.checker.lacks_keys:
         notes.append("access.jwt.jwks cannot be had: until it can, calls with a token are answered UNAVAILABLE")
     return Report(tuple(rows), tuple(at_the_door), tuple(notes), application.refused, files, facts)
+
+
+def _doubt(why: str) -> str:
+    return f"served, and no signature counts: {why}" if why else ""
 
 
 def _name(served: Served) -> str:

@@ -62,7 +62,9 @@ class ShadowVerdicts:
         version = primary(served, overridden(self._config(), pool.shares, pool.report.versions).get(model))
         answering = "" if version == ANY else version  # as stats call it
         counted = shadows.shadows(pool.region, model)
-        return await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
+        told = await asyncio.get_running_loop().run_in_executor(None, _facts, counted, configured, answering)
+        digests = {number: each.digest for number, each in pool.report.facts.get(model, {}).items()}
+        return [each | _digests(each, digests) for each in told]
 
     def verdict(self, model: str, version: str, shares: Mapping[str, int]) -> Verdict | None:
         """On the shadow that this version is of the other one with the largest of the shares; None where it is none."""
@@ -103,6 +105,11 @@ def _facts(counted: Mapping[Key, Slices], configured: Sequence[Shadow], answerin
     from modelward.shadow.report import data  # noqa: PLC0415
 
     return [data(report) for report in reports(counted, configured, answering)]
+
+
+def _digests(report: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str | None]:
+    """Of both sides' files (modelward.integrity.digest), where they are known: None on upstreams."""
+    return {"primary_digest": known.get(report["primary"]), "shadow_digest": known.get(report["shadow"])}
 
 
 def _none(model: str, what: str, how: str) -> ProblemsFound:

@@ -24,6 +24,7 @@ from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names
 from modelward.limits.shared import SharedLimits
 from modelward.models.catalog import Catalog
+from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Weights, fractions, overridden
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
@@ -38,6 +39,7 @@ from modelward.supervisor.activation import Sockets
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.proposals import Proposals
+from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
@@ -105,6 +107,7 @@ class Supervisor:
         self.proposals = Proposals(
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
+        self._recheck = Recheck(lambda: self.config, lambda: self._facts, lambda: self.trail, self._promoter.note)
 
     @property
     def trail(self) -> Recorder:
@@ -155,6 +158,7 @@ class Supervisor:
         self._tasks.spawn(self._promoter.watch())
         self._tasks.spawn(Watch(self._pool.region).run())
         self._tasks.spawn(sum_up(self._pool.region))
+        self._tasks.spawn(self._recheck.watch())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
         self._started = True
         self._tasks.spawn(self.proposals.run())
@@ -211,11 +215,9 @@ class Supervisor:
             self._promoter.note("pardon", actor, f"model {name} version {each}")
         return pardoned
 
-    def digest(self, model: str, version: str) -> str:
-        """Of all files of a version that workers have open (modelward.integrity.digest); "" where none has."""
-        facts = self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
-        known = facts.get(model, {}).get(version)
-        return known.digest if known is not None else ""
+    @property
+    def _facts(self) -> Mapping[str, FactsByVersion]:
+        return self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
 
     def callers(self, count: int) -> Callers:
         """Who is over which limit, and who spends most."""
@@ -263,6 +265,7 @@ class Supervisor:
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,
+            changed_files=self._recheck.changed,
             config=digest(self.config),
             audit=self._recording.words,
         )
@@ -333,6 +336,7 @@ class Supervisor:
             operators=self._admin.authorization.stats() if self._admin is not None else None,
             audit=self._recording.stats(),
             approvals=self.proposals.stats(),
+            integrity=integrity_stats(self._facts, self._recheck),
         )
         return added(native_snapshot.snapshot(self._pool.region), own)
 
@@ -346,8 +350,7 @@ class Supervisor:
     def _policies(self) -> dict[str, str]:
         """Of models whose shares neither `versions:` nor an upstream decides."""
         config = self.config
-        facts = self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
-        return {name: config.policy(name) for name in facts if config.settings(name).versions is None}
+        return {name: config.policy(name) for name in self._facts if config.settings(name).versions is None}
 
     def _weights(self, report: Report) -> Weights:
         return overridden(self.config, self._promoter.shares, report.versions)

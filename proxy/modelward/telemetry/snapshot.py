@@ -242,6 +242,17 @@ class OperatorsSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class IntegritySnapshot:
+    """Files of the versions that are served here."""
+
+    # (digest, signer) by model and version
+    versions: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict, metadata=SAME)
+    unverified: int = field(default=0, metadata=GAUGE)  # of these, whose signature is asked for and does not count
+    changed: int = field(default=0, metadata=GAUGE)  # of these, whose files on disk are others now
+    checks: Mapping[str, int] = field(default_factory=dict)  # comparisons with the disk, by result
+
+
+@dataclass(frozen=True, slots=True)
 class AuditSnapshot:
     """The audit trail."""
 
@@ -284,6 +295,7 @@ class Snapshot:
     state: StateSnapshot | None = None
     audit: AuditSnapshot | None = None
     approvals: ApprovalsSnapshot | None = None
+    integrity: IntegritySnapshot | None = None
     tls: TlsSnapshot | None = None
     access: AccessSnapshot | None = None
     operators: OperatorsSnapshot | None = None  # absent without an admin API
