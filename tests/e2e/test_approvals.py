@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
+import numpy as np
 import pytest
 import trustme
 
 from modelward.cli.app import main
 from tests import models
 from tests.certificates import authority_file, write_pair
+from tests.e2e.messages import Stub, request
 from tests.e2e.test_admin import modelward
 from tests.e2e.test_promotion import answers
 from tests.e2e.test_version_policy import arrive
@@ -157,6 +160,39 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         late = house.run("ada", "approve", "3")
         assert (late.returncode, "it is rejected: not today" in late.stderr) == (1, True)
         assert answers(server, 20).keys() == {"2"}
+
+
+def named(server: ServerProcess, model: str, version: str = "") -> str:
+    """Which version answers; else the reason why none does."""
+    with Stub(server.grpc) as stub:
+        try:
+            asked = request(model, {"x": np.full((1, 4), 3, np.float32)}, version=version)
+            return str(stub.infer(asked).model_version)
+        except grpc.RpcError as error:
+            return f"{error.code().name}: {error.details()}"
+
+
+def test_what_was_not_approved_answers_nobody(house: House, tmp_path: Path) -> None:
+    with house.serving() as server:
+        assert named(server, "add", "1") == "1"
+        assert named(server, "add", "2").startswith("NOT_FOUND"), "named or not"
+        # other files of the version that answers
+        other = models.repository(tmp_path / "files", {"add": {1: models.add_one_below(9)}})
+        shutil.copy(other / "add/1/model.onnx", house.root / "add/1/new")
+        os.replace(house.root / "add/1/new", house.root / "add/1/model.onnx")
+        wait_until(lambda: "files are others than those that were approved" in "".join(server.output), "it is refused")
+        assert named(server, "add") == "1", "what was approved is served on"
+        # a model that comes later
+        (models.repository(tmp_path / "beside", {"late": {1: models.add_one()}}) / "late").rename(house.root / "late")
+        wait_until(lambda: "model late version 1 is new" in "".join(server.output), "the model to be loaded")
+        assert named(server, "late").startswith("NOT_FOUND")
+        assert house.run("dan", "promote", "late", "1", "--steps", "100", *REASON).returncode == PROPOSED
+        assert house.run("bob", "approve", "1").returncode == 0
+        assert named(server, "late") == named(server, "late", "1") == "1"
+    with house.serving() as server:
+        assert named(server, "late") == "1"
+        assert named(server, "add").startswith("NOT_FOUND"), "other files than were approved, at a start too"
+        assert named(server, "other", "2").startswith("NOT_FOUND")
 
 
 def test_proposals_outlive_kill_9_and_are_executed_once(house: House) -> None:

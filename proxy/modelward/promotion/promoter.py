@@ -35,7 +35,7 @@ from modelward.promotion.records import decided
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
-from modelward.promotion.unpromoted import expected, recorded_shares, waiting_notes
+from modelward.promotion.unpromoted import approved_now, expected, may_answer, recorded_shares, waiting_notes
 
 log = logging.getLogger("modelward.promotion")
 
@@ -101,6 +101,8 @@ class Promoter:
             event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
             self.recorder().note(decided(event))
             self._keep(self.state.with_serving(fresh, event))
+        if (approved := approved_now(server, self.state, self.shares)) != self.state.approved:
+            self._keep(self.state.model_copy(update={"approved": approved}))
         for note in waiting_notes(server, {**self._expected, **fresh}, self.shares):
             log.warning("%s", note)
 
@@ -149,7 +151,7 @@ class Promoter:
         """What is under way that it goes on with. Raises ProblemsFound where it would be refused whatever is counted
         until it is done."""
         now = self._under_way(wanted.model)
-        check(self._server, wanted, now, self._present)
+        check(self._server, wanted, now, self._answering)
         return now
 
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> Promotion:
@@ -318,8 +320,9 @@ class Promoter:
     ) -> Promotion:
         """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
         after = promotion.model_copy(update={"since": self._clock() if since is None else since})
-        event = self._event(model, after, what, actor, why)
-        kept, known = self.state.with_promotion(model, after, event), self.known(model) if actor == ITSELF else None
+        event, digest = self._event(model, after, what, actor, why), self._digest(model, after.version)
+        kept = self.state.with_approved(model, after.version, digest).with_promotion(model, after, event)
+        known = self.known(model) if actor == ITSELF else None
         self.store.save(kept)
         if known is not None:
             self._tell(event, known.promotion, known)
@@ -332,8 +335,7 @@ class Promoter:
         return after
 
     def _tell(self, event: Event, before: Promotion, known: Known, bound: str = "") -> None:
-        facts = self._server.facts(event.model).get(event.version)
-        digest = facts.digest if facts is not None else ""
+        digest = self._digest(event.model, event.version)
         self.recorder().note(decided(event, before, known, digest=digest, bound=bound))
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
@@ -356,12 +358,22 @@ class Promoter:
         promotion = self._known(model)
         return promotion if promotion is not None and promotion.phase == "stepping" else None
 
+    def _answering(self, model: str) -> dict[str, int]:
+        """As `_present`, without versions that may not answer."""
+        able = may_answer(self._server, self.state, model)
+        return {version: share for version, share in self._present(model).items() if version in able}
+
     def _present(self, model: str) -> dict[str, int]:
         present = self.shares.get(model)
         if present is not None:
             return present
         served = self._server.versions(model)
         return configured(self._server, model) or {primary(served, None): 1}
+
+    def _digest(self, model: str, version: str) -> str:
+        """Of all files of a version; empty where it is not served."""
+        facts = self._server.facts(model).get(version)
+        return facts.digest if facts is not None else ""
 
     def _digests(self, model: str, version: str, before: Shares) -> dict[str, str]:
         """Of the versions with a share that are served."""
@@ -375,6 +387,7 @@ class Promoter:
         if self._server.config.policy(model) == "explicit":
             served = tuple(version for version in served if version in (configured(self._server, model) or {}))
         current = primary(served, self._present(model))
+        served = tuple(v for v in served if v == current or v in may_answer(self._server, self.state, model))
         if served.index(current) == 0:
             what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
             raise refused(what, model, "There is nothing to do")

@@ -88,6 +88,8 @@ class State(Section):
     """By model the version that has all requests until one is promoted: of models whose new versions wait for that, and
     of those whose promotions were lost."""
     events: tuple[Event, ...] = Field(default=(), strict=False)
+    approved: Mapping[str, Mapping[str, str]] | None = None
+    """Versions that may answer where promotions need approvals (modelward.models.approved)."""
 
     def executed(self, proposal: int, since: float) -> bool:
         """Whether this proposal, which was approved then, has changed a promotion."""
@@ -97,6 +99,13 @@ class State(Section):
         serving = {name: version for name, version in self.serving.items() if name != model}
         kept = self.model_copy(update={"promotions": {**self.promotions, model: promotion}, "serving": serving})
         return kept.with_event(event)
+
+    def with_approved(self, model: str, version: str, digest: str) -> State:
+        """From now on this version may answer, with these files and no others."""
+        if self.approved is None:
+            return self
+        versions = {version: digest, **self.approved.get(model, {})}
+        return self.model_copy(update={"approved": {**self.approved, model: versions}})
 
     def with_serving(self, serving: Mapping[str, str], event: Event) -> State:
         return self.model_copy(update={"serving": {**self.serving, **serving}}).with_event(event)

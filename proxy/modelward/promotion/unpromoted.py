@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modelward.config.schema import Config
-from modelward.models.weights import overridden, primary
+from modelward.models.approved import Approved, settled, waiting
+from modelward.models.weights import answering, overridden, primary
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer, configured
 from modelward.promotion.state import State
@@ -58,6 +59,22 @@ def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
     }
     waiting = {model: {version: 1} for model, version in state.serving.items() if written[model] is None}
     return {**waiting, **promoted}
+
+
+def approved_now(server: PromotedServer, state: State, shares: Mapping[str, Mapping[str, int]]) -> Approved | None:
+    """After a start or a reload: which versions may answer where promotions need approvals."""
+    facts = {model: server.facts(model) for model in server.models() if server.facts(model)}
+    served = {model: server.versions(model) for model in facts}
+    weights = {model: {version: 1} for model, version in answering(server.config, served, shares).items()}
+    weights |= overridden(server.config, shares, served)
+    return settled(server.config, state.approved, facts, weights)
+
+
+def may_answer(server: PromotedServer, state: State, model: str) -> tuple[str, ...]:
+    """Of its versions that are served."""
+    served = server.versions(model)
+    out = waiting(server.config, state.approved, {model: served} if server.facts(model) else {}).get(model, ())
+    return tuple(version for version in served if version not in out)
 
 
 def waiting_notes(

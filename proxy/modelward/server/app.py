@@ -13,6 +13,7 @@ from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.shared import SharedLimits, shared_hash_key
+from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.opening import OpenVersion, Progress
@@ -79,9 +80,10 @@ class Application:
         contained: Sequence[Contained] = (),
         *,
         facts: Mapping[str, FactsByVersion] | None = None,
+        approved: Approved | None = None,
     ) -> None:
         self._tasks = Tasks()
-        self.serving = Serving(config, shares or {}, contained, self._tasks)
+        self.serving = Serving(config, shares or {}, contained, self._tasks, approved)
         self.region = Region() if inherited is None else inherited.region
         if inherited is None:
             self.region.sticky_key = sticky_key(config, self.region.sticky_key)
@@ -275,9 +277,10 @@ async def running(
     *,
     contained: Sequence[Contained] = (),
     facts: Mapping[str, FactsByVersion] | None = None,
+    approved: Approved | None = None,
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares, slow, contained, facts=facts)
+    application = Application(config, inherited, shares, slow, contained, facts=facts, approved=approved)
     try:
         await application.start(progress)
         yield application

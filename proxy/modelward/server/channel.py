@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from modelward.config.schema import Config
+from modelward.models.approved import Approved
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Shares
 from modelward.problem import Problem
@@ -25,9 +26,9 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares and contained: as
-    in Share and Contain. slow: hashes of files of models that other workers have given up. facts: of the versions that
-    they serve; a newer one must not lack their guards.
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares, approved and
+    contained: as in Share and Contain. slow: hashes of files of models that other workers have given up. facts: of the
+    versions that they serve; a newer one must not lack their guards.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Start:
     slow: frozenset[str] = frozenset()
     contained: tuple[Contained, ...] = ()
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
+    approved: Approved | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,11 @@ class Reload:
 
 @dataclass(frozen=True)
 class Share:
-    """How requests are shared, whatever the configuration says. Answered with Shared."""
+    """How requests are shared, whatever the configuration says, and which versions may answer where promotions need
+    approvals. Answered with Shared."""
 
     shares: Shares
+    approved: Approved | None = None
 
 
 @dataclass(frozen=True)

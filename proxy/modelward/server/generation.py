@@ -11,6 +11,7 @@ from functools import partial
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
+from modelward.models.approved import Approved, only_approved, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import CheckedVersion, facts_of
@@ -68,12 +69,13 @@ class Generation:
 @dataclass(frozen=True)
 class Known:
     """slow: hashes of files that took too long before. held: shares that promotions decide. facts: of versions
-    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits."""
+    that other workers serve, where nothing is served here yet. deadly: as in LoadLimits. approved: as in Before."""
 
     slow: frozenset[str] = frozenset()
     held: Shares = field(default_factory=dict)
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
+    approved: Approved | None = None
 
 
 async def compile_generation(
@@ -130,25 +132,32 @@ def _doubtful(model: CheckedVersion) -> Problem:
 def _before(before: Generation | None, known: Known, config: Config) -> Before:
     slow = known.slow
     if before is None:
-        return replace(NOTHING, slow=slow, held=known.held, facts=known.facts, deadly=known.deadly)
+        first = replace(NOTHING, slow=slow, held=known.held, facts=known.facts)
+        return replace(first, deadly=known.deadly, approved=known.approved)
     if before.config.load_timeout == config.load_timeout:
         slow |= {each.slow for each in before.refused if each.slow}
     facts = facts_of(model.checked for model in before.models if not model.upstreams)
-    return Before(before.opened, before.shadows, before.config, slow, known.held, facts, known.deadly)
+    return Before(before.opened, before.shadows, before.config, slow, known.held, facts, known.deadly, known.approved)
 
 
-def reshared(generation: Generation, shares: Shares) -> Generation:
+def reshared(generation: Generation, shares: Shares, approved: Approved | None = None) -> Generation:
     """The same with other shares of versions, by model. Nothing is read or opened, so that it cannot be refused.
 
     A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
-    its canary, and has no fallback chain that is sure to answer, others have the share.
+    its canary, and has no fallback chain that is sure to answer, others have the share. What needs an approval and has
+    none answers nobody.
     """
     config = generation.config
     served = _versions(generation.models)
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
+    local = {model.checked.name for model in generation.models if not model.upstreams}
+    out = waiting(config, approved, {name: versions for name, versions in served.items() if name in local})
+    weights = only_approved(weights, out, served)
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows)
-    directory, catalog = _lookups(models, generation.upstreams, config, weights, generation.refused)
+    refused = (*generation.refused, *refused_of(out))
+    answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
+    directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
 
 

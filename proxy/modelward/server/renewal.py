@@ -14,6 +14,7 @@ from modelward.config.changes import with_models
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
+from modelward.models.approved import Approved, changed
 from modelward.models.facts import FactsByVersion
 from modelward.models.inventory import Inventory, facts_of, take_inventory
 from modelward.models.opening import Key, LoadLimits, Opened, OpenVersion, Progress, load_changed, open_models
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Before:
     """What is served. config: as it is obeyed. slow: hashes of files that are not tried again. held: shares
-    that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits."""
+    that promotions decide. facts: of the versions that are served. deadly: as in LoadLimits. approved: versions that
+    may answer, where promotions need approvals."""
 
     opened: Opened
     shadows: Sequence[OpenShadow]
@@ -42,6 +44,7 @@ class Before:
     held: Shares = field(default_factory=dict)
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     deadly: frozenset[tuple[str, str, str]] = frozenset()
+    approved: Approved | None = None
 
     @property
     def engines(self) -> set[Engine]:
@@ -103,8 +106,10 @@ def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLim
 
 
 def _without_takeovers(config: Config, before: Before, inventory: Inventory) -> Inventory:
-    """New versions that would answer, and lack a guard of the one that does, stay out."""
-    refused = takeovers(config, before.facts, facts_of(inventory.models), before.held)
+    """New versions that would answer, and lack a guard of the one that does, stay out; and versions that have other
+    files than those that were approved."""
+    facts = facts_of(inventory.models)
+    refused = [*takeovers(config, before.facts, facts, before.held), *changed(config, before.approved, facts)]
     out = {(each.name, each.version) for each in refused}
     models = tuple(model for model in inventory.models if (model.name, model.version) not in out)
     return replace(inventory, models=models, refused=(*inventory.refused, *refused))

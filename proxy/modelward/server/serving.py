@@ -11,6 +11,7 @@ from modelward.config.changes import followed
 from modelward.config.proxies import UNIX, networks
 from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
+from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.opening import OpenVersion, Progress
@@ -43,12 +44,20 @@ log = logging.getLogger("modelward.server")
 class Serving:
     """Use `prepare`, then `begin`, then `connect`. config: as it is followed.
 
-    shares and contained: see `share` and `contain`. changed: called when an upstream's change is served.
+    shares, approved and contained: see `share` and `contain`. changed: called when an upstream's change is served.
     """
 
-    def __init__(self, config: Config, shares: Shares, contained: Sequence[Contained], tasks: Tasks) -> None:
+    def __init__(
+        self,
+        config: Config,
+        shares: Shares,
+        contained: Sequence[Contained],
+        tasks: Tasks,
+        approved: Approved | None = None,
+    ) -> None:
         self.config = config
         self.shares = shares
+        self.approved = approved
         self.reloads = Reloads()
         self.events = EventLog()
         self.retired = Retired()
@@ -104,7 +113,7 @@ class Serving:
     ) -> Generation:
         """Opens and warms all models. slow, facts: as in Known. Raises ProblemsFound."""
         rules = await load_rules(self.config)
-        known = Known(slow, self.shares, facts, deadly(self._contained))
+        known = Known(slow, self.shares, facts, deadly(self._contained), self.approved)
         compiled = await compile_generation(rules, self.config, progress=progress, waiting=waiting, known=known)
         if rules.material is not None and self.config.tls is not None:
             self.tls = LiveMaterial(self.config.tls, rules.material)
@@ -188,9 +197,11 @@ class Serving:
         self.reloads.apply(changed, restart, problems_of(after.refused))
         return changed
 
-    def share(self, shares: Shares) -> None:
-        """From the next message on these models' requests are shared among their versions like this, reloads or not."""
-        self.shares = shares
+    def share(self, shares: Shares, approved: Approved | None) -> None:
+        """From the next message on these models' requests are shared among their versions like this, reloads or not.
+
+        approved: versions that may answer, where promotions need approvals."""
+        self.shares, self.approved = shares, approved
         before, after = self.current, self._shared_out(self.current)
         self._serve(after)
         self.retired.add(model.served for model in before.models)
@@ -199,7 +210,7 @@ class Serving:
         """From now on these inputs of models are not run, reloads or not; what was said before is forgotten."""
         self._contained = contained
         self._canaries.deadly = deadly(contained)
-        self.share(self.shares)  # a version that is not run at all leaves its share to others
+        self.share(self.shares, self.approved)  # a version that is not run at all leaves its share to others
 
     def stop(self) -> None:
         """Before the server stops."""
@@ -246,20 +257,20 @@ class Serving:
     def _shared_out(self, generation: Generation) -> Generation:
         """With the shares that were told, and what is contained."""
         apply(self._contained, {served.engine for served in generation.served})
-        return reshared(generation, self.shares)
+        return reshared(generation, self.shares, self.approved)
 
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
         for model in self.models:
             if model.engine.failing and model.last_good is not None:
                 model.last_good.forget()
-        self.share(self.shares)
+        self.share(self.shares, self.approved)
 
     async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""
         assert self._managers is not None
         wanted, restart = followed(self.config, config)
-        known = Known(held=self.shares, deadly=deadly(self._contained))
+        known = Known(held=self.shares, deadly=deadly(self._contained), approved=self.approved)
         after = await compile_generation(self.current.rules, wanted, self.current, known=known)
         await self._managers.connect(after.upstreams.pools, wanted.health)
         return after, restart

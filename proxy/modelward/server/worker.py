@@ -80,7 +80,14 @@ class Worker:
         beating = loop.create_task(self._beat())
         try:
             async with running(
-                config, progress, inherited, start.shares, start.slow, contained=start.contained, facts=start.facts
+                config,
+                progress,
+                inherited,
+                start.shares,
+                start.slow,
+                contained=start.contained,
+                facts=start.facts,
+                approved=start.approved,
             ) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
@@ -116,8 +123,8 @@ class Worker:
                     tasks.spawn(self._rule(application, config))
                 case Reload(config):
                     tasks.spawn(self._reload(application, config))
-                case Share(shares):
-                    application.serving.share(shares)
+                case Share(shares, approved):
+                    application.serving.share(shares, approved)
                     self._channel.send(Shared())
                 case Contain(contained):
                     application.serving.contain(contained)

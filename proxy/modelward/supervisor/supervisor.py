@@ -23,6 +23,7 @@ from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names
 from modelward.limits.shared import SharedLimits
+from modelward.models.approved import only_approved, waiting
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Weights, fractions, overridden
@@ -146,7 +147,8 @@ class Supervisor:
             addresses["admin"] = self._admin.address
         listen = self.config.listen.model_copy(update=addresses)
         self._reloader.config = self.config.model_copy(update={"listen": listen})
-        self._pool = WorkerPool(self.config, self._log_level, self._bound.socket.fileno(), self._judge, self._wait_for)
+        approved, grpc = lambda: self._promoter.state.approved, self._bound.socket.fileno()
+        self._pool = WorkerPool(self.config, self._log_level, grpc, self._judge, self._wait_for, approved=approved)
         if self.config.limits.shared is not None:
             self._shared = SharedLimits(self.config.limits.shared, self._pool.region)
             await self._shared.start()
@@ -353,7 +355,9 @@ class Supervisor:
         return {name: config.policy(name) for name in self._facts if config.settings(name).versions is None}
 
     def _weights(self, report: Report) -> Weights:
-        return overridden(self.config, self._promoter.shares, report.versions)
+        versions = report.versions
+        out = waiting(self.config, self._promoter.state.approved, {name: versions[name] for name in report.facts})
+        return only_approved(overridden(self.config, self._promoter.shares, versions), out, versions)
 
     # ---- readiness: while any worker is ready and can answer for a model
 

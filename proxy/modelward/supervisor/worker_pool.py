@@ -11,6 +11,7 @@ from modelward.config.changes import with_rules
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 from modelward.limits import callers
+from modelward.models.approved import Approved
 from modelward.models.weights import Shares
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
@@ -58,7 +59,8 @@ class WorkerSlot:
 class WorkerPool:
     """grpc: the bound socket's descriptor. changed: called whenever a worker begins or ceases to be ready.
 
-    waiting: told in words what a worker that is not ready is busy with.
+    waiting: told in words what a worker that is not ready is busy with. approved: versions that may answer, where
+    promotions need approvals.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class WorkerPool:
         grpc: int,
         changed: Callable[[], None],
         waiting: Callable[[str], None],
+        *,
+        approved: Callable[[], Approved | None] = lambda: None,
     ) -> None:
         self.config = config
         self._shares: Shares = {}
@@ -77,6 +81,7 @@ class WorkerPool:
         self._log_level = log_level
         self._changed = changed
         self._waiting = waiting
+        self._approved = approved
         self._slots = [WorkerSlot() for _ in range(config.workers)]
         self._workers = Workers(self.region, grpc, changed)
         self._tasks = Tasks()
@@ -222,7 +227,7 @@ class WorkerPool:
         self._shares = shares
         for worker in self._workers:
             worker.unshared += 1
-            worker.tell(Share(shares))
+            worker.tell(Share(shares, self._approved()))
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._workers.move()
 
@@ -264,7 +269,7 @@ class WorkerPool:
         if self._ending:
             worker.kill()
         slow, contained, facts = self._workers.slow, self.containment.contained, self._workers.facts
-        worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts))
+        worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts, self._approved()))
         self._tasks.spawn(self._attend(slot, worker))
         return worker
 
