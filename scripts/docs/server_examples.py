@@ -71,6 +71,24 @@ audit:
   name: fraud-1
   postgres: "postgresql:///audit?host=/run/postgresql"
   witnesses: [{folder: /mnt/elsewhere/witnessed}]
+  retention: {days: 400}
+""",
+    "audit.retention": """
+audit:
+  retention:
+    days: 400
+    legal_hold: [{model: fraud}]
+""",
+    "audit.retention.legal_hold[]": """
+audit:
+  retention:
+    days: 400
+    legal_hold:
+      - model: "fraud*"
+        actor: "alice@*"
+        since: "2026-01-01T00:00:00Z"
+        until: "2026-04-01T00:00:00Z"
+        reason: case 4711
 """,
     "audit.postgres": """
 audit:

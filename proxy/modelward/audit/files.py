@@ -193,18 +193,6 @@ class LogWriter:
             self._forget_partials(before.size)
         return checkpoint
 
-    def remove(self, first: int, end: int) -> None:
-        """The records of full bundles. Raises OSError."""
-        folders = set()
-        for index in range(-(-first // TILE), min(end, self.checkpoint.size) // TILE):
-            file = self._folder / path(ENTRIES, index)
-            try:
-                os.unlink(file)
-            except FileNotFoundError:
-                continue
-            folders.add(file.parent)
-        _sync_folders(folders)
-
     def _load(self) -> None:
         """What is confirmed, from disk. Raises ProblemsFound where it does not fit together."""
         where = str(self._folder)
@@ -265,6 +253,19 @@ class LogWriter:
             return  # a level whose tile was full has none
         except OSError as error:
             self._mishap(TIDIES, error)
+
+
+def remove_bundles(root: Path, first: int, end: int) -> None:
+    """The records of bundles that lie between the two; their hashes stay. Raises OSError."""
+    folders = set()
+    for index in range(-(-first // TILE), end // TILE):
+        file = root / path(ENTRIES, index)
+        try:
+            os.unlink(file)
+        except FileNotFoundError:
+            continue
+        folders.add(file.parent)
+    _sync_folders(folders)
 
 
 def _private(name: str, flags: int) -> int:

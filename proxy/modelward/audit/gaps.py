@@ -42,7 +42,9 @@ class Gaps:
         if not self._bundles:
             return None
         if stopped is not None:
-            self._removals = [each for each in self._removals if self._is_in_the_tree(each.record)]
+            self._removals = [
+                each for each in self._removals if is_in_the_tree(self._log, self._checkpoint, each.record)
+            ]
             self._look_further(stopped)
         covered = self._covered()
         bundle = next((each for each in self._bundles if each not in covered), None)
@@ -61,7 +63,8 @@ class Gaps:
         """By bundle: the record that tells of it."""
         covered: dict[int, int] = {}
         bundles = list(self._bundles)
-        for each in self._removals:
+        # the newest first: each names what those before it have removed
+        for each in sorted(self._removals, key=lambda told: told.record, reverse=True):
             for first, end in each.ranges:
                 at = bisect_left(bundles, -(-first // TILE))
                 while at < len(bundles) and (bundles[at] + 1) * TILE <= end:
@@ -79,27 +82,28 @@ class Gaps:
                 continue
             for number, record in enumerate(records, index * TILE):
                 told = removal(number, record)
-                if told is not None and number not in known and self._is_in_the_tree(number):
+                if told is not None and number not in known and is_in_the_tree(self._log, self._checkpoint, number):
                     self._removals.append(told)
 
-    def _is_in_the_tree(self, number: int) -> bool:
-        """By the hashes of its tile, or by those of the records beside it: one of them may have been changed."""
-        size, root = self._checkpoint.size, self._checkpoint.root
-        index = number // TILE
-        try:
-            records = self._log.bundle(index, min(TILE, size - index * TILE))
-        except Gone:
-            return False
-        found = [leaf_hash(each) for each in records]
 
-        def recomputed(level: int, tile: int, width: int) -> bytes:
-            return b"".join(found[:width]) if (level, tile) == (0, index) else self._log.hashes(level, tile, width)
-
-        for hashes in (self._log.hashes, recomputed):
-            try:
-                proof = inclusion_proof(number, size, nodes(size, hashes))
-                check_inclusion(found[number % TILE], number, size, root, proof)
-            except (Gone, ValueError, ProofFails):
-                continue
-            return True
+def is_in_the_tree(log: Reader, checkpoint: Checkpoint, number: int) -> bool:
+    """A record, by the hashes of its tile or by those of the records beside it: one of them may have been changed."""
+    size, root = checkpoint.size, checkpoint.root
+    index = number // TILE
+    try:
+        records = log.bundle(index, min(TILE, size - index * TILE))
+    except Gone:
         return False
+    found = [leaf_hash(each) for each in records]
+
+    def recomputed(level: int, tile: int, width: int) -> bytes:
+        return b"".join(found[:width]) if (level, tile) == (0, index) else log.hashes(level, tile, width)
+
+    for hashes in (log.hashes, recomputed):
+        try:
+            proof = inclusion_proof(number, size, nodes(size, hashes))
+            check_inclusion(found[number % TILE], number, size, root, proof)
+        except (Gone, ValueError, ProofFails):
+            continue
+        return True
+    return False

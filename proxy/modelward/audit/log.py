@@ -56,10 +56,6 @@ class Log(Protocol):
         again; they are not added twice, where they were written after all.
         """
 
-    def remove(self, first: int, end: int) -> None:
-        """Removes the contents of whole bundles, as a record of the log already tells; their hashes stay. Raises
-        OSError."""
-
     def reader(self) -> Reader: ...
 
     def close(self) -> None: ...

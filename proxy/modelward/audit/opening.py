@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from modelward.audit import key
 from modelward.audit.database import driver
-from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
+from modelward.audit.files import CHECKPOINT, LogReader, LogWriter, remove_bundles
 from modelward.audit.log import Log, Mishap, Reader
 from modelward.audit.note import Verifier
-from modelward.audit.postgres import PostgresLog, PostgresReader
+from modelward.audit.postgres import PostgresLog, PostgresReader, remove_records
 from modelward.audit.recorder import Recorder
+from modelward.audit.retaining import Retaining
 from modelward.audit.trail import Trail
 from modelward.audit.witnesses import Witnesses
 from modelward.config.audit import Audit, audit_folder
@@ -58,6 +60,18 @@ def open_witnesses(settings: Audit, state: Path | None, trail: Recorder) -> Witn
 
     folder = audit_folder(settings, state)
     return Witnesses(settings.witnesses, opened, key.public_key(folder), folder / WITNESSED, trail)
+
+
+def open_retaining(settings: Audit, state: Path | None, trail: Recorder) -> Retaining | None:
+    """Likewise. None where records are kept."""
+    if settings.retention is None:
+        return None
+    reader, verifier = open_reader(settings, state)
+    if settings.postgres is not None:
+        remove = partial(remove_records, settings.postgres, verifier.name)
+    else:
+        remove = partial(remove_bundles, audit_folder(settings, state) / LOG)
+    return Retaining(settings.retention, reader, verifier, remove, trail)
 
 
 def open_reader(settings: Audit, state: Path | None) -> tuple[Reader, Verifier]:

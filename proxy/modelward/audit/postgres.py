@@ -187,14 +187,6 @@ class PostgresLog:
             raise ProblemsFound([Problem("the log cannot be continued", where, str(error), HOW)]) from None
         return _State(checkpoint, data, edge)
 
-    def remove(self, first: int, end: int) -> None:
-        """Records, of which a record of the log already tells that they are removed. Raises OSError."""
-        self._database.run(
-            lambda cursor: cursor.execute(
-                f"DELETE FROM {self._schema}.records WHERE log = %s AND n >= %s AND n < %s", (self._log, first, end)
-            )
-        )
-
 
 class _Rows:
     """What the tables hold of a log, read in one transaction."""
@@ -251,6 +243,16 @@ def whole_tile(level: int, index: int, width: int, found: bytes) -> bytes:
     if len(found) < width * HASH:
         raise Gone(f"hashes {index * TILE} to {index * TILE + width - 1} of level {level} are incomplete")
     return found[: width * HASH]
+
+
+def remove_records(settings: Postgres, log: str, first: int, end: int) -> None:
+    """From `first` to before `end`; their hashes stay. Needs the right to delete. Raises OSError."""
+    database = Database(settings, READ_SECONDS)
+    statement = f"DELETE FROM {settings.schema_name}.records WHERE log = %s AND n >= %s AND n < %s"
+    try:
+        database.run(lambda cursor: cursor.execute(statement, (log, first, end)))
+    finally:
+        database.close()
 
 
 class PostgresReader:

@@ -141,6 +141,7 @@ class _Walk:
         self._frontier = Frontier()
         self._tiles: list[bytes] = []  # roots of the full tiles of level 0
         self._sound = 0  # the largest size at which a root was right
+        self._suspect: Finding | None = None  # since then: removed records whose hashes do not fit the tile above
         self._false: tuple[Finding, ...] = ()  # of the history
 
     def findings(self) -> Iterator[Finding]:
@@ -188,8 +189,9 @@ class _Walk:
             yield _gone(missing, index * TILE, (index + 1) * TILE)
             return
         if tile_root(split(hashes)) != above:
+            # or the tile above was: the next root tells
             what = f"{gone}, and of their hashes one was changed"
-            yield Finding(what, index * TILE, (index + 1) * TILE)
+            self._suspect = self._suspect or Finding(what, index * TILE, (index + 1) * TILE)
         self.gaps.add(index, str(gone))
 
     def _leaves(self, index: int, hashes: bytes) -> Iterator[Finding]:
@@ -222,8 +224,10 @@ class _Walk:
             if root != known.root and self._is_signed(known):
                 whose = f"{known.whose} of {self.done} records"
                 what = f"records and hashes were changed together: {whose} has another root"
-                yield Finding(what, self._sound, self.done)
+                yield self._suspect or Finding(what, self._sound, self.done)
         self._sound = self.done
+        if self._suspect is not None and self._suspect.end <= self.done:
+            self._suspect = None
 
     def _is_signed(self, known: _Known) -> bool:
         """Of an earlier checkpoint that the log does not agree with. One that is not is another finding."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from modelward.config.postgres import Postgres
+from modelward.config.retention import Retention
 from modelward.config.section import Section
 from modelward.config.state_folder import state_folder
 from modelward.config.units import MINUTE, SECOND, Duration
@@ -33,6 +34,8 @@ class Audit(Section):
     witnesses: tuple[Witness, ...] = Field(default=(), strict=False, max_length=8)
     """Who is told of each checkpoint, so that who owns the log's disk cannot rewrite it unnoticed. Nothing waits for
     them."""
+    retention: Retention | None = None
+    """After how long the contents of records are removed. Absent: they are kept."""
 
     @property
     def server(self) -> str:

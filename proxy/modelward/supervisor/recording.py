@@ -19,6 +19,7 @@ from modelward.tasks import Tasks
 from modelward.telemetry.snapshot import AuditSnapshot
 
 if TYPE_CHECKING:
+    from modelward.audit.retaining import Retaining
     from modelward.audit.trail import Trail
     from modelward.audit.witnesses import Witnesses
 
@@ -32,6 +33,7 @@ class Recording:
         self.recorder: Recorder = NoTrail()
         self._trail: Trail | None = None
         self._witnesses: Witnesses | None = None
+        self._retaining: Retaining | None = None
         self._observer: Observer | None = None
 
     @property
@@ -46,7 +48,7 @@ class Recording:
         if (settings := config.audited) is None:
             return
         # brings cryptography: only where there is a trail
-        from modelward.audit.opening import open_trail, open_witnesses  # noqa: PLC0415
+        from modelward.audit.opening import open_retaining, open_trail, open_witnesses  # noqa: PLC0415
 
         self.recorder = self._trail = open_trail(settings, config)
         await self._trail.start()
@@ -54,6 +56,9 @@ class Recording:
         if settings.witnesses:
             self._witnesses = open_witnesses(settings, config.state, self.recorder)
             self._witnesses.start()
+        self._retaining = open_retaining(settings, config.state, self.recorder)
+        if self._retaining is not None:
+            self._retaining.start()
 
     def observe(
         self, tasks: Tasks, pool: WorkerPool, shadowing: ShadowVerdicts, shared: Callable[[], SharedLimits | None]
@@ -68,13 +73,19 @@ class Recording:
             return
         if self._observer is not None:
             self._observer.sum_up()
+        if self._retaining is not None:
+            await self._retaining.stop()
         self._trail.note(automatic("server.stop"))
         await self._trail.stop()
         if self._witnesses is not None:
             await self._witnesses.stop()
 
     def stats(self) -> AuditSnapshot | None:
-        if self._trail is None or self._witnesses is None:
-            return self._trail.stats() if self._trail is not None else None
-        told = self._witnesses
-        return replace(self._trail.stats(), witnessed=told.sizes(), witness_failures=told.failures())
+        if self._trail is None:
+            return None
+        stats = self._trail.stats()
+        if (told := self._witnesses) is not None:
+            stats = replace(stats, witnessed=told.sizes(), witness_failures=told.failures())
+        if self._retaining is not None:
+            stats = replace(stats, failures={**stats.failures, "retention": self._retaining.failures})
+        return stats

@@ -66,9 +66,6 @@ class Store:
         self.batches.append(len(records))
         return self._log.append(records)
 
-    def remove(self, first: int, end: int) -> None:
-        raise NotImplementedError
-
     def reader(self) -> LogReader:
         return LogReader(self.folder)
 
