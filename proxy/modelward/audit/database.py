@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import threading
@@ -35,7 +34,7 @@ class Failed(OSError):
     """Nothing was committed; or where it is `unsure`, that is not known."""
 
     def __init__(self, words: str, *, unsure: bool = False) -> None:
-        super().__init__(errno.EIO, words)
+        super().__init__(words)  # without a number: it is no failure of this system
         self.unsure = unsure
 
 

@@ -67,7 +67,7 @@ def verify(
     try:
         checkpoint = checked(log.note(), verifier)
     except OSError as error:
-        return Verified(None, 0, (Finding(f"{CHECKPOINT} cannot be read: {error.strerror}"),))
+        return Verified(None, 0, (Finding(f"{CHECKPOINT} cannot be read: {error.strerror or error}"),))
     except NotSigned as error:
         return Verified(None, 0, (Finding(f"{CHECKPOINT}: {error}"),))
     findings = [

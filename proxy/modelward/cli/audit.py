@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from modelward.cli import audit_export, audit_log, audit_prove, audit_show, audit_verify
+from modelward.cli import audit_export, audit_log, audit_prove, audit_show, audit_sql, audit_verify, audit_witness
 from modelward.cli.output import print_json
 
 EPILOG = "It reads the folder of the log, or the PostgreSQL that --config names. Copies of the folder do as well."
@@ -44,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Prints the public key of the log, as NAME+KEYID+KEY. Keep a copy where the server cannot write."
     ))  # fmt: skip
     audit_log.add_arguments(key)
+    witness = actions.add_parser("witness", help="serve a witness of other servers' logs", description=(
+        "Remembers the checkpoints of audit logs, and cosigns those that go on from there (c2sp.org/tlog-witness). Who "
+        "owns a log's disk cannot rewrite it unnoticed. Run it on another machine."
+    ))  # fmt: skip
+    audit_witness.add_arguments(witness)
+    sql = actions.add_parser("sql", help="print what makes the tables in PostgreSQL", description=(
+        "Prints the statements that make the tables of an audit log, and the rights that servers and readers need."
+    ))  # fmt: skip
+    audit_sql.add_arguments(sql)
     actions.add_parser("schema", help="print the JSON schema of a record", description=(
         "Prints the JSON schema of a record as it is written."
     ))  # fmt: skip
@@ -56,6 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         print_json(schema())
         return 0
+    if arguments.action == "sql":
+        return audit_sql.run(arguments)
+    if arguments.action == "witness":
+        return audit_witness.run(arguments)
     actions = {
         "tail": audit_show.tail,
         "show": audit_show.show,
