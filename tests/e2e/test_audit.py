@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,30 +148,13 @@ def test_on_a_full_disk_people_are_refused_and_the_server_protects_itself(tmp_pa
 
 def test_what_was_confirmed_outlives_a_kill(tmp_path: Path) -> None:
     audit = tmp_path / "audit"
-    confirmed = 0
-    for _ in range(3):
+    for confirmed in (1, 2):
         with serve_process(*arguments(tmp_path, audit)) as server:
-            for _ in range(2):
-                assert modelward("reload", "--admin", server.admin).returncode == 0
-                confirmed += 1
+            assert modelward("reload", "--admin", server.admin).returncode == 0
             server.signal_all(signal.SIGKILL)
             server.process.wait(30)
         done = [r for r in records(audit) if r["verb"] == "reload" and r["result"] == "done"]
         assert len(done) == confirmed
-
-
-def test_two_servers_do_not_write_one_trail(tmp_path: Path) -> None:
-    """The second serves, and does nothing for people, until the first has ended."""
-    audit = tmp_path / "audit"
-    given = arguments(tmp_path, audit)
-    with serve_process(*given) as first, serve_process(*given, "--set", f"state={tmp_path / 'other'}") as second:
-        refused = modelward("reload", "--admin", second.admin)
-        assert refused.returncode == 1
-        assert "another server writes this log" in refused.stderr
-        assert answers(second, 10)
-        assert first.terminate() == 0
-        wait_until(lambda: second.metric("modelward_audit_up") == 1, "its turn")
-        assert modelward("reload", "--admin", second.admin).returncode == 0
 
 
 def test_without_audit_everything_is_done_and_ready_says_that_nothing_is_recorded(tmp_path: Path) -> None:
@@ -182,12 +166,44 @@ def test_without_audit_everything_is_done_and_ready_says_that_nothing_is_recorde
     assert not (tmp_path / "state" / "audit").exists()
 
 
-def test_a_key_that_was_lost_is_not_made_again(tmp_path: Path) -> None:
+def test_what_the_server_decides_is_in_the_trail(tmp_path: Path) -> None:
     audit = tmp_path / "audit"
-    given = arguments(tmp_path, audit)
-    with serve_process(*given):
-        pass
-    (audit / key.PRIVATE).unlink()
-    ended = modelward("serve", "--grpc-port", "0", "--http-port", "0", "--set", "listen.admin=off", *given)
-    assert ended.returncode == 1
-    assert "the log has lost its key" in ended.stderr
+    with serve_process(*arguments(tmp_path, audit, "limits.peer.rate=1/s", "limits.peer.burst=1")) as server:
+        with Stub(server.grpc) as stub:
+            refused = 0
+            while refused < 20:
+                try:
+                    stub.infer(GOOD)
+                except grpc.RpcError as error:
+                    refused += error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: any(r["verb"] == "worker.died" for r in records(audit)), "the death is recorded")
+        wait_until(lambda: server.metric("modelward_workers") == 1, "another worker")
+        (tmp_path / "models" / "add" / "3").mkdir()
+        (tmp_path / "models" / "add" / "3" / "model.onnx").write_bytes(b"none")
+        told = {"version.refused", "files.followed"}
+        wait_until(lambda: told <= {r["verb"] for r in records(audit)}, "what became of the file is recorded")
+        assert server.terminate() == 0
+    found = {r["verb"]: r for r in records(audit)}
+    assert found["worker.died"]["figures"]["count"] == 1
+    assert (found["version.refused"]["model"], found["version.refused"]["version"]) == ("add", "3")
+    assert found["version.refused"]["problems"][0]["what"]
+    assert found["files.followed"]["kind"] == "automatic"
+    (by_caller,) = found["limits.refused"]["figures"]["by_caller"].items()
+    assert by_caller[0].startswith("address")
+    assert by_caller[1] >= 20
+    assert found["limits.refused"]["kind"] == "summary"
+
+
+def test_the_command_follows_a_server(tmp_path: Path) -> None:
+    audit = tmp_path / "audit"
+    with serve_process(*arguments(tmp_path, audit)) as server:
+        command = [sys.executable, "-m", "modelward", "audit", "tail", "--follow", "--json", "--log", audit / "log"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+            assert following.stdout is not None
+            assert json.loads(following.stdout.readline())["verb"] == "server.start"
+            assert modelward("reload", "--admin", server.admin).returncode == 0
+            while json.loads(following.stdout.readline())["verb"] != "reload":
+                pass
+            following.kill()

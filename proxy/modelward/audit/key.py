@@ -28,8 +28,8 @@ def load(folder: Path) -> Signer:
     try:
         text = read_regular(file, LARGEST_FILE).decode()
         signer = _parsed(text.strip())
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(*error.args) from None
     except OSError as error:
         how = "Let the server read it, and no other user"
         problem = Problem("the key of the log cannot be read", str(file), error.strerror or "", how)
@@ -48,9 +48,13 @@ def load_or_make(folder: Path, name: str, *, begun: bool) -> Signer:
         signer = load(folder)
     except FileNotFoundError:
         if begun:
-            raise ProblemsFound([Problem("the log has lost its key", str(folder / PRIVATE), how=LOST)]) from None
+            raise ProblemsFound([lost(folder)]) from None
         signer = _make(folder, name)
     return signer
+
+
+def lost(folder: Path) -> Problem:
+    return Problem("the log has lost its key", str(folder / PRIVATE), how=LOST)
 
 
 def public_key(folder: Path) -> Verifier:

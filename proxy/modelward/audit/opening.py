@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -14,16 +15,38 @@ from modelward.audit.note import Verifier
 from modelward.audit.postgres import PostgresLog, PostgresReader, remove_records
 from modelward.audit.recorder import Recorder
 from modelward.audit.retaining import Retaining
-from modelward.audit.trail import Trail
+from modelward.audit.trail import PATIENCE_SECONDS, Trail
 from modelward.audit.witnesses import Witnesses
 from modelward.config.audit import Audit, audit_folder
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
+from modelward.problem import Problem, ProblemsFound
 
 LOG = "log"
 """Below the folder of the key, so that it can be given away as a whole."""
 WITNESSED = "witnessed"
 """Beside it: the checkpoint that each witness has seen last, with its cosignature."""
+
+
+def examine(settings: Audit, state: Path | None) -> tuple[list[Problem], list[Problem]]:
+    """What would keep a server from starting, and what would keep it from recording; changes nothing."""
+    folder = audit_folder(settings, state)
+    begun = settings.postgres is None and (folder / LOG / CHECKPOINT).exists()
+    try:
+        key.load(folder)
+    except FileNotFoundError:
+        if begun:
+            return [key.lost(folder)], []
+    except ProblemsFound as found:
+        return [*found.problems], []
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return [], []
+    what, why = "the audit trail cannot be written", "what operators ask for is refused until it can"
+    how = "Set audit.folder, or state, to a folder that the server may write"
+    return [], [Problem(what, str(there), why, how)]
 
 
 def open_trail(settings: Audit, config: Config) -> Trail:
@@ -49,6 +72,7 @@ def open_trail(settings: Audit, config: Config) -> Trail:
         str(signer.verifier),
         name=settings.server,
         interval=settings.checkpoint / SECOND,
+        patience=PATIENCE_SECONDS + (database.timeout / SECOND if database is not None else 0),
     )
 
 

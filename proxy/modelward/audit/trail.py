@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from modelward.audit.fitting import fitting
 from modelward.audit.log import Log, Mishap
@@ -22,6 +23,7 @@ from modelward.audit.record import now as utc
 from modelward.audit.recorder import NotRecorded
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
+from modelward.telemetry.paced import Paced
 from modelward.telemetry.snapshot import AuditSnapshot
 
 log = logging.getLogger("modelward.audit")
@@ -79,6 +81,7 @@ class Trail:
         self._patience = patience
         self._retry = retry
         self._log: Log | None = None  # the thread's
+        self._refusals = Paced()
         self._tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._changed = threading.Condition()
@@ -118,7 +121,9 @@ class Trail:
         try:
             return await self._wait_for(record)
         except NotRecorded as found:
-            log.error("%s by %s was not done: %s", record.verb, record.actor.name, found)
+            verb, name, why = record.verb, record.actor.name, str(found)
+            told = partial(log.error, "%d refused, the last %s of %s: %s")
+            self._refusals.add("refused", 1, time.monotonic(), lambda count: told(count, verb, name, why))
             raise
 
     async def settle(self, record: Record) -> bool:

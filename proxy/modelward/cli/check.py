@@ -10,6 +10,7 @@ from modelward.access import examine as access
 from modelward.admin import tls as admin_tls
 from modelward.admin.reach import open_to
 from modelward.approvals import words as approvals
+from modelward.audit import opening as audit
 from modelward.certificate import Certificate, utc_now
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.config.arguments import add_arguments as add_configuration_arguments
@@ -114,6 +115,10 @@ def run(arguments: argparse.Namespace) -> int:
         notes += _of_versions(config, inventory)
     if readable is not None:
         notes += tuple(filter(None, (unwritable(state_folder(readable.state)),)))
+        if readable.audited is not None:
+            trail_problems, trail_notes = audit.examine(readable.audited, readable.state)
+            problems += trail_problems
+            notes += tuple(trail_notes)
     refused = inventory.refused
     if config is not None and refused:
         is_empty = not inventory.models and not remote and not _unasked(config)

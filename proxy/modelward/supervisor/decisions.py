@@ -45,7 +45,8 @@ class Seen:
 def differences(before: Seen, now: Seen) -> Iterator[Record]:
     """In an order in which one explains the next."""
     yield from _counted(before, now)
-    yield from _versions(before.versions, now.versions)
+    if now.versions is not before.versions:
+        yield from _versions(before.versions, now.versions)
     yield from _unsealed(before.unsealed, now.unsealed)
     yield from _refused(before.refused, now.refused)
     yield from _contained(before.contained, now.contained)

@@ -11,7 +11,8 @@ from typing import Any
 from modelward.audit.recorder import Recorder
 from modelward.limits.callers import most
 from modelward.limits.shared import SharedLimits
-from modelward.supervisor.decisions import Seen, Shadow, differences, versions_of
+from modelward.server.report import Report
+from modelward.supervisor.decisions import Seen, Shadow, Version, differences, versions_of
 from modelward.supervisor.minutes import Counted, refused_callers, summaries
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
@@ -40,6 +41,7 @@ class Observer:
         self._shadowing = shadowing
         self._shared = shared
         self._seen = Seen()
+        self._report: Report | None = None
         self._counted = Counted()
         self._judged_at = self._minute_at = time.monotonic()
 
@@ -79,7 +81,7 @@ class Observer:
             verdicts = self._verdicts()
         answers = shared.stats().up if shared is not None else None
         return Seen(
-            versions=versions_of(report.facts, report.versions) if report is not None else before.versions,
+            versions=self._versions(report),
             unsealed=pool.unsealed,
             refused=report.refused if report is not None else before.refused,
             contained=pool.containment.contained,
@@ -90,6 +92,14 @@ class Observer:
             counters=_counters(told),
             causes=dict(pool.containment.deaths),
         )
+
+    def _versions(self, report: Report | None) -> Mapping[Version, str]:
+        """As before while workers tell the same, which most looks find."""
+        if report is None or report is self._report:
+            return self._seen.versions
+        self._report = report
+        found = versions_of(report.facts, report.versions)
+        return self._seen.versions if found == self._seen.versions else found
 
     def _verdicts(self) -> dict[Shadow, tuple[str, Mapping[str, Any]]]:
         totals = shadows.totals(self._pool.region)
