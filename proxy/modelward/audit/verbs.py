@@ -14,6 +14,7 @@ PEOPLE: Mapping[str, str] = {
     "proposal.approve": "a proposal was approved",
     "proposal.reject": "a proposal was rejected",
     "proposal.break_glass": "it was done at once, without the approvals that it needs",
+    "proposal.claim": "an operator said that changed files, which the server had found, are theirs",
     "proposal.review": "what was done by breaking the glass was reviewed",
 }
 """Of records of kind `human`. A call that was denied has the verb that it asked for, and the result `refused`."""
@@ -50,6 +51,7 @@ SERVER: Mapping[str, str] = {
     "state.lost": "what was promoted is not known any more",
     "proposal.expire": "a proposal was not approved in time",
     "proposal.void": "what a proposal is about has changed",
+    "witness.refused": "a witness does not cosign the log's checkpoint; `reason` says why",
     "records.removed": "retention removed records; their hashes stay",
 }
 """Of records of kind `automatic`."""

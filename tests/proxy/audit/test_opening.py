@@ -41,7 +41,7 @@ def test_it_is_on_where_audit_or_operators_are_configured(tmp_path: Path) -> Non
     assert config_of(tmp_path, "audit={}").audited == Audit()
     assert config_of(tmp_path, "audit=").audited == Audit(), "all its lines commented out"
     operators = "operators={bindings: [{user: root, roles: administrator}]}"
-    assert config_of(tmp_path, operators, "listen.admin=unix:admin.sock").audited == Audit()
+    assert config_of(tmp_path, operators, f"listen.admin=unix:{tmp_path}/admin.sock").audited == Audit()
 
 
 def test_the_key_is_made_once_and_is_the_servers_alone(tmp_path: Path) -> None:
