@@ -18,6 +18,9 @@ models:
 EXAMPLES = {
     "models.NAME": """
 integrity: {require: warn, keys: {release: release.pem}}
+listen: {admin: "unix:/run/modelward/admin.sock"}
+operators: {bindings: [{user: bob, roles: approver}]}
+approvals: {promote: 1}
 repository: ./models
 models:
   fraud:
@@ -36,6 +39,7 @@ models:
     versions: {1: 90, 2: 10}
     version_policy: newest
     promotion: {hold: 5m}
+    approvals: {promote: 2}
     shadow: {version: 2}
   ranking:
     upstreams: ["10.0.0.5:8001", "dns:///triton:8001"]
