@@ -28,6 +28,8 @@ SERVER: Mapping[str, str] = {
     "version.unsealed": "a worker opened a sealed version: `after` has the recipient of its key, and the process",
     "version.replaced": "its files are others than before",
     "version.removed": "it is not there any more",
+    "version.files_changed": "its files on disk are others than those that are served, which go on; `reason` says why",
+    "version.files_restored": "they are the same again",
     "version.refused": "it is not served as it lies in the repository; `problems` say why: signature, scan, canary",
     "version.answering": "it has the requests of its model until one is promoted",
     "version.contained": "it is not run with some inputs any more, because workers died of them",
