@@ -33,7 +33,7 @@ def notes(config: Config) -> Iterator[Problem]:
         why = "promotions need approvals, so a new version answers when it was promoted"
         yield Problem("version_policy newest means promoted here", "approvals.promote", why)
     if promotes and not approvals.reload:
-        why = "who writes the configuration file can change versions: and every guard alone"
+        why = "who writes the file or a model.yaml can turn guards off, and send a model to other upstreams"
         how = "Set approvals.reload to 1, or let others review what is written there"
         yield Problem("promotions need approvals, and the configuration does not", "approvals.reload", why, how)
     able = _may_approve(config)

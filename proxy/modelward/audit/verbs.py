@@ -11,7 +11,6 @@ PEOPLE: Mapping[str, str] = {
     "drain": "the server was told to finish what is in flight, and to end",
     "pardon": "versions were allowed to run again with inputs that workers died of",
     "proposal.open": "what needs approvals was proposed",
-    "proposal.claim": "an operator said that a change of the configuration, which waits for approvals, is theirs",
     "proposal.approve": "a proposal was approved",
     "proposal.reject": "a proposal was rejected",
     "proposal.break_glass": "it was done at once, without the approvals that it needs",

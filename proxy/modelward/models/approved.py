@@ -76,7 +76,7 @@ def settled(
     """What counts as approved after a start or a reload. answering: by model the versions that have a share.
 
     Approvals are new: every version that answers is taken as approved. Later, what `versions:` of the configuration
-    names is, for changes of it are approved themselves; and where no approvals are needed, whatever answers.
+    names is, where changes of it need approvals themselves; and where promotions need none, whatever answers.
     """
     if config.approvals is None:
         return None
@@ -87,6 +87,6 @@ def settled(
         before = after.get(name, {})
         if approved is None or not config.approvers("promote", name):
             after[name] = now
-        elif config.settings(name).versions is not None:
+        elif config.settings(name).versions is not None and config.approvers("reload"):
             after[name] = {**now, **before}
     return after

@@ -55,6 +55,7 @@ class Proposals:
         self._shadows = shadows
         self._configuration = configuration
         self._config = config
+        self._following = asyncio.Lock()
         self._signatures: object = None  # as they were looked at last
         store = Store(state_folder(config().state))
         self.desk = Desk(store, self, lambda: config().approvals or Approvals(), recorder)
@@ -111,6 +112,10 @@ class Proposals:
         """The proposal of files that wait, which is made where there is none yet; those of other files are void.
 
         asked: by an operator, who may propose again what was rejected or has expired."""
+        async with self._following:  # reloads end at the same time
+            return await self._follow(asked=asked)
+
+    async def _follow(self, *, asked: bool) -> Proposal | None:
         waiting, found = self._configuration.waiting, None
         for each in self.desk.book.open:
             if each.ask.verb != "reload":

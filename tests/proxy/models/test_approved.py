@@ -66,5 +66,7 @@ def test_what_answers_when_approvals_begin_is_approved_and_what_comes_later_is_n
     written = config({"promote": 1}, m={"versions": {"2": 1}})
     assert settled(written, first, now, {"m": {"2": 1}}) == {"m": {"1": "a", "2": "b"}}, "its changes are approved"
     assert settled(written, {"m": {"2": "old"}}, now, {"m": {"2": 1}}) == {"m": {"2": "old"}}, "but not its files"
+    unguarded = config({"promote": 1, "reload": 0}, m={"versions": {"2": 1}})
+    assert settled(unguarded, first, now, {"m": {"2": 1}}) == first, "a model.yaml may say so"
     without = config({"promote": 0})
     assert settled(without, first, now, {"m": {"2": 1}}) == {"m": {"2": "b"}}
