@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from modelward.audit.recorder import Recorder
 from modelward.problem import ProblemsFound
 
 T = TypeVar("T")
+
+log = logging.getLogger("modelward.audit")
 
 _under_way: set[asyncio.Task[Any]] = set()  # a loop keeps no task by itself
 
@@ -36,8 +39,14 @@ async def recorded(
     """
     task = asyncio.get_running_loop().create_task(_recorded(recorder, asked, act, told))
     _under_way.add(task)
-    task.add_done_callback(_under_way.discard)
+    task.add_done_callback(_ended)
     return await asyncio.shield(task)
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _under_way.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.debug("an action has failed, whether or not somebody still waits: %s", type(error).__name__)
 
 
 async def _recorded(

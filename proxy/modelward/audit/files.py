@@ -40,6 +40,7 @@ HISTORY = "checkpoints"
 """Lines of {"note": checkpoint}, the oldest first: where a record that was changed lies between two of them."""
 LOCK = "lock"
 LARGEST_BUNDLE = TILE * (LARGEST_RECORD + 2)
+LOOKS = 3  # for a file, before it counts as gone
 # what fails without harm, as a Mishap calls it
 KEEPS_HISTORY, TIDIES = "history", "tidying"
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
@@ -89,6 +90,15 @@ class LogReader:
 
     def _read(self, level: int | str, index: int, width: int, most: int) -> bytes:
         """Of this width; or where it has grown since, of a greater one."""
+        for _ in range(LOOKS - 1):  # the writer puts others in their place meanwhile
+            try:
+                return self._look(level, index, width, most)
+            except Gone as gone:
+                if not gone.missing:
+                    raise
+        return self._look(level, index, width, most)
+
+    def _look(self, level: int | str, index: int, width: int, most: int) -> bytes:
         names = [path(level, index, width), path(level, index)]
         if width < TILE:
             partial = (self.folder / names[0]).parent

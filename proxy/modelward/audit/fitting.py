@@ -13,15 +13,16 @@ FREE = ("before", "after", "figures", "problems", "approvals")
 """Fields without a bound of their own."""
 
 
-def fitting(record: Record) -> Record:
-    """The same, or where that is too long or no JSON, without the fields that have no bound."""
+def fitting(record: Record) -> tuple[Record, int]:
+    """The same, or where that is too long or no JSON, without the fields that have no bound; and its bytes."""
     try:
         length = len(record.encoded(LARGEST_NUMBER))
         if length <= LARGEST_RECORD:
-            return record
+            return record, length
         why = f"left out, since it was {length} bytes"
     except (ValueError, TypeError) as error:  # pydantic's are ValueErrors
         log.error("a record of %s is no JSON: %s", record.verb, type(error).__name__)
         why = "left out, since it was no JSON"
     left_out = {name: Record.model_fields[name].get_default(call_default_factory=True) for name in FREE}
-    return record.model_copy(update={**left_out, "figures": {"left_out": why}})
+    kept = record.model_copy(update={**left_out, "figures": {"left_out": why}})
+    return kept, len(kept.encoded(LARGEST_NUMBER))

@@ -32,10 +32,10 @@ PATIENCE_SECONDS = 5.0
 """How long a person waits for the store."""
 RETRY_SECONDS = 1.0
 LOG_SECONDS = 60.0
-MOST_WAITING = 4096
+MOST_WAITING, MOST_BYTES = 4096, 16 << 20
 """Records in line. Of the server's own, what comes beyond is counted, and recorded as a number."""
-RESERVED = 1024
-"""Beyond these, for what people do."""
+RESERVED = 1.25
+"""Times as many, where people do something."""
 BATCH = 1024
 LOST = "audit.lost"
 MOST_VERBS = 64
@@ -51,6 +51,7 @@ class _Entry:
     """told: who waits, until told. given_up: why nobody waits any more for what was asked."""
 
     record: Record
+    size: int
     told: Callable[[int | Problem], None] | None = None
     given_up: Problem | None = None
 
@@ -87,6 +88,8 @@ class Trail:
         self._changed = threading.Condition()
         # the rest is guarded by it
         self._line: deque[_Entry] = deque()
+        self._bytes = 0  # of what is in line
+        self._busy_since: float | None = None
         self._batch: list[_Entry] = []  # that is being written, or could not be: the first to be tried again
         self._problem: Problem | None = None  # why nothing can be written
         self._try_at = self._logged_at = 0.0  # monotonic seconds, as all that follow
@@ -135,7 +138,7 @@ class Trail:
 
     def note(self, record: Record) -> None:
         try:
-            self._put(record, None, MOST_WAITING)
+            self._put(record, None, 1)
         except NotRecorded:
             self._lose(record)
 
@@ -144,8 +147,8 @@ class Trail:
         """For READY and status."""
         with self._changed:
             size, problem = self._size, self._problem
-        if not self._tried.is_set():
-            return f"{self._where}: it has not answered yet; what people ask for is refused until it does"
+        if (seconds := self._silent()) is not None:
+            return f"{self._where}: no answer for {seconds:.0f} s; what people ask for is refused until it comes"
         if problem is not None:
             return f"{self._where}: cannot be written, {problem.why}; what people ask for is refused until it can"
         return f"{self._where}, {_records(size)}; public key {self.key}"
@@ -157,10 +160,16 @@ class Trail:
                 failures=dict(self._failures),
                 lost=self._lost,
                 waiting=len(self._line) + len(self._batch),
-                up=int(self._problem is None and self._tried.is_set()),
+                up=int(self._problem is None and self._tried.is_set() and self._silent() is None),
                 checkpoint_age=time.monotonic() - self._signed_at,
                 size=self._size,
             )
+
+    def _silent(self) -> float | None:
+        """For how many seconds the store has not answered, where that is too long."""
+        since = self._busy_since
+        seconds = 0.0 if since is None else time.monotonic() - since
+        return seconds if seconds >= self._patience else None
 
     async def _wait_for(self, record: Record) -> int:
         """Its number. Raises NotRecorded."""
@@ -172,7 +181,7 @@ class Trail:
                 loop.call_soon_threadsafe(_answer, answered, outcome)
 
         try:
-            entry = self._put(record, tell, MOST_WAITING + RESERVED)
+            entry = self._put(record, tell, RESERVED)
         except NotRecorded:
             if record.result != "asked":
                 self._lose(record)
@@ -189,18 +198,23 @@ class Trail:
             self._give_up(entry, self._not_recorded("its caller did not wait", ""))
             raise
 
-    def _put(self, record: Record, told: Callable[[int | Problem], None] | None, room: int) -> _Entry:
-        """Raises NotRecorded where there is no room."""
-        entry = _Entry(fitting(record if record.server else record.model_copy(update={"server": self._name})), told)
+    def _put(self, record: Record, told: Callable[[int | Problem], None] | None, share: float) -> _Entry:
+        """share: of the room. Raises NotRecorded where that is taken."""
+        named = record if record.server else record.model_copy(update={"server": self._name})
+        entry = _Entry(*fitting(named), told)
         with self._changed:
-            if self._ended or len(self._line) >= room:
+            if self._ended or len(self._line) >= share * MOST_WAITING or self._bytes >= share * MOST_BYTES:
                 why = "the server ends" if self._ended else f"{_records(len(self._line))} wait already"
                 raise NotRecorded([self._not_recorded(why, "")])
-            self._line.append(entry)
+            self._append(entry)
             if told is not None:
                 self._try_at = 0.0  # a person's asking is worth a try
             self._changed.notify()
         return entry
+
+    def _append(self, entry: _Entry) -> None:
+        self._line.append(entry)
+        self._bytes += entry.size
 
     def _give_up(self, entry: _Entry, problem: Problem) -> bool:
         """False where it is told already."""
@@ -255,6 +269,8 @@ class Trail:
                 self._changed.wait(pause)
             if not self._batch:
                 self._batch = [self._line.popleft() for _ in range(min(BATCH, len(self._line)))]
+                self._bytes -= sum(entry.size for entry in self._batch)
+            self._busy_since = time.monotonic()
             return True
 
     def _written(self, first: int, size: int) -> None:
@@ -263,13 +279,14 @@ class Trail:
                 if entry.told is not None:
                     entry.told(number)
                 elif entry.given_up is not None and entry.record.result == "asked":
-                    self._line.append(_Entry(fitting(_refused(entry, number))))
+                    self._append(_Entry(*fitting(_refused(entry, number))))
+            self._busy_since = None
             self._records += len(self._batch)
             self._batch = []
             if self._lost_verbs:
                 figures = {"records": dict(self._lost_verbs)}
                 lost = automatic(LOST, reason="too many waited", figures=figures, server=self._name)
-                self._line.append(_Entry(lost.model_copy(update={"kind": "summary"})))
+                self._append(_Entry(*fitting(lost.model_copy(update={"kind": "summary"}))))
                 self._lost_verbs.clear()
             self._size, self._signed_at = size, time.monotonic()
             self._due_at = self._signed_at + self._interval
@@ -281,6 +298,7 @@ class Trail:
     def _not_written(self, error: Exception) -> None:
         problem = self._why(error)
         with self._changed:
+            self._busy_since = None
             self._failures[RECORDS] += 1
             for entry in (*self._batch, *self._line):
                 if entry.told is not None:

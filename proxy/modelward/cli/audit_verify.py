@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
+
+from rich.progress import Progress, TaskID
 
 from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Verifier, stamp
 from modelward.audit.proof import Inclusion
@@ -43,8 +46,10 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
         return _check(log.key, arguments.proof, arguments.record)
     remembered = tuple(_remembered(file, log.key) for file in arguments.remembered)
     with progress("records", hidden=False) as bar:
-        task = bar.add_task("records", total=None)
-        found = verify(log.reader, log.key, remembered, lambda done, size: bar.update(task, completed=done, total=size))
+        tell = partial(_tell, bar, bar.add_task("records", total=None))
+        found = verify(log.reader, log.key, remembered, tell)
+        if found.checkpoint is not None and not found.whole and _goes_on(log, found.checkpoint):
+            found = verify(log.reader, log.key, remembered, tell)  # it was written, or retention removed, meanwhile
     size = found.checkpoint.size if found.checkpoint is not None else None
     signed_at = stamp(log.reader.note(), log.key) if found.checkpoint is not None else None
     if arguments.json:
@@ -72,6 +77,14 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
     if not log.given:
         console(error=True).print(OWN_KEY, soft_wrap=True)
     return 0
+
+
+def _tell(bar: Progress, task: TaskID, done: int, size: int) -> None:
+    bar.update(task, completed=done, total=size)
+
+
+def _goes_on(log: OpenLog, checkpoint: Checkpoint) -> bool:
+    return Checkpoint.parse(log.reader.note().text) != checkpoint
 
 
 def _where(log: OpenLog, finding: Finding) -> str:

@@ -182,7 +182,8 @@ async def test_a_store_that_hangs_at_the_start_and_the_end_holds_up_neither(stor
     trail = trail_of(store, patience=0.1)
     store.goes_on.clear()
     await trail.start()
-    assert "has not answered yet" in trail.words
+    assert "no answer for" in trail.words
+    assert trail.stats().up == 0
     trail.note(automatic("server.stop"))
     await trail.stop()
     with pytest.raises(NotRecorded, match="the server ends"):
