@@ -38,6 +38,7 @@ IDENTITIES = [f"{role}-{pattern}" for role in ROLES for pattern in PATTERNS]
 STRANGER = "stranger"  # whose name is proved, and that no binding is for
 FIRST_UID = 61_000
 SLOW = {"RollingRestart", "Reload", "Drain"}  # where they are allowed: asked for once, since they are of no model
+NAMED = {"SetLimit", "UnsetLimit"}  # the method itself asks for the right to the model that is named
 DRAINS = "operator-all"  # at the end
 
 Call = tuple[str, bytes]  # method and request
@@ -72,6 +73,8 @@ def requests_of(model: str) -> dict[str, Any]:
         "Promote": {"model": model, "version": "77"},
         "Rollback": {"model": model},
         "Pardon": {"model": model},
+        "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
+        "UnsetLimit": {"kind": "model", "name": model},
         "Proposals": {},
         "Approve": {"number": 77},
         "Reject": {"number": 77},
@@ -101,7 +104,7 @@ def expected_call(role: str, pattern: str, method: str, model: str) -> bool:
         return True
     if need.of == "server":
         return role in VERBS[need.verb] and pattern == "all"
-    return expected(role, pattern, need.verb, model if need.of == "model" else "")
+    return expected(role, pattern, need.verb, model if need.of == "model" or method in NAMED else "")
 
 
 def through_grpc(channel: grpc.Channel, calls: list[Call], metadata: Any = None) -> list[Answer]:

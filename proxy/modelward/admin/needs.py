@@ -27,6 +27,8 @@ NEEDS: Mapping[str, Need] = {
     "Reload": Need("reload", "server"),
     "RollingRestart": Need("restart", "server"),
     "Drain": Need("drain", "server"),
+    "SetLimit": Need("override", "seen"),
+    "UnsetLimit": Need("override", "seen"),
     "Promote": Need("promote"),
     "Rollback": Need("rollback"),
     "Pardon": Need("pardon"),

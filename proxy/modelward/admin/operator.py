@@ -12,6 +12,7 @@ from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.approvals import ApprovedVerb
 from modelward.limits.callers import Callers
+from modelward.limits.temporary import Kind, TemporaryLimit
 from modelward.problem import Problem
 from modelward.promotion.asked import Wanted
 from modelward.promotion.judge import Known
@@ -86,6 +87,7 @@ class Status:
     config: str = ""
     audit: str = ""
     changed_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    temporary_limits: Sequence[TemporaryLimit] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,10 @@ class Draining:
     delay: float
     timeout: float
 
+    def __str__(self) -> str:
+        later = f"for {self.delay:g} s new connections are still taken, then " if self.delay else ""
+        return f"{later}{self.inflight} requests on {self.connections} connections have {self.timeout:g} s to finish"
+
 
 class NotNow(NotDone):
     """The server is starting, draining or restarting; the message says which, and what to do."""
@@ -139,6 +145,14 @@ class Proposed(Protocol):
         """The proposal of a configuration that waits, as this operator's where it is no other's yet."""
 
 
+class TemporaryLimits(Protocol):
+    """Limits that hold for a time. Both raise ProblemsFound, NotNow."""
+
+    async def set(self, limit: TemporaryLimit) -> None: ...
+
+    async def unset(self, kind: Kind, name: str) -> None: ...
+
+
 class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
     well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
@@ -150,6 +164,9 @@ class Operator(Protocol):
 
     @property
     def proposals(self) -> Proposed: ...
+
+    @property
+    def temporary_limits(self) -> TemporaryLimits: ...
 
     def status(self) -> Status: ...
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelward.admin.approving import Approving, Glass, glass_of
 from modelward.admin.authorization import Authorization, OperatorCall
+from modelward.admin.limit_calls import LimitCalls, limit_messages
 from modelward.admin.messages import SERVICE, message
 from modelward.admin.messages import problems_of as _problems
 from modelward.admin.operator import NotNow, OperationResult, Operator, PromotionStatus, ReloadRecord, Replaced, Status
@@ -64,6 +65,7 @@ class Service:
         self._operator = operator
         self._authorization = authorization
         self._proposals = ProposalCalls(operator)
+        self._limits = LimitCalls(operator)
         self._version = version("modelward")
         self._restarts: set[asyncio.Task[None]] = set()  # one, and those that are about to be refused
         self.at_once = {_path(name) for name in AT_ONCE}
@@ -79,6 +81,8 @@ class Service:
             "Shadows": self._shadows,
             "Pardon": self._pardon,
             "Drain": self._drain,
+            "SetLimit": self._limits.set,
+            "UnsetLimit": self._limits.unset,
             "Identities": self._identities,
             "WhoAmI": who_am_i,
             "CanI": can_i,
@@ -320,6 +324,7 @@ def _status_message(status: Status, version_of_modelward: str) -> Message:
         ],
         events=[_event_message(each) for each in status.events],
         state_unsaved=status.unsaved,
+        temporary_limits=limit_messages(status.temporary_limits),
         refused_reload=_record(status.refused_reload),
         audit=status.audit,
         upstreams=[

@@ -28,6 +28,7 @@ def visible(status: Status, sees: Sees) -> Status:
         report=_report(status.report, sees) if status.report is not None else None,
         stats=Snapshot(),
         promotions=[each for each in status.promotions if sees(each.model)],
+        temporary_limits=[each for each in status.temporary_limits if each.kind == "model" and sees(each.name)],
         failing={key: count for key, count in status.failing.items() if sees(key[0])},
         contained=[each for each in status.contained if sees(each.model)],
         policies={name: policy for name, policy in status.policies.items() if sees(name)},

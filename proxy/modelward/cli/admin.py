@@ -88,7 +88,7 @@ class Client:
         except grpc.RpcError as error:
             raise self._failed(error) from error
 
-    def _method(self, kind: Callable[..., Any], method: str, **fields: Any) -> Callable[..., Any]:
+    def _method(self, kind: Callable[..., Any], method: str, /, **fields: Any) -> Callable[..., Any]:
         described = pool().FindServiceByName(SERVICE).methods_by_name[method]
         request, response = (message_class(kind.full_name) for kind in (described.input_type, described.output_type))
         call = kind(

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json
+from modelward.cli.limit import print_limits
 from modelward.cli.output import console, plain, print_json, print_notes, print_table, time_of
 from modelward.cli.promote import progress
 from modelward.problem import Problem
@@ -137,6 +138,8 @@ def _show(client: admin.Client, *, json: bool) -> int:
             (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))
             for each in status.upstreams
         ])  # fmt: skip
+    if status.temporary_limits:
+        print_limits(status)
     for name, (policy, count) in _policies(status).items():
         out.print(plain(f"{name}: {count} versions, version_policy {policy}"), soft_wrap=True)
     if status.promotions:

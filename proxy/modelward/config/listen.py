@@ -21,5 +21,6 @@ class Listen(Section):
     http: ListenAddress = Address(host="127.0.0.1", port=8002)
     """Address of /metrics, /healthz and /readyz, in plain HTTP."""
     admin: AddressOrOff = Address(host="127.0.0.1", port=8003)
-    """Address of the admin API. `off`: there is none. Every client that can connect may use all of it. A Unix socket
-    admits only the server's user and root. An address that other machines can reach needs admin_tls."""
+    """Address of the admin API. `off`: there is none. `operators` says who may do what; without it, every client that
+    can connect may do everything. A Unix socket then admits only the server's user and root. An address that other
+    machines can reach needs admin_tls."""

@@ -20,6 +20,7 @@ Cause = Literal["denied", "unauthenticated"]
 
 MINUTE_SECONDS = 60.0
 FIRST = 10  # of a minute
+LONGEST_WHY = 600  # characters
 MOST_NAMED = 20  # operators in a summary
 OTHERS = "others"
 
@@ -45,7 +46,7 @@ class Denials:
             return
         self._told += 1
         log.warning("%s of %s is refused: %s", verb, clip(actor.name), why)
-        problem = {"what": clip(why), "where": "admin API", "why": cause, "how": ""}
+        problem = {"what": clip(why, LONGEST_WHY), "where": "admin API", "why": cause, "how": ""}
         self._recorder.note(human(verb, actor, result="refused", model=clip(model), problems=(problem,)))
 
     def stop(self) -> None:

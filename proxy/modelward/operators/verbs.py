@@ -39,7 +39,7 @@ MEANING: Mapping[Verb, str] = {
     "restart": "replace the workers",
     "drain": "end the server as SIGTERM does",
     "pardon": "run a version again with inputs that workers died of",
-    "override": "override limits and breakers for a time",
+    "override": "limit a model or an identity for a time",
     "promote": "give a version its first or its next share of the requests",
     "rollback": "roll a promotion back",
     "force": "promote although not every bound is decided",

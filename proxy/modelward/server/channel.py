@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from modelward.config.schema import Config
+from modelward.limits.temporary import TemporaryLimit
 from modelward.models.approved import Approved
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Shares
@@ -73,7 +74,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Shared:
-    """The last of the shares that were told are obeyed."""
+    """The last of the shares or limits that were told are obeyed."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,13 @@ class Contain:
     """What is not to be run any more; what is not named is."""
 
     contained: tuple[Contained, ...]
+
+
+@dataclass(frozen=True)
+class Override:
+    """Limits in place of the configured ones; what is not named has its own. Answered with Shared."""
+
+    limits: tuple[TemporaryLimit, ...]
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,7 @@ Message = (
     | Reload
     | Share
     | Contain
+    | Override
     | Drain
     | Loading
     | Ready

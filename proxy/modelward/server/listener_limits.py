@@ -1,7 +1,11 @@
 """The section `limits` given to the listener and the limiter of a server that runs."""
 
+from collections.abc import Iterable
+
 from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
+from modelward.limits.temporary import TemporaryLimit
+from modelward.models.opening import OpenVersion
 from modelward.server.descriptors import connection_bounds, limit_of_now
 from modelward_native.request.server import Server
 
@@ -27,3 +31,11 @@ def apply_limits(config: Config, overrides: Overrides, server: Server) -> None:
     listener.set_sizes(limits.message_size, limits.inflight_bytes, limits.streams, limits.inflight_share)
     times = limits.timeouts
     listener.set_timeouts(times.handshake, times.request, times.idle_stream, times.idle_connection, times.stalled)
+
+
+def limit_models(models: Iterable[OpenVersion], temporary: Iterable[TemporaryLimit]) -> None:
+    """Limits of models, configured or for a time. Before Server.serve, which makes one of those of all processes."""
+    limits = {each.name: each.limit for each in temporary if each.kind == "model"}
+    for model in models:
+        limit = limits.get(model.served.name, model.checked.settings.limit)
+        model.served.set_limit(*limit.native) if limit is not None else model.served.set_limit(0, 1)

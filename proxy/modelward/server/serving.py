@@ -11,6 +11,7 @@ from modelward.config.changes import followed
 from modelward.config.proxies import UNIX, networks
 from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
+from modelward.limits.temporary import TemporaryLimit, with_temporary
 from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
@@ -22,7 +23,7 @@ from modelward.server.canaries import Canaries
 from modelward.server.containment import Contained, apply, deadly
 from modelward.server.event_log import EventLog
 from modelward.server.generation import Generation, Known, compile_generation, describe, renewed, reshared
-from modelward.server.listener_limits import apply_limits
+from modelward.server.listener_limits import apply_limits, limit_models
 from modelward.server.reloads import Reloads
 from modelward.server.retired import Retired
 from modelward.server.rules import load_rules
@@ -70,6 +71,7 @@ class Serving:
             lambda: self.current.upstreams, self._renew, self._hints, lambda: self.config.health, self._embedded
         )
         self._contained = contained
+        self._temporary: Sequence[TemporaryLimit] = ()
         self._tasks = tasks
         self._managers: EndpointManagers | None = None
         self._reloading = asyncio.Lock()
@@ -212,6 +214,11 @@ class Serving:
         self._canaries.deadly = deadly(contained)
         self.share(self.shares, self.approved)  # a version that is not run at all leaves its share to others
 
+    def override(self, limits: Sequence[TemporaryLimit]) -> None:
+        """From the next message on these limits hold in place of the configured ones, reloads or not."""
+        self._temporary = limits
+        self._serve(self.current)
+
     def stop(self) -> None:
         """Before the server stops."""
         self._canaries.stop()
@@ -280,8 +287,10 @@ class Serving:
         assert self.server is not None and self._managers is not None
         self.take_anomalies()  # events name models of the generation before
         config, server = generation.config, self.server
-        overrides = Overrides(config.limits)
-        apply_limits(config, overrides, server)
+        limits = with_temporary(config.limits, self._temporary)
+        overrides = Overrides(limits)
+        apply_limits(config.model_copy(update={"limits": limits}), overrides, server)
+        limit_models(generation.models, self._temporary)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.checker is not None and config.access is not None:
             self.checker.follow(config.access, generation.rules.key_ring)

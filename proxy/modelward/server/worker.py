@@ -28,6 +28,7 @@ from modelward.server.channel import (
     Drain,
     Failed,
     Loading,
+    Override,
     Ready,
     Reload,
     Reloaded,
@@ -125,6 +126,9 @@ class Worker:
                     tasks.spawn(self._reload(application, config))
                 case Share(shares, approved):
                     application.serving.share(shares, approved)
+                    self._channel.send(Shared())
+                case Override(limits):
+                    application.serving.override(limits)
                     self._channel.send(Shared())
                 case Contain(contained):
                     application.serving.contain(contained)

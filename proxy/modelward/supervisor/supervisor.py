@@ -44,6 +44,7 @@ from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
 from modelward.telemetry import native_snapshot
@@ -109,6 +110,7 @@ class Supervisor:
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
         self._recheck = Recheck(lambda: self.config, lambda: self._facts, lambda: self.trail, self._promoter.note)
+        self.temporary_limits = TemporaryLimits(self._at_work, lambda: self.config, lambda: self.trail)
 
     @property
     def trail(self) -> Recorder:
@@ -178,7 +180,8 @@ class Supervisor:
             raise NotNow("the workers are being restarted already; ask again when that has ended")
         self._restarting = True
         log.info("restarting workers%s", f", asked by {actor}" if actor else "")
-        self._note("restart", actor)
+        if actor:
+            self._promoter.note("restart", actor)
         try:
             await pool.restart(replaced)
         except ProblemsFound as found:
@@ -233,10 +236,6 @@ class Supervisor:
     def _promoted(self, model: str, warnings: Sequence[Problem] = ()) -> PromotionStatus:
         return PromotionStatus(model, self._promoter.known(model), (*warnings,), self._promoter.store.unsaved)
 
-    def _note(self, what: str, actor: str) -> None:
-        if actor:
-            self._promoter.note(what, actor)
-
     def _at_work(self) -> WorkerPool:
         """The workers, if they are all there and are to stay. Raises NotNow."""
         if self._pool is None or not self._started:
@@ -270,34 +269,33 @@ class Supervisor:
             changed_files=self._recheck.changed,
             config=digest(self.config),
             audit=self._recording.words,
+            temporary_limits=(*self.temporary_limits.limits.values(),),
         )
 
     async def ask_to_drain(self, actor: str = "") -> Draining:
         """Raises NotNow."""
         pool = self._at_work()
         log.info("drain, asked by %s", actor)
-        self._note("drain", actor)
+        self._promoter.note("drain", actor)
         self._end("draining")  # a second one is not now
         asyncio.get_running_loop().call_later(ANSWERED_SECONDS, self.drain_asked.set)
+        return self._left(pool)
+
+    def _left(self, pool: WorkerPool) -> Draining:
         inflight, _, connections = pool.region.gauges()
         settings = self.config.drain
         return Draining(inflight, connections, settings.delay / SECOND, settings.timeout / SECOND)
 
     async def drain(self) -> None:
         """Readiness off; after drain.delay no new connections, what is under way finished within drain.timeout."""
-        began, settings = time.monotonic(), self.config.drain
-        delay, seconds = settings.delay / SECOND, settings.timeout / SECOND
+        began = time.monotonic()
         self._end("draining")
         self._notifier.stopping("draining")
         if self._pool is None:
             return
-        inflight, _, connections = self._pool.region.gauges()
-        later = f"for {delay:g} s new connections are still taken, then " if delay else ""
-        log.info(
-            "draining: not ready any more; %s%d requests on %d connections have %g s to finish",
-            later, inflight, connections, seconds,
-        )  # fmt: skip
-        await self._pool.drain(delay)
+        begun = self._left(self._pool)
+        log.info("draining: not ready any more; %s", begun)
+        await self._pool.drain(begun.delay)
         left = self._pool.region.gauges()[0]
         log.info("drained after %.1f s; %d requests were not finished", time.monotonic() - began, left)
 

@@ -11,6 +11,7 @@ from modelward.config.changes import with_rules
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 from modelward.limits import callers
+from modelward.limits.temporary import TemporaryLimit
 from modelward.models.approved import Approved
 from modelward.models.weights import Shares
 from modelward.problem import Problem, ProblemsFound
@@ -19,6 +20,7 @@ from modelward.server.channel import (
     Answers,
     Contain,
     Loading,
+    Override,
     Ready,
     Reload,
     Reloaded,
@@ -75,6 +77,7 @@ class WorkerPool:
     ) -> None:
         self.config = config
         self._shares: Shares = {}
+        self._temporary: tuple[TemporaryLimit, ...] = ()
         # twice as many parts as workers: a replacement starts before the one that it replaces has ended
         self.region = Region.shared(2 * config.workers)
         self.region.sticky_key = sticky_key(config, self.region.sticky_key)
@@ -231,6 +234,18 @@ class WorkerPool:
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._workers.move()
 
+    async def override(self, limits: tuple[TemporaryLimit, ...]) -> None:
+        """These limits hold in place of the configured ones, in workers to come too. Returns as `share`."""
+        self._temporary = limits
+        for worker in self._workers:
+            self._tell_limits(worker)
+        while any(worker.ready and worker.unshared for worker in self._workers):
+            await self._workers.move()
+
+    def _tell_limits(self, worker: WorkerProcess) -> None:
+        worker.unshared += 1
+        worker.tell(Override(self._temporary))
+
     async def drain(self, delay: float) -> None:
         """After the delay every worker finishes what is under way; those that have not in time are killed."""
         seconds = self.config.drain.timeout / SECOND
@@ -270,6 +285,8 @@ class WorkerPool:
             worker.kill()
         slow, contained, facts = self._workers.slow, self.containment.contained, self._workers.facts
         worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts, self._approved()))
+        if self._temporary:
+            self._tell_limits(worker)
         self._tasks.spawn(self._attend(slot, worker))
         return worker
 

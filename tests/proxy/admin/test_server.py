@@ -23,6 +23,7 @@ from modelward.admin.service import SERVICE
 from modelward.audit.recorder import NoTrail
 from modelward.config.address import Address, parse_address
 from modelward.limits.callers import Caller, Callers
+from modelward.limits.temporary import Kind, TemporaryLimit
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.finding import Decision, Finding
@@ -51,6 +52,19 @@ PROMOTED = PromotionStatus(
 CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anomaly")
 
 
+class PlayedLimits:
+    """set_: those that were set. Nothing can be unset."""
+
+    def __init__(self) -> None:
+        self.set_: list[TemporaryLimit] = []
+
+    async def set(self, limit: TemporaryLimit) -> None:
+        self.set_.append(limit)
+
+    async def unset(self, kind: Kind, name: str) -> None:
+        raise ProblemsFound([BROKEN])
+
+
 class Played:
     """An operator of two workers and three versions. Its reloads wait for `go`."""
 
@@ -67,6 +81,7 @@ class Played:
         self.with_rights = False  # in the last reload
         self.address = ""  # of the server that asks it
         self.proposals: Any = SimpleNamespace(needed=lambda verb, model="": 0)
+        self.temporary_limits = PlayedLimits()
 
     def status(self) -> Status:
         if self.error is not None:
