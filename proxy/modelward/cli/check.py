@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     certificates = [*(each for each in (certificate, admin) if each), *shown]
     notes = (*inventory.notes, *(note for each in certificates for note in each.notes(utc_now())))
     notes += deadly
+    notes += tuple(model.doubt for model in inventory.models if model.doubt is not None)
     # with files that cannot be read, asking would only tell them again
     asked = None if bad_files or arguments.offline else config
     remote, upstream_problems, upstream_notes, down = asyncio.run(_ask_upstreams(asked, inventory))
@@ -329,6 +330,8 @@ def _model_as_json(config: Config, model: CheckedVersion) -> dict[str, Any]:
         "version": model.version,
         "file": plain(model.artifact.file),
         "sha256": model.artifact.sha256,
+        "digest": model.provenance.digest,
+        "signer": model.provenance.signer or None,
         "opset": model.artifact.opset,
         "inputs": tensors(model.artifact.inputs),
         "outputs": tensors(model.artifact.outputs),

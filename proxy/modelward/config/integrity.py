@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -101,6 +101,18 @@ class Integrity(Section):
             how = "Set integrity.keys, integrity.certificates or integrity.sigstore, or require: off"
             raise UnitError("integrity trusts no signer, so that every version would be refused", how)
         return self
+
+
+def is_required(values: Mapping[str, Any], model: str) -> bool:
+    """Whether a model's files must be signed, by the settings as they are written, which nothing has validated."""
+    server = values.get("integrity")
+    if not isinstance(server, Mapping):
+        return "integrity" in values and bool(server)  # nothing usable: the schema tells
+    models = values.get("models")
+    own = models.get(model) if isinstance(models, Mapping) else None
+    own = own.get("integrity") if isinstance(own, Mapping) else None
+    wanted = own.get("require") if isinstance(own, Mapping) else None
+    return _level(server.get("require", True) if wanted is None else wanted) is True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from modelward.config.explain import problems_of
 from modelward.config.fallback_chain import cross_check, unknown_models
+from modelward.config.integrity import is_required
 from modelward.config.layer import Layer, merge
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
@@ -73,7 +74,8 @@ def load(
     own: dict[str, Layer] = {}
     for folder in repository.models if repository else ():
         try:
-            own[folder.name] = from_model_folder(folder, read_from)
+            is_signed = is_required(layer.values, folder.name)
+            own[folder.name] = from_model_folder(folder, read_from, signed=is_signed)
         except ProblemsFound as found:
             unusable[folder.name] = found.problems
     whole = merge([*own.values(), layer])

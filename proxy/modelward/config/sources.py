@@ -114,8 +114,9 @@ def from_file(path: Path, files: SettingsFiles | None = None) -> Layer:
     return layer
 
 
-def from_model_folder(model: ModelFolder, files: SettingsFiles | None = None) -> Layer:
-    """The model's own model.yaml as settings under models.NAME. Raises ProblemsFound."""
+def from_model_folder(model: ModelFolder, files: SettingsFiles | None = None, *, signed: bool = False) -> Layer:
+    """The model's own model.yaml as settings under models.NAME. signed: its files must be, and no signature covers that
+    one. Raises ProblemsFound."""
     place = model.settings_file or model.root / SETTINGS_FILE
     name = f"{model.name}/{SETTINGS_FILE}"
     data = (files or SettingsFiles()).take(
@@ -123,6 +124,10 @@ def from_model_folder(model: ModelFolder, files: SettingsFiles | None = None) ->
     )
     if data is None:
         return Layer()
+    if signed:
+        why = "it is not signed, and can give the model other upstreams, fallbacks and guards"
+        how = f"Write it to models.{model.name} of the configuration, and remove it; or set integrity.require: warn"
+        raise ProblemsFound([Problem("model.yaml is not taken where integrity.require is true", str(place), why, how)])
     layer = read_document(_text(data, place), str(place))
     if found := [*_variables(layer, layer.values, ()), *_guarded(layer)]:
         raise ProblemsFound(found)

@@ -75,6 +75,14 @@ class CheckedVersion:
     provenance: Provenance = NOTHING_KNOWN
 
     @property
+    def doubt(self) -> Problem | None:
+        """Why it is served although no signature counts, where one is asked for."""
+        if not self.provenance.doubt:
+            return None
+        what, where = "it is served, and no signature of it counts", f"model {self.name} version {self.version}"
+        return Problem(what, where, self.provenance.doubt, "Sign it: modelward model sign")
+
+    @property
     def load_digest(self) -> str:
         """Of all that is run when it is loaded: its file and its canary."""
         if self.canary is None:

@@ -14,7 +14,7 @@ from modelward.config.schema import Config
 from modelward.models.approved import Approved, only_approved, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
-from modelward.models.inventory import CheckedVersion, facts_of
+from modelward.models.inventory import facts_of
 from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip
 from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from modelward.problem import Problem, ProblemsFound
@@ -110,7 +110,7 @@ async def compile_generation(
     notes += shadowing.notes(config, answering(config, _versions(models), served.held))
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
-    notes += [_doubtful(model.checked) for model in models if model.checked.provenance.doubt]
+    notes += [model.checked.doubt for model in models if model.checked.doubt is not None]
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)
@@ -122,11 +122,6 @@ async def compile_generation(
     return Generation(
         config, tuple(models), shadows, upstreams, directory, catalog, rules, tuple(notes), renewal.refused
     )
-
-
-def _doubtful(model: CheckedVersion) -> Problem:
-    what, where = "it is served, and no signature of it counts", f"model {model.name} version {model.version}"
-    return Problem(what, where, model.provenance.doubt, "Sign it: modelward model sign; or set integrity.require: true")
 
 
 def _before(before: Generation | None, known: Known, config: Config) -> Before:

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from modelward.integrity.bundle import parse as parse_bundle
 from modelward.integrity.digest import root_digest
 from modelward.integrity.manifest import ALWAYS_IGNORED, Manifest, parse
 
@@ -121,3 +124,48 @@ def test_the_form_of_the_first_releases_is_read() -> None:
     old["subject"] = [{"name": "a", "digest": {}}]
     with pytest.raises(ValueError, match="digest"):
         parse(json.dumps(old).encode())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=8), each, max_size=3),
+    max_leaves=12,
+)
+PATHS = st.sampled_from(
+    [
+        ("_type",),
+        ("subject",),
+        ("subject", 0),
+        ("subject", 0, "digest"),
+        ("predicate",),
+        ("predicate", "resources"),
+        ("predicate", "resources", 0),
+        ("predicate", "resources", 0, "name"),
+        ("predicate", "resources", 0, "digest"),
+        ("predicate", "serialization"),
+        ("predicate", "serialization", "method"),
+        ("predicate", "serialization", "shard_size"),
+        ("predicate", "serialization", "ignore_paths"),
+    ]
+)
+
+
+@given(PATHS, JSON)
+def test_whatever_stands_in_a_statement_is_read_or_refused_with_words(path: tuple[Any, ...], value: Any) -> None:
+    document: Any = statement(("a", A))
+    at = document
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    try:
+        found = parse(json.dumps(document).encode())
+    except ValueError as error:
+        assert str(error) and not isinstance(error, RecursionError)
+    else:
+        assert found.files
+
+
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_whatever_lies_there_is_a_bundle_or_refused_with_words(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_bundle(data)

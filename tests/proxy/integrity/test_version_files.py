@@ -274,8 +274,18 @@ def test_a_file_that_is_swapped_while_it_is_verified_is_never_the_one_that_is_lo
 
 def test_settings_in_the_repository_cannot_turn_it_off(version: Path) -> None:
     (version.parent / "model.yaml").write_text("integrity: {require: off}")
-    (told,) = config(version).unusable["one"]
+    (told,) = config(version, require="warn").unusable["one"]
     assert told.what == "model.yaml cannot set integrity"
+
+
+def test_settings_in_the_repository_are_not_taken_where_signatures_are_required(version: Path) -> None:
+    for settings in ("upstreams: ['evil.example:1']", "deadline: 1s"):
+        (version.parent / "model.yaml").write_text(settings)
+        assert "model.yaml is not taken" in refused(version)
+    for loose in ("models.one.integrity={require: warn}", "integrity.require=warn", "integrity.require=off"):
+        assert config(version, loose).settings("one").deadline == 10**9
+    own = config(version, "models.one.integrity={require: true}", require="off")
+    assert "model.yaml is not taken" in str(own.unusable["one"])
 
 
 def test_a_section_that_trusts_nobody_is_a_mistake(version: Path) -> None:
