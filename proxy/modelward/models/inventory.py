@@ -291,7 +291,7 @@ class _Checker:
         default = self.version.default_profile
         try:
             has_default = self.files.has(default)
-            if anomaly.mode == "off" and has_default:
+            if has_default and (anomaly.mode == "off" or anomaly.profile is not None):
                 self._hash_unused(default)
         except ProblemsFound as found:
             self.problems += found.problems

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from modelward.config.integrity import ModelTrust
+from modelward.config.model import Anomaly
 from modelward.config.schema import Config
 from modelward.integrity.signature import verify_all
 from modelward.integrity.signatures import verdicts_on
@@ -43,7 +44,8 @@ def compare(config: Config, loaded: Sequence[Loaded]) -> list[str]:
         trust = ModelTrust(True if each.is_signed else "warn", config.trust(each.model).signers)
         try:
             files = VersionFiles(place[0].root, place[1].file, _as_it_lies, trust, verdicts.get(place[1].file))
-            digest = files.end().digest if each.is_signed else _digest(files, place[1])
+            anomaly = config.settings(each.model).anomaly
+            digest = files.end().digest if each.is_signed else _digest(files, place[1], anomaly)
         except ProblemsFound as problem:
             reasons.append(str(problem.problems[0]))
         else:
@@ -51,12 +53,15 @@ def compare(config: Config, loaded: Sequence[Loaded]) -> list[str]:
     return reasons
 
 
-def _digest(files: VersionFiles, version: Version) -> str:
+def _digest(files: VersionFiles, version: Version, anomaly: Anomaly) -> str:
     """Of an unsigned version, whose model alone tells which files it has."""
     load_artifact(files.root, version.file, files.read)
     for beside, largest in ((default_profile(version.file), MAX_FILE), (canary_file(version.file), LARGEST_CANARY)):
         if files.has(beside):
             files.read(files.root, beside, largest)
+    own = version.file.parent / anomaly.profile if anomaly.profile is not None and anomaly.mode != "off" else None
+    if own is not None and files.is_mine(own):
+        files.read(files.root, own, MAX_FILE)
     return files.end().digest
 
 

@@ -13,6 +13,7 @@ from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.child import Bounds, ChildEnded, in_child_meanwhile
 from modelward.config.address import OFF
+from modelward.config.model import ModelSettings
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 from modelward.models.facts import FactsByVersion, Loaded
@@ -38,6 +39,16 @@ def integrity_stats(facts: Mapping[str, FactsByVersion], recheck: Recheck) -> In
         len(recheck.changed),
         dict(recheck.results),
     )
+
+
+def _needed(config: Config) -> Config:
+    """What a comparison goes by; no secret is among it."""
+    models = {
+        name: ModelSettings.model_construct(integrity=each.integrity, anomaly=each.anomaly)
+        for name, each in config.models.items()
+        if not each.upstreams
+    }
+    return Config(repository=config.repository, integrity=config.integrity, models=models)
 
 
 def compare(config: Config, loaded: Sequence[Loaded]) -> list[str]:
@@ -101,11 +112,12 @@ class Recheck:
             for model, versions in self._facts().items()
             if config.trust(model).require != OFF
             for version, facts in versions.items()
+            if facts.signer or not facts.key  # what sealed files are made of, only their key tells
         ]
 
     async def _compare(self, loaded: Sequence[Loaded]) -> None:
         try:
-            reasons = await in_child_meanwhile(BOUNDS, compare, self._config(), loaded)
+            reasons = await in_child_meanwhile(BOUNDS, compare, _needed(self._config()), loaded)
         except (ChildEnded, ProblemsFound, MemoryError, OSError) as error:
             self.results["failed"] += len(loaded)
             log.error("files of %d versions were not compared with what is served: %s", len(loaded), error)

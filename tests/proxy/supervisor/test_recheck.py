@@ -13,6 +13,7 @@ from modelward.config import load
 from modelward.config.schema import Config
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of, take_inventory
+from modelward.score import Profile
 from modelward.supervisor import recheck
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from tests import models
@@ -146,3 +147,26 @@ def test_models_whose_signatures_are_not_read_are_not_compared(server: Server) -
     (server.loose / "canary.npz").unlink()
     assert server.look() == {}
     assert server.recheck.results == {}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_profile_of_another_name_is_compared_as_it_was_loaded(server: Server, tmp_path: Path) -> None:
+    models.repository(tmp_path / "p", {"full": models.mlp()})
+    profile = Profile.fit({"input": np.random.default_rng(0).normal(size=(200, 30))})
+    profile.save(tmp_path / "p/full/1/mine.npz")
+    sets = [f"repository={tmp_path / 'p'}", f"integrity.keys.release={keys(tmp_path).public}"]
+    sets += ["integrity.require=warn", "models.full.anomaly={mode: tag, profile: mine.npz}"]
+    server.config = load(None, sets, {})
+    server.reload()
+    assert server.look() == {}
+    assert server.recheck.results == {"same": 1}
+    (tmp_path / "p/full/1/mine.npz").write_bytes(b"x")
+    assert [*server.look()] == [("full", "1")]
+
+
+@pytest.mark.usefixtures("here")
+def test_sealed_files_without_a_signature_are_not_compared(server: Server) -> None:
+    sealed = Facts("a", False, False, "sha256:other", key="age1...")
+    server.facts = {"loose": {"1": sealed}, "signed": server.facts["signed"]}
+    assert server.look() == {}
+    assert server.recheck.results == {"same": 1}
