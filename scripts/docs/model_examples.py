@@ -139,6 +139,11 @@ models:
 """,
     "models.NAME.canary": """
 models:
+  ranking:
+    upstreams: ["10.0.0.5:8001"]
+    canary: {file: ranking.canary.npz, interval: 5m}
+---
+models:
   fraud:
     canary: {interval: 5m}
 """,

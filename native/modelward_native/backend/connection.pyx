@@ -138,6 +138,10 @@ cdef class UpstreamConnection(Protocol):
         self.endpoint.upstream = self
         self.endpoint.joins += 1
         self.endpoint.restored = max(self.endpoint.restored, self.transport.active)
+        if self.endpoint.has_canary:
+            self.endpoint.passes_canary = False       # who answers now is to be asked
+            if self.endpoint.on_joined is not None:
+                self.endpoint.on_joined()
         if self.endpoint.on_ready is not None:
             self.endpoint.on_ready()
 

@@ -22,6 +22,10 @@ cdef class Endpoint:
     cdef public object on_ready   # called when a connection has become usable
     cdef public object on_lost    # called when a connection has gone, usable or not
     cdef bint passes_checks       # the active ones; True at first
+    cdef public bint has_canary   # the server of each connection passes a canary before it gets requests
+    cdef public bint passes_canary      # True at first; without it no request is sent, in a panic neither
+    cdef public bint fails_canary       # it was asked, and answered otherwise
+    cdef public object on_joined  # called when a connection has become usable whose server has to pass the canary
     cdef mw_breaker breaker
     cdef float[CALLERS] failing   # share of a caller's requests that failed lately, by part of the callers
     cdef int64_t[CALLERS] last_result   # ns; when the caller's last request ended

@@ -6,6 +6,10 @@ from modelward_native.telemetry.histogram import Histogram
 class Endpoint:
     on_ready: Callable[[], object] | None
     on_lost: Callable[[], object] | None
+    on_joined: Callable[[], object] | None
+    has_canary: bool
+    passes_canary: bool
+    fails_canary: bool
     healthy: bool
     policy: Policy
     unconnected: int

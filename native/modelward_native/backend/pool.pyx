@@ -43,7 +43,7 @@ cdef class Endpoint:
         self.authority = authority.encode()
         self.proven = proven
         self.rules = Policy() if policy is None else policy
-        self.passes_checks = True
+        self.passes_checks = self.passes_canary = True
         self.answers = Histogram()
 
     @property
@@ -109,7 +109,8 @@ cdef class Endpoint:
         return self.upstream is not None and self.upstream.transport.active < self.silent_since
 
     cdef bint available(self) noexcept:
-        return self.upstream is not None and self.passes_checks and not self.breaker.open and not self.silent()
+        return (self.upstream is not None and self.passes_checks and self.passes_canary and not self.breaker.open
+                and not self.silent())
 
     cdef bint take(self, int64_t now) noexcept:
         self.inflight += 1
@@ -200,7 +201,7 @@ cdef class Pool:
         cdef Endpoint e
         cdef uint32_t usable = 0, responsive = 0, connected = 0
         for e in self.endpoints:
-            if e.upstream is not None:
+            if e.upstream is not None and e.passes_canary:
                 connected += 1
                 usable += e.available()
                 responsive += not e.silent()
@@ -208,10 +209,10 @@ cdef class Pool:
 
     @property
     def connected(self) -> bool:
-        """Whether any endpoint is connected, available or not."""
+        """Whether any endpoint is connected that passes its canary, available or not."""
         cdef Endpoint e
         for e in self.endpoints:
-            if e.upstream is not None:
+            if e.upstream is not None and e.passes_canary:
                 return True
         return False
 
@@ -254,7 +255,7 @@ cdef class Pool:
     cdef Endpoint only(self, int64_t now):
         """The choice where there is one endpoint: that one, available or not, since there is no other."""
         cdef Endpoint e = self.endpoints[0]
-        if e.upstream is None:
+        if e.upstream is None or not e.passes_canary:
             return None
         if e.inflight < e.rules.max_inflight or e.passes_checks and not e.silent() and mw_breaker_due(&e.breaker, now):
             return e
@@ -267,7 +268,7 @@ cdef class Pool:
         if len(self.endpoints) == 1:
             return self.only(now)
         for e in self.endpoints:
-            if e.upstream is None or e is avoid:
+            if e.upstream is None or not e.passes_canary or e is avoid:
                 continue
             connected += 1
             usable += e.available()
@@ -279,7 +280,7 @@ cdef class Pool:
                 return e
         panic = is_panic(usable, responsive, connected)
         for e in self.endpoints:
-            if e.upstream is None or e is avoid or e.inflight >= e.rules.max_inflight:
+            if e.upstream is None or not e.passes_canary or e is avoid or e.inflight >= e.rules.max_inflight:
                 continue
             if not ((not responsive or not e.silent()) if panic else e.available()):
                 continue

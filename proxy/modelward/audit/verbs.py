@@ -35,6 +35,8 @@ SERVER: Mapping[str, str] = {
     "version.contained": "it is not run with some inputs any more, because workers died of them",
     "version.out_of_service": "it is not run at all any more, because workers died of it",
     "version.opened": "it is run again",
+    "upstream.canary_failed": "an upstream answers otherwise than a canary expects, and gets no requests of its model",
+    "upstream.canary_passed": "an upstream passes the canary again",
     "canary.failed": "its answers to its canary are wrong, and it gets no requests",
     "canary.passed": "they are right again",
     "promotion.step": "a promotion went on, or began again, by itself",

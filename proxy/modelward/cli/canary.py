@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from modelward.child import ChildEnded
+from modelward.cli import connect
+from modelward.cli.canary_upstream import record_upstream
 from modelward.cli.output import print_json, print_table
 from modelward.config.units import SECOND, UnitError, parse_duration
 from modelward.models.artifact import load_artifact
@@ -20,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     taken = actions.add_parser("record", help="run a model and keep its answers", description=(
         "Runs a correct model on rows of a file, and writes inputs and answers where serve looks for them. "
         "A version that answers differently is not loaded. An .npz has one array per model input, by its name, "
-        "rows first. csv and parquet have one row per line, columns in the order of the inputs."
+        "rows first. csv and parquet have one row per line, columns in the order of the inputs. "
+        "With --url it asks a running server, and writes the canary of a model that upstreams run."
     ))  # fmt: skip
-    taken.add_argument("model", type=Path, metavar="MODEL.onnx", help="file of the model")
+    taken.add_argument("model", type=Path, metavar="MODEL", help="file of the model; with --url its name")
     taken.add_argument("--data", type=Path, required=True, metavar="FILE.npz|csv|parquet", help="rows to run")
     taken.add_argument("--rows", type=_rows, default=ROWS, help="number of rows, evenly spaced (default: %(default)s)")
     taken.add_argument(
@@ -34,11 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     taken.add_argument(
         "--timeout", type=_seconds, default=60.0, metavar="60s", help="longest time to open and run the model"
     )
+    taken.add_argument("--url", help="ask the server at host:port or unix:/path; needs --out")
+    connect.add_arguments(taken)
     taken.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, or 1 where something is wrong with the model or the data."""
+    if arguments.url is not None:
+        _print(record_upstream(arguments), arguments.json)
+        return 0
     model: Path = arguments.model
     try:
         file = canonical(model)

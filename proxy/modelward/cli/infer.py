@@ -18,18 +18,9 @@ from rich.table import Table
 
 from modelward.child import Bounds, ChildEnded, in_child
 from modelward.cli import connect
-from modelward.cli.values import (
-    AnswerProblem,
-    Array,
-    ValueProblem,
-    as_text,
-    decode_all,
-    encode,
-    fit_rank,
-    read_value,
-    to_json,
-)
+from modelward.cli.values import ValueProblem, as_text, fit_rank, read_value, to_json
 from modelward.config.units import UnitError, parse_duration
+from modelward.rpc.contents import AnswerProblem, Array, decode_all, encode
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 
 DEFAULT_URL = "127.0.0.1:8001"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modelward.cli.values import AnswerProblem, Array, decode_all
 from modelward.config.layer import merge
 from modelward.config.sources import from_environment, from_file
 from modelward.config.state_folder import state_folder
 from modelward.problem import Problem, ProblemsFound
+from modelward.rpc.contents import AnswerProblem, Array, decode_all
 from modelward.rpc.protocol import DecodeError, Message, message_class
 from modelward.shadow.samples import FOLDER, Kept, Sample, SampleError, kept, read
 

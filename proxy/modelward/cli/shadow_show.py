@@ -18,8 +18,9 @@ from modelward.cli.shadow_samples import (
     time_of,
     verdict_words,
 )
-from modelward.cli.values import Array, as_text, to_json
+from modelward.cli.values import as_text, to_json
 from modelward.problem import Problem, ProblemsFound
+from modelward.rpc.contents import Array
 from modelward.shadow.samples import Kept
 from modelward_native.shadow.compare import compare
 

@@ -1,8 +1,9 @@
 """How often a version that is served is run on its canary."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from modelward.config.address import OFF
 from modelward.config.section import Section
@@ -21,8 +22,12 @@ def _interval(value: object) -> int | None:
 
 
 class CanarySettings(Section):
-    """How often a version that is served is checked against its canary."""
+    """How often a version that is served is checked against its canary, and of upstreams' models what that is."""
 
+    file: Path | None = Field(default=None, strict=False)
+    """Canary of a model that upstreams run; `modelward canary record` writes it. Each endpoint must pass it at every
+    connection before it gets requests of this model, and then at the interval. Absent: no canary. A model that runs
+    here has its canary beside its file."""
     interval: Annotated[
         int | None,
         BeforeValidator(_interval),
@@ -32,4 +37,4 @@ class CanarySettings(Section):
         ),
     ] = 300 * SECOND
     """Time between two runs of each version's canary in each worker, plus or minus a fifth. `off`: only when it is
-    loaded. A version that fails gets no requests in that worker until it passes."""
+    loaded, or connected. A version or an endpoint that fails gets no requests in that worker until it passes."""

@@ -192,9 +192,11 @@ class ModelSettings(Section):
         return self
 
     @model_validator(mode="after")
-    def _canary_is_run_here(self) -> Self:
-        if self.upstreams and self.canary != CanarySettings():
-            raise UnitError("canary is only for models that run here", "The upstreams run this one: leave it out")
+    def _canary_of_upstreams_is_a_file(self) -> Self:
+        if self.upstreams and self.canary.file is None and self.canary != CanarySettings():
+            raise UnitError(
+                "canary.interval is set and the model has upstreams", "Set canary.file too, or leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -135,6 +135,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _files_of_canaries_are_of_upstreams(self) -> Self:
+        for name, settings in self.models.items():
+            if settings.canary.file is not None and not (settings.upstreams or self.upstreams):
+                raise UnitError(
+                    f"models.{name}.canary.file is set and there are no upstreams",
+                    "Put canary.npz beside the model, and leave it out",
+                )
+        return self
+
+    @model_validator(mode="after")
     def _certificates_have_an_authority(self) -> Self:
         if self.access is not None and self.access.certificates and (self.tls is None or self.tls.client_ca is None):
             raise UnitError(

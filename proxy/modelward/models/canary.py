@@ -72,11 +72,17 @@ def difference(canary: Canary, engine: Engine, run: Callable[[Arrays], Arrays]) 
     except ValueError as error:
         return f"it refuses the canary's inputs: {error}"
     datatypes = {name: datatype for name, datatype, _ in engine.outputs}
-    differences = (
-        _difference(name, expected, plain(answer[name], datatypes[name]), canary.tolerances[name])
-        for name, expected in canary.expected.items()
-    )
-    return next(filter(None, differences), None)
+    return compared(canary, {name: plain(answer[name], datatypes[name]) for name in canary.expected})
+
+
+def compared(canary: Canary, answer: Mapping[str, Array]) -> str | None:
+    """What differs from what is expected; None for nothing. answer: by output name, BF16 as float32."""
+    for name, expected in canary.expected.items():
+        if name not in answer:
+            return f"it has no output '{name}'"
+        if why := _difference(name, expected, answer[name], canary.tolerances[name]):
+            return why
+    return None
 
 
 def failure(canary: Canary, engine: Engine) -> Problem | None:

@@ -242,6 +242,9 @@ class _Checker:
 
     def _canary(self) -> Canary | None:
         file = canary_file(self.version.file)
+        if self.settings.canary.file is not None:
+            what, why = "canary.file is set and the model runs here", f"its canary is {file.name} beside its file"
+            self.problems.append(Problem(what, self.where, why, "Leave it out"))
         try:
             if not self.files.has(file):
                 return None

@@ -28,6 +28,7 @@ from modelward.server.reloads import Reloads
 from modelward.server.retired import Retired
 from modelward.server.rules import load_rules
 from modelward.server.tls import LiveMaterial
+from modelward.server.upstream_canaries import UpstreamCanaries
 from modelward.tasks import Tasks
 from modelward.upstream.endpoint_managers import EndpointManagers
 from modelward.upstream.forwarder import ANSWER_SECONDS
@@ -78,6 +79,7 @@ class Serving:
         self._ruling = asyncio.Lock()
         self._canaries = Canaries(self._follow_canaries)
         self._canaries.deadly = deadly(contained)
+        self._upstream_canaries = UpstreamCanaries(self._follow_canaries)
 
     @property
     def current(self) -> Generation:
@@ -136,6 +138,7 @@ class Serving:
         """The server has started: connects upstreams, and does from now on what goes on beside requests."""
         assert self._managers is not None and self.server is not None
         await self._managers.connect(self.current.upstreams.pools, self.config.health)
+        await self._prove(self.current)
         if self.checker is not None:
             await self.checker.prepare()
             for task in self.checker.tasks():
@@ -222,6 +225,7 @@ class Serving:
     def stop(self) -> None:
         """Before the server stops."""
         self._canaries.stop()
+        self._upstream_canaries.stop()
         if self._managers is not None:
             self._managers.close()
 
@@ -245,6 +249,7 @@ class Serving:
                 return False
             after = await renewed(before, news)
             await self._managers.connect(after.upstreams.pools, self.config.health)
+            await self._prove(after)
             after = self._shared_out(after.under(self.current.rules))
             self._serve(after)
             self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
@@ -264,7 +269,12 @@ class Serving:
     def _shared_out(self, generation: Generation) -> Generation:
         """With the shares that were told, and what is contained."""
         apply(self._contained, {served.engine for served in generation.served})
+        self._upstream_canaries.mark(generation.models)
         return reshared(generation, self.shares, self.approved)
+
+    async def _prove(self, generation: Generation) -> None:
+        """Upstreams of models with a canary get requests once they have passed it."""
+        await self._upstream_canaries.prove(generation.models, generation.upstreams.canaried())
 
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
@@ -280,6 +290,7 @@ class Serving:
         known = Known(held=self.shares, deadly=deadly(self._contained), approved=self.approved)
         after = await compile_generation(self.current.rules, wanted, self.current, known=known)
         await self._managers.connect(after.upstreams.pools, wanted.health)
+        await self._prove(after)
         return after, restart
 
     def _serve(self, generation: Generation) -> None:
@@ -302,7 +313,8 @@ class Serving:
             self.tls.replace(config.tls, generation.rules.material)
         self.config = config
         self.generation = generation
-        self._canaries.follow(generation.models)
+        self._canaries.follow([model for model in generation.models if not model.upstreams])
+        self._upstream_canaries.follow(generation.models, generation.upstreams.canaried())
 
 
 async def _close_later(before: UpstreamModels, after: UpstreamModels) -> None:

@@ -26,15 +26,16 @@ Shadow = tuple[str, str, str]  # model, version of the primary, name
 class Seen:
     """What is so at a look. versions: digests of those that are served, by model and version; empty of an upstream's.
     unsealed: digest and key's name of sealed versions, by model, version and the process that has opened it.
-    failing: versions whose canary fails. breakers: states of endpoints by address. shared: whether the store of shared
-    limits answers, None where there is none. verdicts: on shadows, with counts. counters: by verb, what only grows;
-    causes: of deaths of workers."""
+    failing: versions whose canary fails. wrong: addresses where an endpoint fails one. breakers: states of endpoints by
+    address. shared: whether the store of shared limits answers, None where there is none. verdicts: on shadows, with
+    counts. counters: by verb, what only grows; causes: of deaths of workers."""
 
     versions: Mapping[Version, str] = field(default_factory=dict)
     unsealed: Mapping[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
     refused: tuple[Refused, ...] = ()
     contained: tuple[Contained, ...] = ()
     failing: frozenset[Version] = frozenset()
+    wrong: frozenset[str] = frozenset()
     breakers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     shared: bool | None = None
     verdicts: Mapping[Shadow, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ def differences(before: Seen, now: Seen) -> Iterator[Record]:
     yield from _refused(before.refused, now.refused)
     yield from _contained(before.contained, now.contained)
     yield from _canaries(before.failing, now.failing)
+    yield from _endpoints(before.wrong, now.wrong)
     yield from _verdicts(before.verdicts, now.verdicts)
     yield from _breakers(before.breakers, now.breakers)
     if now.shared is not None and before.shared is not None and now.shared != before.shared:
@@ -136,6 +138,14 @@ def _canaries(before: frozenset[Version], now: frozenset[Version]) -> Iterator[R
         yield automatic("canary.failed", model=model, version=version, reason="it gets no requests meanwhile")
     for model, version in sorted(before - now):
         yield automatic("canary.passed", model=model, version=version)
+
+
+def _endpoints(before: frozenset[str], now: frozenset[str]) -> Iterator[Record]:
+    for address in sorted(now - before):
+        why = "it answers otherwise than recorded, and gets no requests of the model meanwhile"
+        yield automatic("upstream.canary_failed", object=f"upstream {address}", reason=why)
+    for address in sorted(before - now):
+        yield automatic("upstream.canary_passed", object=f"upstream {address}")
 
 
 def _verdicts(

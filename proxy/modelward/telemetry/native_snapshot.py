@@ -96,6 +96,7 @@ def endpoint(native: Endpoint) -> EndpointSnapshot:
         retries=native.retries,
         hedges=native.hedges,
         unconnected=native.unconnected,
+        fails_canary=int(native.connected and native.fails_canary),
     )
 
 

@@ -116,6 +116,7 @@ class EndpointSnapshot:
     retries: int = 0
     hedges: int = 0
     unconnected: int = 0  # attempts to connect that failed
+    fails_canary: int = field(default=0, metadata=GAUGE)  # connected endpoints that fail the canary of a model
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Group:
     def __init__(self, address: UpstreamAddress) -> None:
         self.address = address
         self._breaker = Breaker()
+        self._has_canary = False
         self._members: dict[str, Member] = {}
         # counters never fall: what endpoints have counted that are gone
         self._gone = EndpointSnapshot()
@@ -37,6 +38,18 @@ class Group:
     def members(self) -> list[Member]:
         """Those that requests may be sent to."""
         return list(self._members.values())
+
+    @property
+    def has_canary(self) -> bool:
+        """Whether the server of each connection has to pass a canary before it gets requests. One that is connected
+        already gets them until it is judged."""
+        return self._has_canary
+
+    @has_canary.setter
+    def has_canary(self, has_canary: bool) -> None:
+        self._has_canary = has_canary
+        for member in self._members.values():
+            _judged_by_canary(member.endpoint, has_canary)
 
     def resolved(self, found: Iterable[str]) -> tuple[list[Member], list[Member]]:
         """Takes over what the name resolves to now: (new members, members that are no longer behind it)."""
@@ -68,9 +81,15 @@ class Group:
             member.endpoint.policy = _policy(breaker)
 
     def _member(self, address: UpstreamAddress) -> Member:
-        return Member(
-            address, Endpoint(address.text, address.authority, _policy(self._breaker), address.shows_certificate)
-        )
+        endpoint = Endpoint(address.text, address.authority, _policy(self._breaker), address.shows_certificate)
+        _judged_by_canary(endpoint, self._has_canary)
+        return Member(address, endpoint)
+
+
+def _judged_by_canary(endpoint: Endpoint, has_canary: bool) -> None:
+    endpoint.has_canary = has_canary
+    if not has_canary:
+        endpoint.passes_canary, endpoint.fails_canary = True, False
 
 
 def _policy(breaker: Breaker) -> Policy:

@@ -22,6 +22,7 @@ from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
+from modelward.upstream.canary import load_canary
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
 from modelward.upstream.forwarder import Forwarder
@@ -189,7 +190,8 @@ class UpstreamModels:
             settings = self._config.settings(name)
             share = settings.hedging.budget if settings.hedging else 0.0
             resends = settings.retries is not None and settings.retries.unanswered
-            self._keys[name] = PoolKey(tuple(addresses), share, resends)
+            own = name if settings.canary.file is not None else ""
+            self._keys[name] = PoolKey(tuple(addresses), share, resends, own)
         if self._config.passthrough:
             addresses = _parsed(self._config.upstreams, self._config.upstream_tls)
             self._keys[PASSTHROUGH] = PoolKey(tuple(addresses))
@@ -216,12 +218,16 @@ class UpstreamModels:
             addresses = _parsed(shadow.upstreams, shadow.upstream_tls)
         if addresses is not None:
             own = _own(name, shadow)
-            self._keys[own] = PoolKey(tuple(addresses), own=own)
+            self._keys[own] = PoolKey(tuple(addresses), own=own, is_shadow=True)
 
     def shadow_pool(self, name: str, shadow: Shadow) -> UpstreamPool | None:
         """The connections of a model's shadow; None where it runs here."""
         key = self._keys.get(_own(name, shadow))
         return None if key is None else self._pools[key]
+
+    def canaried(self) -> dict[str, UpstreamPool]:
+        """The connections of models whose endpoints are judged by a canary."""
+        return {name: self._pools[key] for name, key in self._keys.items() if key.has_canary}
 
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""
@@ -232,15 +238,21 @@ class UpstreamModels:
         """Its versions, ascending."""
         settings = self._config.settings(name)
         described = await self._described(name, settings, addresses)
+        # an upstream is asked without a version, and answers by the newest
         return [
-            self._version(each, settings, addresses)
+            self._version(each, settings, addresses, with_canary=each is described[-1])
             if each.undecoded is None
             else self._undecoded(each, each.undecoded, settings, addresses)
             for each in described
         ]
 
     def _version(
-        self, described: DescribedVersion, settings: ModelSettings, addresses: list[UpstreamAddress]
+        self,
+        described: DescribedVersion,
+        settings: ModelSettings,
+        addresses: list[UpstreamAddress],
+        *,
+        with_canary: bool,
     ) -> OpenVersion:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
@@ -258,6 +270,7 @@ class UpstreamModels:
             profile_file,
             self._fallbacks(name, settings, described),
             profile_fingerprint=seen,
+            canary=load_canary(name, settings.canary, described.inputs, described.outputs) if with_canary else None,
         )
         return OpenVersion(
             checked,
@@ -365,6 +378,7 @@ def _needing_a_signature(settings: ModelSettings) -> list[str]:
     if is_on(settings.anomaly):
         keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
     # [[0.5]] may be FP32 or FP64, and of how many rows
+    keys += ["canary.file"] if settings.canary.file is not None else []
     keys += [f"fallback[{i}].value" for i, fallback in enumerate(settings.fallback) if fallback.value is not None]
     return keys
 

@@ -12,13 +12,19 @@ class PoolKey:
     """Models with equal keys share their connections.
 
     share: of requests, those that may be hedged. resends: whether requests that were begun may be sent again. own: the
-    one whose alone the connections are: a shadow's, which must not be able to spoil anybody else's; "" for none.
+    one whose alone the connections are: a shadow, which must not be able to spoil another's, or a model with a canary,
+    by which its endpoints are judged; "" for none. is_shadow: which of the two.
     """
 
     addresses: tuple[UpstreamAddress, ...]
     share: float = 0.0
     resends: bool = False
     own: str = ""
+    is_shadow: bool = False
+
+    @property
+    def has_canary(self) -> bool:
+        return bool(self.own) and not self.is_shadow
 
 
 @dataclass(frozen=True)
@@ -37,4 +43,6 @@ class UpstreamPool:
         known = {group.address: group for group in before.groups} if before else {}
         groups = tuple(known.get(address) or Group(address) for address in dict.fromkeys(key.addresses))
         pool = before.pool if before else Pool([], key.share, key.resends)
-        return cls(groups, pool, key.share, key.resends, bool(key.own))
+        for group in groups:
+            group.has_canary = key.has_canary
+        return cls(groups, pool, key.share, key.resends, key.is_shadow)

@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.utils import serialize_byte_tensor
 
-from modelward.cli.values import (
-    NUMPY_TYPES,
-    AnswerProblem,
-    ValueProblem,
-    decode,
-    decode_contents,
-    encode,
-    fit_rank,
-    read_value,
-    to_json,
-)
+from modelward.cli.values import ValueProblem, fit_rank, read_value, to_json
+from modelward.rpc.contents import NUMPY_TYPES, AnswerProblem, decode, decode_contents, encode
 from modelward.rpc.protocol import message_class
 
 

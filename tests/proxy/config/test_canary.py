@@ -23,7 +23,7 @@ def test_canaries_run_every_five_minutes_unless_something_else_is_said() -> None
 def test_what_is_written_is_read_back() -> None:
     for text in ("off", "90s"):
         written = loaded(f"models.m.canary.interval={text}").settings("m").canary.model_dump(mode="json")
-        assert written == {"interval": text}
+        assert written == {"file": None, "interval": text}
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,9 @@ def test_what_is_written_is_read_back() -> None:
         (["models.m.canary.interval=never"], "'never' is not a duration"),
         (
             ["models.m.canary.interval=1m", 'models.m.upstreams=["127.0.0.1:1"]'],
-            "canary is only for models that run here",
+            "Set canary.file too, or leave it out",
         ),
+        (["models.m.canary.file=c.npz", "repository=."], "is set and there are no upstreams"),
     ],
 )
 def test_what_cannot_be_is_told(sets: list[str], words: str) -> None:

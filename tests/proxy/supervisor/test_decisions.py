@@ -26,6 +26,13 @@ def told(before: Seen, now: Seen) -> list[tuple[str, str, str]]:
     ("field", "before", "now", "there", "back"),
     [
         ("versions", {}, {ADD: "sha256:a"}, ("version.loaded", "add", "1"), ("version.removed", "add", "1")),
+        (
+            "wrong",
+            frozenset(),
+            frozenset(["up:1"]),
+            ("upstream.canary_failed", "upstream up:1", ""),
+            ("upstream.canary_passed", "upstream up:1", ""),
+        ),
         ("failing", frozenset(), frozenset([ADD]), ("canary.failed", "add", "1"), ("canary.passed", "add", "1")),
         (
             "breakers",

@@ -186,6 +186,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_partly_scored": {frozenset({"model"})},
         "modelward_upstream_hedges": {frozenset({"endpoint"})},
         "modelward_upstream_connect_failures": {frozenset({"endpoint"})},
+        "modelward_upstream_canary_failing": {frozenset({"endpoint"})},
         "modelward_upstream_changes": {frozenset({"kind"})},
         "modelward_upstream_refreshes": {frozenset({"result"})},
         "modelward_inflight": {frozenset()},

@@ -56,7 +56,10 @@ def upstream_families(snapshot: Snapshot) -> Iterator[Family]:
     unconnected = Family(
         "modelward_upstream_connect_failures", "counter", "Failed attempts to connect to the upstream", labels
     )
+    failing = "Connected endpoints that fail the canary of a model. They get none of its requests"
+    canaries = Family("modelward_upstream_canary_failing", "gauge", failing, labels)
     for address, endpoint in snapshot.endpoints.items():
+        canaries.add((address,), endpoint.fails_canary)
         unconnected.add((address,), endpoint.unconnected)
         requests.add((address,), endpoint.requests)
         failures.add((address,), endpoint.failures)
@@ -72,4 +75,4 @@ def upstream_families(snapshot: Snapshot) -> Iterator[Family]:
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
     yield from (requests, failures, ejections, seconds, inflight, messages, connected, available, panic, breaker)
-    yield from (silences, retries, hedges, unconnected, changes, refreshes)
+    yield from (silences, retries, hedges, unconnected, canaries, changes, refreshes)

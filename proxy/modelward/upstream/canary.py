@@ -1,0 +1,90 @@
+"""The canary of a model that upstreams run: its inputs as a request, and whether an answer is what it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import numpy as np
+
+from modelward.config.canary import CanarySettings
+from modelward.config.upstream import UpstreamAddress
+from modelward.models.canary import Array, Arrays, Canary, Specs, compared, load
+from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import canonical
+from modelward.rpc.contents import AnswerProblem, decode_all, encode
+from modelward.rpc.protocol import INFERENCE_SERVICE
+from modelward.tensors import TensorSpec
+from modelward.upstream.channel import method, open_channel
+
+# An answer may take as long as that, from the connection on.
+ANSWER_SECONDS = 30.0
+# What says nothing of what the server would answer.
+UNJUDGED = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
+
+
+class Unjudged(Exception):
+    """There is no answer to be judged, and why, in words."""
+
+
+def load_canary(name: str, settings: CanarySettings, inputs: Specs, outputs: Specs) -> Canary | None:
+    """None where the settings name no file. Raises ProblemsFound."""
+    if settings.file is None:
+        return None
+    try:
+        file = canonical(settings.file)
+    except OSError as error:
+        what, why = f"the canary of model {name} cannot be read", error.strerror or str(error)
+        how = "Record it: modelward canary record MODEL --url HOST:PORT --data FILE --out FILE"
+        raise ProblemsFound([Problem(what, str(settings.file), why, how)]) from error
+    return load(file.parent, file, inputs, outputs)
+
+
+async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Specs) -> str | None:
+    """What is wrong with the answer of the server there; None for nothing. Raises Unjudged, ProblemsFound."""
+    async with open_channel(address) as channel:
+        path = f"/{INFERENCE_SERVICE}/ModelInfer"
+        infer = method(channel, path, "inference.ModelInferRequest", "inference.ModelInferResponse")
+        try:
+            response = await infer(ANSWER_SECONDS, **request(model, canary.inputs, inputs))
+        except grpc.RpcError as error:
+            words = f"{error.code().name}: {error.details() or ''}"[:300]
+            if error.code() in UNJUDGED:
+                raise Unjudged(words) from None
+            return f"it refuses the canary's inputs: {words}"
+    try:
+        return compared(canary, answer(response))
+    except AnswerProblem as problem:
+        return str(problem)
+
+
+def request(model: str, inputs: Arrays, specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Fields of a ModelInferRequest. inputs: as a canary has them."""
+    given = [(spec, inputs[spec.name]) for spec in specs if spec.name in inputs]
+    tensors = [{"name": spec.name, "datatype": spec.datatype, "shape": array.shape} for spec, array in given]
+    return {"model_name": model, "inputs": tensors, "raw_input_contents": [_raw(spec, array) for spec, array in given]}
+
+
+def answer(response: Any) -> Arrays:
+    """Outputs of a ModelInferResponse by name, BF16 as float32. Raises AnswerProblem."""
+    arrays = decode_all(response.outputs, response.raw_output_contents)
+    return {output.name: array for output, array in zip(response.outputs, arrays, strict=True)}
+
+
+def _raw(spec: TensorSpec, array: Array) -> bytes:
+    # a canary has BF16 as its bits
+    return array.astype("<u2").tobytes() if spec.datatype == "BF16" else encode(array, spec.datatype)
+
+
+def as_engine(array: Array, datatype: str) -> Array:
+    """An output as an engine gives it: BF16 as its bits."""
+    return (array.view(np.uint32) >> np.uint32(16)).astype(np.uint16) if datatype == "BF16" else array
