@@ -59,6 +59,7 @@ SERVER: Mapping[str, str] = {
     "proposal.void": "what a proposal is about has changed",
     "witness.refused": "a witness does not cosign the log's checkpoint; `reason` says why",
     "records.removed": "retention removed records; their hashes stay",
+    "witness.refused": "a witness remembers another history of the log: it was rewritten, or cut off",
 }
 """Of records of kind `automatic`."""
 
