@@ -10,6 +10,7 @@ from modelward.access import examine as access
 from modelward.admin import tls as admin_tls
 from modelward.admin.reach import open_to
 from modelward.approvals import words as approvals
+from modelward.audit import checking
 from modelward.audit import opening as audit
 from modelward.certificate import Certificate, utc_now
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown, bad_files = examine(readable) if readable else ([], [])
     problems += [*tls_problems, *admin_problems, *bad_files]
     problems += [*access.problems(readable), *operators.problems(readable)] if readable else []
+    problems += checking.problems(config) if config else ()
     inventory = take_inventory(config) if config else Inventory((), (), ())
     problems += inventory.general
     deadly = tuple(_deadly(model) for model in inventory.models if model.artifact.deadly)
@@ -99,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         notes += (unreachable,) if unreachable else ()
     if config is not None and not arguments.offline and not operators.problems(config):
         notes += tuple(asyncio.run(operators.unreachable(config)))
+    if config is not None and not arguments.offline and not checking.problems(config):
+        notes += checking.unreachable(config)
     if config is not None:
         names = [*dict.fromkeys(m.name for m in [*inventory.models, *(model.checked for model in remote)])]
         if arguments.offline and (unasked := _unasked(config)):

@@ -203,6 +203,28 @@ def test_without_a_remembered_checkpoint_what_was_cut_off_is_not_noticed(tmp_pat
     assert verify(LogReader(log), SIGNER.verifier).whole
 
 
+def test_a_log_that_grows_meanwhile_is_whole_as_far_as_it_was(tmp_path: Path, whole: Path) -> None:
+    class Growing(LogReader):
+        """Appended to after its checkpoint was read."""
+
+        def note(self) -> Note:
+            found = super().note()
+            if grows:
+                log = LogWriter.open(self.folder, SIGNER)
+                log.add([record(SIZE)])
+                log.close()
+                grows.clear()
+            return found
+
+    grows = [True]
+    log = tmp_path / "log"
+    shutil.copytree(whole, log)
+    found = verify(Growing(log), SIGNER.verifier)
+    assert not grows
+    assert found.findings == ()
+    assert found.records == SIZE
+
+
 def test_a_history_that_says_something_else_is_told(tmp_path: Path, whole: Path) -> None:
     log = tmp_path / "log"
     shutil.copytree(whole, log)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from modelward.audit.files import LogReader, LogWriter
 from modelward.audit.merkle import consistency_proof
@@ -135,6 +137,29 @@ def test_only_logs_and_keys_that_it_knows_are_cosigned(tmp_path: Path, witness: 
 )
 def test_what_is_malformed_is_told(witness: Witness, body: bytes) -> None:
     assert witness.add(body, NOW).status == BAD
+
+
+@given(
+    old=st.one_of(st.integers(-1, 10), st.integers(0, 2**70)),
+    proof=st.lists(st.one_of(st.binary(min_size=32, max_size=32), st.binary(max_size=40)), max_size=70),
+    junk=st.binary(max_size=200),
+    at=st.integers(0, 400),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_sent_is_answered_and_changes_nothing(
+    tmp_path: Path, old: int, proof: list[bytes], junk: bytes, at: int
+) -> None:
+    folder = tmp_path / "guarded"
+    witness = Witness(folder, [LOG.verifier], WITNESS)
+    checkpoint = Checkpoint(LOG.name, 5, bytes(32))
+    if not folder.exists():
+        assert witness.add(bytes(Request(0, (), signed(str(checkpoint), [LOG]))), NOW).status == OK
+    before = witness.latest(sha256(LOG.name.encode()).hexdigest())
+    note = signed(str(Checkpoint(LOG.name, 9, bytes(31) + b"x")), [LOG])
+    body = bytes(Request(old, tuple(proof), note))
+    for each in (body, body[:at] + junk + body[at:], junk):
+        assert witness.add(each, NOW).status in (BAD, FORBIDDEN, UNKNOWN, CONFLICT, UNPROVED)
+    assert witness.latest(sha256(LOG.name.encode()).hexdigest()) == before
 
 
 def test_a_witness_whose_memory_is_damaged_cosigns_nothing(tmp_path: Path, witness: Witness) -> None:
