@@ -34,7 +34,7 @@ from modelward.audit.witness import (
     Request,
     Witness,
 )
-from modelward.audit.witness_server import WitnessServer
+from modelward.audit.witness_server import MOST_CONNECTIONS, WitnessServer
 from modelward.audit.witnesses import REFUSED, Witnesses
 from modelward.config.address import Address
 from modelward.config.witness import Witness as Settings
@@ -236,6 +236,24 @@ async def test_a_served_witness_cosigns_a_log_and_refuses_it_when_it_was_rewritt
     kept = Note.parse((tmp_path / "seen" / "0").read_bytes())
     assert abs(kept.verify(WITNESS.verifier) - time.time()) < 60
     assert checked(kept, LOG.verifier).size == 300
+
+
+@on_a_loop
+async def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    server = WitnessServer(Witness(tmp_path / "witness", [LOG.verifier], WITNESS))
+    await server.start(Address(host="127.0.0.1", port=0))
+    assert server.address is not None
+    silent = [await asyncio.open_connection("127.0.0.1", server.address.port) for _ in range(MOST_CONNECTIONS + 20)]
+    grown(tmp_path / "log", 3)
+    settings = Settings(url=f"http://{server.address}", key=str(WITNESS.verifier))
+    witnesses = told(tmp_path, Trail(), settings)
+    witnesses.start()
+    await until(lambda: witnesses.sizes() == {settings.name: 3})
+    await witnesses.stop()
+    assert await silent[0][0].read() == b""  # the first of them made way
+    for _, writer in silent:
+        writer.close()
+    await server.stop()
 
 
 @on_a_loop
