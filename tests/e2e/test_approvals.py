@@ -155,6 +155,14 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         assert answers(server, 20).keys() == {"2"}
         again = house.run("ada", "approve", "2")
         assert (again.returncode, "it is done" in again.stderr) == (1, True)
+        words = ("audit", "query", "--proposal", "2", "--verb", "force", "--state", house.state, "--json")
+        asked, done = (json.loads(line) for line in modelward(*words).stdout.splitlines())
+        assert [(each["result"], each["actor"]["name"]) for each in (asked, done)] == [
+            ("asked", "dan"),
+            ("done", "dan"),
+        ]
+        assert done["approvals"] in (["ada"], ["bob"])
+        assert done["after"]["shares"] == {"2": 10_000}
         assert house.run("dan", "rollback", "add").returncode == PROPOSED
         assert house.run("bob", "reject", "3", "--reason", "not today").returncode == 0
         late = house.run("ada", "approve", "3")

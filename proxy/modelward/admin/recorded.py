@@ -23,29 +23,28 @@ class Recorded:
     All raise NotRecorded, and then nothing was done; `reload` and `restart` give its problems instead.
     """
 
-    def __init__(self, operator: Operator, actor: Actor) -> None:
+    def __init__(self, operator: Operator, actor: Actor, **marks: Any) -> None:
+        """marks: further fields of the records, such as the number of the proposal that is executed."""
         self._operator = operator
         self._actor = actor
+        self._marks = marks
 
     async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
-        asked = human("reload", self._actor, before=_served(self._operator.status()))
+        asked = self._asked("reload", before=_served(self._operator.status()))
         return await self._operation(asked, partial(self._operator.reload, actor, rights))
 
     async def restart(self, replaced: Callable[[Replaced], None], actor: str = "") -> OperationResult:
-        asked = human("restart", self._actor)
+        asked = self._asked("restart")
         act = partial(self._operator.restart, replaced, actor)
         return await self._operation(asked, act)
 
     async def ask_to_drain(self, actor: str = "") -> Draining:
-        return await recorded(
-            self._operator.trail, human("drain", self._actor), partial(self._operator.ask_to_drain, actor)
-        )
+        return await recorded(self._operator.trail, self._asked("drain"), partial(self._operator.ask_to_drain, actor))
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         status = self._operator.status()
-        asked = human(
+        asked = self._asked(
             "force" if wanted.force else "promote",
-            self._actor,
             model=wanted.model,
             version=wanted.version,
             digest=digest_of(status, wanted.model, wanted.version),
@@ -58,15 +57,18 @@ class Recorded:
     async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
         status = self._operator.status()
         promoted = next((each.known.promotion.version for each in status.promotions if each.model == model), "")
-        asked = human("rollback", self._actor, model=model, version=promoted, reason=why,
-                      digest=digest_of(status, model, promoted), before=_shares(status, model))  # fmt: skip
-        act = partial(self._operator.rollback, model, why, actor)
+        asked = self._asked("rollback", model=model, version=promoted, reason=why,
+                            digest=digest_of(status, model, promoted), before=_shares(status, model))  # fmt: skip
+        act = partial(self._operator.rollback, model, why, actor, asked.proposal or 0)
         return await recorded(self._operator.trail, asked, act, self._promoted)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
-        asked = human("pardon", self._actor, model=model, version=version or "")
+        asked = self._asked("pardon", model=model, version=version or "")
         act = partial(self._operator.pardon, model, version, actor)
         return await recorded(self._operator.trail, asked, act, _pardoned)
+
+    def _asked(self, verb: str, **fields: Any) -> Record:
+        return human(verb, self._actor, **(fields | self._marks))
 
     async def _operation(self, asked: Record, act: Callable[[], Awaitable[OperationResult]]) -> OperationResult:
         try:

@@ -167,7 +167,9 @@ class Book(Section):
         proposal = self.find(number)
         if proposal.state != "open":
             told = f": {proposal.why}" if proposal.why else ""
-            raise refusal(number, f"it is {proposal.state}{told}", "Propose it again if it is still wanted")
+            is_done = proposal.state in ("executing", "done")
+            how = "There is nothing to do" if is_done else "Propose it again if it is still wanted"
+            raise refusal(number, f"it is {proposal.state}{told}", how)
         if proposal.expires <= now:
             raise refusal(number, "it has expired", "Propose it again if it is still wanted")
         return proposal

@@ -24,6 +24,7 @@ from modelward.plural import counted
 from modelward.problem import ProblemsFound
 
 REMIND_SECONDS = 60.0  # between two lines about glass that is broken and not reviewed
+LONGEST_TEXT = 2000  # characters of why a proposal has ended
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.approvals")
@@ -39,7 +40,7 @@ class Acts(Protocol):
         """Whether a proposal that was executing at a crash had been executed."""
 
     async def do(self, proposal: Proposal) -> None:
-        """Raises ProblemsFound, and then nothing has changed."""
+        """Does it, on record. Raises ProblemsFound, and then nothing has changed."""
 
 
 class Desk:
@@ -104,10 +105,10 @@ class Desk:
                     self._void(proposal, changed)
                 return self.book.approved(number, approval, self._person)
 
-            of = await self._confirmed("proposal.approve", proposal.ask, by, change, number=number, reason=reason)
+            await self._confirmed("proposal.approve", proposal.ask, by, change, number=number, reason=reason)
         after = self.book.find(number)
         log.info("proposal %d: approved by %s%s", number, by.name, " by a signature" if signed else "")
-        return await self._execution(after, of) if after.state == "executing" else after
+        return await self._execution(after) if after.state == "executing" else after
 
     async def reject(self, number: int, by: Actor, reason: str) -> Proposal:
         """Raises ProblemsFound."""
@@ -143,10 +144,10 @@ class Desk:
             number = self.book.last + 1
             change = lambda: self.book.broken(ask, by, self._clock())  # noqa: E731
             marks: dict[str, Any] = {"reason": ask.reason, "break_glass": True}
-            of = await self._confirmed("proposal.break_glass", ask, by, change, number=number, **marks)
+            await self._confirmed("proposal.break_glass", ask, by, change, number=number, **marks)
         log.error("the glass was broken by %s: %s: %s", by.name, ask.words, ask.reason)
         self._reminded = self._clock()
-        return await self._execution(self.book.find(number), of)
+        return await self._execution(self.book.find(number))
 
     # ---- what the server does
 
@@ -156,10 +157,11 @@ class Desk:
             if self._acts.was_done(proposal):
                 log.warning("proposal %d: executed before the server ended", proposal.number)
                 async with self._changing:
-                    self._end(proposal, None, "")
+                    self._end(proposal, "")
+                self._note_done(proposal)
             else:
                 log.warning("proposal %d: approved before the server ended, executed now", proposal.number)
-                await self._execution(proposal, None)
+                await self._execution(proposal)
 
     async def look(self) -> None:
         """Ends what has expired, writes what could not be written, and says again what waits for a review."""
@@ -188,9 +190,8 @@ class Desk:
 
     async def _confirmed(
         self, verb: str, ask: Ask, by: Actor, change: Callable[[], Book], *, number: int, **marks: Any
-    ) -> int:
-        """Makes a change that an operator asked for: recorded, done, on disk, and its outcome recorded. Returns the
-        number of the first record."""
+    ) -> None:
+        """Makes a change that an operator asked for: recorded, done, on disk, and its outcome recorded."""
         about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "object": ask.words}
         record = human(verb, by, result="asked", proposal=number, **about, **marks)
         of = await self._recorder().confirm(record)
@@ -203,16 +204,15 @@ class Desk:
             raise
         self.book = book
         self._recorder().note(human(verb, by, result="done", of=of, proposal=number, **about))
-        return of
 
-    async def _execution(self, proposal: Proposal, of: int | None) -> Proposal:
+    async def _execution(self, proposal: Proposal) -> Proposal:
         """Goes on where the caller is cancelled."""
-        task = asyncio.get_running_loop().create_task(self._execute(proposal, of))
+        task = asyncio.get_running_loop().create_task(self._execute(proposal))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _execute(self, proposal: Proposal, of: int | None) -> Proposal:
+    async def _execute(self, proposal: Proposal) -> Proposal:
         problems = ""
         try:
             await self._acts.do(proposal)
@@ -223,20 +223,18 @@ class Desk:
             problems = INTERNAL
             log.exception("proposal %d: not executed", proposal.number)
         async with self._changing:
-            self._end(proposal, of, problems)
+            self._end(proposal, problems)
         return self.book.find(proposal.number)
 
-    def _end(self, proposal: Proposal, of: int | None, problems: str) -> None:
-        self._keep(self.book.executed(proposal.number, self._clock(), problems[:2000]))
+    def _end(self, proposal: Proposal, problems: str) -> None:
+        self._keep(self.book.executed(proposal.number, self._clock(), problems[:LONGEST_TEXT]))
+
+    def _note_done(self, proposal: Proposal) -> None:
+        """Of what was executed before a crash, which may have kept the outcome from being recorded."""
         ask = proposal.ask
-        self._recorder().note(
-            human(
-                ask.verb, proposal.by, result="failed" if problems else "done", of=of, model=ask.model,
-                version=ask.version, digest=ask.digest, reason=ask.reason, proposal=proposal.number,
-                approvals=proposal.approvers, break_glass=proposal.break_glass,
-                problems=({"what": problems[:2000]},) if problems else (),
-            )
-        )  # fmt: skip
+        about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "reason": ask.reason}
+        marks: dict[str, Any] = {"approvals": proposal.approvers, "break_glass": proposal.break_glass}
+        self._recorder().note(human(ask.verb, proposal.by, proposal=proposal.number, **about, **marks))
 
     def _keep(self, book: Book) -> None:
         """What has happened counts whether or not it can be written: then it is written later, and after a crash the
@@ -280,4 +278,4 @@ class Desk:
         log.warning("proposal %d is over: %s", number, why)
         ask = next((each.ask for each in self.book.proposals if each.number == number), None)
         about = {"model": ask.model, "version": ask.version, "digest": ask.digest} if ask is not None else {}
-        self._recorder().note(automatic(verb, proposal=number, reason=why[:2000], **about))
+        self._recorder().note(automatic(verb, proposal=number, reason=why[:LONGEST_TEXT], **about))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelward.admin.operator import NotNow, Operator
+from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, signed_by
 from modelward.approvals.desk import Desk
 from modelward.approvals.proposal import Ask, Parameters, Proposal
@@ -162,24 +163,28 @@ class Proposals:
 
     async def _do(self, proposal: Proposal) -> None:
         ask, actor = proposal.ask, words(proposal)
+        marks = {"proposal": proposal.number, "approvals": proposal.approvers, "break_glass": proposal.break_glass}
+        if ask.verb in ("pardon", "restart", "reload"):  # the others have them
+            marks |= {"reason": ask.reason, "digest": ask.digest}
+        server = Recorded(self._server, proposal.by, **marks)
         match ask.verb:
             case "promote":
-                await self._server.promote(_wanted(proposal, actor))
+                await server.promote(_wanted(proposal, actor))
             case "rollback":
-                await self._server.rollback(ask.model, ask.reason, actor, proposal.number)
+                await server.rollback(ask.model, ask.reason, actor)
             case "pardon":
-                await self._server.pardon(ask.model, ask.version or None, actor)
+                await server.pardon(ask.model, ask.version or None, actor)
             case "restart":
-                if problems := (await self._server.restart(lambda worker: None, actor)).problems:
+                if problems := (await server.restart(lambda worker: None, actor)).problems:
                     raise ProblemsFound(problems)
             case "reload":
-                await self._reload(ask, actor)
+                await self._reload(server, ask, actor)
 
-    async def _reload(self, ask: Ask, actor: str) -> None:
+    async def _reload(self, server: Recorded, ask: Ask, actor: str) -> None:
         """Approved files that are followed in part are approved; a file that was changed since is not followed."""
         self._configuration.allow(ask.digest)
         try:
-            result = await self._server.reload(actor)
+            result = await server.reload(actor)
         finally:
             self._configuration.allow("")
         if self._approved != ask.digest:
