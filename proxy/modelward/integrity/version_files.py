@@ -6,6 +6,7 @@ verified is not the one that is served.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ class VersionFiles:
         self.key = ""
         self.folder = file.parent
         self.hashes: dict[str, str] = {}
+        self._folders = [self.folder]
+        with contextlib.suppress(OSError):  # gone meanwhile: reading it tells
+            self._folders.append(canonical(self.folder))
         self._file = file
         self._trust = trust
         self._signed = verdict if isinstance(verdict, Signed) else None
@@ -144,7 +148,7 @@ class VersionFiles:
 
     def name_of(self, path: Path) -> str:
         """Within the folder of the version, as a signature has it; whole where it lies elsewhere."""
-        for folder in (self.folder, canonical(self.folder)):
+        for folder in self._folders:
             if path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
         return str(path)

@@ -1,7 +1,9 @@
 """Who has signed: keys and certificates, trusted or not, good or past their time. The library itself is asked."""
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import trustme
 
 from modelward.integrity.bundle import claim, parse
-from modelward.integrity.signature import Signed, Verdict, Verdicts, verdict_on
+from modelward.integrity.signature import Signed, Verdict, Verdicts, verdict_on, verify_all
 from modelward.integrity.signing import Signer, sign
 from modelward.integrity.trust import Trust
 from modelward.problem import ProblemsFound
@@ -18,6 +20,7 @@ from tests.certificates import authority_file, write_pair
 from tests.signing import keys, signed
 
 NOW = datetime.now(UTC)
+STORE = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"  # the public instance, as sigstore names its copy of the root
 
 
 @pytest.fixture
@@ -146,6 +149,34 @@ def test_a_certificate_counts_only_while_it_is_valid(file: Path, tmp_path: Path)
     assert isinstance(found, Signed) and found.until is not None and found.until > NOW
     for moment in (NOW + timedelta(days=1), NOW - timedelta(days=1)):
         assert "the signer's certificate is valid from" in str(verdict_on(signature, trust, moment))
+
+
+def keyless(file: Path, folder: Path, **material: Any) -> bytes:
+    """A bundle in the form of Sigstore, of a certificate that no Sigstore has issued."""
+    authority = trustme.CA()
+    document = json.loads(by_certificate(file, folder, authority, authority.issue_cert("ci@example.com")))
+    (first, *_) = document["verificationMaterial"]["x509CertificateChain"]["certificates"]
+    document["verificationMaterial"] = {"certificate": first, "tlogEntries": [{}]} | material
+    return json.dumps(document).encode()
+
+
+def test_a_sigstore_bundle_needs_a_trusted_identity_and_a_log_that_vouches_for_it(file: Path, tmp_path: Path) -> None:
+    root = (files("sigstore") / "_store" / STORE / "trusted_root.json").read_bytes()
+    mine = Trust(trust_root=root, sigstore=(("ci@example.com", "https://accounts.example.com"),))
+    other = Trust(trust_root=root, sigstore=(("cd@example.com", "https://accounts.example.com"),))
+    bundle = keyless(file, tmp_path)
+    assert "integrity.sigstore is not set" in str(verdict_on(bundle, Trust(), NOW))
+    assert verdict_on(bundle, other, NOW) == "its certificate is of ci@example.com, which is not trusted"
+    assert isinstance(verdict_on(bundle, mine, NOW), str)
+    assert "transparency log" in str(verdict_on(keyless(file, tmp_path, tlogEntries=[]), mine, NOW))
+
+
+def test_without_the_libraries_it_is_told_how_to_install_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    with pytest.raises(ProblemsFound, match=r"modelward\[signing\]"):
+        verify_all([b"{}"], Trust(), NOW)
+    with pytest.raises(ProblemsFound, match=r"modelward\[signing\]"):
+        sign(file, Signer(file))
 
 
 def test_verdicts_are_of_a_child_and_kept_for_the_same_bytes_and_trust(file: Path, tmp_path: Path) -> None:
