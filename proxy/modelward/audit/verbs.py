@@ -16,6 +16,7 @@ PEOPLE: Mapping[str, str] = {
     "proposal.approve": "a proposal was approved",
     "proposal.reject": "a proposal was rejected",
     "proposal.break_glass": "it was done at once, without the approvals that it needs",
+    "proposal.claim": "an operator said that changed files, which the server had found, are theirs",
     "proposal.review": "what was done by breaking the glass was reviewed",
 }
 """Of records of kind `human`. A call that was denied has the verb that it asked for, and the result `refused`."""
