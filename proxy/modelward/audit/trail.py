@@ -30,6 +30,8 @@ log = logging.getLogger("modelward.audit")
 
 PATIENCE_SECONDS = 5.0
 """How long a person waits for the store."""
+START_SECONDS = 1.0
+"""How long a start waits for it, to tell in READY whether it is there."""
 RETRY_SECONDS = 1.0
 LOG_SECONDS = 60.0
 MOST_WAITING, MOST_BYTES = 4096, 16 << 20
@@ -103,9 +105,9 @@ class Trail:
     # ---- on the supervisor's loop
 
     async def start(self) -> None:
-        """Returns when the store is open, or is known not to be; then that is tried on."""
+        """Returns when the store is open, or soon; then that is tried on."""
         self._thread.start()
-        await asyncio.to_thread(self._tried.wait, self._patience)
+        await asyncio.to_thread(self._tried.wait, min(START_SECONDS, self._patience))
 
     async def stop(self) -> None:
         """Writes what waits, if that can be done in time."""
@@ -113,7 +115,7 @@ class Trail:
             self._ended = True
             self._changed.notify()
         if self._thread.ident is not None:
-            await asyncio.to_thread(self._thread.join, self._patience)
+            await asyncio.to_thread(self._thread.join, min(PATIENCE_SECONDS, self._patience))
         with self._changed:
             left = [*self._batch, *self._line]
         if left:
@@ -149,6 +151,8 @@ class Trail:
             size, problem = self._size, self._problem
         if (seconds := self._silent()) is not None:
             return f"{self._where}: no answer for {seconds:.0f} s; what people ask for is refused until it comes"
+        if not self._tried.is_set():
+            return f"{self._where}: not open yet; what people ask for waits a moment for it"
         if problem is not None:
             return f"{self._where}: cannot be written, {problem.why}; what people ask for is refused until it can"
         return f"{self._where}, {_records(size)}; public key {self.key}"

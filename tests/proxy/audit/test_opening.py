@@ -11,6 +11,7 @@ import pytest
 from modelward.audit import key
 from modelward.audit.opening import LOG, examine, open_reader, open_trail
 from modelward.audit.record import automatic
+from modelward.audit.recorder import NotRecorded
 from modelward.cli.app import main
 from modelward.config.audit import Audit
 from modelward.config.load import load
@@ -85,6 +86,29 @@ def test_check_tells_of_a_folder_that_cannot_be_written(tmp_path: Path, capfd: p
     assert examine(Audit(), tmp_path) == ([], [])
     main(["check", "--offline", "--set", f"state={tmp_path / 'file' / 'state'}", "--set", "audit={}"])
     assert "the audit trail cannot be written" in capfd.readouterr().err
+
+
+def test_a_first_start_needs_a_folder_for_the_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProblemsFound, match="the key of the audit trail cannot be made"):
+        open_trail(Audit(folder=tmp_path / "file" / "audit"), config_of(tmp_path))
+
+
+def test_a_server_starts_beside_a_log_that_cannot_be_continued(tmp_path: Path) -> None:
+    """It answers requests, and does nothing for people."""
+    config = config_of(tmp_path, "audit={}")
+    written(config)
+    (tmp_path / "audit" / LOG / "checkpoint").unlink()
+
+    async def start() -> None:
+        trail = open_trail(Audit(), config)
+        await trail.start()
+        assert "the log has lost its checkpoint" in trail.words
+        with pytest.raises(NotRecorded, match="audit verify"):
+            await trail.confirm(automatic("server.start"))
+        await trail.stop()
+
+    asyncio.run(start())
 
 
 def test_the_log_is_beside_its_key_and_not_with_it(tmp_path: Path) -> None:
