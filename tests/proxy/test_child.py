@@ -1,12 +1,14 @@
 """A function in a child process: its result, its exception, and what bounds it."""
 
+import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from modelward.child import Bounds, ChildEnded, in_child
+from modelward.child import Bounds, ChildEnded, in_child, in_child_meanwhile
 from modelward.problem import Problem, ProblemsFound
 
 BOUNDS = Bounds(20, 1 << 30)
@@ -78,3 +80,31 @@ def test_memory_is_bounded() -> None:
 def test_it_writes_no_file(tmp_path: object) -> None:
     with pytest.raises(OSError, match="File too large"):
         in_child(BOUNDS, write_file, f"{tmp_path}/written")
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def test_a_loop_goes_on_meanwhile_and_gets_the_same() -> None:
+    total, pid = asyncio.run(in_child_meanwhile(BOUNDS, add, 1, 2))
+    assert (total, pid == os.getpid()) == (3, False)
+    with pytest.raises(ProblemsFound, match="too bad"):
+        asyncio.run(in_child_meanwhile(BOUNDS, refuse, "too bad"))
+    with pytest.raises(ChildEnded, match="SIGABRT"):
+        asyncio.run(in_child_meanwhile(BOUNDS, die, signal.SIGABRT))
+    with pytest.raises(ChildEnded, match=r"longer than 0\.5 s"):
+        asyncio.run(in_child_meanwhile(Bounds(0.5), go_on_for_ever))
+
+
+def test_a_child_ends_with_the_task_that_waits_for_it() -> None:
+    async def begin_and_cancel() -> None:
+        task = asyncio.create_task(in_child_meanwhile(BOUNDS, go_on_for_ever))
+        while not children():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(begin_and_cancel())
+    assert children() == []
