@@ -230,6 +230,17 @@ def test_a_canary_can_be_given_and_taken_away_by_a_reload(held: Path, tmp_path: 
             assert arrays(stub.infer(request("m", {"x": ROW})))["y"].tolist() == (ROW + 1).tolist()
 
 
+def test_check_says_which_upstream_is_wrong(tmp_path: Path, canary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = [f'models.m.upstreams=["unix:{tmp_path}/up.sock"]', f"models.m.canary.file={canary}"]
+    command = ["check", *(word for each in sets for word in ("--set", each))]
+    with upstream(tmp_path, 1, "a"):
+        assert main(command) == 0
+        assert "canary" not in capsys.readouterr().err
+    with upstream(tmp_path, 2, "b"):
+        assert main(command) == 0
+        assert "the upstream fails the canary of model m" in capsys.readouterr().err
+
+
 def test_the_trail_and_status_tell_of_it(tmp_path: Path, canary: Path) -> None:
     with upstream(tmp_path, 2, "a"):
         settings = {

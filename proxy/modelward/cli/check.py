@@ -42,6 +42,7 @@ from modelward.server.renewal import is_exacting, without_a_share
 from modelward.server.tls import clients, load_material
 from modelward.shadow.opening import notes as shadow_notes
 from modelward.tensors import TensorSpec
+from modelward.upstream.canary import differences
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import unreachable, untrusted
 from modelward.upstream.models import UpstreamModels
@@ -228,6 +229,8 @@ async def _ask_upstreams(
         if model.checked.undecoded is not None and not refused.issuperset(model.upstreams)
     ]
     notes += [note for note in silent if note.where not in told]
+    checked = [(m.checked.name, m.upstreams, m.checked.canary, m.checked.artifact.inputs) for m in models]
+    notes += await differences(config, checked)
     return models, problems, tuple(notes), {note.where for note in silent}
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from modelward.bounded_file import open_regular
+from modelward.repository.files import SEALED
 from modelward.scanning.datatypes import DATATYPES
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.outline import Graph, Model, Tensor, Value, tensors_of
@@ -16,6 +18,7 @@ from modelward.scanning.source import Source
 from modelward.scanning.values import elements
 
 MOST_ELEMENTS = 1 << 40  # beyond it a size in bytes is no number that programs count with
+ANY_SIZE = 1 << 62
 COUNTED = 1 << 20  # bytes of packed numbers that are counted
 KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 DRIVE = re.compile(r"[A-Za-z]:|[a-z][a-z0-9+.-]*://|\\\\")
@@ -116,7 +119,7 @@ def _check_external(tensor: Tensor, of: str, wanted: int, folder: Path | None, f
         findings.add("external-missing", f"external data lies at {quoted(location)}, and there is no folder", of)
         return
     size = _size(folder, location, of, findings)
-    if size is None:
+    if size is None or _is_sealed(folder / location):
         return
     try:
         offset = int(entries.get("offset") or 0)
@@ -134,6 +137,15 @@ def _check_external(tensor: Tensor, of: str, wanted: int, folder: Path | None, f
 def _leaves(location: str) -> bool:
     parts = location.replace("\\", "/").split("/")
     return not location or "\0" in location or location[0] in "/\\" or ".." in parts or bool(DRIVE.match(location))
+
+
+def _is_sealed(file: Path) -> bool:
+    """Then its size says nothing of what is in it."""
+    try:
+        with open_regular(file, ANY_SIZE) as opened:
+            return opened.read(len(SEALED)) == SEALED
+    except OSError:
+        return False
 
 
 def _size(folder: Path, location: str, of: str, findings: Findings) -> int | None:

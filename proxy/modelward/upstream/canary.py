@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
 
 from modelward.config.canary import CanarySettings
-from modelward.config.upstream import UpstreamAddress
+from modelward.config.schema import Config
+from modelward.config.upstream import UpstreamAddress, parse_upstream
 from modelward.models.canary import Array, Arrays, Canary, Specs, compared, load
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import canonical
@@ -65,6 +66,25 @@ async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Spec
         return compared(canary, answer(response))
     except AnswerProblem as problem:
         return str(problem)
+
+
+async def differences(
+    config: Config, models: Iterable[tuple[str, Sequence[str], Canary | None, Specs]]
+) -> list[Problem]:
+    """Which endpoints do not answer as recorded now, as notes: serve begins without them, and asks on. models: name,
+    addresses as configured, canary, inputs."""
+    found = []
+    for name, addresses, canary, inputs in models:
+        for text in addresses if canary is not None else ():
+            assert canary is not None
+            try:
+                why = await ask(parse_upstream(text, config.upstream_tls_of(name)), name, canary, inputs)
+                what = f"the upstream fails the canary of model {name} and gets none of its requests"
+            except (Unjudged, ProblemsFound) as reason:
+                what, why = f"the upstream does not answer the canary of model {name} now", str(reason)
+            if why is not None:
+                found.append(Problem(what, text, why, "Find out what answers there"))
+    return found
 
 
 def request(model: str, inputs: Arrays, specs: Sequence[TensorSpec]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from sklearn.svm import SVC
 
 import modelward.demo
 from modelward.problem import ProblemsFound
+from modelward.repository.files import SEALED
 from modelward.scanning.finding import MOST_OF_A_RULE, Findings, as_bad_as
 from modelward.scanning.rules import RULES
 from modelward.scanning.scanner import AT_LOAD, Bounds, scan, scan_at_load, scan_model
@@ -193,6 +194,14 @@ def test_many_findings_of_a_rule_are_counted(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(of(*many).SerializeToString())
     found = [finding for finding in scan(tmp_path).findings if finding.rule == "name-undefined"]
     assert (len(found), found[-1].more) == (MOST_OF_A_RULE, 30 - MOST_OF_A_RULE)
+
+
+def test_the_size_of_sealed_data_says_nothing(tmp_path: Path) -> None:
+    """Only the model is open, as it is at the load."""
+    content = models.external_data(tmp_path)
+    (tmp_path / "weights.bin").write_bytes(SEALED + b"-> X25519 anything")
+    (tmp_path / "model.onnx").write_bytes(content)
+    assert as_bad_as(scan_at_load(tmp_path, tmp_path / "model.onnx", content), "low") == []
 
 
 def test_links_within_the_folder_are_followed(tmp_path: Path) -> None:
