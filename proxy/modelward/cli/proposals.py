@@ -11,7 +11,6 @@ from modelward.problem import Problem, ProblemsFound
 
 COLUMNS = ("proposal", "state", "what", "digest", "by", "at", "approvals", "why")
 SHORT_DIGEST = len("sha256:") + 12
-LIMITS = {"least": "at least", "most": "at most"}
 WAITS = 4
 """Exit code of a command that became a proposal."""
 
@@ -109,14 +108,15 @@ def _said(approval: Any) -> str:
 
 
 def _verdict(report: Any) -> list[str]:
-    """Of a shadow when it was proposed: each bound with its value."""
-    pairs = f", {report['pairs']} pairs" if "pairs" in report else ""
-    lines = [f"  {'verdict':<10} {report['verdict']} as a shadow of version {report.get('primary', '?')}{pairs}"]
-    for each in report.get("bounds", ()):
+    """On its shadow when it was proposed: each bound with what was measured, as `modelward shadow report` has it."""
+    lines = [
+        f"  {'verdict':<10} {report['verdict']} as a shadow of version {report['primary']}, {report['pairs']} pairs"
+    ]
+    for each in report["bounds"]:
+        high = "any" if each["high"] is None else f"{each['high']:.4g}"
         value = "not known" if each["value"] is None else f"{each['value']:.4g}"
-        limits = [f"{word} {each['bound'][key]:g}" for key, word in LIMITS.items() if each["bound"][key] is not None]
-        allowed = f", allowed {' and '.join(limits)}" if limits else ""
-        lines.append(f"    {each['name']}: {value}, {each['verdict']}{allowed}")
+        within = f"certainly within {each['low'] or 0:.4g} to {high}, may be {each['bound']['least']:g}"
+        lines.append(f"    {each['name']}: {value}, {within}: {each['verdict']}")
     return lines
 
 

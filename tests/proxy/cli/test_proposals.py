@@ -1,0 +1,52 @@
+"""Proposals as a terminal shows them: all that an approver approves, and nothing that steers the terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelward.admin.messages import message
+from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_waiting
+
+VERDICT = {
+    "verdict": "equivalent",
+    "primary": "1",
+    "pairs": 41_000,
+    "bounds": [
+        {"name": "errors", "value": 0.001, "low": 0.0, "high": 0.004, "verdict": "equivalent",
+         "bound": {"least": 0.005, "most": 0.005}},
+        {"name": "latency", "value": None, "low": None, "high": None, "verdict": "undecided",
+         "bound": {"least": 1.5, "most": 1.5}},
+    ],
+}  # fmt: skip
+FIELDS = {"number": 12, "verb": "promote", "model": "m", "version": "2", "digest": f"sha256:{'0' * 64}", "by": "dan",
+          "needed": 2, "state": "open", "steps": (1, 100), "auto": True}  # fmt: skip
+
+
+def test_everything_that_is_approved_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    approval = {"by": "bob", "at": 1.0, "reason": "fine\x1b[2J", "signed": True}
+    print_proposal(message("Proposal", **FIELDS, approvals=[approval], verdict=json.dumps(VERDICT), diff=["-a", "+b"]))
+    shown = capsys.readouterr().out
+    for words in (
+        "proposal 12: promote m 2: open until", f"sha256:{'0' * 64}", "1 %, 100 %", "goes on by itself", "1 of 2: bob",
+        "by a signature: fine", "equivalent as a shadow of version 1, 41000 pairs",
+        "errors: 0.001, certainly within 0 to 0.004, may be 0.005: equivalent",
+        "latency: not known, certainly within 0 to any, may be 1.5: undecided", "    -a", "    +b",
+    ):  # fmt: skip
+        assert words in shown
+    assert "\x1b" not in shown
+
+
+def test_what_waits_is_told_with_the_command_that_approves_it(capsys: pytest.CaptureFixture[str]) -> None:
+    proposal = message("Proposal", **FIELDS)
+    assert is_waiting(message("PromotionResponse", proposal=proposal))
+    assert not is_waiting(message("PromotionResponse"))
+    assert tell_waiting(proposal) == 4
+    assert capsys.readouterr().out == "proposal 12 waits for 2 approvals; modelward approve 12\n"
+
+
+def test_broken_glass_is_told_until_it_is_reviewed() -> None:
+    fields = FIELDS | {"state": "done", "break_glass": True}
+    assert state_of(message("Proposal", **fields)) == "done, not reviewed"
+    assert state_of(message("Proposal", **fields, review={"by": "bob", "at": 1.0})) == "done"
