@@ -132,6 +132,7 @@ def _shown(context: Context) -> Shown:
         origin=_origin(context),
         certificate=certified(properties),
         issuer=context.issuer()[:LONGEST_ISSUER],
+        not_after=context.not_after(),
         uid=uid,
         user=_user(uid) if uid is not None else "",
         gids=context.gids(),

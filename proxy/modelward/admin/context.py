@@ -1,5 +1,6 @@
 """What a connection of the admin API tells of its client."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,11 @@ class Context:
         """Who signed its certificate, as `commonName=Operators, organizationName=Example`; empty without TLS."""
         certificate = self._told("peercert") or {}
         return ", ".join(f"{name}={value}" for part in certificate.get("issuer", ()) for name, value in part)
+
+    def not_after(self) -> float | None:
+        """End of its certificate, in seconds since 1970; None without TLS."""
+        certificate = self._told("peercert") or {}
+        return ssl.cert_time_to_seconds(certificate["notAfter"]) if "notAfter" in certificate else None
 
     def _told(self, name: str) -> Any:
         transport = self._call.transport

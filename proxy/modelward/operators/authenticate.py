@@ -7,6 +7,7 @@ identities never add up.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,13 @@ HEADER = "authorization"
 
 @dataclass(frozen=True)
 class Shown:
-    """What a call shows. origin: its address. certificate: the name in the client's, issuer: who signed it. user: the
-    name of `uid`. authorization: the header."""
+    """What a call shows. origin: its address. certificate: the name in the client's, issuer: who signed it,
+    not_after: its end in seconds since 1970. user: the name of `uid`. authorization: the header."""
 
     origin: str
     certificate: str = ""
     issuer: str = ""
+    not_after: float | None = None
     uid: int | None = None
     user: str = ""
     gids: tuple[int, ...] = ()
@@ -56,6 +58,8 @@ class Authenticator:
         if shown.authorization is not None:
             return await self._by_token(shown.authorization, shown.origin)
         if shown.certificate:
+            if shown.not_after is not None and shown.not_after < time.time():  # since the connection began
+                raise Unauthenticated("the certificate has expired")
             if not is_name(shown.certificate):
                 raise Unauthenticated("the certificate has no name that can be used: it is too long or not printable")
             return Operator(shown.certificate, "certificate", shown.issuer, shown.origin)

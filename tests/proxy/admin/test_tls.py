@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -14,8 +17,11 @@ from cryptography import x509
 from modelward.admin.context import Context
 from modelward.admin.operator import Status
 from modelward.admin.server import AdminServer
+from modelward.config.operators import Operators
 from modelward.config.tls import AdminTls
+from modelward.operators import authenticate
 from modelward.problem import ProblemsFound
+from modelward.rpc.protocol import Message
 from modelward_native.wire.call import Call
 from tests.certificates import authority_file, credentials, issue, write_pair
 from tests.proxy.admin.test_server import ANYWHERE, Played, method
@@ -132,3 +138,28 @@ def test_files_that_cannot_serve_are_told_at_the_start(tls: AdminTls) -> None:
     tls.client_ca.write_text("no certificate")
     with pytest.raises(ProblemsFound, match=r"admin_tls\.client_ca holds no certificate"):
         asyncio.run(AdminServer.start(ANYWHERE, tls, Played()))
+
+
+def test_the_end_of_a_certificate_and_its_issuer_are_told(
+    tls: AdminTls, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> Message:
+        server = await AdminServer.start(ANYWHERE, tls, Played(), Operators())
+        shown = credentials(authority, issue(authority, x509.DNSName("ops.test"), seconds=3600))
+        options = [("grpc.ssl_target_name_override", SERVER)]
+        try:
+            async with grpc.aio.secure_channel(str(server.address), shown, options=options) as channel:
+                me = await method(channel, "WhoAmI")()
+                later = time.time() + 3601
+                monkeypatch.setattr(authenticate, "time", SimpleNamespace(time=lambda: later))
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await method(channel, "WhoAmI")()
+                assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+                assert refused.value.details() == "the certificate has expired"
+                return me
+        finally:
+            await server.stop()
+
+    me: Any = asyncio.run(main())
+    assert (me.name, me.proof, me.configured, [*me.grants]) == ("ops.test", "certificate", True, [])
+    assert "trustme" in me.issuer

@@ -1,6 +1,7 @@
 """Who calls, by what a call shows: one credential counts, and one that is not valid is never passed over."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ def test_without_a_credential_nobody_is_let_in() -> None:
     assert "of another user namespace" in refused(authenticator(), uid=UNMAPPED)
     assert "has no name that can be used" in refused(authenticator(), certificate="a" * 600)
     assert "has no name that can be used" in refused(authenticator(), certificate="spiffe://A b")
+
+
+def test_a_certificate_that_ends_while_its_connection_lasts_proves_nothing_any_more() -> None:
+    now = time.time()
+    assert identify(authenticator(), certificate="a", not_after=now + 60).name == "a"
+    assert refused(authenticator(), certificate="a", not_after=now - 1) == "the certificate has expired"
 
 
 def test_a_token_that_is_sent_counts_before_what_the_connection_proves(tmp_path: Path, issuer: Issuer) -> None:
