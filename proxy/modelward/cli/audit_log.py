@@ -101,7 +101,7 @@ def reading(act: Callable[[OpenLog, argparse.Namespace], int], arguments: argpar
         raise ProblemsFound(
             [Problem("the checkpoint of the log cannot be believed", log.where, str(error), how)]
         ) from None
-    except (Gone, ProofFails, ValueError) as error:
+    except (Gone, ProofFails, ValueError, RecursionError) as error:
         how = "Run `modelward audit verify`: it names the first record that was changed"
         raise ProblemsFound(
             [Problem("the log is not whole, or does not hold that", log.where, str(error), how)]

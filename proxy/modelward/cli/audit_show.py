@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from json import dumps
 from typing import Any
 
 from rich.text import Text
@@ -130,7 +131,7 @@ def _related(log: OpenLog, checkpoint: Checkpoint, record: Found) -> Iterator[Fo
 
 def _print(record: Found, *, json: bool) -> None:
     if json:
-        print(record.leaf.decode())
+        print(dumps(record.fields))  # in ASCII: names may come from strangers
         return
     fields = record.fields
     line = Text(f"{record.number:>7}  {plain(fields.get('at', ''))[:19]}Z  ", no_wrap=True)

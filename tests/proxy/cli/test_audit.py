@@ -119,6 +119,23 @@ def test_names_of_strangers_are_not_sent_to_the_terminal(audit: Audit) -> None:
     assert "\x1b" not in shown
 
 
+def test_a_leaf_that_is_no_record_is_told_and_not_a_traceback(audit: Audit, tmp_path: Path) -> None:
+    """Of a log that a stranger gives: signed, and nonsense."""
+    signer = key.load_or_make(tmp_path / "audit", "x", begun=False)
+    log = LogWriter.open(tmp_path / "audit" / "log", signer)
+    log.add([b"[" * 60_000, b'{"n":1,"at":7,"verb":{},"actor":"x","problems":["y"]}', b"\xff"])
+    log.close()
+    for code, *arguments in (
+        (1, "query"),
+        (0, "show", 1),
+        (1, "show", 0),
+        (1, "show", 2),
+        (1, "export", "--format", "csv"),
+    ):
+        _, err = audit.run(*arguments, state=tmp_path, code=code)
+        assert "Traceback" not in err
+
+
 def test_one_record_is_shown_with_what_came_of_it(audit: Audit) -> None:
     out, _ = audit.run("show", 1)
     assert "actor.issuer     https://issuer.example" in out
