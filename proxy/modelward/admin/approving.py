@@ -46,7 +46,7 @@ class Approving:
         if not needed:
             return await self._recorded.rollback(model, glass.reason, self._call.actor), None
         self._check(glass, model)
-        proposal = await self._ask(Ask(verb="rollback", model=model, reason=glass.reason), needed, glass)
+        proposal = await self._ask(self._server.proposals.rollback(model, glass.reason), needed, glass)
         return self._promotion(model, glass), proposal
 
     async def pardon(self, model: str, version: str, glass: Glass) -> tuple[Sequence[tuple[str, str]], Proposal | None]:

@@ -141,6 +141,9 @@ class Proposed(Protocol):
     async def promotion(self, wanted: Wanted) -> Ask:
         """What is proposed. Refused where the promotion would be."""
 
+    def rollback(self, model: str, reason: str) -> Ask:
+        """What is proposed: to take back the version that is promoted now."""
+
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """The proposal of a configuration that waits, as this operator's where it is no other's yet."""
 

@@ -109,6 +109,10 @@ class Proposals:
             verdict=await self._verdict(wanted.model, wanted.version),
         )
 
+    def rollback(self, model: str, reason: str) -> Ask:
+        """Of the version that is promoted now, and no later one."""
+        return Ask(verb="rollback", model=model, version=self._promoted(model), reason=reason)
+
     async def follow(self, *, asked: bool = False) -> Proposal | None:
         """The proposal of files that wait, which is made where there is none yet; those of other files are void.
 
@@ -143,6 +147,8 @@ class Proposals:
             return digest_of(self._serving, ask.model, ask.version)
         if ask.verb == "reload":
             return await asyncio.get_running_loop().run_in_executor(None, self._configuration.digest)
+        if ask.verb == "rollback":
+            self._check_promoted(ask)
         return ""
 
     def was_done(self, proposal: Proposal) -> bool:
@@ -171,6 +177,7 @@ class Proposals:
             case "promote":
                 await server.promote(_wanted(proposal, actor))
             case "rollback":
+                self._check_promoted(ask)
                 await server.rollback(ask.model, ask.reason, actor)
             case "pardon":
                 await server.pardon(ask.model, ask.version or None, actor)
@@ -192,6 +199,17 @@ class Proposals:
             raise ProblemsFound(result.problems or [Problem(what, "configuration", how="Look at the next proposal")])
 
     # ---- how
+
+    def _promoted(self, model: str) -> str:
+        """The version whose promotion can be taken back; empty where none was promoted."""
+        last = self._promoter.state.promotions.get(model)
+        return last.version if last is not None and last.phase != "rolled back" else ""
+
+    def _check_promoted(self, ask: Ask) -> None:
+        now = self._promoted(ask.model)
+        if now != ask.version:
+            what = f"what is promoted is {f'version {now}' if now else 'none'} by now, and was {ask.version or 'none'}"
+            raise ProblemsFound([Problem(what, f"model {ask.model}", how="Propose it again if it is still wanted")])
 
     def _is_new(self, digest: str) -> bool:
         """Nobody has decided about these files."""
