@@ -230,6 +230,23 @@ def test_a_canary_can_be_given_and_taken_away_by_a_reload(held: Path, tmp_path: 
             assert arrays(stub.infer(request("m", {"x": ROW})))["y"].tolist() == (ROW + 1).tolist()
 
 
+def test_a_reload_that_is_refused_keeps_the_canary(held: Path, tmp_path: Path) -> None:
+    peer = ModelPeer({"m": {"1": FOUR}})
+    peer.infer = wrong
+    with listening(peer) as (address, _):
+        settings = {"models__m__upstreams": f"[{address}]"} | canaried(held)
+        with (
+            reloadable(tmp_path / "models", {"other": models.add_one()}, **settings) as server,
+            Stub(server.grpc) as stub,
+        ):
+            wait_until(lambda: failing(server) == 1, "it is wrong")
+            with pytest.raises(ProblemsFound):
+                server.reload(models__m__canary=None, models__m__fallback='[{"value": {"z": [[1]]}}]')
+            for _ in range(20):
+                assert refused(stub, request("m", {"x": ROW})).reason == "CANARY"
+            assert failing(server) == 1
+
+
 def test_check_says_which_upstream_is_wrong(tmp_path: Path, canary: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sets = [f'models.m.upstreams=["unix:{tmp_path}/up.sock"]', f"models.m.canary.file={canary}"]
     command = ["check", *(word for each in sets for word in ("--set", each))]

@@ -150,6 +150,8 @@ class UpstreamCanaries:
         except (Unjudged, ProblemsFound) as reason:
             self._wait(watch, endpoint, str(reason))
             return
+        if not endpoint.has_canary:  # not yet, or not any more
+            return
         if endpoint.joins != joins:  # who has answered may be another than who answers now
             watch.due[endpoint] = 0.0
             return

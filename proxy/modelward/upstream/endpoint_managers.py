@@ -48,6 +48,8 @@ class EndpointManagers:
         for group in wanted:
             group.judge_by(breaker)
         for pool in pools:
+            for group in pool.groups:
+                group.has_canary = pool.has_canary
             pool.pool.hedge_share = pool.share
             pool.pool.resends = pool.resends
         self._show()

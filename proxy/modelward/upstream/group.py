@@ -23,10 +23,10 @@ class Member:
 class Group:
     """One endpoint, or behind dns:///name:port one for every address that the name resolves to: none at first."""
 
-    def __init__(self, address: UpstreamAddress) -> None:
+    def __init__(self, address: UpstreamAddress, has_canary: bool = False) -> None:
         self.address = address
         self._breaker = Breaker()
-        self._has_canary = False
+        self._has_canary = has_canary
         self._members: dict[str, Member] = {}
         # counters never fall: what endpoints have counted that are gone
         self._gone = EndpointSnapshot()
@@ -47,6 +47,8 @@ class Group:
 
     @has_canary.setter
     def has_canary(self, has_canary: bool) -> None:
+        if has_canary == self._has_canary:
+            return
         self._has_canary = has_canary
         for member in self._members.values():
             _judged_by_canary(member.endpoint, has_canary)

@@ -36,13 +36,13 @@ class UpstreamPool:
     share: float
     resends: bool
     shadow: bool  # no client waits for its answers
+    has_canary: bool  # its endpoints are judged by one
 
     @classmethod
     def of(cls, key: PoolKey, before: "UpstreamPool | None" = None) -> "UpstreamPool":
         """before: the pool that it takes the place of, whose endpoints stay where the addresses do."""
         known = {group.address: group for group in before.groups} if before else {}
-        groups = tuple(known.get(address) or Group(address) for address in dict.fromkeys(key.addresses))
+        # what is known is in use: it changes when the pool is served (EndpointManagers.follow)
+        groups = tuple(known.get(address) or Group(address, key.has_canary) for address in dict.fromkeys(key.addresses))
         pool = before.pool if before else Pool([], key.share, key.resends)
-        for group in groups:
-            group.has_canary = key.has_canary
-        return cls(groups, pool, key.share, key.resends, key.is_shadow)
+        return cls(groups, pool, key.share, key.resends, key.is_shadow, key.has_canary)
