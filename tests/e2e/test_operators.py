@@ -106,7 +106,7 @@ def test_users_of_the_machine_may_do_what_their_bindings_say(folder: Path, root:
         assert [each["name"] for each in told("status", *at)["models"]] == ["fraud-a", "other"]
         denied = modelward("restart", *at, user=OTHER_UID)
         assert denied.returncode == 1
-        assert f"restart is not allowed: uid {OTHER_UID} has viewer, which do not allow it" in denied.stderr
+        assert f"restart is not allowed: uid {OTHER_UID} has viewer, which is not enough" in denied.stderr
         assert f"It takes operator: ask user {os.getuid()}" in denied.stderr
         assert modelward("can-i", "restart", *at).returncode == 0
         no = modelward("can-i", "promote", "fraud-a", *at)

@@ -129,7 +129,7 @@ class Rights:
             return f"no binding is for {operator.words}"
         if not having:
             roles = dict.fromkeys(role for grant in grants for role in grant.binding.roles)
-            return f"{operator.words} has {', '.join(roles)}, which do not allow it"
+            return f"{operator.words} has {', '.join(roles)}, which is not enough"
         models = dict.fromkeys(each for grant in having for each in grant.binding.models)
         what = "it concerns the whole server" if model is None else f"{model[:LONGEST]} is none of them"
         return f"{operator.words} may {verb} for models {', '.join([*models][:8])}, and {what}"
