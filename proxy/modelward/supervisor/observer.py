@@ -31,7 +31,7 @@ MOST_CALLERS = 1000
 
 
 class Observer:
-    """Run `watch`, and `end` it: what was counted of a minute that has begun is recorded too."""
+    """Run `watch`; `sum_up` at the end, for what was counted of the last minute. failures: looks that raised."""
 
     def __init__(
         self, recorder: Recorder, pool: WorkerPool, shadowing: ShadowVerdicts, shared: Callable[[], SharedLimits | None]
@@ -40,8 +40,10 @@ class Observer:
         self._pool = pool
         self._shadowing = shadowing
         self._shared = shared
+        self.failures = 0
         self._seen = Seen()
         self._report: Report | None = None
+        self._served: Mapping[Version, str] = self._seen.versions
         self._counted = Counted()
         self._judged_at = self._minute_at = time.monotonic()
 
@@ -52,6 +54,7 @@ class Observer:
             try:
                 self.look(time.monotonic())
             except Exception:
+                self.failures += 1
                 if (now := time.monotonic()) - logged >= LOG_SECONDS:
                     logged = now
                     log.exception("a look for the audit trail failed")
@@ -95,12 +98,11 @@ class Observer:
         )
 
     def _versions(self, report: Report | None) -> Mapping[Version, str]:
-        """As before while workers tell the same, which most looks find."""
-        if report is None or report is self._report:
-            return self._seen.versions
-        self._report = report
-        found = versions_of(report.facts, report.versions)
-        return self._seen.versions if found == self._seen.versions else found
+        """The same object while workers tell the same, which most looks find."""
+        if report is not None and report is not self._report:
+            found = versions_of(report.facts, report.versions)
+            self._report, self._served = report, self._served if found == self._served else found
+        return self._served
 
     def _verdicts(self) -> dict[Shadow, tuple[str, Mapping[str, Any]]]:
         totals = shadows.totals(self._pool.region)

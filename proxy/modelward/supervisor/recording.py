@@ -88,4 +88,6 @@ class Recording:
             stats = replace(stats, witnessed=told.sizes(), witness_failures=told.failures())
         if self._retaining is not None:
             stats = replace(stats, failures={**stats.failures, "retention": self._retaining.failures})
+        if self._observer is not None:
+            stats = replace(stats, failures={**stats.failures, "looks": self._observer.failures})
         return stats
