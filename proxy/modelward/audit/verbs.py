@@ -58,7 +58,6 @@ SERVER: Mapping[str, str] = {
     "state.lost": "what was promoted is not known any more",
     "proposal.expire": "a proposal was not approved in time",
     "proposal.void": "what a proposal is about has changed",
-    "witness.refused": "a witness does not cosign the log's checkpoint; `reason` says why",
     "records.removed": "retention removed records; their hashes stay",
     "witness.refused": "a witness remembers another history of the log: it was rewritten, or cut off",
 }

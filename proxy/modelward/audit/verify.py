@@ -111,8 +111,6 @@ def _history(log: Reader, verifier: Verifier, size: int) -> list[_Known]:
                 raise NotSigned(f"two checkpoints of {each.size} records differ, and both are signed")
             if each.size > size:
                 checked(note, verifier)
-                if checked(log.note(), verifier).size >= each.size:
-                    break  # it is being written
                 raise NotSigned(f"it holds a checkpoint of {each.size} records, and the log has {size}: it was cut off")
     except OSError:
         pass  # it is a help, and nothing depends on it
