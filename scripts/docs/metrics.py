@@ -39,6 +39,11 @@ LABELS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("modelward_request_seconds", "outcome", dict.fromkeys(OUTCOME_NAMES, "")),
     ("modelward_worker_restarts_total", "reason", {"died": "", "hung": "it did not answer", "asked": "by an operator"}),
     (
+        "modelward_access_log_dropped_total",
+        "reason",
+        {"full": "they came faster than they are written", "failed": "the file or the collector failed"},
+    ),
+    (
         "modelward_worker_deaths_total",
         "cause",
         {

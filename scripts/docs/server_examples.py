@@ -28,6 +28,7 @@ integrity: {require: warn, keys: {release: release.pem}}
 health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
+access_log: {sample: 0.01, file: access.jsonl}
 log: {format: json}
 models:
   fraud: {deadline: 50ms}
@@ -107,6 +108,14 @@ audit:
       certificate_authority: authority.pem
     - {folder: /mnt/elsewhere/witnessed}
     - {webhook: "https://alerts.example/audit"}
+""",
+    "access_log": """
+access_log:
+  sample: 0.05
+  file: /var/log/modelward/access.jsonl
+---
+access_log:
+  otlp: http://127.0.0.1:4318/v1/logs
 """,
     "sealing": """
 sealing:

@@ -55,6 +55,17 @@ class Server:
     def mirroring(self) -> int:
         """Requests that shadows have and have not answered."""
 
+    def log_access(self, share: float) -> None:
+        """From now on this share of requests is kept for `take_access`, as far as there is room."""
+
+    def take_access(self, most: int) -> list[tuple[Any, ...]]:
+        """Requests that have ended since the last call, at most so many; the rest waits. Each as
+        modelward_native.telemetry.access_log.AccessEntry has it."""
+
+    @property
+    def access_dropped(self) -> int:
+        """Requests that were to be kept when there was no room."""
+
     def take_samples(self) -> list[tuple[str, str, float, bytes, bytes, bytes]]:
         """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the
         version's ModelInferResponse, the shadow's)."""

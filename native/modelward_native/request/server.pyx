@@ -1,6 +1,6 @@
 """The data plane of one process: set up here, driven by `pipeline`."""
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from modelward_native.access.access cimport Access
 from modelward_native.backend.engine cimport engine_of
@@ -15,6 +15,7 @@ from modelward_native.request.tensor cimport mw_span
 from modelward_native.shadow.mirror cimport pace
 from modelward_native.shadow.samples cimport samples_taken
 from modelward_native.stages.mirror cimport end_copies
+from modelward_native.telemetry.access_log cimport access_taken, begin_access_log
 from modelward_native.timer.clock cimport mw_now_ns
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.wire.tick cimport flush_all, flush_after_timers
@@ -146,6 +147,20 @@ cdef class Server(State):
         """Pairs that disagreed since the last call, a few: (model, shadow, disagreement, ModelInferRequest, the version's
         ModelInferResponse, the shadow's)."""
         return samples_taken(&self.mirrors.samples)
+
+    def log_access(self, double share):
+        """From now on this share of requests is kept for `take_access`, as far as there is room."""
+        begin_access_log(&self.access_log, share)
+        self.listener.wire.keep_trace = True
+
+    def take_access(self, uint64_t most) -> list:
+        """Requests that have ended since the last call, at most so many; the rest waits."""
+        return access_taken(&self.access_log, most)
+
+    @property
+    def access_dropped(self) -> int:
+        """Requests that were to be kept when there was no room."""
+        return self.access_log.dropped
 
     def totals(self) -> dict:
         """This process's gauges."""

@@ -8,6 +8,7 @@ from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
 from modelward_native.score.events cimport Events
+from modelward_native.telemetry.access_log cimport AccessLog
 from modelward_native.backend.pool cimport Pool
 from modelward_native.request.cold_calls cimport ColdCalls
 from modelward_native.wire.listener cimport Listener
@@ -29,6 +30,7 @@ cdef class State:
     cdef readonly Directory directory
     cdef mw_scan *scanned         # owned; the message that is being decoded: 90 KB, overwritten by the next one's
     cdef readonly Events events
+    cdef AccessLog access_log
     cdef readonly Access access   # None: everybody may do everything
     cdef Region region
     cdef Counters *other          # the region's: requests that no served model can be charged with

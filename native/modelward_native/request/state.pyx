@@ -10,6 +10,7 @@ from modelward_native.timer.deadline cimport Wheel
 from modelward_native.score.events cimport Events
 from modelward_native.wire.listener cimport Listener
 from modelward_native.wire.inflater cimport Inflater
+from modelward_native.telemetry.access_log cimport end_access_log
 from modelward_native.telemetry.stats cimport counters_of
 from modelward_native.limits.limit cimport Limiter
 from modelward_native.region.region cimport Region
@@ -38,4 +39,5 @@ cdef class State:
         self.mirrors.random = int.from_bytes(os.urandom(8)) | 1
 
     def __dealloc__(self):
+        end_access_log(&self.access_log)
         free(self.scanned)

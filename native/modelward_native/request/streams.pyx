@@ -22,6 +22,7 @@ from modelward_native.stages.limit cimport charge
 from modelward_native.stages.send cimport end_stream
 from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.call cimport Call, call_of
+from modelward_native.telemetry.access_log cimport log_refusal
 from modelward_native.wire.parking cimport promise
 from modelward_native.wire.stream cimport refuse, refuse_for
 
@@ -51,6 +52,8 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
         relay_cancel(s, code_of(verdict.reason))
     else:
         server.other.codes[code_of(verdict.reason)] += 1
+        if s.method == METHOD_INFER or s.method == METHOD_STREAM_INFER:
+            log_refusal(&server.access_log, s, verdict)
 
 
 cdef void on_message(Stream *s, Buffer *message, int64_t now) noexcept:

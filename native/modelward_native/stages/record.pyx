@@ -15,6 +15,7 @@ from modelward_native.shadow.evidence cimport ASSIGNED_NONE, testify
 from modelward_native.shadow.pair cimport pair
 from modelward_native.stages.mirror cimport send_copy
 from modelward_native.stages.stage cimport Result
+from modelward_native.telemetry.access_log cimport log_access
 from modelward_native.telemetry.histogram cimport mw_histogram_record_ns
 
 
@@ -26,6 +27,7 @@ cdef bint record(State server, Exchange *x, Result *r, int64_t now) noexcept:
     if r.gone:
         r.status = CODE_CANCELLED
     record_request(server, x, r, now)
+    log_access(&server.access_log, x, r, now)
     server.gauges.inflight -= 1
     if x.assigned != ASSIGNED_NONE and not r.gone and not r.sent_up:
         count = testify(x, r.status, now)

@@ -10,6 +10,7 @@ from modelward_native.wire.buffer cimport Buffer
 from modelward_native.wire.forwarded cimport read_forwarded
 from modelward_native.wire.grpc cimport buffer_reserve, parse_timeout, wants_gzip
 from modelward_native.wire.listener cimport sticky_hash
+from modelward_native.wire.trace cimport parse_traceparent
 from modelward_native.request.verdict cimport CODE_PERMISSION_DENIED, CODE_UNAUTHENTICATED
 
 cdef extern from *:
@@ -270,5 +271,7 @@ cdef int read_header(
             read_forwarded(s, value, value_size)
         if same(name, name_size, <const char *>s.conn.wire.sticky_header.data, s.conn.wire.sticky_header.size):
             s.sticky = sticky_hash(s.conn.wire, value, value_size)
+        if s.conn.wire.keep_trace and same(name, name_size, "traceparent", 11):
+            s.traced = parse_traceparent(s.trace, value, value_size)
         return keep(s, name, name_size, value, value_size, keep_metadata)
     return 0

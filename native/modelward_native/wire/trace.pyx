@@ -3,7 +3,7 @@
 Nothing is kept per request: the ids follow from the exchange and from secrets of this process, mixed by SplitMix64's
 finalizer (Steele, Lea and Flood 2014). About 10 ns for both.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 import os
@@ -50,3 +50,36 @@ cdef void make_trace(Trace *to, const void *exchange, int64_t entered, int64_t a
     write_hex(to.parent + 36, mixed(high + <uint64_t>attempt))
     memcpy(to.parent + 52, b"-00", 3)
     memcpy(to.request_id, to.parent + 3, REQUEST_ID)
+
+
+cdef inline int digit(uint8_t c) noexcept:
+    """Of hexadecimal digits in lower case; below 0 for another character."""
+    if 48 <= c <= 57:             # 0 to 9
+        return c - 48
+    return c - 87 if 97 <= c <= 102 else -1    # a to f
+
+
+cdef bint parse_hex(uint8_t *to, const uint8_t *text, size_t bytes) noexcept:
+    """False also for zeros alone."""
+    cdef uint8_t any = 0
+    cdef int high, low
+    cdef size_t i
+    for i in range(bytes):
+        high = digit(text[2 * i])
+        low = digit(text[2 * i + 1])
+        if high < 0 or low < 0:
+            return False
+        to[i] = <uint8_t>(high << 4 | low)
+        any |= to[i]
+    return any != 0
+
+
+cdef bint parse_traceparent(uint8_t *to, const uint8_t *value, size_t size) noexcept:
+    # a later version may have more behind it; ff is none
+    if size < TRACEPARENT or (size > TRACEPARENT and (value[TRACEPARENT] != 45 or value[0] == 48 and value[1] == 48)):
+        return False
+    if digit(value[0]) < 0 or digit(value[1]) < 0 or (value[0] == 102 and value[1] == 102):
+        return False
+    if value[2] != 45 or value[35] != 45 or value[52] != 45 or digit(value[53]) < 0 or digit(value[54]) < 0:
+        return False
+    return parse_hex(to, value + 3, 16) and parse_hex(to + 16, value + 36, 8)

@@ -92,6 +92,8 @@ cdef struct Stream:
     uint64_t budget
     uint64_t shared_key           # the same in all servers that share limits: modelward_native.limits.limit.Payers
     uint32_t peer_limit           # its own, or 0: modelward_native.limits.limit.Payers
+    bint traced                   # it came with a traceparent, where wire.keep_trace
+    uint8_t trace[24]             # its trace id and parent id
     uint64_t sticky               # hash of wire.sticky_header's value, for the choice of a version; 0 where it did not come
     Identity *caller              # borrowed with one reference; NULL until it is known, and without access control
     uint32_t caller_stamp         # the caller's when it was verified
@@ -180,6 +182,7 @@ cdef struct Wire:                 # what the connections of one listener share; 
     bint batch_pending            # a batch will run later in this tick and flush then
     bint draining
     bint keep_metadata            # some model is served by an upstream
+    bint keep_trace               # requests are logged (telemetry.access_log)
     mw_span sticky_header         # borrowed from the modelward_native.request.route.Directory; empty for none
     bint keep_credentials         # and it sees the `authorization` that was checked here
     PyObject *access              # borrowed: modelward_native.access.access.Access; NULL without access control

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from modelward.config.access import Access
+from modelward.config.access_log import AccessLogSettings
 from modelward.config.address import OFF
 from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.audit import Audit
@@ -85,6 +86,8 @@ class Config(Section):
     apply to them, but nothing reads them."""
     limits: Limits = Limits()
     drain: Drain = Drain()
+    access_log: AccessLogSettings | None = None
+    """A sample of the inference requests, one line each. Absent: none. A change needs a restart."""
     log: LogSettings = LogSettings()
     """What is written to stderr. A change needs a restart."""
     state: Path | None = Field(default=None, strict=False)

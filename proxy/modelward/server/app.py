@@ -22,6 +22,7 @@ from modelward.models.weights import Shares
 from modelward.repository.refused import Refused
 from modelward.server import methods
 from modelward.server.accept import Acceptor, Handshakes
+from modelward.server.access_log import AccessLogWriter, sink_of
 from modelward.server.answering import Answering
 from modelward.server.bind import BoundSocket, InheritedSocket
 from modelward.server.containment import Contained
@@ -102,6 +103,7 @@ class Application:
         self._acceptor: Acceptor | None = None
         self._wheel: Wheel | None = None
         self._sample_writer: SampleWriter | None = None
+        self._access_log: AccessLogWriter | None = None
 
     @property
     def config(self) -> Config:
@@ -167,6 +169,11 @@ class Application:
         samples = state_folder(self.config.state) / SAMPLES
         self._sample_writer = SampleWriter(self._samples, samples, self.region.slot, self.region.slots)
         self._tasks.spawn(self._sample_writer.run())
+        if (wanted := self.config.access_log) is not None:
+            server.log_access(wanted.sample)
+            sink = sink_of(wanted, self.region.slot)
+            self._access_log = AccessLogWriter(server.take_access, lambda: server.access_dropped, sink, wanted.where)
+            self._tasks.spawn(self._access_log.run())
         self.answering.begin()
         self._answering = self._tasks.spawn(self.answering.run())
 
@@ -189,6 +196,8 @@ class Application:
             self._acceptor.close()
         if self.server is not None:
             await drain(self.server, self._acceptor, seconds)
+        if self._access_log is not None:
+            await self._access_log.keep()
 
     async def stop(self) -> None:
         """Ends everything at once."""
@@ -228,6 +237,7 @@ class Application:
             scan_findings=severities(model.checked.artifact for model in self.models),
             close_reasons=close_reasons(self.server.listener) if self.server is not None else CloseReasonSnapshot(),
             reloads=serving.reloads.stats(),
+            access_log=self._access_log.stats() if self._access_log is not None else None,
             samples_lost=self._sample_writer.lost if self._sample_writer is not None else 0,
             tls=self._acceptor.stats() if self._acceptor is not None else None,
             access=serving.checker.stats() if serving.checker is not None else None,

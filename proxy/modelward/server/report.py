@@ -88,6 +88,9 @@ def describe(application: Application) -> Report:
         at_the_door.append(("access", access.words(config)))
     if config.integrity is not None:
         at_the_door.append(("integrity", trusted(config.integrity)))
+    if config.access_log is not None:
+        share = f"{config.access_log.sample:.4g} of the requests"
+        at_the_door.append(("access log", f"{share}, to {config.access_log.where}"))
     if config.sealing is not None:
         sealed = sum(bool(model.checked.artifact.sealed) for model in application.models)
         required = f"; required of models {', '.join(config.sealing.require)}" if config.sealing.require else ""

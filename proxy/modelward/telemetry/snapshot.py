@@ -269,6 +269,15 @@ class AuditSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogSnapshot:
+    """Requests that were chosen for it: written, and lost since there was no room (full) or a write failed."""
+
+    written: int = 0
+    full: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -291,6 +300,7 @@ class Snapshot:
     crashes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
     watch_failures: int = 0  # of configuration and repository: changes that were not followed
+    access_log: AccessLogSnapshot | None = None
     samples_lost: int = 0  # of shadows that disagree, which could not be written
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None

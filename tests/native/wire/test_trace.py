@@ -2,10 +2,11 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelward_native.testing.trace import made
+from modelward_native.testing.trace import made, parsed
 
 ADDRESS = st.integers(0, 2**47)
 TIME = st.integers(0, 2**62)
@@ -33,3 +34,35 @@ def test_requests_that_come_together_have_traces_of_their_own() -> None:
 def test_the_same_memory_used_again_is_another_trace() -> None:
     ids = {made(0x7F0000000000, 10**15 + i, 2)[1] for i in range(10_000)}
     assert len(ids) == 10_000
+
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("value", [f"00-{TRACE}-{PARENT}-01", f"01-{TRACE}-{PARENT}-00-what.comes.later"])
+def test_a_traceparent_is_read(value: str) -> None:
+    assert parsed(value.encode()).hex() == TRACE + PARENT
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        f"00-{TRACE}-{PARENT}",
+        f"00-{TRACE}-{PARENT}-01-more",
+        f"ff-{TRACE}-{PARENT}-01",
+        f"00-{TRACE.upper()}-{PARENT}-01",
+        f"00-{'0' * 32}-{PARENT}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00_{TRACE}_{PARENT}_01",
+        f"00-{TRACE[:-1]}g-{PARENT}-01",
+    ],
+)
+def test_what_is_no_traceparent_is_none(value: str) -> None:
+    assert parsed(value.encode()) == b""
+
+
+@given(st.binary(max_size=80))
+def test_noise_is_read_as_the_form_says(value: bytes) -> None:
+    form = re.fullmatch(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", value)
+    assert bool(parsed(value)) == bool(form)

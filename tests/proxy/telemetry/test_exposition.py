@@ -15,6 +15,7 @@ from modelward.telemetry.exposition import Exposition, render
 from modelward.telemetry.metrics.prometheus import ModelwardCollector
 from modelward.telemetry.snapshot import (
     OTHER_MODEL,
+    AccessLogSnapshot,
     AuditSnapshot,
     CanarySnapshot,
     CloseReasonSnapshot,
@@ -69,6 +70,7 @@ SNAPSHOT = Snapshot(
     integrity=IntegritySnapshot({("fraud", "2"): ("sha256:00", "release")}, 32, 33, {"same": 34}),
     watch_failures=26,
     samples_lost=27,
+    access_log=AccessLogSnapshot(41, 42, 43),
     promotions={("fraud", "done", ""): 15, ("fraud", "rolled_back", "errors"): 16},
     close_reasons=CloseReasonSnapshot(refused={"peer_rate": 13}, closed={"resets": 14}),
     shadows={
@@ -203,6 +205,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_state_unsaved": {frozenset()},
         "modelward_state_write_failures": {frozenset()},
         "modelward_watch_failures": {frozenset()},
+        "modelward_access_log_written": {frozenset()},
+        "modelward_access_log_dropped": {frozenset({"reason"})},
         "modelward_shadow_samples_lost": {frozenset()},
         "modelward_tls_reloads": {frozenset({"result"})},
         "modelward_tls_handshake_failures": {frozenset()},
@@ -261,6 +265,8 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         ("modelward_state_unsaved", {}, 1),
         ("modelward_state_write_failures_total", {}, 25),
         ("modelward_watch_failures_total", {}, 26),
+        ("modelward_access_log_written_total", {}, 41),
+        ("modelward_access_log_dropped_total", {"reason": "failed"}, 43),
         ("modelward_shadow_samples_lost_total", {}, 27),
         ("modelward_shadow_pairs_total", {**SHADOW, "outcome": "shadow_failed"}, 32),
         ("modelward_shadow_disagreement_total", SHADOW, 3.25),

@@ -40,6 +40,7 @@ def server_families(snapshot: Snapshot) -> Iterator[Family]:
     yield from _reloads(snapshot)
     watch = "Changes of configuration or repository that an error kept from being followed. SIGHUP reloads"
     yield Family("modelward_watch_failures", "counter", watch, rows=[((), snapshot.watch_failures)])
+    yield from _access_log(snapshot)
     yield from _promotions(snapshot)
     yield from _crashes(snapshot)
     yield from _tls(snapshot)
@@ -270,3 +271,19 @@ def _scrapes(snapshot: Snapshot) -> Iterator[Family]:
     size = Family("modelward_scrape_bytes", "gauge", "Size of the page of metrics before compression")
     size.add((), scrapes.size)
     yield from (spent, size)
+
+
+def _access_log(snapshot: Snapshot) -> Iterator[Family]:
+    if (found := snapshot.access_log) is None:
+        return
+    written = "Requests that were written to the access log"
+    yield Family("modelward_access_log_written", "counter", written, rows=[((), found.written)])
+    dropped = Family(
+        "modelward_access_log_dropped",
+        "counter",
+        "Requests that were chosen for the access log and are not in it, by reason",
+        ("reason",),
+    )
+    dropped.add(("full",), found.full)
+    dropped.add(("failed",), found.failed)
+    yield dropped
