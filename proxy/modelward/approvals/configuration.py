@@ -64,14 +64,22 @@ class Configuration:
     """Use `first`, then `read` for each reload. waiting: files that lie there and need approvals; None where there are
     none. Its methods block, and may be called from several threads."""
 
-    def __init__(self, load: Load, folder: Callable[[Config], Path], signers: Signers) -> None:
+    def __init__(
+        self,
+        load: Load,
+        folder: Callable[[Config], Path],
+        signers: Signers,
+        complete: Callable[[Config], Config] = lambda config: config,
+    ) -> None:
         """load: reads and checks the configuration, again or for the first time. folder: where a server with this
-        configuration keeps its state. signers: approvers who have signed all files that differ from those given."""
+        configuration keeps its state. signers: approvers who have signed all files that differ from those given.
+        complete: what is done with a configuration that is followed, and with no other: it may run what that names."""
         self.waiting: Waiting | None = None
         self.approved: Approved | None = None
         self._load = load
         self._folder = folder
         self._signers = signers
+        self._complete = complete
         self._file = Path(FILE)
         self._allowed = ""
         self._reading = threading.Lock()
@@ -79,6 +87,14 @@ class Configuration:
     def first(self) -> Config:
         """At the start. Files are taken as approved where none were before, or where enough approvers have signed them.
         Raises ProblemsFound."""
+        return self._complete(self._first())
+
+    def read(self, followed: Config) -> Config:
+        """For a reload: what may be followed now. followed: until then. Raises ProblemsFound."""
+        with self._reading:
+            return self._complete(self._next(followed))
+
+    def _first(self) -> Config:
         files = SettingsFiles()
         config = self._load(files, False)
         self._file = self._folder(config) / FILE
@@ -93,16 +109,14 @@ class Configuration:
             return self._accept(files, config)
         return self._wait(files, config, before)
 
-    def read(self, followed: Config) -> Config:
-        """For a reload: what may be followed now. followed: until then. Raises ProblemsFound."""
-        with self._reading:
-            files = SettingsFiles()
-            config = self._load(files, True)
-            if self.approved is None or not followed.approvers("reload"):
-                return self._accept(files, config)
-            if files.digest in (self.approved.digest, self._allowed):
-                return self._accept(files, config)
-            return self._wait(files, config, self._as_approved(files))
+    def _next(self, followed: Config) -> Config:
+        files = SettingsFiles()
+        config = self._load(files, True)
+        if self.approved is None or not followed.approvers("reload"):
+            return self._accept(files, config)
+        if files.digest in (self.approved.digest, self._allowed):
+            return self._accept(files, config)
+        return self._wait(files, config, self._as_approved(files))
 
     def digest(self) -> str:
         """Of the files as they lie there. Raises ProblemsFound where these are no configuration."""

@@ -66,12 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def approved_configuration(arguments: argparse.Namespace) -> Configuration:
     """What is followed of the files that these arguments name."""
-    keyring = Keyring()
 
     def load(files: SettingsFiles, again: bool) -> Config:
-        return keyring.given_to(from_arguments(arguments, again=again, files=files))
+        return from_arguments(arguments, again=again, files=files)
 
-    return Configuration(load, lambda config: state_folder(config.state), signed_by)
+    return Configuration(load, lambda config: state_folder(config.state), signed_by, Keyring().given_to)
 
 
 async def serve(supervisor: Supervisor, file: Path | None = None) -> None:

@@ -42,6 +42,8 @@ class Opener:
     """Opens files of a repository. Keys are read when the first sealed file is met, and once."""
 
     def __init__(self, config: Config) -> None:
+        if config.sealing is not None:  # which it holds the keys of
+            seclude()
         self._config = config
         self._found: Found | None = None
 
@@ -57,7 +59,6 @@ class Opener:
         if self._found is None:
             from modelward.sealing.keys import identities_of  # noqa: PLC0415 - brings the ciphers
 
-            seclude()
             secrets = self._config.secrets
             self._found = identities_of(map(read, self._config.sealing.identities) if secrets is None else secrets)
         return self._found

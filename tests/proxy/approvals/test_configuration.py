@@ -60,6 +60,23 @@ def test_a_first_start_takes_the_files_as_approved_and_others_wait(host: Host) -
     assert configuration.waiting is None, "it is as it was"
 
 
+def test_nothing_that_a_configuration_names_is_run_before_it_is_approved(host: Host) -> None:
+    run: list[str] = []
+
+    def complete(config: Any) -> Any:
+        run.append(config.text)
+        return config
+
+    configuration = Configuration(host.load, lambda config: host.folder / "state", host.signers, complete)
+    config: Any = configuration.first()
+    host.write("1 changed")
+    configuration.read(config)
+    assert run == ["1", "1"]
+    configuration.allow(configuration.digest())
+    configuration.read(config)
+    assert run == ["1", "1", "1 changed"]
+
+
 def test_approved_files_are_followed_unless_they_were_changed_since(host: Host) -> None:
     configuration, config = host.start()
     host.write("1 changed")
