@@ -45,7 +45,8 @@ def test_an_address_that_others_reach_is_refused_without_them(address: str) -> N
 
 
 def test_all_three_files_are_needed() -> None:
-    assert "admin_tls has no client_ca, and nothing else proves who calls" in problem("admin_tls={certificate: a.pem, key: a.key}")
+    told = problem("admin_tls={certificate: a.pem, key: a.key}")
+    assert "admin_tls has no client_ca, and nothing else proves who calls" in told
 
 
 @pytest.mark.parametrize("address", ["off", "unix:/run/admin.sock"])
