@@ -180,7 +180,10 @@ def test_shares_may_change_while_shadows_are_asked(tmp_path: Path) -> None:
                 changed = threading.Event()
                 shares = {"add": {"1": share % 2, "2": 1 - share % 2}}
                 server.application.loop.call_soon_threadsafe(
-                    lambda shares=shares, changed=changed: (server.application.serving.share(shares), changed.set())
+                    lambda shares=shares, changed=changed: (
+                        server.application.serving.share(shares, None),
+                        changed.set(),
+                    )
                 )
                 assert changed.wait(60)
             held.wait_for(5)

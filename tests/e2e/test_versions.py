@@ -133,7 +133,7 @@ def test_shares_that_are_told_hold_through_reloads_and_not_where_a_version_is_no
             by_version = {version.removeprefix("v"): share for version, share in shares.items()}
 
             async def share() -> None:
-                server.application.serving.share({"add": by_version})
+                server.application.serving.share({"add": by_version}, None)
 
             assert server.application.loop is not None
             asyncio.run_coroutine_threadsafe(share(), server.application.loop).result(10)

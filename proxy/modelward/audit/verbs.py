@@ -33,6 +33,7 @@ SERVER: Mapping[str, str] = {
     "version.files_restored": "they are the same again",
     "version.refused": "it is not served as it lies in the repository; `problems` say why: signature, scan, canary",
     "version.answering": "it has the requests of its model until one is promoted",
+    "version.taken_as_approved": "it may answer, since it answered when approvals began, or `versions:` names it",
     "version.contained": "it is not run with some inputs any more, because workers died of them",
     "version.out_of_service": "it is not run at all any more, because workers died of it",
     "version.opened": "it is run again",

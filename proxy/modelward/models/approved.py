@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from modelward.config.schema import Config
 from modelward.models.facts import FactsByVersion
-from modelward.models.weights import Weights
+from modelward.models.weights import Weights, weights_of
 from modelward.problem import Problem
 from modelward.repository.refused import Refused
 
@@ -24,11 +24,14 @@ def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
     return approved is not None and config.approvers("promote", name) > 0
 
 
-def waiting(config: Config, approved: Approved | None, versions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Of models that run here, those versions that may not answer. versions: by model."""
+def waiting(config: Config, approved: Approved | None, facts: Mapping[str, FactsByVersion]) -> dict[str, list[str]]:
+    """Of models that run here, those versions that may not answer: with the files that are open they were not approved.
+
+    Files may change while an approval is on its way to the process that has them open. facts: of what is open.
+    """
     found = {
-        name: [version for version in there if version not in (approved or {}).get(name, {})]
-        for name, there in versions.items()
+        name: [version for version in known if (approved or {}).get(name, {}).get(version) != known[version].digest]
+        for name, known in facts.items()
         if is_guarded(config, approved, name)
     }
     return {name: there for name, there in found.items() if there}
@@ -41,9 +44,33 @@ def changed(config: Config, approved: Approved | None, facts: Mapping[str, Facts
             continue
         for version, digest in (approved or {}).get(name, {}).items():
             if version in known and known[version].digest != digest:
-                what = f"its files are others than those that were approved: {known[version].digest}"
+                what, why = (
+                    "its files are others than those that were approved",
+                    f"{known[version].digest}, not {digest}",
+                )
                 how = "Put them back, or put the new ones beside them as another version, and promote that"
-                yield Refused(name, version, (Problem(what, f"model {name} version {version}", digest, how),))
+                yield Refused(name, version, (Problem(what, f"model {name} version {version}", why, how),))
+
+
+def removed(
+    config: Config,
+    approved: Approved | None,
+    facts: Mapping[str, FactsByVersion],
+    shares: Weights,
+    there: Mapping[str, Collection[str]],
+) -> Iterator[Refused]:
+    """Approved versions with a share whose files are gone, while the repository has others of the model.
+
+    facts: of what is open. there: versions in the repository by model, "" for a model that is refused as a whole.
+    """
+    out = waiting(config, approved, facts)
+    for name, known in facts.items():
+        if not is_guarded(config, approved, name) or "" in there.get(name, ("",)):
+            continue
+        for version in known:
+            if shares.get(name, {}).get(version) and version not in (*there[name], *out.get(name, ())):
+                what, how = "its files are gone, and it answers", "Promote another version before you remove it"
+                yield Refused(name, version, (Problem(what, f"model {name} version {version}", how=how),))
 
 
 def only_approved(weights: Weights, out: Waiting, served: Mapping[str, Sequence[str]]) -> Weights:
@@ -71,22 +98,26 @@ def refused_of(out: Waiting) -> list[Refused]:
 
 
 def settled(
-    config: Config, approved: Approved | None, facts: Mapping[str, FactsByVersion], answering: Weights
+    config: Config,
+    approved: Approved | None,
+    facts: Mapping[str, FactsByVersion],
+    answering: Weights,
+    named: Mapping[str, Mapping[str, int]],
 ) -> Approved | None:
     """What counts as approved after a start or a reload. answering: by model the versions that have a share.
 
-    Approvals are new: every version that answers is taken as approved. Later, what `versions:` of the configuration
+    Approvals are new: every version that answers is taken as approved. Later, what another `versions:` than in `named`
     names is, where changes of it need approvals themselves; and where promotions need none, whatever answers.
     """
     if config.approvals is None:
         return None
-    after = {} if approved is None else dict(approved)
+    after, names = {} if approved is None else dict(approved), weights_of(config)
     for name, known in facts.items():
         shares = {version for version, share in answering.get(name, {}).items() if share and version in known}
         now = {version: known[version].digest for version in known if version in shares}
         before = after.get(name, {})
         if approved is None or not config.approvers("promote", name):
             after[name] = now
-        elif config.settings(name).versions is not None and config.approvers("reload"):
+        elif name in names and names[name] != named.get(name) and config.approvers("reload"):
             after[name] = {**now, **before}
     return after

@@ -235,10 +235,17 @@ def try_open(checked: CheckedVersion, limits: LoadLimits) -> list[Problem]:
     ]
 
 
-def equip(models: list[OpenVersion], before: Opened, weights: Weights) -> list[OpenVersion]:
-    """Gives every model its settings and its fallback chain, once all of them are open. Raises ProblemsFound."""
+def equip(
+    models: list[OpenVersion], before: Opened, weights: Weights, out: Mapping[str, Collection[str]]
+) -> list[OpenVersion]:
+    """Gives every model its settings and its fallback chain, once all of them are open. Raises ProblemsFound.
+
+    out: versions by model that may not answer, for another model neither.
+    """
     standing = {}
-    for versions in by_name(models):
+    for versions in by_name(
+        [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
+    ):
         name = versions[0].name
         first = primary([served.version for served in versions], weights.get(name))
         standing[name] = next(served for served in versions if served.version == first)

@@ -27,6 +27,7 @@ from modelward.promotion.asked import (
     steps_from_here,
     steps_of,
 )
+from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
@@ -35,7 +36,7 @@ from modelward.promotion.records import decided
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
-from modelward.promotion.unpromoted import approved_now, expected, may_answer, recorded_shares, waiting_notes
+from modelward.promotion.unpromoted import answered, expected, may_answer, recorded_shares, waiting_notes
 
 log = logging.getLogger("modelward.promotion")
 
@@ -51,6 +52,7 @@ class Promoter:
         self._server = server
         self._clock = clock
         self._judge = Judge(server, clock)
+        self._baseline = Baseline(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
@@ -96,20 +98,20 @@ class Promoter:
         fresh = {m: v for m, v in self._expected.items() if v in server.versions(m) and server.facts(m)} | late
         if fresh:
             self._expected = {m: v for m, v in self._expected.items() if m not in fresh}
-            words = ", ".join(f"{model} by version {version}" for model, version in sorted(fresh.items()))
-            why = f"no promotion is on record: {words}"[:LONGEST_REASON]
+            why = f"no promotion is on record: {answered(server, self.state, fresh)}"[:LONGEST_REASON]
             event = Event(at=self._clock(), what="answered until one is promoted", actor=ITSELF, why=why)
             self.recorder().note(decided(event))
             self._keep(self.state.with_serving(fresh, event))
-        if (approved := approved_now(server, self.state, self.shares)) != self.state.approved:
-            self._keep(self.state.model_copy(update={"approved": approved}))
-        for note in waiting_notes(server, {**self._expected, **fresh}, self.shares):
+        if (after := self._baseline.settled(self.state, self.shares, self.recorder())) != self.state:
+            self._keep(after)
+        for note in waiting_notes(server, self.state, {**self._expected, **fresh}, self.shares):
             log.warning("%s", note)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """For READY: versions that wait because no promotion is on record."""
-        return tuple(map(str, waiting_notes(self._server, {**self._expected, **self.state.serving}, self.shares)))
+        waits = waiting_notes(self._server, self.state, {**self._expected, **self.state.serving}, self.shares)
+        return tuple(map(str, [*waits, *self._baseline.notes]))
 
     def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
         """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
@@ -335,8 +337,9 @@ class Promoter:
         return after
 
     def _tell(self, event: Event, before: Promotion, known: Known, bound: str = "") -> None:
-        digest = self._digest(event.model, event.version)
-        self.recorder().note(decided(event, before, known, digest=digest, bound=bound))
+        self.recorder().note(
+            decided(event, before, known, digest=self._digest(event.model, event.version), bound=bound)
+        )
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
         at, version = self._clock(), promotion.version
@@ -364,11 +367,8 @@ class Promoter:
         return {version: share for version, share in self._present(model).items() if version in able}
 
     def _present(self, model: str) -> dict[str, int]:
-        present = self.shares.get(model)
-        if present is not None:
-            return present
-        served = self._server.versions(model)
-        return configured(self._server, model) or {primary(served, None): 1}
+        present = self.shares.get(model) or configured(self._server, model)
+        return present or {primary(self._server.versions(model), None): 1}
 
     def _digest(self, model: str, version: str) -> str:
         """Of all files of a version; empty where it is not served."""

@@ -14,6 +14,7 @@ VERBS = {
     "rolled back": "promotion.rolled_back",
     "state lost": "state.lost",
     "answered until one is promoted": "version.answering",
+    "taken as approved": "version.taken_as_approved",
 }
 """By what an event says. Anything else is a step."""
 

@@ -90,6 +90,9 @@ class State(Section):
     events: tuple[Event, ...] = Field(default=(), strict=False)
     approved: Mapping[str, Mapping[str, str]] | None = None
     """Versions that may answer where promotions need approvals (modelward.models.approved)."""
+    named: Mapping[str, Shares] = Field(default_factory=dict)
+    """`versions:` by model, as it was when what it names was taken as approved. What comes into its place later is
+    not."""
 
     def executed(self, proposal: int, since: float) -> bool:
         """Whether this proposal, which was approved then, has changed a promotion."""

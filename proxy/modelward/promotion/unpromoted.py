@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modelward.config.schema import Config
-from modelward.models.approved import Approved, settled, waiting
-from modelward.models.weights import answering, overridden, primary
+from modelward.models.approved import waiting
+from modelward.models.weights import overridden, primary
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer, configured
 from modelward.promotion.state import State
@@ -61,24 +61,20 @@ def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
     return {**waiting, **promoted}
 
 
-def approved_now(server: PromotedServer, state: State, shares: Mapping[str, Mapping[str, int]]) -> Approved | None:
-    """After a start or a reload: which versions may answer where promotions need approvals."""
-    facts = {model: server.facts(model) for model in server.models() if server.facts(model)}
-    served = {model: server.versions(model) for model in facts}
-    weights = {model: {version: 1} for model, version in answering(server.config, served, shares).items()}
-    weights |= overridden(server.config, shares, served)
-    return settled(server.config, state.approved, facts, weights)
-
-
 def may_answer(server: PromotedServer, state: State, model: str) -> tuple[str, ...]:
     """Of its versions that are served."""
-    served = server.versions(model)
-    out = waiting(server.config, state.approved, {model: served} if server.facts(model) else {}).get(model, ())
-    return tuple(version for version in served if version not in out)
+    out = waiting(server.config, state.approved, {model: server.facts(model)}).get(model, ())
+    return tuple(version for version in server.versions(model) if version not in out)
+
+
+def answered(server: PromotedServer, state: State, waiting: Mapping[str, str]) -> str:
+    """By which version each model is, in words."""
+    told = {m: f"version {v}" if v in may_answer(server, state, m) else "no version" for m, v in waiting.items()}
+    return ", ".join(f"{model} by {version}" for model, version in sorted(told.items()))
 
 
 def waiting_notes(
-    server: PromotedServer, waiting: Mapping[str, str], shares: Mapping[str, Mapping[str, int]]
+    server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Mapping[str, Mapping[str, int]]
 ) -> list[Problem]:
     """Which versions answer, and which wait. waiting: by model the version that has all requests until then."""
     told = {}
@@ -87,10 +83,11 @@ def waiting_notes(
         served = server.versions(model) if server.facts(model) else ()
         if configured(server, model) is not None or not served:
             continue
-        answers = primary(served, overridden(server.config, shares, {model: served}).get(model))
-        if newer := served[served.index(answers) + 1 :]:
+        able = may_answer(server, state, model)
+        answers = primary(able, overridden(server.config, shares, {model: served}).get(model)) if able else ""
+        if newer := served[served.index(answers) + 1 :] if answers else served:
             wait = f"version {newer[0]} waits" if len(newer) == 1 else f"versions {', '.join(newer)} wait"
-            told[model] = f"{model} is answered by version {answers}; {wait}"
+            told[model] = f"{model} is answered by {f'version {answers}' if answers else 'no version'}; {wait}"
             example = example or f"modelward promote {model} {newer[-1]}"
     if not told:
         return []

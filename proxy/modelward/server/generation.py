@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
-from modelward.models.approved import Approved, only_approved, refused_of, waiting
+from modelward.models.approved import Approved, Waiting, only_approved, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of
@@ -145,11 +146,10 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
     config = generation.config
     served = _versions(generation.models)
     weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
-    local = {model.checked.name for model in generation.models if not model.upstreams}
-    out = waiting(config, approved, {name: versions for name, versions in served.items() if name in local})
+    out = waiting(config, approved, facts_of(model.checked for model in generation.models if not model.upstreams))
     weights = only_approved(weights, out, served)
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
-    models = _equipped(fresh, generation.opened, weights, generation.shadows)
+    models = _equipped(fresh, generation.opened, weights, generation.shadows, out)
     refused = (*generation.refused, *refused_of(out))
     answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
     directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused)
@@ -233,10 +233,14 @@ async def close_engines(engines: set[Engine]) -> None:
 
 
 def _equipped(
-    models: list[OpenVersion], opened: Opened, weights: Weights, shadows: Sequence[OpenShadow]
+    models: list[OpenVersion],
+    opened: Opened,
+    weights: Weights,
+    shadows: Sequence[OpenShadow],
+    out: Waiting = MappingProxyType({}),
 ) -> list[OpenVersion]:
     """With settings, fallback chains and shadows. Raises ProblemsFound."""
-    equipped = equip(models, opened, weights)
+    equipped = equip(models, opened, weights, out)
     for model in equipped:
         mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
         shadowing.equip(model.served, model.checked.artifact.sha256, mine)

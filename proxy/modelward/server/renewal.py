@@ -6,7 +6,7 @@ was, with its settings, its shadows and its weights. Others go on without it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,14 @@ from modelward.config.changes import with_models
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
-from modelward.models.approved import Approved, changed
+from modelward.models.approved import Approved, changed, only_approved, removed, waiting
+from modelward.models.catalog import version_order
 from modelward.models.facts import FactsByVersion
 from modelward.models.inventory import Inventory, facts_of, take_inventory
 from modelward.models.opening import Key, LoadLimits, Opened, OpenVersion, Progress, load_changed, open_models
 from modelward.models.policy import takeovers
 from modelward.models.trial import Trials
-from modelward.models.weights import Shares, weights_of
+from modelward.models.weights import Shares, overridden, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
 from modelward.shadow import opening as shadowing
@@ -70,31 +71,42 @@ def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     inventory = take_inventory(config, load_changed(before.opened, config, shadowing.wanted(config, before.shadows)))
     if inventory.general:
         raise ProblemsFound(inventory.problems)
-    inventory = _without_takeovers(config, before, inventory)
+    pinned = _pinned(config, before, inventory)
+    inventory = _without_takeovers(config, before, inventory, pinned)
     seconds = config.load_timeout / SECOND
     with Trials(state_folder(config.state), seconds) as trials:
         limits = LoadLimits(seconds, trials, before.slow, before.deadly)
-        return _renew(config, before, inventory, limits, progress)
+        return _renew(config, before, inventory, pinned, limits, progress)
 
 
-def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLimits, progress: Progress) -> Renewal:
+def _renew(  # noqa: PLR0917 - as renew found them
+    config: Config,
+    before: Before,
+    inventory: Inventory,
+    pinned: Sequence[Refused],
+    limits: LoadLimits,
+    progress: Progress,
+) -> Renewal:
     models, failed = open_models(inventory, before.opened, limits, progress)
     shadows: list[OpenShadow] = []
     try:
         refused = [*inventory.refused, *failed]
+        mine = {key for key, model in before.opened.items() if not model.upstreams}
+        models += [_again(before.opened[key]) for key in sorted(_keys(pinned) & mine)]
         served: dict[str, list[str]] = {}
         for model in models:
             served.setdefault(model.checked.name, []).append(model.checked.version)
         refused += without_a_share(served, config)
-        mine = {key for key, model in before.opened.items() if not model.upstreams}
         kept = {each.name for each in refused if (each.name, each.version) in mine or _is_whole(each, mine)}
         refused = [replace(each, kept=each.name in kept) for each in refused]
+        refused += [replace(each, kept=(each.name, each.version) in mine) for each in pinned]
         if refused and is_exacting(config, first=before.config is None):
             raise ProblemsFound(problems_of(refused))
         out = kept | {each.name for each in refused if not each.version}
         close([model for model in models if model.checked.name in out], (), before)
         models = [model for model in models if model.checked.name not in out]
         models += [_again(before.opened[key]) for key in sorted(mine) if key[0] in kept]
+        models.sort(key=lambda model: (model.checked.name, version_order(model.checked.version)))
         config = with_models(config, before.config or config, kept)
         read = {(model.name, model.version): model for model in inventory.models if model.name not in kept}
         checked = [read.get(model.key, model.checked) for model in models]  # with the bytes of what was read
@@ -105,12 +117,29 @@ def _renew(config: Config, before: Before, inventory: Inventory, limits: LoadLim
         raise
 
 
-def _without_takeovers(config: Config, before: Before, inventory: Inventory) -> Inventory:
-    """New versions that would answer, and lack a guard of the one that does, stay out; and versions that have other
-    files than those that were approved."""
-    facts = facts_of(inventory.models)
-    refused = [*takeovers(config, before.facts, facts, before.held), *changed(config, before.approved, facts)]
-    out = {(each.name, each.version) for each in refused}
+def _pinned(config: Config, before: Before, inventory: Inventory) -> list[Refused]:
+    """Versions that were approved with other files, and those that answer and whose files are gone. Each that is open
+    stays as it is; other versions of its model go on without it."""
+    there: dict[str, set[str]] = {}
+    for name, version in [*((model.name, model.version) for model in inventory.models), *_keys(inventory.refused)]:
+        there.setdefault(name, set()).add(version)
+    facts = facts_of(model.checked for model in before.opened.values() if not model.upstreams)
+    served = {name: sorted(known, key=version_order) for name, known in facts.items()}
+    weights = only_approved(overridden(config, before.held, served), waiting(config, before.approved, facts), served)
+    shares = {name: weights.get(name) or {versions[-1]: 1} for name, versions in served.items()}
+    changes = changed(config, before.approved, facts_of(inventory.models))
+    return [*changes, *removed(config, before.approved, facts, shares, there)]
+
+
+def _keys(refused: Iterable[Refused]) -> set[Key]:
+    return {(each.name, each.version) for each in refused}
+
+
+def _without_takeovers(config: Config, before: Before, inventory: Inventory, pinned: Sequence[Refused]) -> Inventory:
+    """New versions that would answer, and lack a guard of the one that does, stay out; and so do those of `pinned`."""
+    refused = takeovers(config, before.facts, facts_of(inventory.models), before.held)
+    out = _keys(refused) | _keys(pinned)
+    refused = [each for each in refused if (each.name, each.version) not in _keys(pinned)]
     models = tuple(model for model in inventory.models if (model.name, model.version) not in out)
     return replace(inventory, models=models, refused=(*inventory.refused, *refused))
 

@@ -354,7 +354,7 @@ class Supervisor:
 
     def _weights(self, report: Report) -> Weights:
         versions = report.versions
-        out = waiting(self.config, self._promoter.state.approved, {name: versions[name] for name in report.facts})
+        out = waiting(self.config, self._promoter.state.approved, report.facts)
         return only_approved(overridden(self.config, self._promoter.shares, versions), out, versions)
 
     # ---- readiness: while any worker is ready and can answer for a model

@@ -1,0 +1,68 @@
+"""Versions taken as approved without a promotion: what answers when approvals begin, and what `versions:` names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from modelward.audit.recorder import Recorder
+from modelward.models.approved import is_guarded, settled
+from modelward.models.weights import answering, overridden, weights_of
+from modelward.problem import Problem
+from modelward.promotion.asked import PromotedServer
+from modelward.promotion.records import decided
+from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Shares, State
+
+log = logging.getLogger("modelward.promotion")
+
+LISTED = 8  # versions that the note names
+BEGAN = "it answered when approvals began"
+NAMED = "versions: names it"
+
+
+class Baseline:
+    """notes: for READY, what this process has taken as approved because approvals began."""
+
+    def __init__(self, server: PromotedServer, clock: Callable[[], float]) -> None:
+        self._server = server
+        self._clock = clock
+        self.notes: tuple[Problem, ...] = ()
+
+    def settled(self, state: State, shares: Mapping[str, Shares], recorder: Recorder) -> State:
+        """After a start or a reload: with the versions that may answer from now on, each told to the trail."""
+        server, config = self._server, self._server.config
+        facts = {model: server.facts(model) for model in server.models() if server.facts(model)}
+        served = {model: server.versions(model) for model in facts}
+        weights = {model: {version: 1} for model, version in answering(config, served, shares).items()}
+        weights |= overridden(config, shares, served)
+        approved = settled(config, state.approved, facts, weights, state.named)
+        named = weights_of(config) if approved is not None else {}
+        if (approved, named) == (state.approved, state.named):
+            return state
+        after = state.model_copy(update={"approved": approved, "named": named})
+        taken = {
+            (model, version): digest
+            for model, versions in (approved or {}).items()
+            for version, digest in versions.items()
+            if is_guarded(config, approved, model) and version not in (state.approved or {}).get(model, {})
+        }
+        if not taken:
+            return after
+        why = BEGAN if state.approved is None else NAMED
+        for (model, version), digest in taken.items():
+            event = Event(
+                at=self._clock(), model=model, version=version, what="taken as approved", actor=ITSELF, why=why
+            )
+            recorder.note(decided(event, digest=digest))
+        words = [f"{model} version {version}" for model, version in sorted(taken)]
+        log.warning("taken as approved, since %s: %s", why, ", ".join(words))
+        if state.approved is None:
+            self.notes = (_note(words),)
+        told = f"{why}: {', '.join(words)}"[:LONGEST_REASON]
+        return after.with_event(Event(at=self._clock(), what="taken as approved", actor=ITSELF, why=told))
+
+
+def _note(words: list[str]) -> Problem:
+    more = f"; and {len(words) - LISTED} more" if len(words) > LISTED else ""
+    what = f"taken as approved, since approvals began with this start or reload: {', '.join(words[:LISTED])}{more}"
+    return Problem(what, "models", how="Look at them; if approvals are not new, the folder state was lost")
