@@ -8,11 +8,12 @@ from typing import Any
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import Operator
-from modelward.approvals.book import refusal
+from modelward.approvals.book import LOOK, NO_SUCH, refusal
 from modelward.approvals.proposal import Approval, Ask, Proposal
+from modelward.config.operators import Verb
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import check_reason
-from modelward.rpc.protocol import Message
+from modelward.rpc.protocol import Message, RpcError
 
 
 class ProposalCalls:
@@ -27,7 +28,7 @@ class ProposalCalls:
             if request.number:
                 found = book.find(request.number)
                 if not _sees(call, found.ask):
-                    raise refusal(request.number, "there is no such proposal", "modelward proposals lists them")
+                    raise _unknown(request.number)
                 return message("ProposalsResponse", proposals=[proposal_message(found, whole=True)])
         except ProblemsFound as refused:
             return message("ProposalsResponse", problems=problems_of(refused.problems))
@@ -50,7 +51,7 @@ class ProposalCalls:
         desk, by = self._server.proposals.desk, call.operator.actor
         try:
             ask = desk.book.find(request.number).ask
-            call.demand(verb, ask.model or None)
+            _demand(verb, request.number, ask, call)
             check_reason(ask.model, request.reason)
             act = {"approve": desk.approve, "reject": desk.reject, "review": desk.review}[verb]
             return message("ProposalResponse", proposal=proposal_message(await act(request.number, by, request.reason)))
@@ -92,6 +93,20 @@ def proposal_message(proposal: Proposal, *, whole: bool = True) -> Message:
 def _approval(approval: Approval) -> Message:
     fields = {"by": approval.by.name, "at": approval.at, "reason": approval.reason, "signed": approval.signed}
     return message("Approval", **fields)
+
+
+def _demand(verb: Verb, number: int, ask: Ask, call: OperatorCall) -> None:
+    """Who does not see the proposal is told nothing of its model; the denial is counted and recorded all the same."""
+    try:
+        call.demand(verb, ask.model or None)
+    except RpcError:
+        if _sees(call, ask):
+            raise
+        raise _unknown(number) from None
+
+
+def _unknown(number: int) -> ProblemsFound:
+    return refusal(number, NO_SUCH, LOOK)
 
 
 def _sees(call: OperatorCall, ask: Ask) -> bool:

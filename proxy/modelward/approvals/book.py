@@ -29,6 +29,7 @@ MOST_ENDED = 200
 """Ended proposals that are kept, the latest; those that wait for a review beside them."""
 
 LOOK = "modelward proposals lists them"
+NO_SUCH = "there is no such proposal"
 HOW_REVIEW = "modelward proposals shows what waits for a review; modelward review N --reason TEXT"
 Person = Callable[[str], str]  # who stands behind an operator's name
 
@@ -46,7 +47,7 @@ class Book(Section):
                 return each
         if 0 < number <= self.last:
             raise refusal(number, "the proposal ended long ago and is not kept any more", "The audit trail knows it")
-        raise refusal(number, "there is no such proposal", LOOK)
+        raise refusal(number, NO_SUCH, LOOK)
 
     @property
     def open(self) -> tuple[Proposal, ...]:

@@ -1,0 +1,69 @@
+"""Who may not see a proposal learns nothing of it from any call."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from modelward.admin.authorization import OperatorCall
+from modelward.admin.proposal_calls import ProposalCalls
+from modelward.approvals.book import Book
+from modelward.approvals.proposal import Ask
+from modelward.audit.record import Actor, Record
+from modelward.config.operators import Operators
+from modelward.operators.denials import Denials
+from modelward.operators.identity import Operator
+from modelward.operators.rights import Rights
+from modelward.rpc.protocol import Message, RpcError
+
+ASK = Ask(verb="promote", model="secret", version="2")
+BOOK = Book().proposed(ASK, Actor(name="dan", proof="certificate"), 0.0, seconds=100.0, needed=1, person=str)
+RIGHTS = {"tokens": [], "bindings": [
+    {"certificate": "eve", "roles": ["approver"], "models": ["public"]},
+    {"certificate": "vic", "roles": ["viewer"], "models": ["*"]},
+    {"certificate": "vic", "roles": ["approver"], "models": ["public"]},
+]}  # fmt: skip
+
+
+class Noted:
+    async def confirm(self, record: Record) -> int:
+        raise AssertionError("nothing is done")
+
+    def note(self, record: Record) -> None:
+        pass
+
+
+def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
+    """What the method answers to `who`, and the denials since."""
+
+    async def main() -> tuple[Message, Denials]:
+        operator, denials = Operator(who, "certificate"), Denials(Noted())
+        call = OperatorCall(operator, who, Rights(Operators.model_validate(RIGHTS)), denials)
+        server: Any = SimpleNamespace(proposals=SimpleNamespace(desk=SimpleNamespace(book=BOOK)))
+        request = SimpleNamespace(number=number, reason="looks good", ended=False)
+        try:
+            return await getattr(ProposalCalls(server), method)(request, call), denials
+        finally:
+            denials.stop()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["proposals", "approve", "reject", "review"])
+def test_a_proposal_of_another_model_is_told_as_one_that_is_not_there(method: str) -> None:
+    (hidden,), (absent,) = (ask(method, "eve", number)[0].problems for number in (1, 2))
+    assert hidden.what == absent.what == "there is no such proposal"
+    assert (hidden.how, hidden.why) == (absent.how, absent.why)
+    assert "secret" not in str(hidden)
+
+
+def test_the_denial_is_counted_all_the_same() -> None:
+    assert ask("approve", "eve", 1)[1].counts == {("approve", "denied"): 1}
+
+
+def test_who_sees_it_is_told_why_they_may_not() -> None:
+    with pytest.raises(RpcError, match="approve of model secret is not allowed"):
+        ask("approve", "vic", 1)
