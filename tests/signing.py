@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from modelward.integrity.naming import name_by_path
 from modelward.integrity.signing import Signer, sign
 
 
@@ -39,6 +40,6 @@ def keys(folder: Path, number: int = 0, curve: str = "p256", password: bytes | N
     return pair
 
 
-def signed(file: Path, pair: Keys, *beside: Path) -> Path:
-    """Signs the version whose model is `file`; returns the signature's file."""
-    return sign(file, Signer(pair.private), beside)
+def signed(file: Path, pair: Keys, *beside: Path, name: str = "") -> Path:
+    """Signs the version whose model is `file`, as `name` or as its place says; returns the signature's file."""
+    return sign(file, Signer(pair.private), name or name_by_path(file), beside)

@@ -248,6 +248,7 @@ integrity:
     identities: [{identity: ci@example.com, issuer: "https://accounts.example.com"}]
   signers:
     fraud-*: [release, "*@ml.example.com"]
+  names: accept
   interval: 1h
 """,
     "integrity.certificates": """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_the_signed_are_served_and_the_others_refused_wherever_it_is_told(root: 
         assert server.metric("modelward_model_info", model="add", version="1", digest=digest, signer="release") == 1
         wait_until(lambda: digest in records(root), "the digest in the trail")
 
+        # a version that is put elsewhere with its signature is not the one that was signed
+        shutil.copytree(root / "add/1", root / "add/3")
+        reloaded = modelward("reload", "--admin", server.admin)
+        assert reloaded.returncode == 1 and "it is made for add/1, and this is add/3" in reloaded.stderr
+        shutil.rmtree(root / "add/3")
+
         # another canary is another version, which was not signed
         np.savez(root / "add/1/canary.npz", **{"input:x": X, "output:y": X + 2})
         reloaded = modelward("reload", "--admin", server.admin)
@@ -77,6 +84,20 @@ def test_where_a_warning_is_enough_all_are_served_and_the_doubt_is_told(root: Pa
         assert [each["unverified"] for each in models_told] == ["", "the version is not signed"]
         assert server.metric("modelward_unverified_versions") == 1
         assert "no signature of it counts" in modelward("status", "--admin", server.admin).stdout
+
+        # signed by a tool that knows no versions; and an old version signed again as a new one
+        signed(root / "add/2/model.onnx", keys(root.parent), name="2")
+        shutil.copytree(root / "add/1", root / "add/3")
+        signed(root / "add/3/model.onnx", keys(root.parent))
+        assert modelward("reload", "--admin", server.admin).returncode == 0
+        models_told = told(server, "status")["models"]
+        assert [each["signer"] for each in models_told] == ["release"] * 3
+        assert [each["unnamed"] for each in models_told] == [False, True, False]
+        shown = modelward("status", "--admin", server.admin).stdout
+        assert "signatures name no model and version, and would count for others: add version 2" in shown
+        same = "add version 3 has the same files as add version 1"
+        wait_until(lambda: any(same in line for line in server.output), "the warning in the log")
+        wait_until(lambda: "it has the same files as add version 1" in records(root), "the same in the trail")
 
 
 def test_a_file_that_is_swapped_over_and_over_is_never_served(tmp_path: Path) -> None:

@@ -391,5 +391,6 @@ def _models(report: Report, status: Status) -> list[Message]:
         if (facts := report.facts.get(name, {}).get(number)) is not None:
             words |= {"digest": facts.digest, "signer": facts.signer, "unverified": facts.doubt}
             words["changed_files"] = status.changed_files.get((name, number), "")
-        models.append(message("Model", name=name, version=number, share=share, failing_canary=failing, **words))
+        other = {"failing_canary": failing, "unnamed": facts is not None and facts.unnamed}
+        models.append(message("Model", name=name, version=number, share=share, **other, **words))
     return models

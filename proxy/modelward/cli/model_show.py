@@ -9,6 +9,7 @@ from modelward.cli.output import console, plain, print_json, print_table
 from modelward.integrity.bundle import LARGEST, claim, parse
 from modelward.integrity.listing import names_in
 from modelward.integrity.locate import model_file
+from modelward.integrity.manifest import parse as parse_manifest
 from modelward.integrity.version_files import Provenance, VersionFiles, signature_file
 from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST as LARGEST_CANARY
@@ -127,5 +128,5 @@ def _claim(file: Path) -> str:
     except ValueError as error:
         return f"is none that can be read: {error}"
     with contextlib.suppress(ValueError):  # a certificate that is none
-        return f"{claim(bundle)}, not verified"
+        return f"{claim(bundle)}, for {parse_manifest(bundle.payload).name or 'no name'}, not verified"
     return f"made with a {bundle.kind} that cannot be read"

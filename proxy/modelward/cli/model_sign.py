@@ -9,6 +9,7 @@ from modelward.bounded_file import read_regular
 from modelward.cli.model_show import describe, print_version
 from modelward.cli.output import console, plain
 from modelward.integrity.locate import model_file
+from modelward.integrity.naming import name_by_path, names_version
 from modelward.integrity.signing import Signer, sign
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.scan import MODEL_FILE
@@ -16,7 +17,8 @@ from modelward.repository.scan import MODEL_FILE
 SUMMARY = "sign the files of a version"
 DESCRIPTION = (
     "Signs all files of a version, its canary and profile among them, in the format of OpenSSF Model Signing. The "
-    "signature lies beside them: model.sig in the folder of a model.onnx, STEM.sig beside any other file."
+    "signature lies beside them: model.sig in the folder of a model.onnx, STEM.sig beside any other file. It counts "
+    "for one version of one model: the one whose place in a repository the path is, or --name."
 )
 LONGEST_PASSWORD = 4096
 
@@ -25,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the version, or file of the model")
     parser.add_argument(
         "--key", type=Path, required=True, metavar="KEY.pem", help="private key: P-256, P-384 or P-521, PEM"
+    )
+    parser.add_argument(
+        "--name", metavar="MODEL/VERSION", help="what the version is served as; absent: as the path says"
     )
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password of the key")
     parser.add_argument(
@@ -47,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, or 1 where the version cannot be signed."""
     file = model_file(arguments.path)
+    name = _name(arguments)
     if arguments.certificate is not None and arguments.password_file is not None:
         how = "Decrypt the key for as long as you sign"
         raise ProblemsFound([Problem("a key with a certificate cannot have a password", str(arguments.key), how=how)])
@@ -57,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress(*columns, console=console(error=True), transient=True) as progress:
         task = progress.add_task("hashing")
         try:
-            out = sign(file, signer, beside, lambda name: progress.update(task, description=f"hashed {plain(name)}"))
+            out = sign(
+                file, signer, name, beside, lambda each: progress.update(task, description=f"hashed {plain(each)}")
+            )
         except OSError as error:
             how = "Check the path and its permissions"
             where = str(error.filename or file.parent)
@@ -66,8 +74,19 @@ def run(arguments: argparse.Namespace) -> int:
     print_version(describe(file), arguments.json)
     if not arguments.json:
         covered = "all files of the folder" if file.name == MODEL_FILE else "these files"
-        console().print(f"{plain(out)} now covers {covered}", soft_wrap=True)
+        console().print(f"{plain(out)} now covers {covered}, as {plain(name)}", soft_wrap=True)
     return 0
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    name: str = arguments.name if arguments.name is not None else name_by_path(arguments.path)
+    if names_version(name):
+        return name
+    how = "Name it: --name MODEL/VERSION, such as fraud/7"
+    if arguments.name is not None:
+        raise ProblemsFound([Problem("--name names no model and version", plain(name), how=how)])
+    why = "a signature counts for one version of one model, and the path does not end in MODEL/VERSION"
+    raise ProblemsFound([Problem("what the version is served as is not known", str(arguments.path), why, how)])
 
 
 def _password(file: Path | None) -> bytes | None:

@@ -8,6 +8,7 @@ from modelward.config.integrity import Integrity, ModelTrust, SigningCertificate
 from modelward.config.load import load
 from modelward.integrity.bundle import LARGEST
 from modelward.integrity.locate import model_file
+from modelward.integrity.naming import name_by_path, name_of, names_version
 from modelward.integrity.signature import Verdict, Verdicts
 from modelward.integrity.trust import load_trust
 from modelward.integrity.version_files import VersionFiles, signature_file
@@ -25,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the version, or file of the model")
     parser.add_argument("--config", type=Path, metavar="FILE", help="trust the signers of its section `integrity`")
     parser.add_argument(
-        "--model", default="", metavar="NAME", help="with --config: the model, whose own signers then count"
+        "--model",
+        default="",
+        metavar="NAME",
+        help="the model it is to be served as; with --config, whose own signers then count; absent: as the path says",
     )
     parser.add_argument(
         "--key", type=Path, action="append", default=[], metavar="PUBLIC.pem", help="trust this public key; repeatable"
@@ -54,9 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
     if signature.exists():
         bundle = read_inside(file.parent, signature, LARGEST)
         (verdict,) = Verdicts().of([bundle], load_trust(settings))
-    files = VersionFiles(file.parent, file, as_it_lies, trust, verdict)
+    files = VersionFiles(file.parent, file, as_it_lies, trust, verdict, name=_name(arguments))
     print_version(describe(file, files), arguments.json)
     return 0
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    """MODEL/VERSION that it would be served as, "" where that is not known."""
+    found = name_by_path(arguments.path)
+    if arguments.model:
+        found = name_of(arguments.model, found.rpartition("/")[2])
+    return found if names_version(found) else ""
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[Integrity, ModelTrust]:
@@ -66,7 +78,7 @@ def _settings(arguments: argparse.Namespace) -> tuple[Integrity, ModelTrust]:
             raise WrongUsage(
                 f"{arguments.config} has no section integrity: name a signer with --key, --ca or --trust-root"
             )
-        return config.integrity, ModelTrust(True, config.trust(arguments.model).signers)
+        return config.integrity, ModelTrust(True, config.trust(arguments.model).signers, config.integrity.names)
     if not (arguments.key or arguments.ca or arguments.trust_root):
         raise WrongUsage("name whom to trust: --key PUBLIC.pem, --ca CA.pem, --trust-root FILE.json, or --config FILE")
     if (arguments.ca or arguments.trust_root) and not arguments.identity:

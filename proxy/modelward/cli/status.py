@@ -121,6 +121,9 @@ def _show(client: admin.Client, *, json: bool) -> int:
         if each.changed_files:
             text = f"the files of {which} are others than those that are served: {each.changed_files}"
             out.print(plain(text), soft_wrap=True)
+    if unnamed := [f"{each.name} version {each.version}" for each in status.models if each.unnamed]:
+        text = f"signatures name no model and version, and would count for others: {', '.join(unnamed)}"
+        out.print(plain(text), soft_wrap=True)
     for each in status.contained:
         of = f"workers died of {each.model} version {each.version}"
         if each.shapes:

@@ -13,6 +13,7 @@ from modelward.config.section import Section
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 
 Level = Literal[True, "warn", "off"]
+NamesRule = Literal["accept", "require"]
 MOST_TRUSTED = 256  # keys, identities or patterns: each signature is held against all of its kind
 
 
@@ -92,6 +93,9 @@ class Integrity(Section):
     """Who may sign which models: name pattern of models -> signers, by the names of keys and the identities of
     certificates and of Sigstore; * stands for any characters. The first pattern that matches a model counts. A model
     that no pattern matches takes every trusted signer."""
+    names: NamesRule = "accept"
+    """Signatures that name no model and version, as those of other tools. `accept`: they count, and READY, `status` and
+    `check` say so. `require`: they do not. A signature for another model or version never counts."""
     interval: Duration = Field(default=60 * MINUTE, ge=10 * SECOND)
     """Time between two checks of the files on disk of all versions that are served."""
 
@@ -117,10 +121,12 @@ def is_required(values: Mapping[str, Any], model: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelTrust:
-    """What holds for one model. signers: None where all that are trusted count."""
+    """What holds for one model. signers: None where all that are trusted count. names: of signatures that name no model
+    and version."""
 
     require: Level
     signers: tuple[str, ...] | None = None
+    names: NamesRule = "accept"
 
     @classmethod
     def of(cls, name: str, server: Integrity | None, own: ModelIntegrity | None) -> Self:
@@ -129,7 +135,8 @@ class ModelTrust:
             return cls("off")
         mine = own or ModelIntegrity()
         signers = next((names for models, names in server.signers.items() if pattern(models).fullmatch(name)), None)
-        return cls(server.require if mine.require is None else mine.require, mine.signers or signers)
+        require = server.require if mine.require is None else mine.require
+        return cls(require, mine.signers or signers, server.names)
 
     def allows(self, signer: str) -> bool:
         """Whether the signatures of a trusted signer count."""

@@ -81,7 +81,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """files: the parts of each, in order and without gaps. digest: of the whole, `sha256:...`. ignored: paths that the
-    signer has left out. follows_links: links were signed as what they lead to. in_parts: empty files are not listed."""
+    signer has left out. follows_links: links were signed as what they lead to. in_parts: empty files are not listed.
+    name: of all of it, as the signer calls it (modelward.integrity.naming)."""
 
     files: Mapping[str, tuple[Part, ...]]
     algorithm: Algorithm
@@ -89,6 +90,7 @@ class Manifest:
     ignored: tuple[str, ...] = ALWAYS_IGNORED
     follows_links: bool = False
     in_parts: bool = False
+    name: str = ""
 
     def ignores(self, name: str) -> bool:
         return any(name == path or name.startswith(f"{path}/") for path in self.ignored)
@@ -144,6 +146,7 @@ def parse(payload: bytes) -> Manifest:
         tuple(dict.fromkeys((*ALWAYS_IGNORED, *map(_ignored, serialization.ignore_paths)))),
         serialization.allow_symlinks,
         in_parts,
+        statement.subject[0].name,
     )
 
 

@@ -32,9 +32,14 @@ class Signer:
 
 
 def sign(
-    file: Path, signer: Signer, beside: Iterable[Path] = (), hashed: Callable[[str], None] = lambda name: None
+    file: Path,
+    signer: Signer,
+    name: str,
+    beside: Iterable[Path] = (),
+    hashed: Callable[[str], None] = lambda name: None,
 ) -> Path:
-    """Signs the version whose model is `file`, and returns where its signature lies. Raises ProblemsFound, OSError.
+    """Signs the version whose model is `file` as `name`, MODEL/VERSION, and returns where its signature lies. Raises
+    ProblemsFound, OSError.
 
     A model.onnx is signed with all that its folder holds; any other file with `beside`. hashed: told of each file.
     """
@@ -43,10 +48,10 @@ def sign(
     out = signature_file(file)
     names = names_in(file.parent, out.name) if file.name == MODEL_FILE else [each.name for each in (file, *beside)]
     hashes = {}
-    for name in sorted(names):
-        hashes[name] = _sha256(file.parent, file.parent / name)
-        hashed(name)
-    text = _signature(file, hashes, out.name, signer)
+    for each in sorted(names):
+        hashes[each] = _sha256(file.parent, file.parent / each)
+        hashed(each)
+    text = _signature(name, hashes, out.name, signer)
     with replacing(out, FILE_MODE) as written:
         written.write(text)
     return out
@@ -60,9 +65,8 @@ def _sha256(root: Path, path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _signature(file: Path, hashes: Mapping[str, str], own_name: str, signer: Signer) -> bytes:
+def _signature(name: str, hashes: Mapping[str, str], own_name: str, signer: Signer) -> bytes:
     ignored = [*ALWAYS_IGNORED, own_name]
-    name = file.parent.name if file.name == MODEL_FILE else file.name
     try:
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder, own_name)

@@ -18,6 +18,7 @@ from modelward.config.address import OFF
 from modelward.config.integrity import ModelTrust
 from modelward.integrity.digest import root_digest
 from modelward.integrity.listing import difference
+from modelward.integrity.naming import names_version
 from modelward.integrity.signature import Signed, Verdict
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, canonical, open_inside
@@ -35,12 +36,14 @@ WHOLE = "."  # a signature of one file alone names it so
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """digest: of the version (modelward.integrity.digest). signer, kind: who has signed it and how, "" where no
-    signature counts. doubt: why none does, where one is asked for and the version is served all the same."""
+    signature counts. doubt: why none does, where one is asked for and the version is served all the same. unnamed: it
+    counts, and names no model and version, so that it would count for others too."""
 
     digest: str = ""
     signer: str = ""
     kind: str = ""
     doubt: str = ""
+    unnamed: bool = False
 
 
 NOTHING_KNOWN = Provenance()
@@ -56,7 +59,7 @@ class VersionFiles:
     """root: folder that no file may leave. file: the model's. unseal: opens what is sealed. trust: what is asked of the
     version's signature. verdict: on that signature; None where there is none. hashes: SHA-256 of what was read, by the
     name in the folder of the version; of sealed files as they lie there. key: name of the one that opened the last
-    sealed file.
+    sealed file. name: MODEL/VERSION that its signature must be for; "" where any will do.
 
     Raises ProblemsFound where the signature is required and does not count; so do `read` and `end`.
     """
@@ -68,6 +71,8 @@ class VersionFiles:
         unseal: Unseal = unseal_nothing,
         trust: ModelTrust = UNREAD,
         verdict: Verdict | None = None,
+        *,
+        name: str = "",
     ) -> None:
         self.root = root
         self.unseal = unseal
@@ -90,6 +95,12 @@ class VersionFiles:
         elif not trust.allows(verdict.signer):
             why = f"{verdict.signer} is no signer of this model"
             self._object("the signature of the version does not count", why, "Add it to its signers, or sign it again")
+        elif not (names := names_version(verdict.manifest.name)) and trust.names == "require":
+            why = "it names no model and version, and integrity.names is require"
+            self._object("the signature of the version does not count", why, self._again())
+        elif names and name and verdict.manifest.name != name:
+            why = f"it is made for {verdict.manifest.name}, and this is {name}"
+            self._object("the signature is another version's", why, self._again(name))
         else:
             self._compare_names(verdict)
 
@@ -144,7 +155,9 @@ class VersionFiles:
                             break  # where it is served all the same, one reason is enough
         if self._signed is None:
             return Provenance(root_digest(self.hashes), doubt=self._doubt)
-        return Provenance(self._signed.manifest.digest, self._signed.signer, self._signed.kind)
+        manifest = self._signed.manifest
+        unnamed = not names_version(manifest.name)
+        return Provenance(manifest.digest, self._signed.signer, self._signed.kind, unnamed=unnamed)
 
     def name_of(self, path: Path) -> str:
         """Within the folder of the version, as a signature has it; whole where it lies elsewhere."""
@@ -189,6 +202,10 @@ class VersionFiles:
 
     def _path(self, name: str) -> Path:
         return self._file if name == WHOLE else self.folder / name
+
+    def _again(self, name: str = "MODEL/VERSION") -> str:
+        path = self.folder if self._file.name == MODEL_FILE else self._file
+        return f"Sign it if it belongs here: modelward model sign {path} --key KEY.pem --name {name}"
 
     def _differs(self, path: Path) -> None:
         assert self._signed is not None

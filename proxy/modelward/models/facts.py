@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Facts:
     """sha256: of its file. profile, canary: whether it has them. digest: of all its files (modelward.integrity.digest).
     signer: whose signature counts, "" for nobody's. doubt: why none does, where one is asked for. key: name of the one
-    that opened them, where they are sealed.
+    that opened them, where they are sealed. unnamed: its signature names no model and version.
     """
 
     sha256: str
@@ -18,6 +18,7 @@ class Facts:
     key: str = ""
     signer: str = ""
     doubt: str = ""
+    unnamed: bool = False
 
     def lacks(self, before: "Facts | None") -> tuple[str, ...]:
         """The guards that the version before has, and this one has not."""

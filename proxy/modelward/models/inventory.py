@@ -14,6 +14,7 @@ from modelward.config.model import LastGood, ModelSettings
 from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
+from modelward.integrity.naming import name_of
 from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, VersionFiles
 from modelward.models import scanned
@@ -22,6 +23,7 @@ from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.policy import explicit_problems
+from modelward.models.twins import MOST_TOLD
 from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
@@ -114,9 +116,20 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     for model in models:
         proved, guards = model.provenance, (model.profile is not None, model.canary is not None)
         sha256, key = model.artifact.sha256, model.artifact.sealed
-        facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt)
+        facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt, proved.unnamed)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
+
+
+def unnamed(models: Iterable[CheckedVersion]) -> list[Problem]:
+    """One note on all whose signature would count for another version too."""
+    found = [f"{model.name} version {model.version}" for model in models if model.provenance.unnamed]
+    if not found:
+        return []
+    what = "signatures name no model and version, and would count for others"
+    why = ", ".join(found[:MOST_TOLD]) + (f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else "")
+    how = "Sign them with modelward model sign, then set integrity.names: require"
+    return [Problem(what, "integrity", why, how)]
 
 
 def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) -> Artifact:
@@ -152,7 +165,8 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
         for version in folder.versions:
             try:
                 trust, verdict = config.trust(folder.name), verdicts.get(version.file)
-                files = VersionFiles(folder.root, version.file, opener.of_model(folder.name), trust, verdict)
+                name, unseal = name_of(folder.name, version.number), opener.of_model(folder.name)
+                files = VersionFiles(folder.root, version.file, unseal, trust, verdict, name=name)
                 read[version.file] = files
                 artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:

@@ -18,6 +18,7 @@ from modelward.models.inventory import CheckedVersion, Inventory, Load, load_uns
 from modelward.models.limited import Attempt, TookTooLong, try_in_child, within
 from modelward.models.runtime import mend, runtime
 from modelward.models.trial import Trials
+from modelward.models.twins import twins
 from modelward.models.warmup import warm_up
 from modelward.models.weights import Weights, primary
 from modelward.problem import Problem, ProblemsFound
@@ -155,11 +156,20 @@ def open_models(
         progress(f"{checked.name} version {checked.version}")
         try:
             opened.append(limits.attempt(checked, partial(_open, checked, limits.trials)))
+            _tell_twins(checked, inventory)
         except Slow as slow:
             refused.append(Refused(checked.name, checked.version, slow.problems, slow=checked.artifact.sha256))
         except ProblemsFound as found:
             refused.append(Refused(checked.name, checked.version, found.problems))
     return opened, refused
+
+
+def _tell_twins(checked: CheckedVersion, inventory: Inventory) -> None:
+    """Where signatures are asked for: an old version that is signed again as a new one is signed well."""
+    digests = {(each.name, each.version): each.provenance.digest for each in inventory.models}
+    proved = checked.provenance
+    if (proved.signer or proved.doubt) and (same := twins((checked.name, checked.version), digests)):
+        log.warning("model %s version %s has the same files as %s", checked.name, checked.version, same)
 
 
 def load_changed(before: Opened, config: Config, again: Collection[Key] = ()) -> Load:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from modelward.config.integrity import ModelTrust
 from modelward.config.model import Anomaly
 from modelward.config.schema import Config
+from modelward.integrity.naming import name_of
 from modelward.integrity.signature import verify_all
 from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import VersionFiles
@@ -41,9 +42,10 @@ def compare(config: Config, loaded: Sequence[Loaded]) -> list[str]:
         if (place := found.get((each.model, each.version))) is None:
             reasons.append("the version is gone")
             continue
-        trust = ModelTrust(True if each.is_signed else "warn", config.trust(each.model).signers)
+        trust = replace(config.trust(each.model), require=True if each.is_signed else "warn")
         try:
-            files = VersionFiles(place[0].root, place[1].file, _as_it_lies, trust, verdicts.get(place[1].file))
+            verdict, name = verdicts.get(place[1].file), name_of(each.model, each.version)
+            files = VersionFiles(place[0].root, place[1].file, _as_it_lies, trust, verdict, name=name)
             anomaly = config.settings(each.model).anomaly
             digest = files.end().digest if each.is_signed else _digest(files, place[1], anomaly)
         except ProblemsFound as problem:

@@ -15,7 +15,7 @@ from modelward.config.schema import Config
 from modelward.models.approved import Approved, Waiting, only_approved, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
-from modelward.models.inventory import facts_of
+from modelward.models.inventory import facts_of, unnamed
 from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip
 from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
 from modelward.problem import Problem, ProblemsFound
@@ -112,6 +112,7 @@ async def compile_generation(
     notes += [model.checked.undecoded for model in models if model.checked.undecoded is not None]
     notes += access.notes(config, [*catalog.names])
     notes += [model.checked.doubt for model in models if model.checked.doubt is not None]
+    notes += unnamed(model.checked for model in models)
     for note in notes:
         if before is None or note not in before.notes:
             log.warning("%s", note)

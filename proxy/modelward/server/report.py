@@ -52,7 +52,7 @@ def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
     from modelward.integrity.trust import words as trusted  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
-    from modelward.models.inventory import facts_of  # noqa: PLC0415
+    from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
     from modelward.plural import counted  # noqa: PLC0415
     from modelward.server.tls import clients  # noqa: PLC0415
@@ -103,6 +103,7 @@ def describe(application: Application) -> Report:
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
     facts = facts_of(model.checked for model in application.models if not model.upstreams)
     notes += map(str, policy_notes(config, facts, application.serving.shares))
+    notes += map(str, unnamed(model.checked for model in application.models))
     if application.answering.reason:
         notes.append(f"not ready: {application.answering.reason}")
     if application.serving.checker is not None and application.serving.checker.lacks_keys:

@@ -11,6 +11,7 @@ from typing import Any
 
 from modelward.audit.record import Record, automatic
 from modelward.models.facts import FactsByVersion
+from modelward.models.twins import twins
 from modelward.problem import Problem
 from modelward.repository.refused import Refused
 from modelward.server.containment import Contained, words
@@ -79,7 +80,9 @@ def _counted(before: Seen, now: Seen) -> Iterator[Record]:
 def _versions(before: Mapping[Version, str], now: Mapping[Version, str]) -> Iterator[Record]:
     for (model, version), digest in now.items():
         if (model, version) not in before:
-            yield automatic("version.loaded", model=model, version=version, digest=digest)
+            same = twins((model, version), now)
+            why = f"it has the same files as {same}" if same else ""
+            yield automatic("version.loaded", model=model, version=version, digest=digest, reason=why)
         elif (was := before[model, version]) != digest:
             yield automatic("version.replaced", model=model, version=version, digest=digest, before=was, after=digest)
     for (model, version), digest in before.items():

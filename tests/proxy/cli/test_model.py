@@ -52,6 +52,25 @@ def test_what_was_signed_is_verified_by_its_key_alone(version: Path, capsys: pyt
     assert code == 0 and "not verified" in out
 
 
+@pytest.mark.usefixtures("version")
+def test_what_is_signed_is_one_version_of_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "as one/1" in run(capsys, "sign", "r/one/1", "--key", "p256-1.key")[1]
+    assert "for one/1, not verified" in run(capsys, "show", "r/one/1")[1]
+    verify = ("verify", "r/one/1", "--key", "p256-1.pub")
+    assert run(capsys, *verify)[0] == run(capsys, *verify, "--model", "one")[0] == 0
+    code, _, err = run(capsys, *verify, "--model", "two")
+    assert code == 1 and "it is made for one/1, and this is two/1" in err
+    assert run(capsys, "sign", "r/one/1", "--key", "p256-1.key", "--name", "two/1")[0] == 0
+    assert run(capsys, *verify)[0] == 1
+    assert run(capsys, *verify, "--model", "two")[0] == 0
+    (tmp_path / "r/one/1").rename(tmp_path / "staged")
+    code, _, err = run(capsys, "sign", "staged", "--key", "p256-1.key")
+    assert code == 1 and "what the version is served as is not known" in err and "--name MODEL/VERSION" in err
+    code, _, err = run(capsys, "sign", "staged", "--key", "p256-1.key", "--name", "two")
+    assert code == 1 and "--name names no model and version" in err
+    assert run(capsys, *verify[:1], "staged", *verify[2:])[0] == 0, "where it will lie is not known"
+
+
 def test_a_file_that_changed_is_named(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "sign", "r/one/1", "--key", "p256-1.key")[0] == 0
     (version / "model.onnx").write_bytes(models.mlp())

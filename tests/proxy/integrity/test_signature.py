@@ -115,7 +115,7 @@ def test_bytes_that_are_no_bundle_are_refused() -> None:
 
 def by_certificate(file: Path, folder: Path, authority: trustme.CA, issued: trustme.LeafCert) -> bytes:
     pair = write_pair(issued, folder, "signer")
-    return sign(file, Signer(pair.key, certificate=pair.certificate)).read_bytes()
+    return sign(file, Signer(pair.key, certificate=pair.certificate), "one/1").read_bytes()
 
 
 def trusting(authority: trustme.CA, folder: Path, *identities: str) -> Trust:
@@ -176,7 +176,7 @@ def test_without_the_libraries_it_is_told_how_to_install_them(file: Path, monkey
     with pytest.raises(ProblemsFound, match=r"modelward\[signing\]"):
         verify_all([b"{}"], Trust(), NOW)
     with pytest.raises(ProblemsFound, match=r"modelward\[signing\]"):
-        sign(file, Signer(file))
+        sign(file, Signer(file), "one/1")
 
 
 def test_verdicts_are_of_a_child_and_kept_for_the_same_bytes_and_trust(file: Path, tmp_path: Path) -> None:
@@ -193,5 +193,5 @@ def test_verdicts_are_of_a_child_and_kept_for_the_same_bytes_and_trust(file: Pat
 def test_a_key_that_cannot_sign_is_a_problem(file: Path, tmp_path: Path) -> None:
     secret = keys(tmp_path, 3, password=b"word")
     with pytest.raises(ProblemsFound, match="the version cannot be signed"):
-        sign(file, Signer(secret.private))
-    assert sign(file, Signer(secret.private, b"word")).exists()
+        sign(file, Signer(secret.private), "one/1")
+    assert sign(file, Signer(secret.private, b"word"), "one/1").exists()

@@ -1,6 +1,7 @@
 """A version is what was signed, file by file, as it is loaded; else it is refused, or served with a warning."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from modelward.config.schema import Config
 from modelward.fingerprint import fingerprint
 from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import VersionFiles
-from modelward.models.inventory import CheckedVersion, Inventory, take_inventory
+from modelward.models.inventory import CheckedVersion, Inventory, take_inventory, unnamed
 from modelward.models.opening import load_changed
 from modelward.problem import ProblemsFound
 from modelward.repository.scan import scan
@@ -138,6 +139,40 @@ def test_a_signer_must_be_one_of_the_models(version: Path) -> None:
     both = ("integrity.signers={on*: [other]}", "models.one.integrity={signers: rel*}")
     assert served(version, *both).provenance.signer == "release"
     assert served(version, "integrity.signers={two: [other]}").provenance.signer == "release"
+
+
+@pytest.mark.parametrize("name", ["two/1", "one/2", "one/10"])
+def test_a_signature_counts_for_one_version_of_one_model(name: str, version: Path, tmp_path: Path) -> None:
+    signed(version / "model.onnx", keys(tmp_path), name=name)
+    told = refused(version)
+    assert f"the signature is another version's: it is made for {name}, and this is one/1" in told
+    assert f"modelward model sign {version} --key KEY.pem --name one/1" in told
+    assert doubt(version) == f"the signature is another version's: it is made for {name}, and this is one/1"
+
+
+def test_a_version_that_is_put_elsewhere_is_not_the_one_that_was_signed(version: Path) -> None:
+    shutil.copytree(version, version.with_name("10"))
+    shutil.copytree(version, version.parent.parent / "two/1")
+    found = inventory(version)
+    assert [(model.name, model.version) for model in found.models] == [("one", "1")]
+    told = {(each.name, each.version): str(each.problems[0]) for each in found.refused}
+    assert "it is made for one/1, and this is one/10" in told["one", "10"]
+    assert "it is made for one/1, and this is two/1" in told["two", "1"]
+
+
+@pytest.mark.parametrize("name", ["1", "one", "org/one/1", "one/01", "one/latest", "/1"])
+def test_a_signature_without_model_and_version_counts_as_the_configuration_says(
+    name: str, version: Path, tmp_path: Path
+) -> None:
+    signed(version / "model.onnx", keys(tmp_path), name=name)
+    model = served(version)
+    assert (model.provenance.signer, model.provenance.unnamed) == ("release", True)
+    (note,) = unnamed([model])
+    assert "one version 1" in note.why
+    assert "it names no model and version" in refused(version, "integrity.names=require")
+    signed(version / "model.onnx", keys(tmp_path))
+    model = served(version, "integrity.names=require")
+    assert not model.provenance.unnamed and not unnamed([model])
 
 
 def test_a_model_may_ask_for_less_or_more(version: Path) -> None:

@@ -22,6 +22,14 @@ def told(before: Seen, now: Seen) -> list[tuple[str, str, str]]:
     return [(each.verb, each.model or each.object, each.version) for each in differences(before, now)]
 
 
+def test_a_version_with_the_files_of_an_older_one_is_told_with_it() -> None:
+    before = Seen(versions={ADD: "sha256:a"})
+    (record,) = differences(before, Seen(versions={ADD: "sha256:a", ("add", "2"): "sha256:a"}))
+    assert (record.verb, record.version, record.reason) == (
+        "version.loaded", "2", "it has the same files as add version 1",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("field", "before", "now", "there", "back"),
     [
