@@ -156,9 +156,9 @@ class Desk:
         for proposal in self.book.executing:
             if self._acts.was_done(proposal):
                 log.warning("proposal %d: executed before the server ended", proposal.number)
+                await self._record_done(proposal)
                 async with self._changing:
                     self._end(proposal, "")
-                self._note_done(proposal)
             else:
                 log.warning("proposal %d: approved before the server ended, executed now", proposal.number)
                 await self._execution(proposal)
@@ -200,10 +200,11 @@ class Desk:
             self._store.save(book)
         except ProblemsFound as found:
             problems = tuple(each.as_json() for each in found.problems)
-            self._recorder().note(human(verb, by, result="refused", of=of, proposal=number, problems=problems, **about))
+            refused = human(verb, by, result="refused", of=of, proposal=number, problems=problems, **about)
+            await self._recorder().settle(refused)
             raise
         self.book = book
-        self._recorder().note(human(verb, by, result="done", of=of, proposal=number, **about))
+        await self._recorder().settle(human(verb, by, result="done", of=of, proposal=number, **about))
 
     async def _execution(self, proposal: Proposal) -> Proposal:
         """Goes on where the caller is cancelled."""
@@ -229,12 +230,14 @@ class Desk:
     def _end(self, proposal: Proposal, problems: str) -> None:
         self._keep(self.book.executed(proposal.number, self._clock(), problems[:LONGEST_TEXT]))
 
-    def _note_done(self, proposal: Proposal) -> None:
-        """Of what was executed before a crash, which may have kept the outcome from being recorded."""
+    async def _record_done(self, proposal: Proposal) -> None:
+        """Of what was executed before a crash, which may have kept the outcome from being recorded. Before its end is
+        written: else another crash would keep it from being recorded for good."""
         ask = proposal.ask
         about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "reason": ask.reason}
         marks: dict[str, Any] = {"approvals": proposal.approvers, "break_glass": proposal.break_glass}
-        self._recorder().note(human(ask.verb, proposal.by, proposal=proposal.number, **about, **marks))
+        verb = "force" if ask.parameters.force else ask.verb
+        await self._recorder().settle(human(verb, proposal.by, proposal=proposal.number, **about, **marks))
 
     def _keep(self, book: Book) -> None:
         """What has happened counts whether or not it can be written: then it is written later, and after a crash the

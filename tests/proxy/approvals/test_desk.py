@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelward.approvals.desk import REMIND_SECONDS, Desk
-from modelward.approvals.proposal import Ask, Proposal
+from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.approvals.store import FILE, Store
 from modelward.audit.record import Record
 from modelward.audit.recorder import NotRecorded
@@ -168,6 +169,33 @@ def test_a_crash_while_executing_is_finished_once_at_the_next_start(server: Serv
         asyncio.run(server.start().resume())
     assert (server.done, server.desk.book.find(1).state) == ([1], "done")
     assert server.trail.told.count(("promote", "done")) == had_begun, "its outcome may not be on record"
+
+
+def test_the_outcome_is_on_record_before_anyone_is_told_and_before_the_end_is_written(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(server.desk.propose(ask(parameters=Parameters(force="urgent")), ADA, 1))
+    seen: list[tuple[str, str]] = []
+
+    async def settle(record: Record) -> bool:
+        seen.append((record.verb, json.loads((server.folder / FILE).read_text())["proposals"][0]["state"]))
+        return True
+
+    class Crash(BaseException):
+        pass
+
+    def crash() -> None:
+        server.done.append(1)
+        raise Crash
+
+    server.fails = crash
+    monkeypatch.setattr(server.trail, "settle", settle)
+    with pytest.raises(Crash):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    assert seen == [("proposal.approve", "executing")], "nothing of a change is only noted"
+    asyncio.run(server.start().resume())
+    assert seen[1:] == [("force", "executing")]
+    assert server.desk.book.find(1).state == "done"
 
 
 def test_an_execution_that_fails_ends_the_proposal_with_the_reason(server: Server) -> None:
