@@ -184,6 +184,7 @@ operators:
   roles:
     oncall: [operator, viewer]
     release-bot: [promote, rollback, status]
+  common_name: true
   break_glass: [oncall]
 """,
     "approvals": """

@@ -3,9 +3,11 @@
 import ipaddress
 import pwd
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from modelward.access.names import common_name, of_certificate
 
 LONGEST = 200  # characters
 LOCAL = "local"
@@ -19,7 +21,7 @@ def actor_of(context: Any) -> str:
     The name in the client's certificate; the user of a Unix socket's client, or of one on this machine's own addresses,
     as far as the kernel tells; else the address.
     """
-    if name := certified(context.auth_context()):
+    if name := certified(context.certificate()):
         return f"certificate {name}"[:LONGEST]
     if (uid := context.uid()) is not None:
         return f"{_user(uid)}, by the Unix socket"
@@ -34,12 +36,10 @@ def actor_of(context: Any) -> str:
     return f"{LOCAL} {host}" if uid is None else f"{_user(uid)}, {LOCAL}"
 
 
-def certified(properties: Mapping[str, Sequence[bytes]]) -> str:
-    """Its one URI, else the first other name, else the common name; empty without a certificate."""
-    names = [name.decode("utf-8", "replace") for name in properties.get("x509_subject_alternative_name", ())]
-    uris = [name for name in names if "://" in name]
-    common = [name.decode("utf-8", "replace") for name in properties.get("x509_common_name", ())]
-    chosen = next(iter([*uris, *names, *common]), "")
+def certified(certificate: Mapping[str, Any]) -> str:
+    """Its name for people, else the common name; empty where it has neither. What proves an operator is decided
+    elsewhere (modelward.operators.authenticate)."""
+    chosen = of_certificate(certificate) or common_name(certificate) or ""
     return "".join(c if c.isprintable() else "?" for c in chosen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from modelward.operators.identity import Operator, Unauthenticated
 from modelward.operators.rights import Decision, Rights
 from modelward.rpc.protocol import Code, Message, RpcError, clip
 from modelward.telemetry.snapshot import OperatorsSnapshot
+
+log = logging.getLogger("modelward.operators")
 
 LONGEST_ISSUER = 512
 
@@ -96,21 +99,28 @@ class Authorization:
 
     async def _let_in(self, name: str, request: Any, context: Context) -> OperatorCall:
         """Raises RpcError."""
-        need, shown = NEEDS[name], _shown(context)
+        need, origin = NEEDS[name], _origin(context)
         authenticator, rights = self.authenticator, self.rights  # of one configuration, whatever is followed meanwhile
-        if authenticator is None:
-            operator = unproved(shown, actor_of(context))
-        else:
-            try:
+        try:
+            shown = _shown(context, origin)
+            if authenticator is None:
+                operator = unproved(shown, certified(shown.certificate), actor_of(context))
+            else:
                 operator = await authenticator.identify(shown)
-            except Unauthenticated as refused:
-                unknown = Actor(name=shown.origin.rpartition(":")[0], proof="address", origin=shown.origin)
-                self.denials.add(need.verb or "whoami", "unauthenticated", unknown, str(refused))
-                raise RpcError(Code.UNAUTHENTICATED, str(refused), "UNAUTHENTICATED") from None
+        except Unauthenticated as refused:
+            raise self._unproved(need, origin, str(refused)) from None
+        except Exception as error:  # strangers send it: refused, told and counted like all others
+            log.debug("a credential cannot be read", exc_info=True)
+            raise self._unproved(need, origin, f"the credential cannot be read ({type(error).__name__})") from None
         actor = operator.words if operator.proof == "token" else actor_of(context)
         call = OperatorCall(operator, actor, rights, self.denials)
         _demand(need, request, call)
         return call
+
+    def _unproved(self, need: Need, origin: str, why: str) -> RpcError:
+        unknown = Actor(name=origin.rpartition(":")[0], proof="address", origin=origin)
+        self.denials.add(need.verb or "whoami", "unauthenticated", unknown, why)
+        return RpcError(Code.UNAUTHENTICATED, why, "UNAUTHENTICATED")
 
 
 def _demand(need: Need, request: Any, call: OperatorCall) -> None:
@@ -125,12 +135,11 @@ def _demand(need: Need, request: Any, call: OperatorCall) -> None:
             call.demand_decided(need.verb, call.rights.may_for_any(call.operator, need.verb))
 
 
-def _shown(context: Context) -> Shown:
-    properties = context.auth_context()
+def _shown(context: Context, origin: str) -> Shown:
     uid = context.uid()
     return Shown(
-        origin=_origin(context),
-        certificate=certified(properties),
+        origin=origin,
+        certificate=context.certificate(),
         issuer=context.issuer()[:LONGEST_ISSUER],
         not_after=context.not_after(),
         uid=uid,

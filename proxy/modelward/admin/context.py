@@ -1,7 +1,7 @@
 """What a connection of the admin API tells of its client."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from modelward.server.peercred import groups_of, user_of
@@ -41,22 +41,17 @@ class Context:
         theirs, ours = ((str(name[0]), int(name[1])) for name in names)
         return theirs, ours
 
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        """Names in its certificate, as gRPC calls them; empty without TLS."""
-        certificate = self._told("peercert") or {}
-        names = [value.encode() for _, value in certificate.get("subjectAltName", ())]
-        subject = [field for part in certificate.get("subject", ()) for field in part]
-        common = [value.encode() for name, value in subject if name == "commonName"]
-        return {"x509_subject_alternative_name": names, "x509_common_name": common}
+    def certificate(self) -> Mapping[str, Any]:
+        """As SSLSocket.getpeercert gives it: verified. Empty without one."""
+        return self._told("peercert") or {}
 
     def issuer(self) -> str:
         """Who signed its certificate, as `commonName=Operators, organizationName=Example`; empty without TLS."""
-        certificate = self._told("peercert") or {}
-        return ", ".join(f"{name}={value}" for part in certificate.get("issuer", ()) for name, value in part)
+        return ", ".join(f"{name}={value}" for part in self.certificate().get("issuer", ()) for name, value in part)
 
     def not_after(self) -> float | None:
         """End of its certificate, in seconds since 1970; None without TLS."""
-        certificate = self._told("peercert") or {}
+        certificate = self.certificate()
         return ssl.cert_time_to_seconds(certificate["notAfter"]) if "notAfter" in certificate else None
 
     def _told(self, name: str) -> Any:

@@ -35,7 +35,7 @@ class Binding(Section):
     """Some operators, and their roles. All bindings that match an operator add up."""
 
     certificate: Name | None = None
-    """Name in a client certificate: its URI, otherwise its first other subjectAltName, otherwise its common name. *
+    """Name in a client certificate: its one URI, otherwise its first DNS name, otherwise its first e-mail address. *
     stands for any characters: spiffe://prod/ops/*. Needs admin_tls.client_ca."""
     token: Name | None = None
     """Name in a token of operators.tokens, where * stands for any characters: *@example.com."""
@@ -79,6 +79,9 @@ class Operators(Section):
 
     tokens: tuple[Jwt, ...] = Field(default=(), strict=False, max_length=16)
     """Issuers whose tokens prove an operator's name. Their audience must not be that of the models' clients."""
+    common_name: bool = False
+    """Whether a certificate without subjectAltName is known by its common name. Only for authorities that check common
+    names."""
     bindings: tuple[Binding, ...] = Field(default=(), strict=False, max_length=1024)
     """Who has which roles."""
     roles: Mapping[RoleName, Annotated[tuple[str, ...], BeforeValidator(listed), Field(strict=False, min_length=1)]] = (

@@ -8,10 +8,11 @@ identities never add up.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from modelward.access.names import is_name
+from modelward.access.names import common_name, is_name, of_certificate
 from modelward.config.operators import LONGEST, UNMAPPED, Operators
 from modelward.operators.identity import Operator, Unauthenticated
 
@@ -20,15 +21,18 @@ if TYPE_CHECKING:
 
 SCHEME = "bearer"
 HEADER = "authorization"
+OF_OTHER_KINDS = ":/@"
+"""A common name is free text: with these it could pass for a URI or an e-mail address."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a call shows. origin: its address. certificate: the name in the client's, issuer: who signed it,
-    not_after: its end in seconds since 1970. user: the name of `uid`. authorization: the header."""
+    """What a call shows. origin: its address. certificate: the client's, as SSLSocket.getpeercert gives it.
+    issuer: who signed it, not_after: its end in seconds since 1970. user: the name of `uid`. authorization: the
+    header."""
 
     origin: str
-    certificate: str = ""
+    certificate: Mapping[str, Any] = field(default_factory=dict)
     issuer: str = ""
     not_after: float | None = None
     uid: int | None = None
@@ -43,6 +47,7 @@ class Authenticator:
     def __init__(self, operators: Operators) -> None:
         """Raises ProblemsFound, for files of key sets."""
         self._kinds = {binding.kind for binding in operators.bindings}
+        self._common_name = operators.common_name
         self._issuers: Issuers | None = None
         if operators.tokens:
             from modelward.operators.issuers import Issuers  # noqa: PLC0415 - brings PyJWT and aiohttp: only where tokens are taken
@@ -60,15 +65,25 @@ class Authenticator:
         if shown.certificate:
             if shown.not_after is not None and shown.not_after < time.time():  # since the connection began
                 raise Unauthenticated("the certificate has expired")
-            if not is_name(shown.certificate):
-                raise Unauthenticated("the certificate has no name that can be used: it is too long or not printable")
-            return Operator(shown.certificate, "certificate", shown.issuer, shown.origin)
+            return Operator(self._name_in(shown.certificate), "certificate", shown.issuer, shown.origin)
         if shown.uid is not None:
             if shown.uid == UNMAPPED:
                 raise Unauthenticated("the kernel cannot name the user: it is of another user namespace")
             gids = tuple(gid for gid in shown.gids if gid != UNMAPPED)
             return Operator(shown.user or f"uid {shown.uid}", "socket", "", shown.origin, shown.uid, gids)
         raise Unauthenticated(f"no credential: {self._taken()}")
+
+    def _name_in(self, certificate: Mapping[str, Any]) -> str:
+        if name := of_certificate(certificate):
+            return name
+        common = common_name(certificate)
+        if common is None:
+            raise Unauthenticated("the certificate has no name that counts: one URI, a DNS name or an e-mail address")
+        if not self._common_name:
+            raise Unauthenticated("the certificate has only a common name: operators.common_name is not set")
+        if not is_name(common) or not set(common).isdisjoint(OF_OTHER_KINDS):
+            raise Unauthenticated("the certificate's common name cannot be used: it is too long, or has : / @ in it")
+        return common
 
     async def _by_token(self, authorization: str, origin: str) -> Operator:
         scheme, _, token = authorization.strip().partition(" ")
@@ -85,10 +100,11 @@ class Authenticator:
         return "this address accepts none"
 
 
-def unproved(shown: Shown, words: str) -> Operator:
-    """Who calls, as far as that is known, where it decides nothing. words: what is known where nothing is proved."""
-    if shown.certificate:
-        return Operator(shown.certificate[:LONGEST], "certificate", shown.issuer, shown.origin)
+def unproved(shown: Shown, certified: str, words: str) -> Operator:
+    """Who calls, as far as that is known, where it decides nothing. certified: the name in the certificate. words: what
+    is known where nothing is proved."""
+    if certified:
+        return Operator(certified[:LONGEST], "certificate", shown.issuer, shown.origin)
     if shown.uid is not None:
         return Operator(shown.user or f"uid {shown.uid}", "socket", "", shown.origin, shown.uid, shown.gids)
     return Operator(words, "address", "", shown.origin)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelward.access.names import LONGEST, is_name, of_certificate
+from modelward.access.names import LONGEST, common_name, is_name, of_certificate
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,31 @@ def test_a_certificate_without_one_clear_name_gives_no_identity() -> None:
     assert of_certificate(certificate(("URI", "spiffe://prod/a"), ("URI", "spiffe://prod/b"))) is None
     assert of_certificate(certificate(("URI", "spiffe://prod/../b"), ("DNS", "a.example"))) is None
     assert of_certificate(certificate(("IP Address", "127.0.0.1"))) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ("DNS", "spiffe://prod/a"),
+        ("DNS", "x, URI:spiffe://prod/a"),
+        ("DNS", "a@example.com"),
+        ("email", "spiffe://prod/a@b"),
+        ("email", "a.example"),
+        ("URI", "a.example"),
+    ],
+)
+def test_a_name_in_the_form_of_another_kind_is_none(name: tuple[str, str]) -> None:
+    assert of_certificate(certificate(name)) is None
+
+
+def test_other_kinds_are_passed_over() -> None:
+    others = [("DirName", ((("commonName", "ada"),),)), ("othername", "<unsupported>"), ("Registered ID", "1.2.3")]
+    assert of_certificate(certificate(*others)) is None
+    assert of_certificate(certificate(*others, ("DNS", "a.example"))) == "a.example"
+
+
+def test_a_common_name_is_of_certificates_without_other_names() -> None:
+    subject = ((("organizationName", "o"),), (("commonName", "ada"),))
+    assert common_name({"subject": subject}) == "ada"
+    assert common_name({"subject": subject, "subjectAltName": (("IP Address", "127.0.0.1"),)}) is None
+    assert common_name({}) is None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,9 +25,9 @@ Ends = tuple[End, End]
 
 
 class Context:
-    def __init__(self, ends: Ends | None, properties: Mapping[str, Sequence[bytes]] | None = None) -> None:
+    def __init__(self, ends: Ends | None, certificate: Mapping[str, Any] | None = None) -> None:
         self._ends = ends
-        self._properties = properties or {}
+        self._certificate = certificate or {}
 
     def ends(self) -> Ends | None:
         return self._ends
@@ -34,8 +35,8 @@ class Context:
     def uid(self) -> int | None:
         return None
 
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        return self._properties
+    def certificate(self) -> Mapping[str, Any]:
+        return self._certificate
 
 
 def test_the_user_of_a_unix_sockets_client_is_the_actor(tmp_path: Path) -> None:
@@ -92,12 +93,16 @@ def test_else_it_is_the_address(ends: Ends | None, actor: str) -> None:
 
 
 def test_of_a_certificate_its_uri_comes_before_other_names() -> None:
-    names = [b"ops.example", b"spiffe://example/ops"]
-    of = lambda **properties: actor_of(Context(None, properties))  # noqa: E731
-    assert of(x509_subject_alternative_name=names) == "certificate spiffe://example/ops"
-    assert of(x509_subject_alternative_name=names[:1], x509_common_name=[b"x"]) == "certificate ops.example"
-    assert of(x509_common_name=[b"al\x1bice\xff"]) == "certificate al?ice\N{REPLACEMENT CHARACTER}"
-    assert len(of(x509_common_name=[b"x" * 4000])) == LONGEST
+    def of(*names: tuple[str, Any], common: str = "x") -> str:
+        return actor_of(Context(None, {"subject": ((("commonName", common),),), "subjectAltName": names}))
+
+    dns = ("DNS", "ops.example")
+    assert of(dns, ("URI", "spiffe://example/ops")) == "certificate spiffe://example/ops"
+    assert of(dns) == "certificate ops.example"
+    assert of(common="al\x1bice") == "certificate al?ice"
+    assert len(of(common="x" * 4000)) == LONGEST
+    assert of(("DNS", "spiffe://example/ops")) == "local", "it is no URI"
+    assert of(("DirName", ((("commonName", "x"),),))) == "local"
 
 
 def test_the_certificate_of_a_real_connection_is_the_actor(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import grpc
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from modelward.admin.context import Context
 from modelward.admin.operator import Status
@@ -20,6 +21,7 @@ from modelward.admin.server import AdminServer
 from modelward.config.operators import Operators
 from modelward.config.tls import AdminTls
 from modelward.operators import authenticate
+from modelward.operators.denials import FIRST
 from modelward.problem import ProblemsFound
 from modelward.rpc.protocol import Message
 from modelward_native.wire.call import Call
@@ -104,13 +106,13 @@ def test_strangers_who_say_nothing_keep_no_operator_out(tls: AdminTls, authority
     asyncio.run(main())
 
 
-def test_what_a_certificate_says_is_told_as_grpc_tells_it(tls: AdminTls, authority: trustme.CA) -> None:
+def test_what_a_certificate_says_is_told(tls: AdminTls, authority: trustme.CA) -> None:
     class Seen(Played):
         def status(self) -> Status:
-            seen.append(dict(contexts[-1].auth_context()))
+            seen.append(contexts[-1].certificate())
             return super().status()
 
-    seen: list[dict[str, Sequence[bytes]]] = []
+    seen: list[Mapping[str, Any]] = []
     contexts: list[Context] = []
 
     async def main(patch: pytest.MonkeyPatch) -> None:
@@ -130,8 +132,8 @@ def test_what_a_certificate_says_is_told_as_grpc_tells_it(tls: AdminTls, authori
 
     with pytest.MonkeyPatch.context() as patch:
         asyncio.run(main(patch))
-    named = {"x509_subject_alternative_name": [b"ops.test"], "x509_common_name": [b"ops"]}
-    assert seen == [named]
+    (told,) = seen
+    assert (told["subjectAltName"], told["subject"]) == ((("DNS", "ops.test"),), ((("commonName", "ops"),),))
 
 
 def test_files_that_cannot_serve_are_told_at_the_start(tls: AdminTls) -> None:
@@ -163,3 +165,64 @@ def test_the_end_of_a_certificate_and_its_issuer_are_told(
     me: Any = asyncio.run(main())
     assert (me.name, me.proof, me.configured, [*me.grants]) == ("ops.test", "certificate", True, [])
     assert "trustme" in me.issuer
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ada")]))],
+        [x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x03ada")],
+        [x509.RegisteredID(x509.ObjectIdentifier("1.2.3"))],
+        [x509.DNSName("spiffe://prod/oncall/x")],
+        [x509.UniformResourceIdentifier("spiffe://prod/oncall/x"), x509.UniformResourceIdentifier("spiffe://dev/y")],
+        [],
+    ],
+)
+def test_certificates_without_one_clear_name_are_refused_and_told(
+    tls: AdminTls, authority: trustme.CA, caplog: pytest.LogCaptureFixture, names: list[x509.GeneralName]
+) -> None:
+    bound = {"certificate": "spiffe://prod/oncall/*", "roles": ["viewer"]}
+
+    async def main() -> list[grpc.StatusCode]:
+        server = await AdminServer.start(ANYWHERE, tls, Played(), Operators.model_validate({"bindings": [bound]}))
+        try:
+            return [
+                await code(server, credentials(authority, issue(authority, *each, common_name="ada")))
+                for each in (names, [x509.UniformResourceIdentifier("spiffe://prod/oncall/x")])
+            ]
+        finally:
+            await server.stop()
+
+    assert asyncio.run(main()) == [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.OK]
+    (told,) = [each.getMessage() for each in caplog.records if each.name == "modelward.operators"]
+    assert told.startswith("status of 127.0.0.1 is refused: the certificate has ")
+
+
+def test_a_credential_that_cannot_be_read_is_refused_and_told_with_bounds(
+    tls: AdminTls, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> str:
+        raise AttributeError("secret")
+
+    async def main() -> list[grpc.aio.AioRpcError]:
+        server = await AdminServer.start(ANYWHERE, tls, Played(), Operators())
+        refused = []
+        options = [("grpc.ssl_target_name_override", SERVER)]
+        try:
+            shown = credentials(authority, authority.issue_cert("ops.test"))
+            async with grpc.aio.secure_channel(str(server.address), shown, options=options) as channel:
+                for _ in range(FIRST + 5):
+                    with pytest.raises(grpc.aio.AioRpcError) as told:
+                        await method(channel, "Status")()
+                    refused.append(told.value)
+        finally:
+            await server.stop()
+        return refused
+
+    monkeypatch.setattr(authenticate, "of_certificate", fail)
+    for each in asyncio.run(main()):
+        assert each.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert each.details() == "the credential cannot be read (AttributeError)"
+    told = [each for each in caplog.records if "is refused" in each.getMessage()]
+    assert len(told) == FIRST
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]

@@ -37,6 +37,11 @@ def identify(of: Authenticator, **shown: Any) -> Operator:
     return asyncio.run(of.identify(Shown(ORIGIN, **shown)))
 
 
+def shows(*names: tuple[str, Any], common: str = "root") -> dict[str, Any]:
+    """A certificate."""
+    return {"subject": ((("commonName", common),),), "subjectAltName": names}
+
+
 def refused(of: Authenticator, **shown: Any) -> str:
     with pytest.raises(Unauthenticated) as told:
         identify(of, **shown)
@@ -45,7 +50,7 @@ def refused(of: Authenticator, **shown: Any) -> str:
 
 def test_a_certificate_or_the_user_of_a_socket_names_the_operator() -> None:
     of = authenticator()
-    assert identify(of, certificate="spiffe://a/b", issuer="commonName=CA") == Operator(
+    assert identify(of, certificate=shows(("URI", "spiffe://a/b")), issuer="commonName=CA") == Operator(
         "spiffe://a/b", "certificate", "commonName=CA", ORIGIN
     )
     known = identify(of, uid=7, user="alice", gids=(7, 20, UNMAPPED))
@@ -56,20 +61,44 @@ def test_a_certificate_or_the_user_of_a_socket_names_the_operator() -> None:
 def test_without_a_credential_nobody_is_let_in() -> None:
     assert refused(authenticator()) == "no credential: this address accepts none"
     assert "of another user namespace" in refused(authenticator(), uid=UNMAPPED)
-    assert "has no name that can be used" in refused(authenticator(), certificate="a" * 600)
-    assert "has no name that can be used" in refused(authenticator(), certificate="spiffe://A b")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [("DNS", "a" * 600)],
+        [("URI", "spiffe://A b")],
+        [("DNS", "spiffe://prod/oncall/x")],
+        [("URI", "spiffe://prod/oncall/x"), ("URI", "spiffe://dev/y")],
+        [("DirName", ((("commonName", "ada"),),))],
+        [("othername", "<unsupported>")],
+    ],
+)
+@pytest.mark.parametrize("common_name", [True, False])
+def test_a_certificate_whose_other_names_are_not_clear_names_nobody(names: list[Any], common_name: bool) -> None:
+    of = Authenticator(Operators(common_name=common_name))
+    assert "has no name that counts" in refused(of, certificate=shows(*names), uid=0, user="root")
+
+
+def test_a_common_name_counts_alone_and_where_the_configuration_says_so() -> None:
+    assert "only a common name" in refused(authenticator(), certificate=shows(common="ada"), uid=0)
+    of = Authenticator(Operators(common_name=True))
+    assert identify(of, certificate=shows(common="ada")).name == "ada"
+    assert identify(of, certificate=shows(("DNS", "bob"), common="ada")).name == "bob"
+    for common in ("spiffe://prod/oncall/x", "ada@example.com", "ad\u202ea", "a" * 600, ""):
+        assert "common name cannot be used" in refused(of, certificate=shows(common=common))
 
 
 def test_a_certificate_that_ends_while_its_connection_lasts_proves_nothing_any_more() -> None:
     now = time.time()
-    assert identify(authenticator(), certificate="a", not_after=now + 60).name == "a"
-    assert refused(authenticator(), certificate="a", not_after=now - 1) == "the certificate has expired"
+    assert identify(authenticator(), certificate=shows(("DNS", "a")), not_after=now + 60).name == "a"
+    assert refused(authenticator(), certificate=shows(("DNS", "a")), not_after=now - 1) == "the certificate has expired"
 
 
 def test_a_token_that_is_sent_counts_before_what_the_connection_proves(tmp_path: Path, issuer: Issuer) -> None:
     of = authenticator(source(issuer.publish(tmp_path / "keys.json")))
     good = f"Bearer {issuer.token('alice', aud='admin')}"
-    for connection in ({}, {"certificate": "gateway"}, {"uid": 0, "user": "root"}):
+    for connection in ({}, {"certificate": shows(("DNS", "gateway"))}, {"uid": 0, "user": "root"}):
         assert identify(of, authorization=good, **connection) == Operator("alice", "token", ISSUER, ORIGIN)
     assert identify(of, authorization=good.replace("Bearer", "bEARER ")).name == "alice"
 
@@ -94,7 +123,7 @@ def test_a_token_that_is_not_valid_never_falls_back_to_what_the_connection_prove
         "é": "it is malformed",
         "a" * 20_000: "it has more than 16384 bytes",
     }
-    for connection in ({}, {"certificate": "root.example"}, {"uid": 0, "user": "root"}):
+    for connection in ({}, {"certificate": shows(("DNS", "root.example"))}, {"uid": 0, "user": "root"}):
         for token, why in bad.items():
             assert refused(of, authorization=f"Bearer {token}", **connection) == f"the token is refused: {why}"
         for header in ("", "Bearer", "Bearer ", "Basic YTpi", "alice"):
@@ -168,8 +197,8 @@ def test_while_the_keys_cannot_be_had_no_token_is_taken(issuer: Issuer) -> None:
 
 
 def test_where_nothing_is_configured_who_calls_is_told_as_far_as_it_is_known() -> None:
-    assert unproved(Shown(ORIGIN, certificate="a" * 600), "w").name == "a" * 512
-    assert unproved(Shown(ORIGIN, uid=7), "w") == Operator("uid 7", "socket", "", ORIGIN, 7)
-    assert unproved(Shown(ORIGIN, authorization="Bearer x"), "alice, local") == Operator(
+    assert unproved(Shown(ORIGIN), "a" * 600, "w").name == "a" * 512
+    assert unproved(Shown(ORIGIN, uid=7), "", "w") == Operator("uid 7", "socket", "", ORIGIN, 7)
+    assert unproved(Shown(ORIGIN, authorization="Bearer x"), "", "alice, local") == Operator(
         "alice, local", "address", "", ORIGIN
     )
