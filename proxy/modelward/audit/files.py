@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from modelward.atomic_file import replacing
+from modelward.audit.last import TAKEN_BACK, Last
 from modelward.audit.log import Gone, Mishap
-from modelward.audit.merkle import EMPTY, leaf_hash
+from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
 from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Signer, stamped
 from modelward.audit.record import Record
 from modelward.audit.tiles import (
@@ -26,19 +27,21 @@ from modelward.audit.tiles import (
     LEVELS_PER_TILE,
     TILE,
     Edge,
+    nodes,
     pack,
     path,
     split,
     unpack,
     widths,
 )
-from modelward.bounded_file import read_regular
+from modelward.bounded_file import open_regular, read_regular
 from modelward.problem import Problem, ProblemsFound
 
 CHECKPOINT = "checkpoint"
 HISTORY = "checkpoints"
 """Lines of {"note": checkpoint}, the oldest first: where a record that was changed lies between two of them."""
 LOCK = "lock"
+LARGEST_HISTORY = 1 << 50  # it is read line by line
 LARGEST_BUNDLE = TILE * (LARGEST_RECORD + 2)
 LOOKS = 3  # for a file, before it counts as gone
 # what fails without harm, as a Mishap calls it
@@ -58,13 +61,13 @@ class LogReader:
 
     def history(self) -> Iterator[Note]:
         """Earlier checkpoints, the oldest first. Raises OSError, NotSigned."""
-        with (self.folder / HISTORY).open("rb") as lines:
+        with open_regular(self.folder / HISTORY, LARGEST_HISTORY) as lines:
             while line := lines.readline(2 * LARGEST_NOTE):
-                if not line.endswith(b"\n"):
+                if len(line) < 2 * LARGEST_NOTE and not line.endswith(b"\n"):
                     return  # a write that was cut off
                 try:
                     yield Note.parse(json.loads(line)["note"].encode())
-                except (ValueError, KeyError, TypeError, AttributeError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     raise NotSigned(f"{self.folder / HISTORY}: a line of it is no checkpoint") from None
 
     def hashes(self, level: int, index: int, width: int) -> bytes:
@@ -120,21 +123,29 @@ class LogReader:
 class LogWriter:
     """The only writer of a folder (modelward.audit.log.Log). Use `open`. checkpoint: what has been confirmed."""
 
-    def __init__(self, folder: Path, signer: Signer, lock: int, mishap: Mishap) -> None:
+    def __init__(self, folder: Path, signer: Signer, lock: int, mishap: Mishap, last: Last | None) -> None:
         self.checkpoint = Checkpoint(signer.name, 0, EMPTY)
         self._reader = LogReader(folder)
         self._folder = folder
         self._signer = signer
         self._lock = lock
         self._mishap = mishap
+        self._last = last
         self._edge = Edge()
         self._bundle: list[bytes] = []
         self._unsure = False
         self._attempt: tuple[Sequence[Record], Checkpoint] = (), self.checkpoint  # the last, with what it was to make
 
     @classmethod
-    def open(cls, folder: Path, signer: Signer, mishap: Mishap = lambda what, error: None) -> Self:
-        """Begins a log, or goes on with it. Raises ProblemsFound, OSError."""
+    def open(
+        cls,
+        folder: Path,
+        signer: Signer,
+        mishap: Mishap = lambda what, error: None,
+        last: Last | None = None,
+    ) -> Self:
+        """Begins a log, or goes on with it. last: what was confirmed, kept elsewhere; the log must hold it. Raises
+        ProblemsFound, OSError."""
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -143,8 +154,9 @@ class LogWriter:
             except OSError:
                 how = "Give each server a state folder of its own"
                 raise ProblemsFound([Problem("another server writes this log", str(folder), how=how)]) from None
-            log = cls(folder, signer, lock, mishap)
+            log = cls(folder, signer, lock, mishap, last)
             log._load()
+            log._holds_last()
         except BaseException:
             os.close(lock)
             raise
@@ -198,15 +210,18 @@ class LogWriter:
             out.write(note)
         self._unsure = False
         before, self.checkpoint, self._edge, self._bundle = self.checkpoint, checkpoint, edge, bundle
+        if self._last is not None and size:
+            self._last.keep(note)
         if size != before.size:
             self._remember(note)
             self._forget_partials(before.size)
         return checkpoint
 
     def _load(self) -> None:
-        """What is confirmed, from disk. Raises ProblemsFound where it does not fit together."""
+        """What is confirmed, from disk. Raises ProblemsFound where it does not fit together, or is neither what this
+        writer has confirmed nor what it was about to."""
         where = str(self._folder)
-        how = "Look into it with `modelward audit verify`; move the folder away to begin another log"
+        how = "Look into it with `modelward audit verify`; move the folder, and `last` beside it, away to begin another log"
         try:
             note = self._reader.note()
             note.verify(self._signer.verifier)
@@ -219,7 +234,7 @@ class LogWriter:
             edge = Edge(levels)
             bundle = self._reader.bundle(size // TILE, size % TILE) if size % TILE else []
         except FileNotFoundError:
-            if any(self._folder.glob("tile/*/*")) or (self._folder / HISTORY).exists():
+            if self.checkpoint.size or any(self._folder.glob("tile/*/*")) or (self._folder / HISTORY).exists():
                 raise ProblemsFound([Problem("the log has lost its checkpoint", where, how=how)]) from None
             self._unsure = False
             return
@@ -229,7 +244,26 @@ class LogWriter:
             raise ProblemsFound([Problem("the log is not what its checkpoint says", where, how=how)])
         if [leaf_hash(record) for record in bundle] != (edge.levels[0] if edge.levels else []):
             raise ProblemsFound([Problem("the last records of the log were changed", where, how=how)])
+        if self._unsure and checkpoint not in (self.checkpoint, self._attempt[1]):
+            self._taken_back(f"it has {size} records, and {self.checkpoint.size} were confirmed")
         self.checkpoint, self._edge, self._bundle, self._unsure = checkpoint, edge, bundle, False
+
+    def _holds_last(self) -> None:
+        """Raises ProblemsFound."""
+        last = self._last.read(self._signer.verifier) if self._last is not None else None
+        if last is None:
+            return
+        size = self.checkpoint.size
+        try:
+            between = 0 < last.size < size
+            proof = consistency_proof(last.size, size, nodes(size, self._reader.hashes)) if between else []
+            check_consistency(last.size, size, last.root, self.checkpoint.root, proof)
+        except (Gone, ValueError, ProofFails):
+            self._taken_back(f"it has {size} records, and not the {last.size} that were confirmed last")
+
+    def _taken_back(self, why: str) -> NoReturn:
+        how = self._last.how if self._last is not None else "Put the log back as it was"
+        raise ProblemsFound([Problem(TAKEN_BACK, str(self._folder), why, how)])
 
     def _remember(self, note: bytes) -> None:
         """Adds to the history, which no confirmation depends on."""

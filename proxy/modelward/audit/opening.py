@@ -10,6 +10,7 @@ from pathlib import Path
 from modelward.audit import key
 from modelward.audit.database import driver
 from modelward.audit.files import CHECKPOINT, LogReader, LogWriter, remove_bundles
+from modelward.audit.last import Last
 from modelward.audit.log import Log, Mishap, Reader
 from modelward.audit.note import Verifier
 from modelward.audit.postgres import PostgresLog, PostgresReader, remove_records
@@ -24,6 +25,8 @@ from modelward.problem import Problem, ProblemsFound
 
 LOG = "log"
 """Below the folder of the key, so that it can be given away as a whole."""
+LAST = "last"
+"""Beside it: the last checkpoint of the log that the server has confirmed."""
 WITNESSED = "witnessed"
 """Beside it: the checkpoint that each witness has seen last, with its cosignature."""
 
@@ -64,7 +67,7 @@ def open_trail(settings: Audit, config: Config) -> Trail:
     def open_log(mishap: Mishap) -> Log:
         if database is not None:
             return PostgresLog.open(database, signer)
-        return LogWriter.open(log, signer, mishap)
+        return LogWriter.open(log, signer, mishap, Last(folder / LAST, mishap))
 
     return Trail(
         open_log,

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from modelward.audit.log import Gone, Reader
-from modelward.audit.tiles import TILE
+from modelward.audit.merkle import leaf_hash
+from modelward.audit.tiles import TILE, split
 
 _WILD = "*?["
 
@@ -77,6 +78,14 @@ class Filter:
 _TEXTS = tuple(each.name for each in fields(Filter) if each.type == "str")
 
 
+def parsed(number: int, leaf: bytes) -> Any:
+    """Raises ValueError."""
+    try:
+        return json.loads(leaf)
+    except RecursionError:
+        raise ValueError(f"record {number} is nested too deeply to be read") from None
+
+
 def select(
     log: Reader,
     first: int,
@@ -90,7 +99,7 @@ def select(
     """Matching records from `first` to before `end`. gone: told of records whose contents are not there any more;
     retention may have removed them. progress: told how many were looked at.
 
-    Raises Gone, OSError, and ValueError where a record is none.
+    Each is held against its hash in the log first. Raises Gone, also where it has another; OSError, and ValueError where a record is none.
     """
     needles = wanted.needles
     bundles = range(first // TILE, -(-end // TILE))
@@ -105,10 +114,14 @@ def select(
                 raise
             gone(start, start + width)
             continue
+        hashes = split(log.hashes(0, index, width))
+        for number, (leaf, expected) in enumerate(zip(leaves, hashes, strict=True), start):
+            if leaf_hash(leaf) != expected:
+                raise Gone(f"record {number} was changed", number)
         numbered = [*enumerate(leaves, start)][max(0, first - start) :]
         for number, leaf in reversed(numbered) if backwards else numbered:
             if all(needle in leaf for needle in needles):
-                record = json.loads(leaf)
+                record = parsed(number, leaf)
                 if isinstance(record, dict) and wanted.matches(record):
                     yield Found(number, leaf, record)
         done += len(numbered)

@@ -35,12 +35,13 @@ class Finding:
 class Verified:
     """checkpoint: what the log says of itself, None where that cannot be read. records: that were checked, those that
     were removed among them. findings: the first of each kind; none where the log is whole. removed: by retention, as
-    records of the log tell."""
+    records of the log tell. unheld: why it was not held against its earlier checkpoints; empty where it was."""
 
     checkpoint: Checkpoint | None
     records: int
     findings: tuple[Finding, ...]
     removed: tuple[Removed, ...] = ()
+    unheld: str = ""
 
     @property
     def whole(self) -> bool:
@@ -76,14 +77,19 @@ def verify(
         if each.size > checkpoint.size
     ]
     known = [_Known(each.size, each.root, "a remembered checkpoint") for each in remembered]
+    unheld = ""
     try:
-        known += _history(log, verifier, checkpoint.size)
+        history = _history(log, verifier, checkpoint.size)
+        known += history
+        unheld = "" if history or not checkpoint.size else f"{HISTORY} holds none"
+    except OSError as error:
+        unheld = f"{HISTORY} cannot be read: {error.strerror or error}"
     except NotSigned as error:
         findings.append(Finding(f"{HISTORY}: {error}"))
     known.append(_Known(checkpoint.size, checkpoint.root, "the checkpoint"))
     walk = _Walk(log, verifier, checkpoint, known, progress)
     findings += walk.findings()
-    return Verified(checkpoint, walk.done, tuple(findings), walk.gaps.removed())
+    return Verified(checkpoint, walk.done, tuple(findings), walk.gaps.removed(), unheld)
 
 
 def checked(note: Note, verifier: Verifier) -> Checkpoint:
@@ -97,23 +103,20 @@ def checked(note: Note, verifier: Verifier) -> Checkpoint:
 
 def _history(log: Reader, verifier: Verifier, size: int) -> list[_Known]:
     """Earlier checkpoints. Their signatures are verified where they contradict each other or the log, and only there:
-    what agrees with a checkpoint that is signed needs no signature of its own. Raises NotSigned."""
+    what agrees with a checkpoint that is signed needs no signature of its own. Raises NotSigned, OSError."""
     found: dict[int, _Known] = {}
-    try:
-        for place, note in enumerate(log.history()):
-            each = Checkpoint.parse(note.text)
-            if each.size > size and checked(log.note(), verifier).size >= each.size:
-                break  # the server writes on meanwhile
-            known = found.setdefault(each.size, _Known(each.size, each.root, "an earlier checkpoint", place))
-            if known.root != each.root:
-                checked(note, verifier)
-                checked(_earlier(log, known.place), verifier)
-                raise NotSigned(f"two checkpoints of {each.size} records differ, and both are signed")
-            if each.size > size:
-                checked(note, verifier)
-                raise NotSigned(f"it holds a checkpoint of {each.size} records, and the log has {size}: it was cut off")
-    except OSError:
-        pass  # it is a help, and nothing depends on it
+    for place, note in enumerate(log.history()):
+        each = Checkpoint.parse(note.text)
+        if each.size > size and checked(log.note(), verifier).size >= each.size:
+            break  # the server writes on meanwhile
+        known = found.setdefault(each.size, _Known(each.size, each.root, "an earlier checkpoint", place))
+        if known.root != each.root:
+            checked(note, verifier)
+            checked(_earlier(log, known.place), verifier)
+            raise NotSigned(f"two checkpoints of {each.size} records differ, and both are signed")
+        if each.size > size:
+            checked(note, verifier)
+            raise NotSigned(f"it holds a checkpoint of {each.size} records, and the log has {size}: it was cut off")
     return list(found.values())
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from modelward.audit.note import Checkpoint
 from modelward.audit.proof import prove_inclusion
-from modelward.audit.query import Filter, Found, select
+from modelward.audit.query import Filter, Found, parsed, select
 from modelward.cli import audit_log
 from modelward.cli.audit_log import OpenLog, filter_of
 from modelward.cli.output import console, plain
@@ -67,15 +67,22 @@ def tail(log: OpenLog, arguments: argparse.Namespace) -> int:
 
 def query(log: OpenLog, arguments: argparse.Namespace) -> int:
     _, checkpoint = log.checkpoint()
-    found = select(log.reader, 0, checkpoint.size, filter_of(arguments), gone=told_gone)
-    count = 0
+    count = missing = 0
+
+    def gone(first: int, end: int) -> None:
+        nonlocal missing
+        missing += end - first
+        told_gone(first, end)
+
+    found = select(log.reader, 0, checkpoint.size, filter_of(arguments), gone=gone)
     for each in found:
         _print(each, json=arguments.json)
         count += 1
         if count == arguments.limit:
             break
     if not count and not arguments.json:
-        console(error=True).print(f"none of {checkpoint.size} records matches", soft_wrap=True)
+        beyond = f"; {missing} are not there and were not looked at" if missing else ""
+        console(error=True).print(f"none of {checkpoint.size - missing} records matches{beyond}", soft_wrap=True)
     return 0
 
 
@@ -109,7 +116,7 @@ def one(log: OpenLog, checkpoint: Checkpoint, number: int) -> Found:
         held = f"it holds 0 to {checkpoint.size - 1}" if checkpoint.size else "it holds none"
         raise ProblemsFound([Problem(what, log.where, held)])
     (leaf,) = log.reader.records(number, number + 1)
-    return Found(number, leaf, json.loads(leaf))
+    return Found(number, leaf, parsed(number, leaf))
 
 
 def told_gone(first: int, end: int) -> None:

@@ -23,6 +23,7 @@ from modelward.problem import Problem, ProblemsFound
 HOW = (
     "Keep the log as it is: copy it away before the server writes on. Compare it with an older copy from that place on"
 )
+UNHELD = "the log was not held against its earlier checkpoints, so a history that its key signed twice is not found"
 OWN_KEY = "note: the key lies beside the log; who changes one can change both. Give a copy that lies elsewhere: --key"
 
 
@@ -60,6 +61,7 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
             "signed_at": signed_at,
             "key": str(log.key),
             "removed": [{"records": each.records, "by": each.by} for each in found.removed],
+            "history": found.unheld or None,
             "findings": [{"what": each.what, "record": each.record, "end": each.end} for each in found.findings],
         }
         print(json.dumps(told))
@@ -74,6 +76,8 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
         out.print(f"  {each.records} of them were removed by retention, as record {each.by} tells", soft_wrap=True)
     for checkpoint in remembered:
         out.print(f"  it begins with the {checkpoint.size} records that are remembered", soft_wrap=True)
+    if found.unheld:
+        console(error=True).print(f"warning: {UNHELD}: {plain(found.unheld)}", soft_wrap=True)
     if not log.given:
         console(error=True).print(OWN_KEY, soft_wrap=True)
     return 0

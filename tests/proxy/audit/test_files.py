@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from modelward.audit import files
 from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
+from modelward.audit.last import Last
 from modelward.audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
 from modelward.audit.note import Checkpoint, Signer
 from modelward.audit.tiles import nodes
@@ -127,6 +129,55 @@ def test_a_log_without_its_checkpoint_is_not_begun_again(tmp_path: Path) -> None
     (tmp_path / CHECKPOINT).unlink()
     with pytest.raises(ProblemsFound, match="lost its checkpoint"):
         LogWriter.open(tmp_path, SIGNER)
+
+
+def test_a_writer_does_not_go_on_in_an_older_copy_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes on by itself when the right one is back."""
+    folder = tmp_path / "log"
+    log = LogWriter.open(folder, SIGNER)
+    log.add(records(0, 3))
+    shutil.copytree(folder, tmp_path / "older")
+    log.add(records(3, 5))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            log.add(records(5, 6))
+    folder.rename(tmp_path / "right")
+    with pytest.raises(ProblemsFound, match="lost its checkpoint"):
+        log.add(records(5, 6))
+    shutil.copytree(tmp_path / "older", folder)
+    before = (folder / CHECKPOINT).read_bytes()
+    for _ in range(2):
+        with pytest.raises(ProblemsFound, match="the log was taken back"):
+            log.add(records(5, 6))
+    assert (folder / CHECKPOINT).read_bytes() == before
+    shutil.rmtree(folder)
+    (tmp_path / "right").rename(folder)
+    assert log.add(records(5, 6)).size == 6
+    log.close()
+    assert verify(LogReader(folder), SIGNER.verifier).whole
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (250, 700), (256, 257)])
+def test_a_log_is_opened_only_if_it_holds_what_was_confirmed_last(tmp_path: Path, sizes: tuple[int, int]) -> None:
+    last = Last(tmp_path / "last")
+    log = LogWriter.open(tmp_path / "log", SIGNER, last=last)
+    log.add(records(0, sizes[0]))
+    earlier = last.file.read_bytes()
+    shutil.copytree(tmp_path / "log", tmp_path / "older")
+    log.add(records(sizes[0], sizes[1]))
+    log.close()
+    with pytest.raises(ProblemsFound, match="the log was taken back"):
+        LogWriter.open(tmp_path / "older", SIGNER, last=last)
+    with pytest.raises(ProblemsFound, match="the log was taken back"):
+        LogWriter.open(tmp_path / "none", SIGNER, last=last)
+    last.file.write_bytes(earlier)  # the process ended before the newest was kept
+    LogWriter.open(tmp_path / "log", SIGNER, last=last).close()
+    other = LogWriter.open(tmp_path / "other", SIGNER)
+    other.add(records(1, sizes[1] + 1))
+    other.close()
+    with pytest.raises(ProblemsFound, match="the log was taken back"):
+        LogWriter.open(tmp_path / "other", SIGNER, last=last)
 
 
 def test_a_record_that_is_too_long_is_not_taken(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from modelward.audit import key
-from modelward.audit.opening import LOG, examine, open_reader, open_trail
+from modelward.audit.opening import LAST, LOG, examine, open_reader, open_trail
 from modelward.audit.record import automatic
 from modelward.audit.recorder import NotRecorded
 from modelward.cli.app import main
@@ -111,7 +112,36 @@ def test_a_server_starts_beside_a_log_that_cannot_be_continued(tmp_path: Path) -
     asyncio.run(start())
 
 
+def test_a_start_with_an_older_copy_of_the_log_is_told_until_an_administrator_decides(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "audit={}")
+    written(config)
+    log = tmp_path / "audit" / LOG
+    shutil.copytree(log, tmp_path / "older")
+    written(config)
+    shutil.rmtree(log)
+    shutil.move(tmp_path / "older", log)
+
+    async def refused() -> bool:
+        trail = open_trail(Audit(), config)
+        await trail.start()
+        try:
+            await trail.confirm(automatic("server.start"))
+        except NotRecorded as error:
+            assert "the log was taken back" in str(error)
+            assert "the log was taken back" in trail.words
+            assert trail.stats().up == 0
+            return True
+        finally:
+            await trail.stop()
+        return False
+
+    assert asyncio.run(refused())
+    assert asyncio.run(refused())
+    (tmp_path / "audit" / LAST).unlink()
+    assert not asyncio.run(refused())
+
+
 def test_the_log_is_beside_its_key_and_not_with_it(tmp_path: Path) -> None:
     written(config_of(tmp_path, "audit={}"))
-    assert {file.name for file in (tmp_path / "audit").iterdir()} == {key.PRIVATE, key.PUBLIC, LOG}
+    assert {file.name for file in (tmp_path / "audit").iterdir()} == {key.PRIVATE, key.PUBLIC, LAST, LOG}
     assert not [file for file in (tmp_path / "audit" / LOG).rglob("key*")]

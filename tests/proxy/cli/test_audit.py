@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from modelward.audit import key
-from modelward.audit.files import CHECKPOINT, LogWriter
+from modelward.audit.files import CHECKPOINT, HISTORY, LogWriter
 from modelward.audit.note import Note, NotSigned, Signer
 from modelward.audit.proof import Inclusion
 from modelward.audit.record import Actor, Record, automatic, human
@@ -70,8 +71,8 @@ class Audit:
         out, err = self._capture.readouterr()
         return out.decode(), err.decode()
 
-    def documents(self, *arguments: object, code: int = 0) -> list[Any]:
-        return [json.loads(line) for line in self.run(*arguments, "--json", code=code)[0].splitlines()]
+    def documents(self, *arguments: object, code: int = 0, state: Path | None = None) -> list[Any]:
+        return [json.loads(line) for line in self.run(*arguments, "--json", code=code, state=state)[0].splitlines()]
 
 
 @pytest.fixture
@@ -134,6 +135,7 @@ def test_a_leaf_that_is_no_record_is_told_and_not_a_traceback(audit: Audit, tmp_
     ):
         _, err = audit.run(*arguments, state=tmp_path, code=code)
         assert "Traceback" not in err
+    assert "record 0 is nested too deeply" in audit.run("tail", state=tmp_path, code=1)[1]
 
 
 def test_one_record_is_shown_with_what_came_of_it(audit: Audit) -> None:
@@ -167,6 +169,41 @@ def test_a_whole_log_verifies_with_the_public_key_alone(audit: Audit, copy: Path
     assert err == ""
     (told,) = audit.documents("verify", "--remembered", copy / "audit" / "log" / CHECKPOINT)
     assert (told["whole"], told["size"], told["findings"]) == (True, 600, [])
+
+
+@pytest.mark.parametrize("broken", ["gone", "pipe", "device", "cut off"])
+def test_a_log_without_its_earlier_checkpoints_is_not_called_whole_without_a_word(
+    audit: Audit, copy: Path, broken: str
+) -> None:
+    history = copy / "audit" / "log" / HISTORY
+    history.unlink()
+    if broken == "pipe":
+        os.mkfifo(history)
+    elif broken == "device":
+        history.symlink_to("/dev/zero")
+    elif broken == "cut off":
+        history.write_text('{"note"')
+    _, err = audit.run("verify", state=copy)
+    assert "the log was not held against its earlier checkpoints" in err
+    assert audit.documents("verify", state=copy)[0]["history"]
+
+
+def test_an_endless_line_of_earlier_checkpoints_is_a_finding(audit: Audit, copy: Path) -> None:
+    (copy / "audit" / "log" / HISTORY).write_bytes(b"[" * 1_000_000)
+    assert "a line of it is no checkpoint" in audit.run("verify", state=copy, code=1)[1]
+
+
+def test_records_that_were_changed_are_not_printed(audit: Audit, copy: Path) -> None:
+    file = copy / "audit" / "log" / "tile" / "entries" / "000"
+    file.write_bytes(file.read_bytes().replace(b"proposal.open", b"proposal.shut"))
+    for arguments in (("tail", "-n", "600"), ("query", "--model", "sub"), ("export",), ("show", 1)):
+        assert "record 4 was changed" in audit.run(*arguments, state=copy, code=1)[1]
+
+
+def test_a_query_tells_how_many_records_it_could_not_look_at(audit: Audit, copy: Path) -> None:
+    (copy / "audit" / "log" / "tile" / "entries" / "001").unlink()
+    _, err = audit.run("query", "--model", "nothing", state=copy)
+    assert "none of 344 records matches; 256 are not there and were not looked at" in err
 
 
 def test_a_record_that_was_changed_is_named(audit: Audit, copy: Path) -> None:
