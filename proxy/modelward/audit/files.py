@@ -221,7 +221,7 @@ class LogWriter:
         """What is confirmed, from disk. Raises ProblemsFound where it does not fit together, or is neither what this
         writer has confirmed nor what it was about to."""
         where = str(self._folder)
-        how = "Look into it with `modelward audit verify`; move the folder, and `last` beside it, away to begin another log"
+        how = "Look into it with `modelward audit verify`; move the folder, and `last`, away to begin another log"
         try:
             note = self._reader.note()
             note.verify(self._signer.verifier)

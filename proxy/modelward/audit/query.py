@@ -99,7 +99,8 @@ def select(
     """Matching records from `first` to before `end`. gone: told of records whose contents are not there any more;
     retention may have removed them. progress: told how many were looked at.
 
-    Each is held against its hash in the log first. Raises Gone, also where it has another; OSError, and ValueError where a record is none.
+    Each is held against its hash in the log first. Raises Gone, also where it has another, OSError, ValueError where
+    a record is none.
     """
     needles = wanted.needles
     bundles = range(first // TILE, -(-end // TILE))

@@ -39,7 +39,7 @@ def removal(number: int, record: bytes) -> Removal | None:
         if fields["verb"] != VERB or fields["n"] != number:
             return None
         ranges = tuple((int(first), int(end)) for first, end in fields["after"]["removed"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not all(0 <= first < end <= number for first, end in ranges):
         return None

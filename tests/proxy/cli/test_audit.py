@@ -135,7 +135,7 @@ def test_a_leaf_that_is_no_record_is_told_and_not_a_traceback(audit: Audit, tmp_
     ):
         _, err = audit.run(*arguments, state=tmp_path, code=code)
         assert "Traceback" not in err
-    assert "record 0 is nested too deeply" in audit.run("tail", state=tmp_path, code=1)[1]
+    assert "record 0 is nested too deeply" in audit.run("query", state=tmp_path, code=1)[1]
 
 
 def test_one_record_is_shown_with_what_came_of_it(audit: Audit) -> None:
