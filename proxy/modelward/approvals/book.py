@@ -28,6 +28,7 @@ MOST_UNREVIEWED = 256
 MOST_ENDED = 200
 """Ended proposals that are kept, the latest; those that wait for a review beside them."""
 
+HOW_SIGN = "Compare the files themselves and sign them: modelward config sign FILE --key KEY; or make smaller changes"
 LOOK = "modelward proposals lists them"
 NO_SUCH = "there is no such proposal"
 HOW_REVIEW = "modelward proposals shows what waits for a review; modelward review N --reason TEXT"
@@ -88,6 +89,8 @@ class Book(Section):
     def approved(self, number: int, approval: Approval, person: Person) -> Book:
         """With the approval, and executing where it was the last one needed."""
         proposal = self._still_open(number, approval.at)
+        if proposal.ask.cut and not approval.signed:
+            raise refusal(number, "its diff is too long to be shown whole", HOW_SIGN)
         who = person(approval.by.name)
         if who == person(proposal.by.name):
             raise refusal(number, f"{approval.by.name} has proposed it", "Another approver has to")

@@ -6,7 +6,6 @@ approved is followed neither by a reload nor by a start.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import threading
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from modelward.approvals.proposal import LONGEST_LINE, MOST_LINES
+from modelward.approvals.differences import bounded, differences
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.config.schema import Config
@@ -49,11 +48,12 @@ class Approved(Section):
 
 @dataclass(frozen=True)
 class Waiting:
-    """Files that are not followed yet. config: what they say."""
+    """Files that are not followed yet. config: what they say. diff: cut where it is too long."""
 
     files: SettingsFiles
     config: Config
     diff: tuple[str, ...]
+    cut: bool
 
     @property
     def digest(self) -> str:
@@ -141,7 +141,8 @@ class Configuration:
     def _wait(self, files: SettingsFiles, config: Config, before: Config) -> Config:
         assert self.approved is not None
         if self.waiting is None or self.waiting.digest != files.digest:
-            self.waiting = Waiting(files, config, diff(self.approved.data, files.texts))
+            lines, cut = bounded(differences(self.approved.data, files.texts, before, config))
+            self.waiting = Waiting(files, config, lines, cut)
         return before
 
     def _accept(self, files: SettingsFiles, config: Config) -> Config:
@@ -183,15 +184,3 @@ def signed_by(files: SettingsFiles, before: Mapping[str, bytes], config: Config)
     from modelward.approvals.signatures import approvers  # noqa: PLC0415 - brings cryptography: only where there are keys
 
     return approvers(files, before, config, time.time())
-
-
-def diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Lines, of all files that differ, as `diff -u` prints them; cut where they are too many, which is told."""
-    lines: list[str] = []
-    for name in sorted({*before, *after}):
-        was, now = (texts.get(name, b"").decode("utf-8", "replace").splitlines() for texts in (before, after))
-        if before.get(name) != after.get(name):
-            lines += difflib.unified_diff(was, now, f"approved {name}", f"proposed {name}", lineterm="")
-    kept = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in lines[:MOST_LINES]]
-    more = len(lines) - len(kept)
-    return (*kept, f"... and {more} more lines: compare the files themselves") if more else tuple(kept)

@@ -13,10 +13,6 @@ from modelward.config.section import Section
 Verb = Literal["promote", "rollback", "pardon", "reload", "restart"]
 State = Literal["open", "executing", "done", "failed", "rejected", "expired", "void"]
 
-MOST_LINES = 400
-"""Of a configuration's diff that are kept; the digest is of all of it."""
-LONGEST_LINE = 400  # characters
-
 
 class Parameters(Section):
     """What a promotion was asked with, as modelward.promotion.asked.Wanted. force: the reason, empty without."""
@@ -38,7 +34,8 @@ class Approval(Section):
 
 class Ask(Section):
     """What is asked for. digest: of the version or of the configuration, `sha256:` and digits; empty where there is
-    nothing to pin. verdict: on its shadow with the figures, as it was then. diff: of the configuration."""
+    nothing to pin. verdict: on its shadow with the figures, as it was then. diff: of the configuration. cut: the diff
+    is not whole, so that nobody approves what they were not shown."""
 
     verb: Verb
     model: str = ""
@@ -48,6 +45,7 @@ class Ask(Section):
     parameters: Parameters = Parameters()
     verdict: Mapping[str, Any] | None = None
     diff: tuple[str, ...] = Field(default=(), strict=False)
+    cut: bool = False
 
     def is_as(self, other: Ask) -> bool:
         """It would do the same."""

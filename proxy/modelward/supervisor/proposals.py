@@ -131,7 +131,7 @@ class Proposals:
                 await self.desk.void(each.number, "the files of the configuration have changed again")
         if waiting is None or found is not None or not (asked or self._is_new(waiting.digest)):
             return found
-        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=waiting.diff)
+        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=waiting.diff, cut=waiting.cut)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:

@@ -213,3 +213,11 @@ class FourEyes(RuleBasedStateMachine):
 
 TestFourEyes = FourEyes.TestCase
 TestFourEyes.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_a_diff_that_was_cut_is_approved_by_a_signature_only() -> None:
+    book = Book().proposed(ask(cut=True), ADA, 0.0, seconds=LIFE, needed=1, person=person)
+    with pytest.raises(ProblemsFound, match="its diff is too long to be shown whole"):
+        book.approved(1, approval(BOB), person)
+    signed = approval(BOB).model_copy(update={"signed": True})
+    assert only(book.approved(1, signed, person)).state == "executing"

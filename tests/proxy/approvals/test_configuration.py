@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelward.approvals.configuration import FILE, Configuration, diff
-from modelward.approvals.proposal import MOST_LINES
+from modelward.approvals.configuration import FILE, Configuration
 from modelward.config.settings_files import MAIN, SettingsFiles
 from modelward.problem import Problem, ProblemsFound
 
@@ -131,13 +130,3 @@ def test_what_cannot_be_written_is_not_followed(host: Host) -> None:
     (host.folder / "state" / FILE).mkdir()
     with pytest.raises(ProblemsFound, match="cannot be written"):
         configuration.read(config)
-
-
-def test_a_diff_of_all_files_is_bounded() -> None:
-    before = {MAIN: b"a\n", "gone/model.yaml": b"b\n"}
-    after = {MAIN: b"c\n" * 10_000, "new/model.yaml": b"\xff" * 10_000}
-    lines = diff(before, after)
-    assert len(lines) == MOST_LINES + 1
-    assert lines[-1].startswith("... and ")
-    assert diff(before, before) == ()
-    assert "-b" in diff(before, {MAIN: b"a\n"})
