@@ -276,7 +276,9 @@ def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) 
         assert house.state_of(1) == "open"
         house.write(more="limits: {streams: 78}")
         wait_until(lambda: house.state_of(1) == "void", "another change")
-        approved = house.run("bob", "approve", "2")
+        house.run("bob", "approve", "2")
+        assert house.state_of(2) == "open", "bob may have changed the file"
+        approved = house.run("ada", "approve", "2")
         assert (approved.returncode, approved.stderr) == (0, "")
         assert "reloaded, of what is not about models: limits.streams" in "".join(server.output)
     with house.serving() as server:

@@ -106,12 +106,13 @@ class Book(Section):
         return self._ended(proposal, "rejected", now, reason, by.name)
 
     def claimed(self, number: int, by: Actor, now: float, reason: str) -> Book:
-        """Of files that the server has found changed: this operator has changed them, and approves them no more."""
+        """Of files that the server has found changed: this operator has changed them, and does not approve them. Not
+        once there are approvals: a claim that was not meant so would complete them."""
         proposal = self._still_open(number, now)
         if proposal.by != ITSELF:
             raise refusal(number, f"{proposal.by.name} has proposed it", "There is nothing to do")
-        if by.name in proposal.approvers:
-            raise refusal(number, f"{by.name} has approved it", "Another operator has to propose it")
+        if proposal.approvals:
+            raise refusal(number, f"{proposal.approvers[0]} has approved it already", "Let another approver approve it")
         ask = proposal.ask.model_copy(update={"reason": reason or proposal.ask.reason})
         return self.with_(proposal.model_copy(update={"by": by, "ask": ask}))
 

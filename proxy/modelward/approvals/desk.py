@@ -88,7 +88,8 @@ class Desk:
             await self._expire()
             await self._confirmed("proposal.open", ask, by, change, number=self.book.last + 1, reason=ask.reason)
         proposal = self.book.proposals[-1]
-        log.info("proposal %d of %s: %s, needs %s", proposal.number, by.name, ask.words, counted(needed, "approval"))
+        counts = counted(proposal.enough, "approval")
+        log.info("proposal %d of %s: %s, needs %s", proposal.number, by.name, ask.words, counts)
         return proposal
 
     async def approve(self, number: int, by: Actor, reason: str, *, signed: bool = False) -> Proposal:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from modelward.audit.record import Actor
+from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
 
 Verb = Literal["promote", "rollback", "pardon", "reload", "restart"]
@@ -59,7 +59,8 @@ class Ask(Section):
 
 
 class Proposal(Section):
-    """needed: approvals. since: when it came into its state. by: who proposed it, or broke the glass.
+    """needed: approvals, as the configuration has it. since: when it came into its state. by: who proposed it, or broke
+    the glass.
 
     why: of its end. break_glass: it was done without approvals; reviewed: by whom since.
     """
@@ -79,9 +80,18 @@ class Proposal(Section):
     reviewed: Approval | None = None
 
     @property
+    def enough(self) -> int:
+        """Approvals that it needs: one more of files that no operator has claimed and no approver has signed, since who
+        has changed them may be one of those who approve them."""
+        is_of_nobody = (
+            self.ask.verb == "reload" and self.by == ITSELF and not any(each.signed for each in self.approvals)
+        )
+        return self.needed + is_of_nobody
+
+    @property
     def missing(self) -> int:
         """Approvals that it still needs."""
-        return max(0, self.needed - len(self.approvals)) if self.state == "open" else 0
+        return max(0, self.enough - len(self.approvals)) if self.state == "open" else 0
 
     @property
     def approvers(self) -> tuple[str, ...]:

@@ -75,7 +75,8 @@ class Approvals(Section):
     pardon: Count = 0
     """Pardons of contained inputs."""
     reload: Count = 1
-    """Changes of the configuration, in the main file or in a model.yaml. New files of models are none."""
+    """Changes of the configuration, in the main file or in a model.yaml. New files of models are none. A change that no
+    operator has claimed by `modelward reload`, and no approver has signed, needs one more."""
     restart: Count = 0
     """Restarts of the workers."""
     expire: Duration = 24 * 60 * MINUTE

@@ -135,8 +135,8 @@ class Proposals:
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
-        """As this operator's, where it is no other's yet and they have not approved it."""
-        if proposal.by != ITSELF or by.name in proposal.approvers:
+        """As this operator's, where it is no other's yet and nobody has approved it."""
+        if proposal.by != ITSELF or proposal.approvals:
             return proposal
         return await self.desk.claim(proposal.number, by, reason)
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from modelward.approvals.book import MOST_ENDED, MOST_OF_ONE, MOST_OPEN, MOST_UNREVIEWED, Book
 from modelward.approvals.proposal import Approval, Ask, Proposal
-from modelward.audit.record import Actor
+from modelward.audit.record import ITSELF, Actor
 from modelward.problem import ProblemsFound
 
 ADA, BOB, EVE = (Actor(name=name, proof="certificate") for name in ("ada", "bob", "eve"))
@@ -221,3 +221,26 @@ def test_a_diff_that_was_cut_is_approved_by_a_signature_only() -> None:
         book.approved(1, approval(BOB), person)
     signed = approval(BOB).model_copy(update={"signed": True})
     assert only(book.approved(1, signed, person)).state == "executing"
+
+
+def found() -> Book:
+    """Files that the server has found changed."""
+    changed = Ask(verb="reload", digest="sha256:1")
+    return Book().proposed(changed, ITSELF, 0.0, seconds=LIFE, needed=1, person=person)
+
+
+def test_files_that_no_operator_has_claimed_need_one_approver_more() -> None:
+    once = found().approved(1, approval(BOB), person)
+    assert (only(once).state, only(once).missing) == ("open", 1), "bob may have changed them"
+    assert only(once.approved(1, approval(EVE), person)).state == "executing"
+    with pytest.raises(ProblemsFound, match="bob has approved it already"):
+        once.claimed(1, ADA, 1.0, "")
+
+
+def test_files_that_an_operator_has_claimed_or_an_approver_has_signed_need_no_more() -> None:
+    claimed = found().claimed(1, ADA, 1.0, "more streams")
+    with pytest.raises(ProblemsFound, match="ada has proposed it"):
+        claimed.approved(1, approval(ADA), person)
+    assert only(claimed.approved(1, approval(BOB), person)).state == "executing"
+    signed = approval(BOB).model_copy(update={"signed": True})
+    assert only(found().approved(1, signed, person)).state == "executing"
