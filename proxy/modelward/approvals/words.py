@@ -11,6 +11,8 @@ from modelward.problem import Problem
 
 VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "reload", "restart")
 
+MOST_KEYS = 5  # that a note lists
+
 
 def words(config: Config) -> str:
     """How many must agree to what; empty without approvals."""
@@ -36,11 +38,34 @@ def notes(config: Config) -> Iterator[Problem]:
         why = "who writes the file or a model.yaml can turn guards off, and send a model to other upstreams"
         how = "Set approvals.reload to 1, or let others review what is written there"
         yield Problem("promotions need approvals, and the configuration does not", "approvals.reload", why, how)
+    if approvals.reload and (keys := [*_files_of_rights(config)]):
+        what = "files that the configuration names decide rights, and change without an approval"
+        more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
+        why = f"{', '.join(keys[:MOST_KEYS])}{more}"
+        how = "Let only administrators write these files"
+        yield Problem(what, "approvals.reload", why, how)
     able = _may_approve(config)
     most = max(config.approvers(verb, name) for verb in VERBS for name in ("", *config.models))
     if most and not able and not approvals.keys:
         how = "Add the role approver to a binding of operators.bindings"
         yield Problem("nobody can approve anything", "operators.bindings", how=how)
+
+
+def _files_of_rights(config: Config) -> Iterator[str]:
+    """Keys of the configuration whose files say who somebody is, or whose signature counts."""
+    if config.admin_tls is not None and config.admin_tls.client_ca is not None:
+        yield "admin_tls.client_ca"
+    for index, issuer in enumerate(config.operators.tokens if config.operators is not None else ()):
+        if not issuer.is_url:
+            yield f"operators.tokens[{index}].jwks"
+        if issuer.ca is not None:
+            yield f"operators.tokens[{index}].ca"
+    if (trusted := config.integrity) is not None:
+        yield from (f"integrity.keys.{name}" for name in trusted.keys)
+        if trusted.certificates is not None:
+            yield "integrity.certificates.ca"
+        if trusted.sigstore is not None:
+            yield "integrity.sigstore.trust_root"
 
 
 def _may_approve(config: Config) -> bool:
