@@ -29,6 +29,7 @@ def test_a_log_that_was_rewritten_is_refused_by_its_witness_and_everyone_is_told
         assert server.metric(FAILURES) == 0
         assert server.terminate() == 0
     shutil.rmtree(audit / "log")  # and its owner, who has the key, begins another one
+    (audit / "last").unlink()
     with serve_process(*arguments(tmp_path, audit, *settings)) as server:
         wait_until(lambda: server.metric(FAILURES, why="refused"), "the witness to refuse the log")
         told = modelward("status", "--admin", server.admin).stdout

@@ -204,4 +204,4 @@ def test_properties_of_an_upstream_pass_and_models_that_run_here_have_their_own(
         assert dict(answer.properties) == {"framework": "torch"}
         assert (answer.versions, answer.inputs[0].shape) == (["1"], [-1, 4])
     with serving(tmp_path, {"add": add_one()}) as server, Stub(server.grpc) as stub:
-        assert stub.ask("ModelMetadata", name="add").properties.keys() == {"sha256", "opset"}
+        assert stub.ask("ModelMetadata", name="add").properties.keys() == {"sha256", "digest", "opset"}
