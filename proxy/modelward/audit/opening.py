@@ -26,7 +26,7 @@ from modelward.problem import Problem, ProblemsFound
 LOG = "log"
 """Below the folder of the key, so that it can be given away as a whole."""
 LAST = "last"
-"""Beside it: the last checkpoint of the log that the server has confirmed."""
+"""Beside it: the last checkpoint of the log that the server has confirmed. Of one in PostgreSQL, `last.SCHEMA`."""
 WITNESSED = "witnessed"
 """Beside it: the checkpoint that each witness has seen last, with its cosignature."""
 
@@ -66,7 +66,7 @@ def open_trail(settings: Audit, config: Config) -> Trail:
 
     def open_log(mishap: Mishap) -> Log:
         if database is not None:
-            return PostgresLog.open(database, signer)
+            return PostgresLog.open(database, signer, Last(folder / f"{LAST}.{database.schema_name}", mishap))
         return LogWriter.open(log, signer, mishap, Last(folder / LAST, mishap))
 
     return Trail(

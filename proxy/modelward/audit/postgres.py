@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any
 
 from modelward.audit.database import Database, Failed
+from modelward.audit.last import TAKEN_BACK, Last
 from modelward.audit.log import Gone
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
 from modelward.audit.note import Checkpoint, Note, NotSigned, Signer, stamped
@@ -52,19 +53,22 @@ class _Lost:
 class PostgresLog:
     """The writing end. Use `open`."""
 
-    def __init__(self, settings: Postgres, signer: Signer) -> None:
+    def __init__(self, settings: Postgres, signer: Signer, last: Last | None = None) -> None:
         self._settings = settings
         self._schema = settings.schema_name
         self._signer = signer
         self._log = signer.name
         self._database = Database(settings)
-        self._state = _State(Checkpoint(signer.name, 0, EMPTY), b"", Edge())
+        self._last = last
+        confirmed = last.read(signer.verifier) if last is not None else None
+        self._state = _State(confirmed or Checkpoint(signer.name, 0, EMPTY), b"", Edge())  # what is read must hold it
         self._lost: _Lost | None = None
 
     @classmethod
-    def open(cls, settings: Postgres, signer: Signer) -> PostgresLog:
-        """Makes the tables where there are none, and goes on with the log. Raises ProblemsFound, OSError."""
-        log = cls(settings, signer)
+    def open(cls, settings: Postgres, signer: Signer, last: Last | None = None) -> PostgresLog:
+        """Makes the tables where there are none, and goes on with the log. last: what was confirmed, kept elsewhere;
+        the log must hold it. Raises ProblemsFound, OSError."""
+        log = cls(settings, signer, last)
         log._database.run(lambda cursor: prepare(cursor, log._schema, settings.where))
         log._state = log._database.run(log._newest)
         return log
@@ -92,6 +96,7 @@ class PostgresLog:
                 return first
             raise
         self._lost = None
+        self._keep(self._state)
         return self._state.checkpoint.size - len(records)
 
     def _add(self, cursor: Any, records: Sequence[Record]) -> _State:
@@ -136,17 +141,29 @@ class PostgresLog:
         if lost is None:
             return None
 
-        def look(cursor: Any) -> bool:
+        def look(cursor: Any) -> _State | None:
             self._lock(cursor)  # who committed has ended
             cursor.execute(
                 f"SELECT 1 FROM {self._schema}.checkpoints WHERE log = %s AND size = %s AND note = %s",
                 (self._log, lost.size, lost.note),
             )
-            return cursor.fetchone() is not None
+            return self._newest(cursor) if cursor.fetchone() is not None else None
 
-        happened = self._database.run(look)
+        found = self._database.run(look)
         self._lost = None
-        return lost.first if happened and list(records) == list(lost.records) else None
+        if found is None:
+            return None
+        self._state = found
+        self._keep(found)
+        return lost.first if list(records) == list(lost.records) else None
+
+    def _keep(self, confirmed: _State) -> None:
+        if self._last is not None and confirmed.checkpoint.size:
+            self._last.keep(confirmed.note)
+
+    @property
+    def _how(self) -> str:
+        return self._last.how if self._last is not None else HOW
 
     def _lock(self, cursor: Any) -> None:
         key = int.from_bytes(sha256(b"modelward audit " + self._log.encode()).digest()[:8], "big", signed=True)
@@ -162,7 +179,7 @@ class PostgresLog:
         where, size = self._settings.where, ours.checkpoint.size
         if not data:
             if size or read.any():
-                raise ProblemsFound([Problem("the log has lost its checkpoints", where, how=HOW)])
+                raise ProblemsFound([Problem("the log has lost its checkpoints", where, how=self._how)])
             return ours
         if data == ours.note:
             return ours
@@ -183,7 +200,10 @@ class PostgresLog:
             else:
                 proof = []
             check_consistency(size, checkpoint.size, ours.checkpoint.root, checkpoint.root, proof)
-        except (NotSigned, Gone, ValueError, ProofFails) as error:
+        except ProofFails:
+            why = f"it has {checkpoint.size} records, and not the {size} that were confirmed last"
+            raise ProblemsFound([Problem(TAKEN_BACK, where, why, self._how)]) from None
+        except (NotSigned, Gone, ValueError) as error:
             raise ProblemsFound([Problem("the log cannot be continued", where, str(error), HOW)]) from None
         return _State(checkpoint, data, edge)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from modelward.audit.database import Database, Failed
+from modelward.audit.last import Last
 from modelward.audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
 from modelward.audit.note import Checkpoint, Signer
 from modelward.audit.postgres import PostgresLog, remove_records
@@ -127,16 +128,61 @@ def test_a_log_that_was_cut_off_is_not_continued(settings: Postgres, server: Ser
     log = PostgresLog.open(settings, SIGNER)
     log.append(many(0, 3))
     log.append(many(3, 6))
-    for table, column in (("records", "n"), ("hashes", "n"), ("checkpoints", "size - 1")):
-        server.execute(f"DELETE FROM {settings.schema_name}.{table} WHERE {column} >= 3")
+    set_back(settings, server, 3)
     assert log.checkpoint.size == 6
-    with pytest.raises(ProblemsFound, match="it was cut off"):
+    with pytest.raises(ProblemsFound, match="the log was taken back"):
         log.append(many(6, 7))
     server.execute(f"DELETE FROM {settings.schema_name}.checkpoints")
     with pytest.raises(ProblemsFound, match="lost its checkpoints"):
         log.append(many(6, 7))
     with pytest.raises(ProblemsFound, match="lost its checkpoints"):
         PostgresLog.open(settings, SIGNER)
+
+
+def set_back(settings: Postgres, server: Server, size: int) -> None:
+    """The tables of a backup that was made when the log had so many records."""
+    for table, column in (("records", "n"), ("hashes", "n"), ("checkpoints", "size - 1")):
+        server.execute(f"DELETE FROM {settings.schema_name}.{table} WHERE {column} >= {size}")
+
+
+def test_a_start_with_an_older_log_than_was_confirmed_is_refused(
+    settings: Postgres, server: Server, tmp_path: Path
+) -> None:
+    log = PostgresLog.open(settings, SIGNER, Last(tmp_path / "last"))
+    log.append(many(0, 3))
+    log.append(many(3, 6))
+    log.close()
+    set_back(settings, server, 3)
+    with pytest.raises(ProblemsFound, match="the log was taken back") as found:
+        PostgresLog.open(settings, SIGNER, Last(tmp_path / "last"))
+    assert found.value.problems[0].why == "it has 3 records, and not the 6 that were confirmed last"
+    assert str(tmp_path / "last") in found.value.problems[0].how
+    set_back(settings, server, 0)
+    with pytest.raises(ProblemsFound, match="lost its checkpoints"):
+        PostgresLog.open(settings, SIGNER, Last(tmp_path / "last"))
+    (tmp_path / "last").unlink()
+    assert PostgresLog.open(settings, SIGNER, Last(tmp_path / "last")).append(many(0, 1)) == 0
+
+
+def test_a_log_that_another_server_has_continued_meanwhile_is_not_taken_for_an_older_one(
+    settings: Postgres, tmp_path: Path
+) -> None:
+    PostgresLog.open(settings, SIGNER, Last(tmp_path / "last")).append(many(0, 3))
+    PostgresLog.open(settings, SIGNER, Last(tmp_path / "other's")).append(many(3, 300))
+    assert PostgresLog.open(settings, SIGNER, Last(tmp_path / "last")).append(many(300, 301)) == 300
+
+
+def test_records_whose_commit_was_never_answered_are_among_those_that_a_start_must_find(
+    settings: Postgres, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = PostgresLog.open(settings, SIGNER, Last(tmp_path / "last"))
+    log.append(many(0, 3))
+    Answerless(monkeypatch, before=False)
+    assert log.append(many(3, 6)) == 3
+    assert log.checkpoint.size == 6
+    set_back(settings, server, 3)
+    with pytest.raises(ProblemsFound, match="the log was taken back"):
+        PostgresLog.open(settings, SIGNER, Last(tmp_path / "last"))
 
 
 def test_the_view_is_for_people_who_read_with_sql(settings: Postgres, server: Server) -> None:
