@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
+from modelward.limits.callers import counted_by_caller
 from modelward.score import Profile
 from tests import models
 from tests.e2e.messages import Array, Stub, arrays, parameters, refusal, refused, request
@@ -64,6 +65,17 @@ def test_observe_counts_and_answers_in_silence(server: EmbeddedServer, stub: Stu
     assert said == {}
     assert not [name for name in trailers if name.startswith("modelward")]
     assert server.metric("modelward_anomalies_total", model="observe") == before + 1
+
+
+def test_anomalous_requests_are_counted_by_who_sent_them(server: EmbeddedServer, stub: Stub) -> None:
+    def by_caller() -> int:
+        return counted_by_caller(server.application.region).anomalous.get("address '127.0.0.1'", 0)
+
+    before = by_caller()
+    told(stub, "observe", STRANGE)
+    told(stub, "observe", NORMAL)
+    refused(stub, request("reject", {"x": STRANGE}))
+    assert by_caller() == before + 2
 
 
 def test_tag_answers_and_says_how_unusual_the_input_was(stub: Stub) -> None:

@@ -1,4 +1,4 @@
-/* Who is refused most and who spends most: a table of fixed size over a stream of keys without end.
+/* Who is refused most, who spends most: a table of fixed size over a stream of keys without end.
  *
  * Space-Saving (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data streams", ICDT
  * 2005): a key that is not there takes the place of the one with the least weight and begins with that weight, which is kept as

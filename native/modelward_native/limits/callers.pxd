@@ -1,7 +1,7 @@
-# Who is over which limit, and who spends most: per process, in its slot of the region.
+# Who is over which limit, who spends most, and who does what is not wanted: per process, in its slot of the region.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from modelward_native.wire.types cimport Stream
+from modelward_native.wire.types cimport Conn, Stream
 from modelward_native.limits.limit cimport mw_level
 from modelward_native.region.region cimport Region
 
@@ -27,6 +27,9 @@ cdef extern from "callers.h" nogil:
 cdef struct Tables:               # a block of the region
     mw_callers refused            # by refusals
     mw_callers spending           # by backend time
+    mw_callers denied             # by calls without the right or a credential
+    mw_callers anomalous          # by anomalous requests
+    mw_callers closed             # peers, by connections that were refused or closed for what they did
 
 cdef class Callers:
     cdef Region region            # keeps the tables
@@ -34,3 +37,6 @@ cdef class Callers:
     cdef void note_refusal(self, const Stream *s, mw_level level, int64_t now) noexcept
     # Of requests that a sample stands for.
     cdef void note_spent(self, const Stream *s, uint64_t requests, uint64_t ns) noexcept
+    cdef void note_denied(self, const Stream *s) noexcept
+    cdef void note_anomaly(self, const Stream *s) noexcept
+    cdef void note_closed(self, const Conn *c, uint64_t peer) noexcept

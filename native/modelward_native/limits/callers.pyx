@@ -1,4 +1,4 @@
-"""Who is over which limit, and who spends most, by name: for operators, never as metric labels."""
+"""Who is over which limit, who spends most, who is denied, by name: for operators and the audit trail, never as metric labels."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
@@ -27,16 +27,21 @@ cdef bytes BLOCK = b"callers"
 
 cdef void name_caller(mw_caller *entry, const Stream *s, bint by_address) noexcept:
     cdef const Identity *identity = s.caller
-    cdef const Conn *c = s.conn
-    cdef const char *text = NULL
-    cdef bint mapped
-    cdef int i
     if not by_address and identity != NULL and identity.name_size:
         entry.kind = KIND_CERTIFICATE if identity.kind[0] == 99 else KIND_TOKEN if identity.kind[0] == 116 else KIND_KEY
         entry.name_size = <unsigned char>min(identity.name_size, <size_t>MW_CALLER_NAME)
         memcpy(entry.name, identity.name, entry.name_size)
         return
-    entry.kind = KIND_ADDRESS if s.peer == c.peer else KIND_PROXY
+    name_address(entry, s.conn)
+    if s.peer != s.conn.peer:
+        entry.kind = KIND_PROXY
+
+
+cdef void name_address(mw_caller *entry, const Conn *c) noexcept:
+    cdef const char *text = NULL
+    cdef bint mapped
+    cdef int i
+    entry.kind = KIND_ADDRESS
     mapped = c.address[10] == 0xff and c.address[11] == 0xff
     for i in range(10):
         mapped = mapped and c.address[i] == 0
@@ -74,6 +79,30 @@ cdef class Callers:
         entry.requests += requests * times
         entry.spent_ns += ns * times
 
+    cdef void note_denied(self, const Stream *s) noexcept:
+        # the budget of a caller that is not known yet is its peer's
+        count(&self.tables.denied, s.caller.budget if s.caller != NULL and s.caller.name_size else s.budget, s, s.conn)
+
+    cdef void note_anomaly(self, const Stream *s) noexcept:
+        count(&self.tables.anomalous, s.budget, s, s.conn)
+
+    cdef void note_closed(self, const Conn *c, uint64_t peer) noexcept:
+        count(&self.tables.closed, peer, NULL, c)
+
+
+cdef void count(mw_callers *table, uint64_t key, const Stream *s, const Conn *c) noexcept:
+    """One more of a caller; where there is no stream, of a connection's peer."""
+    cdef uint64_t times
+    cdef mw_caller *entry = mw_callers_note(table, key | 1, 1, &times)
+    if entry == NULL:
+        return
+    if entry.name_size == 0:
+        if s != NULL:
+            name_caller(entry, s, False)
+        else:
+            name_address(entry, c)
+    entry.requests += times
+
 
 cdef list rows_of(const mw_callers *table):
     cdef mw_caller entry
@@ -104,3 +133,19 @@ def read(Region region not None) -> tuple[list, list]:
             refused += rows_of(&tables.refused)
             spending += rows_of(&tables.spending)
     return refused, spending
+
+
+def unwanted(Region region not None) -> tuple[list, list, list]:
+    """Likewise of who was denied, who sent anomalous requests, and whose connections were refused or closed. A row's requests are
+    how often."""
+    cdef Named *entry = region.find(BLOCK)
+    cdef Tables *tables
+    cdef int slot
+    denied, anomalous, closed = [], [], []
+    if entry != NULL:
+        for slot in range(<int>region.header.opened):
+            tables = <Tables *>(<char *>region.slot_at(slot) + entry.offset)
+            denied += rows_of(&tables.denied)
+            anomalous += rows_of(&tables.anomalous)
+            closed += rows_of(&tables.closed)
+    return denied, anomalous, closed

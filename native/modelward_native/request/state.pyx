@@ -5,7 +5,6 @@ import os
 
 from modelward_native.request.cold_calls cimport ColdCalls
 from modelward_native.backend.batch cimport Scheduler
-from modelward_native.limits.callers cimport Callers
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.score.events cimport Events
 from modelward_native.wire.listener cimport Listener
@@ -28,7 +27,7 @@ cdef class State:
         self.listener = Listener(wheel, limiter, self.region)
         self.scheduler = Scheduler()
         self.inflater = Inflater()
-        self.callers = Callers(self.region)
+        self.callers = self.listener.callers
         self.cold_calls = ColdCalls(self.region)
         self.directory = directory
         self.scanned = <mw_scan *>calloc(1, sizeof(mw_scan))

@@ -15,7 +15,7 @@ from modelward_native.request.pipeline cimport begin_call, begin_request, go_on_
 from modelward_native.request.relays cimport pass_through
 from modelward_native.request.route cimport Entry
 from modelward_native.request.state cimport State, server_of
-from modelward_native.request.verdict cimport CODE_CANCELLED, REASON_OUT_OF_MEMORY, Verdict, code_of
+from modelward_native.request.verdict cimport CODE_CANCELLED, REASON_OUT_OF_MEMORY, Verdict, code_of, is_denial
 from modelward_native.stages.deadline cimport watch_deadline
 from modelward_native.stages.inflate cimport open_packed
 from modelward_native.stages.limit cimport charge
@@ -48,6 +48,8 @@ cdef void on_refused(Stream *s, Verdict *verdict) noexcept:
     """Counts under no model: none is known yet."""
     cdef State server = server_of(s.conn.wire)
     server.other.refusals[verdict.reason] += 1
+    if is_denial(verdict.reason):
+        server.callers.note_denied(s)
     if s.relay != NULL:
         relay_cancel(s, code_of(verdict.reason))
     else:

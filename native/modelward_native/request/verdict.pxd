@@ -80,6 +80,10 @@ cdef struct Verdict:
 cdef int code_of(int reason) noexcept nogil
 cdef const char *name_of(int reason) noexcept nogil
 cdef bint may_fall_back(int reason) noexcept nogil
+# For want of a right or a credential.
+cdef inline bint is_denial(int reason) noexcept nogil:
+    return reason == REASON_UNAUTHENTICATED or reason == REASON_PERMISSION_DENIED or reason == REASON_CREDENTIALS_LIMIT
+
 # Of an upstream's status: is the upstream to blame, so that a fallback may answer; and does it count against its version
 # (RESOURCE_EXHAUSTED and ABORTED come of load).
 cdef bint blames_backend(int code) noexcept nogil

@@ -9,7 +9,7 @@ from modelward_native.request.exchange cimport PHASE_DONE, Exchange
 from modelward_native.request.model cimport OUTCOME_FAILED, OUTCOME_FALLBACK, OUTCOME_OK, OUTCOME_REFUSED, Counters, Model
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
-    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, REASON_DEADLINE, REASON_NONE)
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, REASON_DEADLINE, REASON_NONE, is_denial)
 from modelward_native.shadow.crosscheck cimport crosscheck, end_crosscheck, other_version
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE, testify
 from modelward_native.shadow.pair cimport pair
@@ -56,6 +56,8 @@ cdef void record_request(State server, Exchange *x, const Result *r, int64_t now
             outcome = OUTCOME_FALLBACK
     elif not r.gone:
         c.refusals[r.reason] += 1
+        if is_denial(r.reason) and x.stream != NULL:
+            server.callers.note_denied(x.stream)
         c.fail += 1
         c.fail_ns += took
     if r.answer == NULL and x.launched == 0 and r.status != CODE_DEADLINE_EXCEEDED and r.status != CODE_CANCELLED:

@@ -52,6 +52,7 @@ cdef int score(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         return GO_ON
     x.flagged = True
     m.counters.anomalies += 1
+    server.callers.note_anomaly(x.stream)
     server.events.note(m, x, &worst, worst_row, now)
     if m.mode == MODE_REJECT or m.mode == MODE_FALLBACK:
         refusal(v, REASON_ANOMALY, NULL)

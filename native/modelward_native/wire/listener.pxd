@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef class Listener               # a connection refers to it
 
+from modelward_native.limits.callers cimport Callers
 from modelward_native.limits.limit cimport Limiter, Payers
 from modelward_native.region.region cimport Region
 from modelward_native.timer.deadline cimport Wheel
@@ -15,6 +16,7 @@ cdef class Listener:
     cdef Wire wire
     cdef readonly Wheel wheel
     cdef readonly Limiter limiter
+    cdef Callers callers
     cdef Region region
     cdef Limiter arrivals                 # new connections per peer; None for no limit
     cdef Limiter resets                   # streams reset before their time, per peer

@@ -8,13 +8,14 @@ from libc.stdlib cimport calloc, free, malloc
 
 from collections import OrderedDict
 
+from modelward_native.limits.callers cimport Callers
 from modelward_native.limits.limit cimport MW_ADMITTED, MW_LEVEL_PEER, Limiter
 from modelward_native.region.region cimport Region
 from modelward_native.request.streams cimport on_working
 from modelward_native.timer.deadline cimport Wheel
 from modelward_native.wire.close_reason cimport (
-    CLOSE_DESCRIPTORS, CLOSE_FULL, CLOSE_NONE, CLOSE_PEER_FULL, CLOSE_PEER_RATE, CLOSE_REASONS, CLOSE_REFUSED_END,
-    close_reason_name)
+    CLOSE_DESCRIPTORS, CLOSE_FULL, CLOSE_IDLE, CLOSE_NONE, CLOSE_PEER_FULL, CLOSE_PEER_RATE, CLOSE_REASONS,
+    CLOSE_REFUSED_END, CLOSE_ROOM, close_reason_name)
 from modelward_native.wire.connection cimport Connection
 from modelward_native.wire.forwarded cimport limit_of, networks_of
 from modelward_native.wire.holders cimport MW_HOLDER_BUCKETS, MW_HOLDER_WAYS, mw_holder, mw_holder_factor, mw_holders
@@ -71,6 +72,7 @@ cdef class Listener:
         self.wire.gauges, self.wire.slots = self.region.own, self.region.header
         self.wheel = wheel
         self.limiter = limiter
+        self.callers = Callers(self.region)
         self.wire.wheel, self.wire.limiter = <PyObject *>wheel, <PyObject *>limiter
         self.max_connections = 20000
         self.max_per_peer = 1000
@@ -207,6 +209,8 @@ cdef class Listener:
     cdef int note(self, Connection connection, int why) except -1:
         self.wire.close_reasons[why] += 1
         self.last_peers[why] = connection.peer_name
+        if why != CLOSE_IDLE and why != CLOSE_ROOM:
+            self.callers.note_closed(&connection.conn, self.hash_of(connection.peer_key))
         return 0
 
     cdef int admit(self, Connection connection, bytes key) except -1:

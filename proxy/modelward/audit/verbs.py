@@ -65,10 +65,10 @@ SERVER: Mapping[str, str] = {
 """Of records of kind `automatic`."""
 
 MINUTE: Mapping[str, str] = {
-    "access.denied": "calls of the data plane without the right or a credential, by model and reason",
+    "access.denied": "calls of the data plane without the right or a credential, by model and reason, and by caller",
     "limits.refused": "requests over a limit, by model and by caller",
-    "connections.closed": "connections that were refused or closed, floods among them, by reason",
-    "anomalies": "anomalous requests, by model",
+    "connections.closed": "connections that were refused or closed, floods among them, by reason and by peer",
+    "anomalies": "anomalous requests, by model and by caller",
     "denied": "calls of the admin API that were denied, beyond those that are told one by one",
     "audit.lost": "records that found no room in line while the trail could not be written, by verb",
 }

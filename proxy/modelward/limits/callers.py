@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from modelward.plural import counted
-from modelward_native.limits.callers import LEVELS, read
+from modelward_native.limits.callers import LEVELS, read, unwanted
 from modelward_native.region.region import Region
 
 log = logging.getLogger("modelward.limits")
@@ -58,6 +58,20 @@ def most(region: Region, count: int) -> Callers:
         tuple(sorted(_added(refused).values(), key=lambda each: -each.refusals)[:count]),
         tuple(sorted(_added(spending).values(), key=lambda each: -each.spent_seconds)[:count]),
     )
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """By caller, as the log calls it, how often since it is in the tables: calls denied, anomalous requests,
+    connections refused or closed for what they did."""
+
+    denied: Mapping[str, int] = field(default_factory=dict)
+    anomalous: Mapping[str, int] = field(default_factory=dict)
+    closed: Mapping[str, int] = field(default_factory=dict)
+
+
+def counted_by_caller(region: Region) -> Unwanted:
+    return Unwanted(*({each.words: each.requests for each in _added(rows).values()} for rows in unwanted(region)))
 
 
 def names(region: Region) -> dict[int, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelward.audit.record import Record, automatic
-from modelward.limits.callers import Caller
+from modelward.limits.callers import Caller, Unwanted
 
 MOST_CALLERS = 20
 OTHERS = "others"
@@ -26,12 +26,13 @@ Counts = Mapping[str, int]
 @dataclass(frozen=True)
 class Counted:
     """At the end of a minute, all since the start. refusals: by model and reason. anomalies: by model. closed:
-    connections by reason. callers: refusals by limits, of those that the tables hold."""
+    connections by reason. limited: refusals by limits, by those callers that the tables hold. unwanted: likewise."""
 
     refusals: Mapping[str, Counts] = field(default_factory=dict)
     anomalies: Counts = field(default_factory=dict)
     closed: Counts = field(default_factory=dict)
-    callers: Counts = field(default_factory=dict)
+    limited: Counts = field(default_factory=dict)
+    unwanted: Unwanted = field(default_factory=Unwanted)
 
 
 def refused_callers(callers: Sequence[Caller]) -> dict[str, int]:
@@ -41,15 +42,21 @@ def refused_callers(callers: Sequence[Caller]) -> dict[str, int]:
 def summaries(before: Counted, now: Counted) -> Iterator[Record]:
     """Of what has come between the two."""
     refusals = {model: _since(before.refusals.get(model, {}), counts) for model, counts in now.refusals.items()}
-    if denied := _of(refusals, DENIED):
-        yield _summary("access.denied", {"by_model": denied})
-    limited, callers = _of(refusals, LIMITED), _since(before.callers, now.callers)
+    was, is_now = before.unwanted, now.unwanted
+    denied, callers = _of(refusals, DENIED), _since(was.denied, is_now.denied)
+    if denied or callers:
+        yield _summary("access.denied", {"by_model": denied, "by_caller": _most(callers, _sum(denied))})
+    limited, callers = _of(refusals, LIMITED), _since(before.limited, now.limited)
     if limited or callers:
-        yield _summary("limits.refused", {"by_model": limited, "by_caller": _most(callers)})
-    if closed := {why: n for why, n in _since(before.closed, now.closed).items() if why not in ORDINARY}:
-        yield _summary("connections.closed", {"by_reason": closed})
+        yield _summary("limits.refused", {"by_model": limited, "by_caller": _most(callers, _sum(limited))})
+    closed = {why: n for why, n in _since(before.closed, now.closed).items() if why not in ORDINARY}
+    if closed:
+        peers = _since(was.closed, is_now.closed)
+        yield _summary("connections.closed", {"by_reason": closed, "by_peer": _most(peers, sum(closed.values()))})
     if anomalies := _since(before.anomalies, now.anomalies):
-        yield _summary(ANOMALIES, {"by_model": _most(anomalies)})
+        callers = _since(was.anomalous, is_now.anomalous)
+        by_caller = _most(callers, sum(anomalies.values()))
+        yield _summary(ANOMALIES, {"by_model": _most(anomalies), "by_caller": by_caller})
 
 
 def _summary(verb: str, figures: Mapping[str, Any]) -> Record:
@@ -73,9 +80,14 @@ def _of(refusals: Mapping[str, Counts], reasons: Sequence[str]) -> dict[str, dic
     return told
 
 
-def _most(counts: Counts) -> dict[str, int]:
+def _sum(by_model: Mapping[str, Counts]) -> int:
+    return sum(sum(counts.values()) for counts in by_model.values())
+
+
+def _most(counts: Counts, total: int = 0) -> dict[str, int]:
+    """total: of all, also of those who are in no table."""
     ranked = sorted(counts.items(), key=lambda pair: -pair[1])
     told = dict(ranked[:MOST_CALLERS])
-    if others := sum(count for _, count in ranked[MOST_CALLERS:]):
+    if (others := max(total, sum(counts.values())) - sum(told.values())) > 0:
         told[OTHERS] = others
     return told

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelward.audit.recorder import Recorder
-from modelward.limits.callers import most
+from modelward.limits.callers import counted_by_caller, most
 from modelward.limits.shared import SharedLimits
 from modelward.server.report import Report
 from modelward.supervisor.decisions import Seen, Shadow, Version, differences, versions_of
@@ -123,7 +123,8 @@ class Observer:
             anomalies[model] = anomalies.get(model, 0) + counted["anomalies"]
         closing = self._pool.stats().close_reasons
         callers = most(self._pool.region, MOST_CALLERS).refused
-        return Counted(refusals, anomalies, {**closing.refused, **closing.closed}, refused_callers(callers))
+        closed = {**closing.refused, **closing.closed}
+        return Counted(refusals, anomalies, closed, refused_callers(callers), counted_by_caller(self._pool.region))
 
 
 def _counters(told: Snapshot) -> dict[str, int]:

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from modelward_native.limits.callers import read
+from modelward_native.limits.callers import read, unwanted
 from modelward_native.limits.limit import Limiter
 from modelward_native.region.region import Region
 from modelward_native.testing.callers import Table
-from tests.native.access.test_access import Guarded, bearer, settled
+from tests.native.access.test_access import PERMISSION_DENIED, Guarded, bearer, settled
 from tests.native.simulated import Client, Start, models, start
 
 __all__ = ["models", "start"]  # fixtures
@@ -72,6 +72,35 @@ def test_callers_without_a_name_are_told_by_their_address(start: Start, address:
         client.call(guarded.message())
     ((_, kind, name, refused, *_),), _ = read(region)
     assert (kind, name, refused) == ("address", told, (1, 0, 0, 0))
+
+
+def test_denied_calls_are_told_by_who_made_them(start: Start) -> None:
+    region = Region()
+    rules = ({"identity": "known", "models": ["others"]},)
+    guarded = Guarded(start, rules=rules, region=region)
+    client = Client(guarded.simulation, ("10.1.2.3", 1))
+    first = client.infer(guarded.message(), bearer())
+    guarded.accept("known")
+    assert settled(client, first) == PERMISSION_DENIED
+    client.call(guarded.message(), bearer())
+    for _ in range(3):
+        client.call(guarded.message())
+    denied, anomalous, closed = unwanted(region)
+    assert {(kind, name, count) for _, kind, name, _, count, *_ in denied} == {
+        ("token", "known", 2), ("address", "10.1.2.3", 3),
+    }  # fmt: skip
+    assert (anomalous, closed) == ([], [])
+
+
+def test_connections_closed_for_what_they_did_are_told_by_their_peer(start: Start) -> None:
+    region = Region()
+    simulation = start(Limiter(1024), region)
+    for _ in range(2):
+        simulation.connect(("10.1.2.3", 1)).send(b"GET / HTTP/1.1\r\n\r\n")
+    Client(simulation, ("10.1.2.4", 1))
+    denied, anomalous, ((_, kind, name, _, count, *_),) = unwanted(region)
+    assert (kind, name, count) == ("address", "10.1.2.3", 2)
+    assert (denied, anomalous) == ([], [])
 
 
 def test_one_request_in_64_tells_who_spends(start: Start) -> None:

@@ -70,7 +70,7 @@ def test_a_minute_is_summed_up_when_it_is_over() -> None:
     assert len(told.records) == 1
     watching.look(began + MINUTE_SECONDS)
     assert [(record.verb, record.figures) for record in told.records[1:]] == [
-        ("connections.closed", {"by_reason": {"resets": 5}})
+        ("connections.closed", {"by_reason": {"resets": 5}, "by_peer": {"others": 5}})
     ]
     watching.look(began + 2 * MINUTE_SECONDS)
     assert len(told.records) == 2
