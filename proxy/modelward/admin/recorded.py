@@ -54,12 +54,19 @@ class Recorded:
         )
         return await recorded(self._operator.trail, asked, partial(self._operator.promote, wanted), self._promoted)
 
-    async def rollback(self, model: str, why: str = "", actor: str = "") -> PromotionStatus:
+    async def rollback(
+        self, model: str, why: str = "", actor: str = "", check: Callable[[], None] = lambda: None
+    ) -> PromotionStatus:
+        """check: raises where it is not to be done any more."""
         status = self._operator.status()
         promoted = next((each.known.promotion.version for each in status.promotions if each.model == model), "")
         asked = self._asked("rollback", model=model, version=promoted, reason=why,
                             digest=digest_of(status, model, promoted), before=_shares(status, model))  # fmt: skip
-        act = partial(self._operator.rollback, model, why, actor, asked.proposal or 0)
+
+        async def act() -> PromotionStatus:
+            check()
+            return await self._operator.rollback(model, why, actor, asked.proposal or 0)
+
         return await recorded(self._operator.trail, asked, act, self._promoted)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:

@@ -10,14 +10,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol
 
 from modelward.approvals.book import Book
 from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.approvals.store import Store
-from modelward.audit.record import Actor, automatic, human
-from modelward.audit.recorder import Recorder
+from modelward.audit.record import Actor, Record, automatic, human
+from modelward.audit.recorder import NotRecorded, Recorder
 from modelward.config.approvals import Approvals
 from modelward.config.units import SECOND
 from modelward.plural import counted
@@ -25,6 +26,7 @@ from modelward.problem import ProblemsFound
 
 REMIND_SECONDS = 60.0  # between two lines about glass that is broken and not reviewed
 LONGEST_TEXT = 2000  # characters of why a proposal has ended
+ENDED = "the server ended before it was done"
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.approvals")
@@ -64,6 +66,8 @@ class Desk:
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Proposal]] = set()
         self._unsaved = False
+        self._unresumed: set[int] = set()  # of the last start: the trail could not be read or written yet
+        self._told: set[int] = set()  # whose outcome of the last start is in the trail, or in line for it
         self._reminded = -inf
 
     def load(self) -> None:
@@ -155,17 +159,12 @@ class Desk:
     async def resume(self) -> None:
         """Finishes what was executing when the server ended. Once it serves."""
         for proposal in self.book.executing:
-            if self._acts.was_done(proposal):
-                log.warning("proposal %d: executed before the server ended", proposal.number)
-                await self._record_done(proposal)
-                async with self._changing:
-                    self._end(proposal, "")
-            else:
-                log.warning("proposal %d: approved before the server ended, executed now", proposal.number)
-                await self._execution(proposal)
+            await self._resume(proposal)
 
     async def look(self) -> None:
         """Ends what has expired, writes what could not be written, and says again what waits for a review."""
+        for number in sorted(self._unresumed):
+            await self._resume(self.book.find(number))
         async with self._changing:
             if self._unsaved:
                 self._keep(self.book)
@@ -224,6 +223,8 @@ class Desk:
         except Exception:
             problems = INTERNAL
             log.exception("proposal %d: not executed", proposal.number)
+        if problems:  # also where it failed before its verb was asked for
+            await self._recorder().settle(self._over("proposal.fail", proposal.number, problems))
         async with self._changing:
             self._end(proposal, problems)
         return self.book.find(proposal.number)
@@ -231,14 +232,42 @@ class Desk:
     def _end(self, proposal: Proposal, problems: str) -> None:
         self._keep(self.book.executed(proposal.number, self._clock(), problems[:LONGEST_TEXT]))
 
-    async def _record_done(self, proposal: Proposal) -> None:
-        """Of what was executed before a crash, which may have kept the outcome from being recorded. Before its end is
-        written: else another crash would keep it from being recorded for good."""
-        ask = proposal.ask
-        about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "reason": ask.reason}
-        marks: dict[str, Any] = {"approvals": proposal.approvers, "break_glass": proposal.break_glass}
+    async def _resume(self, proposal: Proposal) -> None:
+        """Once what the server had asked for before it ended has its outcome on record: the trail tells whether it has.
+        Where that cannot be told or written, `look` tries again."""
+        number, was_done = proposal.number, self._acts.was_done(proposal)
+        self._unresumed.add(number)
+        if not await self._has_outcome(proposal, was_done):
+            return
+        self._unresumed.discard(number)
+        if was_done:
+            log.warning("proposal %d: executed before the server ended", number)
+            async with self._changing:
+                self._end(proposal, "")
+        else:
+            log.warning("proposal %d: approved before the server ended, executed now", number)
+            await self._execution(proposal)
+
+    async def _has_outcome(self, proposal: Proposal, was_done: bool) -> bool:
+        """In the trail, by now; a crash may have kept it from being recorded."""
+        ask, number, trail = proposal.ask, proposal.number, self._recorder()
         verb = "force" if ask.parameters.force else ask.verb
-        await self._recorder().settle(human(verb, proposal.by, proposal=proposal.number, **about, **marks))
+        try:
+            records = await trail.told_of(number, verb, datetime.fromtimestamp(proposal.since, UTC))
+        except NotRecorded:
+            return False
+        of = max((each["n"] for each in records if each["result"] == "asked"), default=None)
+        if any(each["result"] != "asked" and each.get("of") == of for each in records):
+            return True
+        if of is None and not was_done:
+            return True  # it was not asked for, and will be
+        if number in self._told:
+            return False  # it is in line
+        self._told.add(number)
+        about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "of": of, "proposal": number}
+        marks: dict[str, Any] = {"approvals": proposal.approvers, "break_glass": proposal.break_glass}
+        marks |= {"reason": ask.reason} if was_done else {"result": "failed", "reason": ENDED}
+        return await trail.settle(human(verb, proposal.by, **about, **marks))
 
     def _keep(self, book: Book) -> None:
         """What has happened counts whether or not it can be written: then it is written later, and after a crash the
@@ -280,6 +309,9 @@ class Desk:
 
     def _note(self, verb: str, number: int, why: str) -> None:
         log.warning("proposal %d is over: %s", number, why)
+        self._recorder().note(self._over(verb, number, why))
+
+    def _over(self, verb: str, number: int, why: str) -> Record:
         ask = next((each.ask for each in self.book.proposals if each.number == number), None)
         about = {"model": ask.model, "version": ask.version, "digest": ask.digest} if ask is not None else {}
-        self._recorder().note(automatic(verb, proposal=number, reason=why[:LONGEST_TEXT], **about))
+        return automatic(verb, proposal=number, reason=why[:LONGEST_TEXT], **about)

@@ -65,9 +65,16 @@ async def _recorded(
     except NotDone as why:
         await recorder.settle(Record(at=now(), result="refused", **(outcome | {"reason": str(why)})))
         raise
-    except BaseException as error:
-        # its text may hold what must not be recorded
-        recorder.note(Record(at=now(), result="failed", **(outcome | {"reason": type(error).__name__})))
+    except Exception as error:
+        await recorder.settle(_failed(outcome, error))
+        raise
+    except BaseException as error:  # the loop ends: nobody is told, and nothing can be waited for
+        recorder.note(_failed(outcome, error))
         raise
     await recorder.settle(Record(at=now(), **(outcome | {**told(result)})))
     return result
+
+
+def _failed(outcome: dict[str, Any], error: BaseException) -> Record:
+    """Without the error's text, which may hold what must not be recorded."""
+    return Record(at=now(), result="failed", **(outcome | {"reason": type(error).__name__}))

@@ -91,6 +91,9 @@ class LogReader:
             bundle = self.bundle(index, min(TILE, end - start))
             yield from bundle[max(0, first - start) :]
 
+    def close(self) -> None:
+        """Nothing is open between two calls."""
+
     def _read(self, level: int | str, index: int, width: int, most: int) -> bytes:
         """Of this width; or where it has grown since, of a greater one."""
         for _ in range(LOOKS - 1):  # the writer puts others in their place meanwhile

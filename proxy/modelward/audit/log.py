@@ -40,6 +40,8 @@ class Reader(Protocol):
     def records(self, first: int, end: int) -> Iterator[bytes]:
         """From `first` to before `end`. Raises Gone."""
 
+    def close(self) -> None: ...
+
 
 class Log(Protocol):
     """The writing end. Its methods block: they are called on a thread of their own, by one caller at a time."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
 
 from modelward.audit.record import Record
 from modelward.problem import ProblemsFound
@@ -21,6 +23,10 @@ class Recorder(Protocol):
     async def settle(self, record: Record) -> bool:
         """As `note`, but waits a bounded time until it outlives a loss of power. Whether it does by then."""
 
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> Sequence[Mapping[str, Any]]:
+        """Records of a verb that the log holds of a proposal, the oldest first: what this server has written since.
+        Raises NotRecorded where it cannot be read."""
+
     def note(self, record: Record) -> None:
         """Records it as soon as that is possible, after what was noted before. Never waits and never fails."""
 
@@ -33,6 +39,9 @@ class NoTrail:
 
     async def settle(self, record: Record) -> bool:
         return True
+
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> Sequence[Mapping[str, Any]]:
+        return ()
 
     def note(self, record: Record) -> None:
         return

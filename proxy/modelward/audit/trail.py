@@ -12,12 +12,15 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from modelward.audit.fitting import fitting
-from modelward.audit.log import Log, Mishap
+from modelward.audit.log import Gone, Log, Mishap
+from modelward.audit.read_back import told_of
 from modelward.audit.record import Record, automatic
 from modelward.audit.record import now as utc
 from modelward.audit.recorder import NotRecorded
@@ -137,6 +140,14 @@ class Trail:
         except NotRecorded:  # it stays in line, or is counted
             return False
         return True
+
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> Sequence[Mapping[str, Any]]:
+        if (log := self._log) is None:
+            raise NotRecorded([self._problem or self._not_recorded("it is not open yet", "")])
+        try:
+            return await asyncio.to_thread(told_of, log, self._name, proposal, verb, since)
+        except (OSError, Gone, ValueError, ProblemsFound) as error:
+            raise NotRecorded([self._not_recorded(f"its records cannot be read: {error}", "")]) from None
 
     def note(self, record: Record) -> None:
         try:

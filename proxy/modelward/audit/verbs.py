@@ -58,6 +58,7 @@ SERVER: Mapping[str, str] = {
     "keys.set_rejected": "a token issuer gave no keys",
     "state.lost": "what was promoted is not known any more",
     "proposal.expire": "a proposal was not approved in time",
+    "proposal.fail": "a proposal was approved, and could not be executed",
     "proposal.void": "what a proposal is about has changed",
     "records.removed": "retention removed records; their hashes stay",
     "witness.refused": "a witness remembers another history of the log: it was rewritten, or cut off",

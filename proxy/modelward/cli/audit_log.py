@@ -16,7 +16,6 @@ from modelward.audit.log import Gone, Reader
 from modelward.audit.merkle import ProofFails
 from modelward.audit.note import Checkpoint, Note, NotSigned, Verifier, stamp
 from modelward.audit.opening import LOG, open_reader
-from modelward.audit.postgres import PostgresReader
 from modelward.audit.query import Filter
 from modelward.bounded_file import read_regular
 from modelward.config.audit import Audit, audit_folder
@@ -113,8 +112,7 @@ def reading(act: Callable[[OpenLog, argparse.Namespace], int], arguments: argpar
         why = error.strerror or str(error)
         raise ProblemsFound([Problem("the log cannot be read", log.where, why, how)]) from None
     finally:
-        if isinstance(log.reader, PostgresReader):
-            log.reader.close()
+        log.reader.close()
 
 
 def _open(arguments: argparse.Namespace) -> OpenLog:

@@ -23,7 +23,11 @@ from modelward.problem import Problem, ProblemsFound
 HOW = (
     "Keep the log as it is: copy it away before the server writes on. Compare it with an older copy from that place on"
 )
-UNHELD = "the log was not held against its earlier checkpoints, so a history that its key signed twice is not found"
+UNHELD = "the log was not held against its earlier checkpoints"
+HOW_UNHELD = (
+    "Copy its file `checkpoints` too; or verify without it, with --no-history: a history that its key has signed twice "
+    "is not found then"
+)
 OWN_KEY = "note: the key lies beside the log; who changes one can change both. Give a copy that lies elsewhere: --key"
 
 
@@ -36,13 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="earlier checkpoint of the log, kept elsewhere: tells whether the log was cut off. May be repeated",
     )
+    parser.add_argument(
+        "--no-history",
+        action="store_true",
+        help="verify a log although its earlier checkpoints are missing or unreadable",
+    )
     parser.add_argument("--proof", type=Path, metavar="FILE", help="check this proof of one record, and nothing else")
     parser.add_argument("--record", type=Path, metavar="FILE", help="the record that --proof is of, from `show --raw`")
     audit_log.add_arguments(parser)
 
 
 def run(log: OpenLog, arguments: argparse.Namespace) -> int:
-    """Exit code: 0 where it is whole, 1 where it is not."""
+    """Exit code: 0 where it is whole, 1 where it is not, or its earlier checkpoints are missing."""
     if arguments.proof is not None or arguments.record is not None:
         return _check(log.key, arguments.proof, arguments.record)
     remembered = tuple(_remembered(file, log.key) for file in arguments.remembered)
@@ -51,6 +60,7 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
         found = verify(log.reader, log.key, remembered, tell)
         if found.checkpoint is not None and not found.whole and _goes_on(log, found.checkpoint):
             found = verify(log.reader, log.key, remembered, tell)  # it was written, or retention removed, meanwhile
+    unheld = bool(found.unheld) and not arguments.no_history
     size = found.checkpoint.size if found.checkpoint is not None else None
     signed_at = stamp(log.reader.note(), log.key) if found.checkpoint is not None else None
     if arguments.json:
@@ -65,7 +75,7 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
             "findings": [{"what": each.what, "record": each.record, "end": each.end} for each in found.findings],
         }
         print(json.dumps(told))
-        return 0 if found.whole else 1
+        return int(not found.whole or unheld)
     out = console()
     if not found.whole:
         print_problems(Problem(each.what, _where(log, each), how=HOW) for each in found.findings)
@@ -76,11 +86,13 @@ def run(log: OpenLog, arguments: argparse.Namespace) -> int:
         out.print(f"  {each.records} of them were removed by retention, as record {each.by} tells", soft_wrap=True)
     for checkpoint in remembered:
         out.print(f"  it begins with the {checkpoint.size} records that are remembered", soft_wrap=True)
-    if found.unheld:
+    if unheld:
+        print_problems([Problem(UNHELD, log.where, found.unheld, HOW_UNHELD)])
+    elif found.unheld:
         console(error=True).print(f"warning: {UNHELD}: {plain(found.unheld)}", soft_wrap=True)
     if not log.given:
         console(error=True).print(OWN_KEY, soft_wrap=True)
-    return 0
+    return int(unheld)
 
 
 def _tell(bar: Progress, task: TaskID, done: int, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from modelward.admin.operator import NotNow, Operator
@@ -177,8 +178,7 @@ class Proposals:
             case "promote":
                 await server.promote(_wanted(proposal, actor))
             case "rollback":
-                self._check_promoted(ask)
-                await server.rollback(ask.model, ask.reason, actor)
+                await server.rollback(ask.model, ask.reason, actor, partial(self._check_promoted, ask))
             case "pardon":
                 await server.pardon(ask.model, ask.version or None, actor)
             case "restart":

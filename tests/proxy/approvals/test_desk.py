@@ -6,14 +6,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelward.approvals.desk import REMIND_SECONDS, Desk
 from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.approvals.store import FILE, Store
-from modelward.audit.record import Record
+from modelward.audit.record import Record, human
 from modelward.audit.recorder import NotRecorded
 from modelward.config.approvals import Approvals
 from modelward.config.units import SECOND
@@ -29,7 +31,7 @@ class Trail:
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.full = False
+        self.full = self.unreadable = False
 
     async def confirm(self, record: Record) -> int:
         await asyncio.sleep(0)  # others have their turn, as with a disk
@@ -41,6 +43,13 @@ class Trail:
     async def settle(self, record: Record) -> bool:
         self.note(record)
         return True
+
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> list[dict[str, Any]]:
+        if self.unreadable:
+            raise NotRecorded([Problem("the trail cannot be read", "audit")])
+        same = ("human", proposal, verb)
+        found = [(n, each) for n, each in enumerate(self.records) if (each.kind, each.proposal, each.verb) == same]
+        return [json.loads(each.encoded(n)) for n, each in found]
 
     def note(self, record: Record) -> None:
         self.records.append(record)
@@ -171,6 +180,95 @@ def test_a_crash_while_executing_is_finished_once_at_the_next_start(server: Serv
     assert server.trail.told.count(("promote", "done")) == had_begun, "its outcome may not be on record"
 
 
+class Crash(BaseException):
+    """The server ends."""
+
+
+def crashed(server: Server, *results: str, done: bool) -> list[Record]:
+    """Records of what was promoted at a crash and the start after it; results: recorded before the crash."""
+    _proposed(server)
+
+    def crash() -> None:
+        for each in results:
+            of = len(server.trail.records) - 1 if each != "asked" else None
+            server.trail.note(human("promote", ADA, proposal=1, result=each, of=of))
+        if done:
+            server.done.append(1)
+        raise Crash
+
+    server.fails = crash
+    with pytest.raises(Crash):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    server.fails = lambda: None
+    for _ in range(2):
+        asyncio.run(server.start().resume())
+    assert (server.done, server.desk.book.find(1).state) == ([1], "done")
+    return [each for each in server.trail.records if each.verb == "promote"]
+
+
+def test_an_outcome_that_a_crash_kept_from_the_trail_names_what_was_asked(server: Server) -> None:
+    asked, outcome = crashed(server, "asked", done=True)
+    assert (outcome.result, outcome.of) == ("done", server.trail.records.index(asked))
+    assert (outcome.actor, outcome.approvals) == (ADA, ("bob",))
+
+
+def test_an_outcome_that_is_in_the_trail_is_not_written_again(server: Server) -> None:
+    assert [each.result for each in crashed(server, "asked", "done", done=True)] == ["asked", "done"]
+
+
+def test_what_was_asked_and_not_done_before_a_crash_has_failed_and_is_asked_again(server: Server) -> None:
+    asked, outcome = crashed(server, "asked", done=False)
+    assert (outcome.result, outcome.of) == ("failed", server.trail.records.index(asked))
+    assert outcome.reason == "the server ended before it was done"
+
+
+def test_a_start_without_the_trail_resumes_once_it_can_be_read(server: Server) -> None:
+    server.trail.unreadable = True
+    _proposed(server)
+
+    def crash() -> None:
+        raise Crash
+
+    server.fails = crash
+    with pytest.raises(Crash):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    server.fails = lambda: None
+    asyncio.run(server.start().resume())
+    asyncio.run(server.desk.look())
+    assert (server.done, server.desk.book.find(1).state) == ([], "executing")
+    server.trail.unreadable = False
+    for _ in range(2):
+        asyncio.run(server.desk.look())
+    assert (server.done, server.desk.book.find(1).state) == ([1], "done")
+
+
+def test_an_outcome_in_line_is_not_put_there_twice(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    line: list[Record] = []
+
+    async def settle(record: Record) -> bool:
+        line.append(record)
+        return False
+
+    _proposed(server)
+
+    def crash() -> None:
+        server.trail.note(human("promote", ADA, proposal=1, result="asked"))
+        server.done.append(1)
+        raise Crash
+
+    server.fails = crash
+    with pytest.raises(Crash):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    monkeypatch.setattr(server.trail, "settle", settle)
+    asyncio.run(server.start().resume())
+    for _ in range(3):
+        asyncio.run(server.desk.look())
+    assert (len(line), server.desk.book.find(1).state) == (1, "executing"), "a crash now loses nothing"
+    server.trail.records += line
+    asyncio.run(server.desk.look())
+    assert (len(line), server.desk.book.find(1).state) == (1, "done")
+
+
 def test_the_outcome_is_on_record_before_anyone_is_told_and_before_the_end_is_written(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +305,8 @@ def test_an_execution_that_fails_ends_the_proposal_with_the_reason(server: Serve
     server.fails = fail
     after = asyncio.run(server.desk.approve(1, BOB, ""))
     assert (after.state, after.why) == ("failed", "model m: version 2 is not served")
+    failed = server.trail.records[-1]
+    assert (failed.verb, failed.proposal, failed.reason) == ("proposal.fail", 1, after.why)
 
 
 @pytest.mark.parametrize("disk", [True, False], ids=["disk", "trail"])

@@ -54,6 +54,9 @@ class Server:
     async def settle(self, told: Record) -> bool:
         raise NotImplementedError
 
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> Any:
+        raise NotImplementedError
+
     def note(self, told: Record) -> None:
         raise NotImplementedError
 

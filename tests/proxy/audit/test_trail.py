@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -18,7 +19,7 @@ from modelward.audit.action import NotDone, recorded
 from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
 from modelward.audit.log import Log, Mishap
 from modelward.audit.note import Signer, stamp
-from modelward.audit.record import LARGEST_RECORD, Actor, Record, automatic, human
+from modelward.audit.record import LARGEST_RECORD, Actor, Record, automatic, human, now
 from modelward.audit.recorder import NotRecorded
 from modelward.audit.trail import BATCH, LOST, MOST_WAITING, Trail
 from modelward.audit.verify import verify
@@ -302,6 +303,46 @@ async def test_what_came_of_an_action_is_recorded(store: Store) -> None:
         (6, "failed", "ValueError"),
     ]
     assert outcomes[0]["after"] == {"n": 1}
+
+
+@on_a_loop
+async def test_nobody_is_told_of_a_failure_before_it_is_on_record(store: Store) -> None:
+    trail = trail_of(store)
+    await trail.start()
+
+    async def fails() -> None:
+        store.goes_on.clear()
+        raise ValueError
+
+    asking = asyncio.create_task(recorded(trail, human("promote", ALICE), fails))
+    await until(lambda: not store.goes_on.is_set() and trail.stats().waiting == 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    store.goes_on.set()
+    with pytest.raises(ValueError):
+        await asking
+    assert store.records()[-1]["result"] == "failed"
+    await trail.stop()
+
+
+@on_a_loop
+async def test_what_was_done_for_a_proposal_is_read_back(store: Store) -> None:
+    trail = trail_of(store, name="here")
+    with pytest.raises(NotRecorded, match="not open yet"):
+        await trail.told_of(7, "promote", now())
+    await trail.start()
+    began = now()
+    await trail.confirm(human("promote", ALICE, proposal=7).model_copy(update={"at": began - timedelta(hours=1)}))
+    for fields in ({"proposal": 7}, {"proposal": 8}, {"proposal": 7, "server": "other"}, {"proposal": 7, "of": 1}):
+        await trail.confirm(human("promote", ALICE, **fields))
+    await trail.confirm(human("proposal.approve", ALICE, proposal=7))
+    assert [(r["n"], r.get("of")) for r in await trail.told_of(7, "promote", began)] == [(1, None), (4, 1)]
+    (store.folder / "tile").rename(store.folder / "elsewhere")
+    with pytest.raises(NotRecorded, match="is gone"):
+        await trail.told_of(7, "promote", began)
+    (store.folder / "elsewhere").rename(store.folder / "tile")
+    await trail.stop()
 
 
 @on_a_loop

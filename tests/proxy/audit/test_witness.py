@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,9 @@ class Trail:
         raise NotImplementedError
 
     async def settle(self, record: Record) -> bool:
+        raise NotImplementedError
+
+    async def told_of(self, proposal: int, verb: str, since: datetime) -> Any:
         raise NotImplementedError
 
     def note(self, record: Record) -> None:

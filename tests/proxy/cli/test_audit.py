@@ -183,9 +183,14 @@ def test_a_log_without_its_earlier_checkpoints_is_not_called_whole_without_a_wor
         history.symlink_to("/dev/zero")
     elif broken == "cut off":
         history.write_text('{"note"')
-    _, err = audit.run("verify", state=copy)
+    _, err = audit.run("verify", state=copy, code=1)
     assert "the log was not held against its earlier checkpoints" in err
-    assert audit.documents("verify", state=copy)[0]["history"]
+    assert "--no-history" in err
+    out, _ = audit.run("verify", "--json", state=copy, code=1)
+    assert json.loads(out)["history"]
+    out, err = audit.run("verify", "--no-history", state=copy)
+    assert "whole: 600 records" in out
+    assert "warning: the log was not held against its earlier checkpoints" in err
 
 
 def test_an_endless_line_of_earlier_checkpoints_is_a_finding(audit: Audit, copy: Path) -> None:
@@ -224,7 +229,7 @@ def test_a_log_that_was_cut_off_is_told_against_what_is_remembered(audit: Audit,
     first = json.loads((log / "checkpoints").read_text().splitlines()[1])["note"]
     (log / CHECKPOINT).write_text(first)
     (log / "checkpoints").unlink()
-    assert "whole: 300 records" in audit.run("verify", state=copy)[0]
+    assert "whole: 300 records" in audit.run("verify", "--no-history", state=copy)[0]
     remembered = state / "audit" / "log" / CHECKPOINT
     _, err = audit.run("verify", "--remembered", remembered, state=copy, code=1)
     assert "a checkpoint of 600 records is remembered, and the log has 300: it was cut off" in err

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from modelward.approvals.proposal import Proposal
+from modelward.audit.record import Actor, Record
+from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
 from modelward.problem import ProblemsFound
 from modelward.promotion.state import Promotion, State
@@ -50,3 +53,32 @@ def test_a_rollback_without_a_promotion_is_of_none(proposals: Proposals, promote
     promoter.state = promoted("2")
     with pytest.raises(ProblemsFound, match="what is promoted is version 2 by now, and was none"):
         asyncio.run(proposals.pinned(ask))
+
+
+def test_a_rollback_that_is_not_wanted_any_more_when_it_is_executed_is_on_record(promoter: Any, tmp_path: Path) -> None:
+    told: list[Record] = []
+
+    class Trail(NoTrail):
+        async def confirm(self, record: Record) -> int:
+            told.append(record)
+            return 7
+
+        async def settle(self, record: Record) -> bool:
+            told.append(record)
+            return True
+
+    none: Any = None
+    status = SimpleNamespace(promotions=(), report=None, weights={})
+    server: Any = SimpleNamespace(status=lambda: status, trail=Trail())
+    config = Config.model_validate({"state": str(tmp_path)})
+    proposals = Proposals(server, promoter, none, none, none, lambda: config, lambda: none)
+    promoter.state = promoted("2")
+    ask = proposals.rollback("m", "incident 8")
+    promoter.state = promoted("3")
+    proposal = Proposal(number=1, ask=ask, by=Actor(name="ada"), at=0, since=0, expires=9, needed=1, state="executing")
+    with pytest.raises(ProblemsFound, match="by now, and was 2"):
+        asyncio.run(proposals.do(proposal))
+    assert [(each.verb, each.result, each.of, each.proposal) for each in told] == [
+        ("rollback", "asked", None, 1),
+        ("rollback", "refused", 7, 1),
+    ]
