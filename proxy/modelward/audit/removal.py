@@ -10,7 +10,7 @@ from typing import Any
 from modelward.audit.record import Record, automatic
 
 VERB = "records.removed"
-MOST_RANGES = 500  # of one record, which has a largest size; what is left is removed by the next
+MOST_RANGES = 500  # of one record, which has a largest size
 MARK = b'"verb":"%s"' % VERB.encode()
 
 Range = tuple[int, int]

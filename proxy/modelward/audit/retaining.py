@@ -47,6 +47,9 @@ class Retaining:
     async def once(self) -> None:
         """Raises OSError, NotSigned, NotRecorded, ValueError."""
         plan = await asyncio.to_thread(self._planner.plan, now())
+        if plan.problem is not None:
+            self.failures += 1
+            log.warning("%s", plan.problem)
         if plan.removes:
             number = await self._trail.confirm(plan.record(self._settings))
             log.info("%d records of the audit trail are removed, as record %d tells", plan.removes, number)
@@ -63,4 +66,7 @@ class Retaining:
             except (OSError, NotSigned, NotRecorded, Gone, ValueError, KeyError, TypeError) as error:
                 self.failures += 1
                 log.warning("old records of the audit trail are not removed: %s", error)
+            except Exception:  # else no record was removed any more, and nothing said so
+                self.failures += 1
+                log.exception("a bug in the retention of the audit trail")
             await asyncio.sleep(INTERVAL_SECONDS)

@@ -6,7 +6,6 @@ older ones may go in their time. What is gone and no such record names stays une
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,25 +15,43 @@ from typing import Any
 from modelward.audit.gaps import is_in_the_tree
 from modelward.audit.log import Gone, Reader
 from modelward.audit.note import Checkpoint, Verifier
+from modelward.audit.query import parsed
 from modelward.audit.record import Record
 from modelward.audit.removal import MOST_RANGES, Range, removal, removal_record
 from modelward.audit.tiles import TILE
 from modelward.audit.verify import checked
 from modelward.config.retention import Hold, Retention
+from modelward.plural import counted
+from modelward.problem import Problem
+
+HOW = (
+    "Hold spans of time (since, until) in place of single models and actors, so that what is kept lies together; or "
+    "take holds off that have ended"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """before: what was removed by now, as the log tells. ranges: that, and what is to be removed now. held: records
-    that are old enough and kept by a legal hold, with the others of their bundles."""
+    that are old enough and kept by a legal hold, with the others of their bundles. left: old enough and not held, and
+    kept all the same, since one record cannot name so many ranges."""
 
     before: tuple[Range, ...]
     ranges: tuple[Range, ...]
     held: int
+    left: int = 0
 
     @property
     def removes(self) -> int:
         return _count(self.ranges) - _count(self.before)
+
+    @property
+    def problem(self) -> Problem | None:
+        if not self.left:
+            return None
+        what = f"{counted(self.left, 'old record')} of the audit trail cannot be removed"
+        why = f"legal holds keep others between them: what is removed would be more than {MOST_RANGES} ranges"
+        return Problem(what, "audit.retention.legal_hold", why, HOW)
 
     def record(self, settings: Retention) -> Record:
         figures = {"records": self.removes, "removed_in_all": _count(self.ranges), "held": self.held}
@@ -57,13 +74,13 @@ class Planner:
         self._read_removals(checkpoint)
         cutoff = now - timedelta(days=self._settings.days)
         holds = [_holding(hold) for hold in self._settings.legal_hold]
-        ranges, held = list(self._told), 0
+        ranges, held, left = list(self._told), 0, 0
         for index in range(checkpoint.size // TILE):
             span = index * TILE, (index + 1) * TILE
             if _covered(span, self._told):
                 continue
             try:
-                records = [json.loads(record) for record in self._log.bundle(index, TILE)]
+                records = [_fields(number, leaf) for number, leaf in enumerate(self._log.bundle(index, TILE), span[0])]
             except Gone:
                 continue  # and no record tells why: that is not for us to explain
             if any(datetime.fromisoformat(record["at"]) >= cutoff for record in records):
@@ -73,9 +90,10 @@ class Planner:
             else:
                 with_it = _merged([*ranges, span])
                 if len(with_it) > MOST_RANGES:
-                    break
-                ranges = with_it
-        return Plan(tuple(self._told), tuple(ranges), held)
+                    left += TILE
+                else:
+                    ranges = with_it
+        return Plan(tuple(self._told), tuple(ranges), held, left)
 
     def _read_removals(self, checkpoint: Checkpoint) -> None:
         """Only those that are in the signed tree are believed: others would let us explain what somebody took out."""
@@ -90,6 +108,17 @@ class Planner:
                 if told is not None and is_in_the_tree(self._log, checkpoint, number):
                     self._told = _merged([*self._told, *told.ranges])
         self._scanned = checkpoint.size
+
+
+def _fields(number: int, leaf: bytes) -> dict[str, Any]:
+    """Of what is read before it is verified. Raises ValueError."""
+    fields = parsed(number, leaf)
+    if not isinstance(fields, dict) or not isinstance(fields.get("at"), str):
+        raise ValueError(f"record {number} is none")
+    model, actor = fields.get("model", ""), fields.get("actor", {})
+    if not isinstance(actor, dict) or not all(isinstance(each, str) for each in (model, *actor.values())):
+        raise ValueError(f"record {number} is none")
+    return fields
 
 
 def _holding(hold: Hold) -> Callable[[dict[str, Any]], bool]:

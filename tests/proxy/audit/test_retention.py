@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from modelward.audit import retaining
+from modelward.audit import retaining, retention
 from modelward.audit.files import LogReader, LogWriter, remove_bundles
 from modelward.audit.log import Log, Reader
 from modelward.audit.merkle import check_inclusion, inclusion_proof, leaf_hash
@@ -168,6 +168,37 @@ def test_a_legal_hold_keeps_what_it_is_for(server: Server, folder: Path, hold: A
     server.retain(at_hour=5000)
     assert held(folder) == set()
     assert sum(records for records, _ in removed(server.log.reader())) == 5 * TILE
+
+
+def test_more_ranges_than_a_record_can_name_are_a_problem_that_is_told(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "MOST_RANGES", 1)
+    holds = [{"model": "m300"}, {"model": "m900"}]  # bundles 1 and 3
+    server.retain(at_hour=5000, hold=holds)
+    assert held(folder) == {1, 2, 3, 4}
+    assert "512 old records of the audit trail cannot be removed" in caplog.text
+    assert "more than 1 ranges" in caplog.text
+    caplog.clear()
+    server.retain(at_hour=5000)
+    assert held(folder) == set()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "leaf", [b'{"at":' + b"[" * 60_000, b"[]", b'{"at":"2026-01-01T00:00:00+00:00","actor":"alice"}'],
+    ids=["nested too deeply", "a list", "an actor without a name"],
+)  # fmt: skip
+def test_what_is_no_record_is_neither_removed_nor_the_end_of_retention(
+    server: Server, folder: Path, leaf: bytes
+) -> None:
+    file = folder / path(ENTRIES, 2)
+    records = list(unpack(file.read_bytes()))
+    records[5] = leaf
+    file.write_bytes(pack(records))
+    with pytest.raises(ValueError, match=f"record {2 * TILE + 5} is"):
+        server.retain(at_hour=5000, hold=[{"model": "m300"}])
+    assert held(folder) == {0, 1, 2, 3, 4}
 
 
 def test_a_removal_that_was_told_and_not_finished_is_finished(server: Server, folder: Path) -> None:
