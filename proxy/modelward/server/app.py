@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -67,9 +67,9 @@ class Inherited:
 class Application:
     """A server on the running loop. `serving` says what it serves. Use `running`, which starts and ends it.
 
-    inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares and contained: as in
-    Serving. slow: hashes of files of models that are not tried again, since they took too long. facts: of versions that
-    other workers serve.
+    inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares, contained and
+    opened: as in Serving. slow: hashes of files of models that are not tried again, since they took too long. facts: of
+    versions that other workers serve.
     """
 
     def __init__(
@@ -82,9 +82,11 @@ class Application:
         *,
         facts: Mapping[str, FactsByVersion] | None = None,
         approved: Approved | None = None,
+        opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None,
     ) -> None:
         self._tasks = Tasks()
         self.serving = Serving(config, shares or {}, contained, self._tasks, approved)
+        self.serving.opened = opened
         self.region = Region() if inherited is None else inherited.region
         if inherited is None:
             self.region.sticky_key = sticky_key(config, self.region.sticky_key)
@@ -288,9 +290,10 @@ async def running(
     contained: Sequence[Contained] = (),
     facts: Mapping[str, FactsByVersion] | None = None,
     approved: Approved | None = None,
+    opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None,
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares, slow, contained, facts=facts, approved=approved)
+    application = Application(config, inherited, shares, slow, contained, facts=facts, approved=approved, opened=opened)
     try:
         await application.start(progress)
         yield application

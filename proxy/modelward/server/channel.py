@@ -107,6 +107,14 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Unsealed:
+    """Before they are served. versions: all that were sealed and are open; digest and name of the key, by model and
+    version."""
+
+    versions: Mapping[tuple[str, str], tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Ready:
     report: Report
 
@@ -154,6 +162,7 @@ class Stats:
 
 Message = (
     Start
+    | Unsealed
     | Rule
     | Ruled
     | Reload

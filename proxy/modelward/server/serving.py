@@ -47,6 +47,7 @@ class Serving:
     """Use `prepare`, then `begin`, then `connect`. config: as it is followed.
 
     shares, approved and contained: see `share` and `contain`. changed: called when an upstream's change is served.
+    opened: called with every version that is open, before any that is new is served.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Serving:
         self.events = EventLog()
         self.retired = Retired()
         self.changed: Callable[[], None] = lambda: None
+        self.opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None
         self.generation: Generation | None = None
         self.server: Server | None = None
         self.tls: LiveMaterial | None = None
@@ -132,6 +134,7 @@ class Serving:
             self.checker = CredentialChecker(self.config.access, server.listener)
             server.guard(self.checker.native)
         self._managers = EndpointManagers(server.listener)
+        self.opened(first.models)
         self._serve(first)
 
     async def connect(self) -> None:
@@ -195,6 +198,7 @@ class Serving:
                 raise
             before = self.current
             after = self._shared_out(after.under(before.rules))
+            self.opened(after.models)
             self._serve(after)
             self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
             self.retired.add(before.served)

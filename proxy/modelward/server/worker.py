@@ -11,12 +11,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import uvloop
 
 from modelward.config.schema import Config
+from modelward.models.inventory import facts_of
+from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
@@ -39,6 +41,7 @@ from modelward.server.channel import (
     Shared,
     Start,
     Stats,
+    Unsealed,
 )
 from modelward.server.mishaps import Mishaps
 from modelward.server.report import describe
@@ -69,6 +72,7 @@ class Worker:
         self._said = ""
         self._unanswered = ""
         self._stats = Snapshot()
+        self._unsealed: Mapping[tuple[str, str], tuple[str, str]] = {}
 
     async def serve(self, start: Start, grpc: int) -> int:
         """Until it is told to drain; 0, or 1 if it never could."""
@@ -89,6 +93,7 @@ class Worker:
                 contained=start.contained,
                 facts=start.facts,
                 approved=start.approved,
+                opened=self._tell_unsealed,
             ) as application:
                 beating.cancel()
                 beating = loop.create_task(self._beat(application))
@@ -104,6 +109,18 @@ class Worker:
         finally:
             beating.cancel()
         return 0
+
+    def _tell_unsealed(self, models: Sequence[OpenVersion]) -> None:
+        found = facts_of(model.checked for model in models)
+        unsealed = {
+            (name, version): (each.digest, each.key)
+            for name, versions in found.items()
+            for version, each in versions.items()
+            if each.key
+        }
+        if unsealed != self._unsealed:
+            self._unsealed = unsealed
+            self._channel.send(Unsealed(unsealed))
 
     async def _told_to_drain(self, application: Application) -> Drain:
         """Waits; how long it may take."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelward.audit.recorder import Recorder
@@ -31,7 +32,7 @@ MOST_CALLERS = 1000
 
 
 class Observer:
-    """Run `watch`; `sum_up` at the end, for what was counted of the last minute. failures: looks that raised."""
+    """Run `watch`, and `end` at the end. failures: looks that raised."""
 
     def __init__(
         self, recorder: Recorder, pool: WorkerPool, shadowing: ShadowVerdicts, shared: Callable[[], SharedLimits | None]
@@ -68,6 +69,13 @@ class Observer:
         if now - self._minute_at >= MINUTE_SECONDS:
             self._minute_at = now
             self.sum_up()
+
+    def end(self) -> None:
+        """What was counted since the last minute, and opened since the last look. Workers have ended: what else they
+        tell is no decision."""
+        for record in differences(self._seen, replace(self._seen, unsealed=self._pool.unsealed)):
+            self._recorder.note(record)
+        self.sum_up()
 
     def sum_up(self) -> None:
         counted = self._count()

@@ -72,7 +72,7 @@ class Recording:
         if self._trail is None:
             return
         if self._observer is not None:
-            self._observer.sum_up()
+            self._observer.end()
         if self._retaining is not None:
             await self._retaining.stop()
         self._trail.note(automatic("server.stop"))

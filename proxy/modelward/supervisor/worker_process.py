@@ -24,6 +24,7 @@ from modelward.server.channel import (
     Ruled,
     Shared,
     Stats,
+    Unsealed,
 )
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import Snapshot
@@ -43,6 +44,7 @@ class WorkerProcess:
         self.channel = channel
         self.started = time.monotonic()
         self.report: Report | None = None  # once it is ready
+        self.unsealed: Mapping[tuple[str, str], tuple[str, str]] = {}  # as in the message; also before it is ready
         self.ruled: Ruled | None = None  # what became of the last rules; None while they are not answered
         self.reloaded: Reloaded | None = None  # what became of the last reload; None while it lasts
         self.unanswered = ""  # why it can answer for no model; empty while it can for one
@@ -92,6 +94,8 @@ class WorkerProcess:
         match message:
             case Ready(report) | Renewed(report):
                 self.report = report
+            case Unsealed(versions):
+                self.unsealed = versions
             case Ruled():
                 self.ruled = message
             case Reloaded(report=report):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 
 from modelward.admin.operator import WorkerStatus
@@ -23,6 +24,9 @@ log = logging.getLogger("modelward.supervisor")
 HUNG_SECONDS = 5.0
 HUNG_STARTING_SECONDS = 60.0
 WATCH_SECONDS = 0.5
+# what a worker that has ended had opened is known for so long, of so many
+ENDED_SECONDS = 10.0
+MOST_ENDED = 256
 
 
 class Workers:
@@ -36,6 +40,7 @@ class Workers:
         self._workers: set[WorkerProcess] = set()
         self._taken: set[int] = set()  # numbers that have a process, or are about to
         self._facts: Mapping[str, FactsByVersion] = {}  # of what the last worker that ended has served
+        self._ended: deque[tuple[float, int, Mapping[tuple[str, str], tuple[str, str]]]] = deque(maxlen=MOST_ENDED)
         self._gone = Snapshot()  # what workers have counted that are no more
         self._moved = asyncio.Event()
 
@@ -78,16 +83,12 @@ class Workers:
 
     @property
     def unsealed(self) -> dict[tuple[str, str, int], tuple[str, str]]:
-        """What workers that are there have opened of sealed versions: digest and name of the key, by model, version and
-        process."""
-        return {
-            (model, version, worker.pid): (each.digest, each.key)
-            for worker in self._workers
-            if worker.report is not None
-            for model, versions in worker.report.facts.items()
-            for version, each in versions.items()
-            if each.key
-        }
+        """What workers have opened of sealed versions: digest and name of the key, by model, version and process. Also
+        those that have ended a while ago: nobody may have looked in between."""
+        since = time.monotonic() - ENDED_SECONDS
+        processes = [*((each.pid, each.unsealed) for each in self._workers)]
+        processes += [(pid, versions) for at, pid, versions in self._ended if at > since]
+        return {(*version, pid): told for pid, versions in processes for version, told in versions.items()}
 
     def status(self) -> list[WorkerStatus]:
         """Of all, those that drain too, in the order of their numbers."""
@@ -119,6 +120,8 @@ class Workers:
     def discard(self, worker: WorkerProcess) -> None:
         """It has ended."""
         self._workers.discard(worker)
+        if worker.unsealed:
+            self._ended.append((time.monotonic(), worker.pid, worker.unsealed))
         if worker.report is not None:
             self._facts = worker.report.facts
 

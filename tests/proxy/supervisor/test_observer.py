@@ -76,6 +76,16 @@ def test_a_minute_is_summed_up_when_it_is_over() -> None:
     assert len(told.records) == 2
 
 
+def test_what_was_unsealed_since_the_last_look_is_told_at_the_end() -> None:
+    pool = Pool()
+    watching, told = observing(pool)
+    watching.look(0.0)
+    pool.report = None
+    pool.unsealed = {("add", "1", 7): ("sha256:a", "age1key")}
+    watching.end()
+    assert [record.verb for record in told.records[1:]] == ["version.unsealed"]
+
+
 def test_a_look_that_fails_is_counted_and_the_next_one_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool()
     watching, told = observing(pool)
