@@ -15,8 +15,8 @@ FILE = ROOT / "protos" / "admin.proto"
 # numbers of fields in descriptor.proto, of which a comment's path is made
 SERVICE, MESSAGE, METHOD, FIELD, SYNTAX = 6, 4, 2, 2, 12
 INTRODUCTION = """
-`modelward status`, `reload`, `restart`, `drain`, `promote`, `rollback`, `pardon`, `limit`, `whoami`, `can-i`,
-`proposals`, `approve`, `reject`, `review` and `shadow report` call this gRPC API. It listens at
+`modelward status`, `reload`, `restart`, `drain`, `promote`, `rollback`, `pardon`, `limit`, `breaker`, `whoami`,
+`can-i`, `proposals`, `approve`, `reject`, `review` and `shadow report` call this gRPC API. It listens at
 [`listen.admin`](configuration.md#listen.admin). Generate a client from `protos/admin.proto`.
 """
 

@@ -168,6 +168,7 @@ models:
       force: 3
       rollback: 0
       pardon: 1
+      breaker: 1
 """,
     "models.NAME.promotion": """
 models:

@@ -198,6 +198,7 @@ approvals:
   force: 2
   rollback: 0
   pardon: 0
+  breaker: 0
   reload: 1
   restart: 0
   expire: 24h

@@ -75,6 +75,7 @@ def requests_of(model: str) -> dict[str, Any]:
         "Pardon": {"model": model},
         "SetLimit": {"kind": "model", "name": model, "rate": "many", "seconds": 60},
         "UnsetLimit": {"kind": "model", "name": model},
+        "OverrideBreaker": {"model": model, "action": "auto"},
         "Proposals": {},
         "Approve": {"number": 77},
         "Reject": {"number": 77},

@@ -7,6 +7,7 @@ cdef class Endpoint               # its connection refers to it
 from modelward_native.backend.breaker cimport Policy, mw_breaker, mw_breaker_result
 from modelward_native.backend.connection cimport UpstreamConnection
 from modelward_native.request.caller cimport CALLERS
+from modelward_native.request.model cimport Model
 from modelward_native.telemetry.histogram cimport Histogram
 from modelward_native.telemetry.percentile cimport estimated
 
@@ -67,8 +68,13 @@ cdef class Endpoint:
     cdef void measure_pause(self, int64_t span) noexcept
     cdef int64_t silence_limit(self) noexcept
 
+cdef class Overridden:            # the endpoints that the requests of one model may go to, where operators have decided
+    cdef list endpoints           # without those that are held open
+    cdef Py_ssize_t closed        # so many of them, the first ones, are held closed
+
 cdef class Pool:
     cdef list endpoints
+    cdef dict overrides           # Overridden by name of the model; empty for most pools
     cdef uint64_t random
     cdef public bint resends      # also requests that an endpoint may have begun
     cdef double retries           # that may still be made, for all callers together
@@ -78,8 +84,10 @@ cdef class Pool:
     cdef double answer_ns         # until the next answer to a message of a stream: 95th percentile, estimated; 0: not known
     cdef public double hedge_share    # hedged requests per request; 0: off
     cdef bint untrusted(self) noexcept    # no endpoint is connected, and TLS is why
-    cdef Endpoint only(self, int64_t now)
-    cdef Endpoint choose(self, Endpoint avoid, int64_t now)
+    cdef Overridden overridden_for(self, const Model *m)     # None where no operator has decided, or without a model
+    # Whether operators keep the model's requests from this endpoint; None: from all.
+    cdef bint holds_open(self, Endpoint endpoint, const Model *m) noexcept
+    cdef Endpoint choose(self, Endpoint avoid, const Model *m, int64_t now)     # m: whose request it is; NULL for none
     cdef void add_budget(self, uint32_t caller) noexcept  # for retries and hedges: a request goes to an endpoint
     cdef bint may_retry(self, uint32_t caller) noexcept
     cdef void spend_retry(self, uint32_t caller) noexcept

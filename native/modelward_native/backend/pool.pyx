@@ -8,6 +8,7 @@ import os
 from modelward_native.backend.breaker cimport (
     MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_OPEN, Policy, mw_breaker_begin, mw_breaker_due,
     mw_breaker_end, mw_breaker_recount, mw_breaker_result, mw_breaker_state_at)
+from modelward_native.backend.engine cimport engine_of
 from modelward_native.backend.random cimport next_random
 from modelward_native.request.caller cimport CALLERS
 from modelward_native.telemetry.histogram cimport Histogram, mw_histogram_record_ns
@@ -175,7 +176,7 @@ cdef class Endpoint:
 
 
 cdef class Pool:
-    """The endpoints of one model. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
+    """The endpoints of models. Picks by the power of two choices (Mitzenmacher 2001) on requests in flight times latency.
 
     hedge_share: hedged requests allowed per request; 0: none. resends: whether a request goes to a second endpoint when the
     first has died or fallen silent and may have begun to work on it.
@@ -184,6 +185,7 @@ cdef class Pool:
     def __cinit__(self, list endpoints, double hedge_share=0, bint resends=False):
         cdef int i
         self.endpoints = endpoints
+        self.overrides = {}
         self.hedge_share = hedge_share
         self.resends = resends
         self.random = int.from_bytes(os.urandom(8), "little") | 1
@@ -195,26 +197,53 @@ cdef class Pool:
         """Requests go to these endpoints from now on. Requests in flight end at the endpoint that they were sent to."""
         self.endpoints = list(endpoints)
 
-    @property
-    def panic(self) -> bool:
-        """Whether requests also go to connected endpoints that are not available, because too few are available."""
+    def override(self, dict models):
+        """What operators have decided, in place of all that they had before. models: by name (endpoints that are held closed,
+        endpoints without an override). Requests of the model go to no others, and to the closed ones whatever breaker, active
+        checks and silence say; a canary and a lost connection still keep requests from them.
+        """
+        cdef Overridden overridden
+        cdef dict overrides = {}
+        for name, (closed, others) in models.items():
+            overridden = Overridden.__new__(Overridden)
+            overridden.endpoints = [*closed, *others]
+            overridden.closed = len(closed)
+            overrides[name] = overridden
+        self.overrides = overrides
+
+    def in_panic(self, str model) -> bool:
+        """Whether requests of the model also go to connected endpoints that are not available, because too few are available."""
+        cdef Overridden overridden = self.overrides.get(model)
+        cdef list endpoints = self.endpoints if overridden is None else overridden.endpoints
+        cdef Py_ssize_t closed = 0 if overridden is None else overridden.closed, i
         cdef Endpoint e
         cdef uint32_t usable = 0, responsive = 0, connected = 0
-        for e in self.endpoints:
+        for i, e in enumerate(endpoints):
             if e.upstream is not None and e.passes_canary:
                 connected += 1
-                usable += e.available()
-                responsive += not e.silent()
+                usable += i < closed or e.available()
+                responsive += i < closed or not e.silent()
         return is_panic(usable, responsive, connected)
 
-    @property
-    def connected(self) -> bool:
-        """Whether any endpoint is connected that passes its canary, available or not."""
+    def reaches(self, str model) -> bool:
+        """Whether any endpoint is connected that passes its canary and that operators do not hold open for the model."""
+        cdef Overridden overridden = self.overrides.get(model)
         cdef Endpoint e
-        for e in self.endpoints:
+        for e in self.endpoints if overridden is None else overridden.endpoints:
             if e.upstream is not None and e.passes_canary:
                 return True
         return False
+
+    cdef Overridden overridden_for(self, const Model *m):
+        if m == NULL or not self.overrides:
+            return None
+        return <Overridden>self.overrides.get(engine_of(m).name)
+
+    cdef bint holds_open(self, Endpoint endpoint, const Model *m) noexcept:
+        cdef Overridden overridden = self.overridden_for(m)
+        if overridden is None:
+            return False
+        return not overridden.endpoints if endpoint is None else endpoint not in overridden.endpoints
 
     cdef void add_budget(self, uint32_t caller) noexcept:
         self.retries = min(self.retries + BUDGET_SHARE, BUDGET_ALL)
@@ -252,37 +281,31 @@ cdef class Pool:
             found |= e.untrusted
         return found
 
-    cdef Endpoint only(self, int64_t now):
-        """The choice where there is one endpoint: that one, available or not, since there is no other."""
-        cdef Endpoint e = self.endpoints[0]
-        if e.upstream is None or not e.passes_canary:
-            return None
-        if e.inflight < e.rules.max_inflight or e.passes_checks and not e.silent() and mw_breaker_due(&e.breaker, now):
-            return e
-        return None
-
-    cdef Endpoint choose(self, Endpoint avoid, int64_t now):
+    cdef Endpoint choose(self, Endpoint avoid, const Model *m, int64_t now):
         cdef Endpoint e, first = None, second = None
         cdef uint32_t n = 0, usable = 0, responsive = 0, connected = 0, pick
+        cdef Overridden overridden = self.overridden_for(m)
+        cdef list endpoints = self.endpoints if overridden is None else overridden.endpoints
+        cdef Py_ssize_t closed = 0 if overridden is None else overridden.closed, i
         cdef bint panic
-        if len(self.endpoints) == 1:
-            return self.only(now)
-        for e in self.endpoints:
+        if len(endpoints) == 1:
+            return only(endpoints[0], now)
+        for i, e in enumerate(endpoints):
             if e.upstream is None or not e.passes_canary or e is avoid:
                 continue
             connected += 1
-            usable += e.available()
-            if e.silent():
+            usable += i < closed or e.available()
+            if i >= closed and e.silent():
                 continue
             responsive += 1
             # for a first send only: a request that is sent again has failed once already
             if avoid is None and e.passes_checks and mw_breaker_due(&e.breaker, now):
                 return e
         panic = is_panic(usable, responsive, connected)
-        for e in self.endpoints:
+        for i, e in enumerate(endpoints):
             if e.upstream is None or not e.passes_canary or e is avoid or e.inflight >= e.rules.max_inflight:
                 continue
-            if not ((not responsive or not e.silent()) if panic else e.available()):
+            if i >= closed and not ((not responsive or not e.silent()) if panic else e.available()):
                 continue
             n += 1
             # reservoir of two: every pair is equally likely
@@ -300,6 +323,15 @@ cdef class Pool:
         if second is None:
             return first
         return first if cost(first, now) <= cost(second, now) else second
+
+
+cdef Endpoint only(Endpoint e, int64_t now):
+    """The choice where there is one endpoint: that one, available or not, since there is no other."""
+    if e.upstream is None or not e.passes_canary:
+        return None
+    if e.inflight < e.rules.max_inflight or e.passes_checks and not e.silent() and mw_breaker_due(&e.breaker, now):
+        return e
+    return None
 
 
 cdef inline bint is_panic(uint32_t usable, uint32_t responsive, uint32_t connected) noexcept:

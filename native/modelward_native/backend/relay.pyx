@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from modelward_native.backend.client cimport *
 from modelward_native.backend.connection cimport UpstreamConnection, upstream_of
-from modelward_native.backend.pool cimport Endpoint, Pool
+from modelward_native.backend.pool cimport Endpoint, Pool, pool_of
 from modelward_native.backend.relay_answers cimport on_closed, on_data, on_field, on_frame
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.unanswered cimport forget_sent, note_sent, undo_sent
@@ -43,7 +43,7 @@ cdef enum:
 cdef int relay_begin(
         State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept:
     cdef int64_t now = s.conn.wire.now
-    cdef Endpoint endpoint = pool.choose(None, now)
+    cdef Endpoint endpoint = pool.choose(None, model, now)
     cdef UpstreamConnection upstream
     cdef mw_holder *holder = holder_of(s)
     cdef Relay *r
@@ -177,8 +177,8 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
 
 cdef int relay_request(Exchange *x, int64_t now) noexcept:
     cdef Relay *r = x.stream.relay
-    if r == NULL:
-        return REASON_NO_UPSTREAM  # its stream has ended while it waited
+    if r == NULL or pool_of(r.pool).holds_open(upstream_of(r.upstream).endpoint, x.model):
+        return REASON_NO_UPSTREAM  # its stream has ended while it waited; or an operator keeps requests from its endpoint
     if not note_sent(r, x, now):
         return REASON_OUT_OF_MEMORY
     if not relay_send(x.stream, &x.body):

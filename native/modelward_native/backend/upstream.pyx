@@ -27,7 +27,7 @@ cdef int64_t HEDGE_SOONEST = 1000000      # ns: a tick of the wheel
 
 
 cdef bint forward(State server, Exchange *x, Pool pool, Endpoint avoid, int64_t now) noexcept:
-    cdef Endpoint endpoint = pool.choose(avoid, now)
+    cdef Endpoint endpoint = pool.choose(avoid, x.model, now)
     cdef UpstreamCall *call
     cdef int64_t due
     if endpoint is None:
@@ -58,7 +58,7 @@ cdef void on_hedge(mw_timer *timer, int64_t now) noexcept:
     x.wire.now = now
     pool = pool_of(x.model.pool)
     slow = upstream_of(call.upstream).endpoint
-    other = pool.choose(slow, now)
+    other = pool.choose(slow, x.model, now)
     # a pool that is busy everywhere is slow because it is busy: more of the same requests would make it slower
     if other is None or other is slow or other.inflight >= SATURATED or pool.hedges_of[part_of(x.payers.identity)] < 1:
         return
@@ -179,7 +179,7 @@ cdef void resend(UpstreamCall *call, int64_t now) noexcept:
     pool = pool_of(x.model.pool)
     if x.retries >= RETRIES or not pool.may_retry(part_of(x.payers.identity)):
         return
-    other = pool.choose(stuck, now)
+    other = pool.choose(stuck, x.model, now)
     if other is None or other is stuck or other.silent():
         return
     x.hedge = send_call(x, other, now)

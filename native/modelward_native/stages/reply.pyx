@@ -4,7 +4,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memset
 
 from modelward_native.backend.cause cimport mw_cause
-from modelward_native.backend.pool cimport pool_of
+from modelward_native.backend.connection cimport upstream_of
+from modelward_native.backend.pool cimport Pool, pool_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport MODE_FALLBACK, MODE_TAG, Model
 from modelward_native.request.last_good cimport keep_answer
@@ -105,6 +106,20 @@ cdef void refuse(Exchange *x, Result *r) noexcept:
     r.status = code_of(r.reason)
 
 
+cdef const char *why_no_upstream(const Exchange *x) noexcept:
+    cdef const Model *m = x.model if x.model != NULL else x.asked
+    cdef Pool pool
+    if m != NULL and m.pool != NULL:
+        pool = pool_of(m.pool)
+        if pool.holds_open(None, m):
+            return "an operator keeps requests from the upstream servers of this model"
+        if x.stream != NULL and x.stream.relay != NULL and pool.holds_open(upstream_of(x.stream.relay.upstream).endpoint, m):
+            return "an operator keeps requests from the upstream server of this stream; open another one"
+        if pool.untrusted():
+            return "no upstream server of this model can be reached: TLS with it fails"
+    return "no upstream server of this model can be reached"
+
+
 cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now) noexcept:
     """Writes the text of a failure. For an exceeded limit, `describe` in request/verdict writes it when it is needed."""
     cdef char cause[CAUSE]
@@ -131,8 +146,7 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
         snprintf(v.text, VERDICT_TEXT, "this version of the model is not run with inputs of these shapes: a process that did so "
                  "died; do not retry, send other shapes or ask for another version")
     elif v.reason == REASON_NO_UPSTREAM:
-        snprintf(v.text, VERDICT_TEXT, "no upstream server of this model can be reached%s", <const char *>(
-            b": TLS with it fails" if x.model != NULL and x.model.pool != NULL and pool_of(x.model.pool).untrusted() else b""))
+        snprintf(v.text, VERDICT_TEXT, "%s", why_no_upstream(x))
     elif v.reason == REASON_UPSTREAM_CREDENTIALS:
         snprintf(v.text, VERDICT_TEXT, "%s", UPSTREAM_REFUSES_US)
     elif v.reason == REASON_UPSTREAM_LOST:

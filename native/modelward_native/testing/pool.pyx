@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from modelward_native.backend.breaker cimport MW_BREAKER_FAILURE, MW_BREAKER_IGNORED, MW_BREAKER_SUCCESS
 from modelward_native.backend.pool cimport Endpoint as EndpointBase, Pool as PoolBase
+from modelward_native.request.served cimport Served
 
 
 cdef class Endpoint(EndpointBase):
@@ -23,6 +24,6 @@ cdef class Endpoint(EndpointBase):
 cdef class Pool(PoolBase):
     """A pool that tells whom it would choose."""
 
-    def next(self, int64_t now):
-        """The endpoint that a request at `now` (ns, monotonic) would go to, or None."""
-        return self.choose(None, now)
+    def next(self, int64_t now, Served served=None):
+        """The endpoint that a request at `now` (ns, monotonic) would go to, or None. served: the model that it is for."""
+        return self.choose(None, NULL if served is None else &served.model, now)

@@ -9,9 +9,10 @@ from typing import Any
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced
 from modelward.admin.recorded import Recorded
-from modelward.approvals.proposal import Ask, Proposal
+from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted, check_reason
+from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
 
 HOW_GLASS = "Leave --break-glass out, and let others approve it; or ask who has a role of operators.break_glass"
 
@@ -56,6 +57,19 @@ class Approving:
         self._check(glass, model)
         ask = Ask(verb="pardon", model=model, version=version, reason=glass.reason)
         return (), await self._ask(ask, needed, glass)
+
+    async def breaker(
+        self, order: BreakerOrder, glass: Glass
+    ) -> tuple[Sequence[BreakerOverride] | None, Proposal | None]:
+        needed = self._server.proposals.needed("breaker", order.model)
+        if not needed:
+            return await self._recorded.breaker(order, self._call.actor), None
+        self._check(glass, order.model)
+        self._server.breakers.check(order)
+        asked = Parameters(action=order.action, endpoint=order.endpoint, seconds=order.seconds)
+        ask = Ask(verb="breaker", model=order.model, reason=order.reason, parameters=asked)
+        proposal = await self._ask(ask, needed, glass)
+        return self._server.breakers.of(order.model) if glass.broken else None, proposal
 
     async def restart(self, replaced: Callable[[Replaced], None], glass: Glass) -> OperationResult:
         needed = self._server.proposals.needed("restart")

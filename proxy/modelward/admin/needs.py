@@ -29,6 +29,7 @@ NEEDS: Mapping[str, Need] = {
     "Drain": Need("drain", "server"),
     "SetLimit": Need("override", "seen"),
     "UnsetLimit": Need("override", "seen"),
+    "OverrideBreaker": Need("breaker"),
     "Promote": Need("promote"),
     "Rollback": Need("rollback"),
     "Pardon": Need("pardon"),

@@ -20,6 +20,7 @@ from modelward.promotion.state import Event
 from modelward.server.containment import Contained
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import Snapshot
+from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Status:
     audit: str = ""
     changed_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
     temporary_limits: Sequence[TemporaryLimit] = ()
+    breakers: Sequence[BreakerOverride] = ()
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,19 @@ class TemporaryLimits(Protocol):
     async def unset(self, kind: Kind, name: str) -> None: ...
 
 
+class BreakerOverrides(Protocol):
+    """Breakers that are held open or closed for a time."""
+
+    def of(self, model: str) -> Sequence[BreakerOverride]:
+        """Those that hold now."""
+
+    def check(self, order: BreakerOrder) -> None:
+        """Raises ProblemsFound where it cannot be obeyed, NotNow."""
+
+    async def obey(self, order: BreakerOrder, actor: str = "") -> Sequence[BreakerOverride]:
+        """What holds for the model then. Raises ProblemsFound, and then nothing has changed; NotNow."""
+
+
 class Operator(Protocol):
     """Called on the loop of the admin API. All but `status` and `callers` raise NotNow, the last three ProblemsFound as
     well; a reload goes on if its caller is cancelled, and a second restart at a time is not now. actor: who asks
@@ -170,6 +185,9 @@ class Operator(Protocol):
 
     @property
     def temporary_limits(self) -> TemporaryLimits: ...
+
+    @property
+    def breakers(self) -> BreakerOverrides: ...
 
     def status(self) -> Status: ...
 

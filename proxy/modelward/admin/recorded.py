@@ -12,6 +12,7 @@ from modelward.audit.record import Actor, Record, human
 from modelward.audit.recorder import NotRecorded
 from modelward.promotion.asked import Wanted
 from modelward.promotion.records import figures_of
+from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
 
 MOST_WORDS = 50
 """Of a list in a record."""
@@ -74,6 +75,18 @@ class Recorded:
         act = partial(self._operator.pardon, model, version, actor)
         return await recorded(self._operator.trail, asked, act, _pardoned)
 
+    async def breaker(self, order: BreakerOrder, actor: str = "") -> Sequence[BreakerOverride]:
+        breakers = self._operator.breakers
+        asked = self._asked(
+            f"breaker.{order.action}",
+            model=order.model,
+            object=order.where,
+            reason=order.reason,
+            before=_held(breakers.of(order.model)),
+            figures={"seconds": order.seconds} if order.action != "auto" else {},
+        )
+        return await recorded(self._operator.trail, asked, partial(breakers.obey, order, actor), _overridden)
+
     def _asked(self, verb: str, **fields: Any) -> Record:
         return human(verb, self._actor, **(fields | self._marks))
 
@@ -111,6 +124,15 @@ def digest_of(status: Status, model: str, version: str) -> str:
 
 def _pardoned(found: Sequence[tuple[str, str]]) -> Mapping[str, Any]:
     return {"after": {"pardoned": [[model, version] for model, version in found[:MOST_WORDS]]}}
+
+
+def _held(overrides: Sequence[BreakerOverride]) -> dict[str, Any]:
+    """Of one model, by endpoint. until: seconds since 1970."""
+    return {"breakers": {each.endpoint_words: {"state": each.state, "until": int(each.until)} for each in overrides}}
+
+
+def _overridden(overrides: Sequence[BreakerOverride]) -> Mapping[str, Any]:
+    return {"after": _held(overrides)}
 
 
 def _wishes(wanted: Wanted) -> dict[str, Any]:

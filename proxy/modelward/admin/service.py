@@ -2,6 +2,7 @@
 
 from modelward.admin import method_rows
 from modelward.admin.authorization import Authorization, Streaming, Unary
+from modelward.admin.breaker_calls import BreakerCalls
 from modelward.admin.limit_calls import LimitCalls
 from modelward.admin.messages import SERVICE, message
 from modelward.admin.model_calls import ModelCalls
@@ -33,6 +34,7 @@ class Service:
             "Drain": of_server.drain,
             "SetLimit": limits.set,
             "UnsetLimit": limits.unset,
+            "OverrideBreaker": BreakerCalls(server).override,
             "Identities": of_server.identities,
             "WhoAmI": who_am_i,
             "CanI": can_i,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from modelward.admin.breaker_calls import override_messages
 from modelward.admin.limit_calls import limit_messages
 from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import PromotionStatus, ReloadRecord, Status
@@ -67,6 +68,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         events=[_event_message(each) for each in status.events],
         state_unsaved=status.unsaved,
         temporary_limits=limit_messages(status.temporary_limits),
+        breaker_overrides=override_messages(status.breakers),
         refused_reload=reload_record(status.refused_reload),
         audit=status.audit,
         upstreams=[

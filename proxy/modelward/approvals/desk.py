@@ -251,9 +251,8 @@ class Desk:
     async def _has_outcome(self, proposal: Proposal, was_done: bool) -> bool:
         """In the trail, by now; a crash may have kept it from being recorded."""
         ask, number, trail = proposal.ask, proposal.number, self._recorder()
-        verb = "force" if ask.parameters.force else ask.verb
         try:
-            records = await trail.told_of(number, verb, datetime.fromtimestamp(proposal.since, UTC))
+            records = await trail.told_of(number, ask.record, datetime.fromtimestamp(proposal.since, UTC))
         except NotRecorded:
             return False
         of = max((each["n"] for each in records if each["result"] == "asked"), default=None)
@@ -267,7 +266,7 @@ class Desk:
         about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "of": of, "proposal": number}
         marks: dict[str, Any] = {"approvals": proposal.approvers, "break_glass": proposal.break_glass}
         marks |= {"reason": ask.reason} if was_done else {"result": "failed", "reason": ENDED}
-        return await trail.settle(human(verb, proposal.by, **about, **marks))
+        return await trail.settle(human(ask.record, proposal.by, **about, **marks))
 
     def _keep(self, book: Book) -> None:
         """What has happened counts whether or not it can be written: then it is written later, and after a crash the

@@ -10,17 +10,21 @@ from pydantic import Field
 from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
 
-Verb = Literal["promote", "rollback", "pardon", "reload", "restart"]
+Verb = Literal["promote", "rollback", "pardon", "breaker", "reload", "restart"]
 State = Literal["open", "executing", "done", "failed", "rejected", "expired", "void"]
 
 
 class Parameters(Section):
-    """What a promotion was asked with, as modelward.promotion.asked.Wanted. force: the reason, empty without."""
+    """What a promotion was asked with, as modelward.promotion.asked.Wanted; force: the reason, empty without. And a
+    breaker override, as modelward.upstream.breaker_override.BreakerOrder."""
 
     steps: tuple[int, ...] | None = Field(default=None, strict=False)
     auto: bool = False
     force: str = ""
     without: tuple[str, ...] = Field(default=(), strict=False)
+    action: Literal["", "open", "close", "auto"] = ""
+    endpoint: str = ""
+    seconds: float = 0.0
 
 
 class Approval(Section):
@@ -53,9 +57,17 @@ class Ask(Section):
         return all(getattr(self, key) == getattr(other, key) for key in same)
 
     @property
+    def record(self) -> str:
+        """The verb of its records in the audit trail."""
+        if self.verb == "breaker":
+            return f"breaker.{self.parameters.action}"
+        return "force" if self.parameters.force else self.verb
+
+    @property
     def words(self) -> str:
-        what = f"{self.verb} {self.model} {self.version}".rstrip()
-        return f"{what} --force" if self.parameters.force else what
+        asked = self.parameters
+        parts = (self.verb, asked.action, self.model, self.version, asked.endpoint, "--force" if asked.force else "")
+        return " ".join(filter(None, parts))
 
 
 class Proposal(Section):

@@ -9,7 +9,7 @@ from modelward.config.schema import Config
 from modelward.operators.verbs import of_role
 from modelward.problem import Problem
 
-VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "reload", "restart")
+VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "breaker", "reload", "restart")
 
 MOST_KEYS = 5  # that a note lists
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "review": "say that what was done with --break-glass was looked at",
     "pardon": "run a version again with inputs that workers died of",
     "limit": "limit a model or an identity of a running server for a time",
+    "breaker": "hold circuit breakers of a running server open or closed for a time",
     "whoami": "show who you are for a running server, and your roles",
     "can-i": "tell whether you may do something to a running server",
     "shadow": "show verdicts on the shadows of a model, and requests on which they disagreed",

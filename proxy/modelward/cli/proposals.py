@@ -64,8 +64,9 @@ def state_of(proposal: Any) -> str:
 
 
 def what_of(proposal: Any) -> str:
-    words = f"{proposal.verb} {proposal.model} {proposal.version}".rstrip()
-    return f"{words} --force" if proposal.force else words
+    force = "--force" if proposal.force else ""
+    parts = (proposal.verb, proposal.action, proposal.model, proposal.version, proposal.endpoint, force)
+    return " ".join(filter(None, parts))
 
 
 def _approvals(proposal: Any) -> str:
@@ -82,6 +83,7 @@ def print_proposal(proposal: Any) -> None:
         ("reason", proposal.reason),
         ("digest", proposal.digest),
         ("steps", ", ".join(f"{step} %" for step in proposal.steps)),
+        ("for", f"{proposal.seconds:.0f} s" if proposal.seconds else ""),
         ("auto", "goes on by itself" if proposal.auto else ""),
         ("force", proposal.force),
         ("without", ", ".join(proposal.without)),

@@ -6,6 +6,7 @@ from typing import Any
 
 from modelward.cli import admin
 from modelward.cli.admin import as_json
+from modelward.cli.breaker import print_overrides
 from modelward.cli.limit import print_limits
 from modelward.cli.output import console, plain, print_json, print_notes, print_table, time_of
 from modelward.cli.promote import progress
@@ -143,6 +144,8 @@ def _show(client: admin.Client, *, json: bool) -> int:
         ])  # fmt: skip
     if status.temporary_limits:
         print_limits(status)
+    if status.breaker_overrides:
+        print_overrides(status)
     for name, (policy, count) in _policies(status).items():
         out.print(plain(f"{name}: {count} versions, version_policy {policy}"), soft_wrap=True)
     if status.promotions:

@@ -16,8 +16,8 @@ _PREFIX = bytes.fromhex("302a300506032b6570032100")
 """Of an Ed25519 key in DER, as RFC 8410 has it; its 32 bytes follow."""
 HOW_KEY = "Write the line between BEGIN and END of: openssl pkey -in KEY.pem -pubout"
 
-ApprovedVerb = Literal["promote", "force", "rollback", "pardon", "reload", "restart"]
-OF_MODELS = ("promote", "force", "rollback", "pardon")
+ApprovedVerb = Literal["promote", "force", "rollback", "pardon", "breaker", "reload", "restart"]
+OF_MODELS = ("promote", "force", "rollback", "pardon", "breaker")
 
 Count = Annotated[int, Field(ge=0, le=MOST_APPROVERS)]
 
@@ -59,6 +59,8 @@ class ModelApprovals(Section):
     """Of rollbacks that a person asks for."""
     pardon: Count | None = None
     """Of pardons."""
+    breaker: Count | None = None
+    """Of breaker overrides."""
 
 
 class Approvals(Section):
@@ -74,6 +76,8 @@ class Approvals(Section):
     """Rollbacks that a person asks for. The server's own never wait."""
     pardon: Count = 0
     """Pardons of contained inputs."""
+    breaker: Count = 0
+    """Breaker overrides. Their time begins when the last approval is given."""
     reload: Count = 1
     """Changes of the configuration, in the main file or in a model.yaml. New files of models are none. A change that no
     operator has claimed by `modelward reload`, and no approver has signed, needs one more."""

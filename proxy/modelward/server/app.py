@@ -29,6 +29,7 @@ from modelward.server.containment import Contained
 from modelward.server.drain import drain
 from modelward.server.health import prepared
 from modelward.server.memory import keep_small
+from modelward.server.override import NOTHING, Override
 from modelward.server.pressure import PERIOD_SECONDS, Pressure
 from modelward.server.readiness import Readiness
 from modelward.server.serving import Serving
@@ -68,8 +69,8 @@ class Application:
     """A server on the running loop. `serving` says what it serves. Use `running`, which starts and ends it.
 
     inherited: what a worker has from its supervisor, which then answers over HTTP as well. shares, contained and
-    opened: as in Serving. slow: hashes of files of models that are not tried again, since they took too long. facts: of
-    versions that other workers serve.
+    override, opened: as in Serving. slow: hashes of files of models that are not tried again, since they took too long.
+    facts: of versions that other workers serve.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class Application:
         *,
         facts: Mapping[str, FactsByVersion] | None = None,
         approved: Approved | None = None,
+        override: Override = NOTHING,
         opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None,
     ) -> None:
         self._tasks = Tasks()
-        self.serving = Serving(config, shares or {}, contained, self._tasks, approved)
+        self.serving = Serving(config, shares or {}, contained, self._tasks, approved, override=override)
         self.serving.opened = opened
         self.region = Region() if inherited is None else inherited.region
         if inherited is None:
@@ -290,10 +292,13 @@ async def running(
     contained: Sequence[Contained] = (),
     facts: Mapping[str, FactsByVersion] | None = None,
     approved: Approved | None = None,
+    override: Override = NOTHING,
     opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None,
 ) -> AsyncIterator[Application]:
     """A started application; stopped on leaving, whatever happens."""
-    application = Application(config, inherited, shares, slow, contained, facts=facts, approved=approved, opened=opened)
+    application = Application(
+        config, inherited, shares, slow, contained, facts=facts, approved=approved, override=override, opened=opened
+    )
     try:
         await application.start(progress)
         yield application

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from modelward.config.schema import Config
-from modelward.limits.temporary import TemporaryLimit
 from modelward.models.approved import Approved
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Shares
 from modelward.problem import Problem
 from modelward.server.containment import Contained
+from modelward.server.override import NOTHING, Override
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import Snapshot
 
@@ -27,9 +27,9 @@ _LENGTH = struct.Struct("!I")
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares, approved and
-    contained: as in Share and Contain. slow: hashes of files of models that other workers have given up. facts: of the
-    versions that they serve; a newer one must not lack their guards.
+    """The first message: what to serve. listen.grpc is the address of the inherited socket. shares, approved, contained
+    and override: as in Share, Contain and Override. slow: hashes of files of models that other workers have given up.
+    facts: of the versions that they serve; a newer one must not lack their guards.
     """
 
     config: Config
@@ -39,6 +39,7 @@ class Start:
     contained: tuple[Contained, ...] = ()
     facts: Mapping[str, FactsByVersion] = field(default_factory=dict)
     approved: Approved | None = None
+    override: Override = NOTHING
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Shared:
-    """The last of the shares or limits that were told are obeyed."""
+    """The last of the shares or overrides that were told are obeyed."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,6 @@ class Contain:
     """What is not to be run any more; what is not named is."""
 
     contained: tuple[Contained, ...]
-
-
-@dataclass(frozen=True)
-class Override:
-    """Limits in place of the configured ones; what is not named has its own. Answered with Shared."""
-
-    limits: tuple[TemporaryLimit, ...]
 
 
 @dataclass(frozen=True)

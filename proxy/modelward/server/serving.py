@@ -11,7 +11,7 @@ from modelward.config.changes import followed
 from modelward.config.proxies import UNIX, networks
 from modelward.config.schema import Config
 from modelward.limits.overrides import Overrides
-from modelward.limits.temporary import TemporaryLimit, with_temporary
+from modelward.limits.temporary import with_temporary
 from modelward.models.approved import Approved
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
@@ -24,6 +24,7 @@ from modelward.server.containment import Contained, apply, deadly
 from modelward.server.event_log import EventLog
 from modelward.server.generation import Generation, Known, compile_generation, describe, renewed, reshared
 from modelward.server.listener_limits import apply_limits, limit_models
+from modelward.server.override import NOTHING, Override
 from modelward.server.reloads import Reloads
 from modelward.server.retired import Retired
 from modelward.server.rules import load_rules
@@ -46,8 +47,8 @@ log = logging.getLogger("modelward.server")
 class Serving:
     """Use `prepare`, then `begin`, then `connect`. config: as it is followed.
 
-    shares, approved and contained: see `share` and `contain`. changed: called when an upstream's change is served.
-    opened: called with every version that is open, before any that is new is served.
+    shares, approved, contained and override: see `share`, `contain` and `follow_override`. changed: called when an
+    upstream's change is served. opened: called with every version that is open, before any that is new is served.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Serving:
         contained: Sequence[Contained],
         tasks: Tasks,
         approved: Approved | None = None,
+        *,
+        override: Override = NOTHING,
     ) -> None:
         self.config = config
         self.shares = shares
@@ -74,7 +77,7 @@ class Serving:
             lambda: self.current.upstreams, self._renew, self._hints, lambda: self.config.health, self._embedded
         )
         self._contained = contained
-        self._temporary: Sequence[TemporaryLimit] = ()
+        self._override = override
         self._tasks = tasks
         self._managers: EndpointManagers | None = None
         self._reloading = asyncio.Lock()
@@ -221,9 +224,10 @@ class Serving:
         self._canaries.deadly = deadly(contained)
         self.share(self.shares, self.approved)  # a version that is not run at all leaves its share to others
 
-    def override(self, limits: Sequence[TemporaryLimit]) -> None:
-        """From the next message on these limits hold in place of the configured ones, reloads or not."""
-        self._temporary = limits
+    def follow_override(self, override: Override) -> None:
+        """From the next message on these limits hold in place of the configured ones, and these breakers are held open
+        or closed, reloads or not."""
+        self._override = override
         self._serve(self.current)
 
     def stop(self) -> None:
@@ -302,15 +306,16 @@ class Serving:
         assert self.server is not None and self._managers is not None
         self.take_anomalies()  # events name models of the generation before
         config, server = generation.config, self.server
-        limits = with_temporary(config.limits, self._temporary)
+        limits = with_temporary(config.limits, self._override.limits)
         overrides = Overrides(limits)
         apply_limits(config.model_copy(update={"limits": limits}), overrides, server)
-        limit_models(generation.models, self._temporary)
+        limit_models(generation.models, self._override.limits)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.checker is not None and config.access is not None:
             self.checker.follow(config.access, generation.rules.key_ring)
             self.checker.native.identities.set_shares(overrides.share)
-        self._managers.follow(generation.upstreams.pools, config.health, config.breaker)
+        overridden = generation.upstreams.overridden(self._override.breakers)
+        self._managers.follow(generation.upstreams.pools, config.health, config.breaker, overridden)
         server.serve(generation.directory, generation.upstreams.passthrough())
         server.learn(self.refresher.wants if generation.upstreams.learns else None)
         if self.tls is not None and config.tls is not None and generation.rules.material is not None:

@@ -30,7 +30,6 @@ from modelward.server.channel import (
     Drain,
     Failed,
     Loading,
-    Override,
     Ready,
     Reload,
     Reloaded,
@@ -44,6 +43,7 @@ from modelward.server.channel import (
     Unsealed,
 )
 from modelward.server.mishaps import Mishaps
+from modelward.server.override import Override
 from modelward.server.report import describe
 from modelward.tasks import Tasks
 from modelward.telemetry import logs
@@ -93,6 +93,7 @@ class Worker:
                 contained=start.contained,
                 facts=start.facts,
                 approved=start.approved,
+                override=start.override,
                 opened=self._tell_unsealed,
             ) as application:
                 beating.cancel()
@@ -144,8 +145,8 @@ class Worker:
                 case Share(shares, approved):
                     application.serving.share(shares, approved)
                     self._channel.send(Shared())
-                case Override(limits):
-                    application.serving.override(limits)
+                case Override():
+                    application.serving.follow_override(message)
                     self._channel.send(Shared())
                 case Contain(contained):
                     application.serving.contain(contained)

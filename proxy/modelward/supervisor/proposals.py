@@ -29,6 +29,7 @@ from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.telemetry.snapshot import ApprovalsSnapshot
+from modelward.upstream.breaker_override import BreakerOrder
 
 TOLD = ("verdict", "primary", "shadow", "pairs", "more_pairs", "bounds", "failures", "latency_ms", "dropped")
 """Of a report on a shadow, what a proposal keeps."""
@@ -158,6 +159,8 @@ class Proposals:
                 return self._promoter.state.executed(proposal.number, proposal.since)
             case "reload":
                 return self._approved == proposal.ask.digest
+            case "breaker":  # overrides end with the process
+                return proposal.ask.parameters.action == "auto"
         return True  # of a server that has started since, the workers are new and nothing is contained
 
     async def do(self, proposal: Proposal) -> None:
@@ -171,7 +174,7 @@ class Proposals:
     async def _do(self, proposal: Proposal) -> None:
         ask, actor = proposal.ask, words(proposal)
         marks = {"proposal": proposal.number, "approvals": proposal.approvers, "break_glass": proposal.break_glass}
-        if ask.verb in ("pardon", "restart", "reload"):  # the others have them
+        if ask.verb in ("pardon", "restart", "reload"):  # the others have the reason
             marks |= {"reason": ask.reason, "digest": ask.digest}
         server = Recorded(self._server, proposal.by, **marks)
         match ask.verb:
@@ -181,6 +184,8 @@ class Proposals:
                 await server.rollback(ask.model, ask.reason, actor, partial(self._check_promoted, ask))
             case "pardon":
                 await server.pardon(ask.model, ask.version or None, actor)
+            case "breaker":
+                await server.breaker(_order(ask), actor)
             case "restart":
                 if problems := (await server.restart(lambda worker: None, actor)).problems:
                     raise ProblemsFound(problems)
@@ -256,6 +261,11 @@ def words(proposal: Proposal) -> str:
     """Who does it, as events tell it."""
     glass = "by breaking the glass" if proposal.break_glass else f"approved by {', '.join(proposal.approvers)}"
     return f"{proposal.by.name}, proposal {proposal.number} {glass}"[:200]
+
+
+def _order(ask: Ask) -> BreakerOrder:
+    asked = ask.parameters
+    return BreakerOrder(ask.model, asked.endpoint, asked.action or "auto", asked.seconds, ask.reason)
 
 
 def _wanted(proposal: Proposal, actor: str) -> Wanted:

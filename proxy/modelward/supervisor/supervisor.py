@@ -23,10 +23,8 @@ from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names
 from modelward.limits.shared import SharedLimits
-from modelward.models.approved import only_approved, waiting
 from modelward.models.catalog import Catalog
 from modelward.models.facts import FactsByVersion
-from modelward.models.weights import Weights, fractions, overridden
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.promoter import Promoter
@@ -34,9 +32,10 @@ from modelward.repository.scan import listed
 from modelward.server.bind import BoundSocket, InheritedSocket
 from modelward.server.http import AppState, HttpServer
 from modelward.server.readiness import Readiness
-from modelward.server.report import ANY, Report
+from modelward.server.report import Report
 from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
+from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.proposals import Proposals
@@ -44,6 +43,7 @@ from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.supervisor.shares import policies, shares, weights
 from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
@@ -110,7 +110,9 @@ class Supervisor:
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
         self._recheck = Recheck(lambda: self.config, lambda: self._facts, lambda: self.trail, self._promoter.note)
-        self.temporary_limits = TemporaryLimits(self._at_work, lambda: self.config, lambda: self.trail)
+        held = (self._at_work, lambda: self.config, lambda: self.trail)
+        self.temporary_limits = TemporaryLimits(*held)
+        self.breakers = BreakerOverrides(*held, self._promoter.note)
 
     @property
     def trail(self) -> Recorder:
@@ -246,7 +248,8 @@ class Supervisor:
 
     def status(self) -> Status:
         """At this moment, from the start on."""
-        pool = self._pool
+        pool, config, promoter = self._pool, self.config, self._promoter
+        report = pool.report if pool is not None else None
         return Status(
             state="ready" if self.readiness.ready else self.readiness.reason,
             uptime_seconds=time.monotonic() - self._began,
@@ -255,14 +258,14 @@ class Supervisor:
             http=self.config.listen.http,
             workers=pool.workers() if pool is not None else (),
             limits_store=self._shared.words if self._shared is not None else "shared memory",
-            report=self.report if pool is not None and pool.report is not None else None,
+            report=self.report if report is not None else None,
             stats=pool.stats() if pool is not None else Snapshot(),
-            weights=self._weights(pool.report) if pool is not None and pool.report is not None else {},
+            weights=weights(config, promoter, report) if report is not None else {},
             failing=self._failing(),
             contained=pool.containment.inputs if pool is not None else (),
             callers=names(pool.region) if pool is not None else {},
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
-            policies=self._policies(),
+            policies=policies(config, self._facts),
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,
@@ -270,6 +273,7 @@ class Supervisor:
             config=digest(self.config),
             audit=self._recording.words,
             temporary_limits=(*self.temporary_limits.limits.values(),),
+            breakers=(*self.breakers.overrides.values(),),
         )
 
     async def ask_to_drain(self, actor: str = "") -> Draining:
@@ -321,11 +325,11 @@ class Supervisor:
         if self._pool is None:
             return Snapshot()
         shared = self._shared.stats() if self._shared is not None else None
-        shares = self._shares(self._pool.report) if self._pool.report is not None else {}
+        report, promoter = self._pool.report, self._promoter
         own = replace(
             added(self._pool.stats(), Snapshot(reloads=self._reloader.history.stats())),
             shared=shared,
-            shares=shares,
+            shares=shares(self.config, promoter, report) if report is not None else {},
             promotions=dict(self._promoter.ended),
             watch_failures=self.watch_failures,
             crashes=dict(self._pool.containment.crashes),
@@ -333,6 +337,7 @@ class Supervisor:
             deaths=dict(self._pool.containment.deaths),
             state=StateSnapshot(int(self._promoter.store.unsaved), self._promoter.store.failures),
             shadows=self._shadowing.snapshots(),
+            breaker_overrides=self.breakers.counted(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,
             audit=self._recording.stats(),
             approvals=self.proposals.stats(),
@@ -342,20 +347,6 @@ class Supervisor:
 
     def _failing(self) -> dict[tuple[str, str], int]:
         return stats.failing(self._pool.region) if self._pool is not None else {}
-
-    def _shares(self, report: Report) -> dict[str, dict[str, float]]:
-        weights = self._weights(report)
-        return {name: fractions(v, weights.get(name)) for name, v in report.versions.items() if v != [ANY]}
-
-    def _policies(self) -> dict[str, str]:
-        """Of models whose shares neither `versions:` nor an upstream decides."""
-        config = self.config
-        return {name: config.policy(name) for name in self._facts if config.settings(name).versions is None}
-
-    def _weights(self, report: Report) -> Weights:
-        versions = report.versions
-        out = waiting(self.config, self._promoter.state.approved, report.facts)
-        return only_approved(overridden(self.config, self._promoter.shares, versions), out, versions)
 
     # ---- readiness: while any worker is ready and can answer for a model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from modelward.audit.record import automatic
@@ -13,6 +12,7 @@ from modelward.config.schema import Config
 from modelward.limits.temporary import Kind, TemporaryLimit
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
+from modelward.supervisor.timed import Timed
 from modelward.supervisor.worker_pool import WorkerPool
 
 log = logging.getLogger("modelward.supervisor")
@@ -27,22 +27,20 @@ class TemporaryLimits:
         self, pool: Callable[[], WorkerPool], config: Callable[[], Config], trail: Callable[[], Recorder]
     ) -> None:
         """pool: raises NotNow where there is none."""
-        self.limits: dict[tuple[Kind, str], TemporaryLimit] = {}
+        self._timed = Timed[tuple[Kind, str], TemporaryLimit](self._end)
+        self.limits = self._timed.values
         self._pool = pool
         self._config = config
         self._trail = trail
-        self._ends: dict[tuple[Kind, str], asyncio.TimerHandle] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
     async def set(self, limit: TemporaryLimit) -> None:
         """In place of one of the same name. Returns when all workers hold it. Raises ProblemsFound, NotNow."""
-        pool, key = self._pool(), (limit.kind, limit.name)
+        pool = self._pool()
         self._check(pool, limit)
-        self._forget(key)
-        self.limits[key] = limit
-        self._ends[key] = asyncio.get_running_loop().call_later(limit.until - time.time(), self._end, key)
+        self._timed.put((limit.kind, limit.name), limit, limit.until)
         log.warning("%s %s is limited to %s for a time, asked by %s", limit.kind, limit.name, limit.words, limit.by)
-        await pool.override((*self.limits.values(),))
+        await pool.limit((*self.limits.values(),))
 
     async def unset(self, kind: Kind, name: str) -> None:
         """Raises ProblemsFound, NotNow."""
@@ -52,9 +50,9 @@ class TemporaryLimits:
                 suggestion(name, [each for of, each in self.limits if of == kind]) or "modelward limit list shows them"
             )
             raise ProblemsFound([Problem("no temporary limit is set for it", f"{kind} {name}", how=how)])
-        self._forget((kind, name))
+        self._timed.drop((kind, name))
         log.info("%s %s has its configured limit again", kind, name)
-        await pool.override((*self.limits.values(),))
+        await pool.limit((*self.limits.values(),))
 
     def _check(self, pool: WorkerPool, limit: TemporaryLimit) -> None:
         where = f"{limit.kind} {limit.name}"
@@ -68,18 +66,11 @@ class TemporaryLimits:
         if limit.kind == "identity" and self._config().access is None:
             raise ProblemsFound([Problem("no caller has an identity", where, "access is not set", "Set access")])
 
-    def _forget(self, key: tuple[Kind, str]) -> None:
-        if key in self.limits:
-            del self.limits[key]
-            self._ends.pop(key).cancel()
-
-    def _end(self, key: tuple[Kind, str]) -> None:
+    def _end(self, limit: TemporaryLimit) -> None:
         """Its time is over."""
-        limit = self.limits[key]
-        self._forget(key)
         log.info("%s %s has its configured limit again: the time is over", limit.kind, limit.name)
         model = limit.name if limit.kind == "model" else ""
         self._trail().note(automatic("limit.ended", model=model, object=f"{limit.kind} {limit.name}"))
-        task = asyncio.get_running_loop().create_task(self._pool().override((*self.limits.values(),)))
+        task = asyncio.get_running_loop().create_task(self._pool().limit((*self.limits.values(),)))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelward.admin.operator import Replaced, WorkerStatus
 from modelward.config.changes import with_rules
@@ -20,7 +20,6 @@ from modelward.server.channel import (
     Answers,
     Contain,
     Loading,
-    Override,
     Ready,
     Reload,
     Reloaded,
@@ -31,6 +30,7 @@ from modelward.server.channel import (
     Start,
 )
 from modelward.server.containment import Containment, deadly
+from modelward.server.override import NOTHING, Override
 from modelward.server.report import Report
 from modelward.server.sticky import sticky_key
 from modelward.supervisor.worker_process import WorkerProcess
@@ -38,6 +38,7 @@ from modelward.supervisor.workers import Workers
 from modelward.tasks import Tasks
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import Snapshot, WorkersSnapshot
+from modelward.upstream.breaker_override import BreakerOverride
 from modelward_native.backend import notes
 from modelward_native.region.region import Region
 
@@ -77,7 +78,7 @@ class WorkerPool:
     ) -> None:
         self.config = config
         self._shares: Shares = {}
-        self._temporary: tuple[TemporaryLimit, ...] = ()
+        self._override = NOTHING
         # twice as many parts as workers: a replacement starts before the one that it replaces has ended
         self.region = Region.shared(2 * config.workers)
         self.region.sticky_key = sticky_key(config, self.region.sticky_key)
@@ -234,17 +235,21 @@ class WorkerPool:
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._workers.move()
 
-    async def override(self, limits: tuple[TemporaryLimit, ...]) -> None:
+    async def limit(self, limits: tuple[TemporaryLimit, ...]) -> None:
         """These limits hold in place of the configured ones, in workers to come too. Returns as `share`."""
-        self._temporary = limits
+        await self._tell(replace(self._override, limits=limits))
+
+    async def override_breakers(self, breakers: tuple[BreakerOverride, ...]) -> None:
+        """These breakers are held open or closed, in workers to come too. Returns as `share`."""
+        await self._tell(replace(self._override, breakers=breakers))
+
+    async def _tell(self, override: Override) -> None:
+        self._override = override
         for worker in self._workers:
-            self._tell_limits(worker)
+            worker.unshared += 1
+            worker.tell(override)
         while any(worker.ready and worker.unshared for worker in self._workers):
             await self._workers.move()
-
-    def _tell_limits(self, worker: WorkerProcess) -> None:
-        worker.unshared += 1
-        worker.tell(Override(self._temporary))
 
     async def drain(self, delay: float) -> None:
         """After the delay every worker finishes what is under way; those that have not in time are killed."""
@@ -284,9 +289,8 @@ class WorkerPool:
         if self._ending:
             worker.kill()
         slow, contained, facts = self._workers.slow, self.containment.contained, self._workers.facts
-        worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts, self._approved()))
-        if self._temporary:
-            self._tell_limits(worker)
+        approved, override = self._approved(), self._override
+        worker.tell(Start(self.config, self._log_level, self._shares, slow, contained, facts, approved, override))
         self._tasks.spawn(self._attend(slot, worker))
         return worker
 

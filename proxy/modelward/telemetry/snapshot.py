@@ -313,6 +313,8 @@ class Snapshot:
     scrapes: ScrapeSnapshot | None = None
     endpoints: Mapping[str, EndpointSnapshot] = field(default_factory=dict)  # by address as configured
     panics: Mapping[str, int] = field(default_factory=dict, metadata=GAUGES)  # workers with a pool in panic, by model
+    # breakers that operators hold, by model, endpoint and state
+    breaker_overrides: Mapping[tuple[str, str, str], int] = field(default_factory=dict, metadata=GAUGES)
     upstream_changes: Mapping[str, int] = field(default_factory=dict)  # by kind
     upstream_refreshes: Mapping[str, int] = field(default_factory=dict)  # by result
     shadows: Mapping[tuple[str, str, str], ShadowSnapshot] = field(default_factory=dict)  # by model, version and name

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from modelward.config.health import Breaker, Health
 from modelward.tasks import Tasks
 from modelward.upstream.connector import CONNECT_SECONDS
 from modelward.upstream.endpoint_manager import EndpointManager
 from modelward.upstream.group import Group
+from modelward.upstream.overridden import Overridden
 from modelward.upstream.upstream_pool import UpstreamPool
 from modelward_native.wire.listener import Listener
 
@@ -20,6 +22,7 @@ class EndpointManagers:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._pools: list[UpstreamPool] = []
+        self._overridden: Sequence[Overridden] = ()
         self._managers: dict[Group, EndpointManager] = {}
         self._retiring = Tasks()
 
@@ -37,9 +40,13 @@ class EndpointManagers:
                 async with asyncio.timeout(seconds):
                     await asyncio.gather(*(self._managers[group].tried() for group in groups))
 
-    def follow(self, pools: list[UpstreamPool], health: Health, breaker: Breaker) -> None:
-        """Requests go to these pools from now on; endpoints that are in none of them finish what they have."""
-        self._pools = pools
+    def follow(
+        self, pools: list[UpstreamPool], health: Health, breaker: Breaker, overridden: Sequence[Overridden] = ()
+    ) -> None:
+        """Requests go to these pools from now on; endpoints that are in none of them finish what they have.
+
+        overridden: what operators have decided of single models' endpoints."""
+        self._pools, self._overridden = pools, overridden
         wanted = _groups(pools)
         for group in [group for group in self._managers if group not in wanted]:
             self._retiring.spawn(self._managers.pop(group).retire())
@@ -62,6 +69,7 @@ class EndpointManagers:
     def _show(self) -> None:
         for pool in self._pools:
             pool.pool.replace([member.endpoint for group in pool.groups for member in group.members])
+            pool.pool.override({each.model: each.held() for each in self._overridden if each.pool is pool})
 
 
 def _groups(pools: list[UpstreamPool]) -> dict[Group, None]:

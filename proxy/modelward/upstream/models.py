@@ -22,11 +22,13 @@ from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.merge import added
 from modelward.telemetry.snapshot import ModelSnapshot, Snapshot
+from modelward.upstream.breaker_override import BreakerOverride
 from modelward.upstream.canary import load_canary
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import LIST, Unanswered, Waiting, ask
 from modelward.upstream.forwarder import Forwarder
 from modelward.upstream.metadata import DescribedVersion, declared, describe, models_of, undecoded
+from modelward.upstream.overridden import Overridden, overridden_in
 from modelward.upstream.profile import is_on, load_profile
 from modelward.upstream.servers import UpstreamServers
 from modelward.upstream.statistics import UpstreamStatistics
@@ -229,6 +231,10 @@ class UpstreamModels:
         """The connections of models whose endpoints are judged by a canary."""
         return {name: self._pools[key] for name, key in self._keys.items() if key.has_canary}
 
+    def overridden(self, breakers: Iterable[BreakerOverride]) -> list[Overridden]:
+        """Of the models that are sent to upstreams."""
+        return overridden_in({name: self._pools[key] for name, key in self._keys.items()}, breakers)
+
     def passthrough(self) -> Pool | None:
         """Where methods that are not known here go; None where they are refused."""
         key = self._keys.get(PASSTHROUGH)
@@ -368,7 +374,7 @@ class UpstreamModels:
     def panics(self) -> dict[str, bool]:
         """By model: whether requests are sent to endpoints that are out of order too."""
         shown = (name for name in self._keys if name != PASSTHROUGH and "\0" not in name)
-        return {name: self._pools[self._keys[name]].pool.panic for name in shown}
+        return {name: self._pools[self._keys[name]].pool.in_panic(name) for name in shown}
 
 
 def _needing_a_signature(settings: ModelSettings) -> list[str]:

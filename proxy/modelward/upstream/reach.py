@@ -9,10 +9,11 @@ from modelward.models.opening import OpenVersion
 def can_answer(model: OpenVersion, models: Collection[OpenVersion], seen: frozenset[str] = frozenset()) -> bool:
     """models: those that fallbacks may name. seen: models whose fallback chains were followed already.
 
-    Only connections count. Failures do not: a client can cause them. Last good answers do not: there may be none.
+    Only connections count, and what operators decide. Failures do not: a client can cause them. Last good answers do
+    not: there may be none.
     """
     pool = model.engine.pool
-    return pool is None or pool.connected or can_fall_back(model, models, seen)
+    return pool is None or pool.reaches(model.engine.name) or can_fall_back(model, models, seen)
 
 
 def can_fall_back(model: OpenVersion, models: Collection[OpenVersion], seen: frozenset[str] = frozenset()) -> bool:

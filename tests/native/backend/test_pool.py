@@ -202,10 +202,10 @@ def test_no_caller_keeps_an_ejected_endpoint_out_by_failing_its_trials() -> None
 def test_a_pool_is_in_panic_while_fewer_than_half_of_its_endpoints_are_in_order() -> None:
     def examine(pool: Pool, first: Endpoint, second: Endpoint, now: int) -> None:
         first.healthy = False
-        assert not pool.panic, "half of them are"
+        assert not pool.in_panic("m"), "half of them are"
         second.healthy = False
-        assert pool.panic
+        assert pool.in_panic("m")
         first.healthy = True
-        assert not pool.panic
+        assert not pool.in_panic("m")
 
     with_two(examine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -25,6 +26,7 @@ RIGHTS = {"tokens": [], "bindings": [
     {"certificate": "eve", "roles": ["approver"], "models": ["public"]},
     {"certificate": "vic", "roles": ["viewer"], "models": ["*"]},
     {"certificate": "vic", "roles": ["approver"], "models": ["public"]},
+    {"certificate": "ben", "roles": ["approver"], "models": ["*"]},
 ]}  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from modelward.promotion.step import Traffic
 from modelward.rpc.protocol import message_class, pool
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import EndpointSnapshot, Snapshot
+from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
 from tests.proxy.admin.unended import UNENDED, crowd
 
 TIMEOUT = 20.0
@@ -65,6 +66,25 @@ class PlayedLimits:
         raise ProblemsFound([BROKEN])
 
 
+class PlayedBreakers:
+    """orders: those that were obeyed."""
+
+    def __init__(self) -> None:
+        self.orders: list[BreakerOrder] = []
+
+    def of(self, model: str) -> Sequence[BreakerOverride]:
+        return [BreakerOverride(each.model, each.endpoint, "open", each.seconds, "bob") for each in self.orders]
+
+    def check(self, order: BreakerOrder) -> None:
+        if order.endpoint not in ("", "up:1"):
+            raise ProblemsFound([BROKEN])
+
+    async def obey(self, order: BreakerOrder, actor: str = "") -> Sequence[BreakerOverride]:
+        self.check(order)
+        self.orders.append(order)
+        return self.of(order.model)
+
+
 class Played:
     """An operator of two workers and three versions. Its reloads wait for `go`."""
 
@@ -82,6 +102,7 @@ class Played:
         self.address = ""  # of the server that asks it
         self.proposals: Any = SimpleNamespace(needed=lambda verb, model="": 0)
         self.temporary_limits = PlayedLimits()
+        self.breakers = PlayedBreakers()
 
     def status(self) -> Status:
         if self.error is not None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from modelward.approvals.proposal import Proposal
+from modelward.approvals.proposal import Approval, Ask, Parameters, Proposal
 from modelward.audit.record import Actor, Record
 from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
 from modelward.problem import ProblemsFound
 from modelward.promotion.state import Promotion, State
 from modelward.supervisor.proposals import Proposals
+from modelward.upstream.breaker_override import BreakerOrder
 
 
 @pytest.fixture
@@ -45,6 +46,30 @@ def test_a_rollback_takes_back_what_was_promoted_when_it_was_proposed(proposals:
             asyncio.run(proposals.pinned(ask))
     promoter.state = promoted("2", "done")
     assert asyncio.run(proposals.pinned(ask)) == ""
+
+
+@pytest.mark.parametrize("action", ["open", "auto"])
+def test_a_breaker_override_that_was_approved_is_obeyed_and_again_after_a_crash(
+    promoter: Any, tmp_path: Path, action: Any
+) -> None:
+    obeyed: list[tuple[BreakerOrder, str]] = []
+
+    async def obey(order: BreakerOrder, actor: str) -> tuple[()]:
+        obeyed.append((order, actor))
+        return ()
+
+    server: Any = SimpleNamespace(trail=NoTrail(), breakers=SimpleNamespace(of=lambda model: (), obey=obey))
+    none: Any = None
+    config = Config.model_validate({"state": str(tmp_path)})
+    proposals = Proposals(server, promoter, none, none, none, lambda: config, lambda: none)
+    asked = Parameters(action=action, endpoint="up:1", seconds=60.0)
+    ask = Ask(verb="breaker", model="m", reason="a test", parameters=asked)
+    by, approval = Actor(name="sam"), Approval(by=Actor(name="bob"), at=1.0)
+    proposal = Proposal(number=3, ask=ask, by=by, at=0.0, expires=9.0, needed=1, since=1.0, approvals=(approval,))
+    asyncio.run(proposals.do(proposal))
+    assert obeyed == [(BreakerOrder("m", "up:1", action, 60.0, "a test"), "sam, proposal 3 approved by bob")]
+    assert (ask.words, ask.record) == (f"breaker {action} m up:1", f"breaker.{action}")
+    assert proposals.was_done(proposal) is (action == "auto"), "overrides end with the server"
 
 
 def test_a_rollback_without_a_promotion_is_of_none(proposals: Proposals, promoter: Any) -> None:

@@ -102,6 +102,7 @@ SNAPSHOT = Snapshot(
     upstream_changes={"signature": 1},
     upstream_refreshes={"changed": 1},
     panics={"fraud": 1},
+    breaker_overrides={("fraud", "all", "open"): 1},
 )
 LABELS = {"model": "fraud", "version": "2"}
 SHADOW = {**LABELS, "shadow": "3"}
@@ -180,6 +181,7 @@ def test_every_metric_has_its_labels_and_no_other_metric_is_shown() -> None:
         "modelward_upstream_messages": {frozenset({"endpoint"})},
         "modelward_upstream_connected": {frozenset({"endpoint"})},
         "modelward_upstream_available": {frozenset({"endpoint"})},
+        "modelward_upstream_breaker_override": {frozenset({"model", "endpoint", "state"})},
         "modelward_upstream_panic": {frozenset({"model"})},
         "modelward_upstream_breaker_state": {frozenset({"endpoint", "state"})},
         "modelward_upstream_silences": {frozenset({"endpoint"})},

@@ -32,6 +32,10 @@ def upstream_families(snapshot: Snapshot) -> Iterator[Family]:
         "Endpoints by the state of their circuit breaker: closed, open or half-open",
         ("endpoint", "state"),
     )
+    held = "Breakers that operators hold open or closed, by model and endpoint (`all`: those without one of their own)"
+    overrides = Family("modelward_upstream_breaker_override", "gauge", held, ("model", "endpoint", "state"))
+    for key, count in snapshot.breaker_overrides.items():
+        overrides.add(key, count)
     silences = Family(
         "modelward_upstream_silences", "counter", "Times that the upstream fell silent while requests waited", labels
     )
@@ -75,4 +79,4 @@ def upstream_families(snapshot: Snapshot) -> Iterator[Family]:
         retries.add((address,), endpoint.retries)
         hedges.add((address,), endpoint.hedges)
     yield from (requests, failures, ejections, seconds, inflight, messages, connected, available, panic, breaker)
-    yield from (silences, retries, hedges, unconnected, canaries, changes, refreshes)
+    yield from (overrides, silences, retries, hedges, unconnected, canaries, changes, refreshes)

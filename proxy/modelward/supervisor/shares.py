@@ -1,0 +1,29 @@
+"""Which share of a model's requests each version has now, and what decides that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modelward.config.schema import Config
+from modelward.models.approved import only_approved, waiting
+from modelward.models.facts import FactsByVersion
+from modelward.models.weights import Weights, fractions, overridden
+from modelward.promotion.promoter import Promoter
+from modelward.server.report import ANY, Report
+
+
+def weights(config: Config, promoter: Promoter, report: Report) -> Weights:
+    versions = report.versions
+    out = waiting(config, promoter.state.approved, report.facts)
+    return only_approved(overridden(config, promoter.shares, versions), out, versions)
+
+
+def shares(config: Config, promoter: Promoter, report: Report) -> dict[str, dict[str, float]]:
+    """Of the requests that name no version, 0 to 1."""
+    found = weights(config, promoter, report)
+    return {name: fractions(v, found.get(name)) for name, v in report.versions.items() if v != [ANY]}
+
+
+def policies(config: Config, facts: Mapping[str, FactsByVersion]) -> dict[str, str]:
+    """Of models whose shares neither `versions:` nor an upstream decides."""
+    return {name: config.policy(name) for name in facts if config.settings(name).versions is None}
