@@ -167,6 +167,12 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         assert house.run("bob", "reject", "3", "--reason", "not today").returncode == 0
         late = house.run("ada", "approve", "3")
         assert (late.returncode, "it is rejected: not today" in late.stderr) == (1, True)
+        assert house.run("dan", "rollback", "add").returncode == PROPOSED
+        theirs = house.run("bob", "withdraw", "4", "--reason", "mine")
+        assert (theirs.returncode, "dan has proposed it" in theirs.stderr) == (1, True)
+        assert house.run("dan", "withdraw", "4", "--reason", "a mistake").returncode == 0
+        assert (house.state_of(4), house.told(4)["why"]) == ("withdrawn", "a mistake")
+        assert house.run("ada", "approve", "4").returncode == 1
         assert answers(server, 20).keys() == {"2"}
 
 

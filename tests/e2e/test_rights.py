@@ -80,6 +80,7 @@ def requests_of(model: str) -> dict[str, Any]:
         "Approve": {"number": 77},
         "Reject": {"number": 77},
         "Review": {"number": 77},
+        "Withdraw": {"number": 77},
         "WhoAmI": {},
         "CanI": {},
     }

@@ -37,8 +37,9 @@ NEEDS: Mapping[str, Need] = {
     "Approve": Need("approve", "seen"),
     "Reject": Need("reject", "seen"),
     "Review": Need("review", "seen"),
+    "Withdraw": Need(None),
     "WhoAmI": Need(None),
     "CanI": Need(None),
 }
 """By method. A promotion that is forced needs `force` too, and a reload that changes who may do what `bindings`: what
-handles them asks for these."""
+handles them asks for these. Who has proposed something may withdraw it; for others that takes `reject`."""

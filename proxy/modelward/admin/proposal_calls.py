@@ -44,6 +44,19 @@ class ProposalCalls:
     async def reject(self, request: Any, call: OperatorCall) -> Message:
         return await self._about("reject", request, call)
 
+    async def withdraw(self, request: Any, call: OperatorCall) -> Message:
+        desk, by, number = self._server.proposals.desk, call.operator.actor, request.number
+        try:
+            proposal = desk.book.find(number)
+            if not desk.is_own(proposal, by):
+                _demand("reject", number, proposal.ask, call)
+            check_reason(proposal.ask.model, request.reason)
+            return message(
+                "ProposalResponse", proposal=proposal_message(await desk.withdraw(number, by, request.reason))
+            )
+        except ProblemsFound as refused:
+            return message("ProposalResponse", problems=problems_of(refused.problems))
+
     async def review(self, request: Any, call: OperatorCall) -> Message:
         return await self._about("review", request, call)
 

@@ -41,6 +41,7 @@ class Service:
             "Proposals": proposals.proposals,
             "Approve": proposals.approve,
             "Reject": proposals.reject,
+            "Withdraw": proposals.withdraw,
             "Review": proposals.review,
         }
         self._streaming: dict[str, Streaming] = {"RollingRestart": of_server.restart}

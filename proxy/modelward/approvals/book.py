@@ -1,6 +1,6 @@
 """Every proposal and what may become of it: values and rules, no clock and no file.
 
-                 +-> rejected, expired, void
+                 +-> rejected, withdrawn, expired, void
     open --------+
                  +-> executing ---> done, failed
 
@@ -72,7 +72,7 @@ class Book(Section):
         if len(self.open) >= MOST_OPEN:
             raise refusal(0, f"{MOST_OPEN} proposals are open", "Approve or reject one first: modelward proposals")
         if sum(person(each.by.name) == person(by.name) for each in self.open) >= MOST_OF_ONE:
-            raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or reject one")
+            raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or withdraw one")
         return self._with_new(ask, by, now, now + seconds, needed)
 
     def broken(self, ask: Ask, by: Actor, now: float) -> Book:
@@ -104,6 +104,14 @@ class Book(Section):
     def rejected(self, number: int, by: Actor, now: float, reason: str) -> Book:
         proposal = self._still_open(number, now)
         return self._ended(proposal, "rejected", now, reason, by.name)
+
+    def withdrawn(self, number: int, by: Actor, now: float, reason: str, person: Person) -> Book:
+        """By the one who proposed it."""
+        proposal = self._still_open(number, now)
+        if not is_own(proposal, by, person):
+            how = f"Who may reject ends it: modelward reject {number}"
+            raise refusal(number, f"{proposal.by.name} has proposed it", how)
+        return self._ended(proposal, "withdrawn", now, reason, by.name)
 
     def claimed(self, number: int, by: Actor, now: float, reason: str) -> Book:
         """Of files that the server has found changed: this operator has changed them, and does not approve them. Not
@@ -178,6 +186,11 @@ class Book(Section):
         if proposal.expires <= now:
             raise refusal(number, "it has expired", "Propose it again if it is still wanted")
         return proposal
+
+
+def is_own(proposal: Proposal, by: Actor, person: Person) -> bool:
+    """Whether this operator has proposed it. What the server itself has proposed is nobody's."""
+    return proposal.by != ITSELF and person(proposal.by.name) == person(by.name)
 
 
 def waits(proposal: Proposal) -> str:

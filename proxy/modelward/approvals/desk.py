@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol
 
-from modelward.approvals.book import Book
+from modelward.approvals.book import Book, is_own
 from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.approvals.store import Store
 from modelward.audit.record import Actor, Record, automatic, human
@@ -124,6 +124,20 @@ class Desk:
             await self._confirmed("proposal.reject", ask, by, change, number=number, reason=reason)
         log.info("proposal %d: rejected by %s", number, by.name)
         return self.book.find(number)
+
+    async def withdraw(self, number: int, by: Actor, reason: str) -> Proposal:
+        """What this operator has proposed. Raises ProblemsFound."""
+        async with self._changing:
+            await self._expire()
+            ask = self.book.find(number).ask
+            change = lambda: self.book.withdrawn(number, by, self._clock(), reason, self._person)  # noqa: E731
+            await self._confirmed("proposal.withdraw", ask, by, change, number=number, reason=reason)
+        log.info("proposal %d: withdrawn by %s", number, by.name)
+        return self.book.find(number)
+
+    def is_own(self, proposal: Proposal, by: Actor) -> bool:
+        """Whether this operator has proposed it."""
+        return is_own(proposal, by, self._person)
 
     async def claim(self, number: int, by: Actor, reason: str) -> Proposal:
         """Raises ProblemsFound."""

@@ -11,7 +11,7 @@ from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
 
 Verb = Literal["promote", "rollback", "pardon", "breaker", "reload", "restart"]
-State = Literal["open", "executing", "done", "failed", "rejected", "expired", "void"]
+State = Literal["open", "executing", "done", "failed", "rejected", "withdrawn", "expired", "void"]
 
 
 class Parameters(Section):

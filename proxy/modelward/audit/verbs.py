@@ -18,6 +18,7 @@ PEOPLE: Mapping[str, str] = {
     "proposal.open": "what needs approvals was proposed",
     "proposal.approve": "a proposal was approved",
     "proposal.reject": "a proposal was rejected",
+    "proposal.withdraw": "the operator who had proposed it withdrew it",
     "proposal.break_glass": "it was done at once, without the approvals that it needs",
     "proposal.claim": "an operator said that changed files, which the server had found, are theirs",
     "proposal.review": "what was done by breaking the glass was reviewed",

@@ -27,6 +27,7 @@ COMMANDS = {
     "proposals": "list what waits for an approval or a review",
     "approve": "agree to what another operator has proposed",
     "reject": "end a proposal without executing it",
+    "withdraw": "end your own proposal without executing it",
     "review": "say that what was done with --break-glass was looked at",
     "pardon": "run a version again with inputs that workers died of",
     "limit": "limit a model or an identity of a running server for a time",

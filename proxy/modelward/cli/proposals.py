@@ -123,7 +123,7 @@ def _verdict(report: Any) -> list[str]:
 
 
 def tell(answer: Any, *, as_document: bool) -> int:
-    """What a proposal has come to: for approve, reject and review."""
+    """What a proposal has come to: for approve, reject, withdraw and review."""
     problems = problems_of(answer)
     if as_document:
         print_json(as_json(answer))

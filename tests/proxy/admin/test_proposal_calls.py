@@ -11,7 +11,7 @@ import pytest
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.proposal_calls import ProposalCalls
-from modelward.approvals.book import Book
+from modelward.approvals.book import Book, is_own
 from modelward.approvals.proposal import Ask
 from modelward.audit.record import Actor, Record
 from modelward.config.operators import Operators
@@ -44,7 +44,10 @@ def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
     async def main() -> tuple[Message, Denials]:
         operator, denials = Operator(who, "certificate"), Denials(Noted())
         call = OperatorCall(operator, who, Rights(Operators.model_validate(RIGHTS)), denials)
-        server: Any = SimpleNamespace(proposals=SimpleNamespace(desk=SimpleNamespace(book=BOOK)))
+        own = lambda proposal, by: is_own(proposal, by, str)  # noqa: E731
+        withdrawn = AsyncMock(side_effect=lambda number, by, reason: BOOK.withdrawn(1, by, 1.0, reason, str).find(1))
+        desk = SimpleNamespace(book=BOOK, is_own=own, withdraw=withdrawn)
+        server: Any = SimpleNamespace(proposals=SimpleNamespace(desk=desk))
         request = SimpleNamespace(number=number, reason="looks good", ended=False)
         try:
             return await getattr(ProposalCalls(server), method)(request, call), denials
@@ -54,7 +57,7 @@ def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize("method", ["proposals", "approve", "reject", "review"])
+@pytest.mark.parametrize("method", ["proposals", "approve", "reject", "withdraw", "review"])
 def test_a_proposal_of_another_model_is_told_as_one_that_is_not_there(method: str) -> None:
     (hidden,), (absent,) = (ask(method, "eve", number)[0].problems for number in (1, 2))
     assert hidden.what == absent.what == "there is no such proposal"
@@ -69,3 +72,17 @@ def test_the_denial_is_counted_all_the_same() -> None:
 def test_who_sees_it_is_told_why_they_may_not() -> None:
     with pytest.raises(RpcError, match="approve of model secret is not allowed"):
         ask("approve", "vic", 1)
+
+
+def test_who_has_proposed_it_withdraws_it_without_any_role() -> None:
+    answer, denials = ask("withdraw", "dan", 1)
+    assert (answer.proposal.state, answer.proposal.ended_by, [*answer.problems]) == ("withdrawn", "dan", [])
+    assert denials.counts == {}
+
+
+def test_others_do_not_withdraw_it_and_who_may_reject_is_told_how_to_end_it() -> None:
+    with pytest.raises(RpcError, match="reject of model secret is not allowed"):
+        ask("withdraw", "vic", 1)
+    assert ask("withdraw", "eve", 1)[1].counts == {("reject", "denied"): 1}
+    (problem,) = ask("withdraw", "ben", 1)[0].problems
+    assert (problem.what, "modelward reject 1" in problem.how) == ("dan has proposed it", True)

@@ -80,6 +80,29 @@ def test_what_has_expired_or_is_void_or_rejected_is_not_approved() -> None:
             book.approved(1, approval(BOB), person)
 
 
+@pytest.mark.parametrize("who", [ADA, ADA_BY_TOKEN, ADA_AT_HOME])
+def test_who_has_proposed_it_withdraws_it_while_it_waits(who: Actor) -> None:
+    book = opened(needed=2).approved(1, approval(BOB), person).withdrawn(1, who, 2.0, "not needed", person)
+    assert (only(book).state, only(book).why, only(book).ended_by) == ("withdrawn", "not needed", who.name)
+    for late in (
+        lambda: book.approved(1, approval(EVE), person),
+        lambda: book.withdrawn(1, who, 3.0, "again", person),
+    ):
+        with pytest.raises(ProblemsFound, match="it is withdrawn: not needed"):
+            late()
+
+
+def test_nobody_withdraws_what_another_or_the_server_has_proposed_or_what_is_executing() -> None:
+    with pytest.raises(ProblemsFound, match="ada has proposed it"):
+        opened().withdrawn(1, BOB, 1.0, "no", person)
+    with pytest.raises(ProblemsFound, match="modelward has proposed it"):
+        opened(ITSELF).withdrawn(1, Actor(name=ITSELF.name, proof="certificate"), 1.0, "no", person)
+    with pytest.raises(ProblemsFound, match="it is executing"):
+        opened().approved(1, approval(BOB), person).withdrawn(1, ADA, 2.0, "no", person)
+    with pytest.raises(ProblemsFound, match="it has expired"):
+        opened().withdrawn(1, ADA, LIFE, "no", person)
+
+
 def test_an_open_proposal_is_not_made_again_and_a_number_never_comes_twice() -> None:
     book = opened()
     with pytest.raises(ProblemsFound, match="it asks for the same"):
@@ -174,6 +197,17 @@ class FourEyes(RuleBasedStateMachine):
             self.book = self.book.rejected(number, by, self.now, "no")
         except ProblemsFound:
             assert self.book.find(number).state != "open" or self.book.find(number).expires <= self.now
+
+    @rule(number=numbers, by=st.sampled_from(EVERYBODY))
+    def withdraw(self, number: int, by: Actor) -> None:
+        before = self.book
+        try:
+            self.book = before.withdrawn(number, by, self.now, "no", person)
+        except ProblemsFound:
+            assert self.book is before
+            return
+        assert before.find(number).state == "open"
+        assert person(before.find(number).by.name) == person(by.name)
 
     @rule(seconds=st.floats(0, LIFE))
     def wait(self, seconds: float) -> None:
