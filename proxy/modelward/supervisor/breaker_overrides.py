@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
@@ -97,7 +98,10 @@ class BreakerOverrides:
         log.warning("%s: no breaker override any more: the time is over", override.where)
         about = where(override.model, override.endpoint)
         self._trail().note(automatic("breaker.override_ended", model=override.model, object=about))
-        told = self._pool().override_breakers((*self.overrides.values(),))
+        try:
+            told = self._pool().override_breakers((*self.overrides.values(),))
+        except NotNow:  # it drains: its workers end
+            return
         task = asyncio.get_running_loop().create_task(told)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)

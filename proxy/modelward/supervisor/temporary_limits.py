@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
@@ -71,6 +72,10 @@ class TemporaryLimits:
         log.info("%s %s has its configured limit again: the time is over", limit.kind, limit.name)
         model = limit.name if limit.kind == "model" else ""
         self._trail().note(automatic("limit.ended", model=model, object=f"{limit.kind} {limit.name}"))
-        task = asyncio.get_running_loop().create_task(self._pool().limit((*self.limits.values(),)))
+        try:
+            told = self._pool().limit((*self.limits.values(),))
+        except NotNow:  # it drains: its workers end
+            return
+        task = asyncio.get_running_loop().create_task(told)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelward.admin.operator import NotNow
 from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
 from modelward.problem import ProblemsFound
@@ -28,6 +29,7 @@ class Pool:
         names = ("m", "shared", "here")
         self.report = Report(tuple((name, "1", *CELLS) for name in names), (), (), facts=facts)
         self.told: Any = ()
+        self.draining = False
 
     async def override_breakers(self, breakers: Any) -> None:
         self.told = breakers
@@ -36,9 +38,14 @@ class Pool:
 def talk(test: Callable[[BreakerOverrides, Pool, list[tuple[str, str, str]]], Awaitable[None]]) -> None:
     async def main() -> None:
         pool, events = Pool(), list[tuple[str, str, str]]()
-        given: Any = pool
+
+        def at_work() -> Any:
+            if pool.draining:
+                raise NotNow("the server is draining")
+            return pool
+
         note = lambda *event: events.append(event)  # noqa: E731
-        await test(BreakerOverrides(lambda: given, lambda: CONFIG, NoTrail, note), pool, events)
+        await test(BreakerOverrides(at_work, lambda: CONFIG, NoTrail, note), pool, events)
 
     asyncio.run(main())
 
@@ -102,6 +109,20 @@ def test_overrides_are_bounded_in_number() -> None:
         assert len(overrides.overrides) == MOST
 
     talk(test)
+
+
+def test_an_override_whose_time_is_over_while_the_server_drains_is_gone_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test(overrides: BreakerOverrides, pool: Pool, events: list[tuple[str, str, str]]) -> None:
+        await overrides.obey(order("open", seconds=0.01))
+        pool.draining = True
+        while overrides.overrides:
+            await asyncio.sleep(0.005)
+        assert pool.told != ()
+
+    talk(test)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_workers_are_told_when_the_time_is_over() -> None:
