@@ -37,7 +37,7 @@ NEEDS: Mapping[str, Need] = {
     "Approve": Need("approve", "seen"),
     "Reject": Need("reject", "seen"),
     "Review": Need("review", "seen"),
-    "Withdraw": Need(None),
+    "Withdraw": Need("proposals", "seen"),
     "WhoAmI": Need(None),
     "CanI": Need(None),
 }

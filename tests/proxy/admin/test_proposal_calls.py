@@ -74,7 +74,7 @@ def test_who_sees_it_is_told_why_they_may_not() -> None:
         ask("approve", "vic", 1)
 
 
-def test_who_has_proposed_it_withdraws_it_without_any_role() -> None:
+def test_who_has_proposed_it_withdraws_it_without_the_right_to_reject() -> None:
     answer, denials = ask("withdraw", "dan", 1)
     assert (answer.proposal.state, answer.proposal.ended_by, [*answer.problems]) == ("withdrawn", "dan", [])
     assert denials.counts == {}
