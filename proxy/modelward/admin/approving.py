@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced
 from modelward.admin.recorded import Recorded
-from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted, check_reason
 from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
+
+if TYPE_CHECKING:
+    from modelward.approvals.proposal import Ask, Proposal
 
 HOW_GLASS = "Leave --break-glass out, and let others approve it; or ask who has a role of operators.break_glass"
 
@@ -55,7 +57,7 @@ class Approving:
         if not needed:
             return await self._recorded.pardon(model, version or None, self._call.actor), None
         self._check(glass, model)
-        ask = Ask(verb="pardon", model=model, version=version, reason=glass.reason)
+        ask = self._server.proposals.pardon(model, version, glass.reason)
         return (), await self._ask(ask, needed, glass)
 
     async def breaker(
@@ -66,9 +68,7 @@ class Approving:
             return await self._recorded.breaker(order, self._call.actor), None
         self._check(glass, order.model)
         self._server.breakers.check(order)
-        asked = Parameters(action=order.action, endpoint=order.endpoint, seconds=order.seconds)
-        ask = Ask(verb="breaker", model=order.model, reason=order.reason, parameters=asked)
-        proposal = await self._ask(ask, needed, glass)
+        proposal = await self._ask(self._server.proposals.breaker(order), needed, glass)
         return self._server.breakers.of(order.model) if glass.broken else None, proposal
 
     async def restart(self, replaced: Callable[[Replaced], None], glass: Glass) -> OperationResult:
@@ -76,7 +76,8 @@ class Approving:
         if not needed:
             return await self._recorded.restart(replaced, self._call.actor)
         self._check(glass, None)
-        return OperationResult(proposal=await self._ask(Ask(verb="restart", reason=glass.reason), needed, glass))
+        ask = self._server.proposals.restart(glass.reason)
+        return OperationResult(proposal=await self._ask(ask, needed, glass))
 
     async def reload(self, glass: Glass) -> tuple[OperationResult, Proposal | None]:
         """The repository is followed in any case."""

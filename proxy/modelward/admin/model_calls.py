@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelward.admin.approving import Approving, glass_of
 from modelward.admin.authorization import OperatorCall
@@ -12,10 +12,12 @@ from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import Operator, PromotionStatus
 from modelward.admin.proposal_calls import proposal_message
 from modelward.admin.status_message import promotion_message
-from modelward.approvals.proposal import Proposal
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.rpc.protocol import Message
+
+if TYPE_CHECKING:
+    from modelward.approvals.proposal import Proposal
 
 
 class ModelCalls:

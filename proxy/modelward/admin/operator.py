@@ -1,11 +1,11 @@
 """What the admin API can ask of the server it belongs to, and how that answers: plain data."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from modelward.approvals.desk import Desk
-from modelward.approvals.proposal import Ask, Proposal
 from modelward.audit.action import NotDone
 from modelward.audit.record import Actor
 from modelward.audit.recorder import Recorder
@@ -21,6 +21,10 @@ from modelward.server.containment import Contained
 from modelward.server.report import Report
 from modelward.telemetry.snapshot import Snapshot
 from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
+
+if TYPE_CHECKING:  # loaded where something needs an approval
+    from modelward.approvals.desk import Desk
+    from modelward.approvals.proposal import Ask, Proposal
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ class NotNow(NotDone):
 class Proposed(Protocol):
     """What is asked for and needs the approval of others. All but `needed` raise ProblemsFound."""
 
-    desk: Desk
+    @property
+    def desk(self) -> Desk: ...
 
     def needed(self, verb: ApprovedVerb, model: str = "") -> int:
         """How many others must agree."""
@@ -145,6 +150,15 @@ class Proposed(Protocol):
 
     def rollback(self, model: str, reason: str) -> Ask:
         """What is proposed: to take back the version that is promoted now."""
+
+    def pardon(self, model: str, version: str, reason: str) -> Ask:
+        """What is proposed. version: empty for all of the model."""
+
+    def breaker(self, order: BreakerOrder) -> Ask:
+        """What is proposed."""
+
+    def restart(self, reason: str) -> Ask:
+        """What is proposed."""
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """The proposal of a configuration that waits, as this operator's where it is no other's yet."""

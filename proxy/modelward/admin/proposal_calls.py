@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message, problems_of
 from modelward.admin.operator import Operator
-from modelward.approvals.book import LOOK, NO_SUCH, refusal
-from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.config.operators import Verb
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import check_reason
 from modelward.rpc.protocol import Message, RpcError
+
+if TYPE_CHECKING:
+    from modelward.approvals.proposal import Approval, Ask, Proposal
 
 
 class ProposalCalls:
@@ -122,6 +123,8 @@ def _demand(verb: Verb, number: int, ask: Ask, call: OperatorCall) -> None:
 
 
 def _unknown(number: int) -> ProblemsFound:
+    from modelward.approvals.book import LOOK, NO_SUCH, refusal  # noqa: PLC0415 - loaded by what has asked for it
+
     return refusal(number, NO_SUCH, LOOK)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from modelward.approvals.differences import bounded, differences
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.config.schema import Config
@@ -141,6 +140,8 @@ class Configuration:
     def _wait(self, files: SettingsFiles, config: Config, before: Config) -> Config:
         assert self.approved is not None
         if self.waiting is None or self.waiting.digest != files.digest:
+            from modelward.approvals.differences import bounded, differences  # noqa: PLC0415 - only where files wait
+
             lines, cut = bounded(differences(self.approved.data, files.texts, before, config))
             self.waiting = Waiting(files, config, lines, cut)
         return before

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from modelward.approvals import FILE
 from modelward.approvals.book import Book
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
 
-FILE = "proposals.json"
 LARGEST_FILE = 64 << 20
 HOW = "Set state to a folder that the server may write, on a disk with room"
 HOW_BROKEN = "Put a good copy of it back, or move it away: its open proposals have to be made again then"

@@ -36,7 +36,7 @@ Text = Annotated[str, BeforeValidator(_cut), Field(max_length=LONGEST_TEXT)]
 class Actor(BaseModel):
     """Who did it. The server itself is `modelward`, with no proof."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     name: Text
     """As the proof tells it."""
@@ -55,7 +55,7 @@ ITSELF = Actor(name="modelward")
 class Record(BaseModel):
     """The fields of one record. Those that say nothing are left out of it when it is written."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     at: datetime.datetime
     """When, in UTC."""

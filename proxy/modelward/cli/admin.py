@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf.json_format import MessageToDict
 
-from modelward.admin.service import SERVICE
+from modelward.admin.messages import SERVICE
 from modelward.certificate import read
 from modelward.cli.output import print_problems
 from modelward.config.address import Address, parse_address, parse_address_or_off

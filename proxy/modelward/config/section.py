@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,16 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, mod
 
 from modelward.config.variables import expanded
 
+# it has none here, and would look for them in what every installed package says of itself
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 
 class Section(BaseModel):
     """A mapping of known keys. One with nothing below it is empty, so that all its lines can be commented out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # what checks a section is built when that is first used: most are used as a part of Config alone, and no worker
+    # checks any
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

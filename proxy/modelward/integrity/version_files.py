@@ -12,19 +12,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from modelward.config.address import OFF
 from modelward.config.integrity import ModelTrust
 from modelward.integrity.digest import root_digest
-from modelward.integrity.listing import difference
 from modelward.integrity.naming import names_version
-from modelward.integrity.signature import Signed, Verdict
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_MODEL, canonical, open_inside
 from modelward.repository.scan import MODEL_FILE
 from modelward.sealing.opening import Unseal, unseal_nothing
 from modelward.sealing.reading import read_opened
+
+if TYPE_CHECKING:
+    from modelward.integrity.signature import Signed, Verdict
 
 SIGNATURE_FILE = "model.sig"
 UNREAD = ModelTrust("off")
@@ -84,13 +85,13 @@ class VersionFiles:
             self._folders.append(canonical(self.folder))
         self._file = file
         self._trust = trust
-        self._signed = verdict if isinstance(verdict, Signed) else None
+        self._signed = None if isinstance(verdict, str) else verdict
         self._doubt = ""
         if trust.require == OFF:
             self._signed = None
         elif verdict is None:
             self._object("the version is not signed", "", f"Sign it: modelward model sign {self.folder} --key KEY.pem")
-        elif not isinstance(verdict, Signed):
+        elif isinstance(verdict, str):
             self._object("the signature of the version does not count", verdict)
         elif not trust.allows(verdict.signer):
             why = f"{verdict.signer} is no signer of this model"
@@ -171,6 +172,8 @@ class VersionFiles:
         of its neighbours, which are not read."""
         if self._file.name != MODEL_FILE or WHOLE in signed.manifest.files:
             return
+        from modelward.integrity.listing import difference  # noqa: PLC0415 - only where something is signed
+
         try:
             found = difference(self.folder, signed.manifest, SIGNATURE_FILE)
         except OSError as error:

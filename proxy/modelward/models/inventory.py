@@ -3,11 +3,14 @@
 `check` prints it, `serve` starts from it, so that the one passes exactly where the other would start.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelward.bounded_file import read_regular
 from modelward.config.model import LastGood, ModelSettings
@@ -15,7 +18,6 @@ from modelward.config.schema import Config
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.integrity.naming import name_of
-from modelward.integrity.signatures import verdicts_on
 from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, VersionFiles
 from modelward.models import scanned
 from modelward.models.artifact import Artifact, load_artifact
@@ -27,11 +29,14 @@ from modelward.models.twins import MOST_TOLD
 from modelward.models.weights import Weights, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
-from modelward.repository.scan import Version, scan
+from modelward.repository.scan import ModelFolder, Version, scan
 from modelward.score import Profile, ProfileError
 from modelward.score.store import MAX_FILE
 from modelward.sealing.opening import Opener
 from modelward.tensors import TensorSpec, row_signature
+
+if TYPE_CHECKING:
+    from modelward.integrity.signature import Verdict
 
 CONFIGURATION = "configuration"
 
@@ -156,7 +161,7 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     told = list(repository.notes)
     whole = [folder for folder in repository.models if folder.name not in config.unusable]
     try:
-        verdicts = verdicts_on(config, whole)
+        verdicts = _verdicts_on(config, whole)
     except ProblemsFound as found:
         return Inventory((), found.problems, ())
     for folder in whole:
@@ -192,6 +197,14 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
             else:
                 models.append(checked)
     return Inventory(tuple(models), repository.general + config.unfitting, tuple(told), tuple(refused))
+
+
+def _verdicts_on(config: Config, models: Sequence[ModelFolder]) -> Mapping[Path, Verdict]:
+    if config.integrity is None:
+        return {}
+    from modelward.integrity.signatures import verdicts_on  # noqa: PLC0415 - only where signatures count
+
+    return verdicts_on(config, models)
 
 
 def _missing(name: str, versions: list[str], settings: ModelSettings) -> list[Problem]:

@@ -10,8 +10,6 @@ import time
 
 from modelward.config.schema import Config
 from modelward.config.sealing import IdentitySource, Secret
-from modelward.sealing.process import seclude
-from modelward.sealing.sources import read
 
 log = logging.getLogger("modelward.sealing")
 
@@ -29,6 +27,8 @@ class Keyring:
         """The same, with the keys that it names. Blocks: a command may take long."""
         if config.sealing is None:
             return config
+        from modelward.sealing.process import seclude  # noqa: PLC0415 - only where something is sealed
+
         seclude()
         return config.with_secrets(tuple(map(self._secret, config.sealing.identities)))
 
@@ -38,6 +38,8 @@ class Keyring:
         at, kept = self._kept.get(source, (0.0, None))
         if kept is not None and now - at < FRESH_SECONDS:
             return kept
+        from modelward.sealing.sources import read  # noqa: PLC0415 - only where something is sealed
+
         secret = read(source)
         if secret.fault:
             # a variable is taken out of the environment: the second time there is nothing

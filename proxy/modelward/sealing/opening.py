@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from modelward.config.schema import Config
 from modelward.problem import Problem, ProblemsFound
 from modelward.sealing.header import Damaged, NoMatch, is_sealed, recipients_of
-from modelward.sealing.process import seclude
-from modelward.sealing.sources import read
 
 if TYPE_CHECKING:
     from modelward.sealing.keys import Found, Identity
@@ -43,6 +41,8 @@ class Opener:
 
     def __init__(self, config: Config) -> None:
         if config.sealing is not None:  # which it holds the keys of
+            from modelward.sealing.process import seclude  # noqa: PLC0415 - only where something is sealed
+
             seclude()
         self._config = config
         self._found: Found | None = None
@@ -58,6 +58,7 @@ class Opener:
         assert self._config.sealing is not None
         if self._found is None:
             from modelward.sealing.keys import identities_of  # noqa: PLC0415 - brings the ciphers
+            from modelward.sealing.sources import read  # noqa: PLC0415 - only where something is sealed
 
             secrets = self._config.secrets
             self._found = identities_of(map(read, self._config.sealing.identities) if secrets is None else secrets)

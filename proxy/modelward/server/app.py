@@ -22,7 +22,6 @@ from modelward.models.weights import Shares
 from modelward.repository.refused import Refused
 from modelward.server import methods
 from modelward.server.accept import Acceptor, Handshakes
-from modelward.server.access_log import AccessLogWriter, sink_of
 from modelward.server.answering import Answering
 from modelward.server.bind import BoundSocket, InheritedSocket
 from modelward.server.containment import Contained
@@ -50,6 +49,7 @@ from modelward_native.telemetry import stats
 from modelward_native.timer.deadline import Wheel
 
 if TYPE_CHECKING:
+    from modelward.server.access_log import AccessLogWriter
     from modelward.server.http import HttpServer
 
 BACKLOG = 4096
@@ -174,6 +174,8 @@ class Application:
         self._sample_writer = SampleWriter(self._samples, samples, self.region.slot, self.region.slots)
         self._tasks.spawn(self._sample_writer.run())
         if (wanted := self.config.access_log) is not None:
+            from modelward.server.access_log import AccessLogWriter, sink_of  # noqa: PLC0415 - only where it is wanted
+
             server.log_access(wanted.sample)
             sink = sink_of(wanted, self.region.slot)
             self._access_log = AccessLogWriter(server.take_access, lambda: server.access_dropped, sink, wanted.where)

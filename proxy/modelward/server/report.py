@@ -50,7 +50,6 @@ class Report:
 
 def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
-    from modelward.integrity.trust import words as trusted  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
@@ -87,6 +86,8 @@ def describe(application: Application) -> Report:
     if config.access is not None:
         at_the_door.append(("access", access.words(config)))
     if config.integrity is not None:
+        from modelward.integrity.trust import words as trusted  # noqa: PLC0415 - only where signatures count
+
         at_the_door.append(("integrity", trusted(config.integrity)))
     if config.access_log is not None:
         share = f"{config.access_log.sample:.4g} of the requests"

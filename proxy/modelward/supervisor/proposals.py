@@ -115,6 +115,16 @@ class Proposals:
         """Of the version that is promoted now, and no later one."""
         return Ask(verb="rollback", model=model, version=self._promoted(model), reason=reason)
 
+    def pardon(self, model: str, version: str, reason: str) -> Ask:
+        return Ask(verb="pardon", model=model, version=version, reason=reason)
+
+    def breaker(self, order: BreakerOrder) -> Ask:
+        asked = Parameters(action=order.action, endpoint=order.endpoint, seconds=order.seconds)
+        return Ask(verb="breaker", model=order.model, reason=order.reason, parameters=asked)
+
+    def restart(self, reason: str) -> Ask:
+        return Ask(verb="restart", reason=reason)
+
     async def follow(self, *, asked: bool = False) -> Proposal | None:
         """The proposal of files that wait, which is made where there is none yet; those of other files are void.
 

@@ -12,7 +12,6 @@ from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.digest import digest
 from modelward.config.schema import Config
 from modelward.limits.shared import SharedLimits
-from modelward.supervisor.observer import Observer
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from modelward.audit.retaining import Retaining
     from modelward.audit.trail import Trail
     from modelward.audit.witnesses import Witnesses
+    from modelward.supervisor.observer import Observer
 
 OFF = "off: what operators ask for and the server decides is not recorded; audit: {} turns it on"
 
@@ -65,6 +65,8 @@ class Recording:
     ) -> None:
         """From now on what the server decides is recorded. tasks: that it is one of."""
         if self._trail is not None:
+            from modelward.supervisor.observer import Observer  # noqa: PLC0415 - only where there is a trail
+
             self._observer = Observer(self._trail, pool, shadowing, shared)
             tasks.spawn(self._observer.watch())
 

@@ -36,9 +36,9 @@ from modelward.server.report import Report
 from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.breaker_overrides import BreakerOverrides
+from modelward.supervisor.four_eyes import FourEyes
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.promoted_workers import PromotedWorkers
-from modelward.supervisor.proposals import Proposals
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
@@ -106,7 +106,7 @@ class Supervisor:
         self._shared: SharedLimits | None = None
         self._restarting = False
         self._recording = Recording()
-        self.proposals = Proposals(
+        self.proposals = FourEyes(
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
         self._recheck = Recheck(lambda: self.config, lambda: self._facts, lambda: self.trail, self._promoter.note)
@@ -140,7 +140,7 @@ class Supervisor:
         """
         self._progress = progress
         await self._recording.start(self.config)
-        self.proposals.desk.load()
+        self.proposals.load()
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from modelward.approvals import FILE
 from modelward.approvals.desk import REMIND_SECONDS, Desk
 from modelward.approvals.proposal import Ask, Parameters, Proposal
-from modelward.approvals.store import FILE, Store
+from modelward.approvals.store import Store
 from modelward.audit.record import Record, human
 from modelward.audit.recorder import NotRecorded
 from modelward.config.approvals import Approvals

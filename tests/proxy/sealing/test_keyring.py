@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelward.config.schema import Config
-from modelward.sealing import keyring
+from modelward.sealing import keyring, process
 from modelward.sealing.keyring import Keyring
 from modelward.sealing.keys import identities_of
 from tests.proxy.sealing.support import new_key
@@ -17,7 +17,7 @@ from tests.proxy.sealing.support import new_key
 @pytest.fixture(autouse=True)
 def unsecluded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests stays one that can be looked into; and each look at a source is a new one."""
-    monkeypatch.setattr(keyring, "seclude", lambda: None)
+    monkeypatch.setattr(process, "seclude", lambda: None)
     monkeypatch.setattr(keyring, "FRESH_SECONDS", 0.0)
 
 

@@ -18,7 +18,7 @@ KEY, RECIPIENT = new_key()
 @pytest.fixture(autouse=True)
 def unsecluded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests stays one that can be looked into."""
-    monkeypatch.setattr("modelward.sealing.opening.seclude", lambda: None)
+    monkeypatch.setattr("modelward.sealing.process.seclude", lambda: None)
 
 
 def unseal(*identities: dict[str, Any], require: str = "") -> Unseal:

@@ -3,21 +3,98 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-MODULES = "import json, sys, {0}; print(json.dumps(sorted(sys.modules)))"
+import modelward
+from tests.models import identity, repository
+from tests.support import serve_process
 
+MODULES = "import json, sys, {0}; print(json.dumps(sorted(sys.modules)))"
+RUN = """
+import json, sys
+from modelward.cli.app import main
+main({0})
+print("\\n" + json.dumps(sorted(sys.modules)))
+"""
+# tells at its end what a process of a server has imported
+AT_EXIT = """
+import atexit, json, os, pathlib, sys
+
+def tell():
+    name = "worker" if "modelward.server.worker" in sys.orig_argv else "supervisor"
+    (pathlib.Path({folder!r}) / name).write_text(json.dumps(sorted(sys.modules)))
+
+atexit.register(tell)
+"""
 
 SUPERVISOR = {"numpy", "onnx", "onnxruntime", "grpc", "jwt", "cryptography"}
 WORKER = {"aiohttp", "rich", "jwt", "cryptography", "prometheus_client"}
+COMMAND = {"onnx", "onnxruntime", "aiohttp", "jwt", "cryptography", "jsonschema", "psycopg", "model_signing"}
+# by packages or modules: what only operators, approvals, audit, integrity, sealing and access_log need
+UNCONFIGURED = {"jwt", "cryptography", "jsonschema", "psycopg", "model_signing", "sigstore", "bech32"}
+PARTS = {
+    "approvals.book", "approvals.desk", "approvals.differences", "approvals.proposal", "approvals.signatures",
+    "audit.log", "audit.merkle", "audit.opening", "audit.trail", "audit.witnesses",
+    "supervisor.decisions", "supervisor.minutes", "supervisor.observer", "supervisor.proposals",
+    "integrity.bundle", "integrity.library", "integrity.listing", "integrity.manifest", "integrity.signature",
+    "integrity.trust", "sealing.age", "sealing.keys", "sealing.process", "sealing.sources",
+    "server.access_log", "telemetry.access_records",
+}  # fmt: skip
+
+
+def imported(code: str) -> set[str]:
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return set(json.loads(told.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What a server with defaults has imported from its start to its end, in a file for each process."""
+    folder = tmp_path_factory.mktemp("imports")
+    (folder / "sitecustomize.py").write_text(AT_EXIT.format(folder=str(folder)))
+    models = repository(folder / "models", {"m": identity()})
+    with serve_process(models, environment={"PYTHONPATH": str(folder)}) as server:
+        assert server.terminate() == 0
+    yield folder
 
 
 @pytest.mark.parametrize(
     ("module", "absent"), [("modelward.cli.serve", SUPERVISOR), ("modelward.server.worker", WORKER)]
 )
 def test_a_process_imports_no_library_that_only_others_need(module: str, absent: set[str]) -> None:
-    command = [sys.executable, "-c", MODULES.format(module)]
-    loaded = set(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    loaded = imported(MODULES.format(module))
     assert module in loaded
     assert absent & loaded == set()
+
+
+@pytest.mark.parametrize("process", ["supervisor", "worker"])
+def test_a_server_imports_nothing_for_what_is_not_configured(process: str, ran: Path) -> None:
+    loaded = set(json.loads((ran / process).read_text()))
+    own = {"supervisor": "modelward.admin.server", "worker": "modelward.server.app"}
+    assert own[process] in loaded
+    assert UNCONFIGURED & loaded == set()
+    assert {f"modelward.{part}" for part in PARTS} & loaded == set()
+
+
+def test_what_is_said_not_to_be_imported_is_there() -> None:
+    package = Path(modelward.__file__).parent
+    assert [part for part in sorted(PARTS) if not (package / f"{part.replace('.', '/')}.py").exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "absent"),
+    [
+        ("--help", {"grpc", "numpy", "pydantic", "rich", "yaml", "modelward_native"}),
+        ("infer --help", {"modelward_native", "modelward.server", "modelward.supervisor"}),
+        ("status --admin 127.0.0.1:1", {"numpy", "modelward_native", "modelward.server", "modelward.supervisor"}),
+    ],
+)
+def test_a_command_imports_no_library_of_the_server(command: str, absent: set[str]) -> None:
+    loaded = imported(RUN.format(command.split()))
+    assert "modelward.cli.app" in loaded
+    assert (COMMAND | absent) & loaded == set()
+    assert {f"modelward.{part}" for part in PARTS} & loaded == set()

@@ -1,0 +1,104 @@
+"""What needs the approval of others. The modules that this takes are loaded where something needs one, or has needed
+one before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from modelward.admin.operator import Operator
+from modelward.approvals import FILE
+from modelward.approvals.configuration import Configuration
+from modelward.audit.record import Actor
+from modelward.audit.recorder import Recorder
+from modelward.config.approvals import ApprovedVerb
+from modelward.config.schema import Config
+from modelward.config.state_folder import state_folder
+from modelward.promotion.asked import PromotedServer, Wanted
+from modelward.promotion.promoter import Promoter
+from modelward.server.report import Report
+from modelward.supervisor.shadow_verdicts import ShadowVerdicts
+from modelward.telemetry.snapshot import ApprovalsSnapshot
+from modelward.upstream.breaker_override import BreakerOrder
+
+if TYPE_CHECKING:
+    from modelward.approvals.desk import Desk
+    from modelward.approvals.proposal import Ask, Proposal
+    from modelward.supervisor.proposals import Proposals
+
+LOOK_SECONDS = 1.0
+
+
+class FourEyes:
+    """Of one server; see modelward.supervisor.proposals, whose methods these are."""
+
+    def __init__(  # noqa: PLR0917 - parts of the supervisor
+        self,
+        server: Operator,
+        promoter: Promoter,
+        serving: PromotedServer,
+        shadows: ShadowVerdicts,
+        configuration: Configuration,
+        config: Callable[[], Config],
+        recorder: Callable[[], Recorder],
+    ) -> None:
+        self._parts = server, promoter, serving, shadows, configuration, config, recorder
+        self._config = config
+        self._file = state_folder(config().state) / FILE
+        self._made: Proposals | None = None
+
+    def load(self) -> None:
+        """What was kept. Raises ProblemsFound."""
+        if self._config().approvals is not None or self._file.exists() or self._file.is_symlink():
+            self._proposals.desk.load()
+
+    @property
+    def desk(self) -> Desk:
+        return self._proposals.desk
+
+    async def run(self) -> None:
+        """Once the server has started, and for ever."""
+        while self._made is None and self._config().approvals is None:
+            await asyncio.sleep(LOOK_SECONDS)
+        await self._proposals.run()
+
+    def told(self, report: Report) -> Report:
+        return self._made.told(report) if self._made is not None else report
+
+    def stats(self) -> ApprovalsSnapshot | None:
+        return self._made.stats() if self._made is not None else None
+
+    def needed(self, verb: ApprovedVerb, model: str = "") -> int:
+        return self._config().approvers(verb, model)
+
+    async def promotion(self, wanted: Wanted) -> Ask:
+        return await self._proposals.promotion(wanted)
+
+    def rollback(self, model: str, reason: str) -> Ask:
+        return self._proposals.rollback(model, reason)
+
+    def pardon(self, model: str, version: str, reason: str) -> Ask:
+        return self._proposals.pardon(model, version, reason)
+
+    def breaker(self, order: BreakerOrder) -> Ask:
+        return self._proposals.breaker(order)
+
+    def restart(self, reason: str) -> Ask:
+        return self._proposals.restart(reason)
+
+    async def follow(self, *, asked: bool = False) -> Proposal | None:
+        if self._made is None and self._config().approvals is None:
+            return None
+        return await self._proposals.follow(asked=asked)
+
+    async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
+        return await self._proposals.claimed(proposal, by, reason)
+
+    @property
+    def _proposals(self) -> Proposals:
+        if self._made is None:
+            from modelward.supervisor.proposals import Proposals  # noqa: PLC0415 - see above
+
+            self._made = Proposals(*self._parts)
+        return self._made
