@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from modelward.cli.app import COMMANDS
-from modelward.config import Config
 from modelward.config.fallback_chain import cross_check
 from modelward.config.model import ModelSettings
+from modelward.config.schema import Config
 from modelward.config.yaml_text import read_document
 from modelward.problem import ProblemsFound
 from scripts.docs import ROOT, commands

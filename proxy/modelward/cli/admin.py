@@ -14,9 +14,7 @@ from modelward.admin.messages import SERVICE
 from modelward.certificate import read
 from modelward.cli.output import print_problems
 from modelward.config.address import Address, parse_address, parse_address_or_off
-from modelward.config.layer import merge
 from modelward.config.listen import Listen
-from modelward.config.sources import from_environment, from_file
 from modelward.config.units import UnitError
 from modelward.config.variables import expanded
 from modelward.problem import Problem, ProblemsFound, WrongUsage
@@ -155,6 +153,10 @@ def _address(arguments: argparse.Namespace) -> Address:
 
 def _configured(file: Path | None) -> Address | None:
     """Of the file and the environment, whatever is wrong with the rest of them."""
+    # brings every section: a command that is given the address takes half the time without
+    from modelward.config.layer import merge  # noqa: PLC0415
+    from modelward.config.sources import from_environment, from_file  # noqa: PLC0415
+
     layer = merge([*([from_file(file)] if file is not None else []), from_environment(os.environ)])
     listen = layer.values.get("listen")
     if isinstance(listen, dict) and "admin" in listen:

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from modelward.cli.app import main
-from modelward.config import load
+from modelward.config.load import load
 from modelward.models.inventory import take_inventory
 from tests import models
 from tests.certificates import authority_file, write_pair

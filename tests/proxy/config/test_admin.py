@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelward.config import Config, load
 from modelward.config.address import Address
+from modelward.config.load import load
+from modelward.config.schema import Config
 from modelward.problem import ProblemsFound
 
 MTLS = "admin_tls={certificate: a.pem, key: a.key, client_ca: ca.pem}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelward.config import load
+from modelward.config.load import load
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
 from modelward.problem import ProblemsFound

@@ -1,8 +1,8 @@
 import pytest
 
-from modelward.config import Config
 from modelward.config.limits import Limits
 from modelward.config.rate_limit import Limit, Share, parse_priority
+from modelward.config.schema import Config
 from modelward.config.units import UnitError
 from modelward.limits.overrides import Overrides
 

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from modelward.config import Config, load
 from modelward.config.address import Address
+from modelward.config.load import load
+from modelward.config.schema import Config
 from modelward.config.sources import from_file, unread
 from modelward.config.workers import cores
 from modelward.problem import ProblemsFound

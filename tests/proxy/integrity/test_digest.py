@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelward.cli.app import main
-from modelward.config import load
+from modelward.config.load import load
 from modelward.integrity.digest import root_digest
 from modelward.models.inventory import CheckedVersion, take_inventory
 from modelward.models.opening import load_changed

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from modelward.config import load
+from modelward.config.load import load
 from modelward.config.schema import Config
 from modelward.fingerprint import fingerprint
 from modelward.integrity.signatures import verdicts_on

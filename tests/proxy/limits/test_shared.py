@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from modelward.config import Config
 from modelward.config.changes import followed
 from modelward.config.load import load
 from modelward.config.rate_limit import Shared
+from modelward.config.schema import Config
 from modelward.limits.shared import SharedLimits, Store, StoreError, missing, shared_hash_key, unreachable
 from modelward.problem import ProblemsFound
 from modelward_native.region.region import Region

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from modelward.config import load
+from modelward.config.load import load
 from modelward.models.artifact import load_artifact
 from modelward.models.canary import LARGEST, canary_file, failure, record, request_of
 from modelward.models.canary import load as load_canary

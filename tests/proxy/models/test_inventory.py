@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modelward.config import Config, Fallback, ModelSettings, load
+from modelward.config.load import load
+from modelward.config.model import Fallback, ModelSettings
+from modelward.config.schema import Config
 from modelward.models.guards import guards, off
 from modelward.models.inventory import Inventory, take_inventory
 from modelward.score import Profile

@@ -9,7 +9,7 @@ import pytest
 
 from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
-from modelward.config import load
+from modelward.config.load import load
 from modelward.config.schema import Config
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of, take_inventory
