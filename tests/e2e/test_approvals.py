@@ -136,7 +136,9 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         assert answers(server, 20).keys() == {"1"}, "the newest waits for a promotion"
         assert "proposal 1 waits for 1 approval; modelward approve 1" in house.propose("ada")
         shown = house.run("bob", "proposals", "1").stdout
-        assert all(words in shown for words in ("promote add 2 --force", "sha256:", "a test", "0 of 1"))
+        assert all(
+            words in shown for words in ("promote add 2 from 0 to ", " % --force", "sha256:", "a test", "0 of 1")
+        )
         alone = house.run("ada", "approve", "1")
         assert (alone.returncode, "ada has proposed it" in alone.stderr) == (1, True)
         assert house.run("dan", "approve", "1").returncode == 1, "no role for it"

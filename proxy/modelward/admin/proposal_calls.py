@@ -100,6 +100,8 @@ def proposal_message(proposal: Proposal, *, whole: bool = True) -> Message:
         action=asked.action,
         endpoint=asked.endpoint,
         seconds=asked.seconds,
+        from_percent=asked.percent[0] if asked.percent is not None else 0,
+        to_percent=asked.percent[1] if asked.percent is not None else 0,
         verdict=json.dumps(ask.verdict, allow_nan=False) if whole and ask.verdict is not None else "",
         diff=ask.diff if whole else (),
         break_glass=proposal.break_glass,

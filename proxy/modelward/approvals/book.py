@@ -64,8 +64,10 @@ class Book(Section):
 
     # ---- what operators do. Each returns the next book, or raises ProblemsFound and nothing has changed
 
-    def proposed(self, ask: Ask, by: Actor, now: float, *, seconds: float, needed: int, person: Person) -> Book:
-        """With another proposal, the last one of the book."""
+    def proposed(
+        self, ask: Ask, by: Actor, now: float, *, seconds: float, needed: int, person: Person, rules: str = ""
+    ) -> Book:
+        """With another proposal, the last one of the book. rules: as Proposal."""
         for each in self.open:
             if each.ask.is_as(ask):
                 raise refusal(each.number, "it asks for the same and is open", f"modelward proposals {each.number}")
@@ -73,7 +75,7 @@ class Book(Section):
             raise refusal(0, f"{MOST_OPEN} proposals are open", "Approve or reject one first: modelward proposals")
         if sum(person(each.by.name) == person(by.name) for each in self.open) >= MOST_OF_ONE:
             raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or withdraw one")
-        return self._with_new(ask, by, now, now + seconds, needed)
+        return self._with_new(ask, by, now, expires=now + seconds, needed=needed, rules=rules)
 
     def broken(self, ask: Ask, by: Actor, now: float) -> Book:
         """With one that is executing, and waits for a review. An open one for the same is void."""
@@ -83,7 +85,7 @@ class Book(Section):
         for each in self.open:
             if each.ask.is_as(ask):
                 book = book._ended(each, "void", now, f"{by.name} did it by breaking the glass", "")
-        book = book._with_new(ask, by, now, now, 0)
+        book = book._with_new(ask, by, now, expires=now, needed=0)
         return book.with_(book.proposals[-1].model_copy(update={"state": "executing", "break_glass": True}))
 
     def approved(self, number: int, approval: Approval, person: Person) -> Book:
@@ -162,9 +164,9 @@ class Book(Section):
         changed = tuple(proposal if each.number == proposal.number else each for each in self.proposals)
         return self.model_copy(update={"proposals": changed})
 
-    def _with_new(self, ask: Ask, by: Actor, now: float, expires: float, needed: int) -> Book:
+    def _with_new(self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "") -> Book:
         number = self.last + 1
-        new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed)
+        new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed, rules=rules)
         return Book(last=number, proposals=(*self.proposals, new))
 
     def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:

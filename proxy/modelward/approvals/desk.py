@@ -38,6 +38,9 @@ class Acts(Protocol):
     async def pinned(self, ask: Ask) -> str:
         """The digest of what the ask is about, as it is now. Raises ProblemsFound where it is not there any more."""
 
+    def rules(self, ask: Ask) -> str:
+        """A digest of the settings that say who may propose and approve it, and how many must."""
+
     def was_done(self, proposal: Proposal) -> bool:
         """Whether a proposal that was executing at a crash had been executed."""
 
@@ -86,7 +89,10 @@ class Desk:
         seconds = self._approvals().expire / SECOND
 
         def change() -> Book:
-            return self.book.proposed(ask, by, self._clock(), seconds=seconds, needed=needed, person=self._person)
+            rules = self._acts.rules(ask)
+            return self.book.proposed(
+                ask, by, self._clock(), seconds=seconds, needed=needed, person=self._person, rules=rules
+            )
 
         async with self._changing:
             await self._expire()
@@ -307,6 +313,8 @@ class Desk:
         """Why what was proposed is not what is there any more; empty where it is."""
         if proposal.state != "open":
             return ""
+        if proposal.rules and proposal.rules != self._acts.rules(proposal.ask):
+            return "operators or approvals of the configuration have changed since it was proposed"
         try:
             now = await self._acts.pinned(proposal.ask)
         except ProblemsFound as found:

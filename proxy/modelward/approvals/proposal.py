@@ -15,10 +15,12 @@ State = Literal["open", "executing", "done", "failed", "rejected", "withdrawn", 
 
 
 class Parameters(Section):
-    """What a promotion was asked with, as modelward.promotion.asked.Wanted; force: the reason, empty without. And a
-    breaker override, as modelward.upstream.breaker_override.BreakerOrder."""
+    """What a promotion was asked with, as modelward.promotion.asked.Wanted; force: the reason, empty without; percent:
+    the version's share by the promotion under way, when it was proposed and once this is done. And a breaker override,
+    as modelward.upstream.breaker_override.BreakerOrder."""
 
     steps: tuple[int, ...] | None = Field(default=None, strict=False)
+    percent: tuple[int, int] | None = Field(default=None, strict=False)
     auto: bool = False
     force: str = ""
     without: tuple[str, ...] = Field(default=(), strict=False)
@@ -52,9 +54,12 @@ class Ask(Section):
     cut: bool = False
 
     def is_as(self, other: Ask) -> bool:
-        """It would do the same."""
-        same = ("verb", "model", "version", "digest", "parameters")
-        return all(getattr(self, key) == getattr(other, key) for key in same)
+        """It would do the same, whatever reasons are given."""
+        same = ("verb", "model", "version", "digest")
+        return all(getattr(self, key) == getattr(other, key) for key in same) and self._does() == other._does()
+
+    def _does(self) -> Parameters:
+        return self.parameters.model_copy(update={"force": "forced" if self.parameters.force else ""})
 
     @property
     def record(self) -> str:
@@ -66,7 +71,9 @@ class Ask(Section):
     @property
     def words(self) -> str:
         asked = self.parameters
-        parts = (self.verb, asked.action, self.model, self.version, asked.endpoint, "--force" if asked.force else "")
+        share = "from {} to {} %".format(*asked.percent) if asked.percent is not None else ""
+        force = "--force" if asked.force else ""
+        parts = (self.verb, asked.action, self.model, self.version, asked.endpoint, share, force)
         return " ".join(filter(None, parts))
 
 
@@ -74,7 +81,8 @@ class Proposal(Section):
     """needed: approvals, as the configuration has it. since: when it came into its state. by: who proposed it, or broke
     the glass.
 
-    why: of its end. break_glass: it was done without approvals; reviewed: by whom since.
+    rules: digest of the settings that say who may propose and approve it, when it was proposed. why: of its end.
+    break_glass: it was done without approvals; reviewed: by whom since.
     """
 
     number: int
@@ -86,6 +94,7 @@ class Proposal(Section):
     approvals: tuple[Approval, ...] = Field(default=(), strict=False)
     state: State = "open"
     since: float
+    rules: str = ""
     why: str = ""
     ended_by: str = ""
     break_glass: bool = False

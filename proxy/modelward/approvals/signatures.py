@@ -1,10 +1,12 @@
 """Signatures of approvers on configuration files. FILE.sig is a signed note (https://c2sp.org/signed-note) over this:
 
     modelward configuration
+    fraud/model.yaml        its place in the configuration; `configuration` for the main file
     sha256:...              of FILE
     2026-01-31T12:00:00Z    when it was signed first
 
-The time bounds its life: an old file with its old signature is no approval.
+The place: what was signed for one model is no approval for another. The time bounds its life: an old file with its old
+signature is none either.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ TITLE = "modelward configuration"
 AHEAD = 300.0  # seconds that the signer's clock may be ahead
 LARGEST_KEY = 1 << 14
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-_TEXT = re.compile(rf"{TITLE}\n(sha256:[0-9a-f]{{64}})\n([0-9TZ:-]{{20}})\n")
+_TEXT = re.compile(rf"{TITLE}\n([^\n]+)\n(sha256:[0-9a-f]{{64}})\n([0-9TZ:-]{{20}})\n")
 
 log = logging.getLogger("modelward.approvals")
 
@@ -59,23 +61,31 @@ def public_line(key: Ed25519PrivateKey) -> str:
     return pem.decode().splitlines()[1]
 
 
-def sign(data: bytes, name: str, key: Ed25519PrivateKey, now: float, before: bytes | None = None) -> bytes:
-    """The note. before: one of the same data, whose signatures stay. Raises NotSigned where it is of other data."""
+def sign(
+    data: bytes, place: str, name: str, key: Ed25519PrivateKey, *, now: float, before: bytes | None = None
+) -> bytes:
+    """The note. place: of the file, as SettingsFiles.texts has it. before: a note on the same data and place, whose
+    signatures stay; those of another do not. Raises NotSigned where `before` is no such note."""
     signer = Signer(name, key.private_bytes_raw())
     if before is not None:
         note = Note.parse(before)
-        if _digest_of(note)[0] == digest_of(data):
+        if _parts_of(note)[:2] == (place, digest_of(data)):
             lines = before.decode().rpartition("\n\n")[2]
             kept = "".join(f"{line}\n" for line in lines.splitlines() if f" {name} " not in line)
             return f"{note.text}\n{kept}{signer.sign(note.text)}".encode()
     when = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime(_TIME)
-    return signed(f"{TITLE}\n{digest_of(data)}\n{when}\n", [signer])
+    return signed(f"{TITLE}\n{place}\n{digest_of(data)}\n{when}\n", [signer])
 
 
-def signers(note: bytes, data: bytes, keys: Mapping[str, str], now: float, life: float) -> tuple[str, ...]:
-    """Names of those whose signature on this data holds now. life: seconds. Raises NotSigned where it can be none's."""
+def signers(
+    note: bytes, data: bytes, place: str, keys: Mapping[str, str], *, now: float, life: float
+) -> tuple[str, ...]:
+    """Names of those whose signature on this data at this place holds now. life: seconds. Raises NotSigned where it can
+    be none's."""
     parsed = Note.parse(note)
-    digest, at = _digest_of(parsed)
+    of, digest, at = _parts_of(parsed)
+    if of != place:
+        raise NotSigned(f"it is for {of}, not for {place}")
     if digest != digest_of(data):
         raise NotSigned(f"it is of another file: {digest}")
     if not at - AHEAD <= now < at + life:
@@ -92,15 +102,16 @@ def signers(note: bytes, data: bytes, keys: Mapping[str, str], now: float, life:
     return tuple(found)
 
 
-def _digest_of(note: Note) -> tuple[str, float]:
+def _parts_of(note: Note) -> tuple[str, str, float]:
+    """Place, digest, and when it was signed."""
     found = _TEXT.fullmatch(note.text)
     if found is None:
         raise NotSigned("it is no signature of a configuration")
     try:
-        at = datetime.datetime.strptime(found[2], _TIME).replace(tzinfo=datetime.UTC)
+        at = datetime.datetime.strptime(found[3], _TIME).replace(tzinfo=datetime.UTC)
     except ValueError:
         raise NotSigned("the time in it is none") from None
-    return found[1], at.timestamp()
+    return found[1], found[2], at.timestamp()
 
 
 def approvers(files: SettingsFiles, before: Mapping[str, bytes], config: Config, now: float) -> tuple[str, ...]:
@@ -114,7 +125,8 @@ def approvers(files: SettingsFiles, before: Mapping[str, bytes], config: Config,
         file = signatures_of(files.places[name])
         try:
             note = read_regular(file, LARGEST_NOTE)
-            names &= {*signers(note, files.texts[name], config.approvals.keys, now, config.approvals.expire / SECOND)}
+            life = config.approvals.expire / SECOND
+            names &= {*signers(note, files.texts[name], name, config.approvals.keys, now=now, life=life)}
         except FileNotFoundError:
             return ()
         except (OSError, NotSigned) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from modelward.atomic_file import replacing
 from modelward.bounded_file import read_regular
 from modelward.cli.output import console, plain
-from modelward.config.settings_files import signatures_of
+from modelward.config.settings_files import MAIN, place_of, signatures_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS
 
@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", default="", help="name of the approver, as approvals.keys has it (default: the user who runs this)"
     )
+    add_model(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    help_ = "the model whose model.yaml FILE is (default: as its folder is called, where FILE is a model.yaml)"
+    parser.add_argument("--model", metavar="NAME", default="", help=help_)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,14 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_name(name):
         raise ProblemsFound([Problem(f"{name!r} names no approver", "--name", how="Write it without spaces and +")])
     key = private_key(arguments.key)
-    data = read(file, LARGEST_SETTINGS)
+    data, place = read(file, LARGEST_SETTINGS), place_of(file, arguments.model)
     signatures = signatures_of(file)
     try:
         before = read_regular(signatures, LARGEST_NOTE)
     except FileNotFoundError:
         before = None
     try:
-        note = sign(data, name, key, time.time(), before)
+        note = sign(data, place, name, key, now=time.time(), before=before)
     except NotSigned as error:
         how = "Remove it, and sign again"
         raise ProblemsFound(
@@ -52,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     with replacing(signatures, 0o644) as out:
         out.write(note)
-    console().print(f"{plain(signatures)}: signed by {plain(name)}", soft_wrap=True)
+    what = "the main file of a configuration" if place == MAIN else place
+    console().print(f"{plain(signatures)}: signed by {plain(name)}, as {plain(what)}", soft_wrap=True)
     console().print(f"approvals.keys needs {plain(name)}: {public_line(key)}", soft_wrap=True)
     return 0
 

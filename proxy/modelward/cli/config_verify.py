@@ -4,10 +4,10 @@ import argparse
 import time
 from pathlib import Path
 
-from modelward.cli.config_sign import read
+from modelward.cli.config_sign import add_model, read
 from modelward.cli.output import console, plain, print_json
 from modelward.config.approvals import Approvals, public_key
-from modelward.config.settings_files import signatures_of
+from modelward.config.settings_files import place_of, signatures_of
 from modelward.config.units import SECOND
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import LARGEST_SETTINGS
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", action="append", default=[], metavar="NAME=KEY", help="an approver's public key; may be repeated"
     )
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = read(file, LARGEST_SETTINGS)
     note = read(signatures_of(file), LARGEST_NOTE)
     try:
-        names = signers(note, data, keys, time.time(), life)
+        names = signers(note, data, place_of(file, arguments.model), keys, now=time.time(), life=life)
     except NotSigned as error:
         how = "modelward config sign FILE --key KEY --name NAME"
         raise ProblemsFound(

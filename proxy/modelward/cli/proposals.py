@@ -64,8 +64,9 @@ def state_of(proposal: Any) -> str:
 
 
 def what_of(proposal: Any) -> str:
+    share = f"from {proposal.from_percent} to {proposal.to_percent} %" if proposal.to_percent else ""
     force = "--force" if proposal.force else ""
-    parts = (proposal.verb, proposal.action, proposal.model, proposal.version, proposal.endpoint, force)
+    parts = (proposal.verb, proposal.action, proposal.model, proposal.version, proposal.endpoint, share, force)
     return " ".join(filter(None, parts))
 
 

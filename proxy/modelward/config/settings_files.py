@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from modelward.repository.files import SETTINGS_FILE
+
 MAIN = "configuration"
 """Name of the main file; the others are NAME/model.yaml."""
 
@@ -17,6 +19,14 @@ def digest_of(data: bytes) -> str:
 def signatures_of(file: Path) -> Path:
     """Where approvers' signatures on a file lie (modelward.approvals.signatures)."""
     return file.with_name(f"{file.name}.sig")
+
+
+def place_of(file: Path, model: str = "") -> str:
+    """Name in SettingsFiles.texts of a file that is not read with others. model: whose it is, empty: as its folder says
+    where it is a model.yaml."""
+    if not model and file.name != SETTINGS_FILE:
+        return MAIN
+    return f"{model or file.resolve().parent.name}/{SETTINGS_FILE}"
 
 
 class SettingsFiles:

@@ -13,8 +13,8 @@ from modelward.config.settings_files import MAIN, SettingsFiles
 from modelward.config.variables import has_variable
 from modelward.config.yaml_text import read_document, read_value
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import LARGEST_SETTINGS, read_inside
-from modelward.repository.scan import SETTINGS_FILE, ModelFolder
+from modelward.repository.files import LARGEST_SETTINGS, SETTINGS_FILE, read_inside
+from modelward.repository.scan import ModelFolder
 
 PREFIX = "MODELWARD__"
 SEPARATOR = "__"

@@ -25,7 +25,8 @@ class Wanted:
 
     force: the reason why a step is to be done although not every bound is decided; empty: it is not. reason: of one
     that is not forced. without: guards that the version may lack, of modelward.models.facts.GUARDS. proposal: number of
-    the one that this executes, 0 for none; digest: of the version's files as it was approved, empty for any.
+    the one that this executes, 0 for none; digest: of the version's files as it was approved, empty for any; percent:
+    as `percent_of` when it was approved, None for any.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Wanted:
     without: tuple[str, ...] = ()
     proposal: int = 0
     digest: str = ""
+    percent: tuple[int, int] | None = None
 
     @property
     def why(self) -> str:
@@ -103,6 +105,7 @@ def check(server: PromotedServer, wanted: Wanted, now: Promotion | None, present
     check_digest(server, wanted)
     check_reason(model, wanted.why)
     check_names(wanted)
+    check_percent(server, wanted, now)
     if now is not None:
         if now.version != version:
             how = f"modelward rollback {model}, then promote {version}"
@@ -169,6 +172,23 @@ def check_digest(server: PromotedServer, wanted: Wanted) -> None:
     if wanted.proposal and digest_of(server, wanted.model, wanted.version) != wanted.digest:
         what = f"version {wanted.version} has other files than those that were approved"
         raise refused(what, wanted.model, "Look at what is there now, and propose it again")
+
+
+def percent_of(server: PromotedServer, wanted: Wanted, now: Promotion | None) -> tuple[int, int]:
+    """Share that the version has by the promotion under way, and that it has once this is done."""
+    if now is None:
+        return 0, steps_of(server, wanted)[0]
+    steps = steps_from_here(server, now, wanted)
+    return now.percent, steps[now.step + 1] if now.step + 1 < len(steps) else 100
+
+
+def check_percent(server: PromotedServer, wanted: Wanted, now: Promotion | None) -> None:
+    """Whether it would give the version the share that was approved."""
+    if wanted.percent is None or wanted.percent == (found := percent_of(server, wanted, now)):
+        return
+    what = "it would take version {} from {} to {} % by now, and was proposed from {} to {} %"
+    how = "Propose it again if it is still wanted"
+    raise refused(what.format(wanted.version, *found, *wanted.percent), wanted.model, how)
 
 
 def check_names(wanted: Wanted) -> None:

@@ -18,6 +18,7 @@ from modelward.problem import Problem, ProblemsFound
 
 # protobuf's own bound for one message, and so for one .onnx file
 LARGEST_MODEL = 2**31 - 1
+SETTINGS_FILE = "model.yaml"
 LARGEST_SETTINGS = 2**20
 # how a file begins that is sealed (modelward.sealing): a line of the age format
 SEALED = b"age-encryption.org/v1\n"

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from modelward.model_names import fault_of_name
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import canonical, inside, read_inside
+from modelward.repository.files import SETTINGS_FILE, canonical, inside, read_inside
 from modelward.repository.refused import Refused, problems_of
 
 MODEL_FILE = "model.onnx"
-SETTINGS_FILE = "model.yaml"
 PROFILE_FILE = "profile.npz"
 
 LARGEST_PBTXT = 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,11 +21,12 @@ from modelward.audit.record import ITSELF, Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.schema import Config
+from modelward.config.settings_files import digest_of as digest_of_data
 from modelward.config.settings_files import signatures_of
 from modelward.config.state_folder import state_folder
 from modelward.fingerprint import fingerprint
 from modelward.problem import Problem, ProblemsFound
-from modelward.promotion.asked import PromotedServer, Wanted, digest_of
+from modelward.promotion.asked import PromotedServer, Wanted, digest_of, percent_of, steps_of
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
@@ -100,14 +102,22 @@ class Proposals:
     # ---- what is proposed. All raise ProblemsFound where it would be refused anyway
 
     async def promotion(self, wanted: Wanted) -> Ask:
-        self._promoter.check(wanted)
+        now = self._promoter.check(wanted)
+        steps = wanted.steps if now is not None else steps_of(self._serving, wanted)  # the configuration's may change
+        wanted = replace(wanted, steps=steps)
         return Ask(
             verb="promote",
             model=wanted.model,
             version=wanted.version,
             digest=digest_of(self._serving, wanted.model, wanted.version),
             reason=wanted.reason,
-            parameters=Parameters(steps=wanted.steps, auto=wanted.auto, force=wanted.force, without=wanted.without),
+            parameters=Parameters(
+                steps=wanted.steps,
+                percent=percent_of(self._serving, wanted, now),
+                auto=wanted.auto,
+                force=wanted.force,
+                without=wanted.without,
+            ),
             verdict=await self._verdict(wanted.model, wanted.version),
         )
 
@@ -156,12 +166,19 @@ class Proposals:
 
     async def pinned(self, ask: Ask) -> str:
         if ask.verb == "promote":
+            self._promoter.check(_wanted(ask))
             return digest_of(self._serving, ask.model, ask.version)
         if ask.verb == "reload":
             return await asyncio.get_running_loop().run_in_executor(None, self._configuration.digest)
         if ask.verb == "rollback":
             self._check_promoted(ask)
         return ""
+
+    def rules(self, ask: Ask) -> str:
+        config = self._config()
+        model = config.models.get(ask.model)
+        parts = (config.operators, config.approvals, model.approvals if model is not None else None)
+        return digest_of_data("\n".join(each.model_dump_json() if each is not None else "" for each in parts).encode())
 
     def was_done(self, proposal: Proposal) -> bool:
         match proposal.ask.verb:
@@ -189,7 +206,7 @@ class Proposals:
         server = Recorded(self._server, proposal.by, **marks)
         match ask.verb:
             case "promote":
-                await server.promote(_wanted(proposal, actor))
+                await server.promote(replace(_wanted(ask), actor=actor, proposal=proposal.number, digest=ask.digest))
             case "rollback":
                 await server.rollback(ask.model, ask.reason, actor, partial(self._check_promoted, ask))
             case "pardon":
@@ -278,10 +295,15 @@ def _order(ask: Ask) -> BreakerOrder:
     return BreakerOrder(ask.model, asked.endpoint, asked.action or "auto", asked.seconds, ask.reason)
 
 
-def _wanted(proposal: Proposal, actor: str) -> Wanted:
-    ask = proposal.ask
+def _wanted(ask: Ask) -> Wanted:
     asked = ask.parameters
     return Wanted(
-        ask.model, ask.version, asked.steps, asked.auto, asked.force, ask.reason, actor, asked.without, proposal.number,
-        ask.digest,
-    )  # fmt: skip
+        ask.model,
+        ask.version,
+        steps=asked.steps,
+        auto=asked.auto,
+        force=asked.force,
+        reason=ask.reason,
+        without=asked.without,
+        percent=asked.percent,
+    )

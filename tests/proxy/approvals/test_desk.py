@@ -67,6 +67,7 @@ class Server:
         self.folder = folder
         self.trail = Trail()
         self.digest = ask().digest
+        self.decided_by = "sha256:rules"
         self.done: list[int] = []
         self.now = 0.0
         self.approvals = Approvals()
@@ -80,6 +81,9 @@ class Server:
 
     async def pinned(self, ask: Ask) -> str:
         return self.digest
+
+    def rules(self, ask: Ask) -> str:
+        return self.decided_by
 
     def was_done(self, proposal: Proposal) -> bool:
         return proposal.number in self.done
@@ -138,6 +142,20 @@ def test_what_has_changed_since_is_void_with_the_reason(server: Server) -> None:
     assert server.done == []
     assert ("proposal.void", "done") in server.trail.told
     assert server.trail.told.count(("proposal.approve", "refused")) == 2
+
+
+def test_a_proposal_is_void_once_others_may_approve_it(server: Server) -> None:
+    _proposed(server)
+    server.decided_by = "sha256:other"
+    with pytest.raises(ProblemsFound, match="operators or approvals of the configuration have changed"):
+        asyncio.run(server.desk.approve(1, BOB, ""))
+    assert (server.done, server.desk.book.find(1).state) == ([], "void")
+
+
+def test_the_same_for_another_reason_is_the_same(server: Server) -> None:
+    asyncio.run(server.desk.propose(ask(parameters=Parameters(force="urgent")), ADA, 1))
+    with pytest.raises(ProblemsFound, match="asks for the same"):
+        asyncio.run(server.desk.propose(ask(parameters=Parameters(force="more urgent")), ADA, 1))
 
 
 def test_what_has_expired_is_not_executed(server: Server) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from modelward.approvals.signatures import AHEAD, private_key, public_line, sign, signers
 from modelward.audit.note import NotSigned
+from modelward.config.settings_files import MAIN, place_of
 from modelward.problem import ProblemsFound
 
 ADA, BOB, EVE = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2, 3))
@@ -18,37 +19,63 @@ TEXT, NOW, LIFE = b"approvals: {}\n", 1_800_000_000.0, 3600.0
 
 
 def test_a_signature_is_of_one_file_and_of_a_known_key() -> None:
-    note = sign(TEXT, "ada", ADA, NOW)
-    assert signers(note, TEXT, KEYS, NOW, LIFE) == ("ada",)
+    note = sign(TEXT, MAIN, "ada", ADA, now=NOW)
+    assert signers(note, TEXT, MAIN, KEYS, now=NOW, life=LIFE) == ("ada",)
     with pytest.raises(NotSigned, match="of another file"):
-        signers(note, TEXT + b"#", KEYS, NOW, LIFE)
+        signers(note, TEXT + b"#", MAIN, KEYS, now=NOW, life=LIFE)
     for name, key in (("ada", EVE), ("eve", EVE)):
         with pytest.raises(NotSigned):
-            signers(sign(TEXT, name, key, NOW), TEXT, KEYS, NOW, LIFE)
+            signers(sign(TEXT, MAIN, name, key, now=NOW), TEXT, MAIN, KEYS, now=NOW, life=LIFE)
+
+
+def test_what_was_signed_for_one_model_is_no_approval_for_another(tmp_path: Path) -> None:
+    note = sign(TEXT, "other/model.yaml", "ada", ADA, now=NOW)
+    assert signers(note, TEXT, "other/model.yaml", KEYS, now=NOW, life=LIFE) == ("ada",)
+    for place in (MAIN, "add/model.yaml"):
+        with pytest.raises(NotSigned, match=f"it is for other/model.yaml, not for {place}"):
+            signers(note, TEXT, place, KEYS, now=NOW, life=LIFE)
+    again = sign(TEXT, "add/model.yaml", "bob", BOB, now=NOW, before=note)
+    assert signers(again, TEXT, "add/model.yaml", KEYS, now=NOW, life=LIFE) == ("bob",), (
+        "those for another place do not stay"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "place"),
+    [
+        ("guard.yaml", "", MAIN),
+        ("fraud/model.yaml", "", "fraud/model.yaml"),
+        ("fraud.new.yaml", "fraud", "fraud/model.yaml"),
+    ],
+)
+def test_a_file_is_signed_for_its_place(file: str, model: str, place: str, tmp_path: Path) -> None:
+    assert place_of(tmp_path / file, model) == place
 
 
 def test_several_sign_one_file_and_each_counts_once() -> None:
-    note = sign(TEXT, "ada", ADA, NOW)
-    both = sign(TEXT, "bob", BOB, NOW + 60, note)
-    assert signers(both, TEXT, KEYS, NOW + 60, LIFE) == ("ada", "bob")
-    again = sign(TEXT, "ada", ADA, NOW + 60, both)
+    note = sign(TEXT, MAIN, "ada", ADA, now=NOW)
+    both = sign(TEXT, MAIN, "bob", BOB, now=NOW + 60, before=note)
+    assert signers(both, TEXT, MAIN, KEYS, now=NOW + 60, life=LIFE) == ("ada", "bob")
+    again = sign(TEXT, MAIN, "ada", ADA, now=NOW + 60, before=both)
     assert again.count(b" ada ") == 1
-    other = sign(b"other", "bob", BOB, NOW, both)
-    assert signers(other, b"other", KEYS, NOW, LIFE) == ("bob",), "those of another file do not stay"
+    other = sign(b"other", MAIN, "bob", BOB, now=NOW, before=both)
+    assert signers(other, b"other", MAIN, KEYS, now=NOW, life=LIFE) == ("bob",), "those of another file do not stay"
 
 
 def test_an_old_file_with_its_old_signature_is_no_approval() -> None:
-    note = sign(TEXT, "ada", ADA, NOW)
+    note = sign(TEXT, MAIN, "ada", ADA, now=NOW)
     with pytest.raises(NotSigned, match="too long ago"):
-        signers(note, TEXT, KEYS, NOW + LIFE, LIFE)
+        signers(note, TEXT, MAIN, KEYS, now=NOW + LIFE, life=LIFE)
     with pytest.raises(NotSigned, match="in the future"):
-        signers(note, TEXT, KEYS, NOW - AHEAD - 1, LIFE)
+        signers(note, TEXT, MAIN, KEYS, now=NOW - AHEAD - 1, life=LIFE)
 
 
-@pytest.mark.parametrize("note", [b"", b"modelward configuration\n", b"\xff" * 99, sign(TEXT, "ada", ADA, NOW)[:-9]])
+@pytest.mark.parametrize(
+    "note", [b"", b"modelward configuration\n", b"\xff" * 99, sign(TEXT, MAIN, "ada", ADA, now=NOW)[:-9]]
+)
 def test_what_is_no_note_is_refused(note: bytes) -> None:
     with pytest.raises(NotSigned):
-        signers(note, TEXT, KEYS, NOW, LIFE)
+        signers(note, TEXT, MAIN, KEYS, now=NOW, life=LIFE)
 
 
 def test_a_key_is_read_from_pem_and_shown_as_openssl_does(tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def enough(served: Served, count: int = 16_000, mean: float = 0.0) -> None:
 
 
 @on_a_loop
+async def test_a_step_that_was_approved_is_done_once_and_no_further_one_in_its_place(tmp_path: Path) -> None:
+    served = Served()
+    promoter = served.promoter(tmp_path)
+    for before, after in ((0, 1), (1, 50)):
+        approved = Wanted("m", "3", (1, 50, 100) if not before else None, percent=(before, after))
+        await promoter.promote(approved)
+        assert promoter.state.promotions["m"].percent == after
+        enough(served)
+        with pytest.raises(ProblemsFound, match=f"and was proposed from {before} to {after} %"):
+            await promoter.promote(approved)
+
+
+@on_a_loop
 async def test_a_promotion_by_hand_goes_a_step_each_time_it_is_asked_for(tmp_path: Path) -> None:
     served = Served()
     promoter = served.promoter(tmp_path)

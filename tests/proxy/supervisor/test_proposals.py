@@ -31,6 +31,30 @@ def proposals(promoter: Any, tmp_path: Path) -> Proposals:
     return Proposals(none, promoter, none, none, none, lambda: config, lambda: none)
 
 
+def test_who_may_propose_and_approve_is_part_of_a_proposal_of_that_model_only(tmp_path: Path) -> None:
+    none: Any = None
+
+    def rules(model: str, **settings: Any) -> str:
+        given = {
+            "listen": {"admin": "unix:/run/a.sock"},
+            "approvals": {"promote": 1},
+            "operators": {"bindings": [ada]},
+            **settings,
+        }
+        config = Config.model_validate({"state": str(tmp_path), **given})
+        asked = Ask(verb="promote", model=model)
+        return Proposals(none, none, none, none, none, lambda: config, lambda: none).rules(asked)
+
+    ada = {"user": 1000, "roles": ["approver"]}
+    assert rules("m") == rules("m", models={"other": {"approvals": {"promote": 2}}})
+    assert len({
+        rules("m"),
+        rules("m", approvals={"promote": 2}),
+        rules("m", models={"m": {"approvals": {"promote": 2}}}),
+        rules("m", operators={"bindings": [{**ada, "roles": ["viewer"]}]}),
+    }) == 4  # fmt: skip
+
+
 def promoted(version: str, phase: Any = "stepping") -> State:
     promotion = Promotion(version=version, before={"1": 1}, configured=None, steps=(100,), since=0.0, phase=phase)
     return State(promotions={"m": promotion})
