@@ -176,6 +176,10 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         assert (house.state_of(4), house.told(4)["why"]) == ("withdrawn", "a mistake")
         assert house.run("ada", "approve", "4").returncode == 1
         assert answers(server, 20).keys() == {"2"}
+        assert house.run("dan", "rollback", "add").returncode == PROPOSED
+        assert house.run("ada", "approve", "4").returncode == 0
+        assert answers(server, 20).keys() == {"1"}
+        assert named(server, "add", "2").startswith("NOT_FOUND"), "taken back: it does not take over by itself"
 
 
 def named(server: ServerProcess, model: str, version: str = "") -> str:

@@ -16,7 +16,7 @@ from modelward.repository.refused import Refused
 Approved = Mapping[str, Mapping[str, str]]  # model -> version -> digest of its files when it was approved
 Waiting = Mapping[str, Collection[str]]  # model -> versions that may not answer
 
-WAITS = "it was not promoted yet, and promotions of this model need approvals"
+WAITS = "it was not promoted yet, or was taken back, and promotions of this model need approvals"
 
 
 def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
@@ -97,6 +97,12 @@ def refused_of(out: Waiting) -> list[Refused]:
     ]
 
 
+def is_named_anew(config: Config, named: Mapping[str, Mapping[str, int]], name: str) -> bool:
+    """Whether `versions:` of the model is another than in `named`, and its change was approved."""
+    names = weights_of(config)
+    return name in names and names[name] != named.get(name) and config.approvers("reload") > 0
+
+
 def settled(
     config: Config,
     approved: Approved | None,
@@ -111,13 +117,13 @@ def settled(
     """
     if config.approvals is None:
         return None
-    after, names = {} if approved is None else dict(approved), weights_of(config)
+    after = {} if approved is None else dict(approved)
     for name, known in facts.items():
         shares = {version for version, share in answering.get(name, {}).items() if share and version in known}
         now = {version: known[version].digest for version in known if version in shares}
         before = after.get(name, {})
         if approved is None or not config.approvers("promote", name):
             after[name] = now
-        elif name in names and names[name] != named.get(name) and config.approvers("reload"):
+        elif is_named_anew(config, named, name):
             after[name] = {**now, **before}
     return after

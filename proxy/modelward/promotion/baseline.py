@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 
 from modelward.audit.recorder import Recorder
-from modelward.models.approved import is_guarded, settled
-from modelward.models.weights import answering, overridden, weights_of
+from modelward.config.schema import Config
+from modelward.models.approved import is_guarded, is_named_anew, settled
+from modelward.models.weights import Weights, answering, overridden, weights_of
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer
 from modelward.promotion.records import decided
@@ -37,9 +38,10 @@ class Baseline:
         weights |= overridden(config, shares, served)
         approved = settled(config, state.approved, facts, weights, state.named)
         named = weights_of(config) if approved is not None else {}
-        if (approved, named) == (state.approved, state.named):
+        taken_back = _taken_back(config, state, weights) if approved is not None else {}
+        if (approved, named, taken_back) == (state.approved, state.named, state.taken_back):
             return state
-        after = state.model_copy(update={"approved": approved, "named": named})
+        after = state.model_copy(update={"approved": approved, "named": named, "taken_back": taken_back})
         taken = {
             (model, version): digest
             for model, versions in (approved or {}).items()
@@ -60,6 +62,16 @@ class Baseline:
             self.notes = (_note(words),)
         told = f"{why}: {', '.join(words)}"[:LONGEST_REASON]
         return after.with_event(Event(at=self._clock(), what="taken as approved", actor=ITSELF, why=told))
+
+
+def _taken_back(config: Config, state: State, weights: Weights) -> dict[str, tuple[str, ...]]:
+    """Without those that answer where what answers is taken as approved (modelward.models.approved.settled)."""
+    found = {}
+    for model, versions in state.taken_back.items():
+        begins = state.approved is None or not config.approvers("promote", model)
+        shares = weights.get(model, {}) if begins or is_named_anew(config, state.named, model) else {}
+        found[model] = tuple(version for version in versions if not shares.get(version))
+    return {model: versions for model, versions in found.items() if versions}
 
 
 def _note(words: list[str]) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ LONGEST_REASON = 500
 PARTS = 10_000
 
 Shares = Mapping[str, int]
+Versions = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Promotion(Section):
@@ -90,9 +91,21 @@ class State(Section):
     events: tuple[Event, ...] = Field(default=(), strict=False)
     approved: Mapping[str, Mapping[str, str]] | None = None
     """Versions that may answer where promotions need approvals (modelward.models.approved)."""
+    taken_back: Mapping[str, Versions] = Field(default_factory=dict)
+    """Of these the versions that were taken back and not promoted since."""
     named: Mapping[str, Shares] = Field(default_factory=dict)
     """`versions:` by model, as it was when what it names was taken as approved. What comes into its place later is
     not."""
+
+    @property
+    def may_answer(self) -> Mapping[str, Mapping[str, str]] | None:
+        """Approved and not taken back since: what was found bad does not take over when the others are gone."""
+        if self.approved is None or not self.taken_back:
+            return self.approved
+        return {
+            model: {v: digest for v, digest in versions.items() if v not in self.taken_back.get(model, ())}
+            for model, versions in self.approved.items()
+        }
 
     def executed(self, proposal: int, since: float) -> bool:
         """Whether this proposal, which was approved then, has changed a promotion."""
@@ -101,7 +114,17 @@ class State(Section):
     def with_promotion(self, model: str, promotion: Promotion, event: Event) -> State:
         serving = {name: version for name, version in self.serving.items() if name != model}
         kept = self.model_copy(update={"promotions": {**self.promotions, model: promotion}, "serving": serving})
-        return kept.with_event(event)
+        return kept._with_taken_back(model, promotion).with_event(event)
+
+    def _with_taken_back(self, model: str, promotion: Promotion) -> State:
+        if self.approved is None:
+            return self
+        version = promotion.version
+        others = tuple(each for each in self.taken_back.get(model, ()) if each != version)
+        # a share that it has again is as it was approved
+        is_out = promotion.phase == "rolled back" and not promotion.before.get(version)
+        out = {**self.taken_back, model: (*others, version) if is_out else others}
+        return self.model_copy(update={"taken_back": {name: versions for name, versions in out.items() if versions}})
 
     def with_approved(self, model: str, version: str, digest: str) -> State:
         """From now on this version may answer, with these files and no others."""

@@ -63,7 +63,7 @@ def recorded_shares(config: Config, state: State) -> dict[str, dict[str, int]]:
 
 def may_answer(server: PromotedServer, state: State, model: str) -> tuple[str, ...]:
     """Of its versions that are served."""
-    out = waiting(server.config, state.approved, {model: server.facts(model)}).get(model, ())
+    out = waiting(server.config, state.may_answer, {model: server.facts(model)}).get(model, ())
     return tuple(version for version in server.versions(model) if version not in out)
 
 

@@ -14,7 +14,7 @@ from modelward.server.report import ANY, Report
 
 def weights(config: Config, promoter: Promoter, report: Report) -> Weights:
     versions = report.versions
-    out = waiting(config, promoter.state.approved, report.facts)
+    out = waiting(config, promoter.state.may_answer, report.facts)
     return only_approved(overridden(config, promoter.shares, versions), out, versions)
 
 

@@ -151,7 +151,7 @@ class Supervisor:
             addresses["admin"] = self._admin.address
         listen = self.config.listen.model_copy(update=addresses)
         self._reloader.config = self.config.model_copy(update={"listen": listen})
-        approved, grpc = lambda: self._promoter.state.approved, self._bound.socket.fileno()
+        approved, grpc = lambda: self._promoter.state.may_answer, self._bound.socket.fileno()
         self._pool = WorkerPool(self.config, self._log_level, grpc, self._judge, self._wait_for, approved=approved)
         if self.config.limits.shared is not None:
             self._shared = SharedLimits(self.config.limits.shared, self._pool.region)

@@ -49,3 +49,28 @@ def test_a_promotion_takes_the_place_of_what_answered_until_then() -> None:
     kept = State().with_serving({"m": "2", "n": "1"}, BEGUN).with_promotion("m", STEPPING, BEGUN)
     assert kept.serving == {"n": "1"}
     assert kept.events == (BEGUN, BEGUN)
+
+
+APPROVED = State(approved={"m": {"2": "sha256:b", "3": "sha256:c"}})
+
+
+def test_a_version_that_was_taken_back_may_not_answer_until_it_is_promoted_again() -> None:
+    begun = APPROVED.with_promotion("m", STEPPING, BEGUN)
+    assert begun.may_answer == APPROVED.approved
+    back = begun.with_promotion("m", STEPPING.model_copy(update={"phase": "rolled back"}), BEGUN)
+    assert back.may_answer == {"m": {"2": "sha256:b"}}
+    assert back.approved == APPROVED.approved, "its number still stands for its files"
+    other = back.with_promotion("m", STEPPING.model_copy(update={"version": "4", "phase": "rolled back"}), BEGUN)
+    assert other.may_answer == {"m": {"2": "sha256:b"}}
+    assert State.model_validate_json(other.model_dump_json()).may_answer == other.may_answer
+    assert other.with_promotion("m", STEPPING, BEGUN).may_answer == APPROVED.approved
+
+
+def test_a_share_that_a_version_had_before_its_promotion_is_given_back() -> None:
+    back = STEPPING.model_copy(update={"before": {"2": 9, "3": 1}, "phase": "rolled back"})
+    assert APPROVED.with_promotion("m", back, BEGUN).may_answer == APPROVED.approved
+
+
+def test_without_approvals_nothing_is_kept_of_what_was_taken_back() -> None:
+    back = State().with_promotion("m", STEPPING.model_copy(update={"phase": "rolled back"}), BEGUN)
+    assert (back.may_answer, back.taken_back) == (None, {})
