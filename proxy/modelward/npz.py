@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from typing import Any
@@ -10,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 # What numpy and zipfile raise for files that are damaged, encrypted, packed in unknown ways, or claim huge arrays.
-DAMAGE = (ValueError, KeyError, EOFError, SyntaxError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+# numpy reads the header of an array as Python: tokenize.TokenError is no SyntaxError.
+DAMAGE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, SyntaxError, MemoryError),
+    *(RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 # Of the list of members, which zipfile reads whole: an archive of arrays has a few hundred bytes of it.
 LONGEST_DIRECTORY = 1 << 20

@@ -61,3 +61,20 @@ def test_no_archive_at_all_is_damage(tmp_path: Path) -> None:
     for data in (b"", b"nothing", bytes(1000), b"PK\5\6"):
         with pytest.raises(DAMAGE):
             read_arrays(data, 1_000_000)
+
+
+def with_header(text: bytes, version: bytes = b"\2\0") -> bytes:
+    """An .npz with one array whose header is `text`."""
+    array = b"\x93NUMPY" + version + struct.pack("<I", len(text)) + text
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("a.npy", array)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text", [b"(" * 5000, b"{" * 200, b"[" * 9000 + b"\n", b"'", b"\0", b"{'descr': [], 'shape': 0}\n"]
+)
+def test_headers_that_are_no_literals_are_damage(text: bytes) -> None:
+    with pytest.raises(DAMAGE):
+        read_arrays(with_header(text), 10_000)

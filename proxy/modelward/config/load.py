@@ -18,6 +18,7 @@ from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import from_environment, from_file, from_model_folder, from_sets
 from modelward.config.units import UnitError
 from modelward.config.variables import expanded
+from modelward.defect import as_problem
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.scan import Repository, scan
 
@@ -74,8 +75,9 @@ def load(
     own: dict[str, Layer] = {}
     for folder in repository.models if repository else ():
         try:
-            is_signed = is_required(layer.values, folder.name)
-            own[folder.name] = from_model_folder(folder, read_from, signed=is_signed)
+            with as_problem(f"model {folder.name}"):
+                is_signed = is_required(layer.values, folder.name)
+                own[folder.name] = from_model_folder(folder, read_from, signed=is_signed)
         except ProblemsFound as found:
             unusable[folder.name] = found.problems
     whole = merge([*own.values(), layer])

@@ -61,12 +61,12 @@ class Verdicts:
 def _in_child(bundles: Sequence[bytes], trust: Trust, now: datetime) -> list[Verdict]:
     try:
         return in_child(CHILD, verify_all, bundles, trust, now)
-    except ChildEnded as ended:
+    except (ChildEnded, MemoryError) as ended:
         if len(bundles) > 1:  # one of them is to blame
             return [verdict for bundle in bundles for verdict in _in_child([bundle], trust, now)]
+        if isinstance(ended, MemoryError):
+            return ["verifying it takes too much memory"]
         return [f"verifying it ends the process that does it: {ended}"]
-    except MemoryError:
-        return ["verifying it takes too much memory"]
 
 
 def verify_all(bundles: Sequence[bytes], trust: Trust, now: datetime) -> list[Verdict]:
@@ -84,6 +84,10 @@ def verdict_on(data: bytes, trust: Trust, now: datetime) -> Verdict:
         return how(bundle, trust, now)
     except ValueError as error:
         return str(error)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's bytes: they must not fail the signatures of others
+        return f"it cannot be verified ({type(error).__name__})"
 
 
 def _by_key(bundle: Bundle, trust: Trust, now: datetime) -> Signed:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelward.config.address import OFF
 from modelward.config.schema import Config
+from modelward.defect import as_problem
 from modelward.integrity.bundle import LARGEST
 from modelward.integrity.signature import Verdict, Verdicts
 from modelward.integrity.trust import Trust, load_trust
@@ -35,9 +36,10 @@ def verdicts_on(config: Config, models: Iterable[ModelFolder], verify: Verify = 
             continue
         for version in folder.versions:
             signature = signature_file(version.file)
-            if signature.exists() or signature.is_symlink():
-                try:
-                    bundles[version.file] = read_inside(folder.root, signature, LARGEST)
-                except ProblemsFound as problem:
-                    found[version.file] = problem.problems[0].what
+            try:
+                with as_problem(f"model {folder.name} version {version.number}"):
+                    if signature.exists() or signature.is_symlink():
+                        bundles[version.file] = read_inside(folder.root, signature, LARGEST)
+            except ProblemsFound as problem:
+                found[version.file] = problem.problems[0].what
     return found | dict(zip(bundles, verify(list(bundles.values()), trust), strict=True))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from modelward.bounded_file import read_regular
 from modelward.config.model import LastGood, ModelSettings
 from modelward.config.schema import Config
+from modelward.defect import as_problem
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.integrity.naming import name_of
@@ -169,11 +170,12 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
         policy = config.scan_of(folder.name)
         for version in folder.versions:
             try:
-                trust, verdict = config.trust(folder.name), verdicts.get(version.file)
-                name, unseal = name_of(folder.name, version.number), opener.of_model(folder.name)
-                files = VersionFiles(folder.root, version.file, unseal, trust, verdict, name=name)
-                read[version.file] = files
-                artifact = load(folder.name, version, files, policy != "off")
+                with as_problem(f"model {folder.name} version {version.number}"):
+                    trust, verdict = config.trust(folder.name), verdicts.get(version.file)
+                    name, unseal = name_of(folder.name, version.number), opener.of_model(folder.name)
+                    files = VersionFiles(folder.root, version.file, unseal, trust, verdict, name=name)
+                    read[version.file] = files
+                    artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
                 refused.append(Refused(folder.name, str(version.number), found.problems))
                 continue
@@ -191,7 +193,11 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
         for version, artifact in artifacts[folder.name]:
             files, settings = read[version.file], config.settings(folder.name)
             checker = _Checker(folder.name, files, version, artifact, settings, weights)
-            checked = checker.check(artifacts)
+            try:
+                with as_problem(checker.where):
+                    checked = checker.check(artifacts)
+            except ProblemsFound as found:
+                checker.problems += found.problems
             if checker.problems:
                 refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
             else:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from modelward.child import ChildEnded
 from modelward.config.model import LARGEST_CONCURRENCY
 from modelward.config.schema import Config
+from modelward.defect import as_problem
 from modelward.integrity.version_files import VersionFiles
 from modelward.models.artifact import Artifact
 from modelward.models.canary import failure
@@ -155,7 +156,8 @@ def open_models(
             continue
         progress(f"{checked.name} version {checked.version}")
         try:
-            opened.append(limits.attempt(checked, partial(_open, checked, limits.trials)))
+            with as_problem(f"model {checked.name} version {checked.version}"):
+                opened.append(limits.attempt(checked, partial(_open, checked, limits.trials)))
             _tell_twins(checked, inventory)
         except Slow as slow:
             refused.append(Refused(checked.name, checked.version, slow.problems, slow=checked.artifact.sha256))

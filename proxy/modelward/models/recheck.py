@@ -11,6 +11,7 @@ from pathlib import Path
 
 from modelward.config.model import Anomaly
 from modelward.config.schema import Config
+from modelward.defect import as_problem
 from modelward.integrity.naming import name_of
 from modelward.integrity.signature import verify_all
 from modelward.integrity.signatures import verdicts_on
@@ -44,10 +45,11 @@ def compare(config: Config, loaded: Sequence[Loaded]) -> list[str]:
             continue
         trust = replace(config.trust(each.model), require=True if each.is_signed else "warn")
         try:
-            verdict, name = verdicts.get(place[1].file), name_of(each.model, each.version)
-            files = VersionFiles(place[0].root, place[1].file, _as_it_lies, trust, verdict, name=name)
-            anomaly = config.settings(each.model).anomaly
-            digest = files.end().digest if each.is_signed else _digest(files, place[1], anomaly)
+            with as_problem(f"model {each.model} version {each.version}"):
+                verdict, name = verdicts.get(place[1].file), name_of(each.model, each.version)
+                files = VersionFiles(place[0].root, place[1].file, _as_it_lies, trust, verdict, name=name)
+                anomaly = config.settings(each.model).anomaly
+                digest = files.end().digest if each.is_signed else _digest(files, place[1], anomaly)
         except ProblemsFound as problem:
             reasons.append(str(problem.problems[0]))
         else:

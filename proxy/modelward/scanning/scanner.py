@@ -3,8 +3,10 @@ looked at is a problem."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from modelward.scanning.reader import Reader
 from modelward.scanning.source import InMemory, OnDisk, Source
 from modelward.scanning.walk import Walk
 from modelward.scanning.wire import Budget, TooMuch
+
+log = logging.getLogger("modelward.scanning")
 
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
 LARGEST_MODEL = 2**31 - 1  # protobuf's bound
@@ -82,12 +86,28 @@ def _size(file: Path) -> int:
 
 def _scan_file(root: Path, file: Path, name: str) -> list[Finding]:
     findings = Findings(name)
+    with _told(findings):
+        _look_at(root, file, findings)
+    return findings.all
+
+
+@contextmanager
+def _told(findings: Findings) -> Iterator[None]:
+    """Whatever is raised over the bytes of a file is a finding of that file, and keeps no other from being scanned."""
+    try:
+        yield
+    except Exception as error:  # a stranger's bytes, and several libraries that read them
+        log.debug("a scan failed", exc_info=error)
+        findings.add("scan-incomplete", f"the scan of the file failed ({type(error).__name__})")
+
+
+def _look_at(root: Path, file: Path, findings: Findings) -> None:
     size = folder.check_entry(root, file, findings)
     if size is None:
-        return findings.all
+        return
     if file.suffix.lower() != ".onnx":
         folder.check_other(file, findings)
-        return findings.all
+        return
     try:
         with open_regular(file, folder.ANY_SIZE) as opened:
             if size > LARGEST_MODEL:
@@ -95,7 +115,6 @@ def _scan_file(root: Path, file: Path, name: str) -> list[Finding]:
             scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, IN_COMMAND)
     except OSError as error:
         findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
-    return findings.all
 
 
 def scan_at_load(root: Path, file: Path, data: bytes) -> tuple[Finding, ...]:
@@ -104,7 +123,8 @@ def scan_at_load(root: Path, file: Path, data: bytes) -> tuple[Finding, ...]:
     The folder of a single file has other owners: only what belongs to the model is looked at there.
     """
     findings = Findings(str(file))
-    scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, AT_LOAD)
+    with _told(findings):
+        scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, AT_LOAD)
     found = findings.all
     whole = Findings(str(file.parent))
     for other in beside(file, whole):

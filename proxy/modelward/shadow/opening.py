@@ -12,6 +12,7 @@ from functools import partial
 from modelward.config.model import Batching
 from modelward.config.schema import Config
 from modelward.config.shadow import Shadow
+from modelward.defect import as_problem
 from modelward.models.inventory import CheckedVersion
 from modelward.models.limited import Attempt
 from modelward.models.opening import LoadLimits
@@ -93,7 +94,8 @@ def open_local(
             continue
         progress(f"{name} shadow {shadow.version}")
         try:
-            engine = limits.attempt(version, partial(_opened, version, limits.trials))
+            with as_problem(f"model {version.name} version {version.version}"):
+                engine = limits.attempt(version, partial(_opened, version, limits.trials))
         except ProblemsFound as found:
             refused.append(Refused(name, shadow.version, found.problems))
         else:

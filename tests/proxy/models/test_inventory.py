@@ -1,7 +1,11 @@
 """Everything a configuration names is loaded and held against each other before anything is served."""
 
 import os
+import struct
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +141,50 @@ def test_guards_that_are_off_are_named(tmp_path: Path) -> None:
         "anomaly": "off",
         "fallback": "lite > value",
     }
+
+
+HOSTILE = b"\x93NUMPY\2\0" + struct.pack("<I", 5000) + b"(" * 5000
+
+
+@pytest.mark.parametrize("name", ["x.npy", "canary.npz", "profile.npz", "model.sig", "x.npz", "../model.yaml"])
+def test_hostile_files_of_one_version_keep_no_other_from_being_served(tmp_path: Path, name: str) -> None:
+    """An array whose header numpy raises tokenize.TokenError for, in each place where one is read."""
+    models.repository(tmp_path, {"bad": models.add_one(), "good": models.add_one()})
+    if name.endswith(".npz"):
+        with zipfile.ZipFile(tmp_path / "bad" / "1" / name, "w") as archive:
+            archive.writestr("input:x.npy", HOSTILE)
+    else:
+        (tmp_path / "bad" / "1" / name).write_bytes(HOSTILE)
+    assert "good" in [model.name for model in inventory(tmp_path).models]
+
+
+WORKS = {
+    "scan_at_load": "modelward.models.artifact",
+    "load_canary": "modelward.models.inventory",
+    "name_of": "modelward.models.inventory",
+    "root_digest": "modelward.integrity.version_files",
+    "from_model_folder": "modelward.config.load",
+}
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_whatever_the_files_of_one_model_raise_is_a_problem_of_that_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, work: str
+) -> None:
+    models.repository(tmp_path, {"bad": models.add_one(), "good": models.add_one()})
+    if work == "load_canary":
+        (tmp_path / "bad" / "1" / "canary.npz").write_bytes(b"any")
+    module, calls = sys.modules[WORKS[work]], []
+    real = getattr(module, work)
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:  # "bad" is the first
+            raise ZeroDivisionError("of one model")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(module, work, fail)
+    found = inventory(tmp_path)
+    assert [model.name for model in found.models] == ["good"]
+    assert "its files cannot be checked: ZeroDivisionError was raised" in only_problem(found)
+    assert "of one model" in caplog.text and "Traceback" in caplog.text

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from modelward.scanning.arrays import check_array
 from modelward.scanning.finding import Findings
 from modelward.scanning.payloads import payloads
-from modelward.scanning.scanner import AT_LOAD, Bounds, scan_model
+from modelward.scanning.scanner import AT_LOAD, Bounds, scan, scan_at_load, scan_model
 from modelward.scanning.source import InMemory, OnDisk
 from tests import models
 from tests.proxy.scanning.bad_models import BAD, good
@@ -101,3 +105,44 @@ def test_many_graphs_below_many_constants_are_scanned_in_bounded_time() -> None:
     began = time.monotonic()
     scan_model(InMemory(made.SerializeToString()), None, Findings("any"), AT_LOAD)
     assert time.monotonic() - began < 2 * SECONDS
+
+
+def deep(brackets: int = 5000) -> bytes:
+    """An .npy whose header numpy cannot take for Python: tokenize.TokenError is no SyntaxError."""
+    return b"\x93NUMPY\2\0" + struct.pack("<I", brackets) + b"(" * brackets
+
+
+def test_an_array_with_a_header_of_brackets_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "deep.npy").write_bytes(deep())
+    with zipfile.ZipFile(tmp_path / "deep.npz", "w") as archive:
+        archive.writestr("a.npy", deep())
+    assert [finding.rule for finding in scan(tmp_path).findings] == ["array-damaged"] * 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"\1\0", b"\2\0", b"\3\0"]))
+def test_an_array_with_any_header_is_looked_at(text: bytes, version: bytes) -> None:
+    length = struct.pack("<H" if version == b"\1\0" else "<I", len(text))
+    check_array(io.BytesIO(b"\x93NUMPY" + version + length + text), Findings("any"))
+
+
+def test_what_the_scan_of_a_file_raises_is_a_finding_of_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("modelward.scanning.folder.arrays.check_array", fail)
+    monkeypatch.setattr("modelward.scanning.scanner.tensors.check", fail)
+    (tmp_path / "model.onnx").write_bytes(models.add_one())
+    (tmp_path / "a.npy").write_bytes(deep())
+    (tmp_path / "b.py").write_text("")
+    told = {(Path(each.file).name, each.rule, each.what) for each in scan(tmp_path).findings}
+    words = "the scan of the file failed (ZeroDivisionError)"
+    assert told == {
+        ("model.onnx", "scan-incomplete", words),
+        ("a.npy", "scan-incomplete", words),
+        ("b.py", "file-script", "it is a script"),
+    }
+    found = scan_at_load(tmp_path, tmp_path / "model.onnx", models.add_one())
+    assert [each.rule for each in found].count("scan-incomplete") == 2
