@@ -14,7 +14,6 @@ from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.promotion import PromotionSettings
 from modelward.config.schema import Config
 from modelward.config.units import SECOND
-from modelward.models.weights import primary
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import (
     PromotedServer,
@@ -22,7 +21,6 @@ from modelward.promotion.asked import (
     check,
     check_reason,
     configured,
-    no_such_model,
     refused,
     steps_from_here,
     steps_of,
@@ -33,10 +31,11 @@ from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
 from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
-from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, Shares, State
+from modelward.promotion.standing import Standing
+from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
-from modelward.promotion.unpromoted import answered, expected, may_answer, recorded_shares, waiting_notes
+from modelward.promotion.unpromoted import answered, expected, recorded_shares, waiting_notes
 
 log = logging.getLogger("modelward.promotion")
 
@@ -51,6 +50,7 @@ class Promoter:
         """clock: seconds since 1970."""
         self._server = server
         self._clock = clock
+        self._standing = Standing(server, lambda: self.state, lambda: self.shares)
         self._judge = Judge(server, clock)
         self._baseline = Baseline(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
@@ -126,7 +126,7 @@ class Promoter:
         promotion, by = self.state.promotions[model], self._settings(model).by
         past = (event for event in reversed(self.state.events) if event.model == model)
         event = next((event for event in past if event.what != GOES_ON), None)  # it tells why the step was done
-        known = self._judge.known(model, promotion) if self._under_way(model) is not None else None
+        known = self._judge.known(model, promotion) if self._standing.under_way(model) is not None else None
         return Known(promotion, event, *known, by) if known is not None else Known(promotion, event, by=by)
 
     def too_few_callers(self, model: str) -> list[Problem]:
@@ -152,8 +152,8 @@ class Promoter:
     def check(self, wanted: Wanted) -> Promotion | None:
         """What is under way that it goes on with. Raises ProblemsFound where it would be refused whatever is counted
         until it is done."""
-        now = self._under_way(wanted.model)
-        check(self._server, wanted, now, self._answering)
+        now = self._standing.under_way(wanted.model)
+        check(self._server, wanted, now, self._standing.answering)
         return now
 
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> Promotion:
@@ -164,9 +164,13 @@ class Promoter:
         """
         async with self._changing:
             check_reason(model, why)
-            promotion = self._known(model)
+            promotion = self._standing.known(model)
             if promotion is None:
-                promotion = self._from_next_older(model)
+                current, older = self._standing.next_older(model)
+                written = configured(self._server, model)
+                promotion = Promotion(
+                    version=current, before={older: 1}, configured=written, steps=(100,), since=self._clock()
+                )
             elif promotion.phase == "rolled back":
                 raise refused(
                     f"version {promotion.version} has been rolled back already", model, "There is nothing to do"
@@ -189,9 +193,9 @@ class Promoter:
 
     async def look(self) -> None:
         """Takes back what does worse, goes on with what has held. Raises ProblemsFound where that cannot be kept."""
-        for model in [m for m in self.state.promotions if self._under_way(m) is not None]:
+        for model in [m for m in self.state.promotions if self._standing.under_way(m) is not None]:
             async with self._changing:
-                promotion = self._under_way(model)
+                promotion = self._standing.under_way(model)
                 if promotion is not None:
                     await self._look_at(model, promotion)
 
@@ -224,7 +228,7 @@ class Promoter:
 
     def _with_other_files(self, model: str, promotion: Promotion) -> Coroutine[Any, Any, Promotion] | None:
         """Where a version's file is another than when the promotion began, what is known is of the old one."""
-        now = self._digests(model, promotion.version, promotion.before)
+        now = self._standing.hashes(model, promotion.version, promotion.before)
         changed = [v for v in now if promotion.digests.get(v, now[v]) != now[v]]
         if not changed:
             return None
@@ -239,7 +243,7 @@ class Promoter:
 
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
-        steps, before = steps_of(self._server, wanted), self._present(model)
+        steps, before = steps_of(self._server, wanted), self._standing.present(model)
         promotion = Promotion(
             version=version,
             before=before,
@@ -248,7 +252,7 @@ class Promoter:
             auto=wanted.auto,
             since=self._clock(),
             forced=bool(wanted.force),
-            digests=self._digests(model, version, before),
+            digests=self._standing.hashes(model, version, before),
             without=wanted.without,
             proposal=wanted.proposal,
         )
@@ -322,7 +326,7 @@ class Promoter:
     ) -> Promotion:
         """Kept first: what a restart would not know of is not begun. since: now, unless the step stays."""
         after = promotion.model_copy(update={"since": self._clock() if since is None else since})
-        event, digest = self._event(model, after, what, actor, why), self._digest(model, after.version)
+        event, digest = self._event(model, after, what, actor, why), self._standing.digest(model, after.version)
         kept = self.state.with_approved(model, after.version, digest).with_promotion(model, after, event)
         known = self.known(model) if actor == ITSELF else None
         self.store.save(kept)
@@ -338,7 +342,7 @@ class Promoter:
 
     def _tell(self, event: Event, before: Promotion, known: Known, bound: str = "") -> None:
         self.recorder().note(
-            decided(event, before, known, digest=self._digest(event.model, event.version), bound=bound)
+            decided(event, before, known, digest=self._standing.digest(event.model, event.version), bound=bound)
         )
 
     def _event(self, model: str, promotion: Promotion, what: str, actor: str, why: str) -> Event:
@@ -349,51 +353,6 @@ class Promoter:
     def _keep(self, state: State) -> None:
         self.state = state
         self.store.keep(state)
-
-    # ---- what there is
-
-    def _known(self, model: str) -> Promotion | None:
-        """The last one, unless the configuration has said something else since."""
-        promotion = self.state.promotions.get(model)
-        return promotion if promotion is not None and promotion.configured == configured(self._server, model) else None
-
-    def _under_way(self, model: str) -> Promotion | None:
-        promotion = self._known(model)
-        return promotion if promotion is not None and promotion.phase == "stepping" else None
-
-    def _answering(self, model: str) -> dict[str, int]:
-        """As `_present`, without versions that may not answer."""
-        able = may_answer(self._server, self.state, model)
-        return {version: share for version, share in self._present(model).items() if version in able}
-
-    def _present(self, model: str) -> dict[str, int]:
-        present = self.shares.get(model) or configured(self._server, model)
-        return present or {primary(self._server.versions(model), None): 1}
-
-    def _digest(self, model: str, version: str) -> str:
-        """Of all files of a version; empty where it is not served."""
-        facts = self._server.facts(model).get(version)
-        return facts.digest if facts is not None else ""
-
-    def _digests(self, model: str, version: str, before: Shares) -> dict[str, str]:
-        """Of the versions with a share that are served."""
-        facts = self._server.facts(model)
-        return {v: facts[v].sha256 for v in (version, *before) if v in facts and (v == version or before[v])}
-
-    def _from_next_older(self, model: str) -> Promotion:
-        served = self._server.versions(model)
-        if not served:
-            raise no_such_model(self._server, model, "Look at modelward status")
-        if self._server.config.policy(model) == "explicit":
-            served = tuple(version for version in served if version in (configured(self._server, model) or {}))
-        current = primary(served, self._present(model))
-        served = tuple(v for v in served if v == current or v in may_answer(self._server, self.state, model))
-        if served.index(current) == 0:
-            what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
-            raise refused(what, model, "There is nothing to do")
-        older = served[served.index(current) - 1]
-        now, written = self._clock(), configured(self._server, model)
-        return Promotion(version=current, before={older: 1}, configured=written, steps=(100,), since=now)
 
     def _settings(self, model: str) -> PromotionSettings:
         return self._server.config.settings(model).promotion

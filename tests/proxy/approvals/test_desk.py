@@ -22,7 +22,7 @@ from modelward.config.approvals import Approvals
 from modelward.config.units import SECOND
 from modelward.problem import Problem, ProblemsFound
 from tests.proxy.approvals.test_book import ADA, BOB, EVE, ask
-from tests.proxy.promotion.test_promoter import on_a_loop
+from tests.proxy.promotion.served import on_a_loop
 
 LIFE = 24 * 3600.0
 

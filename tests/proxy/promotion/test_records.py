@@ -8,7 +8,7 @@ from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
 from modelward.promotion.asked import Wanted
 from modelward.promotion.promoter import Promoter
-from tests.proxy.promotion.test_promoter import Served, enough, on_a_loop
+from tests.proxy.promotion.served import Served, enough, on_a_loop
 
 
 class Told(NoTrail):

@@ -15,8 +15,8 @@ from modelward.promotion.finding import Decision
 from modelward.promotion.guard import Arm
 from modelward_native.shadow.evidence import CHANCE, KEY
 from tests.proxy.promotion.arms import Caller, by_caller, caller
+from tests.proxy.promotion.served import Served, on_a_loop
 from tests.proxy.promotion.test_guard import arm
-from tests.proxy.promotion.test_promoter import Served, on_a_loop
 
 BOUNDS = PromotionBounds()
 OFF = PromotionBounds.model_validate({"outputs": "off"})

@@ -1,0 +1,64 @@
+"""What a model's versions are at this moment: which one was promoted last, which answer, and what their files are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from modelward.models.weights import primary
+from modelward.promotion.asked import PromotedServer, configured, no_such_model, refused
+from modelward.promotion.state import Promotion, Shares, State
+from modelward.promotion.unpromoted import may_answer
+
+
+class Standing:
+    """Of one server. state, shares: as they are now."""
+
+    def __init__(
+        self, server: PromotedServer, state: Callable[[], State], shares: Callable[[], Mapping[str, Shares]]
+    ) -> None:
+        self._server = server
+        self._state = state
+        self._shares = shares
+
+    def known(self, model: str) -> Promotion | None:
+        """The last promotion, unless the configuration has said something else since."""
+        last = self._state().promotions.get(model)
+        return last if last is not None and last.configured == configured(self._server, model) else None
+
+    def under_way(self, model: str) -> Promotion | None:
+        last = self.known(model)
+        return last if last is not None and last.phase == "stepping" else None
+
+    def present(self, model: str) -> dict[str, int]:
+        """Shares of the versions."""
+        present = self._shares().get(model) or configured(self._server, model)
+        return {**present} if present else {primary(self._server.versions(model), None): 1}
+
+    def answering(self, model: str) -> dict[str, int]:
+        """As `present`, without versions that may not answer."""
+        able = may_answer(self._server, self._state(), model)
+        return {version: share for version, share in self.present(model).items() if version in able}
+
+    def next_older(self, model: str) -> tuple[str, str]:
+        """The version that answers, and the one before it. Raises ProblemsFound where there is none."""
+        served = self._server.versions(model)
+        if not served:
+            raise no_such_model(self._server, model, "Look at modelward status")
+        if self._server.config.policy(model) == "explicit":
+            served = tuple(version for version in served if version in (configured(self._server, model) or {}))
+        current = primary(served, self.present(model))
+        served = tuple(v for v in served if v == current or v in may_answer(self._server, self._state(), model))
+        if served.index(current) == 0:
+            what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
+            raise refused(what, model, "There is nothing to do")
+        return current, served[served.index(current) - 1]
+
+    def digest(self, model: str, version: str) -> str:
+        """Of all files of a version; empty where it is not served."""
+        facts = self._server.facts(model).get(version)
+        return facts.digest if facts is not None else ""
+
+    def hashes(self, model: str, version: str, before: Shares) -> dict[str, str]:
+        """Of the model files of those with a share that are served."""
+        facts = self._server.facts(model)
+        return {v: facts[v].sha256 for v in (version, *before) if v in facts and (v == version or before[v])}
