@@ -31,13 +31,13 @@ from modelward.promotion.promoter import Promoter
 from modelward.repository.scan import listed
 from modelward.server.bind import BoundSocket, InheritedSocket
 from modelward.server.http import AppState, HttpServer
-from modelward.server.readiness import Readiness
 from modelward.server.report import Report
 from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.four_eyes import FourEyes
 from modelward.supervisor.notify import Notifier
+from modelward.supervisor.phase import Phase, Progress
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
@@ -59,8 +59,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("modelward.supervisor")
 
-Progress = Callable[[str], None]
-
 ANSWERED_SECONDS = 0.2  # in which the one that asks for a drain has the answer, before the admin API may end
 EVENTS_TOLD = 50  # the last, in answers about the server's status
 
@@ -75,12 +73,10 @@ class Supervisor:
     def __init__(
         self, config: Config, log_level: str | None, configuration: Configuration, sockets: Sockets, notifier: Notifier
     ) -> None:
-        self.readiness = Readiness("loading models")
         self._log_level = log_level
         self._sockets = sockets
         self._notifier = notifier
-        self._progress: Progress = lambda what: None
-        self._started = self._ending = False
+        self._phase = Phase(lambda: self._pool, lambda: self.config, notifier)
         self.drain_asked = asyncio.Event()  # an operator wants what SIGTERM wants
         self._tasks = Tasks()
         self._bound: BoundSocket | InheritedSocket | None = None
@@ -94,10 +90,10 @@ class Supervisor:
         self._reloader = Reloader(
             config,
             lambda: configuration.read(self.config),
-            self._at_work,
+            self._phase.at_work,
             self._promoter,
             notifier,
-            done=self._reloaded,
+            done=self._phase.reloaded,
             prepare=self._prepare_rights,
             recorder=lambda: self.trail,
         )
@@ -110,7 +106,7 @@ class Supervisor:
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
         self._recheck = Recheck(lambda: self.config, lambda: self._facts, lambda: self.trail, self._promoter.note)
-        held = (self._at_work, lambda: self.config, lambda: self.trail)
+        held = (self._phase.at_work, lambda: self.config, lambda: self.trail)
         self.temporary_limits = TemporaryLimits(*held)
         self.breakers = BreakerOverrides(*held, self._promoter.note)
 
@@ -138,7 +134,7 @@ class Supervisor:
 
         progress: told what the first workers are busy with before they are ready.
         """
-        self._progress = progress
+        self._phase.progress = progress
         await self._recording.start(self.config)
         self.proposals.load()
         self._promoter.resume(lambda: listed(self.config.repository))
@@ -152,7 +148,9 @@ class Supervisor:
         listen = self.config.listen.model_copy(update=addresses)
         self._reloader.config = self.config.model_copy(update={"listen": listen})
         approved, grpc = lambda: self._promoter.state.may_answer, self._bound.socket.fileno()
-        self._pool = WorkerPool(self.config, self._log_level, grpc, self._judge, self._wait_for, approved=approved)
+        self._pool = WorkerPool(
+            self.config, self._log_level, grpc, self._phase.judge, self._phase.wait_for, approved=approved
+        )
         if self.config.limits.shared is not None:
             self._shared = SharedLimits(self.config.limits.shared, self._pool.region)
             await self._shared.start()
@@ -166,9 +164,8 @@ class Supervisor:
         self._tasks.spawn(sum_up(self._pool.region))
         self._tasks.spawn(self._recheck.watch())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
-        self._started = True
         self._tasks.spawn(self.proposals.run())
-        self._notifier.ready(self._words())
+        self._phase.begin()
 
     async def restart(
         self, replaced: Callable[[Replaced], None] = lambda worker: None, actor: str = ""
@@ -177,7 +174,7 @@ class Supervisor:
 
         replaced: told of each. Raises NotNow, also while another restart lasts.
         """
-        pool = self._at_work()
+        pool = self._phase.at_work()
         if self._restarting:
             raise NotNow("the workers are being restarted already; ask again when that has ended")
         self._restarting = True
@@ -205,19 +202,19 @@ class Supervisor:
 
     async def promote(self, wanted: Wanted) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
-        self._at_work()
+        self._phase.at_work()
         await self._promoter.promote(wanted)
         return self._promoted(wanted.model, self._promoter.too_few_callers(wanted.model))
 
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> PromotionStatus:
         """Raises ProblemsFound, and then nothing has changed; NotNow."""
-        self._at_work()
+        self._phase.at_work()
         await self._promoter.rollback(model, why, actor, proposal)
         return self._promoted(model)
 
     async def pardon(self, model: str, version: str | None, actor: str = "") -> Sequence[tuple[str, str]]:
         """Raises NotNow."""
-        pardoned = self._at_work().pardon(model, version)
+        pardoned = self._phase.at_work().pardon(model, version)
         for name, each in pardoned:
             self._promoter.note("pardon", actor, f"model {name} version {each}")
         return pardoned
@@ -232,26 +229,18 @@ class Supervisor:
 
     async def shadows(self, model: str) -> Sequence[Mapping[str, Any]]:
         """Raises ProblemsFound, NotNow."""
-        self._at_work()
+        self._phase.at_work()
         return await self._shadowing.told(model)
 
     def _promoted(self, model: str, warnings: Sequence[Problem] = ()) -> PromotionStatus:
         return PromotionStatus(model, self._promoter.known(model), (*warnings,), self._promoter.store.unsaved)
-
-    def _at_work(self) -> WorkerPool:
-        """The workers, if they are all there and are to stay. Raises NotNow."""
-        if self._pool is None or not self._started:
-            raise NotNow("the server is still starting; ask again when it is ready")
-        if self._ending:
-            raise NotNow("the server is draining; ask the next one")
-        return self._pool
 
     def status(self) -> Status:
         """At this moment, from the start on."""
         pool, config, promoter = self._pool, self.config, self._promoter
         report = pool.report if pool is not None else None
         return Status(
-            state="ready" if self.readiness.ready else self.readiness.reason,
+            state="ready" if self._phase.readiness.ready else self._phase.readiness.reason,
             uptime_seconds=time.monotonic() - self._began,
             generation=self._reloader.generation,
             grpc=self.config.listen.grpc,
@@ -278,10 +267,10 @@ class Supervisor:
 
     async def ask_to_drain(self, actor: str = "") -> Draining:
         """Raises NotNow."""
-        pool = self._at_work()
+        pool = self._phase.at_work()
         log.info("drain, asked by %s", actor)
         self._promoter.note("drain", actor)
-        self._end("draining")  # a second one is not now
+        self._phase.end("draining")  # a second one is not now
         asyncio.get_running_loop().call_later(ANSWERED_SECONDS, self.drain_asked.set)
         return self._left(pool)
 
@@ -293,7 +282,7 @@ class Supervisor:
     async def drain(self) -> None:
         """Readiness off; after drain.delay no new connections, what is under way finished within drain.timeout."""
         began = time.monotonic()
-        self._end("draining")
+        self._phase.end("draining")
         self._notifier.stopping("draining")
         if self._pool is None:
             return
@@ -305,7 +294,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Ends everything at once."""
-        self._end("stopped")
+        self._phase.end("stopped")
         if self._admin is not None:
             await self._admin.stop()
         self._reloader.cancel()
@@ -348,36 +337,6 @@ class Supervisor:
     def _failing(self) -> dict[tuple[str, str], int]:
         return stats.failing(self._pool.region) if self._pool is not None else {}
 
-    # ---- readiness: while any worker is ready and can answer for a model
-
-    def _judge(self) -> None:
-        assert self._pool is not None
-        reason = self._pool.unanswered if self._pool.ready else "no worker is ready"
-        starting = not self._pool.ready and not self.readiness.ready  # what it waits for is told already
-        if reason != self.readiness.reason and not starting and not self._ending:
-            self.readiness.set(not reason, reason)
-        if self._started and not self._ending:
-            self._notifier.status(self._words())
-
-    def _words(self) -> str:
-        assert self._pool is not None
-        return f"{self._pool.ready} of {self.config.workers} workers ready"
-
-    def _wait_for(self, what: str) -> None:
-        self._progress(what)
-        if not self._started:
-            self._notifier.status(f"loading {what}")
-        if not self.readiness.ready and not self._ending:
-            self.readiness.set(False, what)
-
-    def _reloaded(self, said: str) -> None:
-        if not self._ending:
-            self._notifier.ready(self._words() + said)
-
-    def _end(self, reason: str) -> None:
-        self._ending = True
-        self.readiness.set(False, reason)
-
     async def _start_admin(self, address: Address) -> AdminServer:
         from modelward.admin.server import AdminServer  # noqa: PLC0415 - brings the data plane, 16 MB: only where it is served
 
@@ -387,5 +346,5 @@ class Supervisor:
         return self._admin.prepare(config.operators) if self._admin is not None else lambda: None
 
     async def _start_http(self) -> HttpServer:
-        state = AppState(lambda: Catalog(()), self.readiness, Exposition(self.snapshot), self._failing)
+        state = AppState(lambda: Catalog(()), self._phase.readiness, Exposition(self.snapshot), self._failing)
         return await HttpServer.start(self.config.listen.http, state, self._sockets.get("http"))
