@@ -135,6 +135,7 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
     with house.serving() as server:
         assert answers(server, 20).keys() == {"1"}, "the newest waits for a promotion"
         assert "proposal 1 waits for 1 approval; modelward approve 1" in house.propose("ada")
+        assert "1 proposal waits: modelward proposals" in house.run("bob", "status").stdout
         shown = house.run("bob", "proposals", "1").stdout
         assert all(
             words in shown for words in ("promote add 2 from 0 to ", " % --force", "sha256:", "a test", "0 of 1")

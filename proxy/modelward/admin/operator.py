@@ -68,7 +68,8 @@ class Status:
     fails its canary, by model and version. contained: inputs that are not run any more. policies: version_policy of the
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
     refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words, where
-    what is done is recorded. changed_files: why the files of a version are others than those that are served.
+    what is done is recorded. changed_files: why the files of a version are others than those that are served. waiting:
+    of each proposal that waits for approvals the model; empty for what concerns the whole server.
     """
 
     state: str
@@ -94,6 +95,7 @@ class Status:
     changed_files: Mapping[tuple[str, str], str] = field(default_factory=dict)
     temporary_limits: Sequence[TemporaryLimit] = ()
     breakers: Sequence[BreakerOverride] = ()
+    waiting: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

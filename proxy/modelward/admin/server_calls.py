@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -36,7 +37,9 @@ class ServerCalls:
             task.cancel()
 
     async def status(self, request: Message, call: OperatorCall) -> Message:
-        return status_message(visible(self._server.status(), call.sees), self._version)
+        status = visible(self._server.status(), call.sees)
+        waiting = [model for model in status.waiting if call.may("proposals", model or None)]
+        return status_message(replace(status, waiting=waiting), self._version)
 
     async def identities(self, request: Any, call: OperatorCall) -> Message:
         callers = self._server.callers(min(request.most or CALLERS, MOST_CALLERS))

@@ -71,6 +71,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         breaker_overrides=override_messages(status.breakers),
         refused_reload=reload_record(status.refused_reload),
         audit=status.audit,
+        proposals_waiting=len(status.waiting),
         upstreams=[
             message(
                 "Upstream",

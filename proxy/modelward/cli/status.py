@@ -10,6 +10,7 @@ from modelward.cli.breaker import print_overrides
 from modelward.cli.limit import print_limits
 from modelward.cli.output import console, plain, print_json, print_notes, print_table, time_of
 from modelward.cli.promote import progress
+from modelward.plural import counted
 from modelward.problem import Problem
 
 __all__ = ["add_arguments", "run"]
@@ -83,6 +84,9 @@ def _show(client: admin.Client, *, json: bool) -> int:
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
     out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
     out.print(f"audit: {plain(status.audit)}", soft_wrap=True)
+    if waiting := status.proposals_waiting:
+        wait = "waits" if waiting == 1 else "wait"
+        out.print(f"{counted(waiting, 'proposal')} {wait}: modelward proposals", soft_wrap=True)
     if status.HasField("refused_reload"):
         last = status.refused_reload
         number = len(last.problems)

@@ -66,6 +66,11 @@ class FourEyes:
     def told(self, report: Report) -> Report:
         return self._made.told(report) if self._made is not None else report
 
+    @property
+    def waiting(self) -> list[str]:
+        """Models of the open proposals; empty for what concerns the whole server."""
+        return [each.ask.model for each in self._made.desk.book.open] if self._made is not None else []
+
     def stats(self) -> ApprovalsSnapshot | None:
         return self._made.stats() if self._made is not None else None
 

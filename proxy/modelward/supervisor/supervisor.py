@@ -262,6 +262,7 @@ class Supervisor:
             config=digest(self.config),
             audit=self._recording.words,
             temporary_limits=(*self.temporary_limits.limits.values(),),
+            waiting=self.proposals.waiting,
             breakers=(*self.breakers.overrides.values(),),
         )
 

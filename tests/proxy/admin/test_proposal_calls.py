@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
@@ -10,15 +11,20 @@ from unittest.mock import AsyncMock
 import pytest
 
 from modelward.admin.authorization import OperatorCall
+from modelward.admin.messages import message
+from modelward.admin.operator import Status
 from modelward.admin.proposal_calls import ProposalCalls
+from modelward.admin.server_calls import ServerCalls
 from modelward.approvals.book import Book, is_own
 from modelward.approvals.proposal import Ask
 from modelward.audit.record import Actor, Record
+from modelward.config.address import parse_address
 from modelward.config.operators import Operators
 from modelward.operators.denials import Denials
 from modelward.operators.identity import Operator
 from modelward.operators.rights import Rights
 from modelward.rpc.protocol import Message, RpcError
+from modelward.telemetry.snapshot import Snapshot
 
 ASK = Ask(verb="promote", model="secret", version="2")
 BOOK = Book().proposed(ASK, Actor(name="dan", proof="certificate"), 0.0, seconds=100.0, needed=1, person=str)
@@ -36,6 +42,16 @@ class Noted:
 
     def note(self, record: Record) -> None:
         pass
+
+
+def told_to_wait(who: str, waiting: Sequence[str]) -> int:
+    """Proposals that the status tells `who` of, of those for these models."""
+    nowhere = parse_address("127.0.0.1:1")
+    status = Status("ready", 1.0, 1, nowhere, nowhere, "shared memory", (), None, Snapshot(), {}, waiting=waiting)
+    call = OperatorCall(Operator(who, "certificate"), who, Rights(Operators.model_validate(RIGHTS)), Denials(Noted()))
+    server: Any = SimpleNamespace(status=lambda: status)
+    answer: Any = asyncio.run(ServerCalls(server).status(message("StatusRequest"), call))
+    return int(answer.proposals_waiting)
 
 
 def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
@@ -63,6 +79,12 @@ def test_a_proposal_of_another_model_is_told_as_one_that_is_not_there(method: st
     assert hidden.what == absent.what == "there is no such proposal"
     assert (hidden.how, hidden.why) == (absent.how, absent.why)
     assert "secret" not in str(hidden)
+
+
+def test_the_status_counts_the_proposals_that_wait_for_those_who_may_see_them() -> None:
+    waiting = ["secret", "public", "secret", ""]
+    assert [told_to_wait(who, waiting) for who in ("vic", "eve", "mal")] == [4, 1, 0]
+    assert told_to_wait("vic", []) == 0
 
 
 def test_the_denial_is_counted_all_the_same() -> None:
