@@ -125,14 +125,17 @@ class Proposals:
         """Of the version that is promoted now, and no later one."""
         return Ask(verb="rollback", model=model, version=self._promoted(model), reason=reason)
 
-    def pardon(self, model: str, version: str, reason: str) -> Ask:
+    @staticmethod
+    def pardon(model: str, version: str, reason: str) -> Ask:
         return Ask(verb="pardon", model=model, version=version, reason=reason)
 
-    def breaker(self, order: BreakerOrder) -> Ask:
+    @staticmethod
+    def breaker(order: BreakerOrder) -> Ask:
         asked = Parameters(action=order.action, endpoint=order.endpoint, seconds=order.seconds)
         return Ask(verb="breaker", model=order.model, reason=order.reason, parameters=asked)
 
-    def restart(self, reason: str) -> Ask:
+    @staticmethod
+    def restart(reason: str) -> Ask:
         return Ask(verb="restart", reason=reason)
 
     async def follow(self, *, asked: bool = False) -> Proposal | None:

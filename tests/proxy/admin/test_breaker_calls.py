@@ -9,6 +9,7 @@ from modelward.admin.limit_calls import MOST_SECONDS
 from modelward.approvals.book import Book
 from modelward.approvals.proposal import Ask, Proposal
 from modelward.audit.record import Actor
+from modelward.supervisor.proposals import Proposals
 from tests.proxy.admin.test_server import BROKEN, Played, code_of, method, talk
 
 GOOD = {"model": "a", "endpoint": "up:1", "action": "open", "seconds": 60.0, "reason": "a reason"}
@@ -36,7 +37,9 @@ def test_a_breaker_is_held_as_it_was_asked_for() -> None:
 def test_where_others_must_approve_it_it_becomes_a_proposal_and_nothing_changes() -> None:
     async def test(operator: Played, channel: grpc.aio.Channel) -> None:
         desk = Desk()
-        operator.proposals = SimpleNamespace(needed=lambda verb, model="": int(verb == "breaker"), desk=desk)
+        operator.proposals = SimpleNamespace(
+            needed=lambda verb, model="": int(verb == "breaker"), desk=desk, breaker=Proposals.breaker
+        )
         answer = await method(channel, "OverrideBreaker")(**GOOD)
         proposed = answer.proposal
         assert (proposed.number, proposed.verb, proposed.model, proposed.action) == (1, "breaker", "a", "open")
