@@ -141,6 +141,8 @@ FIGURES: dict[str, Figure] = {
     **_siege("modelward"),
     **_siege("haproxy"),
     **_siege("envoy"),
+    "scan.seconds": _value("scan", "seconds", form="{:.0f} s"),
+    "scan.megabytes": _value("scan", "megabytes", form="{:.0f} MB"),
     "sealed.ratio": _value("sealed", "ratio", form="{:.2f}"),
     "sealed.plain": _value("sealed", "plain", form="{:.1f} s"),
     "sealed.sealed": _value("sealed", "sealed", form="{:.1f} s"),

@@ -21,6 +21,7 @@ from modelward.scanning.wire import BYTES, FIXED32, FIXED64, VARINT, Budget, Dam
 DEEPEST = 64  # messages within messages; protobuf's own bound is 100
 MESSAGES_OF_A_GRAPH = 3  # a graph lies in an attribute of a node of a graph
 LONGEST_TEXT = 1024  # bytes of a name
+FREE_BYTES = 128  # of a name; of a longer one as many count as a field
 OBJECT = 4  # fields that one more object of the outline counts as
 MOST_INTEGERS = 64  # of one attribute or of dimensions
 FEWEST_BYTES = 16  # of a text in a list that is worth a look
@@ -117,6 +118,7 @@ class Reader:
 
     def _text(self, span: Span) -> str:
         start, stop = span
+        self._budget.spend(min(stop - start, LONGEST_TEXT) // FREE_BYTES)  # else names had a kilobyte for each field
         if stop - start > LONGEST_TEXT:
             self._long.append(Text("a long name", span))
             text = self._source.read(start, start + LONGEST_TEXT).decode(errors="backslashreplace")

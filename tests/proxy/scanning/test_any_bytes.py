@@ -87,6 +87,15 @@ def test_a_file_that_shrinks_meanwhile_is_damaged(tmp_path: Path) -> None:
     assert "protobuf-damaged" in {finding.rule for finding in findings.all}
 
 
+def test_long_names_count_as_what_they_take() -> None:
+    made = good()
+    made.graph.node.add(op_type="Relu", input=["x" * 1000] * 100, output=["y"])
+    for fields, told in ((600, True), (2_000, False)):
+        findings = Findings("any")
+        scan_model(InMemory(made.SerializeToString()), None, findings, Bounds(fields, 1 << 20))
+        assert ("scan-incomplete" in {finding.rule for finding in findings.all}) == told
+
+
 def test_a_megabyte_of_anything_is_searched_in_bounded_time() -> None:
     began = time.monotonic()
     for pattern in (b"\x80\x04", b"MZ", b"PK\3\4", b"QUJD", b"c", b"curl ", b"00"):
