@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests import models, postgres
-from tests.e2e.test_admin import modelward
+from tests.commands import modelward
 from tests.e2e.test_promotion import ANY_LATENCY, REASON, answers, promotion
 from tests.support import ServerProcess, serve_process, wait_until
 
@@ -28,7 +28,7 @@ def written(root: Path, database: postgres.Server) -> Path:
     config = {
         "repository": str(repository),
         "state": str(root / "state"),
-        "audit": {"postgres": {"url": database.url(), "timeout": "2s"}},
+        "audit": {"postgres": {"url": database.url(), "timeout": "1s"}},
     }
     file = root / "modelward.yaml"
     file.write_text(yaml.safe_dump(config))

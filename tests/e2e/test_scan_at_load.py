@@ -13,8 +13,8 @@ from modelward.cli.app import main
 from modelward.scanning.finding import Finding
 from modelward.scanning.scanner import scan_at_load
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, arrays, request
-from tests.e2e.test_admin import modelward
 from tests.proxy.scanning.bad_models import BAD, PICKLE, with_metadata
 from tests.support import reloadable, serve_process, serving
 

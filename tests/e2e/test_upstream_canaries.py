@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from modelward.cli.app import main
 from modelward.problem import ProblemsFound
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub, arrays, parameters, refused, request
 from tests.e2e.model_peer import ModelPeer
-from tests.e2e.test_admin import modelward
 from tests.e2e.test_relay import in_front, listening
 from tests.support import EmbeddedServer, Reloadable, reloadable, serve_process, serving, wait_until
 
