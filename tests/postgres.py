@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -100,24 +102,50 @@ def running() -> Iterator[Server]:
     if None in programs:
         pytest.skip(f"PostgreSQL is not installed: {HOW}")
     initdb, postgres = (str(each) for each in programs)
-    # not below pytest's folders, which another user may not enter
-    with tempfile.TemporaryDirectory(prefix="modelward-pg-") as name:
-        folder, prefix = Path(name), list[str]()
-        if os.getuid() == 0:
-            user = _user()
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        options = ["-D", str(folder / "data"), "-U", "owner", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        made = subprocess.run(
-            [*prefix, initdb, *options], capture_output=True, text=True, check=False, cwd=folder, env=plain()
-        )
-        assert made.returncode == 0, made.stderr
+    prefix = _as_user()
+    with _folder() as folder:
+        _run(*prefix, "cp", "-a", str(_made_once(initdb) / "data"), str(folder))
         server = Server(postgres, folder, prefix)
         server.start()
         try:
             yield server
         finally:
             server.kill()
+
+
+@functools.cache
+def _made_once(initdb: str) -> Path:
+    """What each server begins with: initdb takes longer than all else that a test does with one."""
+    folder = _KEPT.enter_context(_folder())
+    options = ["-D", str(folder / "data"), "-U", "owner", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    _run(*_as_user(), initdb, *options, cwd=folder)
+    return folder
+
+
+_KEPT = contextlib.ExitStack()
+atexit.register(_KEPT.close)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Not below pytest's folders, which another user may not enter."""
+    with tempfile.TemporaryDirectory(prefix="modelward-pg-") as name:
+        if os.getuid() == 0:
+            user = _user()
+            os.chown(name, user.pw_uid, user.pw_gid)
+        yield Path(name)
+
+
+def _as_user() -> list[str]:
+    if os.getuid() != 0:
+        return []
+    user = _user()
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+
+
+def _run(*command: str, cwd: Path | None = None) -> None:
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=plain())
+    assert made.returncode == 0, made.stderr
 
 
 def _packaged(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,10 @@ from modelward.audit.tiles import HASH, TILE, Edge
 from modelward.audit.verify import Verified, verify
 from modelward.config.postgres import Postgres
 from tests import postgres
-from tests.postgres import Server
 
 SIGNER = Signer("log.example", bytes(range(32)))
 SIZE = 700
-EDITS = 50
+EDITS = 30
 TABLES = ("records", "hashes", "checkpoints")
 
 
@@ -28,12 +28,12 @@ TABLES = ("records", "hashes", "checkpoints")
 class Tables:
     """A log of SIZE records that grew in steps of 100, and what is changed in it."""
 
-    server: Server
+    connection: Any
     settings: Postgres
     records: list[bytes]
 
     def run(self, statement: str, *values: object) -> None:
-        self.server.execute(statement.format(schema=self.settings.schema_name), *values)
+        self.connection.execute(statement.format(schema=self.settings.schema_name), values or None)
 
     def put(self, number: int, record: bytes) -> None:
         self.run("UPDATE {schema}.records SET record = %s WHERE n = %s", record, number)
@@ -51,18 +51,19 @@ class Tables:
     def mend(self) -> None:
         for table in TABLES:
             overriding = "OVERRIDING SYSTEM VALUE " if table == "checkpoints" else ""
-            self.run(f"DELETE FROM {{schema}}.{table}")
+            self.run(f"TRUNCATE {{schema}}.{table}")
             self.run(f"INSERT INTO {{schema}}.{table} {overriding}SELECT * FROM {{schema}}.saved_{table}")
 
 
 @pytest.fixture(scope="module")
 def tables() -> Iterator[Tables]:
-    with postgres.running() as server:
+    psycopg = pytest.importorskip("psycopg", reason="the package psycopg is not installed")
+    with postgres.running() as server, psycopg.connect(server.url(), autocommit=True) as connection:
         settings = Postgres(url=server.url())
         log = PostgresLog.open(settings, SIGNER)
         for first in range(0, SIZE, 100):
             log.append([automatic("version.loaded", model=f"m{i}") for i in range(first, first + 100)])
-        found = Tables(server, settings, list(log.reader().records(0, SIZE)))
+        found = Tables(connection, settings, list(log.reader().records(0, SIZE)))
         for table in TABLES:
             found.run(f"CREATE TABLE {{schema}}.saved_{table} AS TABLE {{schema}}.{table}")
         yield found

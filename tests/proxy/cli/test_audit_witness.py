@@ -16,19 +16,20 @@ import pytest
 
 from modelward.audit.note import COSIGNATURE, Checkpoint, Note, Signer, Verifier, stamped
 from modelward.audit.witness import Request
+from tests.commands import modelward
 
 LOG = Signer("log.example", bytes(range(32)))
 
 
-def command(folder: Path, *more: str) -> list[str]:
-    start = [sys.executable, "-m", "modelward", "audit", "witness", "--folder", str(folder)]
+def words(folder: Path, *more: str) -> list[str]:
+    start = ["audit", "witness", "--folder", str(folder)]
     return [*start, "--listen", "127.0.0.1:0", "--log", str(LOG.verifier), *more]
 
 
 @contextmanager
 def witness(folder: Path) -> Iterator[tuple[str, Verifier]]:
     """Its URL and its key."""
-    process = subprocess.Popen(command(folder), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "modelward", *words(folder)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         lines = [process.stdout.readline().split() for _ in range(2)]
@@ -62,7 +63,7 @@ def test_it_cosigns_and_remembers_over_a_restart_with_the_same_key(tmp_path: Pat
         assert submit(url, checkpoint, 0) == (409, "1\n")
         with urllib.request.urlopen(f"{url}{sha256(LOG.name.encode()).hexdigest()}/checkpoint", timeout=10) as latest:
             assert Note.parse(latest.read()).verify(key) > 0
-        second = subprocess.run(command(tmp_path), capture_output=True, text=True, check=False, timeout=60)
+        second = modelward(*words(tmp_path))
         assert second.returncode == 1
         assert "another witness uses this folder" in second.stderr
 
@@ -76,6 +77,6 @@ def test_it_cosigns_and_remembers_over_a_restart_with_the_same_key(tmp_path: Pat
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, more: tuple[str, ...], told: str) -> None:
-    found = subprocess.run(command(tmp_path, *more), capture_output=True, text=True, check=False, timeout=60)
+    found = modelward(*words(tmp_path, *more))
     assert found.returncode == 1
     assert told in found.stderr

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelward.integrity.bundle import parse as parse_bundle
@@ -150,6 +150,7 @@ PATHS = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(PATHS, JSON)
 def test_whatever_stands_in_a_statement_is_read_or_refused_with_words(path: tuple[Any, ...], value: Any) -> None:
     document: Any = statement(("a", A))

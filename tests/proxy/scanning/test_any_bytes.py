@@ -21,18 +21,18 @@ from modelward.scanning.source import InMemory, OnDisk
 from tests import models
 from tests.proxy.scanning.bad_models import BAD, good
 
-SECONDS = 5.0  # of one scan, on a machine that does much else
+SECONDS = 5.0  # of the processor, for one scan
 BOUNDS = Bounds(100_000, 1 << 20)
 
 SEEDS = [models.slow_loop(10, width=2), models.two_inputs(), models.strings()]
 
 
 def scanned(data: bytes) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     findings = Findings("any")
     scan_model(InMemory(data), None, findings, BOUNDS)
     assert len(findings.all) < 1000
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [*SEEDS, *made]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_scanned(data: bytes) -> None:
     scanned(data)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_model_with_changed_bytes_is_scanned(seeds: list[bytes], data: st.DataObject) -> None:
     model = bytearray(data.draw(st.sampled_from(seeds)))
@@ -70,7 +70,7 @@ def test_a_model_with_changed_bytes_is_scanned(seeds: list[bytes], data: st.Data
     scanned(bytes(model))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_text_is_searched(data: bytes) -> None:
     assert len(list(payloads(b"\x80\x04" + data))) < 100
@@ -97,10 +97,10 @@ def test_long_names_count_as_what_they_take() -> None:
 
 
 def test_a_megabyte_of_anything_is_searched_in_bounded_time() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for pattern in (b"\x80\x04", b"MZ", b"PK\3\4", b"QUJD", b"c", b"curl ", b"00"):
         list(payloads(pattern * (1_000_000 // len(pattern))))
-    assert time.monotonic() - began < 4 * SECONDS
+    assert time.process_time() - began < 4 * SECONDS
 
 
 def test_many_graphs_below_many_constants_are_scanned_in_bounded_time() -> None:
@@ -111,9 +111,9 @@ def test_many_graphs_below_many_constants_are_scanned_in_bounded_time() -> None:
         made.graph.initializer.add(name=f"c{number}", data_type=TensorProto.INT64, dims=[1]).int64_data.append(1)
     node = helper.make_node("If", ["x"], ["b"], then_branch=branch, else_branch=branch)
     made.graph.node.extend([node] * 2_000)
-    began = time.monotonic()
+    began = time.process_time()
     scan_model(InMemory(made.SerializeToString()), None, Findings("any"), AT_LOAD)
-    assert time.monotonic() - began < 2 * SECONDS
+    assert time.process_time() - began < 2 * SECONDS
 
 
 def deep(brackets: int = 5000) -> bytes:
