@@ -23,8 +23,8 @@ import trustme
 from modelward.cli.app import main
 from tests import models
 from tests.certificates import authority_file, write_pair
+from tests.commands import modelward
 from tests.e2e.messages import Stub, request
-from tests.e2e.test_admin import modelward
 from tests.e2e.test_promotion import answers
 from tests.e2e.test_version_policy import arrive
 from tests.support import ServerProcess, serve_process, wait_until
@@ -120,7 +120,7 @@ class House:
 def house(tmp_path: Path) -> House:
     house = House(tmp_path)
     versions = {1: models.add_one(), 2: models.add_one()}
-    models.repository(house.root, {"add": versions, "other": versions})
+    models.repository(house.root, {name: versions for name in ("add", "other", "third")})
     authority = trustme.CA()
     ca = authority_file(authority, tmp_path / "ca.pem")
     write_pair(authority.issue_cert("localhost"), tmp_path, "server")
@@ -193,33 +193,17 @@ def named(server: ServerProcess, model: str, version: str = "") -> str:
             return f"{error.code().name}: {error.details()}"
 
 
-def test_what_was_not_approved_answers_nobody(house: House, tmp_path: Path) -> None:
-    with house.serving() as server:
-        assert named(server, "add", "1") == "1"
-        assert named(server, "add", "2").startswith("NOT_FOUND"), "named or not"
-        # other files of the version that answers
-        other = models.repository(tmp_path / "files", {"add": {1: models.add_one_below(9)}})
-        shutil.copy(other / "add/1/model.onnx", house.root / "add/1/new")
-        os.replace(house.root / "add/1/new", house.root / "add/1/model.onnx")
-        wait_until(lambda: "files are others than those that were approved" in "".join(server.output), "it is refused")
-        assert named(server, "add") == "1", "what was approved is served on"
-        # a model that comes later
-        (models.repository(tmp_path / "beside", {"late": {1: models.add_one()}}) / "late").rename(house.root / "late")
-        wait_until(lambda: "model late version 1 is new" in "".join(server.output), "the model to be loaded")
-        assert named(server, "late").startswith("NOT_FOUND")
-        assert house.run("dan", "promote", "late", "1", "--steps", "100", *REASON).returncode == PROPOSED
-        assert house.run("bob", "approve", "1").returncode == 0
-        assert named(server, "late") == named(server, "late", "1") == "1"
-    with house.serving() as server:
-        assert named(server, "late") == "1"
-        assert named(server, "add").startswith("NOT_FOUND"), "other files than were approved, at a start too"
-        assert named(server, "other", "2").startswith("NOT_FOUND")
-
-
-def test_proposals_outlive_kill_9_and_are_executed_once(house: House) -> None:
+def test_broken_glass_acts_at_once_and_outlives_kill_9_like_proposals_which_are_executed_once(house: House) -> None:
     file, written = house.state / "proposals.json", house.state / "promotions.json"
+    glass = ("promote", "third", "2", "--steps", "100", "--force", "--break-glass")
     with house.serving() as server:
         house.propose(model="other")
+        assert house.run("dan", *glass, "--reason", "mine").returncode == 1, "no role for it"
+        assert house.run("sam", *glass).returncode == 1, "no reason"
+        done = house.run("sam", *glass, "--reason", "incident 8")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert named(server, "third") == "2"
+        assert server.metric("modelward_break_glass_unreviewed") == 1
         server.signal_all(signal.SIGKILL)
     # killed after the approval was written, and before it was executed
     book = json.loads(file.read_text())
@@ -229,54 +213,32 @@ def test_proposals_outlive_kill_9_and_are_executed_once(house: House) -> None:
     with house.serving() as server:
         wait_until(lambda: house.state_of(1) == "done", "the approved proposal to be executed")
         assert '"proposal": 1' in written.read_text()
+        wait_until(lambda: server.metric("modelward_break_glass_unreviewed") == 1, "a restart to know of it")
+        wait_until(lambda: "not reviewed yet: proposal 2 by sam" in "".join(server.output), "an error in the log")
+        assert "not reviewed" in house.run("bob", "proposals").stdout
+        assert house.run("sam", "review", "2", "--reason", "fine").returncode == 1
+        assert house.run("bob", "review", "2", "--reason", "it was needed").returncode == 0
+        assert server.metric("modelward_break_glass_unreviewed") == 0
         house.propose()
         # killed while it is executed: the workers do not answer any more
         for pid in server.workers():
             os.kill(pid, signal.SIGSTOP)
-        approving = house.start("bob", "approve", "2")
-        wait_until(lambda: '"proposal": 2' in written.read_text(), "the execution to be written")
+        approving = house.start("bob", "approve", "3")
+        wait_until(lambda: '"proposal": 3' in written.read_text(), "the execution to be written")
         server.signal_all(signal.SIGKILL)
         assert approving.wait(60) != 0
-    assert json.loads(file.read_text())["proposals"][1]["state"] == "executing"
+    assert json.loads(file.read_text())["proposals"][2]["state"] == "executing"
     before = [each for each in json.loads(written.read_text())["events"] if each["model"] == "add"]
     with house.serving() as server:
-        wait_until(lambda: house.state_of(2) == "done", "what was executed to be known")
+        wait_until(lambda: house.state_of(3) == "done", "what was executed to be known")
         assert answers(server, 20).keys() == {"2"}
     assert [each for each in json.loads(written.read_text())["events"] if each["model"] == "add"] == before, "once"
-
-
-def test_an_expired_proposal_is_not_executed(house: House) -> None:
-    house.write("approvals: {promote: 1, force: 1, reload: 1, expire: 1s}")
-    with house.serving() as server:
-        house.propose()
-        wait_until(lambda: house.state_of(1) == "expired", "its time to be over")
-        late = house.run("bob", "approve", "1")
-        assert (late.returncode, "it is expired" in late.stderr) == (1, True)
-        assert answers(server, 20).keys() == {"1"}
-
-
-def test_broken_glass_acts_at_once_and_is_told_until_it_is_reviewed(house: House) -> None:
-    words = ("promote", "add", "2", "--steps", "100", "--force", "--break-glass")
-    with house.serving() as server:
-        assert house.run("dan", *words, "--reason", "mine").returncode == 1, "no role for it"
-        assert house.run("sam", *words).returncode == 1, "no reason"
-        done = house.run("sam", *words, "--reason", "incident 8")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert answers(server, 20).keys() == {"2"}
-        assert server.metric("modelward_break_glass_unreviewed") == 1
-    with house.serving() as server:
-        wait_until(lambda: server.metric("modelward_break_glass_unreviewed") == 1, "a restart to know of it")
-        wait_until(lambda: "not reviewed yet: proposal 1 by sam" in "".join(server.output), "an error in the log")
-        assert "not reviewed" in house.run("bob", "proposals").stdout
-        assert house.run("sam", "review", "1", "--reason", "fine").returncode == 1
-        assert house.run("bob", "review", "1", "--reason", "it was needed").returncode == 0
-        assert server.metric("modelward_break_glass_unreviewed") == 0
 
 
 def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) -> None:
     limit = "limits: {streams: 77}"
     with house.serving() as server:
-        house.write(more=limit)
+        house.write("approvals: {promote: 0, reload: 0}", limit)  # the approvals themselves, too
         wait_until(lambda: house.run("bob", "proposals", "1").returncode == 0, "the change to be found")
         shown = house.run("bob", "proposals", "1").stdout
         assert f"+{limit}" in shown
@@ -287,20 +249,15 @@ def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) 
         wait_until(lambda: "version 3 is new" in "".join(server.output), "files of models are followed meanwhile")
     with house.serving() as server:
         assert house.state_of(1) == "open"
+        assert house.propose().startswith("proposal 2 waits"), "the approved configuration is followed"
         house.write(more="limits: {streams: 78}")
         wait_until(lambda: house.state_of(1) == "void", "another change")
-        house.run("bob", "approve", "2")
-        assert house.state_of(2) == "open", "bob may have changed the file"
-        approved = house.run("ada", "approve", "2")
+        house.run("bob", "approve", "3")
+        assert house.state_of(3) == "open", "bob may have changed the file"
+        approved = house.run("ada", "approve", "3")
         assert (approved.returncode, approved.stderr) == (0, "")
         assert "reloaded, of what is not about models: limits.streams" in "".join(server.output)
-    with house.serving() as server:
         assert house.run("ada", "reload").returncode == 0, "it is the approved one"
-        # the approvals themselves
-        house.write("approvals: {promote: 0, reload: 0}")
-        wait_until(lambda: house.run("bob", "proposals", "3").returncode == 0, "the change to be found")
-    with house.serving() as server:
-        assert house.propose().startswith("proposal 4 waits"), "the approved configuration is followed"
 
 
 def test_signatures_of_approvers_are_approvals(house: House) -> None:

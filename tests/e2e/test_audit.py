@@ -9,22 +9,26 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import grpc
 import pytest
 
 from modelward.audit import key
-from modelward.audit.files import LogReader
+from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
 from modelward.audit.verify import verify
+from modelward.audit.witness import Request, Witness
 from tests import models
+from tests.commands import modelward
 from tests.e2e.messages import Stub
-from tests.e2e.test_admin import modelward
 from tests.e2e.test_promotion import ANY_LATENCY, BAD, GOOD, REASON, answers, promote, promotion
-from tests.support import serve_process, wait_until
+from tests.support import ServerProcess, serve_process, wait_until
 
 ROLLBACK_SECONDS = 30.0
 
@@ -70,25 +74,69 @@ def filled(disk: Path) -> Path:
     return file
 
 
-def test_what_an_operator_does_is_in_the_trail(tmp_path: Path) -> None:
-    audit = tmp_path / "audit"
-    with serve_process(*arguments(tmp_path, audit)) as server:
-        (line,) = [each for each in server.output if each.startswith("audit ")]
-        assert key.public_key(audit).name in line
-        promote(server, "--steps", "25,100", *REASON)
-        assert modelward("promote", "add", "7", "--admin", server.admin).returncode == 1
-        assert modelward("rollback", "add", "--reason", "incident 8", "--admin", server.admin).returncode == 0
-        assert modelward("reload", "--admin", server.admin).returncode == 0
-        assert modelward("restart", "--admin", server.admin).returncode == 0
-        server.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len([r for r in records(audit) if r["verb"] == "reload"]) == 4, "the reload by a signal")
-        assert f"{len(records(audit))} records" in modelward("status", "--admin", server.admin).stdout
-        assert server.metric("modelward_audit_size") >= 12
-        assert server.metric("modelward_audit_up") == 1
-        assert server.terminate() == 0
+@dataclass
+class Place:
+    """A server with its trail. The tests share it; one that has ended it has the next one start it again."""
+
+    folder: Path
+    stack: contextlib.ExitStack
+    server: ServerProcess | None = None
+
+    @property
+    def audit(self) -> Path:
+        return self.folder / "audit"
+
+    @property
+    def witnesses(self) -> tuple[Path, Path]:
+        """One that has seen nothing yet, and one that has seen another log of the same key."""
+        return self.folder / "sees", self.folder / "refuses"
+
+    def running(self) -> ServerProcess:
+        if self.server is None or self.server.process.poll() is not None:
+            witnesses = ", ".join(f"{{folder: {each}}}" for each in self.witnesses)
+            sets = ("limits.peer.rate=1/s", "limits.peer.burst=1", f"audit.witnesses=[{witnesses}]")
+            self.server = self.stack.enter_context(serve_process(*arguments(self.folder, self.audit, *sets)))
+        return self.server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with contextlib.ExitStack() as stack:
+        place = Place(tmp_path_factory.mktemp("audit"), stack)
+        signer = key.load_or_make(place.audit, "log.example", begun=False)
+        other = LogWriter.open(place.folder / "other", signer)
+        other.add([b"{}"] * 3)
+        other.close()
+        seen = bytes(Request(0, (), (place.folder / "other" / CHECKPOINT).read_bytes()))
+        assert Witness(place.witnesses[1], [signer.verifier], None).add(seen, 1).status == 200
+        yield place
+
+
+@pytest.fixture
+def server(place: Place) -> ServerProcess:
+    return place.running()
+
+
+def test_what_an_operator_does_is_in_the_trail(place: Place, server: ServerProcess) -> None:
+    audit = place.audit
+    (line,) = [each for each in server.output if each.startswith("audit ")]
+    assert key.public_key(audit).name in line
+    modelward("rollback", "add", "--reason", "of a test before", "--admin", server.admin)
+    first = len(records(audit))
+    promote(server, "--steps", "25,100", *REASON)
+    assert modelward("promote", "add", "7", "--admin", server.admin).returncode == 1
+    assert modelward("rollback", "add", "--reason", "incident 8", "--admin", server.admin).returncode == 0
+    assert modelward("reload", "--admin", server.admin).returncode == 0
+    assert modelward("restart", "--admin", server.admin).returncode == 0
+    server.process.send_signal(signal.SIGHUP)
+    reloads = lambda: [r for r in records(audit)[first:] if r["verb"] == "reload"]  # noqa: E731
+    wait_until(lambda: len(reloads()) == 4, "the reload by a signal")
+    assert f"{len(records(audit))} records" in modelward("status", "--admin", server.admin).stdout
+    assert server.metric("modelward_audit_size") >= 12
+    assert server.metric("modelward_audit_up") == 1
     found = records(audit)
-    assert (found[0]["verb"], found[-1]["verb"]) == ("server.start", "server.stop")
-    people = [r for r in found if r["kind"] == "human"]
+    assert found[0]["verb"] == "server.start"
+    people = [r for r in found[first:] if r["kind"] == "human"]
     verbs = ["force", "promote", "rollback", "reload", "restart", "reload"]
     assert [r["verb"] for r in people] == [verb for verb in verbs for _ in range(2)]
     for asked, outcome in zip(people[::2], people[1::2], strict=True):
@@ -99,11 +147,68 @@ def test_what_an_operator_does_is_in_the_trail(tmp_path: Path) -> None:
     assert (forced["model"], forced["version"], forced["reason"]) == ("add", "2", "a test")
     assert forced["before"] == {"shares": {"1": 1}}
     assert done["after"]["shares"] == {"1": 7500, "2": 2500}
-    (loaded,) = [r for r in found if r["verb"] == "version.loaded" and r["version"] == "2"]
+    loaded = next(r for r in found if r["verb"] == "version.loaded" and r["version"] == "2")
     assert forced["digest"] == done["digest"] == loaded["digest"]
     assert people[3]["problems"][0]["what"] == "version 7 is not served; 1, 2 are"
     assert people[5]["reason"] == "incident 8"
     assert people[10]["actor"] == {"name": "SIGHUP", "origin": "signal"}
+
+
+def test_the_command_follows_a_server(place: Place, server: ServerProcess) -> None:
+    command = [sys.executable, "-m", "modelward", "audit", "tail", "--follow", "--json", "--log", place.audit / "log"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
+        lines = Queue[str]()
+        threading.Thread(target=lambda: [lines.put(line) for line in following.stdout or ()], daemon=True).start()
+        lines.get(timeout=60)  # it has read what was there
+        already = len(records(place.audit))
+        assert modelward("reload", "--admin", server.admin).returncode == 0
+        while (record := json.loads(lines.get(timeout=60)))["n"] < already or record["verb"] != "reload":
+            pass
+        following.kill()
+
+
+def test_a_witness_sees_the_log_and_one_that_knows_another_refuses_it_and_everyone_is_told(
+    place: Place, server: ServerProcess
+) -> None:
+    sees, refuses = map(str, place.witnesses)
+    size = server.metric("modelward_audit_size")
+    wait_until(lambda: server.metric("modelward_audit_witnessed", witness=sees) >= size, "the witness to see the log")
+    failures = "modelward_audit_witness_failures_total"
+    wait_until(lambda: server.metric(failures, witness=refuses, why="refused"), "the other one to refuse it")
+    assert server.metric(failures, witness=sees) == 0
+    told = modelward("status", "--admin", server.admin).stdout.replace("\n", "")
+    assert f"witnessed by {sees}" in told
+    assert "REFUSES the log" in told
+    wait_until(lambda: any(r["verb"] == "witness.refused" for r in records(place.audit)), "it to be recorded")
+
+
+def test_what_the_server_decides_is_in_the_trail(place: Place, server: ServerProcess) -> None:
+    audit = place.audit
+    first = len(records(audit))
+    with Stub(server.grpc) as stub:
+        refused = 0
+        while refused < 20:
+            try:
+                stub.infer(GOOD)
+            except grpc.RpcError as error:
+                refused += error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    os.kill(server.workers()[0], signal.SIGKILL)
+    decided = lambda: {r["verb"] for r in records(audit)[first:]}  # noqa: E731
+    wait_until(lambda: "worker.died" in decided(), "the death is recorded")
+    wait_until(lambda: server.metric("modelward_workers") == 1, "another worker")
+    models.repository(place.folder / "models", {"add": {3: os.urandom(8)}})
+    wait_until(lambda: {"version.refused", "files.followed"} <= decided(), "what became of the file is recorded")
+    assert server.terminate() == 0
+    found = {r["verb"]: r for r in records(audit)[first:]}
+    assert [*found][-1] == "server.stop"
+    assert found["worker.died"]["figures"]["count"] == 1
+    assert (found["version.refused"]["model"], found["version.refused"]["version"]) == ("add", "3")
+    assert found["version.refused"]["problems"][0]["what"]
+    assert found["files.followed"]["kind"] == "automatic"
+    (by_caller,) = found["limits.refused"]["figures"]["by_caller"].items()
+    assert by_caller[0].startswith("address")
+    assert by_caller[1] >= 20
+    assert found["limits.refused"]["kind"] == "summary"
 
 
 def test_on_a_full_disk_people_are_refused_and_the_server_protects_itself(tmp_path: Path, small_disk: Path) -> None:
@@ -134,76 +239,16 @@ def test_on_a_full_disk_people_are_refused_and_the_server_protects_itself(tmp_pa
         filler.unlink()
         wait_until(lambda: server.metric("modelward_audit_up") == 1, "the trail is written again")
         wait_until(lambda: server.metric("modelward_audit_waiting") == 0, "all of it")
-        found = records(audit)
         assert modelward("reload", "--admin", server.admin).returncode == 0
+        server.signal_all(signal.SIGKILL)
+        server.process.wait(30)
+    found = records(audit)
     assert found[: len(before)] == before, "nothing that was confirmed is lost"
     later = found[len(before) :]
     people = [(r["verb"], r["result"]) for r in later if r["kind"] == "human"]
-    assert sorted(people) == [("force", "asked"), ("force", "refused"), ("reload", "asked"), ("reload", "refused")]
+    assert sorted(people[:-2]) == [("force", "asked"), ("force", "refused"), ("reload", "asked"), ("reload", "refused")]
+    assert people[-2:] == [("reload", "asked"), ("reload", "done")], "what was confirmed outlives a kill"
     (taken_back,) = [r for r in later if r["verb"] == "promotion.rolled_back"]
     assert (taken_back["model"], taken_back["version"], taken_back["figures"]["bound"]) == ("add", "2", "errors")
     assert taken_back["before"]["percent"] == 20
     assert "failed" in taken_back["reason"]
-
-
-def test_what_was_confirmed_outlives_a_kill(tmp_path: Path) -> None:
-    audit = tmp_path / "audit"
-    for confirmed in (1, 2):
-        with serve_process(*arguments(tmp_path, audit)) as server:
-            assert modelward("reload", "--admin", server.admin).returncode == 0
-            server.signal_all(signal.SIGKILL)
-            server.process.wait(30)
-        done = [r for r in records(audit) if r["verb"] == "reload" and r["result"] == "done"]
-        assert len(done) == confirmed
-
-
-def test_without_audit_everything_is_done_and_ready_says_that_nothing_is_recorded(tmp_path: Path) -> None:
-    repository = models.repository(tmp_path / "models", {"add": models.add_one()})
-    with serve_process(repository, "--set", f"state={tmp_path / 'state'}") as server:
-        assert any(each.startswith("audit ") and "is not recorded" in each for each in server.output)
-        assert modelward("reload", "--admin", server.admin).returncode == 0
-        assert server.metric("modelward_audit_up") == 0
-    assert not (tmp_path / "state" / "audit").exists()
-
-
-def test_what_the_server_decides_is_in_the_trail(tmp_path: Path) -> None:
-    audit = tmp_path / "audit"
-    with serve_process(*arguments(tmp_path, audit, "limits.peer.rate=1/s", "limits.peer.burst=1")) as server:
-        with Stub(server.grpc) as stub:
-            refused = 0
-            while refused < 20:
-                try:
-                    stub.infer(GOOD)
-                except grpc.RpcError as error:
-                    refused += error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        (worker,) = server.workers()
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: any(r["verb"] == "worker.died" for r in records(audit)), "the death is recorded")
-        wait_until(lambda: server.metric("modelward_workers") == 1, "another worker")
-        (tmp_path / "models" / "add" / "3").mkdir()
-        (tmp_path / "models" / "add" / "3" / "model.onnx").write_bytes(b"none")
-        told = {"version.refused", "files.followed"}
-        wait_until(lambda: told <= {r["verb"] for r in records(audit)}, "what became of the file is recorded")
-        assert server.terminate() == 0
-    found = {r["verb"]: r for r in records(audit)}
-    assert found["worker.died"]["figures"]["count"] == 1
-    assert (found["version.refused"]["model"], found["version.refused"]["version"]) == ("add", "3")
-    assert found["version.refused"]["problems"][0]["what"]
-    assert found["files.followed"]["kind"] == "automatic"
-    (by_caller,) = found["limits.refused"]["figures"]["by_caller"].items()
-    assert by_caller[0].startswith("address")
-    assert by_caller[1] >= 20
-    assert found["limits.refused"]["kind"] == "summary"
-
-
-def test_the_command_follows_a_server(tmp_path: Path) -> None:
-    audit = tmp_path / "audit"
-    with serve_process(*arguments(tmp_path, audit)) as server:
-        command = [sys.executable, "-m", "modelward", "audit", "tail", "--follow", "--json", "--log", audit / "log"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
-            assert following.stdout is not None
-            assert json.loads(following.stdout.readline())["verb"] == "server.start"
-            assert modelward("reload", "--admin", server.admin).returncode == 0
-            while json.loads(following.stdout.readline())["verb"] != "reload":
-                pass
-            following.kill()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from pathlib import Path
 
 from modelward.server.generation import reshared
 from tests import models
-from tests.e2e.test_admin import modelward
-from tests.e2e.test_approvals import House, house, named
+from tests.commands import modelward
+from tests.e2e.test_approvals import PROPOSED, REASON, House, house, named
 from tests.support import serving, wait_until
 
 __all__ = ["house"]
@@ -29,29 +30,48 @@ def taken(house: House) -> dict[tuple[str, str], str]:
     return {(each["model"], each["version"]): each["digest"] for each in records}
 
 
-def test_a_version_that_answers_stays_although_its_files_go(house: House) -> None:
+def test_what_was_approved_is_served_whatever_comes_or_goes_and_nothing_else(house: House, tmp_path: Path) -> None:
     with house.serving() as server:
-        said = "".join(server.output)
-        assert (
-            "taken as approved, since approvals began with this start or reload: add version 1, other version 1" in said
-        )
+        said = lambda: "".join(server.output)  # noqa: E731
+        versions = "add version 1, other version 1, third version 1"
+        assert f"taken as approved, since approvals began with this start or reload: {versions}" in said()
+        assert named(server, "add", "1") == "1"
+        assert named(server, "add", "2").startswith("NOT_FOUND"), "named or not"
+        # the files of a version that answers go
         shutil.rmtree(house.root / "other" / "1")
-        wait_until(lambda: "its files are gone, and it answers" in "".join(server.output), "the removal to be found")
+        wait_until(lambda: "its files are gone, and it answers" in said(), "the removal to be found")
         assert named(server, "other") == "1", "it stays open"
         arrive(house, "other", 3)
-        wait_until(lambda: "model other version 3 is new" in "".join(server.output), "others of its model go on")
+        wait_until(lambda: "model other version 3 is new" in said(), "others of its model go on")
         assert named(server, "other") == "1"
         assert named(server, "other", "3").startswith("NOT_FOUND")
-    assert taken(house).keys() == {("add", "1"), ("other", "1")}
+        # others come in their place
+        files = models.repository(tmp_path / "files", {"add": {1: models.add_one_below(9)}})
+        shutil.copy(files / "add/1/model.onnx", house.root / "add/1/new")
+        os.replace(house.root / "add/1/new", house.root / "add/1/model.onnx")
+        wait_until(lambda: "files are others than those that were approved" in said(), "it is refused")
+        assert named(server, "add") == "1", "what was approved is served on"
+        # a model that comes later
+        beside = models.repository(tmp_path / "beside", {"late": {1: models.add_one()}})
+        (beside / "late").rename(house.root / "late")
+        wait_until(lambda: "model late version 1 is new" in said(), "the model to be loaded")
+        assert named(server, "late").startswith("NOT_FOUND")
+        assert house.run("dan", "promote", "late", "1", "--steps", "100", *REASON).returncode == PROPOSED
+        assert house.run("bob", "approve", "1").returncode == 0
+        assert named(server, "late") == named(server, "late", "1") == "1"
+    began = {("add", "1"), ("other", "1"), ("third", "1")}
+    assert taken(house).keys() == began
     assert all(digest.startswith("sha256:") for digest in taken(house).values())
     with house.serving() as server:
+        assert named(server, "late") == named(server, "third") == "1"
+        assert named(server, "add").startswith("NOT_FOUND"), "other files than were approved, at a start too"
         assert "other is answered by no version; versions 2, 3 wait" in "".join(server.output)
         assert named(server, "other").startswith("NOT_FOUND"), "no version takes its place by itself"
-        assert named(server, "add") == "1"
+        assert named(server, "other", "2").startswith("NOT_FOUND")
         house.propose(model="other")
-        assert house.run("bob", "approve", "1").returncode == 0
+        assert house.run("bob", "approve", "2").returncode == 0
         assert named(server, "other") == "2"
-    assert taken(house).keys() == {("add", "1"), ("other", "1")}, "a restart takes nothing more"
+    assert taken(house).keys() == began, "a restart takes nothing more"
 
 
 def test_what_was_not_approved_answers_for_no_other_model(tmp_path: Path) -> None:
