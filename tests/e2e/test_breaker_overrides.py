@@ -15,10 +15,11 @@ import grpc
 import numpy as np
 import pytest
 
+from tests.commands import modelward
 from tests.e2e.messages import Stub, parameters, refused, request
 from tests.e2e.model_peer import ModelPeer
 from tests.e2e.test_audit import records
-from tests.e2e.test_operators import modelward, told
+from tests.e2e.test_operators import told
 from tests.e2e.test_relay import listening
 from tests.support import ServerProcess, serve_process, wait_until
 

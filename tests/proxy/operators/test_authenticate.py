@@ -58,8 +58,10 @@ def test_a_certificate_or_the_user_of_a_socket_names_the_operator() -> None:
     assert identify(of, uid=7).name == "uid 7"
 
 
-def test_without_a_credential_nobody_is_let_in() -> None:
+def test_without_a_credential_nobody_is_let_in(issuer: Issuer, tmp_path: Path) -> None:
     assert refused(authenticator()) == "no credential: this address accepts none"
+    with_tokens = authenticator(source(issuer.publish(tmp_path / "keys.json")))
+    assert refused(with_tokens) == "no credential: send a token (--token FILE)"
     assert "of another user namespace" in refused(authenticator(), uid=UNMAPPED)
 
 
