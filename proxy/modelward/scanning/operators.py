@@ -9,6 +9,7 @@ import onnx.defs
 
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.outline import Imports, Key, Model, Node, graphs_of, named
+from modelward.scanning.standard import KNOWN
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTRIB = "com.microsoft"
@@ -45,7 +46,9 @@ def _rule(domain: str, operator: str) -> str | None:
         return "operator-contrib"
     if domain not in STANDARD:
         return "operator-foreign"
-    return None if onnx.defs.has(operator, "" if domain == "ai.onnx" else domain) else "operator-unknown"
+    domain = "" if domain == "ai.onnx" else domain
+    known = (not domain and operator in KNOWN) or onnx.defs.has(operator, domain)
+    return None if known else "operator-unknown"
 
 
 def check_functions(model: Model, findings: Findings) -> None:
