@@ -10,8 +10,10 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -40,14 +42,20 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
     The function is found by its module and name; arguments, result and exceptions are pickled. The child can write no
     file, and gets no descriptor of ours. Raises ChildEnded.
     """
-    command, how = _started(bounds)
-    child = subprocess.Popen(command, **how)
-    with child:
+    until = time.monotonic() + bounds.seconds
+    channel, its = socket.socketpair()
+    with channel:
+        with its:
+            child = subprocess.Popen(_command(bounds), stdin=its, **_HOW, env=_environment())
         try:
-            output, _ = child.communicate(pickle.dumps((function, arguments)), bounds.seconds)
-        except subprocess.TimeoutExpired:
-            _kill(child.pid)
+            output = _exchange(_Timed(channel, until), pickle.dumps((function, arguments)))
+            child.wait(max(0.0, until - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired):
             raise _too_long(bounds) from None
+        finally:
+            if child.poll() is None:
+                _kill(child.pid)
+                child.wait()
     return cast(T, _result(child.returncode, output))
 
 
@@ -55,30 +63,77 @@ async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *argume
     """As `in_child`, for a loop. Cancelled, it ends the child."""
     import asyncio  # noqa: PLC0415 - a child does without
 
-    command, how = _started(bounds)
-    child = await asyncio.create_subprocess_exec(*command, **how)
-    try:
-        async with asyncio.timeout(bounds.seconds):
-            output, _ = await child.communicate(pickle.dumps((function, arguments)))
-    except TimeoutError:
-        raise _too_long(bounds) from None
-    finally:
-        if child.returncode is None:
-            _kill(child.pid)
-            await child.wait()
+    channel, its = socket.socketpair()
+    with channel:
+        channel.setblocking(False)
+        with its:
+            child = await asyncio.create_subprocess_exec(*_command(bounds), stdin=its, **_HOW, env=_environment())
+        try:
+            async with asyncio.timeout(bounds.seconds):
+                output = await _exchange_meanwhile(channel, pickle.dumps((function, arguments)))
+                await child.wait()
+        except TimeoutError:
+            raise _too_long(bounds) from None
+        finally:
+            if child.returncode is None:
+                _kill(child.pid)
+                await child.wait()
     assert child.returncode is not None
     return cast(T, _result(child.returncode, output))
 
 
-def _started(bounds: Bounds) -> tuple[list[str], dict[str, Any]]:
-    """The command, and what it is started with."""
-    command = [sys.executable, "-P", "-m", "modelward.child", str(bounds.seconds), str(bounds.memory)]
+# a session of its own, so that what it forks can be ended with it
+_HOW: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+# Arguments may hold what a sealed file holds, so they are sent when the child is undumpable, and over a socket: another
+# process of the same user can open a pipe through /proc/PID/fd, and copy what is in it.
+READY = b"\1"
+PIECE = 1 << 20  # bytes that are received at a time
+
+
+def _command(bounds: Bounds) -> list[str]:
+    return [sys.executable, "-P", "-m", "modelward.child", str(bounds.seconds), str(bounds.memory)]
+
+
+def _environment() -> dict[str, str]:
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry != "")
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    # a session of its own, so that what it forks can be ended with it
-    how = {"stdin": pipe, "stdout": pipe, "stderr": nothing, "env": environment, "start_new_session": True}
-    return command, how
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A socket whose calls raise TimeoutError after a point in time."""
+
+    channel: socket.socket
+    until: float
+
+    def now(self) -> socket.socket:
+        self.channel.settimeout(max(0.001, self.until - time.monotonic()))
+        return self.channel
+
+
+def _exchange(timed: _Timed, given: bytes) -> bytes:
+    """What the child sends back; less where it ends before, which its exit code tells."""
+    pieces = []
+    with contextlib.suppress(ConnectionError):
+        if timed.now().recv(1) == READY:
+            timed.now().sendall(given)
+            timed.channel.shutdown(socket.SHUT_WR)
+            while piece := timed.now().recv(PIECE):
+                pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _exchange_meanwhile(channel: socket.socket, given: bytes) -> bytes:
+    import asyncio  # noqa: PLC0415 - a child does without
+
+    loop, pieces = asyncio.get_running_loop(), []
+    with contextlib.suppress(ConnectionError):
+        if await loop.sock_recv(channel, 1) == READY:
+            await loop.sock_sendall(channel, given)
+            channel.shutdown(socket.SHUT_WR)
+            while piece := await loop.sock_recv(channel, PIECE):
+                pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _kill(pid: int) -> None:
@@ -131,15 +186,19 @@ def _limit(bounds: Bounds) -> None:
 
 def _main() -> None:
     _limit(Bounds(float(sys.argv[1]), int(sys.argv[2])))
-    function, arguments = pickle.load(sys.stdin.buffer)
-    result: tuple[bool, Any]
-    try:
-        result = True, function(*arguments)
-    except Exception as error:  # noqa: BLE001 - raised by the parent
-        result = False, error
-    sys.stdout.buffer.write(pickle.dumps(result))
-    sys.stdout.buffer.flush()
-    os._exit(0)  # whatever threads are left
+    with socket.socket(fileno=os.dup(0)) as channel:
+        with open(os.devnull, "rb") as nothing:  # programs that the function starts do not get it
+            os.dup2(nothing.fileno(), 0)
+        channel.sendall(READY)
+        with channel.makefile("rb") as given:
+            function, arguments = pickle.load(given)
+        result: tuple[bool, Any]
+        try:
+            result = True, function(*arguments)
+        except Exception as error:  # noqa: BLE001 - raised by the parent
+            result = False, error
+        channel.sendall(pickle.dumps(result))
+        os._exit(0)  # whatever threads are left
 
 
 if __name__ == "__main__":

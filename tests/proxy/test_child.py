@@ -2,7 +2,11 @@
 
 import asyncio
 import os
+import resource
 import signal
+import stat
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -110,3 +114,69 @@ def test_a_child_ends_with_the_task_that_waits_for_it() -> None:
 
     asyncio.run(begin_and_cancel())
     assert children() == before
+
+
+def hold(what: bytes) -> int:
+    go_on_for_ever()
+    return len(what)
+
+
+def pipes_of(pid: str) -> list[str]:
+    """Descriptors of a process that another one can open through /proc, and read what others wrote there."""
+    folder = Path(f"/proc/{pid}/fd")
+    return [name for name in os.listdir(folder) if stat.S_ISFIFO(os.stat(folder / name).st_mode)]
+
+
+def runs_its_own(pid: str) -> bool:
+    """And not, between fork and exec, this program, whose descriptors it then has."""
+    return b"modelward.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_nothing_that_it_is_given_can_be_copied_from_a_pipe() -> None:
+    before = children()
+    found: list[list[str]] = []
+
+    def look() -> None:
+        while not (new := [pid for pid in children() if pid not in before and runs_its_own(pid)]):
+            os.sched_yield()
+        found.append(pipes_of(new[0]))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    with pytest.raises(ChildEnded):
+        in_child(Bounds(2), hold, b"what a sealed file holds")
+    looking.join()
+    assert found == [[]]
+
+
+# in place of the child: it does not say that it is undumpable
+SILENT = """
+import socket
+channel = socket.socket(fileno=0)
+channel.settimeout(0.3)
+try:
+    raise SystemExit(3 if channel.recv(1) else 5)
+except TimeoutError:
+    raise SystemExit(4) from None
+"""
+
+
+def test_it_is_given_nothing_before_it_cannot_be_dumped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelward.child._command", lambda bounds: [sys.executable, "-c", SILENT])
+    with pytest.raises(ChildEnded, match="exit code 4"):
+        in_child(BOUNDS, add, 1, 2)
+    with pytest.raises(ChildEnded, match="exit code 4"):
+        asyncio.run(in_child_meanwhile(BOUNDS, add, 1, 2))
+
+
+def test_large_arguments_and_results_come_through() -> None:
+    assert in_child(BOUNDS, bytes.swapcase, b"a" * 20_000_000) == b"A" * 20_000_000
+    assert asyncio.run(in_child_meanwhile(BOUNDS, bytes.swapcase, b"a" * 20_000_000)) == b"A" * 20_000_000
+
+
+def no_core() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_CORE)
+
+
+def test_it_leaves_no_core_file() -> None:
+    assert in_child(BOUNDS, no_core) == (0, 0)
