@@ -178,7 +178,7 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         assert house.run("ada", "approve", "4").returncode == 1
         assert answers(server, 20).keys() == {"2"}
         assert house.run("dan", "rollback", "add").returncode == PROPOSED
-        assert house.run("ada", "approve", "4").returncode == 0
+        assert house.run("ada", "approve", "5").returncode == 0
         assert answers(server, 20).keys() == {"1"}
         assert named(server, "add", "2").startswith("NOT_FOUND"), "taken back: it does not take over by itself"
 
