@@ -169,6 +169,12 @@ def test_certificates_and_tokens_name_operators_and_only_administrators_change_b
     by_token = told("whoami", *place.at, "--token", token)
     assert (by_token["name"], by_token["proof"]) == ("ci", "token"), "no certificate is needed"
     assert told("whoami", *of["bob"], "--token", token)["name"] == "ci", "what is sent counts before the connection"
+    flags = zip(of["ann"][::2], of["ann"][1::2], strict=True)
+    variables = {f"MODELWARD_{str(flag)[2:].upper()}": str(value) for flag, value in flags}
+    assert answer(modelward("whoami", "--json", **variables))["name"] == "ann.example"
+    assert answer(modelward("whoami", "--json", *of["bob"], **variables))["name"] == "bob.example", "flags count first"
+    nowhere = modelward("whoami", MODELWARD_ADMIN="nowhere")
+    assert (nowhere.returncode, "$MODELWARD_ADMIN" in nowhere.stderr) == (2, True)
     assert modelward("status", *of["eve"]).returncode == 1
     place.config.write_text(place.bindings + "    - {certificate: eve.example, roles: [operator]}\n")
     refused = modelward("reload", *of["bob"])
@@ -189,7 +195,8 @@ def test_a_token_names_the_operator_from_a_file_or_the_environment(place: Place)
     assert shown.returncode == 0
     assert "see the state of the server" in shown.stdout
     wrong = modelward("status", *at, "--token", place.token("ann@example.com", "models"))
-    assert (wrong.returncode, "the token is refused: its audience is another" in wrong.stderr) == (1, True)
+    assert (wrong.returncode, "its audience is another: admin is expected" in wrong.stderr) == (1, True)
+    assert "--token FILE" not in wrong.stderr, "it was given"
     file.write_text("two tokens")
     broken = modelward("status", *at, "--token", file)
     assert (broken.returncode, "does not hold one token" in broken.stderr) == (1, True)

@@ -27,6 +27,10 @@ class Expired(Refused):
     """It was good once."""
 
 
+class OtherAudience(Refused):
+    """It is signed, and for another server."""
+
+
 class UnknownKey(Refused):
     """No key of the set is the token's: it may be a newer one."""
 
@@ -130,6 +134,8 @@ def verify(token: bytes, keys: KeySet, settings: Jwt) -> Claims:
         )
     except jwt.ExpiredSignatureError:
         raise Expired("it has expired") from None
+    except jwt.InvalidAudienceError:
+        raise OtherAudience("its audience is another") from None
     except jwt.MissingRequiredClaimError as error:
         raise Refused(f"the claim {error.claim} is missing") from None  # one of those that are required here
     except jwt.PyJWTError as error:
@@ -145,7 +151,6 @@ def verify(token: bytes, keys: KeySet, settings: Jwt) -> Claims:
 
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (jwt.InvalidSignatureError, "its signature does not match"),
-    (jwt.InvalidAudienceError, "its audience is another"),
     (jwt.InvalidIssuerError, "its issuer is another"),
     (jwt.ImmatureSignatureError, "it is not valid yet"),
     (jwt.InvalidAlgorithmError, "its algorithm is not the key's"),

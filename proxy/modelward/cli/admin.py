@@ -32,7 +32,11 @@ HOW_PROVED = (
     "Give --token FILE, or --ca, --certificate and --key; with a Unix socket, call as the user that has the role"
 )
 HOW_ALLOWED = "`modelward whoami` shows your roles, `modelward can-i --list` what they allow"
+HOW_TOKEN = "Ask the issuer for a token as operators.tokens of the server wants it"
+HOW_CERTIFICATE = "Use another certificate, or a token"
 TOKEN_VARIABLE = "MODELWARD_OPERATOR_TOKEN"
+ADDRESS_VARIABLE = "MODELWARD_ADMIN"
+FILE_VARIABLES = {"ca": "MODELWARD_CA", "certificate": "MODELWARD_CERTIFICATE", "key": "MODELWARD_KEY"}
 WHERE = "listen.admin"
 
 
@@ -44,15 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin",
         metavar="ADDRESS",
-        help=f"address of the admin API, host:port or unix:/path (default: that of --config, else {Listen().admin})",
+        help="address of the admin API, host:port or unix:/path "
+        f"(default: that of --config, else ${ADDRESS_VARIABLE}, else {Listen().admin})",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="configuration file of the server, to find its admin API"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate authority of the server, PEM (mTLS)")
-    parser.add_argument("--certificate", type=Path, metavar="FILE", help="certificate of the operator, PEM (mTLS)")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="key of --certificate, PEM (mTLS)")
+    for name, what in {
+        "ca": "certificate authority of the server",
+        "certificate": "certificate of the operator",
+        "key": "key of --certificate",
+    }.items():
+        told = f"{what}, PEM (mTLS); or ${FILE_VARIABLES[name]}"
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=told)
     parser.add_argument(
         "--server-name", metavar="NAME", help="name in the server's certificate, where it is not the host"
     )
@@ -64,9 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Client:
     """Of one server. Methods by their names in the protocol."""
 
-    def __init__(self, address: Address, channel: grpc.Channel, token: str | None = None) -> None:
+    def __init__(
+        self, address: Address, channel: grpc.Channel, token: str | None = None, how_proved: str = HOW_PROVED
+    ) -> None:
+        """how_proved: what to do where the server does not accept what was shown."""
         self._address = address
         self._channel = channel
+        self._how_proved = how_proved
         self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
 
     def call(self, method: str, timeout: float | None = None, **fields: Any) -> Message:
@@ -103,7 +116,7 @@ class Client:
             return Unreachable([Problem(f"{self._address} is no admin API", WHERE, details, how)])
         if code in NO_SERVER:
             return Unreachable([Problem(f"no server answers at {self._address}", WHERE, details, HOW_TLS)])
-        how = {grpc.StatusCode.UNAUTHENTICATED: HOW_PROVED, grpc.StatusCode.PERMISSION_DENIED: HOW_ALLOWED}.get(
+        how = {grpc.StatusCode.UNAUTHENTICATED: self._how_proved, grpc.StatusCode.PERMISSION_DENIED: HOW_ALLOWED}.get(
             code, ""
         )
         return ProblemsFound([Problem(details or code.name, str(self._address), how=how)])
@@ -113,8 +126,10 @@ def run(arguments: argparse.Namespace, act: Callable[[Client], int]) -> int:
     """What `act` returns; 1 with what is wrong, 2 with why no server could be reached."""
     try:
         address, token = _address(arguments), _token(arguments)
-        with closing(_channel(arguments, address)) as channel:
-            return act(Client(address, channel, token))
+        files = _files(arguments, address)
+        shown = HOW_TOKEN if token is not None else HOW_CERTIFICATE if files["certificate"] else HOW_PROVED
+        with closing(_channel(arguments, address, files)) as channel:
+            return act(Client(address, channel, token, shown))
     except Unreachable as found:
         print_problems(found.problems)
         return UNREACHABLE
@@ -135,13 +150,16 @@ def as_json(message: Message) -> dict[str, Any]:
 
 def _address(arguments: argparse.Namespace) -> Address:
     """Raises WrongUsage, ProblemsFound for one that is none, Unreachable where that cannot be known."""
+    given, where = arguments.admin, "--admin"
+    if given is None and arguments.config is None and os.environ.get(ADDRESS_VARIABLE):
+        given, where = os.environ[ADDRESS_VARIABLE], f"${ADDRESS_VARIABLE}"
     try:
-        if arguments.admin is not None:
-            return parse_address(arguments.admin)
+        if given is not None:
+            return parse_address(given)
         address = _configured(arguments.config)
     except UnitError as error:
-        if arguments.admin is not None:
-            raise WrongUsage(f"--admin: {error}. {error.how}") from error
+        if given is not None:
+            raise WrongUsage(f"{where}: {error}. {error.how}") from error
         raise ProblemsFound([Problem(str(error), WHERE, how=error.how)]) from error
     if address is None:
         raise Unreachable([Problem("the admin API is off", WHERE, how="Set listen.admin, and restart the server")])
@@ -179,19 +197,29 @@ def _token(arguments: argparse.Namespace) -> str | None:
     return token
 
 
-def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:
+def _files(arguments: argparse.Namespace, address: Address) -> dict[str, Path | None]:
+    """Of TLS, by the flag's name: each as it is given, else of the environment, which is not about Unix sockets."""
+    files: dict[str, Path | None] = {name: getattr(arguments, name) for name in FILE_VARIABLES}
+    if address.is_unix:
+        return files
+    for name, variable in FILE_VARIABLES.items():
+        if files[name] is None and (told := os.environ.get(variable)):
+            files[name] = Path(told)
+    return files
+
+
+def _channel(arguments: argparse.Namespace, address: Address, files: dict[str, Path | None]) -> grpc.Channel:
     options = CHANNEL_OPTIONS
-    files = {"--key": arguments.key, "--certificate": arguments.certificate, "--ca": arguments.ca}
     alone = arguments.token is not None or TOKEN_VARIABLE in os.environ  # proves who calls without a certificate
-    missing = [flag for flag, file in files.items() if file is None]
-    if missing and not (alone and missing == ["--key", "--certificate"]):
+    missing = [name for name in ("key", "certificate", "ca") if files[name] is None]
+    if missing and not (alone and missing == ["key", "certificate"]):
         if len(missing) < len(files):
             raise ProblemsFound(
                 [
                     Problem(
                         "mTLS needs all three of its files",
-                        missing[0],
-                        how="Give this one too; with a token, --ca is enough",
+                        f"--{missing[0]}",
+                        how=f"Give this one too, or ${FILE_VARIABLES[missing[0]]}; with a token, --ca is enough",
                     )
                 ]
             )
@@ -201,6 +229,8 @@ def _channel(arguments: argparse.Namespace, address: Address) -> grpc.Channel:
         return grpc.insecure_channel(str(address), options=[*options.items()])
     if arguments.server_name is not None:
         options = options | {"grpc.ssl_target_name_override": arguments.server_name}
-    key, certificate, authorities = (read(file, flag) if file is not None else None for flag, file in files.items())
+    authorities, certificate, key = (
+        read(file, f"--{name}") if file is not None else None for name, file in files.items()
+    )
     credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
     return grpc.secure_channel(str(address), credentials, options=[*options.items()])

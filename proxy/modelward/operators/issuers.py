@@ -50,6 +50,10 @@ class Issuers:
             if source is None:
                 raise tokens.Refused("its issuer is none of operators.tokens")
             return (await source.verify(raw)).name, source.settings.issuer
+        except tokens.OtherAudience as refused:
+            assert source is not None
+            wanted = " or ".join(source.settings.audience)
+            raise Unauthenticated(f"the token is refused: {refused}: {wanted} is expected") from None
         except tokens.Refused as refused:
             raise Unauthenticated(f"the token is refused: {refused}") from None
 

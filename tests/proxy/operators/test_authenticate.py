@@ -112,7 +112,7 @@ def test_a_token_that_is_not_valid_never_falls_back_to_what_the_connection_prove
     forger = Issuer()
     forger.add_key("one")
     bad = {
-        issuer.token("alice"): "its audience is another",
+        issuer.token("alice"): "its audience is another: admin is expected",
         issuer.token("alice", aud="admin", exp=1): "it has expired",
         issuer.token("alice", aud="admin", iss=OTHER): "its issuer is none of operators.tokens",
         issuer.token("alice", aud="admin", iss=None): "its issuer is none of operators.tokens",
