@@ -46,7 +46,7 @@ def in_child(bounds: Bounds, function: Callable[..., T], *arguments: Any) -> T:
     channel, its = socket.socketpair()
     with channel:
         with its:
-            child = subprocess.Popen(_command(bounds), stdin=its, **_HOW, env=_environment())
+            child = subprocess.Popen(_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW)
         try:
             output = _exchange(_Timed(channel, until), pickle.dumps((function, arguments)))
             child.wait(max(0.0, until - time.monotonic()))
@@ -67,7 +67,9 @@ async def in_child_meanwhile(bounds: Bounds, function: Callable[..., T], *argume
     with channel:
         channel.setblocking(False)
         with its:
-            child = await asyncio.create_subprocess_exec(*_command(bounds), stdin=its, **_HOW, env=_environment())
+            child = await asyncio.create_subprocess_exec(
+                *_command(bounds), stdin=its.fileno(), env=_environment(), **_HOW
+            )
         try:
             async with asyncio.timeout(bounds.seconds):
                 output = await _exchange_meanwhile(channel, pickle.dumps((function, arguments)))

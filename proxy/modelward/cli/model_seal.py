@@ -1,6 +1,7 @@
 """`modelward model seal`: a version's files encrypted for those who may open them."""
 
 import argparse
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="file with recipients, one a line; may be repeated",
+        help="file with recipients, one a line, comments behind #; may be repeated",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make for the sealed files")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -47,11 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, or 1 where something is wrong with the version, the recipients or the folder."""
+    if importlib.util.find_spec("pyrage") is None:
+        how = "Install it: pip install pyrage"
+        raise ProblemsFound([Problem("sealing needs the package pyrage", "pyrage", "it is not installed", how)])
     whom, texts = _recipients(arguments.recipient, arguments.recipients_file)
     version = files_of(arguments.path, _refuse_sealed)
     with Folder(arguments.out, FILE_MODE) as out:
         for name, data in version.files.items():
-            sealed = keys.seal(data, whom)
+            sealed = _sealed(data, whom)
             if len(sealed) > LARGEST_MODEL:
                 why = f"{len(sealed)} bytes once it is sealed, and a server reads at most {LARGEST_MODEL}"
                 raise ProblemsFound([Problem("the file is too large to be sealed", name, why, "Use a smaller model")])
@@ -67,6 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
     print_table(str(arguments.out), ("sealed file", "bytes before"), [*sizes.items()])
     console().print(f"for {plain(', '.join(texts))}", soft_wrap=True)
     return 0
+
+
+def _sealed(data: bytes, whom: Sequence[Any]) -> bytes:
+    try:
+        return keys.seal(data, whom)
+    except ValueError as error:
+        how = "Name fewer recipients, or some of age in place of RSA keys"
+        what = "the version cannot be sealed for all of them"
+        raise ProblemsFound([Problem(what, "--recipient", str(error), how)]) from error
 
 
 def _refuse_sealed(data: bytes, where: Path) -> Opened:

@@ -33,7 +33,7 @@ from modelward.repository.refused import Refused, problems_of
 from modelward.repository.scan import ModelFolder, Version, scan
 from modelward.score import Profile, ProfileError
 from modelward.score.store import MAX_FILE
-from modelward.sealing.opening import Opener
+from modelward.sealing.opening import GivenUp, Opener
 from modelward.tensors import TensorSpec, row_signature
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def load_unseen(name: str, version: Version, files: VersionFiles, scan: bool) ->
     return replace(artifact, sealed=files.key)
 
 
-def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
-    """Loads all that `config` names, each model file through `load`.
+def take_inventory(config: Config, load: Load = load_unseen, slow: frozenset[str] = frozenset()) -> Inventory:
+    """Loads all that `config` names, each model file through `load`. slow: hashes of files that are not tried again.
 
     A version with a problem is left out of `models` and told in `refused`. Holds every model's bytes in memory: the
     caller drops them when its sessions exist.
@@ -155,7 +155,7 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
     if config.repository is None:
         how = "Name a model or repository on the command line, or set repository in the configuration"
         return Inventory((), (Problem("there is nothing to serve", CONFIGURATION, how=how),), ())
-    repository, opener = scan(config.repository), Opener(config)
+    repository, opener = scan(config.repository), Opener(config, slow)
     refused = [*repository.refused, *(Refused(name, "", found) for name, found in config.unusable.items())]
     artifacts: Artifacts = {each.name: [] for each in refused}
     read: dict[Path, VersionFiles] = {}
@@ -177,7 +177,8 @@ def take_inventory(config: Config, load: Load = load_unseen) -> Inventory:
                     read[version.file] = files
                     artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
-                refused.append(Refused(folder.name, str(version.number), found.problems))
+                given_up = found.digest if isinstance(found, GivenUp) else ""
+                refused.append(Refused(folder.name, str(version.number), found.problems, slow=given_up))
                 continue
             if problems := scanned.refusals(folder.name, policy, artifact):
                 refused.append(Refused(folder.name, str(version.number), tuple(problems)))

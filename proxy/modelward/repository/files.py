@@ -22,9 +22,22 @@ SETTINGS_FILE = "model.yaml"
 LARGEST_SETTINGS = 2**20
 # how a file begins that is sealed (modelward.sealing): a line of the age format
 SEALED = b"age-encryption.org/v1\n"
+_ARMORED = b"-----BEGIN AGE ENCRYPTED FILE-----"
+_SHORTEST = 4  # bytes of a cut file that tell
 
 # reads a file of a version as `read_hashed` does
 Read = Callable[[Path, Path, int], tuple[bytes, str]]
+
+
+def almost_sealed(data: bytes) -> str:
+    """Why a file of age is none that can be opened here, or ""; data: its beginning at least."""
+    if data.startswith(_ARMORED):
+        return "it is armored"
+    if len(data) >= _SHORTEST and SEALED.startswith(data) and data != SEALED:
+        return "it is cut"
+    if data.startswith(SEALED[:-2]) and not data.startswith(SEALED):
+        return "it is of another version of age"
+    return ""
 
 
 def read_inside(root: Path, path: Path, largest: int = LARGEST_MODEL) -> bytes:

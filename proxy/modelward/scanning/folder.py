@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from modelward.bounded_file import open_regular
 from modelward.npz import DAMAGE
-from modelward.repository.files import SEALED
+from modelward.repository.files import SEALED, almost_sealed
 from modelward.scanning import arrays, payloads
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.flow import unprintable
@@ -80,7 +80,7 @@ def check_other(file: Path, findings: Findings) -> None:
             size = os.fstat(opened.fileno()).st_size
             head = opened.read(HEAD)
             opened.seek(0)
-            if head.startswith(SEALED):
+            if head.startswith(SEALED) or almost_sealed(head):
                 findings.add("file-sealed", "the file is sealed")
             elif suffix == ".npz":
                 arrays.check_archive(opened, size, findings)

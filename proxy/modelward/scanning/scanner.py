@@ -12,7 +12,7 @@ from pathlib import Path
 
 from modelward.bounded_file import open_regular
 from modelward.problem import Problem, ProblemsFound
-from modelward.repository.files import SEALED
+from modelward.repository.files import SEALED, almost_sealed
 from modelward.scanning import flow, folder, operators, payloads, tensors
 from modelward.scanning.finding import Finding, Findings, worst_first
 from modelward.scanning.reader import Reader
@@ -23,6 +23,7 @@ from modelward.scanning.wire import Budget, TooMuch
 log = logging.getLogger("modelward.scanning")
 
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
+HEAD = 64  # bytes that tell whether it is sealed
 LARGEST_MODEL = 2**31 - 1  # protobuf's bound
 
 
@@ -146,7 +147,8 @@ def scan_model(source: Source, beside: Path | None, findings: Findings, bounds: 
     if source.read(0, len(GIT_LFS)) == GIT_LFS:
         findings.add("not-a-model", "the file is a pointer of Git LFS")
         return
-    if source.read(0, len(SEALED)) == SEALED:
+    head = source.read(0, HEAD)
+    if head.startswith(SEALED) or almost_sealed(head):
         findings.add("file-sealed", "the file is sealed")
         return
     reader = Reader(source, Budget(bounds.fields), findings)

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from modelward.repository.files import SEALED
 
-LONGEST_HEADER = 1 << 20
+# pyrage's time grows with the square of the header: 0.2 MB take a minute. A recipient has 100 bytes, one of RSA 400
+LONGEST_HEADER = 64 << 10
+MOST_RECIPIENTS = 256
+MOST_STANZAS = MOST_RECIPIENTS + 1  # age adds one that is nobody's
 COLUMNS = 64  # of a stanza's body; its last line is shorter
 
 
@@ -50,13 +53,17 @@ def read_header(data: bytes) -> Header:
     end = data.find(b"\n--- ", at - 1, LONGEST_HEADER)
     last = data.find(b"\n", end + 1, end + 128)
     if not is_sealed(data) or end < 0 or last < 0:
-        raise Damaged("its header is not complete")
+        is_long = is_sealed(data) and len(data) > LONGEST_HEADER
+        raise Damaged(f"its header has more than {LONGEST_HEADER} bytes" if is_long else "its header is not complete")
     try:
         lines = data[at : end + 1].decode("ascii").splitlines()
         code = unpadded(data[end + 5 : last].decode("ascii"))
     except (UnicodeDecodeError, binascii.Error):
         raise Damaged("its header cannot be read") from None
-    return Header(tuple(_stanzas(lines)), data[: end + 4], code, last + 1)
+    stanzas = tuple(_stanzas(lines))
+    if len(stanzas) > MOST_STANZAS:
+        raise Damaged(f"it has more than {MOST_RECIPIENTS} recipients")
+    return Header(stanzas, data[: end + 4], code, last + 1)
 
 
 def recipients_of(data: bytes) -> list[str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelward.child import ChildEnded
 from modelward.config.schema import Config
+from modelward.config.units import SECOND
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import almost_sealed
 from modelward.sealing.header import Damaged, NoMatch, is_sealed, recipients_of
 
 if TYPE_CHECKING:
     from modelward.sealing.keys import Found, Identity
 
 MOST_NAMED = 4
+SECONDS = 600.0  # for a command, in which a person waits
 
 
 class Opened(NamedTuple):
@@ -23,6 +29,16 @@ class Opened(NamedTuple):
     data: bytes
     key: str = ""
 
+
+class GivenUp(ProblemsFound):
+    """It took too long to be opened. digest: of the file, hexadecimal."""
+
+    def __init__(self, problem: Problem, digest: str) -> None:
+        self.digest = digest
+        super().__init__([problem])
+
+
+HOW_SLOW = "Seal it again for fewer recipients, or raise load_timeout if it is only large"
 
 # what a file holds, and its path, for problems. Raises ProblemsFound.
 Unseal = Callable[[bytes, Path], Opened]
@@ -33,18 +49,31 @@ def unseal_nothing(data: bytes, where: Path) -> Opened:
     if is_sealed(data):
         how = "Name its key in sealing.identities; a profile or a canary is made before the version is sealed"
         raise ProblemsFound([Problem("the file is sealed, and there is no key for it", str(where), how=how)])
+    return _as_it_lies(data, where)
+
+
+def _as_it_lies(data: bytes, where: Path) -> Opened:
+    """Raises ProblemsFound where it was sealed, and is not as it was."""
+    if fault := almost_sealed(data):
+        how = "Copy it again, or seal it again: modelward model seal, or age without --armor"
+        raise ProblemsFound([Problem("the file is one of age, and cannot be opened", str(where), fault, how)])
     return Opened(data)
 
 
 class Opener:
-    """Opens files of a repository. Keys are read when the first sealed file is met, and once."""
+    """Opens files of a repository. Keys are read when the first sealed file is met, and once.
 
-    def __init__(self, config: Config) -> None:
+    slow: hashes of files that took too long before, and are not tried again.
+    """
+
+    def __init__(self, config: Config, slow: frozenset[str] = frozenset()) -> None:
         if config.sealing is not None:  # which it holds the keys of
             from modelward.sealing.process import seclude  # noqa: PLC0415 - only where something is sealed
 
             seclude()
         self._config = config
+        self.slow = slow
+        self.seconds = config.load_timeout / SECOND
         self._found: Found | None = None
 
     def of_model(self, name: str) -> Unseal:
@@ -72,25 +101,33 @@ class _Unseal:
 
     def __call__(self, data: bytes, where: Path) -> Opened:
         if is_sealed(data):
-            return open_with(self.opener.found, data, where)
+            if self.opener.slow and (digest := hashlib.sha256(data).hexdigest()) in self.opener.slow:
+                what, how = "the sealed file took too long to open before, and is not tried again", HOW_SLOW
+                raise GivenUp(Problem(what, str(where), how=how), digest)
+            return open_with(self.opener.found, data, where, self.opener.seconds)
         if self.required:
             what, how = "the file is not sealed", "Seal the version: modelward model seal FOLDER --recipient age1..."
             raise ProblemsFound([Problem(what, str(where), "sealing.require names the model", how)])
-        return Opened(data)
+        return _as_it_lies(data, where)
 
 
 def opener_of(found: Found) -> Unseal:
     """With these identities, whatever the configuration says."""
-    return lambda data, where: open_with(found, data, where) if is_sealed(data) else Opened(data)
+    return lambda data, where: open_with(found, data, where) if is_sealed(data) else _as_it_lies(data, where)
 
 
-def open_with(found: Found, data: bytes, where: Path) -> Opened:
-    """Tries each identity. Raises ProblemsFound."""
+def open_with(found: Found, data: bytes, where: Path, seconds: float = SECONDS) -> Opened:
+    """Tries each identity, for `seconds` in all. Raises ProblemsFound."""
+    until = time.monotonic() + seconds
     for identity in found.identities:
         try:
-            return Opened(identity.open(data), identity.name)
+            return Opened(identity.open(data, max(0.1, round(until - time.monotonic(), 1))), identity.name)
         except NoMatch:
             continue
+        except ChildEnded as ended:
+            what = "the sealed file cannot be opened"
+            problem = Problem(what, str(where), f"with {identity.name}: {ended}", HOW_SLOW)
+            raise GivenUp(problem, hashlib.sha256(data).hexdigest()) from None
         except Damaged as error:
             raise ProblemsFound([_damaged(error, where)]) from None
     raise ProblemsFound([_no_key(found.identities, data, where), *found.problems])

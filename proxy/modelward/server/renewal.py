@@ -68,7 +68,8 @@ class Renewal:
 
 def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     """Reads, opens and warms what is not open. Blocks for seconds. Raises ProblemsFound; then nothing more is open."""
-    inventory = take_inventory(config, load_changed(before.opened, config, shadowing.wanted(config, before.shadows)))
+    again = shadowing.wanted(config, before.shadows)
+    inventory = take_inventory(config, load_changed(before.opened, config, again), before.slow)
     if inventory.general:
         raise ProblemsFound(inventory.problems)
     pinned = _pinned(config, before, inventory)

@@ -1,7 +1,10 @@
 """Identities and recipients, as people write them."""
 
+import base64
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from modelward.repository.files import SEALED
 from modelward.sealing import keys
-from modelward.sealing.header import Damaged, NoMatch
-from tests.proxy.sealing.support import new_key, opened_by, sealed
+from modelward.sealing.header import MOST_RECIPIENTS, Damaged, NoMatch
+from tests.proxy.sealing.support import new_key, opened_by, sealed, ssh_key
+
+SECONDS = 60.0
 
 
 def test_a_file_of_age_keygen_holds_identities() -> None:
@@ -24,7 +30,7 @@ def test_a_file_of_age_keygen_holds_identities() -> None:
     found = keys.identities(f"# created: 2026-11-29\n# public key: {first}\n{one}\n\n{two}\n")
 
     assert [each.name for each in found] == [first, second]
-    assert found[1].open(sealed(b"weights", second)) == b"weights"
+    assert found[1].open(sealed(b"weights", second), SECONDS) == b"weights"
 
 
 def test_an_identity_does_not_show_its_secret() -> None:
@@ -42,12 +48,12 @@ def test_an_ssh_key_opens_what_is_sealed_for_it(kind: str) -> None:
     recipient = secret.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     data = sealed(b"weights", recipient)
 
-    assert opened_by(text).open(data) == b"weights"
+    assert opened_by(text).open(data, SECONDS) == b"weights"
     assert "SHA256:" in opened_by(text).name
     with pytest.raises(NoMatch):
-        opened_by(text).open(sealed(b"weights", new_key()[1]))
+        opened_by(text).open(sealed(b"weights", new_key()[1]), SECONDS)
     with pytest.raises(Damaged):
-        opened_by(text).open(data[:-1])
+        opened_by(text).open(data[:-1], SECONDS)
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs ssh-keygen")
@@ -80,3 +86,48 @@ def test_what_is_no_identity_is_refused_and_not_repeated() -> None:
 def test_what_is_no_recipient_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no recipient"):
         keys.recipient(text)
+
+
+def unpadded(size: int) -> bytes:
+    return base64.b64encode(os.urandom(size)).rstrip(b"=")
+
+
+def with_stanzas(count: int, body: bytes) -> bytes:
+    return (
+        SEALED
+        + (b"-> X25519 " + unpadded(32) + b"\n" + body + b"\n") * count
+        + b"--- "
+        + unpadded(32)
+        + b"\n"
+        + bytes(99)
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "words"), [(400, 32, "more than 256 recipients"), (9000, 32, "bytes"), (250, 1024, "bytes")]
+)
+def test_a_header_that_would_take_minutes_is_refused_at_once(count: int, size: int, words: str) -> None:
+    """pyrage's time grows with the square of the header where the identity is a key of SSH."""
+    body = unpadded(size)
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    began = time.monotonic()
+    for text in (ssh_key()[0], new_key()[0]):
+        with pytest.raises(Damaged, match=words):
+            opened_by(text).open(with_stanzas(count, b"\n".join(lines)), SECONDS)
+    assert time.monotonic() - began < 5
+
+
+def test_as_many_recipients_as_can_be_sealed_for_can_open() -> None:
+    (text, recipient), (own, mine) = ssh_key(), new_key()
+    data = sealed(b"weights", *[mine] * (MOST_RECIPIENTS - 1), recipient)
+
+    assert opened_by(own).open(data, SECONDS) == b"weights"
+    assert opened_by(text).open(data, SECONDS) == b"weights"
+    with pytest.raises(ValueError, match="more than 256 recipients"):
+        sealed(b"weights", *[mine] * (MOST_RECIPIENTS + 2))
+
+
+def test_comments_behind_a_recipient_are_none_of_it() -> None:
+    _, mine = new_key()
+
+    assert keys.lines(f"# all\n{mine} # of alice\n{mine}\t# of bob\nssh-rsa AAAA#B\n") == [mine, mine, "ssh-rsa AAAA#B"]

@@ -1,15 +1,22 @@
 """What opening a file of a version says, whatever is wrong with it or with the keys."""
 
+import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelward.config.load import load
 from modelward.config.schema import Config
+from modelward.models.inventory import take_inventory
 from modelward.problem import Problem, ProblemsFound
+from modelward.repository.files import SEALED
 from modelward.sealing import sources
-from modelward.sealing.opening import Opened, Opener, Unseal
-from tests.proxy.sealing.support import new_key, sealed
+from modelward.sealing.keys import Found
+from modelward.sealing.opening import GivenUp, Opened, Opener, Unseal, opener_of
+from tests.models import add_one, repository
+from tests.proxy.sealing.support import new_key, sealed, ssh_key
 
 WHERE = Path("models/fraud/1/model.onnx")
 KEY, RECIPIENT = new_key()
@@ -112,3 +119,64 @@ def test_keys_are_read_once_for_all_files_and_only_where_one_is_sealed(tmp_path:
     for _ in range(3):
         opens(sealed(b"weights", RECIPIENT), WHERE)
     assert count.read_text() == "x\n"
+
+
+def go_on_for_ever(*arguments: object) -> None:
+    while True:
+        time.sleep(1)
+
+
+def test_what_takes_too_long_is_ended_and_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, recipient = ssh_key()
+    data = sealed(b"weights", recipient)
+    sealing = {"identities": [{"command": ["echo", text]}]}
+    assert Opener(Config.model_validate({"sealing": sealing})).of_model("m")(data, WHERE).data == b"weights"
+    config = Config.model_validate({"sealing": sealing, "load_timeout": "1s"})
+    monkeypatch.setattr("modelward.sealing.keys.open_by_pyrage", go_on_for_ever)
+
+    with pytest.raises(GivenUp) as raised:
+        Opener(config).of_model("m")(data, WHERE)
+    assert "it took longer than 1 s" in raised.value.problems[0].why
+    assert raised.value.digest == hashlib.sha256(data).hexdigest()
+
+    began = time.monotonic()
+    with pytest.raises(GivenUp, match="took too long to open before, and is not tried again"):
+        Opener(config, frozenset({raised.value.digest})).of_model("m")(data, WHERE)
+    assert time.monotonic() - began < 1
+
+
+def test_a_version_that_took_too_long_is_refused_with_the_hash_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, recipient = ssh_key()
+    (tmp_path / "key").write_text(text)
+    repository(tmp_path / "models", {"bad": sealed(b"weights", recipient), "good": add_one()})
+    sealing = f"sealing.identities=[{{file: {tmp_path / 'key'}}}]"
+    config = load(None, [f"repository={tmp_path / 'models'}", sealing, "load_timeout=1s"], {})
+    monkeypatch.setattr("modelward.sealing.keys.open_by_pyrage", go_on_for_ever)
+
+    found = take_inventory(config)
+    (refused,) = found.refused
+    assert refused.slow == hashlib.sha256((tmp_path / "models/bad/1/model.onnx").read_bytes()).hexdigest()
+    assert [model.name for model in found.models] == ["good"]
+    (again,) = take_inventory(config, slow=frozenset({refused.slow})).refused
+    assert (again.slow, "not tried again" in str(again)) == (refused.slow, True)
+
+
+ARMORED = b"-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n-----END AGE ENCRYPTED FILE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (SEALED[:10], "it is cut"),
+        (SEALED[:21], "it is cut"),
+        (ARMORED, "it is armored"),
+        (b"age-encryption.org/v2\n-> X25519 x\n", "it is of another version of age"),
+    ],
+)
+def test_what_is_almost_sealed_is_no_plain_file(data: bytes, words: str) -> None:
+    for opens in (unseal(), Opener(Config()).of_model("fraud"), opener_of(Found())):
+        (problem,) = problems(opens, data)
+        assert (problem.what, problem.why) == ("the file is one of age, and cannot be opened", words)
+    assert unseal()(b"age", WHERE) == Opened(b"age")
