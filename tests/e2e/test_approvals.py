@@ -193,6 +193,30 @@ def named(server: ServerProcess, model: str, version: str = "") -> str:
             return f"{error.code().name}: {error.details()}"
 
 
+def test_versions_in_the_configuration_and_missing_folders_bring_no_version_into_service(house: House) -> None:
+    with house.serving() as server:
+        house.write(more="models: {add: {versions: {2: 1}}}")
+        wait_until(lambda: house.run("dan", "reload", "--reason", "version 2").returncode == PROPOSED, "the change")
+        waits = "models.add.versions: 2: no share before a promotion, which needs approvals"
+        assert waits in house.run("bob", "proposals", "1").stdout
+        assert house.run("bob", "approve", "1").returncode == 0
+        assert answers(server, 20).keys() == {"1"}, "it waits for a promotion"
+        assert waits in "".join(server.output)
+        house.propose()
+        house.propose(model="other")
+        for number in ("2", "3"):
+            assert house.run("bob", "approve", number).returncode == 0
+        assert answers(server, 20).keys() == {"2"}
+    (house.root / "other" / "2").rename(house.folder / "aside")
+    with house.serving() as server:
+        assert named(server, "add") == "2"
+        assert named(server, "other").startswith("NOT_FOUND"), "an older approved version does not take its place"
+        assert "ERROR modelward.promotion model other: no version answers: version 2 should" in "".join(server.output)
+        assert house.run("dan", "rollback", "other", "--reason", "it is gone").returncode == PROPOSED
+        assert house.run("bob", "approve", "4").returncode == 0
+        assert named(server, "other") == "1"
+
+
 def test_broken_glass_acts_at_once_and_outlives_kill_9_like_proposals_which_are_executed_once(house: House) -> None:
     file, written = house.state / "proposals.json", house.state / "promotions.json"
     glass = ("promote", "third", "2", "--steps", "100", "--force", "--break-glass")

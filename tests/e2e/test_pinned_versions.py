@@ -65,7 +65,7 @@ def test_what_was_approved_is_served_whatever_comes_or_goes_and_nothing_else(hou
     with house.serving() as server:
         assert named(server, "late") == named(server, "third") == "1"
         assert named(server, "add").startswith("NOT_FOUND"), "other files than were approved, at a start too"
-        assert "other is answered by no version; versions 2, 3 wait" in "".join(server.output)
+        assert "model other: no version answers: version 1 should, and is not there" in "".join(server.output)
         assert named(server, "other").startswith("NOT_FOUND"), "no version takes its place by itself"
         assert named(server, "other", "2").startswith("NOT_FOUND")
         house.propose(model="other")
@@ -83,7 +83,8 @@ def test_what_was_not_approved_answers_for_no_other_model(tmp_path: Path) -> Non
         digests = {each.checked.name: each.checked.provenance.digest for each in generation.models}
 
         async def fallbacks(**approved: str) -> tuple[list[str], str]:
-            after = reshared(generation, {}, {model: {"1": digest} for model, digest in approved.items()})
+            shares = {"add": {"1": 1}, "late": {"1": 1}}
+            after = reshared(generation, shares, {model: {"1": digest} for model, digest in approved.items()})
             (add,) = (each for each in after.models if each.checked.name == "add")
             return [each.name for each in add.served.fallbacks], add.gaps
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from modelward.config.schema import Config
 from modelward.models.facts import FactsByVersion
-from modelward.models.weights import Weights, weights_of
+from modelward.models.weights import Shares, Weights, overridden, primary
 from modelward.problem import Problem
 from modelward.repository.refused import Refused
 
@@ -17,6 +17,7 @@ Approved = Mapping[str, Mapping[str, str]]  # model -> version -> digest of its 
 Waiting = Mapping[str, Collection[str]]  # model -> versions that may not answer
 
 WAITS = "it was not promoted yet, or was taken back, and promotions of this model need approvals"
+LEFT = "the version that should answer is not there, and no other was approved in its place"
 
 
 def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
@@ -73,57 +74,87 @@ def removed(
                 yield Refused(name, version, (Problem(what, f"model {name} version {version}", how=how),))
 
 
-def only_approved(weights: Weights, out: Waiting, served: Mapping[str, Sequence[str]]) -> Weights:
-    """The weights without those of versions that may not answer. Where nothing is left, the newest of the others has
-    all; where there are no others, nobody has any. served: ascending."""
-    after = dict(weights)
-    for name, versions in out.items():
-        left = [version for version in served.get(name, ()) if version not in versions]
-        shares = {v: share for v, share in weights.get(name, {}).items() if v in left and share}
-        if not left:
-            after[name] = dict.fromkeys(served.get(name, ()), 0)
-        elif name in weights or served[name][-1] in versions:
-            after[name] = shares or {left[-1]: 1}
-    return after
+def written(config: Config, approved: Approved | None, name: str) -> dict[str, int] | None:
+    """Shares that `versions:` gives; where promotions need approvals, to versions that were approved, and None where it
+    names none of these."""
+    versions = config.settings(name).versions
+    if versions is None or approved is None or not is_guarded(config, approved, name):
+        return None if versions is None else dict(versions)
+    known = approved.get(name, {})
+    return {version: share for version, share in versions.items() if share and version in known} or None
 
 
-def refused_of(out: Waiting) -> list[Refused]:
-    """As RepositoryIndex tells them."""
-    how = "Promote it: modelward promote"
+def unapproved(config: Config, approved: Approved | None, name: str) -> list[str]:
+    """Versions that `versions:` gives a share, and that have none before a promotion."""
+    if not is_guarded(config, approved, name):
+        return []
+    known = (approved or {}).get(name, {})
     return [
-        Refused(name, version, (Problem(WAITS, f"model {name} version {version}", how=how),))
-        for name, versions in out.items()
-        for version in versions
+        version for version, share in (config.settings(name).versions or {}).items() if share and version not in known
     ]
 
 
-def is_named_anew(config: Config, named: Mapping[str, Mapping[str, int]], name: str) -> bool:
-    """Whether `versions:` of the model is another than in `named`, and its change was approved."""
-    names = weights_of(config)
-    return name in names and names[name] != named.get(name) and config.approvers("reload") > 0
+def due(config: Config, approved: Approved, shares: Shares, name: str) -> dict[str, int]:
+    """Approved shares of a guarded model's versions, be their files there or not. shares: decided by promotions."""
+    given = shares.get(name) or written(config, approved, name) or {}
+    return {version: share for version, share in given.items() if share and version in approved.get(name, {})}
+
+
+def admitted(
+    config: Config,
+    approved: Approved | None,
+    shares: Shares,
+    facts: Mapping[str, FactsByVersion],
+    served: Mapping[str, Sequence[str]],
+) -> tuple[Weights, dict[str, list[str]]]:
+    """Shares of versions by model, and versions that may not answer. shares: decided by promotions. facts: of what is
+    open. served: ascending.
+
+    No share goes to a version that was not approved for it: where that of a guarded model with the largest share is not
+    there, no version of the model answers.
+    """
+    weights, out = overridden(config, shares, served), waiting(config, approved, facts)
+    for name in facts:
+        if approved is None or not is_guarded(config, approved, name):
+            continue
+        able = [version for version in served[name] if version not in out.get(name, ())]
+        wanted = due(config, approved, shares, name)
+        if first_of(wanted) in able:
+            weights[name] = {version: share for version, share in wanted.items() if version in able}
+        else:
+            weights[name], out[name] = dict.fromkeys(served[name], 0), [*served[name]]
+    return weights, out
+
+
+def first_of(wanted: Mapping[str, int]) -> str:
+    """The version of most weight; empty where there is none."""
+    return primary(sorted(wanted, key=lambda version: (len(version), version)), wanted) if wanted else ""
+
+
+def refused_of(out: Waiting, waits: Waiting) -> list[Refused]:
+    """As RepositoryIndex tells them. waits: those of `out` that were not approved."""
+    found = []
+    for name, versions in out.items():
+        for version in versions:
+            what = WAITS if version in waits.get(name, ()) else LEFT
+            problem = Problem(what, f"model {name} version {version}", how="Promote it: modelward promote")
+            found.append(Refused(name, version, (problem,)))
+    return found
 
 
 def settled(
-    config: Config,
-    approved: Approved | None,
-    facts: Mapping[str, FactsByVersion],
-    answering: Weights,
-    named: Mapping[str, Mapping[str, int]],
+    config: Config, approved: Approved | None, facts: Mapping[str, FactsByVersion], answering: Weights
 ) -> Approved | None:
     """What counts as approved after a start or a reload. answering: by model the versions that have a share.
 
-    Approvals are new: every version that answers is taken as approved. Later, what another `versions:` than in `named`
-    names is, where changes of it need approvals themselves; and where promotions need none, whatever answers.
+    Approvals are new: every version that answers is taken as approved. Later, where promotions need none, whatever
+    answers.
     """
     if config.approvals is None:
         return None
     after = {} if approved is None else dict(approved)
     for name, known in facts.items():
-        shares = {version for version, share in answering.get(name, {}).items() if share and version in known}
-        now = {version: known[version].digest for version in known if version in shares}
-        before = after.get(name, {})
         if approved is None or not config.approvers("promote", name):
-            after[name] = now
-        elif is_named_anew(config, named, name):
-            after[name] = {**now, **before}
+            shares = answering.get(name, {})
+            after[name] = {version: known[version].digest for version in known if shares.get(version)}
     return after

@@ -108,15 +108,28 @@ def check(server: PromotedServer, wanted: Wanted, now: Promotion | None, present
     check_percent(server, wanted, now)
     if now is not None:
         if now.version != version:
-            how = f"modelward rollback {model}, then promote {version}"
-            raise refused(f"version {now.version} is being promoted at {now.percent} %", model, how)
+            raise refused(
+                f"version {now.version} is being promoted at {now.percent} %", model, _first(now, model, version)
+            )
         return
     before = present(model)
-    steps_of(server, wanted)
+    first = steps_of(server, wanted)[0]
+    if not before and first != 100:
+        what = f"no version answers, so its first step is all of the requests, and not {first} %"
+        raise refused(what, model, "Say so: --steps 100")
     if [v for v, share in before.items() if share] == [version]:
         raise has_all(model, version)
     check_verdict(server, wanted, before)
     check_guards(server, wanted, before)
+
+
+def _first(now: Promotion, model: str, version: str) -> str:
+    """What is done about the promotion under way, before another version is promoted."""
+    back = f"modelward rollback {model} gives all to the version before"
+    if now.step + 1 < len(now.steps):
+        return f"Go on with it, or take it back: {back}"
+    done = f"modelward promote {model} {now.version} --force --reason TEXT ends it with 100 %"
+    return f"It ends by itself once every bound is decided. At once: {done}; {back}. Then promote {version}"
 
 
 def check_version(server: PromotedServer, model: str, version: str) -> None:

@@ -1,4 +1,4 @@
-"""Versions taken as approved without a promotion: what answers when approvals begin, and what `versions:` names."""
+"""Versions taken as approved without a promotion: what answers when approvals begin."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
-from modelward.models.approved import is_guarded, is_named_anew, settled
-from modelward.models.weights import Weights, answering, overridden, weights_of
+from modelward.models.approved import is_guarded, settled
+from modelward.models.weights import Weights, answering, overridden
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer
 from modelward.promotion.records import decided
@@ -18,7 +18,6 @@ log = logging.getLogger("modelward.promotion")
 
 LISTED = 8  # versions that the note names
 BEGAN = "it answered when approvals began"
-NAMED = "versions: names it"
 
 
 class Baseline:
@@ -36,31 +35,30 @@ class Baseline:
         served = {model: server.versions(model) for model in facts}
         weights = {model: {version: 1} for model, version in answering(config, served, shares).items()}
         weights |= overridden(config, shares, served)
-        approved = settled(config, state.approved, facts, weights, state.named)
-        named = weights_of(config) if approved is not None else {}
+        approved = settled(config, state.approved, facts, weights)
         taken_back = _taken_back(config, state, weights) if approved is not None else {}
-        if (approved, named, taken_back) == (state.approved, state.named, state.taken_back):
+        if (approved, taken_back) == (state.approved, state.taken_back):
             return state
-        after = state.model_copy(update={"approved": approved, "named": named, "taken_back": taken_back})
+        after = state.model_copy(update={"approved": approved, "taken_back": taken_back})
+        if approved is None or state.approved is not None:
+            return after
         taken = {
             (model, version): digest
-            for model, versions in (approved or {}).items()
+            for model, versions in approved.items()
             for version, digest in versions.items()
-            if is_guarded(config, approved, model) and version not in (state.approved or {}).get(model, {})
+            if is_guarded(config, approved, model)
         }
         if not taken:
             return after
-        why = BEGAN if state.approved is None else NAMED
         for (model, version), digest in taken.items():
             event = Event(
-                at=self._clock(), model=model, version=version, what="taken as approved", actor=ITSELF, why=why
+                at=self._clock(), model=model, version=version, what="taken as approved", actor=ITSELF, why=BEGAN
             )
             recorder.note(decided(event, digest=digest))
         words = [f"{model} version {version}" for model, version in sorted(taken)]
-        log.warning("taken as approved, since %s: %s", why, ", ".join(words))
-        if state.approved is None:
-            self.notes = (_note(words),)
-        told = f"{why}: {', '.join(words)}"[:LONGEST_REASON]
+        log.warning("taken as approved, since %s: %s", BEGAN, ", ".join(words))
+        self.notes = (_note(words),)
+        told = f"{BEGAN}: {', '.join(words)}"[:LONGEST_REASON]
         return after.with_event(Event(at=self._clock(), what="taken as approved", actor=ITSELF, why=told))
 
 
@@ -69,7 +67,7 @@ def _taken_back(config: Config, state: State, weights: Weights) -> dict[str, tup
     found = {}
     for model, versions in state.taken_back.items():
         begins = state.approved is None or not config.approvers("promote", model)
-        shares = weights.get(model, {}) if begins or is_named_anew(config, state.named, model) else {}
+        shares = weights.get(model, {}) if begins else {}
         found[model] = tuple(version for version in versions if not shares.get(version))
     return {model: versions for model, versions in found.items() if versions}
 

@@ -29,13 +29,14 @@ from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
+from modelward.promotion.notes import answered, notes, tell
 from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
 from modelward.promotion.standing import Standing
 from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, State
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
-from modelward.promotion.unpromoted import answered, expected, recorded_shares, waiting_notes
+from modelward.promotion.unpromoted import expected, recorded_shares
 
 log = logging.getLogger("modelward.promotion")
 
@@ -104,13 +105,12 @@ class Promoter:
             self._keep(self.state.with_serving(fresh, event))
         if (after := self._baseline.settled(self.state, self.shares, self.recorder())) != self.state:
             self._keep(after)
-        for note in waiting_notes(server, self.state, {**self._expected, **fresh}, self.shares):
-            log.warning("%s", note)
+        tell(server, self.state, {**self._expected, **fresh}, self.shares)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For READY: versions that wait because no promotion is on record."""
-        waits = waiting_notes(self._server, self.state, {**self._expected, **self.state.serving}, self.shares)
+        """For READY: models that no version answers, and versions that wait."""
+        waits = notes(self._server, self.state, {**self._expected, **self.state.serving}, self.shares)
         return tuple(map(str, [*waits, *self._baseline.notes]))
 
     def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
@@ -243,7 +243,7 @@ class Promoter:
 
     async def _begin(self, wanted: Wanted) -> Promotion:
         model, version = wanted.model, wanted.version
-        steps, before = steps_of(self._server, wanted), self._standing.present(model)
+        steps, before = steps_of(self._server, wanted), self._standing.answering(model)
         promotion = Promotion(
             version=version,
             before=before,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from modelward.models.weights import primary
 from modelward.promotion.asked import PromotedServer, configured, no_such_model, refused
 from modelward.promotion.state import Promotion, Shares, State
-from modelward.promotion.unpromoted import may_answer
+from modelward.promotion.unpromoted import may_answer, now_of
 
 
 class Standing:
@@ -35,7 +35,10 @@ class Standing:
         return {**present} if present else {primary(self._server.versions(model), None): 1}
 
     def answering(self, model: str) -> dict[str, int]:
-        """As `present`, without versions that may not answer."""
+        """As `present`, without versions that may not answer; nothing where none answers."""
+        now = now_of(self._server, self._state(), model, self._shares()).get(model)
+        if now is not None and not any(now.values()):
+            return {}
         able = may_answer(self._server, self._state(), model)
         return {version: share for version, share in self.present(model).items() if version in able}
 

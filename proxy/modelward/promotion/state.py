@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelward.config.section import Section
 
@@ -90,12 +90,15 @@ class State(Section):
     of those whose promotions were lost."""
     events: tuple[Event, ...] = Field(default=(), strict=False)
     approved: Mapping[str, Mapping[str, str]] | None = None
-    """Versions that may answer where promotions need approvals (modelward.models.approved)."""
+    """Versions that were approved, with the digest of their files (modelward.models.approved)."""
     taken_back: Mapping[str, Versions] = Field(default_factory=dict)
     """Of these the versions that were taken back and not promoted since."""
-    named: Mapping[str, Shares] = Field(default_factory=dict)
-    """`versions:` by model, as it was when what it names was taken as approved. What comes into its place later is
-    not."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_named(cls, data: object) -> object:
+        """Files that were written before may have this key."""
+        return {key: value for key, value in data.items() if key != "named"} if isinstance(data, dict) else data
 
     @property
     def may_answer(self) -> Mapping[str, Mapping[str, str]] | None:
@@ -130,7 +133,8 @@ class State(Section):
         """From now on this version may answer, with these files and no others."""
         if self.approved is None:
             return self
-        versions = {version: digest, **self.approved.get(model, {})}
+        known = (self.may_answer or {}).get(model, {}).get(version, digest)
+        versions = {**self.approved.get(model, {}), version: known}
         return self.model_copy(update={"approved": {**self.approved, model: versions}})
 
     def with_serving(self, serving: Mapping[str, str], event: Event) -> State:

@@ -12,12 +12,12 @@ from types import MappingProxyType
 from modelward.access import examine as access
 from modelward.config.changes import differences, with_rules
 from modelward.config.schema import Config
-from modelward.models.approved import Approved, Waiting, only_approved, refused_of, waiting
+from modelward.models.approved import Approved, Waiting, admitted, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.inventory import facts_of, unnamed
 from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip
-from modelward.models.weights import Shares, Weights, answering, in_service, overridden, weights_of
+from modelward.models.weights import Shares, Weights, answering, in_service, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
 from modelward.server.renewal import NOTHING, Before, close, renew
@@ -142,16 +142,17 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
 
     A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
     its canary, and has no fallback chain that is sure to answer, others have the share. What needs an approval and has
-    none answers nobody.
+    none answers no client.
     """
     config = generation.config
     served = _versions(generation.models)
-    weights = in_service(overridden(config, shares, served), served, _out_of_service(generation))
-    out = waiting(config, approved, facts_of(model.checked for model in generation.models if not model.upstreams))
-    weights = only_approved(weights, out, served)
+    facts = facts_of(model.checked for model in generation.models if not model.upstreams)
+    weights, out = admitted(config, approved, shares, facts, served)
+    able = {name: [v for v in versions if v not in out.get(name, ())] for name, versions in served.items()}
+    weights = in_service(weights, able, _out_of_service(generation))
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
     models = _equipped(fresh, generation.opened, weights, generation.shadows, out)
-    refused = (*generation.refused, *refused_of(out))
+    refused = (*generation.refused, *refused_of(out, waiting(config, approved, facts)))
     answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
     directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused)
     return replace(generation, models=tuple(models), directory=directory, catalog=catalog)

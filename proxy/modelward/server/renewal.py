@@ -14,14 +14,14 @@ from modelward.config.changes import with_models
 from modelward.config.schema import Config
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
-from modelward.models.approved import Approved, changed, only_approved, removed, waiting
+from modelward.models.approved import Approved, admitted, changed, removed
 from modelward.models.catalog import version_order
 from modelward.models.facts import FactsByVersion
 from modelward.models.inventory import Inventory, facts_of, take_inventory
 from modelward.models.opening import Key, LoadLimits, Opened, OpenVersion, Progress, load_changed, open_models
 from modelward.models.policy import takeovers
 from modelward.models.trial import Trials
-from modelward.models.weights import Shares, overridden, weights_of
+from modelward.models.weights import Shares, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of
 from modelward.shadow import opening as shadowing
@@ -126,7 +126,7 @@ def _pinned(config: Config, before: Before, inventory: Inventory) -> list[Refuse
         there.setdefault(name, set()).add(version)
     facts = facts_of(model.checked for model in before.opened.values() if not model.upstreams)
     served = {name: sorted(known, key=version_order) for name, known in facts.items()}
-    weights = only_approved(overridden(config, before.held, served), waiting(config, before.approved, facts), served)
+    weights, _ = admitted(config, before.approved, before.held, facts, served)
     shares = {name: weights.get(name) or {versions[-1]: 1} for name, versions in served.items()}
     changes = changed(config, before.approved, facts_of(inventory.models))
     return [*changes, *removed(config, before.approved, facts, shares, there)]

@@ -27,6 +27,7 @@ from modelward.config.state_folder import state_folder
 from modelward.fingerprint import fingerprint
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import PromotedServer, Wanted, digest_of, percent_of, steps_of
+from modelward.promotion.notes import named_of
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
@@ -156,7 +157,8 @@ class Proposals:
                 await self.desk.void(each.number, "the files of the configuration have changed again")
         if waiting is None or found is not None or not (asked or self._is_new(waiting.digest)):
             return found
-        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=waiting.diff, cut=waiting.cut)
+        diff = (*named_of(waiting.config, self._promoter.state), *waiting.diff)
+        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:

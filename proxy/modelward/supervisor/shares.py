@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from modelward.config.schema import Config
-from modelward.models.approved import only_approved, waiting
+from modelward.models.approved import admitted
 from modelward.models.facts import FactsByVersion
-from modelward.models.weights import Weights, fractions, overridden
+from modelward.models.weights import Weights, fractions
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import ANY, Report
 
 
 def weights(config: Config, promoter: Promoter, report: Report) -> Weights:
-    versions = report.versions
-    out = waiting(config, promoter.state.may_answer, report.facts)
-    return only_approved(overridden(config, promoter.shares, versions), out, versions)
+    approved = promoter.state.may_answer
+    return admitted(config, approved, promoter.shares, report.facts, report.versions)[0]
 
 
 def shares(config: Config, promoter: Promoter, report: Report) -> dict[str, dict[str, float]]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from modelward.config.schema import Config
-from modelward.models.approved import Approved, changed, only_approved, refused_of, removed, settled, waiting
+from modelward.models.approved import Approved, admitted, changed, refused_of, removed, settled, waiting, written
 from modelward.models.facts import Facts
-
-SERVED = {"m": ["1", "2", "3"], "free": ["1", "2"]}
-NAMED: dict[str, dict[str, int]] = {}
 
 
 def config(approvals: dict[str, int] | None = None, **models: Any) -> Config:
@@ -36,18 +33,45 @@ def test_only_approved_versions_of_guarded_models_answer() -> None:
     assert waiting(NEEDED, {"m": {"1": "a", "2": "other", "3": "c"}}, served) == {"m": ["2"]}, "with other files"
     assert waiting(NEEDED, {}, served) == {"m": ["1", "2", "3"]}, "a new model"
     assert waiting(NEEDED, None, served) == waiting(config(), approved, served) == {}
-    assert [(each.name, each.version) for each in refused_of(out)] == [("m", "3")]
+    refused = refused_of({"m": ["1", "3"]}, out)
+    assert [each.version for each in refused] == ["1", "3"]
+    assert "should answer is not there" in str(refused[0]) and "not promoted yet" in str(refused[1])
 
 
-def test_shares_go_to_what_may_answer() -> None:
-    for weights, out, after in [
-        ({"m": {"1": 90, "3": 10}}, {"m": ["3"]}, {"1": 90}),
-        ({"m": {"3": 1}}, {"m": ["3"]}, {"2": 1}),
-        ({}, {"m": ["3"]}, {"2": 1}),
-        ({"m": {"2": 1}}, {"m": ["1", "2", "3"]}, {"1": 0, "2": 0, "3": 0}),
-    ]:
-        assert only_approved(weights, out, SERVED)["m"] == after
-    assert only_approved({}, {"m": ["1"]}, SERVED) == {}, "the newest has all, as before"
+def shares_of(shares: dict[str, int], versions: dict[str, int] | None = None, **there: str) -> dict[str, int]:
+    """What m's versions get of which these are approved: 1 with files a, 2 with b."""
+    wanted = config({"promote": 1}, **({"m": {"versions": versions}} if versions is not None else {}))
+    approved, found, served = {"m": {"1": "a", "2": "b"}}, facts(**there), {"m": [each[1:] for each in there]}
+    weights, out = admitted(wanted, approved, {"m": shares} if shares else {}, found, served)
+    assert (sum(weights["m"].values()) == 0) == (out.get("m") == served["m"]), "all are out where none answers"
+    return {version: share for version, share in weights["m"].items() if share}
+
+
+def test_shares_go_to_approved_versions_that_are_there() -> None:
+    assert shares_of({"1": 90, "2": 10}, v1="a", v2="b", v3="c") == {"1": 90, "2": 10}
+    assert shares_of({"1": 90, "3": 10}, v1="a", v3="c") == {"1": 90}
+    assert shares_of({}, {"1": 90, "3": 10}, v1="a", v3="c") == {"1": 90}, "versions: approves nothing"
+    assert shares_of({}, {"3": 1}, v1="a", v3="c") == {}
+    assert shares_of({}, v1="a") == {}, "neither promoted nor named"
+    free = {"free": facts(v1="x")["m"]}
+    assert admitted(NEEDED, {}, {}, free, {"free": ["1"]}) == ({}, {}), "the newest has all, as before"
+
+
+def test_no_other_version_takes_the_place_of_the_one_that_should_answer() -> None:
+    assert shares_of({"2": 1}, v1="a", v3="c") == {}, "its files are gone"
+    assert shares_of({"2": 1}, v1="a", v2="other") == {}, "or others"
+    assert shares_of({"1": 90, "2": 10}, v2="b") == {}, "10 % were approved, not all"
+    assert shares_of({"1": 90, "2": 10}, v1="a") == {"1": 90}
+    assert shares_of({}, {"1": 1, "2": 9}, v1="a") == {}
+
+
+def test_versions_of_the_configuration_count_where_they_are_approved() -> None:
+    named = config({"promote": 1}, m={"versions": {"1": 9, "3": 1}})
+    assert written(named, {"m": {"1": "a"}}, "m") == {"1": 9}
+    assert written(named, {"m": {}}, "m") is None
+    assert written(named, None, "m") == {"1": 9, "3": 1}
+    assert written(config({"promote": 0}, m={"versions": {"3": 1}}), {}, "m") == {"3": 1}
+    assert written(NEEDED, {}, "m") is None
 
 
 def test_an_approved_version_does_not_change_its_files() -> None:
@@ -61,23 +85,14 @@ def test_an_approved_version_does_not_change_its_files() -> None:
 
 def test_what_answers_when_approvals_begin_is_approved_and_what_comes_later_is_not() -> None:
     now = facts(v1="a", v2="b")
-    assert settled(config(), {"m": {"1": "a"}}, now, {"m": {"1": 1}}, NAMED) is None
-    first: Approved | None = settled(NEEDED, None, now, {"m": {"1": 1}}, NAMED)
+    assert settled(config(), {"m": {"1": "a"}}, now, {"m": {"1": 1}}) is None
+    first: Approved | None = settled(NEEDED, None, now, {"m": {"1": 1}})
     assert first == {"m": {"1": "a"}}
-    assert settled(NEEDED, first, now, {"m": {"2": 1}}, NAMED) == first
-    assert settled(NEEDED, {}, now, {"m": {"1": 1}}, NAMED) == {}, "a model that came later"
-    written = config({"promote": 1}, m={"versions": {"2": 1}})
-    assert settled(written, first, now, {"m": {"2": 1}}, NAMED) == {"m": {"1": "a", "2": "b"}}, (
-        "its changes are approved"
-    )
-    assert settled(written, first, now, {"m": {"2": 1}}, {"m": {"2": 1}}) == first, "a file that came after it"
-    assert settled(written, {"m": {"2": "old"}}, now, {"m": {"2": 1}}, NAMED) == {"m": {"2": "old"}}, (
-        "but not its files"
-    )
-    unguarded = config({"promote": 1, "reload": 0}, m={"versions": {"2": 1}})
-    assert settled(unguarded, first, now, {"m": {"2": 1}}, NAMED) == first, "a model.yaml may say so"
-    without = config({"promote": 0})
-    assert settled(without, first, now, {"m": {"2": 1}}, NAMED) == {"m": {"2": "b"}}
+    assert settled(NEEDED, first, now, {"m": {"2": 1}}) == first
+    assert settled(NEEDED, {}, now, {"m": {"1": 1}}) == {}, "a model that came later"
+    named = config({"promote": 1, "reload": 1}, m={"versions": {"2": 1}})
+    assert settled(named, first, now, {"m": {"2": 1}}) == first, "approving versions: approves no files"
+    assert settled(config({"promote": 0}), first, now, {"m": {"2": 1}}) == {"m": {"2": "b"}}
 
 
 def test_an_approved_version_that_answers_is_told_when_its_files_are_gone() -> None:

@@ -1,0 +1,114 @@
+"""What there is to say of models that are not answered by their newest version, or as `versions:` says."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from modelward.config.schema import Config
+from modelward.models.approved import due, first_of, is_guarded, unapproved
+from modelward.models.weights import Shares, primary
+from modelward.problem import Problem
+from modelward.promotion.asked import PromotedServer, configured
+from modelward.promotion.state import State
+from modelward.promotion.unpromoted import may_answer, now_of
+
+log = logging.getLogger("modelward.promotion")
+
+LISTED = 8  # models that a note names
+NO_SHARE = "no share before a promotion, which needs approvals"
+
+
+def notes(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Problem]:
+    """waiting: by model the version that has all requests until one is promoted. shares: decided by promotions."""
+    return [
+        *_unanswered(server, state, waiting, shares),
+        *_waits(server, state, waiting, shares),
+        *_named(server, state),
+    ]
+
+
+def tell(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> None:
+    """In the log."""
+    gone = _unanswered(server, state, waiting, shares)
+    for note in notes(server, state, waiting, shares):
+        log.log(logging.ERROR if note in gone else logging.WARNING, "%s", note)
+
+
+def answered(server: PromotedServer, state: State, waiting: Mapping[str, str]) -> str:
+    """By which version each model is, in words."""
+    told = {m: f"version {v}" if v in may_answer(server, state, m) else "no version" for m, v in waiting.items()}
+    return ", ".join(f"{model} by {version}" for model, version in sorted(told.items()))
+
+
+def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Problem]:
+    """Models that no version answers until one is promoted, or the one that should is back."""
+    found, approved = [], state.may_answer
+    for model in server.models():
+        if approved is None or not server.facts(model) or not is_guarded(server.config, approved, model):
+            continue
+        if first := _missing(server, state, model, shares):
+            is_other = first in server.versions(model)
+            why = f"version {first} should, and {'its files are not the approved ones' if is_other else 'is not there'}"
+            back = f", or take it back: modelward rollback {model}" if _can_go_back(server, state, model, first) else ""
+            how = f"Put its files back, or promote another version{back}"
+        elif model not in waiting and not due(server.config, approved, shares, model):
+            why, how = "none is approved that has a share", f"Promote one: modelward promote {model}"
+        else:
+            continue
+        found.append(Problem("no version answers", f"model {model}", why, how))
+    return found
+
+
+def _can_go_back(server: PromotedServer, state: State, model: str, version: str) -> bool:
+    last = state.promotions.get(model)
+    if last is None or last.phase == "rolled back" or last.configured != configured(server, model):
+        return False
+    return last.version == version and any(last.before.values())
+
+
+def _named(server: PromotedServer, state: State) -> list[Problem]:
+    """Versions that `versions:` gives a share, and that wait for a promotion all the same."""
+    found = []
+    for model in server.models():
+        if server.facts(model) and (waits := unapproved(server.config, state.may_answer, model)):
+            how = f"Promote it: modelward promote {model} {waits[-1]}"
+            found.append(Problem(f"{', '.join(waits)}: {NO_SHARE}", f"models.{model}.versions", how=how))
+    return found
+
+
+def named_of(config: Config, state: State) -> list[str]:
+    """As `_named`, of a configuration that is not followed yet, for a proposal of it."""
+    found = {model: unapproved(config, state.may_answer, model) for model in sorted(config.models)}
+    told = [f"models.{model}.versions: {', '.join(waits)}: {NO_SHARE}" for model, waits in found.items() if waits]
+    return [*told[:LISTED], *([f"and {len(told) - LISTED} more models"] if len(told) > LISTED else [])]
+
+
+def _missing(server: PromotedServer, state: State, model: str, shares: Shares) -> str:
+    """The approved version that should answer and is not there, so that none answers; empty where none is missing."""
+    if state.may_answer is None or not is_guarded(server.config, state.may_answer, model):
+        return ""
+    first = first_of(due(server.config, state.may_answer, shares, model))
+    return "" if first in may_answer(server, state, model) else first
+
+
+def _waits(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Problem]:
+    """Which versions answer, and which wait. waiting: by model the version that has all requests until then."""
+    told = {}
+    example = ""
+    for model in sorted(waiting):
+        served = server.versions(model) if server.facts(model) else ()
+        if not served or configured(server, model) is not None or _missing(server, state, model, shares):
+            continue
+        now = now_of(server, state, model, shares).get(model)
+        answers = primary(served, now) if now is None or any(now.values()) else ""
+        if newer := served[served.index(answers) + 1 :] if answers else served:
+            wait = f"version {newer[0]} waits" if len(newer) == 1 else f"versions {', '.join(newer)} wait"
+            told[model] = f"{model} is answered by {f'version {answers}' if answers else 'no version'}; {wait}"
+            example = example or f"modelward promote {model} {newer[-1]}"
+    if not told:
+        return []
+    more = f"; and {len(told) - LISTED} more" if len(told) > LISTED else ""
+    what = f"no promotion is on record: {'; '.join([*told.values()][:LISTED])}{more}"
+    how = f"Promote a version: {example}. If you had promoted it, the folder state was lost: keep it on a volume"
+    return [Problem(what, "models", how=how)]

@@ -1,0 +1,141 @@
+"""Versions that have approvals, those that lose them, and what is said where none answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelward.config.schema import Config
+from modelward.models.approved import admitted
+from modelward.problem import ProblemsFound
+from modelward.promotion.asked import Wanted
+from modelward.promotion.promoter import Promoter
+from modelward.promotion.state import Event, Promotion, State
+from modelward.promotion.store import FILE
+from tests.proxy.promotion.test_promoter import Served, on_a_loop, saved
+from tests.proxy.promotion.test_unpromoted import restarted
+
+THERE = {"m": ("2", "3")}
+
+
+def config(versions: dict[str, int] | None = None, **settings: Any) -> Config:
+    operators = {"bindings": [{"user": 1, "roles": ["approver"]}]}
+    admin, approvals = {"admin": "unix:/run/modelward.sock"}, {"promote": 1, "reload": 1}
+    named = {"m": {**settings, **({"versions": versions} if versions is not None else {})}}
+    return Config.model_validate({"listen": admin, "operators": operators, "approvals": approvals, "models": named})
+
+
+def guarded(folder: Path, versions: dict[str, int] | None = None) -> tuple[Served, Promoter]:
+    """Version 2 answered when approvals began, and 3 has come since."""
+    served = Served()
+    served.config = config(versions)
+    newer = served.held.pop("3")
+    promoter = served.promoter(folder)
+    promoter.settle()
+    served.held["3"] = newer
+    promoter.settle()
+    return served, promoter
+
+
+def weights(served: Served, promoter: Promoter) -> dict[str, int]:
+    """By which versions clients are answered, as the workers reckon it."""
+    facts, there = {"m": served.facts("m")}, {"m": served.versions("m")}
+    found, _ = admitted(served.config, promoter.state.approved, promoter.shares, facts, there)
+    return {version: share for version, share in found["m"].items() if share}
+
+
+async def promote(promoter: Promoter, *steps: int) -> None:
+    await promoter.promote(Wanted("m", "3", steps or (100,), force="a test"))
+
+
+@on_a_loop
+async def test_a_version_that_is_taken_back_loses_its_approval(tmp_path: Path) -> None:
+    _, promoter = guarded(tmp_path)
+    await promote(promoter)
+    assert saved(tmp_path).may_answer == {"m": {"3": "", "2": ""}}
+    await promoter.rollback("m")
+    assert saved(tmp_path).may_answer == {"m": {"2": ""}}
+    await promote(promoter)
+    assert saved(tmp_path).may_answer == {"m": {"3": "", "2": ""}}, "a promotion gives it one again"
+
+
+def test_one_that_was_taken_back_is_approved_again_with_the_files_that_it_has_then() -> None:
+    promotion = Promotion(version="3", before={"2": 1}, configured=None, steps=(100,), since=1.0, phase="rolled back")
+    event = Event(at=1.0, model="m", version="3", what="rolled back")
+    before = State(approved={"m": {"2": "x"}}).with_approved("m", "3", "y")
+    assert before.with_approved("m", "3", "z").approved == {"m": {"2": "x", "3": "y"}}, "not while it is approved"
+    back = before.with_promotion("m", promotion, event)
+    assert back.with_approved("m", "3", "z").approved == {"m": {"2": "x", "3": "z"}}
+
+
+@on_a_loop
+async def test_nothing_answers_in_the_place_of_a_version_that_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, promoter = guarded(tmp_path)
+    await promote(promoter)
+    gone = served.held.pop("3")
+    again = restarted(served, tmp_path, {"m": ("2",)})
+    again.settle()
+    assert weights(served, again) == {}
+    (told,) = (each for each in again.notes if "no version answers" in each)
+    assert "version 3 should, and is not there" in told
+    assert "modelward rollback m" in told
+    assert [each.levelname for each in caplog.records if each.message == told] == ["ERROR"]
+    served.held["3"] = gone
+    assert weights(served, again) == {"3": 10_000}, "it is back"
+    served.held.pop("3")
+    await again.rollback("m")
+    assert weights(served, again) == {"2": 1}
+    # and that which was taken back takes no place either
+    served.held = {"3": gone}
+    last = restarted(served, tmp_path, {"m": ("3",)})
+    last.settle()
+    assert weights(served, last) == {}
+    (told,) = last.notes
+    assert "version 2 should, and is not there. Put its files back, or promote another version" in told
+    with pytest.raises(ProblemsFound, match="its first step is all of the requests, and not 5 %"):
+        await promote(last, 5, 100)
+    await promote(last)
+    assert (weights(served, last), last.notes) == ({"3": 10_000}, ())
+    await last.rollback("m")
+    assert "none is approved that has a share" in last.notes[0]
+
+
+@on_a_loop
+async def test_versions_in_the_configuration_approve_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    served, promoter = guarded(tmp_path, {"2": 1})
+    for versions in ({"2": 90, "3": 10}, {"3": 1}):
+        promoter.expect(config(versions), THERE)
+        served.config = config(versions)
+        promoter.settle()
+        assert set(weights(served, promoter)) == {"2"}
+        assert saved(tmp_path).may_answer == {"m": {"2": ""}}
+        assert "models.m.versions: 3: no share before a promotion" in promoter.notes[0]
+        assert promoter.notes[0] in caplog.messages
+        again = restarted(served, tmp_path, THERE)
+        again.settle()
+        assert set(weights(served, again)) == {"2"}, "after a restart too"
+    await promote(again, 10, 100)
+    assert (weights(served, again), again.notes) == ({"2": 9000, "3": 1000}, ())
+    await again.rollback("m")
+    assert weights(served, again) == {"2": 1}
+    promoter.expect(config({"2": 1}), THERE)
+    served.config = config({"2": 1})
+    assert weights(served, again) == {"2": 1}
+
+
+@on_a_loop
+async def test_a_named_version_that_waits_has_nothing_to_get_back(tmp_path: Path) -> None:
+    served, promoter = guarded(tmp_path, {"2": 90, "3": 10})
+    await promote(promoter, 50, 100)
+    assert weights(served, promoter) == {"2": 5000, "3": 5000}
+    await promoter.rollback("m")
+    assert weights(served, promoter) == {"2": 90}
+
+
+def test_a_state_file_of_before_is_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text('{"approved": {"m": {"2": "x"}}, "named": {"m": {"2": 1}}}')
+    assert saved(tmp_path) == State(approved={"m": {"2": "x"}})
