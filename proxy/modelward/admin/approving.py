@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.operator import OperationResult, Operator, PromotionStatus, Replaced
 from modelward.admin.recorded import Recorded
+from modelward.config.operators import Verb
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted, check_reason
+from modelward.status import clip
 from modelward.upstream.breaker_override import BreakerOrder, BreakerOverride
 
 if TYPE_CHECKING:
@@ -40,15 +42,15 @@ class Approving:
         needed = self._server.proposals.needed("force" if wanted.force else "promote", wanted.model)
         if not needed:
             return await self._recorded.promote(wanted), None
-        self._check(glass, wanted.model)
-        proposal = await self._ask(await self._server.proposals.promotion(wanted), needed, glass)
+        self._check("promote", glass, wanted.model)
+        proposal = await self._ask(await self._promotable(wanted), needed, glass)
         return self._promotion(wanted.model, glass), proposal
 
     async def rollback(self, model: str, glass: Glass) -> tuple[PromotionStatus | None, Proposal | None]:
         needed = self._server.proposals.needed("rollback", model)
         if not needed:
             return await self._recorded.rollback(model, glass.reason, self._call.actor), None
-        self._check(glass, model)
+        self._check("rollback", glass, model)
         proposal = await self._ask(self._server.proposals.rollback(model, glass.reason), needed, glass)
         return self._promotion(model, glass), proposal
 
@@ -56,7 +58,7 @@ class Approving:
         needed = self._server.proposals.needed("pardon", model)
         if not needed:
             return await self._recorded.pardon(model, version or None, self._call.actor), None
-        self._check(glass, model)
+        self._check("pardon", glass, model)
         ask = self._server.proposals.pardon(model, version, glass.reason)
         return (), await self._ask(ask, needed, glass)
 
@@ -66,7 +68,7 @@ class Approving:
         needed = self._server.proposals.needed("breaker", order.model)
         if not needed:
             return await self._recorded.breaker(order, self._call.actor), None
-        self._check(glass, order.model)
+        self._check("breaker", glass, order.model)
         self._server.breakers.check(order)
         proposal = await self._ask(self._server.proposals.breaker(order), needed, glass)
         return self._server.breakers.of(order.model) if glass.broken else None, proposal
@@ -75,19 +77,21 @@ class Approving:
         needed = self._server.proposals.needed("restart")
         if not needed:
             return await self._recorded.restart(replaced, self._call.actor)
-        self._check(glass, None)
+        self._check("restart", glass, None)
         ask = self._server.proposals.restart(glass.reason)
         return OperationResult(proposal=await self._ask(ask, needed, glass))
 
     async def reload(self, glass: Glass) -> tuple[OperationResult, Proposal | None]:
         """The repository is followed in any case."""
-        self._check(glass, None)
+        self._check("reload", glass, None)
         result = await self._recorded.reload(self._call.actor, self._call.may("bindings"))
         if result.proposal is None:
             return result, None
         proposals, by = self._server.proposals, self._call.operator.actor
         if not glass.broken:
             return result, await proposals.claimed(result.proposal, by, glass.reason)
+        if proposals.changed_rights():  # broken glass stands for the approvals, not for the verb
+            self._call.demand("bindings")
         ask = result.proposal.ask.model_copy(update={"reason": glass.reason})
         return result, _executed(await proposals.desk.break_glass(ask, by))
 
@@ -98,13 +102,27 @@ class Approving:
             return _executed(await desk.break_glass(ask, by))
         return await desk.propose(ask, by, needed)
 
-    def _check(self, glass: Glass, model: str | None) -> None:
-        """Whether the operator may break the glass."""
+    async def _promotable(self, wanted: Wanted) -> Ask:
+        """What is proposed. Where it is refused, that is on record."""
+        try:
+            return await self._server.proposals.promotion(wanted)
+        except ProblemsFound as found:
+            from modelward.audit.record import human  # noqa: PLC0415 - only where approvals are configured
+
+            problems = tuple(each.as_json() for each in found.problems)
+            about = {"model": clip(wanted.model), "version": clip(wanted.version), "reason": clip(wanted.why)}
+            by = self._call.operator.actor
+            self._server.trail.note(human("proposal.open", by, result="refused", problems=problems, **about))
+            raise
+
+    def _check(self, verb: Verb, glass: Glass, model: str | None) -> None:
+        """Whether the operator may break the glass. That they may not is a denied call."""
         if not glass.broken:
             return
         where = "operators.break_glass"
         if not self._call.rights.breaks_glass(self._call.operator, model):
             what = f"{self._call.operator.name} has no role that may act without approvals"
+            self._call.denied(verb, what, model)
             raise ProblemsFound([Problem(what, where, how=HOW_GLASS)])
         if not glass.reason:
             what = "the glass is not broken without a reason"

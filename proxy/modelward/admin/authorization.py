@@ -51,8 +51,13 @@ class OperatorCall:
         if decision.allowed:
             return
         why = _denied(self.operator, verb, model, decision, self.rights)
-        self.denials.add(verb, "denied", self.operator.actor, why, model or "")
+        self.denied(verb, why, model)
         raise RpcError(Code.PERMISSION_DENIED, why, "DENIED")
+
+    def denied(self, verb: Verb, why: str, model: str | None = None) -> None:
+        """Counts and records it."""
+        bound = bool(self.rights.grants(self.operator))
+        self.denials.add(verb, "denied", self.operator.actor, why, model or "", bound=bound)
 
     @property
     def sees(self) -> Callable[[str | None], bool]:

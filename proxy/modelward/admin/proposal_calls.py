@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from modelward.approvals.proposal import Approval, Ask, Proposal
 
 
+HIDDEN = "(shown to those who may approve it)"
+
+
 class ProposalCalls:
     """Methods of the admin API, as modelward.admin.service lists them."""
 
@@ -30,7 +33,8 @@ class ProposalCalls:
                 found = book.find(request.number)
                 if not _sees(call, found.ask):
                     raise _unknown(request.number)
-                return message("ProposalsResponse", proposals=[proposal_message(found, whole=True)])
+                told = proposal_message(found, diff=self._reads(call, found))
+                return message("ProposalsResponse", proposals=[told])
         except ProblemsFound as refused:
             return message("ProposalsResponse", problems=problems_of(refused.problems))
         listed = [each for each in book.proposals if request.ended or not each.is_over or each.is_unreviewed]
@@ -66,15 +70,22 @@ class ProposalCalls:
         try:
             ask = desk.book.find(request.number).ask
             _demand(verb, request.number, ask, call)
+            if verb == "approve" and ask.verb == "reload" and self._server.proposals.changed_rights():
+                call.demand("bindings")
             check_reason(ask.model, request.reason)
             act = {"approve": desk.approve, "reject": desk.reject, "review": desk.review}[verb]
             return message("ProposalResponse", proposal=proposal_message(await act(request.number, by, request.reason)))
         except ProblemsFound as refused:
             return message("ProposalResponse", problems=problems_of(refused.problems))
 
+    def _reads(self, call: OperatorCall, proposal: Proposal) -> bool:
+        """Whether this operator may read lines of the configuration: who asks for its change, and who decides on it."""
+        is_own = self._server.proposals.desk.is_own(proposal, call.operator.actor)
+        return is_own or call.may("approve", proposal.ask.model or None) or call.may("bindings")
 
-def proposal_message(proposal: Proposal, *, whole: bool = True) -> Message:
-    """whole: with verdict and diff."""
+
+def proposal_message(proposal: Proposal, *, whole: bool = True, diff: bool = True) -> Message:
+    """whole: with verdict and diff. diff: without it, there is a diff and its lines are not told."""
     ask, asked = proposal.ask, proposal.ask.parameters
     return message(
         "Proposal",
@@ -103,7 +114,7 @@ def proposal_message(proposal: Proposal, *, whole: bool = True) -> Message:
         from_percent=asked.percent[0] if asked.percent is not None else 0,
         to_percent=asked.percent[1] if asked.percent is not None else 0,
         verdict=json.dumps(ask.verdict, allow_nan=False) if whole and ask.verdict is not None else "",
-        diff=ask.diff if whole else (),
+        diff=() if not whole or not ask.diff else ask.diff if diff else (HIDDEN,),
         break_glass=proposal.break_glass,
         review=_approval(proposal.reviewed) if proposal.reviewed is not None else None,
     )

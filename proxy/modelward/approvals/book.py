@@ -71,7 +71,7 @@ class Book(Section):
         for each in self.open:
             if each.ask.is_as(ask):
                 raise refusal(each.number, "it asks for the same and is open", f"modelward proposals {each.number}")
-        if len(self.open) >= MOST_OPEN:
+        if len(self.open) >= MOST_OPEN and by != ITSELF:  # the server's own is one at a time
             raise refusal(0, f"{MOST_OPEN} proposals are open", "Approve or reject one first: modelward proposals")
         if sum(person(each.by.name) == person(by.name) for each in self.open) >= MOST_OF_ONE:
             raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or withdraw one")

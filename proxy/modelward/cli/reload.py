@@ -31,7 +31,7 @@ def _reload(client: admin.Client, *, json: bool, **glass: Any) -> int:
         return _code(answer)
     print_problems(problems)
     out = console()
-    if answer.changed or not problems:
+    if answer.changed or not (problems or answer.HasField("proposal")):
         out.print(f"reloaded{' in part' if problems else ''}: generation {answer.generation}")
         for words in answer.changed or ["nothing changed"]:
             out.print(f"  {plain(words)}", soft_wrap=True)
@@ -43,10 +43,15 @@ def _reload(client: admin.Client, *, json: bool, **glass: Any) -> int:
         out.print(f"  {plain(words)}", soft_wrap=True)
     if is_waiting(answer):
         tell_waiting(answer.proposal)
+        out.print(f"  proposed by {plain(answer.proposal.by)}", soft_wrap=True)
+    elif answer.HasField("proposal"):
+        number = answer.proposal.number
+        words = f"proposal {number}: done by breaking the glass; it waits for a review: modelward review {number}"
+        out.print(words, soft_wrap=True)
     return _code(answer)
 
 
 def _code(answer: Any) -> int:
-    if answer.problems:
-        return admin.REFUSED
-    return WAITS if is_waiting(answer) else admin.DONE
+    if answer.HasField("proposal"):  # problems are told, and are not of what was asked for
+        return WAITS if is_waiting(answer) else admin.DONE
+    return admin.REFUSED if answer.problems else admin.DONE

@@ -43,8 +43,14 @@ OF_RIGHTS = ("operators", "approvals")
 
 
 def changed_rights(now: Config, wanted: Config) -> list[str]:
-    """Keys of OF_RIGHTS that differ."""
-    return [key for key in OF_RIGHTS if getattr(now, key) != getattr(wanted, key)]
+    """Keys of OF_RIGHTS that differ, and of models' approvals."""
+    models = sorted({*now.models, *wanted.models})
+    own = [f"models.{name}.approvals" for name in models if _own(now, name) != _own(wanted, name)]
+    return [*(key for key in OF_RIGHTS if getattr(now, key) != getattr(wanted, key)), *own]
+
+
+def _own(config: Config, model: str) -> object:
+    return config.models[model].approvals if model in config.models else None
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:

@@ -20,6 +20,7 @@ from modelward.approvals.words import words as words_of
 from modelward.audit.record import ITSELF, Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.approvals import Approvals, ApprovedVerb
+from modelward.config.changes import changed_rights
 from modelward.config.schema import Config
 from modelward.config.settings_files import digest_of as digest_of_data
 from modelward.config.settings_files import signatures_of
@@ -160,6 +161,10 @@ class Proposals:
         diff = (*named_of(waiting.config, self._promoter.state), *waiting.diff)
         ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
+
+    def changed_rights(self) -> list[str]:
+        waiting = self._configuration.waiting
+        return changed_rights(self._config(), waiting.config) if waiting is not None else []
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """As this operator's, where it is no other's yet and nobody has approved it."""

@@ -52,6 +52,23 @@ def test_somebody_who_can_approve_is_enough(able: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "people", "is_known"),
+    [("1", {}, True), ("bob", {}, False), ("bob", {"bob": ["1"]}, True), ("bob", {"robert": ["bob", "1"]}, True)],
+)
+def test_a_key_of_somebody_without_a_binding_is_noted(name: str, people: dict[str, Any], is_known: bool) -> None:
+    said = f"{name} may approve by a signature, and by no binding of operators.bindings"
+    told = [note.what for note in notes(config({"keys": {name: KEY}, "people": people}))]
+    assert (said not in told) == is_known
+
+
+def test_what_needs_more_approvals_than_there_are_approvers_is_noted() -> None:
+    told = [note.what for note in notes(config({"promote": 2, "reload": 2, "keys": {"eve": KEY}}))]
+    assert "promote needs 2 approvals, and only 1 can approve" in told
+    assert not [each for each in told if each.startswith("reload needs")], "one by a call, one by a signature"
+    assert not [note for note in notes(config({"promote": 1, "force": 1})) if "needs" in note.what.split(" and ")[0]]
+
+
+@pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"operators": None}, "approvals is set and no operator has a name"),

@@ -9,7 +9,7 @@ import pytest
 
 from modelward.audit.record import Actor, Record
 from modelward.operators import denials
-from modelward.operators.denials import FIRST, MOST_NAMED, Denials
+from modelward.operators.denials import FIRST, FIRST_OF_OPERATOR, MOST_NAMED, Denials
 
 
 class Noted:
@@ -41,6 +41,24 @@ def test_a_flood_is_told_and_recorded_as_a_few_calls_and_a_sum(caplog: pytest.Lo
     assert max(len(each.encoded(0)) for each in noted.records) < 4000
     assert (last.kind, last.figures["calls"], len(last.figures["by"])) == ("summary", 1000 - FIRST, MOST_NAMED + 1)
     assert sum(last.figures["by"].values()) == 1000 - FIRST
+
+
+def test_strangers_hide_no_operator() -> None:
+    async def main() -> None:
+        of = Denials(noted)
+        for number in range(100):
+            of.add("status", "denied", Actor(name=f"mallory {number}", proof="certificate"), "no binding")
+        for _ in range(FIRST_OF_OPERATOR + 2):
+            of.add(
+                "promote", "denied", Actor(name="bob", proof="certificate"), "it takes deployer", "fraud", bound=True
+            )
+        of.stop()
+
+    noted = Noted()
+    asyncio.run(main())
+    told = [each.actor.name for each in noted.records if each.actor is not None]
+    assert told.count("bob") == FIRST_OF_OPERATOR
+    assert noted.records[-1].figures["by"]["bob: promote fraud"] == 2
 
 
 def test_each_minute_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
