@@ -22,7 +22,7 @@ KEY, RECIPIENT = new_key()
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelward.integrity.signature.in_child", lambda bounds, function, *given: function(*given))
-    monkeypatch.setattr("modelward.sealing.opening.seclude", lambda: None)
+    monkeypatch.setattr("modelward.sealing.process.seclude", lambda: None)
 
 
 @pytest.fixture
