@@ -11,6 +11,7 @@ from modelward.admin.operator import Operator
 from modelward.config.operators import Verb
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import check_reason
+from modelward.repository.refused import stale
 from modelward.rpc.protocol import Message, RpcError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ProposalCalls:
                 found = book.find(request.number)
                 if not _sees(call, found.ask):
                     raise _unknown(request.number)
-                told = proposal_message(found, diff=self._reads(call, found))
+                told = proposal_message(found, diff=self._reads(call, found), files=self._files(found))
                 return message("ProposalsResponse", proposals=[told])
         except ProblemsFound as refused:
             return message("ProposalsResponse", problems=problems_of(refused.problems))
@@ -74,7 +75,8 @@ class ProposalCalls:
                 call.demand("bindings")
             check_reason(ask.model, request.reason)
             act = {"approve": desk.approve, "reject": desk.reject, "review": desk.review}[verb]
-            return message("ProposalResponse", proposal=proposal_message(await act(request.number, by, request.reason)))
+            after = await act(request.number, by, request.reason)
+            return message("ProposalResponse", proposal=proposal_message(after, files=self._files(after)))
         except ProblemsFound as refused:
             return message("ProposalResponse", problems=problems_of(refused.problems))
 
@@ -83,9 +85,17 @@ class ProposalCalls:
         is_own = self._server.proposals.desk.is_own(proposal, call.operator.actor)
         return is_own or call.may("approve", proposal.ask.model or None) or call.may("bindings")
 
+    def _files(self, proposal: Proposal) -> str:
+        """Why those in the repository are not what it is about: what is open is."""
+        report = self._server.status().report
+        if proposal.is_over or report is None:
+            return ""
+        return stale(proposal.ask.model, proposal.ask.version, report.refused)
 
-def proposal_message(proposal: Proposal, *, whole: bool = True, diff: bool = True) -> Message:
-    """whole: with verdict and diff. diff: without it, there is a diff and its lines are not told."""
+
+def proposal_message(proposal: Proposal, *, whole: bool = True, diff: bool = True, files: str = "") -> Message:
+    """whole: with verdict and diff. diff: without it, there is a diff and its lines are not told. files: as in the
+    message."""
     ask, asked = proposal.ask, proposal.ask.parameters
     return message(
         "Proposal",
@@ -94,6 +104,7 @@ def proposal_message(proposal: Proposal, *, whole: bool = True, diff: bool = Tru
         model=ask.model,
         version=ask.version,
         digest=ask.digest,
+        files=files,
         by=proposal.by.name,
         at=proposal.at,
         expires=proposal.expires,

@@ -71,7 +71,8 @@ class Ask(Section):
     @property
     def words(self) -> str:
         asked = self.parameters
-        share = "from {} to {} %".format(*asked.percent) if asked.percent is not None else ""
+        before, after = asked.percent or (0, 0)
+        share = f"from {before} to {after} %" if before != after else f"ends at {after} %" if after else ""
         force = "--force" if asked.force else ""
         parts = (self.verb, asked.action, self.model, self.version, asked.endpoint, share, force)
         return " ".join(filter(None, parts))

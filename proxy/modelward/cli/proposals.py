@@ -64,7 +64,8 @@ def state_of(proposal: Any) -> str:
 
 
 def what_of(proposal: Any) -> str:
-    share = f"from {proposal.from_percent} to {proposal.to_percent} %" if proposal.to_percent else ""
+    before, after = proposal.from_percent, proposal.to_percent
+    share = f"from {before} to {after} %" if before != after else f"ends at {after} %" if after else ""
     force = "--force" if proposal.force else ""
     parts = (proposal.verb, proposal.action, proposal.model, proposal.version, proposal.endpoint, share, force)
     return " ".join(filter(None, parts))
@@ -83,6 +84,7 @@ def print_proposal(proposal: Any) -> None:
         ("by", f"{proposal.by}, {time_of(proposal.at)}"),
         ("reason", proposal.reason),
         ("digest", proposal.digest),
+        ("files", proposal.files),
         ("steps", ", ".join(f"{step} %" for step in proposal.steps)),
         ("for", f"{proposal.seconds:.0f} s" if proposal.seconds else ""),
         ("auto", "goes on by itself" if proposal.auto else ""),

@@ -23,6 +23,8 @@ from modelward.config.operators import Operators
 from modelward.operators.denials import Denials
 from modelward.operators.identity import Operator
 from modelward.operators.rights import Rights
+from modelward.problem import Problem
+from modelward.repository.refused import Refused
 from modelward.rpc.protocol import Message, RpcError
 from modelward.telemetry.snapshot import Snapshot
 
@@ -63,7 +65,10 @@ def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
         own = lambda proposal, by: is_own(proposal, by, str)  # noqa: E731
         withdrawn = AsyncMock(side_effect=lambda number, by, reason: BOOK.withdrawn(1, by, 1.0, reason, str).find(1))
         desk = SimpleNamespace(book=BOOK, is_own=own, withdraw=withdrawn)
-        server: Any = SimpleNamespace(proposals=SimpleNamespace(desk=desk))
+        report = SimpleNamespace(refused=[Refused("secret", "2", (Problem("its files are others", ""),), kept=True)])
+        server: Any = SimpleNamespace(
+            proposals=SimpleNamespace(desk=desk), status=lambda: SimpleNamespace(report=report)
+        )
         request = SimpleNamespace(number=number, reason="looks good", ended=False)
         try:
             return await getattr(ProposalCalls(server), method)(request, call), denials
@@ -79,6 +84,11 @@ def test_a_proposal_of_another_model_is_told_as_one_that_is_not_there(method: st
     assert hidden.what == absent.what == "there is no such proposal"
     assert (hidden.how, hidden.why) == (absent.how, absent.why)
     assert "secret" not in str(hidden)
+
+
+def test_an_approver_is_told_that_the_files_in_the_repository_are_not_those_that_are_served() -> None:
+    (told,) = ask("proposals", "ben", 1)[0].proposals
+    assert told.files == "an older file is served; the one on disk was refused: its files are others"
 
 
 def test_the_status_counts_the_proposals_that_wait_for_those_who_may_see_them() -> None:

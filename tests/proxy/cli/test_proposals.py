@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modelward.admin.messages import message
-from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_waiting
+from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_waiting, what_of
 
 VERDICT = {
     "verdict": "equivalent",
@@ -21,7 +21,7 @@ VERDICT = {
     ],
 }  # fmt: skip
 FIELDS = {"number": 12, "verb": "promote", "model": "m", "version": "2", "digest": f"sha256:{'0' * 64}", "by": "dan",
-          "needed": 2, "state": "open", "steps": (1, 100), "auto": True}  # fmt: skip
+          "needed": 2, "state": "open", "steps": (1, 100), "auto": True, "files": "the files are others"}  # fmt: skip
 
 
 def test_everything_that_is_approved_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +30,7 @@ def test_everything_that_is_approved_is_shown(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     for words in (
         "proposal 12: promote m 2: open until", f"sha256:{'0' * 64}", "1 %, 100 %", "goes on by itself", "1 of 2: bob",
+        "the files are others",
         "by a signature: fine", "equivalent as a shadow of version 1, 41000 pairs",
         "errors: 0.001, certainly within 0 to 0.004, may be 0.005: equivalent",
         "latency: not known, certainly within 0 to any, may be 1.5: undecided", "    -a", "    +b",
@@ -50,3 +51,10 @@ def test_broken_glass_is_told_until_it_is_reviewed() -> None:
     fields = FIELDS | {"state": "done", "break_glass": True}
     assert state_of(message("Proposal", **fields)) == "done, not reviewed"
     assert state_of(message("Proposal", **fields, review={"by": "bob", "at": 1.0})) == "done"
+
+
+def test_a_promotion_is_told_by_its_shares() -> None:
+    asked = {"verb": "promote", "model": "m", "version": "2"}
+    assert what_of(message("Proposal", **asked, from_percent=1, to_percent=10)) == "promote m 2 from 1 to 10 %"
+    assert what_of(message("Proposal", **asked, from_percent=100, to_percent=100)) == "promote m 2 ends at 100 %"
+    assert what_of(message("Proposal", **asked)) == "promote m 2"
