@@ -25,7 +25,7 @@ from tests import models
 from tests.signing import keys, signed
 
 X = np.zeros((1, 4), np.float32)
-TRIES = 300
+TRIES = 1000
 OF_EACH = 10  # however the processes take turns
 
 
