@@ -212,7 +212,8 @@ class Desk:
         self, verb: str, ask: Ask, by: Actor, change: Callable[[], Book], *, number: int, **marks: Any
     ) -> None:
         """Makes a change that an operator asked for: recorded, done, on disk, and its outcome recorded."""
-        about = {"model": ask.model, "version": ask.version, "digest": ask.digest, "object": ask.words}
+        about: dict[str, Any] = {"model": ask.model, "version": ask.version, "digest": ask.digest, "object": ask.words}
+        about["break_glass"] = marks.pop("break_glass", False)
         record = human(verb, by, result="asked", proposal=number, **about, **marks)
         of = await self._recorder().confirm(record)
         try:

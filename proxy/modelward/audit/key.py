@@ -63,7 +63,7 @@ def public_key(folder: Path) -> Verifier:
     try:
         return Verifier.parse(read_regular(file, LARGEST_FILE).decode())
     except OSError as error:
-        how = "Give the folder of the key, or the key itself with --key"
+        how = "The server makes it when it starts for the first time. Else give the right folder, or the key with --key"
         problem = Problem("there is no public key of a log", str(file), error.strerror or "", how)
         raise ProblemsFound([problem]) from None
     except ValueError as error:

@@ -26,6 +26,7 @@ COMMENT ON SCHEMA {schema} IS '{version}';
 """
 
 GRANTS = """\
+-- the roles must exist: CREATE ROLE {server} LOGIN; CREATE ROLE {auditor} LOGIN;
 -- servers: they add, and change nothing
 GRANT USAGE ON SCHEMA {schema} TO {server};
 GRANT SELECT, INSERT ON {schema}.records, {schema}.hashes, {schema}.checkpoints TO {server};

@@ -87,15 +87,18 @@ class Witnesses:
 
     @property
     def words(self) -> str:
-        """For READY and status."""
-        said = []
+        """For READY and status. A webhook is told, and vouches for nothing."""
+        said: list[str] = []
+        reached: dict[tuple[str, int], list[str]] = {}
         for each in self._told:
             if each.refused:
                 said.append(f"{each.settings.name} REFUSES the log: {each.refused}")
             elif each.failed:
                 said.append(f"{each.settings.name} is not told: {each.failed}")
             else:
-                said.append(f"witnessed by {each.settings.name} up to record {each.submission.size}")
+                how = "told to" if each.settings.webhook is not None else "witnessed by"
+                reached.setdefault((how, each.submission.size), []).append(each.settings.name)
+        said += [f"{how} {', '.join(names)} up to record {size}" for (how, size), names in reached.items()]
         return "; ".join(said)
 
     def sizes(self) -> dict[str, int]:

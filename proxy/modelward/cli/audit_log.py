@@ -129,6 +129,7 @@ def _open(arguments: argparse.Namespace) -> OpenLog:
     settings, state = _configured(arguments)
     if arguments.state is not None:
         settings, state = settings.model_copy(update={"folder": None}), arguments.state
+        _is_in_files(settings, state)
     if given is not None and settings.postgres is None:
         folder = audit_folder(settings, state) / LOG
         return OpenLog(LogReader(folder), given, str(folder), given=True)
@@ -137,6 +138,14 @@ def _open(arguments: argparse.Namespace) -> OpenLog:
         str(reader.folder) if isinstance(reader, LogReader) else settings.postgres.where if settings.postgres else ""
     )
     return OpenLog(reader, given or key, where, given=given is not None)
+
+
+def _is_in_files(settings: Audit, state: Path) -> None:
+    """Raises ProblemsFound where the server keeps its log in PostgreSQL, and nothing says which."""
+    folder = audit_folder(settings, state)
+    if settings.postgres is None and not (folder / LOG).exists() and any(folder.glob("last.*")):
+        how = "Give the configuration of the server with --config"
+        raise ProblemsFound([Problem("the server keeps its log in PostgreSQL, not here", str(folder), how=how)])
 
 
 def _configured(arguments: argparse.Namespace) -> tuple[Audit, Path | None]:

@@ -41,7 +41,11 @@ class Recording:
         """For READY and status."""
         if self._trail is None:
             return OFF
-        return f"{self._trail.words}; {self._witnesses.words}" if self._witnesses is not None else self._trail.words
+        return "; ".join(filter(None, (self._trail.words, self.witnessed)))
+
+    @property
+    def witnessed(self) -> str:
+        return self._witnesses.words if self._witnesses is not None else ""
 
     async def start(self, config: Config) -> None:
         """Raises ProblemsFound."""
