@@ -268,6 +268,10 @@ def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) 
         assert f"+{limit}" in shown
         claimed = house.run("ada", "reload", "--reason", "more streams")
         assert (claimed.returncode, "proposal 1 waits for 1 approval" in claimed.stdout) == (PROPOSED, True)
+        told = house.run("bob", "status").stdout
+        assert "configuration: the files on disk are not what is served: they wait for proposal 1" in told
+        assert "\napprovals: promote" in told
+        assert "with 1 approval: " in house.run("ada", "can-i", "promote").stdout
         assert "bindings is not allowed" in house.run("bob", "approve", "1").stderr, "it changes who may do what"
         arrive(house.root, 3, house.folder / "beside")
         wait_until(lambda: "version 3 is new" in "".join(server.output), "files of models are followed meanwhile")

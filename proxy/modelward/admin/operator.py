@@ -69,7 +69,8 @@ class Status:
     models that it decides about. events: the last, the newest last. unsaved: what was done last is not on disk yet.
     refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words, where
     what is done is recorded. changed_files: why the files of a version are others than those that are served. waiting:
-    of each proposal that waits for approvals the model; empty for what concerns the whole server.
+    of each proposal that waits for approvals the model; empty for what concerns the whole server. operators, approvals,
+    configuration: in words, what is configured, and what of the files waits.
     """
 
     state: str
@@ -96,6 +97,9 @@ class Status:
     temporary_limits: Sequence[TemporaryLimit] = ()
     breakers: Sequence[BreakerOverride] = ()
     waiting: Sequence[str] = ()
+    operators: str = ""
+    approvals: str = ""
+    configuration: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """What operators may ask about themselves: who they are, and what they may do."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message
+from modelward.config.approvals import ApprovedVerb
 from modelward.config.operators import VERBS
 from modelward.operators.rights import Decision
 from modelward.operators.verbs import OF_SERVER
 from modelward.rpc.protocol import Code, Message, RpcError, clip
+
+APPROVED = get_args(ApprovedVerb)
 
 
 async def who_am_i(request: Any, call: OperatorCall) -> Message:
@@ -25,15 +29,15 @@ async def who_am_i(request: Any, call: OperatorCall) -> Message:
     )
 
 
-async def can_i(request: Any, call: OperatorCall) -> Message:
-    """Raises RpcError for a verb that there is not."""
+async def can_i(needed: Callable[[Any, str], int], request: Any, call: OperatorCall) -> Message:
+    """needed: approvals, by verb and model. Raises RpcError for a verb that there is not."""
     if request.verb and request.verb not in VERBS:
         raise RpcError(Code.INVALID_ARGUMENT, f"there is no verb {clip(request.verb)}", "UNKNOWN_VERB")
     asked = [request.verb] if request.verb else VERBS
-    return message("CanIResponse", rights=[_right(verb, request.model, call) for verb in asked])
+    return message("CanIResponse", rights=[_right(verb, request.model, call, needed) for verb in asked])
 
 
-def _right(verb: str, model: str, call: OperatorCall) -> dict[str, Any]:
+def _right(verb: str, model: str, call: OperatorCall, needed: Callable[[Any, str], int]) -> dict[str, Any]:
     operator, rights = call.operator, call.rights
     decision: Decision
     if verb in OF_SERVER:
@@ -48,4 +52,5 @@ def _right(verb: str, model: str, call: OperatorCall) -> dict[str, Any]:
         "roles": decision.roles,
         "why": decision.why,
         "models": rights.models(operator, verb) if decision.allowed else (),
+        "approvals": needed(verb, model) if decision.allowed and verb in APPROVED else 0,
     }

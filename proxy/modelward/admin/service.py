@@ -1,5 +1,7 @@
 """The methods of modelward.admin.v1.Admin: the one list of them, with what handles each."""
 
+from functools import partial
+
 from modelward.admin import method_rows
 from modelward.admin.authorization import Authorization, Streaming, Unary
 from modelward.admin.breaker_calls import BreakerCalls
@@ -37,7 +39,7 @@ class Service:
             "OverrideBreaker": BreakerCalls(server).override,
             "Identities": of_server.identities,
             "WhoAmI": who_am_i,
-            "CanI": can_i,
+            "CanI": partial(can_i, server.proposals.needed),
             "Proposals": proposals.proposals,
             "Approve": proposals.approve,
             "Reject": proposals.reject,

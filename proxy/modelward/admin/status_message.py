@@ -72,6 +72,9 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         refused_reload=reload_record(status.refused_reload),
         audit=status.audit,
         proposals_waiting=len(status.waiting),
+        operators=status.operators,
+        approvals=status.approvals,
+        configuration=status.configuration,
         upstreams=[
             message(
                 "Upstream",

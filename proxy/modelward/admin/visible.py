@@ -38,6 +38,9 @@ def visible(status: Status, sees: Sees) -> Status:
             for each in status.events
             if not each.model or sees(each.model)
         ],
+        operators="",
+        approvals="",
+        configuration="",
         refused_reload=replace(refused, changed=(), problems=()) if refused is not None else None,
     )
 

@@ -9,6 +9,7 @@ from modelward.cli.admin import as_json
 from modelward.cli.output import console, plain, print_json, print_table
 from modelward.config.operators import VERBS
 from modelward.operators.verbs import MEANING
+from modelward.plural import counted
 from modelward.problem import WrongUsage
 from modelward.suggest import suggestion
 
@@ -41,7 +42,7 @@ def _ask(client: admin.Client, arguments: argparse.Namespace) -> int:
     else:
         (right,) = found.rights
         needed = "" if right.allowed or not right.roles else f"; it takes {' or '.join(right.roles)}"
-        console().print(plain(f"{'yes' if right.allowed else 'no'}: {right.why}{needed}"), soft_wrap=True)
+        console().print(plain(f"{_answer(right)}: {right.why}{needed}"), soft_wrap=True)
     return admin.DONE if arguments.list or all(each.allowed for each in found.rights) else admin.REFUSED
 
 
@@ -55,4 +56,5 @@ def _answer(right: Any) -> str:
     if not right.allowed:
         return "no"
     models = ", ".join(right.models)
-    return "yes" if models in ("", "*") else f"yes, for {models}"
+    which = "yes" if models in ("", "*") else f"yes, for {models}"
+    return f"{which}, with {counted(right.approvals, 'approval')}" if right.approvals else which

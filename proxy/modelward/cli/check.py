@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from modelward.certificate import Certificate, utc_now
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems, print_refused, print_table
 from modelward.config.arguments import add_arguments as add_configuration_arguments
 from modelward.config.arguments import from_arguments
+from modelward.config.audit import audit_folder
 from modelward.config.load import Unusable
 from modelward.config.schema import Config
 from modelward.config.sources import unread
@@ -145,13 +147,31 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     if certificate is not None and config.tls is not None:
         console().print(f"TLS: {plain(certificate)}; {clients(config.tls)}", soft_wrap=True)
-    if approvals_words := approvals.words(config):
-        console().print(f"approvals: {approvals_words}")
+    for label, words in _of_operators(config):
+        console().print(f"{label}: {plain(words)}", soft_wrap=True)
     if admin_words := open_to(config):
         console().print(f"admin: {config.listen.admin}, {admin_words}", soft_wrap=True)
     if config.limits.shared is not None and not store_note:
         console().print(f"limits: {shared.words(config.limits.shared)}", soft_wrap=True)
     return 0
+
+
+def _of_operators(config: Config) -> Iterator[tuple[str, str]]:
+    """What is configured of those who may change what is served, as READY tells it."""
+    if config.operators is not None:
+        yield "operators", config.operators.words
+    if told := approvals.words(config):
+        yield "approvals", told
+    if (audited := config.audited) is not None:
+        where = audited.postgres.where if audited.postgres else str(audit_folder(audited, config.state))
+        names = ", ".join(each.name for each in audited.witnesses)
+        yield "audit", f"{where}; told to {names}" if names else f"{where}; no witness"
+    if config.integrity is not None:
+        from modelward.integrity.trust import words as trusted  # noqa: PLC0415 - only where signatures count
+
+        yield "integrity", trusted(config.integrity)
+    if config.sealing is not None:
+        yield "sealing", f"required of models {', '.join(config.sealing.require) or 'none'}"
 
 
 def _opened(config: Config, inventory: Inventory) -> Inventory:
@@ -176,8 +196,14 @@ def _print_served(
     config: Config, inventory: Inventory, remote: list[OpenVersion], down: set[str], *, has_problems: bool
 ) -> None:
     """down: upstreams that cannot be reached."""
+    columns: tuple[str, ...] = COLUMNS
+    with_files = any((config.integrity, config.sealing, config.operators))
     rows = [_row(config, model, model.artifact.sha256[:SHORT_SHA256]) for model in inventory.models]
     rows += [_row(config, model.checked, "\n".join([*model.upstreams, model.source])) for model in remote]
+    if with_files:
+        columns = (*COLUMNS, "files")
+        files = [*map(_files, inventory.models), *("" for _ in remote)]
+        rows = [(*row, cell) for row, cell in zip(rows, files, strict=True)]
     title = f"ready to serve on {config.listen.grpc}"
     if has_problems:
         title = f"not ready to serve on {config.listen.grpc}: without the problems it would serve"
@@ -188,7 +214,14 @@ def _print_served(
         title = f"serve would start on {config.listen.grpc}, but no upstream of {', '.join(unanswered)} can be reached"
         if len(unanswered) == len(inventory.models) + len(remote):
             title += ": it would not be ready"
-    print_table(title, COLUMNS, rows)
+    print_table(title, columns, rows)
+
+
+def _files(model: CheckedVersion) -> str:
+    """Of a version, as status and proposals tell them: the digest, and who has signed it."""
+    digest, signer = model.provenance.digest, model.provenance.signer
+    lines = [digest[: len("sha256:") + SHORT_SHA256], f"signed by {signer}" if signer else "not signed"]
+    return "\n".join([*filter(None, lines), *(["sealed"] if model.artifact.sealed else [])])
 
 
 def _deadly(model: CheckedVersion) -> Problem:

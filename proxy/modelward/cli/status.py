@@ -84,6 +84,9 @@ def _show(client: admin.Client, *, json: bool) -> int:
     out.print(f"gRPC {plain(status.grpc)}   HTTP {plain(status.http)}", soft_wrap=True)
     out.print(f"limits: {plain(status.limits_store)}", soft_wrap=True)
     out.print(f"audit: {plain(status.audit)}", soft_wrap=True)
+    for label in ("operators", "approvals", "configuration"):
+        if told := getattr(status, label):
+            out.print(f"{label}: {plain(told)}", soft_wrap=True)
     if waiting := status.proposals_waiting:
         wait = "waits" if waiting == 1 else "wait"
         out.print(f"{counted(waiting, 'proposal')} {wait}: modelward proposals", soft_wrap=True)

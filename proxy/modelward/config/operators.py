@@ -92,6 +92,13 @@ class Operators(Section):
     """Roles that may act without the approvals that are asked for, with --break-glass and a reason."""
 
     @property
+    def words(self) -> str:
+        roles = dict.fromkeys(role for each in self.bindings for role in each.roles)
+        count = f"{len(self.bindings)} binding{'' if len(self.bindings) == 1 else 's'}"
+        glass = f"; break glass {', '.join(self.break_glass)}" if self.break_glass else ""
+        return f"{count}, roles {', '.join(roles) or 'none'}{glass}"
+
+    @property
     def role_names(self) -> tuple[str, ...]:
         return (*ROLES, *self.roles)
 

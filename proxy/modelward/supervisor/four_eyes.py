@@ -71,6 +71,16 @@ class FourEyes:
         """Models of the open proposals; empty for what concerns the whole server."""
         return [each.ask.model for each in self._made.desk.book.open] if self._made is not None else []
 
+    @property
+    def words(self) -> str:
+        """What approvals are needed, and what waits for a review; empty without either."""
+        return self._made.words if self._made is not None else ""
+
+    @property
+    def waiting_files(self) -> str:
+        """What waits of the configuration on disk; empty where it is what is followed."""
+        return self._made.waiting_files if self._made is not None else ""
+
     def stats(self) -> ApprovalsSnapshot | None:
         return self._made.stats() if self._made is not None else None
 

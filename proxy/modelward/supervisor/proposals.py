@@ -91,6 +91,25 @@ class Proposals:
         wait = "the configuration that is followed is the one approved last; the files wait: modelward proposals"
         return report.with_notes((*map(str, notes_of(config)), *((wait,) if waiting is not None else ())))
 
+    @property
+    def words(self) -> str:
+        unreviewed = [str(each.number) for each in self.desk.book.unreviewed]
+        glass = f"broken glass is not reviewed: proposal {', '.join(unreviewed)}" if unreviewed else ""
+        return "; ".join(filter(None, (words_of(self._config()), glass)))
+
+    @property
+    def waiting_files(self) -> str:
+        waiting = self._configuration.waiting
+        if waiting is None:
+            return ""
+        about = [each for each in self.desk.book.proposals if each.ask.digest == waiting.digest]
+        if not about:
+            return "the files on disk are not what is served, and not proposed yet"
+        number, state = about[-1].number, about[-1].state
+        if not about[-1].is_over:
+            return f"the files on disk are not what is served: they wait for proposal {number}"
+        return f"the files on disk are not what is served: proposal {number} is {state}; modelward reload proposes them"
+
     def stats(self) -> ApprovalsSnapshot | None:
         """None where nothing needs approvals, and nothing waits for a review."""
         book = self.desk.book

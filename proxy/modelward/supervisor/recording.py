@@ -38,10 +38,12 @@ class Recording:
 
     @property
     def words(self) -> str:
-        """For READY and status."""
-        if self._trail is None:
-            return OFF
-        return "; ".join(filter(None, (self._trail.words, self.witnessed)))
+        """For status."""
+        return "; ".join(filter(None, (self.trail, self.witnessed)))
+
+    @property
+    def trail(self) -> str:
+        return self._trail.words if self._trail is not None else OFF
 
     @property
     def witnessed(self) -> str:

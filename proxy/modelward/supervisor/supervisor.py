@@ -126,7 +126,11 @@ class Supervisor:
         report = self._pool.report.with_guard("state", self._promoter.store.words).with_notes(self._promoter.notes)
         if admin := open_to(self.config):
             report = report.with_guard("admin", admin)
-        report = self.proposals.told(report).with_guard("audit", self._recording.words)
+        if self.config.operators is not None:
+            report = report.with_guard("operators", self.config.operators.words)
+        report = self.proposals.told(report).with_guard("audit", self._recording.trail)
+        if witnessed := self._recording.witnessed:
+            report = report.with_guard("witness", witnessed)
         return report if self._shared is None else report.with_guard("limits", self._shared.words)
 
     async def start(self, progress: Progress) -> None:
@@ -263,6 +267,9 @@ class Supervisor:
             audit=self._recording.words,
             temporary_limits=(*self.temporary_limits.limits.values(),),
             waiting=self.proposals.waiting,
+            operators=config.operators.words if config.operators is not None else "",
+            approvals=self.proposals.words,
+            configuration=self.proposals.waiting_files,
             breakers=(*self.breakers.overrides.values(),),
         )
 
