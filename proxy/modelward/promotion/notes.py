@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from modelward.config.schema import Config
 from modelward.models.approved import due, first_of, is_guarded, unapproved
@@ -16,6 +16,7 @@ from modelward.promotion.unpromoted import may_answer, now_of
 log = logging.getLogger("modelward.promotion")
 
 LISTED = 8  # models that a note names
+REMIND_SECONDS = 60.0
 NO_SHARE = "no share before a promotion, which needs approvals"
 
 
@@ -28,11 +29,31 @@ def notes(server: PromotedServer, state: State, waiting: Mapping[str, str], shar
     ]
 
 
+class Unanswered:
+    """Tells in the log of models that no version answers: at once, and each minute until one does. A worker may have
+    been replaced, and its successor not have found what the one before had open."""
+
+    def __init__(self, server: PromotedServer, clock: Callable[[], float]) -> None:
+        self._server = server
+        self._clock = clock
+        self._told: dict[Problem, float] = {}
+
+    def look(self, state: State, waiting: Mapping[str, str], shares: Shares) -> None:
+        """As `notes`. To be called all the time."""
+        now, before = self._clock(), self._told
+        self._told = {}
+        for problem in _unanswered(self._server, state, waiting, shares):
+            last = before.get(problem)
+            if last is None or not 0 <= now - last < REMIND_SECONDS:
+                log.error("%s", problem)
+                last = now
+            self._told[problem] = last
+
+
 def tell(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> None:
-    """In the log."""
-    gone = _unanswered(server, state, waiting, shares)
-    for note in notes(server, state, waiting, shares):
-        log.log(logging.ERROR if note in gone else logging.WARNING, "%s", note)
+    """What waits, in the log."""
+    for note in [*_waits(server, state, waiting, shares), *_named(server, state)]:
+        log.warning("%s", note)
 
 
 def answered(server: PromotedServer, state: State, waiting: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
-from modelward.promotion.notes import answered, notes, tell
+from modelward.promotion.notes import Unanswered, answered, notes, tell
 from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
 from modelward.promotion.standing import Standing
@@ -54,6 +54,7 @@ class Promoter:
         self._standing = Standing(server, lambda: self.state, lambda: self.shares)
         self._judge = Judge(server, clock)
         self._baseline = Baseline(server, clock)
+        self._unanswered = Unanswered(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
@@ -106,12 +107,18 @@ class Promoter:
         if (after := self._baseline.settled(self.state, self.shares, self.recorder())) != self.state:
             self._keep(after)
         tell(server, self.state, {**self._expected, **fresh}, self.shares)
+        self._unanswered.look(self.state, self._waiting, self.shares)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """For READY: models that no version answers, and versions that wait."""
-        waits = notes(self._server, self.state, {**self._expected, **self.state.serving}, self.shares)
+        waits = notes(self._server, self.state, self._waiting, self.shares)
         return tuple(map(str, [*waits, *self._baseline.notes]))
+
+    @property
+    def _waiting(self) -> dict[str, str]:
+        """By model the version that has all requests until one is promoted."""
+        return {**self._expected, **self.state.serving}
 
     def note(self, what: str, actor: str, why: str = "", *, kept: bool = True) -> None:
         """Something else was asked for. kept: written now; else with what is written next, as no operator waits."""
@@ -184,6 +191,7 @@ class Promoter:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 self.store.retry()
+                self._unanswered.look(self.state, self._waiting, self.shares)
                 await self.look()
             except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
                 for problem in found.problems:

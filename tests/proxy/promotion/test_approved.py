@@ -11,6 +11,7 @@ from modelward.config.schema import Config
 from modelward.models.approved import admitted
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted
+from modelward.promotion.notes import REMIND_SECONDS, Unanswered
 from modelward.promotion.promoter import Promoter
 from modelward.promotion.state import Event, Promotion, State
 from modelward.promotion.store import FILE
@@ -102,6 +103,30 @@ async def test_nothing_answers_in_the_place_of_a_version_that_is_gone(
     assert (weights(served, last), last.notes) == ({"3": 10_000}, ())
     await last.rollback("m")
     assert "none is approved that has a share" in last.notes[0]
+
+
+@on_a_loop
+async def test_that_none_answers_is_told_again_each_minute_until_one_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, promoter = guarded(tmp_path)
+    await promote(promoter)
+    looks = Unanswered(served, lambda: served.now)
+
+    def told() -> int:
+        caplog.clear()
+        looks.look(promoter.state, {}, promoter.shares)
+        return len(caplog.messages)
+
+    assert told() == 0
+    gone = served.held.pop("3")  # a worker was replaced, and its successor did not find it
+    assert [told(), told()] == [1, 0]
+    served.now += REMIND_SECONDS
+    assert [told(), told()] == [1, 0]
+    served.held["3"] = gone
+    assert told() == 0
+    served.held.pop("3")
+    assert told() == 1
 
 
 @on_a_loop
