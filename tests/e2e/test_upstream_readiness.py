@@ -68,7 +68,7 @@ def test_a_server_whose_only_upstream_dies_is_live_and_not_ready_and_ready_again
         assert state == "UNAVAILABLE" and "no upstream server of it can be reached" in reason
         wait_until(lambda: server.page("/readyz")[0] == 503, "the server to be not ready")
         assert not server_ready(server.grpc) and live(server.grpc) and server.page("/healthz")[0] == 200
-        assert "none of their upstream servers can be reached" in server.page("/readyz")[1]
+        assert "each of their upstream servers is out of reach" in server.page("/readyz")[1]
         again = grpc.server(ThreadPoolExecutor(4), handlers=[peer])
         assert again.add_insecure_port(address)
         again.start()
@@ -105,6 +105,6 @@ def test_workers_tell_their_supervisor_that_no_model_can_be_answered() -> None:
         assert server.page("/readyz")[0] == 200
         upstream.stop(None).wait()
         wait_until(lambda: server.page("/readyz")[0] == 503, "the supervisor to be told")
-        assert "none of their upstream servers can be reached" in server.page("/readyz")[1]
+        assert "each of their upstream servers is out of reach" in server.page("/readyz")[1]
         wait_until(lambda: not server_ready(server.grpc), "the worker")
         assert server.page("/healthz")[0] == 200

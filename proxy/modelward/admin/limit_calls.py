@@ -95,7 +95,10 @@ def _limit(kind: Kind, name: str, request: Any, by: str) -> TemporaryLimit:
     try:
         limit = Limit.model_validate({key: value for key, value in written.items() if value != ""})
     except ValidationError as error:
-        raise ProblemsFound([_problem(each, where) for each in error.errors(include_url=False)]) from None
+        found = error.errors(include_url=False)
+        # one is left out: it follows from another
+        told = [_problem(each, where) for each in found if each["type"] != "default_factory_not_called"]
+        raise ProblemsFound(told) from None
     return TemporaryLimit(kind, name, limit, time.time() + request.seconds, by, request.reason)
 
 

@@ -83,6 +83,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
                 available=each.available,
                 inflight=each.inflight,
                 breakers=each.breaker,
+                fails_canary=each.fails_canary,
             )
             for address, each in sorted(status.stats.endpoints.items())
         ],

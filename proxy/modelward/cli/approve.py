@@ -4,7 +4,7 @@ import argparse
 
 from modelward.cli import admin
 from modelward.cli.output import console
-from modelward.cli.proposals import tell
+from modelward.cli.proposals import tell, tell_done
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     def act(client: admin.Client) -> int:
         with console(error=True).status("approving"):
             answer = client.call("Approve", number=arguments.number, reason=arguments.reason)
-        return tell(answer, as_document=arguments.json)
+        code = tell(answer, as_document=arguments.json)
+        if not arguments.json:
+            tell_done(answer.proposal)
+        return code
 
     return admin.run(arguments, act)

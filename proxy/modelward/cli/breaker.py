@@ -6,7 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems, print_table, time_of
-from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 from modelward.config.units import SECOND, UnitError, parse_duration
 from modelward.problem import WrongUsage
 
@@ -72,6 +72,7 @@ def _override(client: admin.Client, *, json: bool, **fields: Any) -> int:
             console().print(plain(told), soft_wrap=True)
         if not answer.overrides:
             console().print(plain(f"{fields['model']}: no breaker override any more"), soft_wrap=True)
+        tell_broken(answer)
     if answer.problems:
         return admin.REFUSED
     return WAITS if is_waiting(answer) else admin.DONE

@@ -6,7 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems
-from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 from modelward.problem import Problem
 
 
@@ -34,6 +34,9 @@ def _pardon(client: admin.Client, arguments: argparse.Namespace) -> int:
             return tell_waiting(answer.proposal)
         print_json(as_json(answer))
         return WAITS
+    if answer.HasField("proposal"):
+        print_json(as_json(answer)) if arguments.json else tell_broken(answer)
+        return admin.DONE
     if arguments.json:
         print_json(as_json(answer))
     elif problems := problems_of(answer):

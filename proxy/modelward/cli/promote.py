@@ -6,7 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_notes, print_problems
-from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 from modelward.config.promotion import check_steps
 from modelward.models.facts import GUARDS
 from modelward.problem import Problem, ProblemsFound
@@ -83,6 +83,7 @@ def change(client: admin.Client, method: str, *, json: bool, **fields: Any) -> i
         for line in progress(promotion):
             out.print(f"  {plain(line)}", soft_wrap=True)
         print_notes(Problem(each.what, each.where, each.why, each.how) for each in answer.warnings)
+        tell_broken(answer)
         if answer.unsaved:
             print_notes([UNSAVED])
     if problems or is_waiting(answer):

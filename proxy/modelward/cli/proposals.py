@@ -74,6 +74,8 @@ def what_of(proposal: Any) -> str:
 def _approvals(proposal: Any) -> str:
     names = ", ".join(each.by for each in proposal.approvals)
     counted = f"{len(proposal.approvals)} of {proposal.needed}"
+    if len(proposal.approvals) > proposal.needed:
+        counted = f"{len(proposal.approvals)}, {proposal.needed} needed"
     return "broken glass" if proposal.break_glass else f"{counted}: {names}" if names else counted
 
 
@@ -135,6 +137,34 @@ def tell(answer: Any, *, as_document: bool) -> int:
     else:
         print_proposal(answer.proposal)
     return admin.REFUSED if problems or answer.proposal.state == "failed" else admin.DONE
+
+
+def tell_done(proposal: Any) -> None:
+    """What its execution has come to, in one line; nothing where it was not executed."""
+    if proposal.state == "done" and (words := _done(proposal)):
+        console().print(plain(words), soft_wrap=True)
+
+
+def _done(proposal: Any) -> str:
+    match proposal.verb:
+        case "promote":
+            on = ", and goes on by itself" if proposal.auto and proposal.to_percent < 100 else ""
+            return f"{proposal.model} {proposal.version} has {proposal.to_percent} % of the requests now{on}"
+        case "rollback":
+            return f"{proposal.model} {proposal.version} was rolled back"
+        case "reload":
+            return "the configuration is followed now"
+        case "restart":
+            return "the workers were replaced"
+    return ""
+
+
+def tell_broken(answer: Any) -> None:
+    """That the glass was broken, where it was."""
+    if answer.HasField("proposal") and answer.proposal.break_glass:
+        number = answer.proposal.number
+        words = f"proposal {number}: done by breaking the glass; it waits for a review: modelward review {number}"
+        console().print(words, soft_wrap=True)
 
 
 def add_glass(parser: argparse.ArgumentParser, *, reason: bool = True) -> None:

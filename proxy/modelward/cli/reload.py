@@ -6,7 +6,7 @@ from typing import Any
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, plain, print_json, print_problems, time_of
-from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_waiting
+from modelward.cli.proposals import WAITS, add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +44,7 @@ def _reload(client: admin.Client, *, json: bool, **glass: Any) -> int:
     if is_waiting(answer):
         tell_waiting(answer.proposal)
         out.print(f"  proposed by {plain(answer.proposal.by)}", soft_wrap=True)
-    elif answer.HasField("proposal"):
-        number = answer.proposal.number
-        words = f"proposal {number}: done by breaking the glass; it waits for a review: modelward review {number}"
-        out.print(words, soft_wrap=True)
+    tell_broken(answer)
     return _code(answer)
 
 

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from modelward.cli import admin
 from modelward.cli.admin import as_json, problems_of
 from modelward.cli.output import console, print_json, print_problems
-from modelward.cli.proposals import add_glass, glass_of, is_waiting, tell_waiting
+from modelward.cli.proposals import add_glass, glass_of, is_waiting, tell_broken, tell_waiting
 from modelward.problem import Problem
 
 
@@ -40,6 +40,8 @@ def _restart(client: admin.Client, *, json: bool, **glass: Any) -> int:
                 problems = problems_of(message.done)
                 if is_waiting(message.done):
                     return tell_waiting(message.done.proposal)
+                if not json:
+                    tell_broken(message.done)
                 break
             worker = message.replaced
             replaced.append(worker)

@@ -21,7 +21,7 @@ WORKERS = ("worker", "pid", "state", "age", "connections", "in flight")
 MODELS = ("model", "version", "share", "backend", "runs on", "profile", "deadline", "fallback", "limits", "guards off")
 FILES = ("model", "version", "digest", "signed by")
 REFUSED = ("refused", "version", "served instead", "why")
-UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers")
+UPSTREAMS = ("upstream", "connected", "available", "in flight", "breakers", "canary")
 PROMOTIONS = ("promotion of", "to version", "phase", "share", "steps", "since", "by", "why")
 EVENTS = ("at", "what", "model", "version", "by", "why")
 SHOWN_EVENTS = 10
@@ -146,7 +146,8 @@ def _show(client: admin.Client, *, json: bool) -> int:
             out.print(plain(f"{of}: out of service"), soft_wrap=True)
     if status.upstreams:
         print_table("upstreams, over all workers", UPSTREAMS, [
-            (each.address, each.connected, each.available, each.inflight, _counted(each.breakers))
+            (each.address, each.connected, each.available, each.inflight, _counted(each.breakers),
+             f"{each.fails_canary} failing" if each.fails_canary else "")
             for each in status.upstreams
         ])  # fmt: skip
     if status.temporary_limits:

@@ -14,7 +14,10 @@ log = logging.getLogger("modelward.upstream")
 LOOK_SECONDS = 0.5
 # a connection that is closed and opened again takes less
 LOOKS = 2
-REASON = "no model can be answered: none of their upstream servers can be reached, or operators keep requests from them"
+REASON = (
+    "no model can be answered: each of their upstream servers is out of reach, fails its canary, "
+    "or gets no requests by an operator's order"
+)
 
 
 class Answering:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modelward.admin.messages import message
-from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_waiting, what_of
+from modelward.cli.proposals import is_waiting, print_proposal, state_of, tell_broken, tell_done, tell_waiting, what_of
 
 VERDICT = {
     "verdict": "equivalent",
@@ -51,6 +51,32 @@ def test_broken_glass_is_told_until_it_is_reviewed() -> None:
     fields = FIELDS | {"state": "done", "break_glass": True}
     assert state_of(message("Proposal", **fields)) == "done, not reviewed"
     assert state_of(message("Proposal", **fields, review={"by": "bob", "at": 1.0})) == "done"
+
+
+def test_what_was_done_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    done = FIELDS | {"state": "done"}
+    for fields, words in (
+        (done | {"to_percent": 10}, "m 2 has 10 % of the requests now, and goes on by itself\n"),
+        (done | {"to_percent": 100}, "m 2 has 100 % of the requests now\n"),
+        (done | {"verb": "rollback"}, "m 2 was rolled back\n"),
+        (done | {"verb": "reload"}, "the configuration is followed now\n"),
+        (FIELDS | {"to_percent": 10}, ""),
+        (FIELDS | {"state": "failed"}, ""),
+    ):
+        tell_done(message("Proposal", **fields))
+        assert capsys.readouterr().out == words
+    tell_broken(message("PromotionResponse", proposal=done))
+    assert not capsys.readouterr().out
+    tell_broken(message("PromotionResponse", proposal=done | {"break_glass": True}))
+    assert (
+        "proposal 12: done by breaking the glass; it waits for a review: modelward review 12" in capsys.readouterr().out
+    )
+
+
+def test_more_approvals_than_are_needed_are_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    approvals = [{"by": "bob", "at": 1.0}, {"by": "eve", "at": 1.0}]
+    print_proposal(message("Proposal", **FIELDS | {"needed": 1}, approvals=approvals))
+    assert "2, 1 needed: bob, eve" in capsys.readouterr().out
 
 
 def test_a_promotion_is_told_by_its_shares() -> None:
