@@ -83,7 +83,7 @@ def change(client: admin.Client, method: str, *, json: bool, **fields: Any) -> i
         for line in progress(promotion):
             out.print(f"  {plain(line)}", soft_wrap=True)
         print_notes(Problem(each.what, each.where, each.why, each.how) for each in answer.warnings)
-        tell_broken(answer)
+        tell_broken(answer, asked=fields["break_glass"])
         if answer.unsaved:
             print_notes([UNSAVED])
     if problems or is_waiting(answer):

@@ -159,12 +159,14 @@ def _done(proposal: Any) -> str:
     return ""
 
 
-def tell_broken(answer: Any) -> None:
-    """That the glass was broken, where it was."""
+def tell_broken(answer: Any, *, asked: bool = False) -> None:
+    """That the glass was broken, where it was. asked: for it."""
     if answer.HasField("proposal") and answer.proposal.break_glass:
         number = answer.proposal.number
         words = f"proposal {number}: done by breaking the glass; it waits for a review: modelward review {number}"
         console().print(words, soft_wrap=True)
+    elif asked:
+        console().print("it needs no approval: no glass was broken")
 
 
 def add_glass(parser: argparse.ArgumentParser, *, reason: bool = True) -> None:

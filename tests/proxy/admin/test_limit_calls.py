@@ -34,6 +34,7 @@ def test_a_limit_is_set_as_it_was_asked_for() -> None:
     ("wrong", "told"),
     [
         ({"rate": "many"}, "'many' is not a rate"),
+        ({"rate": "many", "burst": ""}, "'many' is not a rate"),
         ({"rate": "", "burst": ""}, "neither rate nor time is set"),
         ({"time": "1s/s", "burst": ""}, "rate and time are both set"),
         ({"burst": "0"}, "0 is no number of requests"),
