@@ -202,6 +202,8 @@ def test_versions_in_the_configuration_and_missing_folders_bring_no_version_into
         assert house.run("bob", "approve", "1").returncode == 0
         assert answers(server, 20).keys() == {"1"}, "it waits for a promotion"
         assert waits in "".join(server.output)
+        refused = json.loads(house.run("ada", "status", "--json").stdout)["refused"]
+        assert [(each["name"], each["version"]) for each in refused] == [("add", "2")]
         house.propose()
         house.propose(model="other")
         for number in ("2", "3"):
@@ -212,6 +214,8 @@ def test_versions_in_the_configuration_and_missing_folders_bring_no_version_into
         assert named(server, "add") == "2"
         assert named(server, "other").startswith("NOT_FOUND"), "an older approved version does not take its place"
         assert "ERROR modelward.promotion model other: no version answers: version 2 should" in "".join(server.output)
+        (refused,) = json.loads(house.run("ada", "status", "--json").stdout)["refused"]
+        assert (refused["name"], refused["problems"][0]["what"]) == ("other", "no version answers")
         assert house.run("dan", "rollback", "other", "--reason", "it is gone").returncode == PROPOSED
         assert house.run("bob", "approve", "4").returncode == 0
         assert named(server, "other") == "1"

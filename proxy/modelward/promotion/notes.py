@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Mapping
 
 from modelward.config.schema import Config
-from modelward.models.approved import due, first_of, is_guarded, unapproved
+from modelward.models.approved import due, first_of, is_guarded, refused_of, unapproved
 from modelward.models.weights import Shares, primary
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer, configured
 from modelward.promotion.state import State
 from modelward.promotion.unpromoted import may_answer, now_of
+from modelward.repository.refused import Refused
 
 log = logging.getLogger("modelward.promotion")
 
@@ -23,10 +24,17 @@ NO_SHARE = "no share before a promotion, which needs approvals"
 def notes(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Problem]:
     """waiting: by model the version that has all requests until one is promoted. shares: decided by promotions."""
     return [
-        *_unanswered(server, state, waiting, shares),
+        *_unanswered(server, state, waiting, shares).values(),
         *_waits(server, state, waiting, shares),
         *_named(server, state),
     ]
+
+
+def out_of_service(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Refused]:
+    """For the status: models that no version answers, and versions that `versions:` names and that wait."""
+    found = [Refused(model, "", (gone,)) for model, gone in _unanswered(server, state, waiting, shares).items()]
+    waits = {m: unapproved(server.config, state.may_answer, m) for m in server.models() if server.facts(m)}
+    return [*found, *refused_of(waits, waits)]
 
 
 class Unanswered:
@@ -42,7 +50,7 @@ class Unanswered:
         """As `notes`. To be called all the time."""
         now, before = self._clock(), self._told
         self._told = {}
-        for problem in _unanswered(self._server, state, waiting, shares):
+        for problem in _unanswered(self._server, state, waiting, shares).values():
             last = before.get(problem)
             if last is None or not 0 <= now - last < REMIND_SECONDS:
                 log.error("%s", problem)
@@ -62,9 +70,9 @@ def answered(server: PromotedServer, state: State, waiting: Mapping[str, str]) -
     return ", ".join(f"{model} by {version}" for model, version in sorted(told.items()))
 
 
-def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> list[Problem]:
-    """Models that no version answers until one is promoted, or the one that should is back."""
-    found, approved = [], state.may_answer
+def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> dict[str, Problem]:
+    """By name the models that no version answers until one is promoted, or the one that should is back."""
+    found, approved = {}, state.may_answer
     for model in server.models():
         if approved is None or not server.facts(model) or not is_guarded(server.config, approved, model):
             continue
@@ -77,7 +85,7 @@ def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str]
             why, how = "none is approved that has a share", f"Promote one: modelward promote {model}"
         else:
             continue
-        found.append(Problem("no version answers", f"model {model}", why, how))
+        found[model] = Problem("no version answers", f"model {model}", why, how)
     return found
 
 

@@ -29,7 +29,7 @@ from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
-from modelward.promotion.notes import Unanswered, answered, notes, tell
+from modelward.promotion.notes import Unanswered, answered, notes, out_of_service, tell
 from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
 from modelward.promotion.standing import Standing
@@ -37,6 +37,7 @@ from modelward.promotion.state import ITSELF, LONGEST_REASON, Event, Promotion, 
 from modelward.promotion.step import callers
 from modelward.promotion.store import Store
 from modelward.promotion.unpromoted import expected, recorded_shares
+from modelward.repository.refused import Refused
 
 log = logging.getLogger("modelward.promotion")
 
@@ -114,6 +115,11 @@ class Promoter:
         """For READY: models that no version answers, and versions that wait."""
         waits = notes(self._server, self.state, self._waiting, self.shares)
         return tuple(map(str, [*waits, *self._baseline.notes]))
+
+    @property
+    def refused(self) -> list[Refused]:
+        """For the status: what no version answers, and what waits though `versions:` names it."""
+        return out_of_service(self._server, self.state, self._waiting, self.shares)
 
     @property
     def _waiting(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,9 @@ class Report:
 
     def with_notes(self, notes: tuple[str, ...]) -> Report:
         return replace(self, notes=(*self.notes, *notes))
+
+    def with_refused(self, refused: Iterable[Refused]) -> Report:
+        return replace(self, refused=(*self.refused, *refused))
 
 
 def describe(application: Application) -> Report:

@@ -251,7 +251,7 @@ class Supervisor:
             http=self.config.listen.http,
             workers=pool.workers() if pool is not None else (),
             limits_store=self._shared.words if self._shared is not None else "shared memory",
-            report=self.report if report is not None else None,
+            report=self.report.with_refused(promoter.refused) if report is not None else None,
             stats=pool.stats() if pool is not None else Snapshot(),
             weights=weights(config, promoter, report) if report is not None else {},
             failing=self._failing(),
