@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from modelward.bounded_file import open_regular
-from modelward.npz import DAMAGE
+from modelward.npz import DAMAGE, LONGEST_DIRECTORY, directory_size
 from modelward.repository.files import SEALED, almost_sealed
-from modelward.scanning import arrays, payloads
+from modelward.scanning import arrays, payloads, pickles
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.flow import unprintable
 
-HEAD = 4096
+HEAD = 64 << 10
+ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b\x08", b"\x93NUMPY"
 MOST_FILES = 100_000
 ANY_SIZE = 1 << 62
 
@@ -25,7 +28,7 @@ SCRIPTS = frozenset(
     {".py", ".sh", ".bash", ".bat", ".cmd", ".ps1", ".pl", ".rb", ".js", ".lua", ".php", ".vbs", ".ipynb"}
 )
 PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".p", ".pk"})
-MOST_MEMBERS = 10_000
+MOST_MEMBERS = 1000
 
 
 def files_below(folder: Path, findings: Findings) -> Iterator[Path]:
@@ -94,28 +97,89 @@ def check_other(file: Path, findings: Findings) -> None:
 
 def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings) -> None:
     suffix = file.suffix.lower()
-    words = next((words for words, pattern in payloads.EXECUTABLES.items() if pattern.match(head)), "")
-    if not words and head.startswith(b"MZ"):
-        words = "a Windows program"
+    words = _program(head)
     if words or suffix in LIBRARIES or ".so." in file.name:
         findings.add("file-executable", f"it is {words or 'a program or library by its name'}")
-    elif suffix in PICKLES or (head[:1] == b"\x80" and payloads.has_pickle(head)) or _holds_pickle(opened, head):
-        findings.add("file-pickle", "it is a pickle, or an archive with one")
-        _look_into_pickle(file, findings)
+    elif head.startswith(ZIP):
+        _check_zip(file, opened, findings)
+    elif suffix in PICKLES or _is_pickle(head, findings):
+        _found_pickle(file, findings)
     elif suffix in SCRIPTS or head.startswith(b"#!"):
         findings.add("file-script", "it is a script")
+    elif head.startswith(GZIP):
+        _check_packed(head, findings)
 
 
-def _holds_pickle(opened: BinaryIO, head: bytes) -> bool:
-    """As torch.save writes."""
-    if not head.startswith(b"PK\x03\x04"):
-        return False
+def _program(head: bytes) -> str:
+    """What it is, or ""."""
+    words = next((words for words, pattern in payloads.EXECUTABLES.items() if pattern.match(head)), "")
+    return words or ("a Windows program" if head.startswith(b"MZ") else "")
+
+
+def _is_pickle(head: bytes, findings: Findings, place: str = "") -> bool:
+    verdict = pickles.begins(head)
+    if verdict == "no" and pickles.BINARY.match(head):
+        verdict = pickles.search(head)
+    if verdict == "unknown":
+        findings.add("scan-incomplete", "too much that may be a pickle", place)
+    return verdict == "yes"
+
+
+def _found_pickle(file: Path, findings: Findings, place: str = "") -> None:
+    findings.add("file-pickle", "it is a pickle, or an archive with one", place)
+    _look_into_pickle(file, findings)
+
+
+def _check_packed(head: bytes, findings: Findings) -> None:
+    """The beginning of what a gzip file holds."""
     try:
+        unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
+    except zlib.error as error:
+        findings.add("file-unreadable", f"it cannot be unpacked: {str(error)[:200]}")
+        return
+    if words := _program(unpacked):
+        findings.add("file-executable", f"it is {words}, packed")
+    elif _is_pickle(unpacked, findings):
+        findings.add("file-pickle", "it is a pickle, packed")
+    elif unpacked.startswith(b"#!"):
+        findings.add("file-script", "it is a script, packed")
+
+
+def _check_zip(file: Path, opened: BinaryIO, findings: Findings) -> None:
+    """Members by their names, as torch.save writes, and by how they begin."""
+    size = os.fstat(opened.fileno()).st_size
+    opened.seek(max(0, size - LONGEST_DIRECTORY))
+    try:
+        if directory_size(opened.read(LONGEST_DIRECTORY)) > LONGEST_DIRECTORY:
+            findings.add("scan-incomplete", "the archive lists too many members")
+            return
+        opened.seek(0)
         with zipfile.ZipFile(opened) as archive:
-            names = archive.namelist()[:MOST_MEMBERS]
-    except DAMAGE:
-        return False
-    return any(Path(name).suffix.lower() in PICKLES for name in names)
+            members = archive.infolist()
+            if any(Path(member.filename).suffix.lower() in PICKLES for member in members):
+                _found_pickle(file, findings)
+            for member in members[:MOST_MEMBERS]:
+                _check_member(file, archive, member, findings)
+    except (*DAMAGE, OSError) as error:
+        findings.add("file-unreadable", f"the archive cannot be read: {str(error)[:200]}")
+        return
+    if len(members) > MOST_MEMBERS:
+        findings.add("scan-incomplete", f"the archive has {len(members):,} members")
+
+
+def _check_member(file: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Findings) -> None:
+    place = f"member {quoted(member.filename)}"
+    if member.flag_bits & 1:
+        findings.add("scan-incomplete", "a member of the archive is encrypted", place)
+        return
+    with archive.open(member) as opened:
+        head = opened.read(HEAD)
+    if words := _program(head):
+        findings.add("file-executable", f"it is {words}", place)
+    elif head.startswith(NPY):
+        arrays.check_array(io.BytesIO(head), findings, place)
+    elif _is_pickle(head, findings, place):
+        _found_pickle(file, findings, place)
 
 
 def _look_into_pickle(file: Path, findings: Findings) -> None:
@@ -126,7 +190,7 @@ def _look_into_pickle(file: Path, findings: Findings) -> None:
         return
     try:
         with open_regular(file, ANY_SIZE) as opened:
-            kind = ".zip" if opened.read(4) == b"PK\x03\x04" else ".pkl"
+            kind = ".zip" if opened.read(4) == ZIP else ".pkl"
             opened.seek(0)
             found = scanner.scan_bytes(opened, str(file), kind)
     except Exception as error:  # noqa: BLE001 - whatever it raises on a file of a stranger

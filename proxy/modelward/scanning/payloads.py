@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import pickletools
 import re
 from collections.abc import Iterator
-from itertools import islice
 
+from modelward.scanning import pickles
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.outline import Model, Text, graphs_of, named, tensors_of
 from modelward.scanning.source import Source, Span
@@ -17,9 +16,8 @@ WHOLE = 1 << 20  # bytes of one text that are searched
 END = 64 << 10  # bytes of its beginning and end, where it is larger
 HEAD = 4096  # bytes of a constant
 FEWEST = 8  # bytes that may be anything
-DEEPEST = 2  # base64 in base64
-MOST_TRIES = 64  # pickles that may begin in one text
-MOST_OPCODES = 10_000
+DEEPEST = 3  # base64 in base64
+MOST_DECODED = 1000  # texts in base64 or hex that may hold something
 
 EXECUTABLES = {
     "an ELF program": re.compile(rb"\x7fELF[\x01\x02][\x01\x02]\x01"),
@@ -52,15 +50,20 @@ CODE = re.compile(
     rb"|importlib\.import_module|ctypes\.\w*CDLL|socket\.socket|shutil\.rmtree)\s*\("
 )
 ADDRESS = re.compile(rb"\b(?:https?|ftp|file|smb|ldaps?|wss?|javascript)://[^\s\"'<>\x00-\x20]{3,200}", re.IGNORECASE)
-BINARY_PICKLE = re.compile(rb"\x80[\x02-\x05]")
-TEXT_PICKLE = re.compile(
-    rb"(?:c|\(i)(?:os|posix|nt|subprocess|builtins|__builtin__|sys|runpy|pty|shutil|socket|importlib|webbrowser"
-    rb"|commands|pickle|torch|numpy|operator|functools|copyreg|copy_reg)[\w.]*\n\w[\w.]*\n"
-)
-NAMES = frozenset({"GLOBAL", "INST"})
-STRINGS = frozenset({"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE", "BINGET", "LONG_BINGET", "STRING"})
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}={0,2}")
 HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){16,}")
+
+# what decoded bytes have that are worth to be searched; of noise one byte in 10,000 has it
+SIGNS = re.compile(
+    rb"\x7fELF|MZ|\xfe\xed\xfa|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba|\x00asm|dex\n|PK\x03\x04|7z\xbc\xaf|Rar!|\xfd7zXZ"
+    rb"|\A\x1f\x8b\x08|\x80[\x02-\x05]|[ci]\w[\w.]{0,80}\n\w|#!|<\?php|@echo|<script|curl|wget|/dev/tcp|ower[Ss]hell"
+    rb"|[A-Za-z0-9+/_-]{20}",
+    re.IGNORECASE,
+)
+PICKLES: dict[pickles.Verdict, tuple[str, str]] = {
+    "yes": ("embedded-pickle", "a pickle that calls code"),
+    "unknown": ("scan-incomplete", "too much that may be a pickle"),
+}
 
 # of all these; numbers rarely begin so
 BEGINNINGS = (
@@ -101,8 +104,8 @@ def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
             break
     if _has_pe(data):
         yield "embedded-executable", "a Windows program"
-    if has_pickle(data):
-        yield "embedded-pickle", "a pickle that calls code"
+    if (verdict := pickles.search(data)) != "no":
+        yield PICKLES[verdict]
     for words, pattern in ARCHIVES.items():
         if pattern.search(data):
             yield "embedded-archive", words
@@ -118,51 +121,48 @@ def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
 
 
 def _has_pe(data: bytes) -> bool:
-    for found in islice(PE.finditer(data), MOST_TRIES):
+    for found in PE.finditer(data):
         at = found.start() + int.from_bytes(found[1], "little")
         if data[at : at + 4] == b"PE\0\0":
             return True
     return False
 
 
-def has_pickle(data: bytes) -> bool:
-    """Whether a pickle that names or calls functions begins somewhere in it."""
-    if TEXT_PICKLE.search(data):
-        return True
-    return any(_calls(data[found.start() :]) for found in islice(BINARY_PICKLE.finditer(data), MOST_TRIES))
-
-
-def _calls(data: bytes) -> bool:
-    """Whether these bytes begin with a pickle that does: also one whose end is missing, since it runs up to there."""
-    texts = 0
-    try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if opcode.name in NAMES and all(part.isidentifier() for part in re.split("[ .]", str(argument))):
-                return True
-            if opcode.name == "STACK_GLOBAL" and texts >= 2:
-                return True
-            if number > MOST_OPCODES:
-                return False
-            texts += opcode.name in STRINGS
-    except Exception:  # noqa: BLE001 - whatever pickletools raises on bytes that are none
-        return False
-    return False
-
-
 def _encoded(data: bytes, depth: int) -> Iterator[Payload]:
+    """In base64, also broken by blanks and with something glued to its beginning, and in hex."""
     told = set()
-    for pattern, decode, words in ((BASE64, _from_base64, "base64"), (HEX, _from_hex, "hex")):
-        for found in islice(pattern.finditer(data), 1000):
-            for rule, what in payloads(decode(found[0]), depth + 1):
-                if rule not in told and rule not in ("embedded-address", "embedded-code"):
-                    told.add(rule)
-                    yield rule, f"{what} in {words}"
+    for count, (decoded, words) in enumerate(filter(_is_worth_it, _decoded(data, depth))):
+        if count == MOST_DECODED:
+            yield "scan-incomplete", f"more than {MOST_DECODED:,} texts in base64"
+            return
+        if depth + 1 == DEEPEST and BASE64.search(decoded):
+            yield "scan-incomplete", f"base64 in base64, {DEEPEST} deep"
+        for rule, what in payloads(decoded, depth + 1):
+            if rule not in told and rule not in ("embedded-address", "embedded-code"):
+                told.add(rule)
+                yield rule, f"{what} in {words}"
+
+
+def _decoded(data: bytes, depth: int) -> Iterator[tuple[bytes, str]]:
+    for found in HEX.finditer(data):
+        yield _from_hex(found[0]), "hex"
+    joined = data.translate(None, b" \t\r\n")
+    for text in (data,) if len(joined) == len(data) else (data, joined):
+        for found in BASE64.finditer(text):
+            for shift in range(4 if depth == 0 else 1):
+                yield _from_base64(found[0][shift:]), "base64"
+
+
+def _is_worth_it(decoded: tuple[bytes, str]) -> bool:
+    """Most texts that could be base64 are words and names: one search tells."""
+    return SIGNS.search(decoded[0]) is not None
 
 
 def _from_base64(text: bytes) -> bytes:
     text = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    text = text[:-1] if len(text) % 4 == 1 else text
     try:
-        return base64.b64decode(text[: len(text) // 4 * 4])
+        return base64.b64decode(text + b"=" * (-len(text) % 4))
     except binascii.Error:
         return b""
 
@@ -189,10 +189,12 @@ def check(model: Model, source: Source, findings: Findings, left: int) -> None:
             for start, stop in tensor.places.get("raw_data", ())[:1]:
                 _check_head(source.read(start, min(stop, start + HEAD)), of, findings)
             for span in tensor.places.get("string_data", ()):
-                data, _ = _searched(span, source, left)
+                data, is_whole = _searched(span, source, left)
                 left -= len(data)
                 for rule, what in payloads(data):
                     findings.add(rule, f"a text of a constant holds {what}", of)
+                if not is_whole:
+                    findings.add("embedded-large", f"a text of a constant has {span[1] - span[0]:,} bytes", of)
 
 
 def _check_head(data: bytes, of: str, findings: Findings) -> None:

@@ -40,7 +40,7 @@ PAYLOADS = {
         "Nothing, where it is a link to documentation",
     ),
     "embedded-large": Rule(
-        "low",
+        "medium",
         "a text or attribute too large to be searched whole",
         "only its beginning and end were looked at",
         "Keep large data in constants or in files beside the model",
@@ -86,7 +86,7 @@ PROTOBUF = {
     ),
     "scan-incomplete": Rule(
         "high",
-        "a file with more fields, nodes or members than a scan looks at",
+        "a file with more fields, nodes, members or encoded texts than a scan looks at, or that the scan failed on",
         "what comes behind them was not looked at",
         "Export a smaller model; the command looks at more than a server does when it loads a version",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import os
 import pickle
@@ -807,3 +808,50 @@ def a_canary_that_is_no_archive(folder: Path) -> bytes:
 @bad("file-sealed")
 def a_sealed_canary(folder: Path) -> bytes:
     return beside(folder, "canary.npz", SEALED + b"-> X25519 A\n\n--- A\n")
+
+
+# ---- what is hidden from a search with small bounds, or from one by names
+
+CALL = b"cposix\nsystem\n(S'id'\ntR."
+CALL_2 = b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R."
+HIDDEN = {
+    "text_of_another_module": b"cprofiler\nrun\n(S'id'\ntR.",
+    "text_with_a_unicode": b"cpip\nmain\nVid\n\x85R.",
+    "mark_then_instance": b"(S'id'\niposix\nsystem\n.",
+    "mark_then_object": b"(cpip\nmain\nS'id'\no.",
+    "behind_many_beginnings": base64.b64encode(b"\x80\x02\xff" * 64 + CALL_2),
+    "behind_many_opcodes": base64.b64encode(b"\x80\x04" + b"N0" * 5100 + CALL_2[2:]),
+    "with_a_name_from_the_memo": base64.b64encode(b"\x80\x04\x8c\x06system\x940\x8c\x05posixh\x00\x93."),
+    "behind_a_thousand_texts": b" ".join([b"A" * 24] * 1000 + [base64.b64encode(CALL_2)]),
+    "in_lines_of_16": b"\n".join(base64.b64encode(CALL_2)[at : at + 16] for at in range(0, 64, 16)),
+    "behind_a_word": b"payload" + base64.b64encode(CALL_2),
+    "three_times_encoded": base64.b64encode(base64.b64encode(base64.b64encode(CALL_2 + b"z" * 60))),
+}
+
+
+def gathered(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("readme", b"any")
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
+def objects() -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.array([{}], object), allow_pickle=True)
+    return out.getvalue()
+
+
+BESIDE: dict[str, tuple[str, str, bytes]] = {
+    "a_pickle_of_text": ("file-pickle", "vocab.txt", CALL),
+    "an_instance_in_a_pickle_of_text": ("file-pickle", "vocab.bin", HIDDEN["mark_then_instance"]),
+    "a_packed_pickle": ("file-pickle", "weights.gz", gzip.compress(CALL_2)),
+    "a_packed_program": ("file-executable", "weights.gz", gzip.compress(ELF)),
+    "a_packed_script": ("file-script", "weights.gz", gzip.compress(b"#!/bin/sh\n")),
+    "a_member_that_is_a_pickle": ("file-pickle", "weights.bin", gathered("archive/data", CALL_2)),
+    "a_member_that_is_a_pickle_of_text": ("file-pickle", "weights.bin", gathered("archive/data", CALL)),
+    "a_member_that_is_a_program": ("file-executable", "weights.zip", gathered("lib.so", ELF)),
+    "a_member_with_objects": ("array-pickle", "weights.bin", gathered("a.npy", objects())),
+}
+"""By name: the rule, the file's name and what is in it."""

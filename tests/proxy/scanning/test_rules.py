@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import inspect
+import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,18 @@ from modelward.scanning.scanner import AT_LOAD, Bounds, scan, scan_at_load, scan
 from modelward.scanning.source import InMemory
 from tests import models
 from tests.e2e.node_cases import collect
-from tests.proxy.scanning.bad_models import BAD, PICKLE, of, with_constant
+from tests.proxy.scanning.bad_models import (
+    BAD,
+    BESIDE,
+    ELF,
+    HIDDEN,
+    PE,
+    PICKLE,
+    gathered,
+    of,
+    with_constant,
+    with_metadata,
+)
 
 # what needs 2 GiB, another package or a file that is not readable, and is tested by itself
 ELSEWHERE = {
@@ -74,6 +89,65 @@ def test_at_the_load_it_is_found_too(tmp_path: Path, name: str) -> None:
     file = made(tmp_path, name)
     findings = scan_at_load(tmp_path, file, file.read_bytes())
     assert BAD[name][0] in {finding.rule for finding in findings}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_hidden_pickle_is_found(tmp_path: Path, name: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(with_metadata(HIDDEN[name]))
+    assert "embedded-pickle" in {finding.rule for finding in scan(tmp_path).findings}
+
+
+@pytest.mark.parametrize(
+    "program", [ELF, b"MZ" + b"a" * 58 + b"@\0\0\0" + PE, (b"MZ" + b"a" * 58 + b"@\0\0\0") * 64 + PE]
+)
+def test_a_program_is_found_behind_noise_and_in_broken_lines(tmp_path: Path, program: bytes) -> None:
+    text = base64.b64encode(b"noise" * 20 + program)
+    for hidden in (text, b"\n".join(text[at : at + 16] for at in range(0, len(text), 16))):
+        (tmp_path / "model.onnx").write_bytes(with_metadata(hidden))
+        assert "embedded-executable" in {finding.rule for finding in scan(tmp_path).findings}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_bad_in_an_archive_or_by_its_content_is_found(tmp_path: Path, name: str) -> None:
+    rule, file, content = BESIDE[name]
+    (tmp_path / file).write_bytes(content)
+    assert rule in {finding.rule for finding in scan(tmp_path).findings}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"\x80\x02" * 400_000, "may be a pickle"),
+        (b" ".join([base64.b64encode(b"MZ" + bytes([n % 256]) * 20) for n in range(1100)]), "texts in base64"),
+    ],
+)
+def test_a_bound_that_is_reached_is_a_finding(tmp_path: Path, text: bytes, what: str) -> None:
+    (tmp_path / "model.onnx").write_bytes(with_metadata(text))
+    found = [finding for finding in scan(tmp_path).findings if finding.rule == "scan-incomplete"]
+    assert [finding.severity for finding in found] == ["high"]
+    assert what in found[0].what
+
+
+def test_an_archive_with_too_many_members_is_incomplete(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(1001):
+            archive.writestr(f"m{number}", b"any")
+    assert [finding.rule for finding in scan(tmp_path).findings] == ["scan-incomplete"]
+
+
+WORDS = re.findall(rb"[A-Za-z_.()']+", b" ".join(file.read_bytes() for file in sorted(Path("docs").rglob("*.md"))))
+
+
+def test_words_names_and_archives_of_them_are_let_be(tmp_path: Path) -> None:
+    """A vocabulary is a list of words with a newline behind each, as opcodes of a pickle have it."""
+    assert len(WORDS) > 20_000
+    names = [b"encoder.layer.%d.attention.self.query.weight_quantized" % number for number in range(3000)]
+    for text in (b"\n".join(WORDS), b" ".join(WORDS), b"\n".join(names), b",".join(names)):
+        (tmp_path / "model.onnx").write_bytes(with_metadata(text[: 1 << 20]))
+        (tmp_path / "vocab.txt").write_bytes(text)
+        (tmp_path / "vocab.zip").write_bytes(gathered("vocab", text))
+        (tmp_path / "vocab.gz").write_bytes(gzip.compress(text))
+        assert as_bad_as(scan(tmp_path).findings, "medium") == []
 
 
 GOOD = {
