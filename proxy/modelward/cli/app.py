@@ -38,13 +38,19 @@ COMMANDS = {
     "check": "check everything that serve would need",
     "profile": "fit the training profile of a model, or show one",
     "canary": "record the answers that a model must give before it is served",
-    "model": "show the files of a version and its digest, and scan models",
+    "model": "sign, verify, scan, seal and unseal the files of a version, or show their digest",
     "audit": "read the audit trail, check that it is whole, and prove what is in it",
     "token": "add, list and revoke API keys",
     "infer": "send one request from the shell",
     "config": "sign a configuration file as an approver, or tell who has",
     "schema": "print the JSON schema of the configuration",
 }
+BELOW = {
+    "audit": ("tail", "query", "verify", "export", "prove", "witness"),
+    "model": ("sign", "verify", "scan", "seal", "unseal"),
+    "config": ("sign", "verify"),
+}
+"""Actions that are taken for commands, by the command that has them."""
 INTERRUPTED = 130
 # how writing to stdout fails, which has no name, where it is no pipe
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -119,7 +125,8 @@ def _run(argv: Sequence[str]) -> int:
     try:
         command = next((word for word in argv if not word.startswith("-")), None)
         if argv and command == argv[0] and command not in COMMANDS:
-            meant = did_you_mean(command, COMMANDS) or "modelward --help lists the commands"
+            has = [f"modelward {above} {command}" for above, actions in BELOW.items() if command in actions]
+            meant = " or ".join(has) or did_you_mean(command, COMMANDS) or "modelward --help lists the commands"
             return _answer(None, f"there is no command {command!r}: {meant}")
         parser, below = parser_of(command)
         arguments, unknown = parser.parse_known_args(argv)

@@ -72,6 +72,7 @@ def test_a_stdout_that_is_full_is_one_line() -> None:
     ("argv", "words"),
     [
         (["server"], "modelward: there is no command 'server': did you mean serve?"),
+        (["seal"], "modelward: there is no command 'seal': modelward model seal"),
         (["frobnicate"], "modelward: there is no command 'frobnicate': modelward --help lists the commands"),
         (["status", "--admin", "foo"], "modelward status: --admin: 'foo' has no port"),
     ],
