@@ -21,7 +21,8 @@ DESCRIPTION = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="a configuration file, or a model.yaml")
-    parser.add_argument("--key", type=Path, metavar="FILE", required=True, help="the approver's Ed25519 key, PEM")
+    help_ = "the approver's Ed25519 key, PEM (no key of a curve, which `model sign` takes)"
+    parser.add_argument("--key", type=Path, metavar="FILE", required=True, help=help_)
     parser.add_argument(
         "--name", default="", help="name of the approver, as approvals.keys has it (default: the user who runs this)"
     )

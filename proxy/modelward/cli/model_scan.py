@@ -2,21 +2,23 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from modelward.atomic_file import replace_file
-from modelward.cli.output import console, plain, print_json, print_table
-from modelward.problem import Problem, ProblemsFound
+from modelward.cli.output import console, plain, print_json, print_problems, print_table
+from modelward.problem import Problem, ProblemsFound, WrongUsage
 from modelward.scanning.finding import Finding, as_bad_as, counts_of, summary
 from modelward.scanning.rule import SEVERITIES
 from modelward.scanning.sarif import sarif
 from modelward.scanning.scanner import Scan, scan
 
 COLUMNS = ("severity", "file", "found", "rule")
-REFUSED = 1
+REFUSED, NOT_SCANNED = 1, 2
+STDOUT = "-"
 
 
 SUMMARY = "find what a model, a version or a repository holds that it should not"
@@ -29,7 +31,8 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="a model, a version's folder or a repository")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
-    parser.add_argument("--sarif", type=Path, metavar="FILE", help="also write the findings as SARIF 2.1.0")
+    help_ = "also write the findings as SARIF 2.1.0; - prints that instead of a table"
+    parser.add_argument("--sarif", metavar="FILE", help=help_)
     parser.add_argument(
         "--fail-on",
         choices=[*SEVERITIES, "never"],
@@ -39,16 +42,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0, or 1 where something as severe as `--fail-on` was found."""
+    """Exit code: 0, 1 where something as severe as `--fail-on` was found, or 2 where no model was scanned."""
+    try:
+        if arguments.json and arguments.sarif == STDOUT:
+            raise WrongUsage("--json and --sarif - both print to standard output: leave one of them out")
+        return _run(arguments)
+    except ProblemsFound as problem:
+        print_problems(problem.problems)
+        return NOT_SCANNED
+
+
+def _run(arguments: argparse.Namespace) -> int:
     found = _scan(arguments.path)
     failing = [] if arguments.fail_on == "never" else as_bad_as(found.findings, arguments.fail_on)
     if arguments.sarif is not None:
         _write(arguments.sarif, found)
-    if arguments.json:
+    if arguments.sarif == STDOUT:
+        pass
+    elif arguments.json:
         print_json(_as_json(arguments.path, found, failed=bool(failing)))
     else:
         _print(arguments.path, found)
-    return REFUSED if failing else 0
+    if failing:
+        return REFUSED
+    if not found.models:
+        how = "Name a model (.onnx), a version's folder or a repository"
+        raise ProblemsFound([Problem("nothing that was scanned is a model", str(arguments.path), how=how)])
+    return 0
 
 
 def _scan(path: Path) -> Scan:
@@ -63,14 +83,18 @@ def _scan(path: Path) -> Scan:
         return scan(path, tell)
 
 
-def _write(file: Path, found: Scan) -> None:
+def _write(file: str, found: Scan) -> None:
     from importlib.metadata import version  # noqa: PLC0415 - takes longer than a scan
 
+    text = json.dumps(sarif(found.findings, version("modelward")), indent=2) + "\n"
+    if file == STDOUT:
+        sys.stdout.write(text)
+        return
     try:
-        replace_file(file, json.dumps(sarif(found.findings, version("modelward")), indent=2) + "\n")
+        replace_file(Path(file), text)
     except OSError as error:
         why = error.strerror or str(error)
-        raise ProblemsFound([Problem("the findings cannot be written", str(file), why, "Name another file")]) from error
+        raise ProblemsFound([Problem("the findings cannot be written", file, why, "Name another file")]) from error
 
 
 def _print(path: Path, found: Scan) -> None:
@@ -103,6 +127,7 @@ def _as_json(path: Path, found: Scan, *, failed: bool) -> dict[str, Any]:
     return {
         "path": plain(path),
         "files": found.files,
+        "models": found.models,
         "bytes": found.size,
         "failed": failed,
         "counts": counts_of(found.findings),

@@ -26,7 +26,11 @@ LONGEST_PASSWORD = 4096
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="folder of the version, or file of the model")
     parser.add_argument(
-        "--key", type=Path, required=True, metavar="KEY.pem", help="private key: P-256, P-384 or P-521, PEM"
+        "--key",
+        type=Path,
+        required=True,
+        metavar="KEY.pem",
+        help="private key, PEM: of the curve P-256, P-384 or P-521 (no Ed25519, which `config sign` takes)",
     )
     parser.add_argument(
         "--name", metavar="MODEL/VERSION", help="what the version is served as; absent: as the path says"

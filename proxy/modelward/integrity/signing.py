@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from modelward.atomic_file import replacing
+from modelward.bounded_file import read_regular
 from modelward.integrity import library
 from modelward.integrity.listing import names_in
 from modelward.integrity.manifest import ALWAYS_IGNORED, CHUNK
@@ -17,6 +22,7 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import open_inside
 from modelward.repository.scan import MODEL_FILE
 
+LARGEST_KEY = 64 << 10
 FILE_MODE = 0o644  # workers of another user may read it
 
 
@@ -65,9 +71,22 @@ def _sha256(root: Path, path: Path) -> str:
     return hasher.hexdigest()
 
 
+def _check_kind(signer: Signer) -> None:
+    """Raises ValueError for a key of another kind, of which the library says what its own code lacks. A file that cannot
+    be read is left to it."""
+    try:
+        key = serialization.load_pem_private_key(read_regular(signer.key, LARGEST_KEY), signer.password)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        return
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        kind = type(key).__name__.removesuffix("PrivateKey").lstrip("_")
+        raise ValueError(f"it is a key of the kind {kind}, and model signatures take none")
+
+
 def _signature(name: str, hashes: Mapping[str, str], own_name: str, signer: Signer) -> bytes:
     ignored = [*ALWAYS_IGNORED, own_name]
     try:
+        _check_kind(signer)
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder, own_name)
             library.sign(name, hashes, ignored, written, key=signer.key, password=signer.password,

@@ -31,6 +31,7 @@ SIGNATURE_FILE = "model.sig"
 UNREAD = ModelTrust("off")
 LARGEST_UNREAD = 1 << 40  # bytes of a file that is signed and not loaded: it is only hashed
 MEND = "Sign it again with a trusted key (modelward model sign), or trust its signer in `integrity`"
+CHANGED = "Find out who changed it, and put the files back that were signed; sign again only what you know to be right"
 WHOLE = "."  # a signature of one file alone names it so
 
 
@@ -179,7 +180,7 @@ class VersionFiles:
         except OSError as error:
             found = error.strerror or str(error)
         if found:
-            self._object("the version's folder does not hold what was signed", found)
+            self._object("the version's folder does not hold what was signed", found, CHANGED)
 
     def _hold(self, path: Path, data: bytes, digest: str) -> None:
         """Before these bytes are used. data: as they lie on disk."""
@@ -214,7 +215,7 @@ class VersionFiles:
         assert self._signed is not None
         known = self._signed_name(self.name_of(path)) in self._signed.manifest.files
         why = "its bytes are others" if known else "the signature does not name it"
-        self._object("the file is not the one that was signed", why, where=path)
+        self._object("the file is not the one that was signed", why, CHANGED, path)
 
     def _object(self, what: str, why: str, how: str = MEND, where: Path | None = None) -> None:
         """Refuses the version, or remembers why it is doubtful; no signature counts any more then."""

@@ -44,9 +44,10 @@ Progress = Callable[[Path], None]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """findings: the worst first."""
+    """models: files that are named as models are. findings: the worst first."""
 
     files: int
+    models: int
     size: int
     findings: tuple[Finding, ...]
 
@@ -63,19 +64,24 @@ def scan(path: Path, progress: Progress = lambda file: None) -> Scan:
         how = "Name a model, a version's folder or a repository"
         raise ProblemsFound([Problem("there is nothing to scan", str(path), why, how)]) from error
     progress(path)
-    return Scan(1, size, tuple(_scan_file(path.parent, path, str(path))))
+    return Scan(1, int(_is_model(path)), size, tuple(_scan_file(path.parent, path, str(path))))
 
 
 def _scan_folder(path: Path, progress: Progress) -> Scan:
     whole = Findings(str(path))
     found: list[Finding] = []
-    count = size = 0
+    count = models = size = 0
     for file in folder.files_below(path, whole):
         progress(file)
         count += 1
+        models += _is_model(file)
         found += _scan_file(path, file, str(file))
         size += _size(file)
-    return Scan(count, size, tuple(worst_first([*whole.all, *found])))
+    return Scan(count, models, size, tuple(worst_first([*whole.all, *found])))
+
+
+def _is_model(file: Path) -> bool:
+    return file.suffix.lower() == ".onnx"
 
 
 def _size(file: Path) -> int:
@@ -106,7 +112,7 @@ def _look_at(root: Path, file: Path, findings: Findings) -> None:
     size = folder.check_entry(root, file, findings)
     if size is None:
         return
-    if file.suffix.lower() != ".onnx":
+    if not _is_model(file):
         folder.check_other(file, findings)
         return
     try:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from modelward.cli.app import main
 from modelward.config.load import load
@@ -148,3 +150,29 @@ def test_a_sealed_version_is_signed_as_it_lies_on_disk(
     file = tmp_path / "s/one/1/model.onnx"
     file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
     assert not take_inventory(load(None, sets, {})).models
+
+
+def test_a_key_of_another_kind_is_told_with_the_kinds_that_are_taken(
+    version: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    secret = ed25519.Ed25519PrivateKey.generate().private_bytes(pem, form, serialization.NoEncryption())
+    (tmp_path / "ed25519.key").write_bytes(secret)
+    code, _, err = run(capsys, "sign", "r/one/1", "--key", "ed25519.key")
+    assert code == 1 and "Attribute" not in err
+    assert "Ed25519" in err and "P-256, P-384 or P-521" in err
+
+
+def test_a_changed_file_is_not_to_be_signed_again(version: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "sign", "r/one/1", "--key", "p256-1.key")[0] == 0
+    (version / "model.onnx").write_bytes(models.mlp())
+    code, _, err = run(capsys, "verify", "r/one/1", "--key", "p256-1.pub")
+    assert code == 1 and "Find out who changed it" in err
+
+
+def test_without_pyrage_sealing_names_the_package(
+    version: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = run(capsys, "seal", "r/one/1", "--recipient", RECIPIENT, "--out", "sealed")
+    assert code == 1 and "sealing needs the package pyrage" in err

@@ -75,12 +75,12 @@ def test_names_from_a_model_write_nothing_else_to_the_terminal(
 
 
 def test_what_is_not_there_is_a_problem(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["model", "scan", "nowhere"]) == 1
+    assert main(["model", "scan", "nowhere"]) == 2
     assert "there is nothing to scan" in capsys.readouterr().err
 
 
 def test_sarif_that_cannot_be_written_is_a_problem(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["model", "scan", "models", "--sarif", "nowhere/out.sarif"]) == 1
+    assert main(["model", "scan", "models", "--sarif", "nowhere/out.sarif"]) == 2
     assert "the findings cannot be written" in capsys.readouterr().err
 
 
@@ -103,3 +103,20 @@ def test_sarif_has_a_rule_and_a_place_for_each_result(workshop: Path) -> None:
         assert uri.startswith("models/") and " " not in uri
         assert all(each["name"] for each in location.get("logicalLocations", ()))
     assert any("a%20scaler.pkl" in json.dumps(result) for result in results)
+
+
+def test_where_nothing_is_a_model_nothing_is_green(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    Path("readme.txt").write_text("any")
+    for path in ("empty", "readme.txt"):
+        assert main(["model", "scan", path]) == 2
+        assert "nothing that was scanned is a model" in capsys.readouterr().err
+    Path("empty/scaler.pkl").write_bytes(PICKLE)
+    assert main(["model", "scan", "empty"]) == 1
+
+
+def test_sarif_goes_to_standard_output_alone(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "scan", "models", "--sarif", "-"]) == 1
+    assert json.loads(capsys.readouterr().out)["version"] == "2.1.0"
+    assert not Path("-").exists()
+    assert main(["model", "scan", "models", "--sarif", "-", "--json"]) == 2
