@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         out.write(note)
     what = "the main file of a configuration" if place == MAIN else place
     console().print(f"{plain(signatures)}: signed by {plain(name)}, as {plain(what)}", soft_wrap=True)
-    console().print(f"approvals.keys needs {plain(name)}: {public_line(key)}", soft_wrap=True)
+    console().print(f"in approvals.keys: {plain(name)}: {public_line(key)}", soft_wrap=True)
     return 0
 
 

@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"file": str(file), "signers": [*names]})
     else:
-        console().print(f"{plain(file)}: signed by {plain(', '.join(names))}", soft_wrap=True)
+        own = "" if arguments.trust or arguments.config else ", by keys of the file itself: --config has those in force"
+        console().print(f"{plain(file)}: signed by {plain(', '.join(names))}{own}", soft_wrap=True)
     return 0
 
 
