@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from modelward.config.section import Section
 
@@ -19,6 +19,10 @@ PARTS = 10_000
 
 Shares = Mapping[str, int]
 Versions = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+def _but(fields: dict[str, object], without: tuple[str, ...]) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if key not in without}
 
 
 class Promotion(Section):
@@ -46,6 +50,11 @@ class Promotion(Section):
     """Guards of the version before that this one may lack: profile, canary."""
     proposal: int = 0
     """Number of the proposal that was executed in it last; 0 for none."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The release before knows no proposals, and reads what has none."""
+        return _but(write(self), () if self.proposal else ("proposal",))
 
     @property
     def percent(self) -> int:
@@ -94,11 +103,10 @@ class State(Section):
     taken_back: Mapping[str, Versions] = Field(default_factory=dict)
     """Of these the versions that were taken back and not promoted since."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_named(cls, data: object) -> object:
-        """Files that were written before may have this key."""
-        return {key: value for key, value in data.items() if key != "named"} if isinstance(data, dict) else data
+    @model_serializer(mode="wrap")
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The release before knows no approvals, and reads what has none."""
+        return _but(write(self), () if self.approved is not None else ("approved", "taken_back"))
 
     @property
     def may_answer(self) -> Mapping[str, Mapping[str, str]] | None:

@@ -14,7 +14,6 @@ from modelward.promotion.asked import Wanted
 from modelward.promotion.notes import REMIND_SECONDS, Unanswered
 from modelward.promotion.promoter import Promoter
 from modelward.promotion.state import Event, Promotion, State
-from modelward.promotion.store import FILE
 from tests.proxy.promotion.test_promoter import Served, on_a_loop, saved
 from tests.proxy.promotion.test_unpromoted import restarted
 
@@ -159,8 +158,3 @@ async def test_a_named_version_that_waits_has_nothing_to_get_back(tmp_path: Path
     assert weights(served, promoter) == {"2": 5000, "3": 5000}
     await promoter.rollback("m")
     assert weights(served, promoter) == {"2": 90}
-
-
-def test_a_state_file_of_before_is_read(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text('{"approved": {"m": {"2": "x"}}, "named": {"m": {"2": 1}}}')
-    assert saved(tmp_path) == State(approved={"m": {"2": "x"}})

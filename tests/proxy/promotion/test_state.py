@@ -74,3 +74,15 @@ def test_a_share_that_a_version_had_before_its_promotion_is_given_back() -> None
 def test_without_approvals_nothing_is_kept_of_what_was_taken_back() -> None:
     back = State().with_promotion("m", STEPPING.model_copy(update={"phase": "rolled back"}), BEGUN)
     assert (back.may_answer, back.taken_back) == (None, {})
+
+
+def test_what_no_approval_was_asked_for_is_written_as_before_there_were_any() -> None:
+    kept = State().with_promotion("m", STEPPING, BEGUN)
+    written = kept.model_dump(mode="json")
+    assert not {"approved", "taken_back"} & written.keys()
+    assert "proposal" not in written["promotions"]["m"]
+    assert State.model_validate_json(kept.model_dump_json()) == kept
+    approved = kept.model_copy(update={"approved": {"m": {"3": "sha256:3"}}, "taken_back": {"m": ("2",)}})
+    by_proposal = STEPPING.model_copy(update={"proposal": 7})
+    approved = approved.with_promotion("m", by_proposal, BEGUN)
+    assert State.model_validate_json(approved.model_dump_json()) == approved
