@@ -105,7 +105,7 @@ def check(server: PromotedServer, wanted: Wanted, now: Promotion | None, present
     check_digest(server, wanted)
     check_reason(model, wanted.why)
     check_names(wanted)
-    check_percent(server, wanted, now)
+    check_percent(server, wanted, now, present)
     if now is not None:
         if now.version != version:
             raise refused(
@@ -187,17 +187,22 @@ def check_digest(server: PromotedServer, wanted: Wanted) -> None:
         raise refused(what, wanted.model, "Look at what is there now, and propose it again")
 
 
-def percent_of(server: PromotedServer, wanted: Wanted, now: Promotion | None) -> tuple[int, int]:
-    """Share that the version has by the promotion under way, and that it has once this is done."""
+def percent_of(
+    server: PromotedServer, wanted: Wanted, now: Promotion | None, present: Callable[[str], Shares]
+) -> tuple[int, int]:
+    """Share that the version has, and that it has once this is done. As `check`."""
     if now is None:
-        return 0, steps_of(server, wanted)[0]
+        shares = present(wanted.model)
+        return round(100 * shares.get(wanted.version, 0) / max(1, sum(shares.values()))), steps_of(server, wanted)[0]
     steps = steps_from_here(server, now, wanted)
     return now.percent, steps[now.step + 1] if now.step + 1 < len(steps) else 100
 
 
-def check_percent(server: PromotedServer, wanted: Wanted, now: Promotion | None) -> None:
+def check_percent(
+    server: PromotedServer, wanted: Wanted, now: Promotion | None, present: Callable[[str], Shares]
+) -> None:
     """Whether it would give the version the share that was approved."""
-    if wanted.percent is None or wanted.percent == (found := percent_of(server, wanted, now)):
+    if wanted.percent is None or wanted.percent == (found := percent_of(server, wanted, now, present)):
         return
     what = "it would take version {} from {} to {} % by now, and was proposed from {} to {} %"
     how = "Propose it again if it is still wanted"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
@@ -57,7 +57,10 @@ class Baseline:
             recorder.note(decided(event, digest=digest))
         words = [f"{model} version {version}" for model, version in sorted(taken)]
         log.warning("taken as approved, since %s: %s", BEGAN, ", ".join(words))
-        self.notes = (_note(words),)
+        out = [f"{m} version {v}" for m in sorted({m for m, _ in taken}) for v in served[m] if (m, v) not in taken]
+        if out:
+            log.warning("not approved, and answer no client from now on, named or not: %s", ", ".join(out))
+        self.notes = (_note(words), *(_silent(out) if out else ()))
         told = f"{BEGAN}: {', '.join(words)}"[:LONGEST_REASON]
         return after.with_event(Event(at=self._clock(), what="taken as approved", actor=ITSELF, why=told))
 
@@ -72,7 +75,15 @@ def _taken_back(config: Config, state: State, weights: Weights) -> dict[str, tup
     return {model: versions for model, versions in found.items() if versions}
 
 
+def _silent(words: list[str]) -> Iterator[Problem]:
+    what = f"not approved, and answer no client from now on, named or not: {_listed(words)}"
+    yield Problem(what, "models", how="Promote what clients name: modelward promote")
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:LISTED]) + (f"; and {len(words) - LISTED} more" if len(words) > LISTED else "")
+
+
 def _note(words: list[str]) -> Problem:
-    more = f"; and {len(words) - LISTED} more" if len(words) > LISTED else ""
-    what = f"taken as approved, since approvals began with this start or reload: {', '.join(words[:LISTED])}{more}"
+    what = f"taken as approved, since approvals began with this start or reload: {_listed(words)}"
     return Problem(what, "models", how="Look at them; if approvals are not new, the folder state was lost")

@@ -21,6 +21,7 @@ from modelward.promotion.asked import (
     check,
     check_reason,
     configured,
+    percent_of,
     refused,
     steps_from_here,
     steps_of,
@@ -168,6 +169,10 @@ class Promoter:
         now = self._standing.under_way(wanted.model)
         check(self._server, wanted, now, self._standing.answering)
         return now
+
+    def percent(self, wanted: Wanted) -> tuple[int, int]:
+        """Share that the version has, and that it has once this is done."""
+        return percent_of(self._server, wanted, self._standing.under_way(wanted.model), self._standing.answering)
 
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> Promotion:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.

@@ -27,7 +27,7 @@ from modelward.config.settings_files import signatures_of
 from modelward.config.state_folder import state_folder
 from modelward.fingerprint import fingerprint
 from modelward.problem import Problem, ProblemsFound
-from modelward.promotion.asked import PromotedServer, Wanted, digest_of, percent_of, steps_of
+from modelward.promotion.asked import PromotedServer, Wanted, digest_of, steps_of
 from modelward.promotion.notes import named_of
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
@@ -134,7 +134,7 @@ class Proposals:
             reason=wanted.reason,
             parameters=Parameters(
                 steps=wanted.steps,
-                percent=percent_of(self._serving, wanted, now),
+                percent=self._promoter.percent(wanted),
                 auto=wanted.auto,
                 force=wanted.force,
                 without=wanted.without,

@@ -158,3 +158,24 @@ async def test_a_named_version_that_waits_has_nothing_to_get_back(tmp_path: Path
     assert weights(served, promoter) == {"2": 5000, "3": 5000}
     await promoter.rollback("m")
     assert weights(served, promoter) == {"2": 90}
+
+
+@on_a_loop
+async def test_a_share_by_the_configuration_is_what_a_step_begins_from(tmp_path: Path) -> None:
+    served = Served()
+    served.config = config({"2": 90, "3": 10})
+    promoter = served.promoter(tmp_path)
+    promoter.settle()
+    wanted = Wanted("m", "3", (20, 100), force="a test")
+    assert promoter.percent(wanted) == (10, 20)
+    served.config = config({"2": 50, "3": 50})
+    with pytest.raises(ProblemsFound, match="from 50 to 20 % by now, and was proposed from 10 to 20 %"):
+        await promoter.promote(Wanted("m", "3", (20, 100), force="a test", percent=(10, 20)))
+
+
+def test_versions_that_stop_answering_because_approvals_begin_are_told(tmp_path: Path) -> None:
+    served = Served()
+    served.config = config()
+    promoter = served.promoter(tmp_path)
+    promoter.settle()
+    assert any("answer no client from now on, named or not: m version 3" in note for note in promoter.notes)
