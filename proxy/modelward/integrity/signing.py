@@ -72,8 +72,8 @@ def _sha256(root: Path, path: Path) -> str:
 
 
 def _check_kind(signer: Signer) -> None:
-    """Raises ValueError for a key of another kind, of which the library says what its own code lacks. A file that cannot
-    be read is left to it."""
+    """Raises ValueError for a key of another kind, of which the library tells badly. A file that cannot be read
+    is left to it."""
     try:
         key = serialization.load_pem_private_key(read_regular(signer.key, LARGEST_KEY), signer.password)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
