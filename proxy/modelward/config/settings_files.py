@@ -26,7 +26,8 @@ def place_of(file: Path, model: str = "") -> str:
     where it is a model.yaml."""
     if not model and file.name != SETTINGS_FILE:
         return MAIN
-    return f"{model or file.resolve().parent.name}/{SETTINGS_FILE}"
+    # the folder as it is called, wherever links lead: a mounted ConfigMap's files are links into a folder with a date
+    return f"{model or file.absolute().parent.name}/{SETTINGS_FILE}"
 
 
 class SettingsFiles:

@@ -52,6 +52,14 @@ def test_a_file_is_signed_for_its_place(file: str, model: str, place: str, tmp_p
     assert place_of(tmp_path / file, model) == place
 
 
+def test_a_file_behind_links_is_signed_for_the_folder_that_has_the_link(tmp_path: Path) -> None:
+    (tmp_path / "fraud").mkdir()
+    (tmp_path / "..2026_01_31").mkdir()
+    (tmp_path / "..2026_01_31" / "model.yaml").touch()
+    (tmp_path / "fraud" / "model.yaml").symlink_to(tmp_path / "..2026_01_31" / "model.yaml")
+    assert place_of(tmp_path / "fraud" / "model.yaml") == "fraud/model.yaml"
+
+
 def test_several_sign_one_file_and_each_counts_once() -> None:
     note = sign(TEXT, MAIN, "ada", ADA, now=NOW)
     both = sign(TEXT, MAIN, "bob", BOB, now=NOW + 60, before=note)
