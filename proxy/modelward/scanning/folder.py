@@ -29,6 +29,7 @@ SCRIPTS = frozenset(
 )
 PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".p", ".pk"})
 MOST_MEMBERS = 1000
+PICKLE = "it is a pickle, or an archive with one"
 
 
 def files_below(folder: Path, findings: Findings) -> Iterator[Path]:
@@ -102,8 +103,9 @@ def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings
         findings.add("file-executable", f"it is {words or 'a program or library by its name'}")
     elif head.startswith(ZIP):
         _check_zip(file, opened, findings)
-    elif suffix in PICKLES or _is_pickle(head, findings):
-        _found_pickle(file, findings)
+    elif suffix in PICKLES or _is_pickle(head, findings, pickles.Budget()):
+        findings.add("file-pickle", PICKLE)
+        _look_into_pickle(file, findings)
     elif suffix in SCRIPTS or head.startswith(b"#!"):
         findings.add("file-script", "it is a script")
     elif head.startswith(GZIP):
@@ -116,18 +118,13 @@ def _program(head: bytes) -> str:
     return words or ("a Windows program" if head.startswith(b"MZ") else "")
 
 
-def _is_pickle(head: bytes, findings: Findings, place: str = "") -> bool:
-    verdict = pickles.begins(head)
+def _is_pickle(head: bytes, findings: Findings, budget: pickles.Budget, place: str = "") -> bool:
+    verdict = pickles.begins(head, budget)
     if verdict == "no" and pickles.BINARY.match(head):
-        verdict = pickles.search(head)
+        verdict = pickles.search(head, budget)
     if verdict == "unknown":
         findings.add("scan-incomplete", "too much that may be a pickle", place)
     return verdict == "yes"
-
-
-def _found_pickle(file: Path, findings: Findings, place: str = "") -> None:
-    findings.add("file-pickle", "it is a pickle, or an archive with one", place)
-    _look_into_pickle(file, findings)
 
 
 def _check_packed(head: bytes, findings: Findings) -> None:
@@ -139,7 +136,7 @@ def _check_packed(head: bytes, findings: Findings) -> None:
         return
     if words := _program(unpacked):
         findings.add("file-executable", f"it is {words}, packed")
-    elif _is_pickle(unpacked, findings):
+    elif _is_pickle(unpacked, findings, pickles.Budget()):
         findings.add("file-pickle", "it is a pickle, packed")
     elif unpacked.startswith(b"#!"):
         findings.add("file-script", "it is a script, packed")
@@ -156,10 +153,14 @@ def _check_zip(file: Path, opened: BinaryIO, findings: Findings) -> None:
         opened.seek(0)
         with zipfile.ZipFile(opened) as archive:
             members = archive.infolist()
-            if any(Path(member.filename).suffix.lower() in PICKLES for member in members):
-                _found_pickle(file, findings)
+            has_pickle = any(Path(member.filename).suffix.lower() in PICKLES for member in members)
+            if has_pickle:
+                findings.add("file-pickle", PICKLE)
+            budget = pickles.Budget()
             for member in members[:MOST_MEMBERS]:
-                _check_member(file, archive, member, findings)
+                has_pickle |= _is_member_pickle(archive, member, findings, budget)
+        if has_pickle:
+            _look_into_pickle(file, findings)
     except (*DAMAGE, OSError) as error:
         findings.add("file-unreadable", f"the archive cannot be read: {str(error)[:200]}")
         return
@@ -167,19 +168,23 @@ def _check_zip(file: Path, opened: BinaryIO, findings: Findings) -> None:
         findings.add("scan-incomplete", f"the archive has {len(members):,} members")
 
 
-def _check_member(file: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Findings) -> None:
+def _is_member_pickle(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: Findings, budget: pickles.Budget
+) -> bool:
     place = f"member {quoted(member.filename)}"
     if member.flag_bits & 1:
         findings.add("scan-incomplete", "a member of the archive is encrypted", place)
-        return
+        return False
     with archive.open(member) as opened:
         head = opened.read(HEAD)
     if words := _program(head):
         findings.add("file-executable", f"it is {words}", place)
     elif head.startswith(NPY):
         arrays.check_array(io.BytesIO(head), findings, place)
-    elif _is_pickle(head, findings, place):
-        _found_pickle(file, findings, place)
+    elif _is_pickle(head, findings, budget, place):
+        findings.add("file-pickle", PICKLE, place)
+        return True
+    return False
 
 
 def _look_into_pickle(file: Path, findings: Findings) -> None:

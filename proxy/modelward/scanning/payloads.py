@@ -94,8 +94,8 @@ BEGINNINGS = (
 Payload = tuple[str, str]  # rule, and what it is in words
 
 
-def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
-    """What is in it; of one kind once."""
+def payloads(data: bytes, budget: pickles.Budget, depth: int = 0) -> Iterator[Payload]:
+    """What is in it; of one kind once. budget: for what may be pickles."""
     if len(data) < FEWEST:
         return
     for words, pattern in EXECUTABLES.items():
@@ -104,7 +104,7 @@ def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
             break
     if _has_pe(data):
         yield "embedded-executable", "a Windows program"
-    if (verdict := pickles.search(data)) != "no":
+    if (verdict := pickles.search(data, budget)) != "no":
         yield PICKLES[verdict]
     for words, pattern in ARCHIVES.items():
         if pattern.search(data):
@@ -117,7 +117,7 @@ def payloads(data: bytes, depth: int = 0) -> Iterator[Payload]:
     if b"://" in data and (found := ADDRESS.search(data)) is not None:
         yield "embedded-address", f"the URL {quoted(found[0].decode(errors='replace'))}"
     if depth < DEEPEST:
-        yield from _encoded(data, depth)
+        yield from _encoded(data, budget, depth)
 
 
 def _has_pe(data: bytes) -> bool:
@@ -128,7 +128,7 @@ def _has_pe(data: bytes) -> bool:
     return False
 
 
-def _encoded(data: bytes, depth: int) -> Iterator[Payload]:
+def _encoded(data: bytes, budget: pickles.Budget, depth: int) -> Iterator[Payload]:
     """In base64, also broken by blanks and with something glued to its beginning, and in hex."""
     told = set()
     for count, (decoded, words) in enumerate(filter(_is_worth_it, _decoded(data, depth))):
@@ -137,7 +137,7 @@ def _encoded(data: bytes, depth: int) -> Iterator[Payload]:
             return
         if depth + 1 == DEEPEST and BASE64.search(decoded):
             yield "scan-incomplete", f"base64 in base64, {DEEPEST} deep"
-        for rule, what in payloads(decoded, depth + 1):
+        for rule, what in payloads(decoded, budget, depth + 1):
             if rule not in told and rule not in ("embedded-address", "embedded-code"):
                 told.add(rule)
                 yield rule, f"{what} in {words}"
@@ -176,31 +176,32 @@ def _from_hex(text: bytes) -> bytes:
 
 def check(model: Model, source: Source, findings: Findings, left: int) -> None:
     """left: bytes that are searched."""
+    whole = pickles.Budget(pickles.BUDGET * (1 + (left >> 20)))
     for place, text in _texts(model):
         size = text.span[1] - text.span[0]
         data, is_whole = _searched(text.span, source, left)
         left -= len(data)
         if not is_whole:
             findings.add("embedded-large", f"{text.of} has {size:,} bytes", place)
-        for rule, what in payloads(data):
+        for rule, what in payloads(data, pickles.Budget(whole=whole)):
             findings.add(rule, f"{text.of} holds {what}", place)
     for body in model.bodies:
         for of, tensor in tensors_of(body):
             for start, stop in tensor.places.get("raw_data", ())[:1]:
-                _check_head(source.read(start, min(stop, start + HEAD)), of, findings)
+                _check_head(source.read(start, min(stop, start + HEAD)), of, findings, pickles.Budget(whole=whole))
             for span in tensor.places.get("string_data", ()):
                 data, is_whole = _searched(span, source, left)
                 left -= len(data)
-                for rule, what in payloads(data):
+                for rule, what in payloads(data, pickles.Budget(whole=whole)):
                     findings.add(rule, f"a text of a constant holds {what}", of)
                 if not is_whole:
                     findings.add("embedded-large", f"a text of a constant has {span[1] - span[0]:,} bytes", of)
 
 
-def _check_head(data: bytes, of: str, findings: Findings) -> None:
+def _check_head(data: bytes, of: str, findings: Findings, budget: pickles.Budget) -> None:
     """Numbers may look like anything: only how they begin counts."""
     if data.startswith(BEGINNINGS):
-        for rule, what in payloads(data):
+        for rule, what in payloads(data, budget):
             if rule != "embedded-address":
                 findings.add(rule, f"the data of a constant begins with {what}", of)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import time
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper
 from modelward.scanning.arrays import check_array
 from modelward.scanning.finding import Findings
 from modelward.scanning.payloads import payloads
+from modelward.scanning.pickles import Budget
 from modelward.scanning.scanner import AT_LOAD, Bounds, scan, scan_at_load, scan_model
 from modelward.scanning.source import InMemory, OnDisk
 from tests import models
@@ -73,7 +75,7 @@ def test_a_model_with_changed_bytes_is_scanned(seeds: list[bytes], data: st.Data
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_text_is_searched(data: bytes) -> None:
-    assert len(list(payloads(b"\x80\x04" + data))) < 100
+    assert len(list(payloads(b"\x80\x04" + data, Budget()))) < 100
 
 
 def test_a_file_that_shrinks_meanwhile_is_damaged(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_long_names_count_as_what_they_take() -> None:
 def test_a_megabyte_of_anything_is_searched_in_bounded_time() -> None:
     began = time.process_time()
     for pattern in (b"\x80\x04", b"MZ", b"PK\3\4", b"QUJD", b"c", b"curl ", b"00"):
-        list(payloads(pattern * (1_000_000 // len(pattern))))
+        list(payloads(pattern * (1_000_000 // len(pattern)), Budget()))
     assert time.process_time() - began < 4 * SECONDS
 
 
@@ -155,3 +157,23 @@ def test_what_the_scan_of_a_file_raises_is_a_finding_of_that_file(
     }
     found = scan_at_load(tmp_path, tmp_path / "model.onnx", models.add_one())
     assert [each.rule for each in found].count("scan-incomplete") == 2
+
+
+# each is a long pickle, for as many opcodes as it has
+LONG = b"\x80\x04" + b"ca\nb\n(" * 20 + b"(" * 800
+
+
+def test_many_texts_that_may_be_pickles_are_scanned_in_bounded_time(tmp_path: Path) -> None:
+    """Each alone is far below the bound."""
+    made = good()
+    for number in range(3000):
+        made.metadata_props.add(key=f"k{number}", value=base64.b64encode(LONG + b"%d" % number).decode())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(1000):
+            archive.writestr(f"m{number}", b"\x80\x04" + b"(" * 60_000)
+    began = time.monotonic()
+    findings = Findings("any")
+    scan_model(InMemory(made.SerializeToString()), None, findings, AT_LOAD)
+    assert {finding.rule for finding in findings.all} & {"embedded-pickle", "scan-incomplete"}
+    assert "scan-incomplete" in {finding.rule for finding in scan(tmp_path).findings}
+    assert time.monotonic() - began < 4 * SECONDS
