@@ -182,6 +182,24 @@ def test_a_witness_sees_the_log_and_one_that_knows_another_refuses_it_and_everyo
     wait_until(lambda: any(r["verb"] == "witness.refused" for r in records(place.audit)), "it to be recorded")
 
 
+def test_what_was_asked_for_when_the_server_was_killed_has_an_outcome_after_the_next_start(
+    place: Place, server: ServerProcess
+) -> None:
+    command = [sys.executable, "-m", "modelward", "restart", "--admin", server.admin]
+    first = len(records(place.audit))
+    last = lambda: records(place.audit)[first:][-1:]  # noqa: E731
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_until(lambda: [r["verb"] for r in last()] == ["restart"], "it to be asked for")
+        server.signal_all(signal.SIGKILL)
+        server.process.wait(30)
+    (asked,) = last()
+    place.running()
+    outcome, start = records(place.audit)[asked["n"] + 1 :][:2]
+    assert (outcome["verb"], outcome["result"], outcome["of"]) == ("restart", "unknown", asked["n"])
+    assert outcome["actor"] == asked["actor"]
+    assert start["verb"] == "server.start"
+
+
 def test_what_the_server_decides_is_in_the_trail(place: Place, server: ServerProcess) -> None:
     audit = place.audit
     first = len(records(audit))

@@ -15,6 +15,7 @@ from math import inf
 from typing import Any, Protocol
 
 from modelward.approvals.book import Book, is_own
+from modelward.approvals.outcome import ENDED
 from modelward.approvals.proposal import Approval, Ask, Proposal
 from modelward.approvals.store import Store
 from modelward.audit.record import Actor, Record, automatic, human
@@ -26,7 +27,6 @@ from modelward.problem import ProblemsFound
 
 REMIND_SECONDS = 60.0  # between two lines about glass that is broken and not reviewed
 LONGEST_TEXT = 2000  # characters of why a proposal has ended
-ENDED = "the server ended before it was done"
 INTERNAL = "internal error; the server's log says more"
 
 log = logging.getLogger("modelward.approvals")

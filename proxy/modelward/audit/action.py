@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from modelward.audit.record import Record, now
+from modelward.audit.record import OUTCOME_KEEPS, Record, now
 from modelward.audit.recorder import Recorder
 from modelward.problem import ProblemsFound
 
@@ -53,9 +53,7 @@ async def _recorded(
     recorder: Recorder, asked: Record, act: Callable[[], Awaitable[T]], told: Callable[[T], Mapping[str, Any]]
 ) -> T:
     number = await recorder.confirm(asked.model_copy(update={"result": "asked"}))
-    kept = ("kind", "verb", "actor", "model", "version", "object", "digest", "reason", "proposal", "approvals",
-            "break_glass", "server")  # fmt: skip
-    outcome = {"of": number, **{name: getattr(asked, name) for name in kept}}
+    outcome = {"of": number, **{name: getattr(asked, name) for name in OUTCOME_KEEPS}}
     try:
         result = await act()
     except ProblemsFound as found:

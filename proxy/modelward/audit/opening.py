@@ -17,6 +17,7 @@ from modelward.audit.postgres import PostgresLog, PostgresReader, remove_records
 from modelward.audit.recorder import Recorder
 from modelward.audit.retaining import Retaining
 from modelward.audit.trail import PATIENCE_SECONDS, Trail
+from modelward.audit.unanswered import Tell, told_unknown
 from modelward.audit.witnesses import Witnesses
 from modelward.config.audit import Audit, audit_folder
 from modelward.config.schema import Config
@@ -52,9 +53,9 @@ def examine(settings: Audit, state: Path | None) -> tuple[list[Problem], list[Pr
     return [], [Problem(what, str(there), why, how)]
 
 
-def open_trail(settings: Audit, config: Config) -> Trail:
-    """Not started. Raises ProblemsFound where there is no key and none can be made, or what speaks to the store is not
-    installed."""
+def open_trail(settings: Audit, config: Config, tell: Tell = told_unknown) -> Trail:
+    """Not started. tell: as Trail. Raises ProblemsFound where there is no key and none can be made, or what speaks to
+    the store is not installed."""
     folder = audit_folder(settings, config.state)
     log = folder / LOG
     name = f"modelward/{re.sub('[^A-Za-z0-9._/-]', '-', settings.server)}"
@@ -74,6 +75,7 @@ def open_trail(settings: Audit, config: Config) -> Trail:
         str(log) if database is None else f"{database.where}, {signer.name}",
         str(signer.verifier),
         name=settings.server,
+        tell=tell,
         interval=settings.checkpoint / SECOND,
         patience=PATIENCE_SECONDS + (database.timeout / SECOND if database is not None else 0),
     )

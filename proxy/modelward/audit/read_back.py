@@ -28,6 +28,17 @@ def told_of(log: Log, server: str, proposal: int, verb: str, since: datetime) ->
 
 
 def _backwards(log: Log, reader: Reader, since: datetime) -> Iterator[Mapping[str, Any]]:
+    for number, leaf in leaves_backwards(log, reader):
+        record = parsed(number, leaf)
+        if not isinstance(record, dict):
+            raise ValueError(f"record {number} is none")
+        if datetime.fromisoformat(str(record.get("at", ""))) < since:
+            return
+        yield record
+
+
+def leaves_backwards(log: Log, reader: Reader) -> Iterator[tuple[int, bytes]]:
+    """Records with their numbers, the newest first, as far as retention has left them. Raises OSError, Gone."""
     size = log.checkpoint.size
     for index in reversed(range(-(-size // TILE))):
         first = index * TILE
@@ -37,13 +48,7 @@ def _backwards(log: Log, reader: Reader, since: datetime) -> Iterator[Mapping[st
             if gone.missing and size - first >= TILE:  # retention has removed it: it is older
                 return
             raise
-        for number, leaf in reversed([*enumerate(leaves, first)]):
-            record = parsed(number, leaf)
-            if not isinstance(record, dict):
-                raise ValueError(f"record {number} is none")
-            if datetime.fromisoformat(str(record.get("at", ""))) < since:
-                return
-            yield record
+        yield from reversed([*enumerate(leaves, first)])
 
 
 def _is_of(record: Mapping[str, Any], server: str, proposal: int, verb: str) -> bool:

@@ -16,10 +16,13 @@ from modelward.config.section import descriptions
 
 Kind = Literal["human", "automatic", "summary"]
 Proof = Literal["certificate", "token", "socket", "address", "signature", "none"]
-Result = Literal["asked", "done", "refused", "failed"]
+Result = Literal["asked", "done", "refused", "failed", "unknown"]
 
 LONGEST_TEXT = 2_000  # characters of any text of a record
 LARGEST_RECORD = 32 << 10  # bytes
+OUTCOME_KEEPS = ("kind", "verb", "actor", "model", "version", "object", "digest", "reason", "proposal", "approvals",
+                 "break_glass", "server")  # fmt: skip
+"""Fields that an outcome has of what was asked."""
 
 
 def _cut(value: object) -> object:
@@ -64,7 +67,8 @@ class Record(BaseModel):
     verb: str = Field(pattern=r"^[a-z]+(\.[a-z_]+)*$", max_length=64)
     """What was done, such as `promote`, `proposal.approve` or `version.refused`."""
     result: Result = "done"
-    """`asked`: recorded before it was done; another record, which names this one in `of`, says what came of it."""
+    """`asked`: recorded before it was done; another record, which names this one in `of`, says what came of it.
+    `unknown`: the server ended before it told; its next start wrote this record."""
     actor: Actor = ITSELF
     """Who did it; absent: the server itself."""
     of: int | None = None

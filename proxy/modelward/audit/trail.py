@@ -24,6 +24,7 @@ from modelward.audit.read_back import told_of
 from modelward.audit.record import Record, automatic
 from modelward.audit.record import now as utc
 from modelward.audit.recorder import NotRecorded
+from modelward.audit.unanswered import Tell, outcomes, told_unknown
 from modelward.plural import counted
 from modelward.problem import Problem, ProblemsFound
 from modelward.telemetry.paced import Paced
@@ -65,7 +66,8 @@ class Trail:
     """Implements modelward.audit.recorder.Recorder. Use `start`, and `stop` in any case.
 
     open_log: called on the writing thread, again until it works. where: the store, in words. key: with which its
-    checkpoints are checked. name: of the server. interval: seconds between two checkpoints, at most.
+    checkpoints are checked. name: of the server. interval: seconds between two checkpoints, at most. tell: what came of
+    what people had asked for when the server ended; called on the writing thread.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trail:
         key: str = "",
         *,
         name: str = "",
+        tell: Tell = told_unknown,
         interval: float = 60.0,
         patience: float = PATIENCE_SECONDS,
         retry: float = RETRY_SECONDS,
@@ -86,7 +89,9 @@ class Trail:
         self._interval = interval
         self._patience = patience
         self._retry = retry
+        self._tell = tell
         self._log: Log | None = None  # the thread's
+        self._unanswered: Sequence[Record] | None = None  # likewise, until it is in the log
         self._refusals = Paced()
         self._tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
@@ -257,6 +262,7 @@ class Trail:
             try:
                 if self._log is None:
                     self._log = self._open_log(self._mishap)
+                self._answer(self._log)
                 first = self._log.append(records)
                 size = self._log.checkpoint.size
             except (OSError, ProblemsFound) as error:
@@ -269,6 +275,16 @@ class Trail:
             self._tried.set()
         if self._log is not None:
             self._log.close()
+
+    def _answer(self, log: Log) -> None:
+        """Before the record of this start: the next one looks no further back."""
+        if self._unanswered is None:
+            self._unanswered = outcomes(log, self._name, self._tell, self._mishap)
+        if self._unanswered:
+            log.append(self._unanswered)
+            with self._changed:
+                self._records += len(self._unanswered)
+            self._unanswered = ()
 
     def _wait(self) -> bool:
         """Until there is something to be done, which is in `_batch` then. False at the end."""

@@ -28,7 +28,7 @@ SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 HOW = "Give the server's folder `state` with --state, its configuration with --config, or a copy of its log with --log"
 HOW_TIME = "Write a time as 2026-11-29 or 2026-11-29T09:00:00Z, or how long ago: 90s, 30m, 12h, 7d"
 KINDS = ("human", "automatic", "summary")
-RESULTS = ("asked", "done", "refused", "failed")
+RESULTS = ("asked", "done", "refused", "failed", "unknown")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from modelward.problem import Problem, ProblemsFound
 LAST = 20
 FOLLOW_SECONDS = 0.5
 LONGEST_CELL = 60
-STYLES = {"refused": "yellow", "failed": "bold red", "asked": "dim"}
+STYLES = {"refused": "yellow", "failed": "bold red", "unknown": "bold red", "asked": "dim"}
 
 
 def add_tail_arguments(parser: argparse.ArgumentParser) -> None:

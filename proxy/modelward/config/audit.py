@@ -27,7 +27,8 @@ class Audit(Section):
     checkpoint: Duration = Field(default=MINUTE, ge=SECOND, le=MINUTE)
     """Longest time between two checkpoints. There is one at every record too."""
     name: str | None = Field(default=None, pattern=_NAME)
-    """Name of this server in its records. The log is called after it too, when it begins. Absent: the host's name."""
+    """Name of this server in its records. The log is called after it too, when it begins. Absent: the host's name.
+    Servers that share a log need a name each."""
     postgres: Postgres | None = None
     """PostgreSQL that keeps the log, in place of a folder. The key stays in `folder`: servers that have the same key
     share one log, others each have their own."""

@@ -4,8 +4,8 @@ one before."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from modelward.admin.operator import Operator
 from modelward.approvals import FILE
@@ -52,6 +52,16 @@ class FourEyes:
         """What was kept. Raises ProblemsFound."""
         if self._config().approvals is not None or self._file.exists() or self._file.is_symlink():
             self._proposals.desk.load()
+
+    def outcome(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Of what people had asked for when the server ended; as modelward.audit.unanswered.Tell."""
+        if self._made is None:
+            from modelward.audit.unanswered import UNKNOWN  # noqa: PLC0415 - only where there is a trail
+
+            return UNKNOWN
+        from modelward.approvals.outcome import outcome_of  # noqa: PLC0415 - see above
+
+        return outcome_of(self._made.desk.book, asked)
 
     @property
     def desk(self) -> Desk:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelward.audit.record import automatic
 from modelward.audit.recorder import NoTrail, Recorder
@@ -49,14 +49,14 @@ class Recording:
     def witnessed(self) -> str:
         return self._witnesses.words if self._witnesses is not None else ""
 
-    async def start(self, config: Config) -> None:
-        """Raises ProblemsFound."""
+    async def start(self, config: Config, tell: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> None:
+        """tell: as modelward.audit.unanswered.Tell. Raises ProblemsFound."""
         if (settings := config.audited) is None:
             return
         # brings cryptography: only where there is a trail
         from modelward.audit.opening import open_retaining, open_trail, open_witnesses  # noqa: PLC0415
 
-        self.recorder = self._trail = open_trail(settings, config)
+        self.recorder = self._trail = open_trail(settings, config, tell)
         await self._trail.start()
         self.recorder.note(automatic("server.start", after={"version": version("modelward"), "config": digest(config)}))
         if settings.witnesses:

@@ -139,8 +139,8 @@ class Supervisor:
         progress: told what the first workers are busy with before they are ready.
         """
         self._phase.progress = progress
-        await self._recording.start(self.config)
         self.proposals.load()
+        await self._recording.start(self.config, self.proposals.outcome)
         self._promoter.resume(lambda: listed(self.config.repository))
         self._tasks.spawn(self._notifier.beat())
         self._http = await self._start_http()

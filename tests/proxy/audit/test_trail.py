@@ -17,7 +17,7 @@ import pytest
 
 from modelward.audit.action import NotDone, recorded
 from modelward.audit.files import CHECKPOINT, LogReader, LogWriter
-from modelward.audit.log import Log, Mishap
+from modelward.audit.log import Gone, Log, Mishap
 from modelward.audit.note import Signer, stamp
 from modelward.audit.record import LARGEST_RECORD, Actor, Record, automatic, human, now
 from modelward.audit.recorder import NotRecorded
@@ -365,3 +365,77 @@ async def test_an_action_ends_and_is_recorded_though_its_caller_has_gone(store: 
     assert done == [1]
     assert store.records()[1]["result"] == "done"
     await trail.stop()
+
+
+def killed(store: Store, *, also: Sequence[Record] = ()) -> None:
+    """Leaves a log of a server that has started, and was killed while one thing was under way."""
+    log = store.open(lambda what, error: None)
+    begun = [automatic("server.start", server="here"), human("reload", ALICE, result="asked", server="here")]
+    store.append([*begun, human("reload", ALICE, of=1, server="here"), *also])
+    log.close()
+
+
+UNDER_WAY = human("promote", ALICE, result="asked", model="add", proposal=4, reason="better", server="here")
+OF_ANOTHER = human("drain", ALICE, result="asked", server="there")
+
+
+@on_a_loop
+async def test_a_start_tells_first_that_it_does_not_know_what_came_of_what_was_under_way(store: Store) -> None:
+    killed(store, also=[UNDER_WAY, OF_ANOTHER])
+    for _ in range(2):
+        trail = trail_of(store)
+        trail.note(automatic("server.start"))
+        await trail.start()
+        await trail.stop()
+    outcome, *later = store.records()[5:]
+    assert [r["verb"] for r in later] == ["server.start", "server.start"], "it is told once"
+    assert (outcome["verb"], outcome["result"], outcome["of"]) == ("promote", "unknown", 3)
+    assert (outcome["kind"], outcome["model"], outcome["proposal"], outcome["server"]) == ("human", "add", 4, "here")
+    assert outcome["reason"] == "the server ended before it told what came of it"
+    assert outcome["actor"]["name"] == "alice"
+
+
+@on_a_loop
+async def test_what_came_of_it_is_told_by_who_knows_and_once_the_store_is_back(store: Store) -> None:
+    killed(store, also=[UNDER_WAY, human("reload", ALICE, result="asked", proposal=5, server="here")])
+    store.error = FULL
+    trail = trail_of(store, tell=lambda asked: {"result": "done"} if asked["proposal"] == 4 else None)
+    trail.note(automatic("server.start"))
+    await trail.start()
+    assert len(store.records()) == 5
+    store.error = None
+    await until(lambda: trail.stats().waiting == 0)
+    await trail.stop()
+    outcome, start = store.records()[5:]
+    assert (outcome["verb"], outcome["result"], outcome["of"]) == ("promote", "done", 3)
+    assert outcome["reason"] == "better"
+    assert start["verb"] == "server.start"
+    assert trail.stats().records == 2
+
+
+@on_a_loop
+async def test_an_older_start_is_not_looked_behind(store: Store) -> None:
+    killed(store, also=[UNDER_WAY, automatic("server.start", server="here")])
+    trail = trail_of(store)
+    await trail.start()
+    await trail.stop()
+    assert len(store.records()) == 5
+
+
+@on_a_loop
+async def test_a_log_whose_records_cannot_be_read_goes_on(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(store, also=[UNDER_WAY])
+
+    class Changed(LogReader):
+        def bundle(self, index: int, width: int) -> list[bytes]:
+            raise Gone("record 3 was changed")
+
+    monkeypatch.setattr(store, "reader", lambda: Changed(store.folder))
+    trail = trail_of(store)
+    trail.note(automatic("server.start"))
+    await trail.start()
+    await trail.stop()
+    assert (trail.stats().records, trail.stats().failures["reading back"]) == (1, 1)
+    assert "record 3 was changed" in caplog.text
