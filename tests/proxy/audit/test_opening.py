@@ -73,7 +73,7 @@ def test_a_key_that_was_lost_is_not_made_again(tmp_path: Path) -> None:
 def test_a_key_that_was_changed_is_told_and_not_shown(tmp_path: Path) -> None:
     written(config_of(tmp_path, "audit={}"))
     file = tmp_path / "audit" / key.PRIVATE
-    secret = file.read_text().strip().rpartition("+")[2]
+    secret = file.read_text().strip().split("+", 4)[4]  # in base64, which may have more of these
     file.write_text(file.read_text().replace("+", "-", 2))
     (problem,) = examine(Audit(), tmp_path)[0]
     assert problem.what == "this is no key of a log"
