@@ -183,6 +183,18 @@ def test_certificates_and_tokens_name_operators_and_only_administrators_change_b
     assert modelward("reload", *of["ann"]).returncode == 0
     assert told("whoami", *of["eve"])["grants"][0]["roles"] == ["operator"]
     assert modelward("reload", *of["bob"]).returncode == 0, "nothing of operators differs any more"
+    without = place.bindings[: place.bindings.index("operators:")]
+    place.config.write_text(without)
+    refused = modelward("reload", *of["bob"])
+    assert (refused.returncode, "operators differ" in refused.stderr) == (1, True), "a restart would follow it"
+    assert "operators differs and takes effect after a restart" in modelward("reload", *of["ann"]).stdout
+    assert modelward("reload", *of["bob"]).returncode == 0, "the administrator has taken it"
+    for words in (["status"], ["whoami"], ["can-i", "status"]):
+        assert "needs a restart of the server: operators: changed in" in modelward(*words, *of["bob"]).stdout
+    assert told("whoami", *of["bob"])["grants"][0]["roles"] == ["operator"], "until then"
+    place.config.write_text(place.bindings)
+    assert modelward("reload", *of["ann"]).returncode == 0
+    assert "needs a restart of the server" not in modelward("status", *of["bob"]).stdout
 
 
 def test_a_token_names_the_operator_from_a_file_or_the_environment(place: Place) -> None:

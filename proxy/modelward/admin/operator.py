@@ -70,7 +70,8 @@ class Status:
     refused_reload: where the last one was. config: digest of the configuration that is followed. audit: in words, where
     what is done is recorded. changed_files: why the files of a version are others than those that are served. waiting:
     of each proposal that waits for approvals the model; empty for what concerns the whole server. operators, approvals,
-    configuration: in words, what is configured, and what of the files waits.
+    configuration: in words, what is configured, and what of the files waits. needs_restart: keys that the configuration
+    has otherwise, and that only a restart of the server changes.
     """
 
     state: str
@@ -100,6 +101,7 @@ class Status:
     operators: str = ""
     approvals: str = ""
     configuration: str = ""
+    needs_restart: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,10 @@ class Operator(Protocol):
 
     @property
     def proposals(self) -> Proposed: ...
+
+    @property
+    def needs_restart(self) -> Sequence[str]:
+        """As Status."""
 
     @property
     def temporary_limits(self) -> TemporaryLimits: ...

@@ -1,11 +1,12 @@
 """What operators may ask about themselves: who they are, and what they may do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message
 from modelward.config.approvals import ApprovedVerb
+from modelward.config.changes import OF_RIGHTS
 from modelward.config.operators import VERBS
 from modelward.operators.rights import Decision
 from modelward.operators.verbs import OF_SERVER
@@ -14,7 +15,8 @@ from modelward.rpc.protocol import Code, Message, RpcError, clip
 APPROVED = get_args(ApprovedVerb)
 
 
-async def who_am_i(request: Any, call: OperatorCall) -> Message:
+async def who_am_i(needs_restart: Callable[[], Iterable[str]], request: Any, call: OperatorCall) -> Message:
+    """needs_restart: keys that a reload found changed, and that it could not follow."""
     operator, rights = call.operator, call.rights
     grants = [grant.binding for grant in rights.grants(operator)]
     return message(
@@ -26,15 +28,23 @@ async def who_am_i(request: Any, call: OperatorCall) -> Message:
         configured=rights.configured,
         break_glass=rights.breaks_glass_for_any(operator),
         grants=[{"binding": each.words, "roles": each.roles, "models": each.models} for each in grants],
+        needs_restart=_of_rights(needs_restart()),
     )
 
 
-async def can_i(needed: Callable[[Any, str], int], request: Any, call: OperatorCall) -> Message:
-    """needed: approvals, by verb and model. Raises RpcError for a verb that there is not."""
+async def can_i(
+    needed: Callable[[Any, str], int], needs_restart: Callable[[], Iterable[str]], request: Any, call: OperatorCall
+) -> Message:
+    """needed: approvals, by verb and model. needs_restart: as who_am_i. Raises RpcError for a verb that there is not."""
     if request.verb and request.verb not in VERBS:
         raise RpcError(Code.INVALID_ARGUMENT, f"there is no verb {clip(request.verb)}", "UNKNOWN_VERB")
     asked = [request.verb] if request.verb else VERBS
-    return message("CanIResponse", rights=[_right(verb, request.model, call, needed) for verb in asked])
+    rights = [_right(verb, request.model, call, needed) for verb in asked]
+    return message("CanIResponse", rights=rights, needs_restart=_of_rights(needs_restart()))
+
+
+def _of_rights(keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if key.partition(".")[0] in OF_RIGHTS]
 
 
 def _right(verb: str, model: str, call: OperatorCall, needed: Callable[[Any, str], int]) -> dict[str, Any]:

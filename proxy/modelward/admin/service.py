@@ -26,6 +26,7 @@ class Service:
         self._authorization = authorization
         self._server_calls = of_server = ServerCalls(server)
         of_models, limits, proposals = ModelCalls(server), LimitCalls(server), ProposalCalls(server)
+        waiting = lambda: server.needs_restart  # noqa: E731 - as it is then
         self._unary: dict[str, Unary] = {
             "Status": of_server.status,
             "Reload": of_server.reload,
@@ -38,8 +39,8 @@ class Service:
             "UnsetLimit": limits.unset,
             "OverrideBreaker": BreakerCalls(server).override,
             "Identities": of_server.identities,
-            "WhoAmI": who_am_i,
-            "CanI": partial(can_i, server.proposals.needed),
+            "WhoAmI": partial(who_am_i, waiting),
+            "CanI": partial(can_i, server.proposals.needed, waiting),
             "Proposals": proposals.proposals,
             "Approve": proposals.approve,
             "Reject": proposals.reject,

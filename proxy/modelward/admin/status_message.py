@@ -75,6 +75,7 @@ def status_message(status: Status, version_of_modelward: str) -> Message:
         operators=status.operators,
         approvals=status.approvals,
         configuration=status.configuration,
+        needs_restart=status.needs_restart,
         upstreams=[
             message(
                 "Upstream",

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToDict
 
 from modelward.admin.messages import SERVICE
 from modelward.certificate import read
-from modelward.cli.output import print_problems
+from modelward.cli.output import console, plain, print_problems
 from modelward.config.address import Address, parse_address, parse_address_or_off
 from modelward.config.listen import Listen
 from modelward.config.units import UnitError
@@ -42,6 +42,13 @@ WHERE = "listen.admin"
 
 class Unreachable(ProblemsFound):
     """No server has answered."""
+
+
+def tell_restart(keys: Sequence[str]) -> None:
+    """Of keys that a reload found changed, and that it could not follow."""
+    if keys:
+        text = f"needs a restart of the server: {', '.join(keys)}: changed in the configuration, and not followed yet"
+        console().print(plain(text), soft_wrap=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,8 @@ def _ask(client: admin.Client, arguments: argparse.Namespace) -> int:
         (right,) = found.rights
         needed = "" if right.allowed or not right.roles else f"; it takes {' or '.join(right.roles)}"
         console().print(plain(f"{_answer(right)}: {right.why}{needed}"), soft_wrap=True)
+    if not arguments.json:
+        admin.tell_restart(found.needs_restart)
     return admin.DONE if arguments.list or all(each.allowed for each in found.rights) else admin.REFUSED
 
 

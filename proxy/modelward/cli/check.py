@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _of_operators(config: Config) -> Iterator[tuple[str, str]]:
     """What is configured of those who may change what is served, as READY tells it."""
     if config.operators is not None:
-        yield "operators", config.operators.words
+        yield "operators", f"{config.operators.words}; a server that runs without begins with them at its next start"
     if told := approvals.words(config):
         yield "approvals", told
     if (audited := config.audited) is not None:

@@ -87,6 +87,7 @@ def _show(client: admin.Client, *, json: bool) -> int:
     for label in ("operators", "approvals", "configuration"):
         if told := getattr(status, label):
             out.print(f"{label}: {plain(told)}", soft_wrap=True)
+    admin.tell_restart(status.needs_restart)
     if waiting := status.proposals_waiting:
         wait = "waits" if waiting == 1 else "wait"
         out.print(f"{counted(waiting, 'proposal')} {wait}: modelward proposals", soft_wrap=True)

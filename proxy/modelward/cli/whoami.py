@@ -47,4 +47,5 @@ def _show(client: admin.Client, *, json: bool) -> int:
         )
     else:
         out.print("no roles: no binding is for this name", soft_wrap=True)
+    admin.tell_restart(me.needs_restart)
     return admin.DONE

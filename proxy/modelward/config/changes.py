@@ -39,7 +39,7 @@ OF_RULES = (
 
 
 # who may do what, and what is recorded of it: to change them takes the verb `bindings`
-OF_RIGHTS = ("operators", "approvals")
+OF_RIGHTS = ("operators", "approvals", "audit")
 
 
 def changed_rights(now: Config, wanted: Config) -> list[str]:
@@ -60,6 +60,8 @@ def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:
     for key in ("tls", "access", "operators"):
         if (getattr(now, key) is None) != (getattr(wanted, key) is None):
             stays[key] = getattr(now, key)
+    if "operators" in stays:  # who approves has to be somebody
+        stays["approvals"] = now.approvals
     # which keys servers know shared limits by, every connection and identity is told when it begins
     stays["limits"] = wanted.limits.model_copy(update={"shared": now.limits.shared})
     if now.access is not None and wanted.access is not None:

@@ -24,10 +24,12 @@ from modelward.supervisor.worker_pool import WorkerPool
 log = logging.getLogger("modelward.supervisor")
 
 MOST_WORDS = 50  # of a list in a record
+REMIND_SECONDS = 600.0  # between two lines about what waits for a restart
 
 
 class Reloader:
     """config: what is followed, after each reload another. generation: counts reloads that changed something.
+    needs_restart: keys that the configuration has otherwise, and that only a restart of the server changes.
 
     load: reads the configuration again. at_work: gives the workers, or raises NotNow. done: told in words of the end of
     each reload of models. prepare: reads what the admin API needs of a configuration, and returns what makes it follow;
@@ -49,6 +51,8 @@ class Reloader:
         self.config = config
         self.generation = 1
         self.history = ReloadHistory()
+        self.needs_restart: tuple[str, ...] = ()
+        self._accepted = config  # with what waits for a restart
         self._listen = config.listen  # as it was asked for, before ports were chosen
         self._load = load
         self._at_work = at_work
@@ -62,6 +66,7 @@ class Reloader:
         self._models = Turns(self._follow_models)
         self._is_changed = False  # by what the reload under way has done so far
         self._noted: tuple[OperationResult, ...] = ()  # the parts of the last reload
+        self._noted_restart: tuple[str, ...] = ()  # at the last reload that was noted
         self._said = ""  # of the last reload, to the service manager
 
     async def reload(self, actor: str = "", rights: bool = True) -> OperationResult:
@@ -83,17 +88,29 @@ class Reloader:
             raise
         # changes that come together share a reload, which is noted once
         told, self._noted = self._noted, parts
+        waits, self._noted_restart = self.needs_restart != self._noted_restart, self.needs_restart
         if not actor:
             fresh = [part for part in parts if all(part is not each for each in told)]
-            if not any(part.changed or part.problems for part in fresh):
+            if not waits and not any(part.changed or part.problems for part in fresh):
                 return outcome
-        if actor or outcome.changed or outcome.problems:
+        if actor or waits or outcome.changed or outcome.problems:
             refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
-            why = "; ".join((*outcome.changed, *map(str, outcome.problems)))
+            waiting = (f"needs a restart: {', '.join(self.needs_restart)}",) if waits and self.needs_restart else ()
+            why = "; ".join((*outcome.changed, *waiting, *map(str, outcome.problems)))
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
             if not actor:
-                self._recorder().note(_followed(outcome, self.generation))
+                self._recorder().note(_followed(outcome, self.generation, self.needs_restart))
         return outcome
+
+    async def remind(self) -> None:
+        """Says for ever, from time to time, what waits for a restart."""
+        while True:
+            await asyncio.sleep(REMIND_SECONDS)
+            self._tell_restart()
+
+    def _tell_restart(self) -> None:
+        if self.needs_restart:
+            log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(self.needs_restart))
 
     async def _reload(self, actor: str, rights: bool) -> tuple[OperationResult, tuple[OperationResult, ...]]:
         """What came of it, and of its parts, which callers may share."""
@@ -118,15 +135,19 @@ class Reloader:
         with_rights, self._with_rights = self._with_rights, False  # at once: who asks from now on waits for the next
         pool = self._at_work()
         try:
-            wanted, _ = await self._read()
+            said = await self._load_again()
             if not with_rights:
-                self._check_rights(wanted)
+                self._check_rights(said)
+            wanted, _ = followed(self.config, said)
             follow = self._prepare(wanted)
             changed = await pool.rule(wanted)
             follow()
         except ProblemsFound as found:
             return self._refuse(found)
+        before, self._accepted = self.config, said
         self.config = with_rules(self.config, wanted)
+        if rights := changed_rights(before, self.config):
+            log.warning("reloaded, who may do what has changed: %s", ", ".join(rights))
         if changed:
             log.info("reloaded, of what is not about models: %s", ", ".join(changed))
             self._is_changed = True
@@ -138,7 +159,7 @@ class Reloader:
         log.info("reloading models")
         self._said = ""
         try:
-            wanted, restart = await self._read()
+            wanted, restart = followed(self.config, await self._load_again())
             await self._expect(pool, wanted)
             changed, problems = await pool.reload(wanted)
             kept = {each.name for each in pool.report.refused if each.kept} if pool.report is not None else set()
@@ -147,8 +168,8 @@ class Reloader:
             await pool.share(self._promoter.shares)
             self._is_changed = True
             self.history.refused = None
-            if restart:
-                log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(restart))
+            self.needs_restart = tuple(restart)
+            self._tell_restart()
             return OperationResult(problems, changed, tuple(restart))
         except ProblemsFound as found:
             await self._expect(pool, self.config)
@@ -159,8 +180,8 @@ class Reloader:
             self._done(self._said)
 
     def _check_rights(self, wanted: Config) -> None:
-        """Raises ProblemsFound."""
-        if changed := changed_rights(self.config, wanted):
+        """wanted: with what a restart would follow. Raises ProblemsFound."""
+        if changed := changed_rights(self._accepted, wanted):
             why = "who asks may not change who may do what: that takes the verb bindings"
             how = "Ask an administrator to reload, or take the change back"
             raise ProblemsFound([Problem(f"{' and '.join(changed)} differ", "configuration", why, how)])
@@ -172,14 +193,14 @@ class Reloader:
         if self._promoter.shares != pool.shares:
             await pool.share(self._promoter.shares)
 
-    async def _read(self) -> tuple[Config, list[str]]:
-        """What the configuration says now, as far as it can be followed, and the keys that need a restart."""
+    async def _load_again(self) -> Config:
+        """What the configuration says now."""
         try:
             wanted = await asyncio.get_running_loop().run_in_executor(None, self._load)
         except ProblemsFound:
             self.history.unread += 1
             raise
-        return followed(self.config, wanted.model_copy(update={"listen": self._with_ports(wanted.listen)}))
+        return wanted.model_copy(update={"listen": self._with_ports(wanted.listen)})
 
     def _refuse(self, found: ProblemsFound) -> OperationResult:
         for problem in found.problems:
@@ -194,12 +215,16 @@ class Reloader:
         return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
 
 
-def _followed(outcome: OperationResult, generation: int) -> Record:
+def _followed(outcome: OperationResult, generation: int, restart: tuple[str, ...]) -> Record:
     """Of files that changed, without an operator who asked."""
     refused = outcome.problems and not outcome.changed
     return automatic(
         "files.followed",
         result="refused" if refused else "done",
-        after={"generation": generation, "changed": [*outcome.changed[:MOST_WORDS]]},
+        after={
+            "generation": generation,
+            "changed": [*outcome.changed[:MOST_WORDS]],
+            **({"needs_restart": [*restart[:MOST_WORDS]]} if restart else {}),
+        },
         problems=tuple(each.as_json() for each in outcome.problems[:MOST_WORDS]),
     )

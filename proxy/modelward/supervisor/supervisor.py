@@ -120,6 +120,11 @@ class Supervisor:
         return self._reloader.config
 
     @property
+    def needs_restart(self) -> Sequence[str]:
+        """Keys that the configuration has otherwise, and that only a restart of the server changes."""
+        return self._reloader.needs_restart
+
+    @property
     def report(self) -> Report:
         """Of what is served; once it has started."""
         assert self._pool is not None and self._pool.report is not None
@@ -167,6 +172,7 @@ class Supervisor:
         self._tasks.spawn(Watch(self._pool.region).run())
         self._tasks.spawn(sum_up(self._pool.region))
         self._tasks.spawn(self._recheck.watch())
+        self._tasks.spawn(self._reloader.remind())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
         self._tasks.spawn(self.proposals.run())
         self._phase.begin()
@@ -270,6 +276,7 @@ class Supervisor:
             operators=config.operators.words if config.operators is not None else "",
             approvals=self.proposals.words,
             configuration=self.proposals.waiting_files,
+            needs_restart=self.needs_restart,
             breakers=(*self.breakers.overrides.values(),),
         )
 

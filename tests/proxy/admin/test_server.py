@@ -89,6 +89,7 @@ class Played:
     """An operator of two workers and three versions. Its reloads wait for `go`."""
 
     trail = NoTrail()
+    needs_restart: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.go = asyncio.Event()

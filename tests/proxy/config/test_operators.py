@@ -96,6 +96,16 @@ def test_operators_are_turned_on_and_off_by_a_restart_alone() -> None:
         assert (config.operators, restart) == (now.operators, ["operators"])
 
 
+def test_approvals_are_turned_on_and_off_with_operators() -> None:
+    without = Config.model_validate({"listen": UNIX})
+    having = Config.model_validate({"operators": bound(user=1), "listen": UNIX, "approvals": {}})
+    fewer = Config.model_validate({"operators": bound(user=1), "listen": UNIX})
+    for now, wanted in ((without, having), (having, without)):
+        config, restart = followed(now, wanted)
+        assert (config.approvals, restart) == (now.approvals, ["operators", "approvals"])
+    assert followed(having, fewer)[0].approvals is None, "without operators they would be of nobody"
+
+
 def test_a_change_of_operators_is_one_of_rights() -> None:
     before = Config.model_validate({"operators": bound(user=1), "listen": UNIX})
     after = Config.model_validate({"operators": bound(user=2), "listen": UNIX})
