@@ -21,6 +21,7 @@ from modelward.rpc.protocol import HEALTH_SERVICE, INFERENCE_SERVICE, message_cl
 Array = npt.NDArray[Any]
 
 TIMEOUT = 20.0
+ROUNDED_UP = 0.1  # grpcio writes a timeout of more than 10 s in tenths of a second, and never less than was asked for
 NUMPY: dict[str, Any] = {
     "BOOL": np.bool_,
     "INT8": np.int8,

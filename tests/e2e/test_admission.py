@@ -198,9 +198,9 @@ def test_who_cannot_be_served_in_time_is_told_at_once(backend: Backend) -> None:
 
 
 def test_slow_requests_of_one_caller_do_not_make_deadlines_of_others_hopeless() -> None:
-    backend = Backend(0.005, slow={"bob0": 0.2, "bob1": 0.27, "bob2": 0.33})
+    backend = Backend(0.005, slow={"bob0": 0.8, "bob1": 1.1, "bob2": 1.3})  # with 16 places one gets free every 70 ms
     backend.gate.set()
-    with guarded(backend, {"trusted_proxies": ["127.0.0.1"]}, admission={"concurrency": 4}) as port:
+    with guarded(backend, {"trusted_proxies": ["127.0.0.1"]}, admission={"concurrency": 16}) as port:
         alice, bob = Caller(port), Caller(port)
         slow: list[Any] = []
         number = itertools.count()
@@ -209,18 +209,18 @@ def test_slow_requests_of_one_caller_do_not_make_deadlines_of_others_hopeless() 
             slow[:] = [call for call in slow if not call.done()]
             while len(slow) < 40:
                 slow.append(bob.begin(f"bob{next(number) % 3}-", address="10.0.0.66"))
-            return len(backend.ids) > 16
+            return len(backend.ids) > 48
 
         wait_until(keep_slow_ones, "what the backend usually takes to be what bob's take")
         codes = []
-        for _ in range(30):
+        for _ in range(20):
             keep_slow_ones()
-            call = alice.begin("alice-", timeout=0.25, address="10.0.0.1")
+            call = alice.begin("alice-", timeout=1.0, address="10.0.0.1")
             codes.append(grpc.StatusCode.OK if call.exception() is None else call.code())
         for call in slow:
             call.cancel()
     assert codes.count(grpc.StatusCode.UNAVAILABLE) <= 1, "none of hers is known before the first"
-    assert codes.count(grpc.StatusCode.OK) >= 15, "a busy machine may make some of them late"
+    assert codes.count(grpc.StatusCode.OK) >= 10, "a busy machine may make some of them late"
 
 
 def test_a_fallback_answers_who_is_refused_for_want_of_a_place(backend: Backend) -> None:

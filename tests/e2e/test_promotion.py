@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from modelward.server.sticky import BYTES, FILE
 from tests import models
 from tests.commands import modelward
 from tests.e2e.messages import Stub, request
@@ -209,6 +210,9 @@ def test_two_callers_bring_a_step_its_share_only_by_request(tmp_path: Path, by: 
         assert added.returncode == 0, added.stderr
         tokens.append(added.stdout.strip())
     access = "access={keys: %s, rules: [{identity: '*', models: '*'}]}" % keys  # noqa: UP031
+    # with the server's own random key, one of the two callers would be of the 1 % in one run of fifty
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / FILE).write_text(bytes(BYTES).hex())
     sets = ('models.add.versions={"1": 1}', f"models.add.promotion.by={by}", access, f"state={tmp_path / 'state'}")
     with serve_process(root, *(word for each in sets for word in ("--set", each))) as server, Stub(server.grpc) as stub:
 

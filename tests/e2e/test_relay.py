@@ -20,7 +20,7 @@ import pytest
 from modelward.config.load import load
 from modelward.rpc.protocol import INFERENCE_SERVICE, message_class
 from modelward.server.embedded import in_thread
-from tests.e2e.messages import REQUEST, RESPONSE, STREAM_INFER, STREAM_RESPONSE, refusal, request
+from tests.e2e.messages import REQUEST, RESPONSE, ROUNDED_UP, STREAM_INFER, STREAM_RESPONSE, refusal, request
 from tests.models import add_one, repository
 from tests.support import ANYWHERE, EmbeddedServer, reloadable, serve_process, wait_until
 
@@ -189,7 +189,7 @@ def test_metadata_and_trailers_pass_both_ways() -> None:
         assert peer.seen["authorization"] == "Bearer x"
         assert "modelward-fallback" not in peer.seen
         assert "traceparent" in peer.seen
-        assert peer.remaining is not None and 0.0 < peer.remaining <= TIMEOUT
+        assert peer.remaining is not None and 0.0 < peer.remaining <= TIMEOUT + ROUNDED_UP
 
 
 def test_the_upstreams_status_is_the_clients_with_its_words_and_details() -> None:

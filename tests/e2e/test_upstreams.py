@@ -15,7 +15,7 @@ import pytest
 
 from modelward.config.load import load
 from modelward.server.embedded import in_thread
-from tests.e2e.messages import RESPONSE, STREAM_INFER, STREAM_RESPONSE, request
+from tests.e2e.messages import RESPONSE, ROUNDED_UP, STREAM_INFER, STREAM_RESPONSE, request
 from tests.models import add_one, repository, slow_loop
 from tests.support import ANYWHERE, EmbeddedServer, ServerProcess, serve_process, wait_until
 
@@ -193,7 +193,7 @@ def test_the_clients_metadata_and_what_is_left_of_its_deadline_reach_the_upstrea
         (seen, remaining), *_ = mirror.seen
         assert seen["authorization"] == "Bearer x"
         assert "modelward-fallback" not in seen
-        assert 0.0 < remaining <= TIMEOUT
+        assert 0.0 < remaining <= TIMEOUT + ROUNDED_UP
     finally:
         mirroring.stop(None).wait()
 

@@ -66,9 +66,9 @@ class Workers:
 
     @property
     def report(self) -> Report | None:
-        """Of what is served; None where no worker is or was ready."""
-        reports = [worker.report for worker in self._workers if worker.report is not None]
-        return reports[0] if reports else None
+        """Of what is served, as the newest of those that take requests has it; None where no worker is or was ready."""
+        able = [worker for worker in self._workers if worker.report is not None]
+        return max(able, key=lambda worker: (worker.ready, worker.started)).report if able else None
 
     @property
     def facts(self) -> Mapping[str, FactsByVersion]:
