@@ -12,6 +12,7 @@ CHANGE = {
     "UNAUTHENTICATED": "with another credential",
     "DEADLINE": "with a later deadline",
     "CANARY": "with another version",
+    "NO_VERSION": "once a version may answer",
 }
 MEANING = {
     "PEER_LIMIT": "The address of the client is over `limits.peer`.",
@@ -50,6 +51,8 @@ MEANING = {
     "UPSTREAM_LOST": "The connection to the upstream broke while it had the request. It may have run there.",
     "CRASH": "A worker died in a run with inputs of these shapes. See `modelward pardon`.",
     "CANARY": "The version fails its canary and is out of service.",
+    "NO_VERSION": "The model is there, and none of its versions may answer: they wait for a promotion that needs an "
+    "approval, or no signature of them counts.",
     "UPSTREAM_CREDENTIALS": "The upstream does not accept the credentials of this server.",
     "OUT_OF_MEMORY": "The server has no memory for the request or the answer.",
 }

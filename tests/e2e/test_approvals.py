@@ -212,7 +212,9 @@ def test_versions_in_the_configuration_and_missing_folders_bring_no_version_into
     (house.root / "other" / "2").rename(house.folder / "aside")
     with house.serving() as server:
         assert named(server, "add") == "2"
-        assert named(server, "other").startswith("NOT_FOUND"), "an older approved version does not take its place"
+        assert named(server, "other").startswith("UNAVAILABLE: no version"), (
+            "an older approved version does not take its place"
+        )
         assert "ERROR modelward.promotion model other: no version answers: version 2 should" in "".join(server.output)
         (refused,) = json.loads(house.run("ada", "status", "--json").stdout)["refused"]
         assert (refused["name"], refused["problems"][0]["what"]) == ("other", "no version answers")

@@ -55,7 +55,7 @@ def test_what_was_approved_is_served_whatever_comes_or_goes_and_nothing_else(hou
         beside = models.repository(tmp_path / "beside", {"late": {1: models.add_one()}})
         (beside / "late").rename(house.root / "late")
         wait_until(lambda: "model late version 1 is new" in said(), "the model to be loaded")
-        assert named(server, "late").startswith("NOT_FOUND")
+        assert named(server, "late").startswith("UNAVAILABLE")
         assert house.run("dan", "promote", "late", "1", "--steps", "100", *REASON).returncode == PROPOSED
         assert house.run("bob", "approve", "1").returncode == 0
         assert named(server, "late") == named(server, "late", "1") == "1"
@@ -64,10 +64,10 @@ def test_what_was_approved_is_served_whatever_comes_or_goes_and_nothing_else(hou
     assert all(digest.startswith("sha256:") for digest in taken(house).values())
     with house.serving() as server:
         assert named(server, "late") == named(server, "third") == "1"
-        assert named(server, "add").startswith("NOT_FOUND"), "other files than were approved, at a start too"
+        assert named(server, "add").startswith("UNAVAILABLE"), "other files than were approved, at a start too"
         assert "model other: no version answers: version 1 should, and is not there" in "".join(server.output)
-        assert named(server, "other").startswith("NOT_FOUND"), "no version takes its place by itself"
-        assert named(server, "other", "2").startswith("NOT_FOUND")
+        assert named(server, "other").startswith("UNAVAILABLE"), "no version takes its place by itself"
+        assert named(server, "other", "2").startswith("UNAVAILABLE")
         house.propose(model="other")
         assert house.run("bob", "approve", "2").returncode == 0
         assert named(server, "other") == "2"

@@ -9,7 +9,7 @@ Spec = tuple[str, str, tuple[int, ...]]
 
 class Remote:
     def __init__(
-        self, inputs: Sequence[Spec], outputs: Sequence[Spec], pool: Pool, optional: frozenset[str] = frozenset()
+        self, inputs: Sequence[Spec], outputs: Sequence[Spec], pool: Pool | None, optional: frozenset[str] = frozenset()
     ) -> None: ...
 
 class Engine:

@@ -15,6 +15,7 @@ from modelward_native.telemetry.stats cimport counters_of, stats_of, summed
 from modelward_native.limits.limit cimport mw_cost_learn
 from modelward_native.request.model cimport Counters, Empties, Gate
 from modelward_native.request.name cimport LONGEST_NAME
+from modelward_native.request.verdict cimport REASON_CANARY, REASON_NO_VERSION, REASON_NONE
 from modelward_native.backend.notes cimport drop_note, take_note
 from modelward_native.backend.run cimport mw_run_destroy, mw_run_execute, mw_run_init, mw_run_release, mw_run_terminate
 from modelward_native.backend.runtime cimport open_session
@@ -39,7 +40,7 @@ class Remote:
     """A model that upstream servers run: (name, datatype, shape) of its inputs and outputs, and the pool of endpoints.
 
     optional: names of inputs that a request may leave out. Without inputs and outputs its signature is not known: requests
-    pass undecoded.
+    pass undecoded. Without a pool no request is let in: it stands for a version that may not answer.
     """
 
     inputs: tuple
@@ -78,6 +79,8 @@ cdef class Engine:
             self.has_batch_axis = has_batch_axis(self.input, self.input_count, self.output, self.output_count)
             self.empties.all = True
             self.pool = model.pool
+            if self.pool is None:
+                self.gate.shut = REASON_NO_VERSION
             return
         self.session = open_session(model, threads)
         if mw_run_init(&self.run, self.session) < 0:
@@ -92,7 +95,7 @@ cdef class Engine:
     def __dealloc__(self):
         if self.region is not None:
             self.counters.served -= 1
-            self.counters.failing -= self.gate.failing
+            self.counters.failing -= self.gate.shut == REASON_CANARY
             self.release_evidence()
         self.end()
         mw_waiting_free(&self.gate.waiting)
@@ -172,12 +175,12 @@ cdef class Engine:
     @property
     def failing(self) -> bool:
         """Its canary does not pass: no request reaches it, the fallback chain answers in its place, or a refusal."""
-        return self.gate.failing
+        return self.gate.shut == REASON_CANARY
 
     @failing.setter
     def failing(self, bint failing):
-        self.counters.failing += <uint64_t>failing - <uint64_t>self.gate.failing    # wraps around to one less
-        self.gate.failing = failing
+        self.counters.failing += <uint64_t>failing - <uint64_t>self.failing    # wraps around to one less
+        self.gate.shut = REASON_CANARY if failing else REASON_NONE
 
     def contain(self, list refused, bint wholly, bint runs_alone):
         """From now on it is not run with these; wholly: with nothing. Such requests go to the fallback chain, or are refused.

@@ -141,7 +141,7 @@ cdef struct Counters:
 
 cdef struct Gate:                 # before a version's backend; owned by its Engine
     bint on
-    bint failing                  # its version's canary does not pass: no request is let in
+    int shut                      # enum Reason: why no request is let in; REASON_NONE: they are
     bint contained                # a process died of some of its requests: modelward_native.backend.contain says which
     bint made                     # what follows has been set up: later settings change it and keep what it has learned
     bint across                   # a request's priority counts before fairness between identities
@@ -164,7 +164,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     const Tensor *outputs
     uint32_t input_count
     uint32_t output_count
-    bint undecoded                # its signature is not known: requests are the upstream's to read, of which it has a pool
+    bint undecoded                # its signature is not known: requests are for upstreams to read, its own or a fallback's
     bint has_batch_axis           # the first dimension of every input and output is dynamic
     const Empties *empties        # the Engine's
     int64_t deadline              # ns; 0 for none

@@ -70,7 +70,7 @@ cdef class Served:
         m.outputs = engine.output
         m.input_count = engine.input_count
         m.output_count = engine.output_count
-        m.undecoded = engine.pool is not None and not m.input_count and not m.output_count
+        m.undecoded = engine.session == NULL and not m.input_count and not m.output_count
         m.has_batch_axis = engine.has_batch_axis
         m.empties = &engine.empties
         m.gate = &engine.gate

@@ -12,6 +12,7 @@ from modelward_native.request.route cimport Directory
 from modelward_native.request.served cimport Served
 from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
+from modelward_native.request.verdict cimport REASON_NO_VERSION
 from modelward_native.shadow.mirror cimport pace
 from modelward_native.shadow.samples cimport samples_taken
 from modelward_native.stages.mirror cimport end_copies
@@ -177,6 +178,6 @@ cdef int judge_versions(Directory directory) except -1:
     for i in range(directory.count):
         for k in range(directory.entries[i].count):
             m = directory.entries[i].versions[k]
-            if directory.entries[i].count > 1 or m.shadow_link_count:
+            if m.gate.shut != REASON_NO_VERSION and (directory.entries[i].count > 1 or m.shadow_link_count):
                 m.evidence = engine_of(m).collect_evidence()
     return 0

@@ -55,6 +55,7 @@ cdef enum Reason:
     REASON_ACCESS_UNAVAILABLE     # the credential cannot be checked now
     REASON_CRASH                  # a process died of inputs of these shapes
     REASON_CANARY                 # the version does not answer as its canary expects
+    REASON_NO_VERSION             # the model is there, and none of its versions may answer
     REASON_RELAYED_STREAMS        # of an upstream's streams the caller has its share
     REASON_UPSTREAM_CREDENTIALS   # the upstream does not accept this proxy's own
     REASON_REQUEST_CARDINALITY    # a call of one request message has none, or several

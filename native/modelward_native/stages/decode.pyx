@@ -12,7 +12,7 @@ from modelward_native.request.state cimport State
 from modelward_native.request.tensor cimport mw_span
 from modelward_native.request.validate cimport validate
 from modelward_native.request.verdict cimport (
-    REASON_MALFORMED_MESSAGE, REASON_UNSUPPORTED_FEATURE, Verdict, refusal)
+    REASON_MALFORMED_MESSAGE, REASON_NO_VERSION, REASON_UNSUPPORTED_FEATURE, Verdict, refusal)
 from modelward_native.stages.deadline cimport margin
 from modelward_native.stages.resolve cimport not_found
 
@@ -46,6 +46,8 @@ cdef int decode(State server, Exchange *x, Verdict *v, int64_t now) noexcept:
         if found.shares:
             x.opaque |= OPAQUE_SHARED
     elif not validate(found, x, m, v):
+        if m.gate.shut == REASON_NO_VERSION:    # what it will take once a version answers is not known
+            refusal(v, REASON_NO_VERSION, NULL)
         m.signature_stale = True
         return REFUSE
     if x.opaque & OPAQUE_SHARED:

@@ -12,15 +12,15 @@ from modelward_native.request.model cimport Model
 from modelward_native.request.pipeline cimport sent_up
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
-    REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_NO_UPSTREAM, REASON_NONE, REASON_QUEUE_FULL)
+    REASON_BACKEND_FAILED, REASON_CRASH, REASON_NO_UPSTREAM, REASON_NONE, REASON_QUEUE_FULL)
 from modelward_native.stages.release cimport leave
 
 
 cdef int launch(State server, Exchange *x, Model *m, int64_t now) noexcept:
     cdef int reason = REASON_NONE
     cdef uint32_t input, dim
-    if m.gate.failing:
-        return REASON_CANARY
+    if m.gate.shut:
+        return m.gate.shut
     if m.gate.contained and contained(x, m):
         if x.stream != NULL:
             server.callers.note_spent(x.stream, 0, 1)    # so that operators see which caller it is

@@ -13,7 +13,7 @@ from modelward_native.request.reply cimport fallback_name, reply_stream_error
 from modelward_native.request.state cimport State
 from modelward_native.request.verdict cimport (
     CODE_OK, REASON_BACKEND_FAILED, REASON_CANARY, REASON_CRASH, REASON_DEADLINE, REASON_INFEASIBLE, REASON_INFLIGHT_BYTES,
-    REASON_NO_UPSTREAM, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
+    REASON_NO_UPSTREAM, REASON_NO_VERSION, REASON_NONE, REASON_OUT_OF_MEMORY, REASON_QUEUE_FULL, REASON_RUN_MEMORY, REASON_SHED,
     REASON_UPSTREAM_CREDENTIALS, REASON_UPSTREAM_LOST, VERDICT_TEXT, Verdict, code_of, refusal)
 from modelward_native.shadow.evidence cimport ASSIGNED_NONE, sketch
 from modelward_native.stages.stage cimport Result
@@ -56,7 +56,7 @@ cdef void answer(State server, Exchange *x, Result *r, int64_t now) noexcept:
     cdef Model *asked = x.asked
     if x.fallback_reason != REASON_NONE:
         x.ending.fallback = fallback_name(x.fallback_reason)
-    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.failing:
+    elif asked.last_good != NULL and not x.streaming and not x.flagged and not asked.gate.shut:
         keep_answer(asked.last_good, server.listener.limiter, x, r.answer, now)
     if x.flagged and (asked.mode == MODE_TAG or asked.mode == MODE_FALLBACK):
         x.ending.has_anomaly_score = True
@@ -140,6 +140,8 @@ cdef void explain(const Exchange *x, Verdict *v, const char *words, int64_t now)
     elif v.reason == REASON_CANARY:
         snprintf(v.text, VERDICT_TEXT, "this version of the model does not answer as it should and is out of service until it "
                  "does; ask for another version")
+    elif v.reason == REASON_NO_VERSION:
+        snprintf(v.text, VERDICT_TEXT, "no version of this model may answer now: RepositoryIndex says why")
     elif v.reason == REASON_RUN_MEMORY:
         snprintf(v.text, VERDICT_TEXT, "the model would need more memory for this input than it may have; send a smaller one")
     elif v.reason == REASON_CRASH:

@@ -57,13 +57,18 @@ def signature_file(model_file: Path) -> Path:
     return model_file.with_name(name)
 
 
+class Unsigned(ProblemsFound):
+    """No signature counts, where one must."""
+
+
 class VersionFiles:
     """root: folder that no file may leave. file: the model's. unseal: opens what is sealed. trust: what is asked of the
     version's signature. verdict: on that signature; None where there is none. hashes: SHA-256 of what was read, by the
     name in the folder of the version; of sealed files as they lie there. key: name of the one that opened the last
-    sealed file. name: MODEL/VERSION that its signature must be for; "" where any will do.
+    sealed file. name: MODEL/VERSION that its signature must be for; "" where any will do. is_unsigned: Unsigned was
+    raised.
 
-    Raises ProblemsFound where the signature is required and does not count; so do `read` and `end`.
+    Raises Unsigned where the signature is required and does not count; so do `read` and `end`.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class VersionFiles:
         self.root = root
         self.unseal = unseal
         self.key = ""
+        self.is_unsigned = False
         self.folder = file.parent
         self.hashes: dict[str, str] = {}
         self._folders = [self.folder]
@@ -221,6 +227,7 @@ class VersionFiles:
         """Refuses the version, or remembers why it is doubtful; no signature counts any more then."""
         problem = Problem(what, str(where or signature_file(self._file)), why, how)
         if self._trust.require is True:
-            raise ProblemsFound([problem])
+            self.is_unsigned = True
+            raise Unsigned([problem])
         self._doubt = self._doubt or (f"{what}: {why}" if why else what)
         self._signed = None

@@ -50,7 +50,8 @@ def changed(config: Config, approved: Approved | None, facts: Mapping[str, Facts
                     f"{known[version].digest}, not {digest}",
                 )
                 how = "Put them back, or put the new ones beside them as another version, and promote that"
-                yield Refused(name, version, (Problem(what, f"model {name} version {version}", why, how),))
+                problem = Problem(what, f"model {name} version {version}", why, how)
+                yield Refused(name, version, (problem,), barred=True)
 
 
 def removed(

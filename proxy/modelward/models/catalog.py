@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Names and versions that an error message lists, so that it stays readable and far below a trailer's bound.
 LISTED_NAMES = 3
 LISTED_VERSIONS = 8
+NO_VERSION = "no version of this model may answer now: RepositoryIndex says why"
 
 
 Told = Callable[[str, str, "Call"], Awaitable[Mapping[str, Sequence[Any]] | None]]
@@ -107,8 +108,8 @@ class Catalog:
 
     weights: of the versions of a model, where they have any (models.weights). refused: (name, version, reason) of
     what the repository holds and cannot be served. servers: upstreams all of whose models are served, None where
-    there are none. only_theirs: whether they run every model that is served. Raises ProblemsFound for a version that
-    is served twice.
+    there are none. only_theirs: whether they run every model that is served. held: names of models that no version may
+    answer, and whether a fallback is sure to. Raises ProblemsFound for a version that is served twice.
     """
 
     def __init__(
@@ -119,10 +120,16 @@ class Catalog:
         servers: Servers | None = None,
         *,
         only_theirs: bool = False,
+        held: Mapping[str, bool] | None = None,
     ) -> None:
         self.servers = servers
         self.only_theirs = only_theirs
-        self.refused = tuple(each for each in refused if fault_of_name(each[0]) is None)
+        self.held = held or {}
+        reasons: dict[tuple[str, str], tuple[str, str, str]] = {}
+        for each in refused:
+            if fault_of_name(each[0]) is None:
+                reasons.setdefault(each[:2], each)  # of several the first
+        self.refused = tuple(reasons.values())
         self._models: dict[str, dict[str, CatalogEntry]] = {}
         self._weights = weights or {}
         for version in served:
@@ -154,10 +161,13 @@ class Catalog:
         return tuple(self._models)
 
     def versions(self, name: str) -> tuple[CatalogEntry, ...]:
-        """The model's versions, ascending. Raises RpcError NOT_FOUND, naming models spelt nearly so."""
+        """The model's versions, ascending. Raises RpcError NOT_FOUND, naming models spelt nearly so; UNAVAILABLE for
+        one that no version may answer."""
         try:
             return tuple(self._models[name].values())
         except KeyError:
+            if name in self.held:
+                raise RpcError(Code.UNAVAILABLE, NO_VERSION, "NO_VERSION") from None
             raise RpcError(Code.NOT_FOUND, self.explain_unknown(name), "UNKNOWN_MODEL") from None
 
     def lookup(self, name: str, version: str = "") -> CatalogEntry:

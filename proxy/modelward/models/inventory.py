@@ -19,7 +19,7 @@ from modelward.defect import as_problem
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import Fingerprint, fingerprint
 from modelward.integrity.naming import name_of
-from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, VersionFiles
+from modelward.integrity.version_files import NOTHING_KNOWN, Provenance, Unsigned, VersionFiles
 from modelward.models import scanned
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
@@ -178,10 +178,11 @@ def take_inventory(config: Config, load: Load = load_unseen, slow: frozenset[str
                     artifact = load(folder.name, version, files, policy != "off")
             except ProblemsFound as found:
                 given_up = found.digest if isinstance(found, GivenUp) else ""
-                refused.append(Refused(folder.name, str(version.number), found.problems, slow=given_up))
+                barred = isinstance(found, Unsigned)
+                refused.append(Refused(folder.name, str(version.number), found.problems, slow=given_up, barred=barred))
                 continue
-            if problems := scanned.refusals(folder.name, policy, artifact):
-                refused.append(Refused(folder.name, str(version.number), tuple(problems)))
+            if found_by_scan := tuple(scanned.refusals(folder.name, policy, artifact)):
+                refused.append(Refused(folder.name, str(version.number), found_by_scan, barred=True))
                 continue
             artifacts[folder.name].append((version, artifact))
             told += scanned.notes(f"model {folder.name} version {version.number}", artifact) if policy != "off" else []
@@ -200,7 +201,8 @@ def take_inventory(config: Config, load: Load = load_unseen, slow: frozenset[str
             except ProblemsFound as found:
                 checker.problems += found.problems
             if checker.problems:
-                refused.append(Refused(folder.name, str(version.number), tuple(checker.problems)))
+                problems, barred = tuple(checker.problems), files.is_unsigned
+                refused.append(Refused(folder.name, str(version.number), problems, barred=barred))
             else:
                 models.append(checked)
     return Inventory(tuple(models), repository.general + config.unfitting, tuple(told), tuple(refused))

@@ -1,7 +1,7 @@
 """From a checked inventory to models that the data plane can run."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -254,14 +254,22 @@ def equip(
 
     out: versions by model that may not answer, for another model neither.
     """
-    standing = {}
-    for versions in by_name(
-        [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
-    ):
-        name = versions[0].name
-        first = primary([served.version for served in versions], weights.get(name))
-        standing[name] = next(served for served in versions if served.version == first)
+    able = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
+    standing = {name: model.served for name, model in first_of_each(able, weights).items()}
     return [_equip(model, standing, before.get(model.key)) for model in models]
+
+
+def equip_for(models: Sequence[OpenVersion], standing: Mapping[str, Served]) -> list[OpenVersion]:
+    """The same of versions that nothing runs. A model of `standing` that cannot stand in is left out, and told."""
+    return [_equip(model, standing, model) for model in models]
+
+
+def first_of_each(models: Iterable[OpenVersion], weights: Weights) -> dict[str, OpenVersion]:
+    """By name the version that stands for the model."""
+    by_version: dict[str, dict[str, OpenVersion]] = {}
+    for model in sorted(models, key=lambda model: version_order(model.served.version)):
+        by_version.setdefault(model.checked.name, {})[model.served.version] = model
+    return {name: versions[primary([*versions], weights.get(name))] for name, versions in by_version.items()}
 
 
 def by_name(models: list[OpenVersion]) -> list[list[Served]]:
@@ -270,7 +278,7 @@ def by_name(models: list[OpenVersion]) -> list[list[Served]]:
     return [[m.served for m in group] for _, group in groupby(ordered, key=lambda m: m.checked.name)]
 
 
-def _equip(model: OpenVersion, standing: dict[str, Served], before: OpenVersion | None) -> OpenVersion:
+def _equip(model: OpenVersion, standing: Mapping[str, Served], before: OpenVersion | None) -> OpenVersion:
     checked, served, settings = model.checked, model.served, model.checked.settings
     admission = settings.admission
     served.set_admission(*_concurrency(admission.concurrency), admission.queue, admission.priority_across_identities)

@@ -21,7 +21,8 @@ class Refused:
     """One version, or with version "" a model as a whole.
 
     kept: what was served of the model before this reload is served still. slow: the hash of a file that was given up
-    because it took too long; the same file is not tried again.
+    because it took too long; the same file is not tried again. barred: whether it can be served or not, it may not: no
+    signature of it counts, for one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Refused:
     problems: tuple[Problem, ...]
     kept: bool = False
     slow: str = ""
+    barred: bool = False
 
     @property
     def reason(self) -> str:

@@ -19,6 +19,11 @@ REASON = (
     "or gets no requests by an operator's order"
 )
 
+HELD = (
+    "no model can be answered: no version of any may answer before one is promoted with the approvals that it needs, "
+    "or has a signature that counts"
+)
+
 
 class Answering:
     """One model that can be answered keeps the server ready. ModelReady tells of the others."""
@@ -32,7 +37,7 @@ class Answering:
     def begin(self) -> None:
         """Once endpoints have had their time to connect."""
         self._failed = LOOKS
-        self._set("" if self._answers() else REASON)
+        self._set("" if self._answers() else self._why())
 
     async def run(self) -> None:
         while True:
@@ -41,13 +46,18 @@ class Answering:
 
     def look(self) -> None:
         self._failed = 0 if self._answers() else self._failed + 1
-        reason = REASON if self._failed >= LOOKS else ""
+        reason = self._why() if self._failed >= LOOKS else ""
         if reason != self.reason:
             self._set(reason)
 
     def _answers(self) -> bool:
         catalog = self._catalog()
-        return not len(catalog) or any(version.answers() for version in catalog)
+        if not len(catalog):  # an upstream may have no model yet
+            return not catalog.held or any(catalog.held.values())
+        return any(version.answers() for version in catalog) or any(catalog.held.values())
+
+    def _why(self) -> str:
+        return REASON if len(self._catalog()) else HELD
 
     def _set(self, reason: str) -> None:
         if reason:

@@ -15,8 +15,9 @@ from modelward.config.schema import Config
 from modelward.models.approved import Approved, Waiting, admitted, refused_of, waiting
 from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
+from modelward.models.held import stand_ins
 from modelward.models.inventory import facts_of, unnamed
-from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip
+from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip, first_of_each
 from modelward.models.weights import Shares, Weights, answering, in_service, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
@@ -40,7 +41,8 @@ class Generation:
     """models: open and warm, as are their shadows. directory: the models, as the data plane looks them up.
     config: as it is obeyed. rules: what of it has nothing to do with models.
 
-    refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance.
+    refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance. held: what
+    stands for the versions of models that no version answers (modelward.models.held).
     """
 
     config: Config
@@ -52,6 +54,7 @@ class Generation:
     rules: Rules
     notes: tuple[Problem, ...]
     refused: tuple[Refused, ...] = ()
+    held: tuple[OpenVersion, ...] = ()
 
     @property
     def opened(self) -> Opened:
@@ -64,7 +67,12 @@ class Generation:
     @property
     def served(self) -> list[Served]:
         """All that a request may meet."""
-        return [*(model.served for model in self.models), *(shadow.native.served for shadow in self.shadows)]
+        return [*(model.served for model in self.asked), *(shadow.native.served for shadow in self.shadows)]
+
+    @property
+    def asked(self) -> tuple[OpenVersion, ...]:
+        """All that requests may ask for."""
+        return (*self.models, *self.held)
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
 
     A model of whose versions one with a share is not served has what the configuration says. Of a version that fails
     its canary, and has no fallback chain that is sure to answer, others have the share. What needs an approval and has
-    none answers no client.
+    none answers no client; of a model that no version may answer, the fallback chain does.
     """
     config = generation.config
     served = _versions(generation.models)
@@ -154,8 +162,10 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
     models = _equipped(fresh, generation.opened, weights, generation.shadows, out)
     refused = (*generation.refused, *refused_of(out, waiting(config, approved, facts)))
     answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
-    directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused)
-    return replace(generation, models=tuple(models), directory=directory, catalog=catalog)
+    held = stand_ins(config, models, generation.refused, first_of_each(answering_, weights))
+    weights = {name: shares for name, shares in weights.items() if all(name != each.checked.name for each in held)}
+    directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused, held=held)
+    return replace(generation, models=tuple(models), directory=directory, catalog=catalog, held=tuple(held))
 
 
 def _versions(models: Iterable[OpenVersion]) -> dict[str, list[str]]:
@@ -252,7 +262,7 @@ def _equipped(
 def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     """Of all these, and of their fallbacks and shadows, those that a request may still reach."""
     found: set[Served] = set()
-    left = [*(model.served for model in current.models), *(served for served in retired if served.users)]
+    left = [*(model.served for model in current.asked), *(served for served in retired if served.users)]
     while left:
         served = left.pop()
         if served not in found:
@@ -301,6 +311,8 @@ def _lookups(
     config: Config,
     weights: Weights,
     refused: Sequence[Refused],
+    *,
+    held: Sequence[OpenVersion] = (),
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
@@ -309,9 +321,10 @@ def _lookups(
     served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
     told = [(each.name, each.version, each.reason) for each in refused]
     only_theirs = all(model.upstreams == config.upstreams for model in models)
-    catalog = Catalog(served, weights, told, upstreams.servers, only_theirs=only_theirs)
+    falls_back = {each.engine.name: can_fall_back(each, there) for each in held}
+    catalog = Catalog(served, weights, told, upstreams.servers, only_theirs=only_theirs, held=falls_back)
     out = {name for name, _, _ in catalog.refused}
-    directory = Directory(by_name(models), weights, (config.sticky_header or "").encode(), by_request, out)
+    directory = Directory(by_name([*models, *held]), weights, (config.sticky_header or "").encode(), by_request, out)
     directory.explain = catalog.explain_unknown
     return directory, catalog
 

@@ -42,7 +42,7 @@ class Retired:
         self._served = [s for s in self._served if s in used or s.engine in waiting]
         for engine in left - waiting:
             scheduler.forget(engine)
-            if engine.pool is None:
+            if engine.digest:
                 log.info(
                     "model %s %s %s unloaded", engine.name, "shadow" if engine.background else "version", engine.version
                 )

@@ -216,7 +216,7 @@ class Serving:
         self.shares, self.approved = shares, approved
         before, after = self.current, self._shared_out(self.current)
         self._serve(after)
-        self.retired.add(model.served for model in before.models)
+        self.retired.add(model.served for model in before.asked)
 
     def contain(self, contained: Sequence[Contained]) -> None:
         """From now on these inputs of models are not run, reloads or not; what was said before is forgotten."""
@@ -261,7 +261,7 @@ class Serving:
             after = self._shared_out(after.under(self.current.rules))
             self._serve(after)
             self._tasks.spawn(_close_later(before.upstreams, after.upstreams))
-            self.retired.add(model.served for model in before.models)
+            self.retired.add(model.served for model in before.asked)
         self.changed()
         return True
 
@@ -309,7 +309,7 @@ class Serving:
         limits = with_temporary(config.limits, self._override.limits)
         overrides = Overrides(limits)
         apply_limits(config.model_copy(update={"limits": limits}), overrides, server)
-        limit_models(generation.models, self._override.limits)
+        limit_models(generation.asked, self._override.limits)
         server.listener.set_proxies(networks(config.trusted_proxies), UNIX in config.trusted_proxies)
         if self.checker is not None and config.access is not None:
             self.checker.follow(config.access, generation.rules.key_ring)
