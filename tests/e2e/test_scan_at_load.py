@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modelward.cli.app import main
+from modelward.problem import ProblemsFound
 from modelward.scanning.finding import Finding
 from modelward.scanning.scanner import scan_at_load
 from tests import models
@@ -68,14 +69,14 @@ def test_what_lies_beside_the_model_counts(tmp_path: Path) -> None:
         assert [each.name for each in server.application.refused] == ["odd"]
 
 
-def test_a_reload_refuses_a_version_that_was_served_and_keeps_it(tmp_path: Path) -> None:
+def test_a_policy_that_would_end_the_service_of_a_version_is_not_followed(tmp_path: Path) -> None:
     with reloadable(tmp_path / "models", {"odd": HIDDEN}, scan="off") as server:
         assert server.metric("modelward_scan_findings", severity="critical") == 0
         server.reload(scan="warn")
         assert server.metric("modelward_scan_findings", severity="critical") == 1
-        server.reload(scan='{"refuse": "critical"}')
-        (refused,) = server.application.refused
-        assert refused.kept
+        with pytest.raises(ProblemsFound, match="odd version 1: it is served, and scan would end that"):
+            server.reload(scan='{"refuse": "critical"}')
+        assert server.application.refused == () and server.application.config.scan == "warn"
         with Stub(server.grpc) as stub:
             np.testing.assert_array_equal(arrays(stub.infer(request("odd", {"x": ROW})))["y"], ROW)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,3 +165,46 @@ def test_where_a_warning_is_enough_all_are_served_and_the_doubt_is_told(place: P
     assert f"signatures name no model and version, and would count for others: {LAX} version 2" in shown
     wait_until(lambda: place.says(f"{LAX} version 3 has the same files as {LAX} version 1"), "the warning in the log")
     wait_until(lambda: f"it has the same files as {LAX} version 1" in place.records(), "the same in the trail")
+
+
+def test_settings_that_would_end_the_service_of_versions_are_not_followed_by_any_worker(tmp_path: Path) -> None:
+    place, config = Place(tmp_path), tmp_path / "modelward.yaml"
+    place.lay(STRICT)
+    place.lay(LAX)
+
+    def write(require: str, more: str = "") -> None:
+        key = keys(tmp_path).public
+        trust = f"integrity: {{require: {require}, interval: 1h, keys: {{release: {key}}}}}"
+        config.write_text(f"repository: {place.root}\nwatch: false\nworkers: 2\n{trust}\n{more}")
+
+    def answering() -> set[str]:
+        """What eight connections are told by, which two workers share."""
+        found = set()
+        for _ in range(8):
+            with Stub(place.server.grpc) as stub:
+                found |= {stub.infer(request(model, {"x": X})).model_version for model in (STRICT, LAX)}
+        return found
+
+    write("warn")
+    with serve_process("--config", config, "--set", "listen.admin=127.0.0.1:0") as place.server:
+        write("true", "limits: {streams: 64}\n")
+        reloaded = place.reload()
+        assert reloaded.returncode == 1
+        assert reloaded.stderr.count("it is served, and integrity would end that") == 2
+        assert reloaded.stderr.count("why: the version is not signed") == 2
+        for model in (STRICT, LAX):
+            assert f"model {model} version 2" in reloaded.stderr
+        assert "version 1" not in reloaded.stderr, "that one is signed"
+        assert "limits.streams" in reloaded.stdout, "what is not about models is followed"
+        first = place.server.workers()[0]
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: place.says("starting another"), "the end in the log")
+        wait_until(lambda: place.server.metric("modelward_workers") == 2, "another worker")
+        assert answering() == {"2"}, "in the worker that has started since, too"
+        # mended in both ways
+        signed(place.root / STRICT / "2/model.onnx", keys(tmp_path))
+        shutil.rmtree(place.root / LAX / "2")
+        reloaded = place.reload()
+        assert (reloaded.returncode, reloaded.stderr) == (0, "")
+        assert f"model {LAX} version 2 is gone" in reloaded.stdout and "integrity.require" in reloaded.stdout
+        assert answering() == {"1", "2"}

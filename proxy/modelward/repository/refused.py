@@ -50,6 +50,8 @@ def stale(name: str, version: str, refused: Iterable[Refused]) -> str:
     """Why a version is served as it was before and not as it is on disk, or ""."""
     for each in refused:
         if each.kept and each.name == name and each.version in ("", version):
+            if each.barred:
+                return f"it is served as it was loaded; what is on disk is refused: {each.reason}"[:LONGEST_REASON]
             return f"an older file is served; the one on disk was refused: {each.reason}"[:LONGEST_REASON]
     return ""
 

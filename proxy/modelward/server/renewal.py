@@ -72,6 +72,8 @@ def renew(config: Config, before: Before, progress: Progress) -> Renewal:
     inventory = take_inventory(config, load_changed(before.opened, config, again), before.slow)
     if inventory.general:
         raise ProblemsFound(inventory.problems)
+    if lost := _lost(config, before, inventory):
+        raise ProblemsFound(lost)
     pinned = _pinned(config, before, inventory)
     inventory = _without_takeovers(config, before, inventory, pinned)
     seconds = config.load_timeout / SECOND
@@ -116,6 +118,31 @@ def _renew(  # noqa: PLR0917 - as renew found them
     except BaseException:
         close(models, shadows, before)
         raise
+
+
+def _lost(config: Config, before: Before, inventory: Inventory) -> list[Problem]:
+    """Versions that are served, and that other settings refuse. Workers that run would go on with them, and one that
+    starts later would not: so the settings are not followed at all."""
+    found = []
+    for each in inventory.refused if before.config is not None else ():
+        if not each.barred or (each.name, each.version) not in before.opened:
+            continue
+        if keys := _asks_other(before.config, config, each.name):
+            what, where = f"it is served, and {keys} would end that", f"model {each.name} version {each.version}"
+            why = "; ".join(": ".join(filter(None, (p.what, p.why))) for p in each.problems)
+            how = f"Mend it ({each.problems[0].how}), or take the version out of the repository. Then reload"
+            found.append(Problem(what, where, why, how))
+    return found
+
+
+def _asks_other(before: Config, config: Config, name: str) -> str:
+    """The keys by which other versions of the model are refused than before, in words."""
+    keys = []
+    if before.integrity != config.integrity or before.trust(name) != config.trust(name):
+        keys.append("integrity")
+    if before.scan_of(name) != config.scan_of(name):
+        keys.append("scan")
+    return " and ".join(keys)
 
 
 def _pinned(config: Config, before: Before, inventory: Inventory) -> list[Refused]:
