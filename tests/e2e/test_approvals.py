@@ -134,6 +134,12 @@ def house(tmp_path: Path) -> House:
 def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(house: House, tmp_path: Path) -> None:
     with house.serving() as server:
         assert answers(server, 20).keys() == {"1"}, "the newest waits for a promotion"
+        says = "version_policy newest acts as promoted"
+        told = f"add: {says}, since promotions need approvals: modelward promote add VERSION"
+        assert told in house.run("bob", "status").stdout
+        assert any(f"model add: {says}" in line for line in server.output), "READY says so"
+        checked = modelward("check", "--config", house.config)
+        assert f"note: {says}\n  where: model add\n" in checked.stderr
         assert "proposal 1 waits for 1 approval; modelward approve 1" in house.propose("ada")
         assert "1 proposal waits: modelward proposals" in house.run("bob", "status").stdout
         shown = house.run("bob", "proposals", "1").stdout

@@ -71,7 +71,8 @@ class Status:
     what is done is recorded. changed_files: why the files of a version are others than those that are served. waiting:
     of each proposal that waits for approvals the model; empty for what concerns the whole server. operators, approvals,
     configuration: in words, what is configured, and what of the files waits. needs_restart: keys that the configuration
-    has otherwise, and that only a restart of the server changes.
+    has otherwise, and that only a restart of the server changes. acting_as_promoted: models whose version_policy is
+    newest, and where approvals keep new versions waiting.
     """
 
     state: str
@@ -89,6 +90,7 @@ class Status:
     contained: Sequence[Contained] = ()
     callers: Mapping[int, str] = field(default_factory=dict)  # names of known ones, for `contained`
     policies: Mapping[str, str] = field(default_factory=dict)
+    acting_as_promoted: frozenset[str] = frozenset()
     events: Sequence[Event] = ()
     unsaved: bool = False
     refused_reload: ReloadRecord | None = None

@@ -35,7 +35,7 @@ async def who_am_i(needs_restart: Callable[[], Iterable[str]], request: Any, cal
 async def can_i(
     needed: Callable[[Any, str], int], needs_restart: Callable[[], Iterable[str]], request: Any, call: OperatorCall
 ) -> Message:
-    """needed: approvals, by verb and model. needs_restart: as who_am_i. Raises RpcError for a verb that there is not."""
+    """needed: approvals, by verb and model. needs_restart: as who_am_i. Raises RpcError where there is no such verb."""
     if request.verb and request.verb not in VERBS:
         raise RpcError(Code.INVALID_ARGUMENT, f"there is no verb {clip(request.verb)}", "UNKNOWN_VERB")
     asked = [request.verb] if request.verb else VERBS

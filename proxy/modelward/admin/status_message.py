@@ -141,7 +141,11 @@ def _models(report: Report, status: Status) -> list[Message]:
         if (facts := report.facts.get(name, {}).get(number)) is not None:
             words |= {"digest": facts.digest, "signer": facts.signer, "unverified": facts.doubt}
             words["changed_files"] = status.changed_files.get((name, number), "")
-        other = {"failing_canary": failing, "unnamed": facts is not None and facts.unnamed}
+        other = {
+            "failing_canary": failing,
+            "unnamed": facts is not None and facts.unnamed,
+            "newest_acts_as_promoted": name in status.acting_as_promoted,
+        }
         models.append(message("Model", name=name, version=number, share=share, **other, **words))
     return models
 

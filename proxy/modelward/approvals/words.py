@@ -34,9 +34,6 @@ def notes(config: Config) -> Iterator[Problem]:
     if approvals is None:
         return
     promotes = [name for name in ("", *config.models) if config.approvers("promote", name)]
-    if promotes and config.version_policy == "newest":
-        why = "promotions need approvals, so a new version answers when it was promoted"
-        yield Problem("version_policy newest means promoted here", "approvals.promote", why)
     if promotes and not approvals.reload:
         why = "who writes the file or a model.yaml can turn guards off, and send a model to other upstreams"
         how = "Set approvals.reload to 1, or let others review what is written there"

@@ -157,6 +157,9 @@ def _show(client: admin.Client, *, json: bool) -> int:
         print_overrides(status)
     for name, (policy, count) in _policies(status).items():
         out.print(plain(f"{name}: {count} versions, version_policy {policy}"), soft_wrap=True)
+    for name in dict.fromkeys(each.name for each in status.models if each.newest_acts_as_promoted):
+        text = "version_policy newest acts as promoted, since promotions need approvals"
+        out.print(plain(f"{name}: {text}: modelward promote {name} VERSION"), soft_wrap=True)
     if status.promotions:
         print_table("promotions", PROMOTIONS, [
             (each.model, each.version, _phase(each), f"{each.percent} %", ", ".join(map(str, each.steps)),

@@ -236,7 +236,12 @@ class Config(Section):
     def policy(self, name: str) -> VersionPolicy:
         """Of a model, its own or the server's. Where promotions need approvals, no version answers by being new."""
         written = self.settings(name).version_policy or self.version_policy
-        return "promoted" if written == "newest" and self.approvers("promote", name) else written
+        return "promoted" if self.newest_is_promoted(name) else written
+
+    def newest_is_promoted(self, name: str) -> bool:
+        """Whether a model's version_policy is `newest`, and acts as `promoted` since promotions need approvals."""
+        written = self.settings(name).version_policy or self.version_policy
+        return written == "newest" and self.approvers("promote", name) > 0
 
     def approvers(self, verb: ApprovedVerb, name: str = "") -> int:
         """How many operators other than the one who asks must approve. name: of the model; empty for the server."""

@@ -8,6 +8,7 @@ from modelward.problem import Problem
 from modelward.repository.refused import Refused
 
 LISTED = 8  # models that one note names
+ACTS_AS_PROMOTED = "version_policy newest acts as promoted"
 
 
 def newest_answers(config: Config, name: str, held: Collection[str] = ()) -> bool:
@@ -18,6 +19,7 @@ def newest_answers(config: Config, name: str, held: Collection[str] = ()) -> boo
 
 def policy_notes(config: Config, facts: Mapping[str, FactsByVersion], held: Collection[str] = ()) -> Iterator[Problem]:
     """facts: versions ascending."""
+    yield from _promoted_notes(config, facts)
     several = [name for name, known in facts.items() if len(known) > 1 and newest_answers(config, name, held)]
     if several:
         listed = ", ".join(f"{name} by {list(facts[name])[-1]}" for name in several[:LISTED])
@@ -29,6 +31,17 @@ def policy_notes(config: Config, facts: Mapping[str, FactsByVersion], held: Coll
         *_, before, newest = facts[name]
         for guard in facts[name][newest].lacks(facts[name][before]):
             yield Problem(f"version {newest} answers without a {guard}, which version {before} has", f"model {name}")
+
+
+def _promoted_notes(config: Config, names: Collection[str]) -> Iterator[Problem]:
+    """Models that approvals keep from being answered by their newest version."""
+    found = [name for name in names if config.settings(name).versions is None and config.newest_is_promoted(name)]
+    for name in found[:LISTED]:
+        why = "promotions need approvals, so no version answers from its arrival on"
+        how = f"Promote the first too: modelward promote {name} VERSION. With version_policy promoted this note ends"
+        yield Problem(ACTS_AS_PROMOTED, f"model {name}", why, how)
+    if len(found) > LISTED:
+        yield Problem(ACTS_AS_PROMOTED, f"{len(found) - LISTED} more models", "promotions of these need approvals too")
 
 
 def takeovers(

@@ -110,7 +110,9 @@ class Reloader:
 
     def _tell_restart(self) -> None:
         if self.needs_restart:
-            log.warning("%s: changed only by a restart; what the server began with stays", ", ".join(self.needs_restart))
+            log.warning(
+                "%s: changed only by a restart; what the server began with stays", ", ".join(self.needs_restart)
+            )
 
     async def _reload(self, actor: str, rights: bool) -> tuple[OperationResult, tuple[OperationResult, ...]]:
         """What came of it, and of its parts, which callers may share."""

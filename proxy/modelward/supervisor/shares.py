@@ -23,6 +23,11 @@ def shares(config: Config, promoter: Promoter, report: Report) -> dict[str, dict
     return {name: fractions(v, found.get(name)) for name, v in report.versions.items() if v != [ANY]}
 
 
+def acting_as_promoted(config: Config, facts: Mapping[str, FactsByVersion]) -> frozenset[str]:
+    """Models whose version_policy is newest, and where no version answers before a promotion all the same."""
+    return frozenset(name for name in policies(config, facts) if config.newest_is_promoted(name))
+
+
 def policies(config: Config, facts: Mapping[str, FactsByVersion]) -> dict[str, str]:
     """Of models whose shares neither `versions:` nor an upstream decides."""
     return {name: config.policy(name) for name in facts if config.settings(name).versions is None}

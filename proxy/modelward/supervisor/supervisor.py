@@ -43,7 +43,7 @@ from modelward.supervisor.recheck import Recheck, integrity_stats
 from modelward.supervisor.recording import Recording
 from modelward.supervisor.reloader import Reloader
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
-from modelward.supervisor.shares import policies, shares, weights
+from modelward.supervisor.shares import acting_as_promoted, policies, shares, weights
 from modelward.supervisor.temporary_limits import TemporaryLimits
 from modelward.supervisor.worker_pool import WorkerPool
 from modelward.tasks import Tasks
@@ -265,6 +265,7 @@ class Supervisor:
             callers=names(pool.region) if pool is not None else {},
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
             policies=policies(config, self._facts),
+            acting_as_promoted=acting_as_promoted(config, self._facts),
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,

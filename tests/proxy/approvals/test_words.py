@@ -37,7 +37,6 @@ def test_what_new_versions_wait_for_is_the_policy_in_effect() -> None:
     [
         ({"reload": 0}, ["approver"], "promotions need approvals, and the configuration does not"),
         ({}, ["viewer"], "nobody can approve anything"),
-        ({}, ["approver"], "version_policy newest means promoted here"),
     ],
 )
 def test_what_is_probably_not_meant_is_noted(given: dict[str, Any], roles: list[str], said: str) -> None:
