@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import NoReturn, Self
 
 from modelward.atomic_file import replacing
+from modelward.audit import key
 from modelward.audit.last import TAKEN_BACK, Last
 from modelward.audit.log import Gone, Mishap
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
-from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, Signer, stamped
+from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, OtherKey, Signer, stamped
 from modelward.audit.record import Record
 from modelward.audit.tiles import (
     ENTRIES,
@@ -241,6 +242,9 @@ class LogWriter:
                 raise ProblemsFound([Problem("the log has lost its checkpoint", where, how=how)]) from None
             self._unsure = False
             return
+        except OtherKey as error:
+            folder = self._last.file.parent if self._last is not None else None
+            raise ProblemsFound([key.of_another(where, error, folder)]) from None
         except (NotSigned, Gone, ValueError) as error:
             raise ProblemsFound([Problem("the log cannot be continued", where, str(error), how)]) from None
         if edge.size != size or (size and edge.root() != checkpoint.root) or checkpoint.origin != self._signer.name:

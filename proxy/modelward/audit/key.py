@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from modelward.atomic_file import replace_file
-from modelward.audit.note import ED25519, Signer, Verifier, is_name
+from modelward.audit.note import ED25519, OtherKey, Signer, Verifier, is_name
 from modelward.bounded_file import read_regular
 from modelward.problem import Problem, ProblemsFound
 
@@ -55,6 +55,16 @@ def load_or_make(folder: Path, name: str, *, begun: bool) -> Signer:
 
 def lost(folder: Path) -> Problem:
     return Problem("the log has lost its key", str(folder / PRIVATE), how=LOST)
+
+
+def of_another(where: str, error: OtherKey, folder: Path | None) -> Problem:
+    """A log that this server's key has not signed. folder: of that key, where it is known."""
+    to = folder if folder is not None else "the folder of the audit trail"
+    how = (
+        f"Bring {PRIVATE} and {PUBLIC} of the server that wrote it to {to}; or begin a new log: move these two away "
+        "from there, and set audit.name to another name"
+    )
+    return Problem("the log that lies there was signed by another key", where, str(error), how)
 
 
 def public_key(folder: Path) -> Verifier:

@@ -72,6 +72,14 @@ class Verifier:
         return at
 
 
+class OtherKey(NotSigned):
+    """It is signed by who should have signed it, as far as the name tells, and with another key."""
+
+    def __init__(self, expected: Verifier, key_id: str) -> None:
+        name, ours = expected.name, expected.key_id.hex()
+        super().__init__(f"it is signed by {name} with the key {key_id}, and not with the key {ours}")
+
+
 @dataclass(frozen=True, slots=True)
 class Signer:
     """Signs notes. seed: the 32 bytes of an Ed25519 private key."""
@@ -139,6 +147,9 @@ class Note:
         for name, signature in self.signatures:
             if name == verifier.name and signature[:4] == verifier.key_id:
                 return verifier.check(self.text, signature[4:])
+        theirs = next((signature[:4].hex() for name, signature in self.signatures if name == verifier.name), None)
+        if theirs is not None:
+            raise OtherKey(verifier, theirs)
         raise NotSigned(f"it is not signed by {verifier.name} with the key {verifier.key_id.hex()}")
 
     def __str__(self) -> str:

@@ -8,17 +8,19 @@ known once the lock is had again.
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from modelward.audit import key
 from modelward.audit.database import Database, Failed
 from modelward.audit.last import TAKEN_BACK, Last
 from modelward.audit.log import Gone
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
-from modelward.audit.note import Checkpoint, Note, NotSigned, Signer, stamped
+from modelward.audit.note import Checkpoint, Note, NotSigned, OtherKey, Signer, stamped
 from modelward.audit.postgres_tables import prepare
 from modelward.audit.record import Record
 from modelward.audit.tiles import HASH, LARGEST_RECORD, LEVELS_PER_TILE, TILE, Edge, nodes, split, tile_root, widths
@@ -29,6 +31,9 @@ HOW = "Look into it with `modelward audit verify`; set audit.postgres.schema_nam
 READ_SECONDS = 60.0
 AHEAD = 16  # tiles or bundles that are read at once by who reads in order
 PAGE = 1000  # checkpoints, likewise
+OTHERS = 5  # logs that are named
+
+logger = logging.getLogger("modelward.audit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class PostgresLog:
         log = cls(settings, signer, last)
         log._database.run(lambda cursor: prepare(cursor, log._schema, settings.where))
         log._state = log._database.run(log._newest)
+        if not log._state.note:
+            log._tell_others()
         return log
 
     @property
@@ -161,6 +168,14 @@ class PostgresLog:
         if self._last is not None and confirmed.checkpoint.size:
             self._last.keep(confirmed.note)
 
+    def _tell_others(self) -> None:
+        """Of a log that begins: a server that was moved without its key begins another one."""
+        others = self._database.run(lambda cursor: _Rows(cursor, self._schema, self._log).others())
+        if others:
+            how = "if this server has written one of them, stop it, and bring the key of that log"
+            words, where = ", ".join(others), self._settings.where
+            logger.warning("%s: a new log begins, %s; it holds others: %s; %s", where, self._log, words, how)
+
     @property
     def _how(self) -> str:
         return self._last.how if self._last is not None else HOW
@@ -203,6 +218,9 @@ class PostgresLog:
         except ProofFails:
             why = f"it has {checkpoint.size} records, and not the {size} that were confirmed last"
             raise ProblemsFound([Problem(TAKEN_BACK, where, why, self._how)]) from None
+        except OtherKey as error:
+            folder = self._last.file.parent if self._last is not None else None
+            raise ProblemsFound([key.of_another(where, error, folder)]) from None
         except (NotSigned, Gone, ValueError) as error:
             raise ProblemsFound([Problem("the log cannot be continued", where, str(error), HOW)]) from None
         return _State(checkpoint, data, edge)
@@ -226,6 +244,18 @@ class _Rows:
 
     def any(self) -> bool:
         return bool(self._all("SELECT 1 FROM {schema}.hashes WHERE log = %s LIMIT 1"))
+
+    def others(self) -> list[str]:
+        """Names of some other logs."""
+        found: list[str] = []
+        last = ""
+        while len(found) < OTHERS:  # one step of the index each: a log has millions of checkpoints
+            rows = self._all("SELECT min(log) FROM {schema}.checkpoints WHERE log <> %s AND log > %s", last)
+            if rows[0][0] is None:
+                break
+            last = rows[0][0]
+            found.append(last)
+        return found
 
     def checkpoints(self, after: tuple[int, int]) -> list[tuple[int, int, bytes]]:
         """Later ones: (size, id, note)."""
@@ -292,7 +322,9 @@ class PostgresReader:
     def note(self) -> Note:
         data = self._database.run(lambda cursor: _Rows(cursor, self._schema, self._log).newest())
         if not data:
-            raise FileNotFoundError(errno.ENOENT, f"the database holds no log of the name {self._log}")
+            others = self._database.run(lambda cursor: _Rows(cursor, self._schema, self._log).others())
+            told = f"; it holds {', '.join(others)}" if others else ""
+            raise FileNotFoundError(errno.ENOENT, f"the database holds no log of the name {self._log}{told}")
         return Note.parse(data)
 
     def history(self) -> Iterator[Note]:

@@ -120,8 +120,13 @@ def test_what_lies_beyond_the_checkpoint_is_written_over(tmp_path: Path) -> None
 
 def test_a_log_of_another_key_is_not_continued(tmp_path: Path) -> None:
     written(tmp_path, 3)
-    with pytest.raises(ProblemsFound, match="not signed by"):
-        LogWriter.open(tmp_path, Signer("log.example", bytes(32)))
+    other = Signer("log.example", bytes(32))
+    with pytest.raises(ProblemsFound, match="the log that lies there was signed by another key") as found:
+        LogWriter.open(tmp_path, other)
+    (problem,) = found.value.problems
+    ours, theirs = other.verifier.key_id.hex(), SIGNER.verifier.key_id.hex()
+    assert problem.why == f"it is signed by log.example with the key {theirs}, and not with the key {ours}"
+    assert problem.how.startswith("Bring key and key.pub of the server that wrote it")
 
 
 def test_a_log_without_its_checkpoint_is_not_begun_again(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from modelward.audit.database import Database, Failed
 from modelward.audit.last import Last
 from modelward.audit.merkle import check_consistency, check_inclusion, consistency_proof, inclusion_proof, leaf_hash
 from modelward.audit.note import Checkpoint, Signer
-from modelward.audit.postgres import PostgresLog, remove_records
+from modelward.audit.postgres import PostgresLog, PostgresReader, remove_records
 from modelward.audit.postgres_tables import statements
 from modelward.audit.record import Record, automatic
 from modelward.audit.tiles import nodes
@@ -118,10 +118,26 @@ def test_logs_of_several_servers_lie_in_one_database(settings: Postgres) -> None
     assert verify(logs[1].reader(), other.verifier).whole
 
 
-def test_a_log_of_another_key_is_not_continued(settings: Postgres) -> None:
+def test_a_server_that_was_moved_without_its_key_is_told_which_key_it_lacks(
+    settings: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     PostgresLog.open(settings, SIGNER).append(many(0, 3))
-    with pytest.raises(ProblemsFound, match="not signed by"):
-        PostgresLog.open(settings, Signer(SIGNER.name, bytes(32)))
+    assert not caplog.records
+    other = Signer(SIGNER.name, bytes(32))
+    with pytest.raises(ProblemsFound, match="the log that lies there was signed by another key") as found:
+        PostgresLog.open(settings, other, Last(tmp_path / "last"))
+    (problem,) = found.value.problems
+    ours, theirs = other.verifier.key_id.hex(), SIGNER.verifier.key_id.hex()
+    assert problem.why == f"it is signed by {SIGNER.name} with the key {theirs}, and not with the key {ours}"
+    assert problem.how == (
+        f"Bring key and key.pub of the server that wrote it to {tmp_path}; or begin a new log: move these two away "
+        "from there, and set audit.name to another name"
+    )
+    begun = Signer("other.example", bytes(32))
+    PostgresLog.open(settings, begun)
+    assert f"a new log begins, other.example; it holds others: {SIGNER.name}; if this server" in caplog.text
+    with pytest.raises(FileNotFoundError, match=f"no log of the name third.example; it holds {SIGNER.name}"):
+        PostgresReader(settings, "third.example").note()
 
 
 def test_a_log_that_was_cut_off_is_not_continued(settings: Postgres, server: Server) -> None:
