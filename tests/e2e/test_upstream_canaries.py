@@ -93,7 +93,8 @@ def test_a_wrong_upstream_gets_no_request_from_the_start_on(
         assert not stub.ask("ModelReady", name="m").ready
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert any("fails the canary of model m" in text and "output 'y'" in text for text in told)
-    assert any("model m is out of service" in text for text in told)
+    cause = "it answers otherwise: output 'y': 4 of 4 values differ by more than 0.001"
+    assert any("model m is out of service" in text and cause in text for text in told)
 
 
 def test_a_server_that_is_swapped_while_running_gets_no_request(tmp_path: Path, canary: Path) -> None:
@@ -184,7 +185,15 @@ def refusing(code: grpc.StatusCode) -> Callable[[Any, grpc.ServicerContext], Any
     return lambda request, context: context.abort(code, "no")
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED])
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    ],
+)
 def test_an_endpoint_that_was_right_and_does_not_answer_goes_on(
     held: Path, code: grpc.StatusCode, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,7 +203,15 @@ def test_an_endpoint_that_was_right_and_does_not_answer_goes_on(
             lambda: sum("does not answer the canary" in r.getMessage() for r in caplog.records) == 2, "both told"
         )
         assert failing(server) == server.metric("modelward_upstream_canary_failing") == 0
-        assert sum("does not answer the canary" in r.getMessage() for r in caplog.records) == 2, "once each"
+        told = [r.getMessage() for r in caplog.records if "does not answer the canary" in r.getMessage()]
+        assert len(told) == 2, "once each"
+        cause = {
+            grpc.StatusCode.PERMISSION_DENIED: "it wants another credential, after 0.",
+            grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy, after 0.",
+            grpc.StatusCode.UNAVAILABLE: "it cannot be reached, or is not ready, after 0.",
+            grpc.StatusCode.DEADLINE_EXCEEDED: "it timed out, after 0.",
+        }[code]
+        assert all(cause in text and f" of 30 s ({code.name}" in text for text in told)
 
 
 def test_an_endpoint_that_refuses_the_recorded_inputs_is_wrong(held: Path) -> None:
@@ -271,11 +288,15 @@ def test_the_trail_and_status_tell_of_it(tmp_path: Path, canary: Path) -> None:
             shown = modelward("status", "--admin", server.admin)
             assert "m version 1 fails its canary in 1 worker" in shown.stdout
 
-            def verbs() -> set[str]:
+            def reasons() -> dict[str, str]:
                 told = modelward("audit", "query", "--state", tmp_path / "state", "--json")
-                return {json.loads(line)["verb"] for line in told.stdout.splitlines() if line.startswith("{")}
+                records = [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
+                return {each["verb"]: each.get("reason", "") for each in records}
 
-            wait_until(lambda: {"canary.failed", "upstream.canary_failed"} <= verbs(), "records of it")
+            wait_until(lambda: {"canary.failed", "upstream.canary_failed"} <= reasons().keys(), "records of it")
+            for verb in ("canary.failed", "upstream.canary_failed"):
+                assert "output 'y': 4 of 4 values differ by more than 0.001" in reasons()[verb]
+                assert "where" not in reasons()[verb], "no value of a tensor is in the trail"
 
 
 def test_a_canary_is_recorded_from_a_running_server(

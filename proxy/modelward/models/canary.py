@@ -28,6 +28,7 @@ from modelward_native.backend.engine import Engine
 FILE_MODE = 0o644  # workers of another user may read it
 CANARY_FILE = "canary.npz"
 LARGEST = 64 * 2**20  # bytes, packed and unpacked
+WORST = ", the most at "
 ROWS = 16  # that are recorded
 # By how much, absolutely and of the expected number, an output may differ: instruction sets round differently.
 TOLERANCE = {"FP16": 2e-2, "BF16": 1e-1, "FP32": 1e-3, "FP64": 1e-6}
@@ -79,7 +80,7 @@ def compared(canary: Canary, answer: Mapping[str, Array]) -> str | None:
     """What differs from what is expected; None for nothing. answer: by output name, BF16 as float32."""
     for name, expected in canary.expected.items():
         if name not in answer:
-            return f"it has no output '{name}'"
+            return f"it answers without the output '{name}'"
         if why := _difference(name, expected, answer[name], canary.tolerances[name]):
             return why
     return None
@@ -207,7 +208,8 @@ def _storable(array: Array) -> Array:
 def _difference(name: str, expected: Array, found: Array, tolerance: float) -> str | None:
     """Where an output differs most, or None."""
     if expected.shape != found.shape:
-        return f"output '{name}' has shape {list(found.shape)} where {list(expected.shape)} is expected"
+        shapes = f"{list(found.shape)} where {list(expected.shape)} is expected"
+        return f"it answers in another shape: output '{name}' has shape {shapes}"
     if found.dtype == object:
         expected = np.array([_text(item) for item in expected.ravel().tolist()], np.bytes_).reshape(expected.shape)
         apart = np.asarray(expected != found.astype(np.bytes_))
@@ -228,6 +230,11 @@ def _difference(name: str, expected: Array, found: Array, tolerance: float) -> s
     at = [int(index) for index in worst]
     limit = f" by more than {tolerance:g}" if tolerance else ""
     return (
-        f"output '{name}': {int(apart.sum())} of {apart.size} values differ{limit}, the most at {at}: "
-        f"{str(found[worst])[:40]} where {str(expected[worst])[:40]} is expected"
+        f"it answers otherwise: output '{name}': {int(apart.sum())} of {apart.size} values differ{limit}"
+        f"{WORST}{at}: {str(found[worst])[:40]} where {str(expected[worst])[:40]} is expected"
     )
+
+
+def without_values(why: str) -> str:
+    """For the audit trail, which holds nothing of tensors."""
+    return why.partition(WORST)[0]

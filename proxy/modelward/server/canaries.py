@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from modelward.config.units import SECOND
-from modelward.models.canary import MEND, Canary, difference
+from modelward.models.canary import MEND, Canary, difference, without_values
 from modelward.models.opening import OpenVersion
 from modelward.problem import Problem
 from modelward_native.backend.engine import Engine
@@ -44,6 +44,7 @@ class Canaries:
         self._changed = changed
         self._watches: dict[Engine, Watch] = {}
         self._known: set[Engine] = set()  # of the last models
+        self._why: dict[Engine, str] = {}
         self._thread = ThreadPoolExecutor(1, "canary")
         self.deadly: frozenset[tuple[str, str, str]] = frozenset()
 
@@ -63,6 +64,7 @@ class Canaries:
             self._watches[engine] = watch
         for watch in set(before.values()) - set(self._watches.values()):
             watch.task.cancel()
+        self._why = {engine: why for engine, why in self._why.items() if engine in self._watches}
 
     def _begin(
         self, engine: Engine, canary: Canary, seconds: float, identity: tuple[str, str, str], *, is_new: bool
@@ -78,6 +80,11 @@ class Canaries:
         if engine.failing:
             engine.failing = False
             asyncio.get_running_loop().call_soon(self._changed)
+
+    @property
+    def causes(self) -> dict[tuple[str, str], str]:
+        """Why versions fail, by name and version."""
+        return {(engine.name, engine.version): why for engine, why in self._why.items()}
 
     def stop(self) -> None:
         """Ends what is under way, too."""
@@ -115,8 +122,10 @@ class Canaries:
         engine.failing = why is not None
         if why is not None:
             what = f"model {engine.name} version {engine.version} fails its canary and is out of service"
+            self._why[engine] = without_values(why)
             how = f"Replace the workers (modelward restart), or roll back. {MEND}"
             log.error("%s", Problem(what, str(canary.file), why, how))
         else:
+            self._why.pop(engine, None)
             log.warning("model %s version %s passes its canary again and is back", engine.name, engine.version)
         self._changed()

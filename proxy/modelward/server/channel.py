@@ -17,6 +17,7 @@ from modelward.models.approved import Approved
 from modelward.models.facts import FactsByVersion
 from modelward.models.weights import Shares
 from modelward.problem import Problem
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.containment import Contained
 from modelward.server.override import NOTHING, Override
 from modelward.server.report import Report
@@ -157,6 +158,7 @@ class Stats:
 Message = (
     Start
     | Unsealed
+    | CanaryCauses
     | Rule
     | Ruled
     | Reload

@@ -124,7 +124,7 @@ def _lost(config: Config, before: Before, inventory: Inventory) -> list[Problem]
     """Versions that are served, and that other settings refuse. Workers that run would go on with them, and one that
     starts later would not: so the settings are not followed at all."""
     found = []
-    for each in inventory.refused if before.config is not None else ():
+    for each in inventory.refused:
         if not each.barred or (each.name, each.version) not in before.opened:
             continue
         if keys := _asks_other(before.config, config, each.name):
@@ -135,9 +135,11 @@ def _lost(config: Config, before: Before, inventory: Inventory) -> list[Problem]
     return found
 
 
-def _asks_other(before: Config, config: Config, name: str) -> str:
+def _asks_other(before: Config | None, config: Config, name: str) -> str:
     """The keys by which other versions of the model are refused than before, in words."""
     keys = []
+    if before is None:
+        return ""
     if before.integrity != config.integrity or before.trust(name) != config.trust(name):
         keys.append("integrity")
     if before.scan_of(name) != config.scan_of(name):

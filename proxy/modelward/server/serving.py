@@ -20,6 +20,7 @@ from modelward.models.weights import Shares
 from modelward.problem import ProblemsFound
 from modelward.repository.refused import Refused, problems_of
 from modelward.server.canaries import Canaries
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.containment import Contained, apply, deadly
 from modelward.server.event_log import EventLog
 from modelward.server.generation import Generation, Known, compile_generation, describe, renewed, reshared
@@ -48,7 +49,8 @@ class Serving:
     """Use `prepare`, then `begin`, then `connect`. config: as it is followed.
 
     shares, approved, contained and override: see `share`, `contain` and `follow_override`. changed: called when an
-    upstream's change is served. opened: called with every version that is open, before any that is new is served.
+    upstream's change is served. judged: called when a canary has taken a version out of service, or brought it back.
+    opened: called with every version that is open, before any that is new is served.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Serving:
         self.events = EventLog()
         self.retired = Retired()
         self.changed: Callable[[], None] = lambda: None
+        self.judged: Callable[[], None] = lambda: None
         self.opened: Callable[[Sequence[OpenVersion]], None] = lambda models: None
         self.generation: Generation | None = None
         self.server: Server | None = None
@@ -242,6 +245,11 @@ class Serving:
         if self.generation is not None:
             await self.generation.upstreams.close()
 
+    @property
+    def canary_causes(self) -> CanaryCauses:
+        upstreams, versions = self._upstream_canaries.causes
+        return CanaryCauses({**versions, **self._canaries.causes}, upstreams)
+
     def take_anomalies(self) -> None:
         """Fetches the data plane's anomaly events and logs them."""
         if self.server is not None:
@@ -290,6 +298,7 @@ class Serving:
             if model.engine.failing and model.last_good is not None:
                 model.last_good.forget()
         self.share(self.shares, self.approved)
+        self.judged()
 
     async def _compile_next(self, config: Config) -> tuple[Generation, list[str]]:
         """The next generation, whose upstreams are connected, and the keys that need a restart."""

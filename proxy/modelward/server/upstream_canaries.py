@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from modelward.config.units import SECOND
-from modelward.models.canary import Canary
+from modelward.models.canary import Canary, without_values
 from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
 from modelward.tasks import Tasks
@@ -33,6 +33,7 @@ UNJUDGED_SECONDS = 1.0  # of one that does not answer, and so gets no requests
 PROVE_SECONDS = 5.0  # that a start or a reload waits for answers
 LOOK_SECONDS = 1.0  # between two looks at what is connected
 NEVER = float("inf")
+LONGEST_CAUSE = 1000  # characters: a server decides how many outputs have which names
 MEND = "Find out what answers there. If it is right, record it again: modelward canary record MODEL --url"
 
 
@@ -48,6 +49,7 @@ class Watch:
     engines: Sequence[Engine]
     due: dict[Endpoint, float] = field(default_factory=dict)
     told: dict[Endpoint, str] = field(default_factory=dict)  # why, where that was logged
+    why: dict[Endpoint, str] = field(default_factory=dict)  # those that answer otherwise
     failing: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -55,6 +57,18 @@ class Watch:
     @property
     def members(self) -> list[Member]:
         return [member for group in self.pool.groups for member in group.members]
+
+    @property
+    def causes(self) -> dict[str, str]:
+        """Why endpoints fail, by the address that is configured."""
+        found: dict[str, list[str]] = {}
+        for group in self.pool.groups:
+            for member in group.members:
+                if member.endpoint.fails_canary and (why := self.why.get(member.endpoint)):
+                    address = str(member.endpoint.address)
+                    own = "" if address == group.address.text else f"{address}: "
+                    found.setdefault(group.address.text, []).append(f"{own}{why}")
+        return {address: "; ".join(whys) for address, whys in found.items()}
 
     def is_like(self, other: Watch) -> bool:
         return (self.canary.digest, self.inputs, self.seconds, self.pool) == (
@@ -103,6 +117,20 @@ class UpstreamCanaries:
             async with asyncio.timeout(PROVE_SECONDS):
                 await asyncio.gather(*(self._ask_all(watch, unproven=True) for watch in found))
 
+    @property
+    def causes(self) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+        """Why upstreams fail, by address, and models, by name and version."""
+        upstreams: dict[str, list[str]] = {}
+        versions: dict[tuple[str, str], str] = {}
+        for watch in self._watches.values():
+            causes = watch.causes
+            for address, why in causes.items():
+                upstreams.setdefault(address, []).append(f"model {watch.name}: {why}")
+            if watch.failing:
+                words = "; ".join(f"upstream {address}: {why}" for address, why in causes.items())
+                versions |= {(engine.name, engine.version): words for engine in watch.engines}
+        return {address: "; ".join(whys)[:LONGEST_CAUSE] for address, whys in upstreams.items()}, versions
+
     def stop(self) -> None:
         self._tasks.cancel()
         self._watches = {}
@@ -141,6 +169,7 @@ class UpstreamCanaries:
             for endpoint in watch.due.keys() - {member.endpoint for member in watch.members}:
                 del watch.due[endpoint]
                 watch.told.pop(endpoint, None)
+                watch.why.pop(endpoint, None)
         self._settle(watch)
 
     async def _ask(self, watch: Watch, member: Member) -> None:
@@ -162,6 +191,10 @@ class UpstreamCanaries:
         watch.due[endpoint] = NEVER if pause is None else loop.time() + pause * random.uniform(0.8, 1.2)
         was = endpoint.fails_canary
         endpoint.passes_canary, endpoint.fails_canary = why is None, why is not None
+        if why is None:
+            watch.why.pop(endpoint, None)
+        else:
+            watch.why[endpoint] = without_values(why)
         if why is not None and not was:
             what = f"upstream {endpoint.address} fails the canary of model {watch.name} and gets none of its requests"
             log.error("%s", Problem(what, str(watch.canary.file), why, MEND))
@@ -195,7 +228,8 @@ class UpstreamCanaries:
         for engine in watch.engines:
             engine.failing = failing
         if failing:
-            log.error("model %s is out of service: no upstream passes its canary", watch.name)
+            causes = "; ".join(f"{address}: {why}" for address, why in watch.causes.items())[:LONGEST_CAUSE]
+            log.error("model %s is out of service: no upstream passes its canary: %s", watch.name, causes)
         else:
             log.warning("model %s is back: an upstream passes its canary", watch.name)
         self._changed()

@@ -23,6 +23,7 @@ from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
 from modelward.server.app import Application, Inherited, running
 from modelward.server.bind import InheritedSocket
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
     Answers,
     Channel,
@@ -72,6 +73,7 @@ class Worker:
         self._said = ""
         self._unanswered = ""
         self._stats = Snapshot()
+        self._causes = CanaryCauses()
         self._unsealed: Mapping[tuple[str, str], tuple[str, str]] = {}
 
     async def serve(self, start: Start, grpc: int) -> int:
@@ -100,6 +102,7 @@ class Worker:
                 beating = loop.create_task(self._beat(application))
                 self._publish(application)  # before it counts as ready
                 self._channel.send(Ready(describe(application)))
+                application.serving.judged = lambda: self._tell_causes(application)
                 application.serving.changed = lambda: self._channel.send(Renewed(describe(application)))
                 told = await self._told_to_drain(application)
                 await application.drain(told.seconds, told.delay)
@@ -110,6 +113,11 @@ class Worker:
         finally:
             beating.cancel()
         return 0
+
+    def _tell_causes(self, application: Application) -> None:
+        if (causes := application.serving.canary_causes) != self._causes:
+            self._causes = causes
+            self._channel.send(causes)
 
     def _tell_unsealed(self, models: Sequence[OpenVersion]) -> None:
         found = facts_of(model.checked for model in models)
@@ -187,6 +195,7 @@ class Worker:
         if application.answering.reason != self._unanswered:
             self._unanswered = application.answering.reason
             self._channel.send(Answers(self._unanswered))
+        self._tell_causes(application)  # before the figures that they explain
         stats = application.cold()
         if stats != self._stats:
             self._stats = stats

@@ -14,6 +14,7 @@ from modelward.models.facts import FactsByVersion
 from modelward.models.twins import twins
 from modelward.problem import Problem
 from modelward.repository.refused import Refused
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.containment import Contained, words
 
 MOST_PROBLEMS = 10
@@ -27,9 +28,9 @@ Shadow = tuple[str, str, str]  # model, version of the primary, name
 class Seen:
     """What is so at a look. versions: digests of those that are served, by model and version; empty of an upstream's.
     unsealed: digest and key's name of sealed versions, by model, version and the process that has opened it.
-    failing: versions whose canary fails. wrong: addresses where an endpoint fails one. breakers: states of endpoints by
-    address. shared: whether the store of shared limits answers, None where there is none. verdicts: on shadows, with
-    counts. counters: by verb, what only grows; causes: of deaths of workers."""
+    failing: versions whose canary fails. wrong: addresses where an endpoint fails one. why: causes of both.
+    breakers: states of endpoints by address. shared: whether the store of shared limits answers, None where there is
+    none. verdicts: on shadows, with counts. counters: by verb, what only grows; causes: of deaths of workers."""
 
     versions: Mapping[Version, str] = field(default_factory=dict)
     unsealed: Mapping[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Seen:
     contained: tuple[Contained, ...] = ()
     failing: frozenset[Version] = frozenset()
     wrong: frozenset[str] = frozenset()
+    why: CanaryCauses = field(default_factory=CanaryCauses)
     breakers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     shared: bool | None = None
     verdicts: Mapping[Shadow, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -52,8 +54,8 @@ def differences(before: Seen, now: Seen) -> Iterator[Record]:
     yield from _unsealed(before.unsealed, now.unsealed)
     yield from _refused(before.refused, now.refused)
     yield from _contained(before.contained, now.contained)
-    yield from _canaries(before.failing, now.failing)
-    yield from _endpoints(before.wrong, now.wrong)
+    yield from _canaries(before.failing, now.failing, now.why)
+    yield from _endpoints(before.wrong, now.wrong, now.why)
     yield from _verdicts(before.verdicts, now.verdicts)
     yield from _breakers(before.breakers, now.breakers)
     if now.shared is not None and before.shared is not None and now.shared != before.shared:
@@ -136,16 +138,21 @@ def _contained(before: tuple[Contained, ...], now: tuple[Contained, ...]) -> Ite
         yield automatic("version.opened", model=each.model, version=each.version, reason="it is run again")
 
 
-def _canaries(before: frozenset[Version], now: frozenset[Version]) -> Iterator[Record]:
+def _canaries(before: frozenset[Version], now: frozenset[Version], causes: CanaryCauses) -> Iterator[Record]:
     for model, version in sorted(now - before):
-        yield automatic("canary.failed", model=model, version=version, reason="it gets no requests meanwhile")
+        why = _with_cause("it gets no requests meanwhile", causes.versions.get((model, version), ""))
+        yield automatic("canary.failed", model=model, version=version, reason=why)
     for model, version in sorted(before - now):
         yield automatic("canary.passed", model=model, version=version)
 
 
-def _endpoints(before: frozenset[str], now: frozenset[str]) -> Iterator[Record]:
+def _with_cause(words: str, cause: str) -> str:
+    return f"{words}: {cause}" if cause else words
+
+
+def _endpoints(before: frozenset[str], now: frozenset[str], causes: CanaryCauses) -> Iterator[Record]:
     for address in sorted(now - before):
-        why = "it answers otherwise than recorded, and gets no requests of the model meanwhile"
+        why = _with_cause("it gets no requests of the model meanwhile", causes.upstreams.get(address, ""))
         yield automatic("upstream.canary_failed", object=f"upstream {address}", reason=why)
     for address in sorted(before - now):
         yield automatic("upstream.canary_passed", object=f"upstream {address}")

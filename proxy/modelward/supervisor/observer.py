@@ -97,6 +97,7 @@ class Observer:
             refused=report.refused if report is not None else before.refused,
             contained=pool.containment.contained,
             failing=frozenset(key for key, workers in stats.failing(pool.region).items() if workers),
+            why=pool.canary_causes,
             wrong=frozenset(address for address, each in told.endpoints.items() if each.fails_canary),
             breakers={address: each.breaker for address, each in told.endpoints.items()},
             shared=None if answers is None else bool(answers),

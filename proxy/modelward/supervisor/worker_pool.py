@@ -16,6 +16,7 @@ from modelward.models.approved import Approved
 from modelward.models.weights import Shares
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import problems_of
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
     Answers,
     Contain,
@@ -118,6 +119,11 @@ class WorkerPool:
     def unsealed(self) -> Mapping[tuple[str, str, int], tuple[str, str]]:
         """As Workers.unsealed."""
         return self._workers.unsealed
+
+    @property
+    def canary_causes(self) -> CanaryCauses:
+        """As Workers.canary_causes."""
+        return self._workers.canary_causes
 
     def workers(self) -> list[WorkerStatus]:
         """All processes, those that drain too, in the order of their numbers."""

@@ -12,6 +12,7 @@ from math import inf
 from typing import Self
 
 from modelward.problem import Problem
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.channel import (
     Answers,
     Channel,
@@ -55,6 +56,7 @@ class WorkerProcess:
         self.hung = False
         self.unshared = 0  # shares that it has been told, and has not answered
         self.stats = Snapshot()
+        self.canary_causes = CanaryCauses()
         self._popen = popen
         self._handle = os.pidfd_open(popen.pid)
 
@@ -103,6 +105,8 @@ class WorkerProcess:
                 self.report = report or self.report
             case Answers(reason):
                 self.unanswered = reason
+            case CanaryCauses():
+                self.canary_causes = message
             case Shared():
                 self.unshared -= 1
             case Failed(problems):

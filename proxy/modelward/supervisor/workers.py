@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from modelward.admin.operator import WorkerStatus
 from modelward.models.facts import FactsByVersion
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.report import Report
 from modelward.supervisor.worker_process import WorkerProcess
 from modelward.telemetry.merge import added, counters
@@ -89,6 +90,13 @@ class Workers:
         processes = [*((each.pid, each.unsealed) for each in self._workers)]
         processes += [(pid, versions) for at, pid, versions in self._ended if at > since]
         return {(*version, pid): told for pid, versions in processes for version, told in versions.items()}
+
+    @property
+    def canary_causes(self) -> CanaryCauses:
+        """As one of the workers tells it, of each that fails in any."""
+        told = [worker.canary_causes for worker in self._workers]
+        versions = {key: why for each in told for key, why in each.versions.items()}
+        return CanaryCauses(versions, {address: why for each in told for address, why in each.upstreams.items()})
 
     def status(self) -> list[WorkerStatus]:
         """Of all, those that drain too, in the order of their numbers."""

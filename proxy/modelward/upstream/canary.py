@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,15 +23,15 @@ from modelward.upstream.channel import method, open_channel
 # An answer may take as long as that, from the connection on.
 ANSWER_SECONDS = 30.0
 # What says nothing of what the server would answer.
-UNJUDGED = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-)
+UNJUDGED = {
+    grpc.StatusCode.UNAVAILABLE: "it cannot be reached, or is not ready",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "it timed out",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy",
+    grpc.StatusCode.CANCELLED: "it ended the call",
+    grpc.StatusCode.ABORTED: "it ended the call",
+    grpc.StatusCode.UNAUTHENTICATED: "it wants a credential",
+    grpc.StatusCode.PERMISSION_DENIED: "it wants another credential",
+}
 
 
 class Unjudged(Exception):
@@ -54,18 +55,21 @@ async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Spec
     """What is wrong with the answer of the server there; None for nothing. Raises Unjudged, ProblemsFound."""
     async with open_channel(address) as channel:
         path = f"/{INFERENCE_SERVICE}/ModelInfer"
+        began = asyncio.get_running_loop().time()
         infer = method(channel, path, "inference.ModelInferRequest", "inference.ModelInferResponse")
         try:
             response = await infer(ANSWER_SECONDS, **request(model, canary.inputs, inputs))
         except grpc.RpcError as error:
             words = f"{error.code().name}: {error.details() or ''}"[:300]
             if error.code() in UNJUDGED:
-                raise Unjudged(words) from None
+                spent = asyncio.get_running_loop().time() - began
+                took = f"after {spent:.1f} of {ANSWER_SECONDS:g} s"
+                raise Unjudged(f"{UNJUDGED[error.code()]}, {took} ({words})") from None
             return f"it refuses the canary's inputs: {words}"
     try:
         return compared(canary, answer(response))
     except AnswerProblem as problem:
-        return str(problem)
+        return f"its answer cannot be read: {problem}"
 
 
 async def differences(

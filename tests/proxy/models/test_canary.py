@@ -110,7 +110,10 @@ def test_what_is_open_stays_open_where_a_new_version_fails(folder: Path) -> None
         ({**GOOD, "tolerance:y": -1.0}, "'tolerance:y' is not one number of at least 0"),
         ({**GOOD, "tolerance:y": np.nan}, "'tolerance:y' is not one number of at least 0"),
         ({**GOOD, "tolerance:y": [1.0]}, "'tolerance:y' is not one number of at least 0"),
-        ({**GOOD, "output:y": X[:1]}, "output 'y' has shape [2, 4] where [1, 4] is expected"),
+        (
+            {**GOOD, "output:y": X[:1]},
+            "it answers in another shape: output 'y' has shape [2, 4] where [1, 4] is expected",
+        ),
         ({**GOOD, "input:x": np.array([[{}] * 4])}, "it is damaged, or no .npz|Object arrays cannot be loaded"),
     ],
 )
