@@ -66,7 +66,22 @@ def test_what_lies_beside_the_model_counts(tmp_path: Path) -> None:
     root = models.repository(tmp_path / "models", {"good": models.add_one(), "odd": models.add_one()})
     (root / "odd/1/scaler.pkl").write_bytes(PICKLE)
     with serving(root, {}, scan='{"refuse": "high"}') as server:
-        assert [each.name for each in server.application.refused] == ["odd"]
+        (refused,) = server.application.refused
+        assert (refused.name, refused.problems[0].where) == ("odd", str(root / "odd/1/scaler.pkl"))
+
+
+def test_findings_in_several_files_are_told_with_the_file_of_each(tmp_path: Path) -> None:
+    root = models.repository(tmp_path / "models", {"good": models.add_one(), "odd": HIDDEN})
+    (root / "odd/1/scaler.pkl").write_bytes(PICKLE)
+    with serving(root, {}, scan='{"refuse": "high"}') as server, Stub(server.grpc) as stub:
+        (refused,) = server.application.refused
+        (problem,) = refused.problems
+        files = {"model.onnx", "scaler.pkl"}
+        first = Path(problem.where).name
+        (other,) = files - {first}
+        assert f"(file '{other}')" in problem.why and f"(file '{first}')" not in problem.why
+        told = [each.reason for each in stub.ask("RepositoryIndex").models if each.name == "odd"]
+        assert "/" not in told[0], "clients see no path"
 
 
 def test_a_policy_that_would_end_the_service_of_a_version_is_not_followed(tmp_path: Path) -> None:
