@@ -62,6 +62,8 @@ def _why(error: Exception) -> str:
         return f"its certificate is not trusted: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):  # whose text shows Python's objects
         return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, aiohttp.ClientResponseError):  # whose text shows the URL, and what was answered
+        return "its answer is no HTTP"
     return str(error) or type(error).__name__
 
 
@@ -126,7 +128,9 @@ class RemoteKeys:
                 parse(await self._fetch(), self._settings)
         except FAILURES as error:
             how = "Check the URL: serve starts without it, and until it answers no token is accepted"
-            return Problem(f"the keys of {self._section}.jwks cannot be had now", self._settings.jwks, _why(error), how)
+            return Problem(
+                f"the keys of {self._section}.jwks cannot be had now", self._settings.where, _why(error), how
+            )
         return None
 
     async def _ask(self) -> None:
@@ -138,13 +142,13 @@ class RemoteKeys:
             self._answered = False
             why = _why(error)
             stays = "the old keys stay" if self.current is not None else "there are none yet"
-            log.warning("%s cannot be had, %s: %s", self._settings.jwks, stays, why)
+            log.warning("%s cannot be had, %s: %s", self._settings.where, stays, why)
             return
         self._had = time.monotonic()
         self._answered = True
         before, self.current = self.current, keys
         if before is None or before.fingerprint != keys.fingerprint:
-            log.info("%d keys from %s", len(keys), self._settings.jwks)
+            log.info("%d keys from %s", len(keys), self._settings.where)
             self._changed()
 
     async def _fetch(self) -> bytes:
@@ -174,6 +178,6 @@ class RemoteKeys:
             return
         age = time.monotonic() - self._had
         if age > self._settings.max_stale / SECOND:
-            log.error("%s: the keys are %.0f s old and no longer count", self._settings.jwks, age)
+            log.error("%s: the keys are %.0f s old and no longer count", self._settings.where, age)
             self.current = None
             self._changed()

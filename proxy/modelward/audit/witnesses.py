@@ -24,7 +24,8 @@ from modelward.audit.recorder import Recorder
 from modelward.audit.submission import Failed, Post, Refused, Submission
 from modelward.audit.witness import LARGEST_REQUEST, OK, Answer, Request
 from modelward.audit.witness import Witness as Memory
-from modelward.config.witness import Witness
+from modelward.config.shown_url import without
+from modelward.config.witness import Witness, names
 from modelward.problem import Problem, ProblemsFound
 
 log = logging.getLogger("modelward.audit")
@@ -41,6 +42,7 @@ REFUSED = "witness.refused"
 
 @dataclass(slots=True)
 class _Told:
+    name: str
     settings: Witness
     submission: Submission
     file: Path
@@ -71,8 +73,8 @@ class Witnesses:
         self._interval = interval
         self._tasks: list[asyncio.Task[None]] = []
         self._told = [
-            _Told(each, Submission(open_reader(), verifier, _post(each, verifier), key_of(each)), folder / str(i))
-            for i, each in enumerate(settings)
+            _Told(name, each, Submission(open_reader(), verifier, _post(each, verifier), key_of(each)), folder / str(i))
+            for i, (name, each) in enumerate(zip(names(settings), settings, strict=True))
         ]
 
     def start(self) -> None:
@@ -92,22 +94,22 @@ class Witnesses:
         reached: dict[tuple[str, int], list[str]] = {}
         for each in self._told:
             if each.refused:
-                said.append(f"{each.settings.name} REFUSES the log: {each.refused}")
+                said.append(f"{each.name} REFUSES the log: {each.refused}")
             elif each.failed:
-                said.append(f"{each.settings.name} is not told: {each.failed}")
+                said.append(f"{each.name} is not told: {each.failed}")
             else:
                 how = "told to" if each.settings.webhook is not None else "witnessed by"
-                reached.setdefault((how, each.submission.size), []).append(each.settings.name)
-        said += [f"{how} {', '.join(names)} up to record {size}" for (how, size), names in reached.items()]
+                reached.setdefault((how, each.submission.size), []).append(each.name)
+        said += [f"{how} {', '.join(each)} up to record {size}" for (how, size), each in reached.items()]
         return "; ".join(said)
 
     def sizes(self) -> dict[str, int]:
-        return {each.settings.name: each.submission.size for each in self._told}
+        return {each.name: each.submission.size for each in self._told}
 
     def failures(self) -> dict[tuple[str, str], int]:
         """By witness, and `refused` or `failed`."""
-        counts = [((each.settings.name, "refused"), each.refusals) for each in self._told]
-        return dict(counts + [((each.settings.name, "failed"), each.failures) for each in self._told])
+        counts = [((each.name, "refused"), each.refusals) for each in self._told]
+        return dict(counts + [((each.name, "failed"), each.failures) for each in self._told])
 
     async def _tell(self, told: _Told) -> None:
         while True:
@@ -136,7 +138,7 @@ class Witnesses:
             self._failed(told, type(error).__name__)
         else:
             if told.refused or told.failed:
-                log.warning("witness %s: it has seen the audit log again", told.settings.name)
+                log.warning("witness %s: it has seen the audit log again", told.name)
             told.refused = told.failed = ""
             told.pause = self._interval
         told.at = now
@@ -148,8 +150,8 @@ class Witnesses:
         told.refusals += 1
         first, told.refused, told.failed = not told.refused, words, ""
         if first:
-            log.error("witness %s REFUSES the audit log, which was rewritten: %s", told.settings.name, words)
-            self._trail.note(automatic(REFUSED, object=told.settings.name, reason=words))
+            log.error("witness %s REFUSES the audit log, which was rewritten: %s", told.name, words)
+            self._trail.note(automatic(REFUSED, object=told.name, reason=words))
 
     def _failed(self, told: _Told, words: str) -> None:
         told.failures += 1
@@ -157,7 +159,7 @@ class Witnesses:
         now = time.monotonic()
         if now - told.logged_at >= LOG_SECONDS:
             told.logged_at = now
-            log.warning("witness %s: it is not told of the audit log: %s", told.settings.name, words)
+            log.warning("witness %s: it is not told of the audit log: %s", told.name, words)
 
 
 def _keep(file: Path, note: Note) -> None:
@@ -229,6 +231,12 @@ async def post(settings: Witness, url: str, body: bytes, kind: str) -> Answer:
             session.post(url, data=body, headers=headers, ssl=context, allow_redirects=False) as answer,
         ):
             data = await answer.content.read(LARGEST_ANSWER)
-            return Answer(answer.status, data.decode("utf-8", "replace"), answer.headers.get("Content-Type", ""))
+            text = data.decode("utf-8", "replace")
+            text = text if answer.status == OK else without(url, text)
+            return Answer(answer.status, text, answer.headers.get("Content-Type", ""))
+    except aiohttp.ClientResponseError as error:  # whose text shows the URL, and what was answered
+        raise OSError("its answer is no HTTP") from error
+    except aiohttp.InvalidURL as error:
+        raise OSError("its URL cannot be used") from error
     except aiohttp.ClientError as error:
-        raise OSError(str(error) or type(error).__name__) from error
+        raise OSError(without(url, str(error)) or type(error).__name__) from error

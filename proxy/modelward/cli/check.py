@@ -24,6 +24,7 @@ from modelward.config.sources import unread
 from modelward.config.state_folder import state_folder
 from modelward.config.units import SECOND
 from modelward.config.upstream import parse_upstream
+from modelward.config.witness import names
 from modelward.limits import shared
 from modelward.models import tried
 from modelward.models.guards import OFF, guards, off
@@ -164,8 +165,8 @@ def _of_operators(config: Config) -> Iterator[tuple[str, str]]:
         yield "approvals", told
     if (audited := config.audited) is not None:
         where = audited.postgres.where if audited.postgres else str(audit_folder(audited, config.state))
-        names = ", ".join(each.name for each in audited.witnesses)
-        yield "audit", f"{where}; told to {names}" if names else f"{where}; no witness"
+        told = ", ".join(names(audited.witnesses))
+        yield "audit", f"{where}; told to {told}" if told else f"{where}; no witness"
     if config.integrity is not None:
         from modelward.integrity.trust import words as trusted  # noqa: PLC0415 - only where signatures count
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from modelward.config.files import FileKind
 from modelward.config.section import Section
+from modelward.config.shown_url import origin, without_query
 from modelward.config.units import MINUTE, SECOND, Duration, UnitError
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -39,7 +40,7 @@ def _jwks(value: object) -> object:
     if isinstance(value, str) and "://" in value:
         url = urlsplit(value)
         if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK):
-            raise UnitError(f"{value!r} is no https URL", HOW_JWKS)
+            raise UnitError(f"{origin(value)!r} is no https URL", HOW_JWKS)
         if url.username or url.password:
             raise UnitError("the URL holds a password", "Key sets are public: leave it out")
     return value
@@ -73,6 +74,11 @@ class Jwt(Section):
     @property
     def is_url(self) -> bool:
         return "://" in self.jwks
+
+    @property
+    def where(self) -> str:
+        """jwks as it may be shown."""
+        return without_query(self.jwks) if self.is_url else self.jwks
 
     @model_validator(mode="after")
     def _ca_has_url(self) -> Self:

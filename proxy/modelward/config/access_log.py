@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_serializer, model_validator
 
 from modelward.config.access import LOOPBACK
 from modelward.config.section import Section
+from modelward.config.shown_url import origin, told_apart
 from modelward.config.units import UnitError
 
 
@@ -16,7 +17,7 @@ def _collector(value: object) -> object:
         url = urlsplit(value)
         if url.scheme != "https" and not (url.scheme == "http" and url.hostname in LOOPBACK):
             how = "Write http://127.0.0.1:4318/v1/logs, or an https URL"
-            raise UnitError(f"{value[:200]!r} is no URL of a collector: http is only for this machine", how)
+            raise UnitError(f"{origin(value)[:200]!r} is no URL of a collector: http is only for this machine", how)
         if url.username or url.password:
             raise UnitError("the URL holds a password", "Let a collector on this machine add it")
     return value
@@ -29,7 +30,7 @@ class AccessLogSettings(Section):
     """Share of the requests that are logged."""
     file: Path | None = Field(default=None, strict=False)
     """File that lines of JSON are appended to. All workers write to it. It is opened again when it was moved away."""
-    otlp: Annotated[str | None, BeforeValidator(_collector)] = None
+    otlp: Annotated[str | None, BeforeValidator(_collector)] = Field(default=None, repr=False)
     """URL of an OpenTelemetry collector for logs over HTTP, such as http://127.0.0.1:4318/v1/logs."""
 
     @model_validator(mode="after")
@@ -38,7 +39,13 @@ class AccessLogSettings(Section):
             raise UnitError("access_log has file and otlp", "Leave one of them out")
         return self
 
+    @field_serializer("otlp", when_used="json")
+    def _shown(self, url: str | None) -> str | None:
+        return url and told_apart(url)
+
     @property
     def where(self) -> str:
         """In words."""
-        return self.otlp or (str(self.file) if self.file is not None else "stdout")
+        if self.otlp is not None:
+            return origin(self.otlp)
+        return str(self.file) if self.file is not None else "stdout"

@@ -68,8 +68,13 @@ def parse_upstream(text: str, tls: UpstreamTls | None = None) -> UpstreamAddress
         return UpstreamAddress(text, path=path, tls=tls)
     if text.startswith(("http://", "https://", "grpc://")):
         scheme, _, rest = text.partition("://")
+        rest = rest.rpartition("@")[2]
         how = f"Leave out {scheme}://" + (", and set upstream_tls" if scheme == "https" else "")
-        raise UnitError(f"{text!r} is not an upstream address", f"{how}: {rest.rstrip('/')}")
+        raise UnitError(f"{f'{scheme}://{rest}'!r} is not an upstream address", f"{how}: {rest.rstrip('/')}")
+    if "@" in text:  # told without what may be a password
+        raise UnitError(
+            f"the upstream {text.rpartition('@')[2]!r} is written with a user", "Leave out what is before @"
+        )
     host, colon, port = text.removeprefix("dns:///").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:

@@ -15,6 +15,7 @@ from modelward.config.schema import Config
 from tests import postgres
 
 PASSWORD, TOKEN = "correct-horse-battery", "tok3n-of-the-witness"
+PATH, QUERY = "T0pathOfTheWebhook", "k3yOfTheQuery"
 ALICE = Actor(name="alice", proof="certificate")
 
 
@@ -43,8 +44,9 @@ async def used(config: Config, said: list[str]) -> bool:
     except NotRecorded as found:
         said += [str(found), repr(found.problems)]
         confirmed = False
+    count = len(config.audit.witnesses)
     async with asyncio.timeout(30):
-        while not any(witnesses.failures().values()):
+        while witnesses.words.count("is not told") < count:
             await asyncio.sleep(0.01)
     said += [trail.words, witnesses.words, repr(trail.stats()), repr(witnesses.sizes())]
     await witnesses.stop()
@@ -65,7 +67,9 @@ def test_no_secret_of_a_store_or_a_witness_is_told(
         "name": f"here-{right}",
         "postgres": {"url": secured.url(user="guarded"), "password_file": str(tmp_path / "password")},
         # nothing listens there
-        "witnesses": [{"webhook": "http://127.0.0.1:9/told", "token_file": str(tmp_path / "token")}],
+        "witnesses": [
+            {"webhook": f"http://127.0.0.1:9/services/{PATH}?key={QUERY}", "token_file": str(tmp_path / "token")}
+        ],
     }
     config = Config.model_validate({"audit": audit})
     said: list[str] = []
@@ -80,5 +84,33 @@ def test_no_secret_of_a_store_or_a_witness_is_told(
     private = (tmp_path / "audit" / "key").read_text().strip()
     everything = " ".join([*said, caplog.text, repr(config), config.model_dump_json()])
     assert caplog.records
-    for secret in (PASSWORD, TOKEN, private, private.rpartition("+")[2]):
+    for secret in (PASSWORD, TOKEN, PATH, QUERY, private, private.rpartition("+")[2]):
         assert secret not in everything
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 404 %s\r\nContent-Length: %d\r\n\r\n%s is unknown", b"%s\r\n%d\r\n\r\n%s"]
+)
+def test_no_answer_of_a_webhook_brings_its_path_into_what_is_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: bytes
+) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readline()).split()[1]
+        writer.write(answer % (path, len(path) + 11, path))
+        writer.close()
+
+    async def used_with_it() -> str:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        hooks = [{"webhook": f"{url}/{PATH}/{i}"} for i in range(2)]
+        config = Config.model_validate({"audit": {"folder": str(tmp_path / "audit"), "witnesses": hooks}})
+        assert await used(config, said)
+        server.close()
+        return url
+
+    said: list[str] = []
+    url = asyncio.run(used_with_it())
+    everything = " ".join([*said, caplog.text])
+    assert f"witness {url} (1): it is not told" in caplog.text
+    assert f"'{url} (2)': 0" in said[-1]
+    assert PATH not in everything
