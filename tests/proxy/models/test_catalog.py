@@ -86,3 +86,18 @@ def test_a_versions_share_is_its_weights_part_and_the_newest_has_all_where_there
         [version("a", "1"), version("a", "2"), version("b", "1"), version("b", "2")], {"a": {"1": 3, "2": 1}}
     )
     assert catalog.shares == {"a": {"1": 0.75, "2": 0.25}, "b": {"1": 0.0, "2": 1.0}}
+
+
+def test_a_version_that_is_refused_for_two_reasons_is_told_once() -> None:
+    catalog = Catalog((), refused=[("m", "1", "not signed"), ("m", "2", "damaged"), ("m", "1", "not promoted")])
+    assert catalog.refused == (("m", "1", "not signed"), ("m", "2", "damaged"))
+
+
+def test_a_model_that_no_version_may_answer_is_unavailable_and_not_unknown() -> None:
+    catalog = Catalog((), held={"m": False})
+    with pytest.raises(RpcError) as error:
+        catalog.lookup("m", "1")
+    assert (error.value.code, error.value.reason) == (Code.UNAVAILABLE, "NO_VERSION")
+    with pytest.raises(RpcError) as error:
+        catalog.lookup("other")
+    assert error.value.code == Code.NOT_FOUND
