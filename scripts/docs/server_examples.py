@@ -22,7 +22,7 @@ limits: {total: {rate: 50000/s}}
 access: {keys: keys.json}
 operators: {bindings: [{certificate: alice.example, roles: administrator}]}
 audit: {checkpoint: 30s}
-approvals: {promote: 1}
+approvals: {promote: 1, reload: 0}    # state stands here
 sealing: {identities: [{file: model.key}]}
 integrity: {require: warn, keys: {release: release.pem}}
 health: {interval: 5s}

@@ -76,14 +76,14 @@ class House:
         )
         beside = self.config.with_suffix(".new")
         beside.write_text(
-            f"repository: {self.root}\nstate: {self.state}\nlisten: {{admin: '127.0.0.1:0'}}\nadmin_tls: {tls}\n"
+            f"repository: {self.root}\nlisten: {{admin: '127.0.0.1:0'}}\nadmin_tls: {tls}\n"
             f"{BINDINGS}{approvals}\n{more}"
         )
         os.replace(beside, self.config)
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[ServerProcess]:
-        with serve_process("--config", self.config) as self.server:
+        with serve_process("--config", self.config, "--set", f"state={self.state}") as self.server:
             yield self.server
 
     def command(self, who: str, *words: str | Path) -> list[str | Path]:
@@ -274,7 +274,8 @@ def test_broken_glass_acts_at_once_and_outlives_kill_9_like_proposals_which_are_
 def test_a_changed_configuration_waits_at_a_reload_and_at_a_start(house: House) -> None:
     limit = "limits: {streams: 77}"
     with house.serving() as server:
-        house.write("approvals: {promote: 0, reload: 0}", limit)  # the approvals themselves, too
+        # the approvals themselves, too, and where what was approved is looked for
+        house.write("approvals: {promote: 0, reload: 0}", f"{limit}\nstate: {house.folder}/another")
         wait_until(lambda: house.run("bob", "proposals", "1").returncode == 0, "the change to be found")
         shown = house.run("bob", "proposals", "1").stdout
         assert f"+{limit}" in shown

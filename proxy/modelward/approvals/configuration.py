@@ -1,7 +1,8 @@
 """Which configuration is followed: the files themselves, or while these wait for an approval, what was approved last.
 
 The texts that were approved last are kept in the state folder. So a restart needs nobody, and a file that nobody has
-approved is followed neither by a reload nor by a start.
+approved is followed neither by a reload nor by a start. Which folder that is, the command line and the environment say:
+a file that waits for an approval does not choose where approved ones are looked for.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from modelward.problem import Problem, ProblemsFound
 FILE = "configuration.approved.json"
 LARGEST_FILE = 64 << 20
 HOW = "Set state to a folder that the server may write, on a disk with room"
-HOW_BROKEN = "Put a good copy of it back; or move it away, and the files as they lie there are taken as approved"
+HOW_AWAY = "move it away, and the files as they lie there are taken as approved"
+HOW_BROKEN = f"Put a good copy of it back; or {HOW_AWAY}"
 
 Load = Callable[[SettingsFiles, bool], Config]
 Signers = Callable[[SettingsFiles, Mapping[str, bytes], Config], tuple[str, ...]]
@@ -35,9 +37,10 @@ log = logging.getLogger("modelward.approvals")
 
 
 class Approved(Section):
-    """digest: of all files. texts: by name, a character for each byte."""
+    """digest: of all files. texts: by name, a character for each byte. binding: other files need approvals."""
 
     digest: str
+    binding: bool = True
     texts: Mapping[str, str] = Field(default_factory=dict)
 
     @property
@@ -61,25 +64,26 @@ class Waiting:
 
 class Configuration:
     """Use `first`, then `read` for each reload. waiting: files that lie there and need approvals; None where there are
-    none. Its methods block, and may be called from several threads."""
+    none. faulty: why the files that lie there are no configuration, where what was approved is followed all the same.
+    Its methods block, and may be called from several threads."""
 
     def __init__(
         self,
         load: Load,
-        folder: Callable[[Config], Path],
+        folder: Path,
         signers: Signers,
         complete: Callable[[Config], Config] = lambda config: config,
     ) -> None:
-        """load: reads and checks the configuration, again or for the first time. folder: where a server with this
-        configuration keeps its state. signers: approvers who have signed all files that differ from those given.
+        """load: reads and checks the configuration, again or for the first time. folder: where the server keeps its
+        state, as is said outside the files. signers: approvers who have signed all files that differ from those given.
         complete: what is done with a configuration that is followed, and with no other: it may run what that names."""
         self.waiting: Waiting | None = None
+        self.faulty: tuple[Problem, ...] = ()
         self.approved: Approved | None = None
         self._load = load
-        self._folder = folder
         self._signers = signers
         self._complete = complete
-        self._file = Path(FILE)
+        self._file = folder / FILE
         self._allowed = ""
         self._reading = threading.Lock()
 
@@ -94,18 +98,20 @@ class Configuration:
             return self._complete(self._next(followed))
 
     def _first(self) -> Config:
-        files = SettingsFiles()
-        config = self._load(files, False)
-        self._file = self._folder(config) / FILE
-        self.approved = self._read()
-        if self.approved is None:
-            return self._accept(files, config)
+        """What was approved is found first, and whatever the files say."""
+        self.approved, files = self._read(), SettingsFiles()
+        if self.approved is None or not self.approved.binding:
+            return self._accept(files, self._load(files, False))
+        try:
+            config = self._load(files, True)
+        except ProblemsFound as found:
+            return self._despite(found, files)
         if files.digest == self.approved.digest:
-            return config
+            return self._load(SettingsFiles(files.texts), False)
         before = self._as_approved(files)
         needed = before.approvers("reload")
         if not needed or len(self._signers(files, self.approved.data, before)) >= needed:
-            return self._accept(files, config)
+            return self._accept(files, self._load(SettingsFiles(files.texts), False))
         return self._wait(files, config, before)
 
     def _next(self, followed: Config) -> Config:
@@ -116,6 +122,19 @@ class Configuration:
         if files.digest in (self.approved.digest, self._allowed):
             return self._accept(files, config)
         return self._wait(files, config, self._as_approved(files))
+
+    def _despite(self, found: ProblemsFound, files: SettingsFiles) -> Config:
+        """Files that nobody has approved keep no server from starting. Raises what was found where they count."""
+        assert self.approved is not None
+        if files.digest == self.approved.digest:
+            raise found
+        before = self._as_approved(files)
+        if not before.approvers("reload"):
+            raise found
+        self.faulty = found.problems
+        for problem in found.problems:
+            log.error("the configuration approved last is followed, since the files have a problem: %s", problem)
+        return before
 
     def digest(self) -> str:
         """Of the files as they lie there. Raises ProblemsFound where these are no configuration."""
@@ -133,12 +152,13 @@ class Configuration:
             return self._load(SettingsFiles(self.approved.data), True)
         except ProblemsFound as found:
             why = f"the files that lie there now, {files.digest}, are not approved"
-            how = "Mend what it names, or let approvers sign the files: modelward config sign FILE --key KEY"
+            how = f"Mend what it names; or, since no approval can be judged without it, {HOW_AWAY}"
             what = "the configuration that was approved last cannot be followed any more"
             raise ProblemsFound([Problem(what, str(self._file), why, how), *found.problems]) from found
 
     def _wait(self, files: SettingsFiles, config: Config, before: Config) -> Config:
         assert self.approved is not None
+        self.faulty = ()
         if self.waiting is None or self.waiting.digest != files.digest:
             from modelward.approvals.differences import bounded, differences  # noqa: PLC0415 - only where files wait
 
@@ -147,15 +167,18 @@ class Configuration:
         return before
 
     def _accept(self, files: SettingsFiles, config: Config) -> Config:
-        """Written first: what a start would not know of is not followed."""
-        if config.approvers("reload") and (self.approved is None or self.approved.digest != files.digest):
-            approved = Approved(
-                digest=files.digest, texts={name: data.decode("latin-1") for name, data in files.texts.items()}
-            )
+        """Written first: what a start would not know of is not followed. Once approvals were needed, what needs none
+        any more is written too, or a start would go back."""
+        binding, before = bool(config.approvers("reload")), self.approved
+        if (binding or before is not None) and (
+            before is None or (before.digest, before.binding) != (files.digest, binding)
+        ):
+            texts = {name: data.decode("latin-1") for name, data in files.texts.items()}
+            approved = Approved(digest=files.digest, binding=binding, texts=texts)
             self._write(approved)
             self.approved = approved
             log.info("the configuration is approved: %s", approved.digest)
-        self.waiting, self._allowed = None, ""
+        self.waiting, self.faulty, self._allowed = None, (), ""
         return config
 
     def _read(self) -> Approved | None:

@@ -18,12 +18,11 @@ from modelward.cli.output import console, give_stdout_up, print_problems
 from modelward.cli.ready import print_ready
 from modelward.config import triton
 from modelward.config.arguments import add_arguments as add_configuration_arguments
-from modelward.config.arguments import from_arguments
+from modelward.config.arguments import from_arguments, state_of_arguments
 from modelward.config.log import Level, LogSettings
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
 from modelward.config.sources import unread
-from modelward.config.state_folder import state_folder
 from modelward.operators import examine as operators
 from modelward.problem import ProblemsFound
 from modelward.sealing.keyring import Keyring
@@ -65,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def approved_configuration(arguments: argparse.Namespace) -> Configuration:
-    """What is followed of the files that these arguments name."""
+    """What is followed of the files that these arguments name. Raises ProblemsFound."""
 
     def load(files: SettingsFiles, again: bool) -> Config:
         return from_arguments(arguments, again=again, files=files)
 
-    return Configuration(load, lambda config: state_folder(config.state), signed_by, Keyring().given_to)
+    return Configuration(load, state_of_arguments(arguments), signed_by, Keyring().given_to)
 
 
 async def serve(supervisor: Supervisor, file: Path | None = None) -> None:

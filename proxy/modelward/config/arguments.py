@@ -13,6 +13,8 @@ from modelward.config.listen import Listen
 from modelward.config.load import load
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
+from modelward.config.sources import from_environment, from_sets
+from modelward.config.state_folder import outer_state
 from modelward.config.units import UnitError
 from modelward.problem import Problem, ProblemsFound
 
@@ -65,7 +67,12 @@ def from_arguments(
     Raises ProblemsFound, WrongUsage.
     """
     flags = partial(_flags, arguments)
-    return load(arguments.config, arguments.sets, environ, flags, again=again, files=files)
+    return load(arguments.config, arguments.sets, environ, flags, again=again, files=files, serving=True)
+
+
+def state_of_arguments(arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the server keeps its state as far as files have no say in it. Raises ProblemsFound."""
+    return outer_state(merge([from_environment(environ), from_sets(arguments.sets)]))
 
 
 def _flags(arguments: argparse.Namespace, below: Layer) -> Layer:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from modelward.config import state_folder
 from modelward.config.explain import problems_of
 from modelward.config.fallback_chain import cross_check, unknown_models
 from modelward.config.integrity import is_required
@@ -42,13 +43,15 @@ def load(
     *,
     again: bool = False,
     files: SettingsFiles | None = None,
+    serving: bool = False,
 ) -> Config:
     """The configuration from `path` (None: no file), `--set` assignments and the environment.
 
     flags: given everything below them, returns the layer of further command-line flags, which wins over all. again: for
     a server that runs. Models that are named here and are not in the repository any more are told in `unfitting` then,
     since who may write there must not keep the rest of the configuration from being followed. A model.yaml with a
-    problem is told in `unusable`. files: keeps what was read, or gives it. Raises Unusable with every other problem
+    problem is told in `unusable`. files: keeps what was read, or gives it. serving: for a server; it is a problem then
+    where files whose changes need approvals say where the approved ones lie. Raises Unusable with every other problem
     that could be found.
     """
     read_from = files if files is not None else SettingsFiles()
@@ -70,7 +73,7 @@ def load(
     if flags is not None:
         below = merge(main)
         main.append(collect(lambda: flags(below)))
-    layer = merge(main)
+    outer, layer = merge(main[1:]), merge(main)
     repository = _repository(layer)
     own: dict[str, Layer] = {}
     for folder in repository.models if repository else ():
@@ -85,6 +88,8 @@ def load(
     if found_here and own:
         config, found_here, whole = _without_unusable(layer, own, unusable)
     problems += found_here
+    if serving and config is not None and config.approvers("reload"):
+        problems += state_folder.problems(main[0], outer, environ)
     unfitting: list[Problem] = []
     if repository is not None and not repository.general:
         unfitting = unknown_models(whole, repository.names)

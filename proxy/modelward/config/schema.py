@@ -94,7 +94,7 @@ class Config(Section):
     """Folder for data that outlives a restart: promotions, samples of shadows, and the key that ties callers to
     versions. It is made when the first of these is written. The key is written at the first start with access or
     sticky_header. Absent: the folder that the service manager gives ($STATE_DIRECTORY), otherwise .modelward in the
-    working folder."""
+    working folder. Not in a file whose changes need approvals: give it by --set state= or $STATE_DIRECTORY there."""
     version_policy: VersionPolicy = "newest"
     """Which version of a model without `versions` answers requests that name none. `newest`: the newest, as soon as it
     arrives. `promoted`: the one that did so far, until another is promoted; where `state` has no record of one, the

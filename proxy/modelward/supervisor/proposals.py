@@ -89,7 +89,9 @@ class Proposals:
             report = report.with_guard("approvals", said)
         waiting = self._configuration.waiting
         wait = "the configuration that is followed is the one approved last; the files wait: modelward proposals"
-        return report.with_notes((*map(str, notes_of(config)), *((wait,) if waiting is not None else ())))
+        faulty = self._faulty
+        told = (*((wait,) if waiting is not None else ()), *((faulty,) if faulty else ()))
+        return report.with_notes((*map(str, notes_of(config)), *told))
 
     @property
     def words(self) -> str:
@@ -101,7 +103,7 @@ class Proposals:
     def waiting_files(self) -> str:
         waiting = self._configuration.waiting
         if waiting is None:
-            return ""
+            return self._faulty
         about = [each for each in self.desk.book.proposals if each.ask.digest == waiting.digest]
         if not about:
             return "the files on disk are not what is served, and not proposed yet"
@@ -109,6 +111,15 @@ class Proposals:
         if not about[-1].is_over:
             return f"the files on disk are not what is served: they wait for proposal {number}"
         return f"the files on disk are not what is served: proposal {number} is {state}; modelward reload proposes them"
+
+    @property
+    def _faulty(self) -> str:
+        """Why nobody can approve the files that lie there; empty where they are no problem."""
+        if not (problems := self._configuration.faulty):
+            return ""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        found = f"{problems[0].what}, {problems[0].where}{more}"
+        return f"the configuration that is followed is the one approved last; the files on disk have a problem: {found}"
 
     def stats(self) -> ApprovalsSnapshot | None:
         """None where nothing needs approvals, and nothing waits for a review."""

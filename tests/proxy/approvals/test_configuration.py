@@ -36,7 +36,7 @@ class Host:
         return self.signed
 
     def start(self) -> tuple[Configuration, Any]:
-        configuration = Configuration(self.load, lambda config: self.folder / "state", self.signers)
+        configuration = Configuration(self.load, self.folder / "state", self.signers)
         return configuration, configuration.first()
 
 
@@ -70,7 +70,7 @@ def test_nothing_that_a_configuration_names_is_run_before_it_is_approved(host: H
         run.append(config.text)
         return config
 
-    configuration = Configuration(host.load, lambda config: host.folder / "state", host.signers, complete)
+    configuration = Configuration(host.load, host.folder / "state", host.signers, complete)
     config: Any = configuration.first()
     host.write("1 changed")
     configuration.read(config)
@@ -113,6 +113,46 @@ def test_without_approvals_everything_is_followed_until_they_are_asked_for(host:
     assert text(config) == "1 approvals from now on"
     host.write("0 not any more")
     assert text(configuration.read(config)) == "1 approvals from now on"
+
+
+@pytest.mark.parametrize("wanted", ["0 no approvals any more", "0"])
+def test_an_approved_change_to_no_approvals_lasts_and_so_do_the_changes_after_it(host: Host, wanted: str) -> None:
+    configuration, config = host.start()
+    host.write(wanted)
+    configuration.allow(digest := configuration.digest())
+    config = configuration.read(config)
+    assert (text(config), configuration.approved and configuration.approved.digest) == (wanted, digest)
+    assert host.start()[1].text == wanted, "a restart does not go back"
+    host.write("0 changed, which needs nobody")
+    assert text(configuration.read(config)) == host.start()[1].text == "0 changed, which needs nobody"
+    host.write("1 approvals again")
+    assert host.start()[1].text == "1 approvals again"
+    host.write("0 not approved")
+    assert host.start()[1].text == "1 approvals again"
+
+
+def test_faulty_files_that_nobody_has_approved_keep_no_server_from_starting(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.start()
+    host.write("nonsense")
+    configuration, config = host.start()
+    assert (config.text, configuration.waiting) == ("1", None)
+    assert [each.what for each in configuration.faulty] == ["this is no configuration"]
+    assert [each.levelname for each in caplog.records if "this is no configuration" in each.message] == ["ERROR"]
+    host.write("1 mended")
+    assert text(configuration.read(config)) == "1"
+    assert (configuration.faulty, configuration.waiting is not None) == ((), True)
+
+
+def test_faulty_files_end_the_start_where_nothing_needs_approvals(host: Host) -> None:
+    for before in ("1", "0"):
+        host.write(before)
+        (host.folder / "state" / FILE).unlink(missing_ok=True)
+        host.start()
+    host.write("nonsense")
+    with pytest.raises(ProblemsFound, match="this is no configuration"):
+        host.start()
 
 
 def test_what_was_approved_and_cannot_be_read_ends_the_start_with_the_reason(host: Host) -> None:

@@ -1,25 +1,73 @@
 """Flags of serve and check, Triton's names among them."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from modelward.config.arguments import add_arguments, from_arguments
+from modelward.config.arguments import add_arguments, from_arguments, state_of_arguments
 from modelward.config.schema import Config
 from modelward.problem import ProblemsFound, WrongUsage
 
 
-def config(*argv: str) -> Config:
+def config(*argv: str, environ: Mapping[str, str] | None = None) -> Config:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return from_arguments(parser.parse_args(argv), environ={})
+    return from_arguments(parser.parse_args(argv), environ=environ or {})
 
 
 def problem(*argv: str) -> str:
     with pytest.raises(ProblemsFound) as found:
         config(*argv)
     return str(found.value)
+
+
+WITH_APPROVALS = """
+listen: {admin: 'unix:/run/admin.sock'}
+operators: {bindings: [{user: 1, roles: [administrator, approver]}]}
+approvals: {reload: 1}
+"""
+GIVEN = ({"STATE_DIRECTORY": "/var/lib/m"}, {"MODELWARD__STATE": "/var/lib/m"})
+
+
+def test_a_file_whose_changes_need_approvals_does_not_say_where_approved_ones_lie(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    arguments = ("--config", str(file))
+    file.write_text(WITH_APPROVALS)
+    assert "changes of the configuration need approvals, and no state is given" in problem(*arguments)
+    assert config(*arguments, "--set", "state=/var/lib/m").state == Path("/var/lib/m")
+    assert [config(*arguments, environ=each).approvers("reload") for each in GIVEN] == [1, 1]
+    file.write_text(f"state: elsewhere{WITH_APPROVALS}")
+    for also in ((), ("--set", "state=/var/lib/m")):
+        found = problem(*arguments, *also)
+        assert "state stands in a file whose changes need approvals" in found
+        assert f"{file}:1" in found
+        assert "Take it out, and give it by --set state=DIR" in found
+    file.write_text(f"state: elsewhere{WITH_APPROVALS}".replace("reload: 1", "reload: 0"))
+    assert config(*arguments).state == tmp_path / "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "folder"),
+    [
+        ((), {}, ".modelward"),
+        (("--set", "state=${PLACE}/m"), {"MODELWARD__STATE": "/other"}, "/place/m"),
+        ((), {"MODELWARD__STATE": "/other"}, "/other"),
+        (("--set", "state=[1]"), {}, ".modelward"),
+        (("--set", "state=${NO_SUCH_PLACE}"), {}, ".modelward"),
+    ],
+)
+def test_what_was_approved_is_looked_for_where_the_command_line_and_the_environment_say(
+    argv: tuple[str, ...], environ: dict[str, str], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACE", "/place")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    file = tmp_path / "c.yaml"
+    file.write_text("state: elsewhere")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert state_of_arguments(parser.parse_args(["--config", str(file), *argv]), environ) == Path(folder)
 
 
 @pytest.mark.parametrize("argv", [("models",), ("--model-repository", "models")])

@@ -13,8 +13,9 @@ from modelward.approvals.proposal import Approval, Ask, Parameters, Proposal
 from modelward.audit.record import Actor, Record
 from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
-from modelward.problem import ProblemsFound
+from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.state import Promotion, State
+from modelward.server.report import Report
 from modelward.supervisor.proposals import Proposals
 from modelward.upstream.breaker_override import BreakerOrder
 
@@ -29,6 +30,19 @@ def proposals(promoter: Any, tmp_path: Path) -> Proposals:
     none: Any = None
     config = Config.model_validate({"state": str(tmp_path)})
     return Proposals(none, promoter, none, none, none, lambda: config, lambda: none)
+
+
+def test_status_says_why_files_that_lie_there_are_not_followed(tmp_path: Path) -> None:
+    none: Any = None
+    config = Config.model_validate({"state": str(tmp_path)})
+    problem = Problem("nope: unknown key", "modelward.yaml:14")
+    configuration: Any = SimpleNamespace(waiting=None, faulty=(problem, problem))
+    proposals = Proposals(none, none, none, none, configuration, lambda: config, lambda: none)
+    said = "the configuration that is followed is the one approved last; the files on disk have a problem: "
+    assert proposals.waiting_files == f"{said}nope: unknown key, modelward.yaml:14 (and 1 more)"
+    assert proposals.told(Report((), (), ())).notes == (proposals.waiting_files,)
+    configuration.faulty = ()
+    assert (proposals.waiting_files, proposals.told(Report((), (), ())).notes) == ("", ())
 
 
 def test_who_may_propose_and_approve_is_part_of_a_proposal_of_that_model_only(tmp_path: Path) -> None:
