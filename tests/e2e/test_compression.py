@@ -206,7 +206,7 @@ def test_what_is_refused_before_its_model_is_known_is_paid_for(
         client.send(stream, message * 5, end=True)
         answers = client.reply(stream).messages
         texts = [STREAM_RESPONSE.FromString(gzip.decompress(m) if flag else m).error_message for flag, m in answers]
-        assert ["limit of 0.01 requests/s" in text for text in texts] == [False] * 3 + [True] * 2, texts
+        assert ["limit of 36 requests/h" in text for text in texts] == [False] * 3 + [True] * 2, texts
 
 
 def test_over_the_models_limit_only_the_start_is_inflated(serve: Serve) -> None:

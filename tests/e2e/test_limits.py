@@ -41,7 +41,7 @@ def test_over_its_limit_a_request_is_told_whose_and_when_to_retry(
             stub.infer(good())
         told = refused(stub, good())
     assert (told.code, told.reason, told.domain) == (EXHAUSTED, reason, "modelward")
-    assert told.message.startswith(f"over {whose} limit of 0.01 requests/s; retry in ")
+    assert told.message.startswith(f"over {whose} limit of 36 requests/h; retry in ")
     assert told.retry_seconds == pytest.approx(100, abs=20)
     assert told.pushback_ms == pytest.approx(told.retry_seconds * 1000, abs=1)
     refused_model = "add" if reason == "MODEL_LIMIT" else None
@@ -87,7 +87,7 @@ def test_every_message_of_a_stream_counts(serve: Serve) -> None:
     with Stub(server.grpc) as stub:
         answers = list(stub.stream([good() for _ in range(5)]))
     assert [answer.error_message != "" for answer in answers] == [False] * 3 + [True] * 2
-    assert "over the model's limit of 0.01 requests/s; retry in" in answers[4].error_message
+    assert "over the model's limit of 36 requests/h; retry in" in answers[4].error_message
 
 
 def test_connections_of_one_peer_share_its_budget(serve: Serve) -> None:

@@ -8,6 +8,16 @@ from libc.string cimport memcpy, memset
 from posix.mman cimport MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap
 
 cdef bytes CELL = b"limit\0"
+cdef tuple PERIODS = (("s", 1), ("m", 60), ("h", 3600))
+
+
+cdef str per_period(double per_second, str what):
+    """In the first unit of which it is a whole number, else of which there is one: `2 requests/m`."""
+    counts = [(per_second * seconds, unit) for unit, seconds in PERIODS]
+    whole = [(count, unit) for count, unit in counts if count >= 0.5 and abs(count - round(count)) <= 1e-6]
+    some = [(count, unit) for count, unit in counts if count >= 1]
+    count, unit = (some if per_second >= 1 else whole or some or counts[-1:])[0]
+    return f"{count:.6g} {what}/{unit}"
 
 
 cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except -1:
@@ -22,10 +32,8 @@ cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except
             "it is 1 us/s to 2**20 s/s, the burst more than nothing" if timed else
             f"a rate of {rate}/s with a burst of {burst} cannot be held: "
             "the rate is a finite number above 0 and at least one request in 2.28 years, the burst at least 1")
-    if timed:
-        snprintf(limit.text, LIMIT_TEXT, "%.6g ms of backend time/s", rate * 1e3)
-    else:
-        snprintf(limit.text, LIMIT_TEXT, "%.6g requests/s", rate)
+    cdef bytes text = (per_period(rate * 1e3, "ms of backend time") if timed else per_period(rate, "requests")).encode()
+    snprintf(limit.text, LIMIT_TEXT, "%s", <const char *>text)
     return 0
 
 

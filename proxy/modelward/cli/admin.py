@@ -4,15 +4,17 @@ import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import MessageToDict
 
 from modelward.admin.messages import SERVICE
 from modelward.certificate import read
-from modelward.cli.output import console, plain, print_problems
+from modelward.cli.output import console, plain, print_problems, rfc3339
 from modelward.config.address import Address, parse_address, parse_address_or_off
 from modelward.config.listen import Listen
 from modelward.config.units import UnitError
@@ -38,6 +40,9 @@ TOKEN_VARIABLE = "MODELWARD_OPERATOR_TOKEN"
 ADDRESS_VARIABLE = "MODELWARD_ADMIN"
 FILE_VARIABLES = {"ca": "MODELWARD_CA", "certificate": "MODELWARD_CERTIFICATE", "key": "MODELWARD_KEY"}
 WHERE = "listen.admin"
+STATUS = "Status"  # has been there from the first version on
+TIMES = ("at", "since", "until", "expires")
+"""Fields of messages that are seconds since 1970."""
 
 
 class Unreachable(ProblemsFound):
@@ -97,14 +102,14 @@ class Client:
         try:
             return self._method(self._channel.unary_unary, method, **fields)(timeout=timeout)
         except grpc.RpcError as error:
-            raise self._failed(error) from error
+            raise self._failed(method, error) from error
 
     def stream(self, method: str, **fields: Any) -> Iterator[Message]:
         """Each answer as it comes. fields: of the request. Raises Unreachable, ProblemsFound."""
         try:
             yield from self._method(self._channel.unary_stream, method, **fields)()
         except grpc.RpcError as error:
-            raise self._failed(error) from error
+            raise self._failed(method, error) from error
 
     def _method(self, kind: Callable[..., Any], method: str, /, **fields: Any) -> Callable[..., Any]:
         described = pool().FindServiceByName(SERVICE).methods_by_name[method]
@@ -116,8 +121,12 @@ class Client:
         )
         return lambda **options: call(request(**fields), metadata=self._metadata, **options)
 
-    def _failed(self, error: grpc.RpcError) -> ProblemsFound:
+    def _failed(self, method: str, error: grpc.RpcError) -> ProblemsFound:
         code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNIMPLEMENTED and method != STATUS and (runs := self._version()) is not None:
+            what = f"the server at {self._address} has no method {method}, which this command needs"
+            why = f"it runs {runs}, and this command is of Modelward {version('modelward')}"
+            return ProblemsFound([Problem(what, WHERE, why, "Upgrade the server, or use the command of its version")])
         if code is grpc.StatusCode.UNIMPLEMENTED:
             how = "That is a server without it, or its listen.grpc: give listen.admin"
             return Unreachable([Problem(f"{self._address} is no admin API", WHERE, details, how)])
@@ -127,6 +136,16 @@ class Client:
             code, ""
         )
         return ProblemsFound([Problem(details or code.name, str(self._address), how=how)])
+
+    def _version(self) -> str | None:
+        """What the server runs, in words; None where no admin API is there."""
+        try:
+            status: Any = self._method(self._channel.unary_unary, STATUS)(timeout=ANSWER_SECONDS)
+        except grpc.RpcError as error:
+            # only an admin API asks who calls
+            is_there = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+            return "another version, which it does not tell you" if is_there else None
+        return f"Modelward {status.version}"
 
 
 def run(arguments: argparse.Namespace, act: Callable[[Client], int]) -> int:
@@ -148,10 +167,21 @@ def problems_of(message: Any) -> list[Problem]:
 
 
 def as_json(message: Message) -> dict[str, Any]:
-    """Every field by its name in the protocol, those that are empty too."""
+    """Every field by its name in the protocol, those that are empty too. Points in time as the audit trail has them."""
     fields: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return _with_times(fields, message.DESCRIPTOR)
+
+
+def _with_times(fields: dict[str, Any], described: Descriptor) -> dict[str, Any]:
+    for field in described.fields:
+        value = fields.get(field.name)
+        if field.type == field.TYPE_DOUBLE and field.name in TIMES:
+            fields[field.name] = rfc3339(value) if value else ""
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for each in value if isinstance(value, list) else [value] if value is not None else []:
+                _with_times(each, field.message_type)
     return fields
 
 
@@ -221,18 +251,10 @@ def _channel(arguments: argparse.Namespace, address: Address, files: dict[str, P
     missing = [name for name in ("key", "certificate", "ca") if files[name] is None]
     if missing and not (alone and missing == ["key", "certificate"]):
         if len(missing) < len(files):
-            raise ProblemsFound(
-                [
-                    Problem(
-                        "mTLS needs all three of its files",
-                        f"--{missing[0]}",
-                        how=f"Give this one too, or ${FILE_VARIABLES[missing[0]]}; with a token, --ca is enough",
-                    )
-                ]
-            )
+            told = " and ".join(f"--{name} (or ${FILE_VARIABLES[name]})" for name in missing[::-1])
+            raise WrongUsage(f"mTLS needs all three of its files: give {told} too; with a token, --ca is enough")
         if arguments.server_name is not None:
-            how = "Give --ca, --certificate and --key too, or leave it out"
-            raise ProblemsFound([Problem("there is no server name without mTLS", "--server-name", how=how)])
+            raise WrongUsage("--server-name is of TLS: give --ca, --certificate and --key too, or leave it out")
         return grpc.insecure_channel(str(address), options=[*options.items()])
     if arguments.server_name is not None:
         options = options | {"grpc.ssl_target_name_override": arguments.server_name}

@@ -46,6 +46,11 @@ def time_of(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
+def rfc3339(seconds: float) -> str:
+    """Likewise, for machines: as the audit trail writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """One table; cells are plain text, several lines allowed."""
     table = Table(title=Text(plain(title)), title_justify="left", show_lines=False)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from modelward.cli.output import console, plain, print_json, print_table
+from modelward.cli.output import console, plain, print_json, print_table, rfc3339
 from modelward.cli.shadow_samples import (
     UNREADABLE,
     arrays,
@@ -59,7 +59,7 @@ def _facts(each: Kept) -> dict[str, Any]:
     return {
         "sample": each.name,
         "shadow": heading.shadow_name,
-        "time": time_of(heading.time_ns),
+        "time": rfc3339(heading.time_ns / 1e9),
         "disagreement": heading.disagreement,
         "request_bytes": heading.sizes[0],
         "file": str(each.file),

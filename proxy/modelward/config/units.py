@@ -96,14 +96,21 @@ def format_rate(per_second: float) -> str:
     """Per second where that is a whole number or more than one, else per minute or hour: `1000/s`, `6/m`."""
     for unit, period in PERIODS.items():
         count = round(per_second * period, 6)
-        if count == int(count):
+        if count >= 1 and count == int(count):
             return f"{int(count)}/{unit}"
-    return f"{per_second:.12g}/s" if per_second >= 1e-4 else f"{per_second:.15f}/s"
+    for unit, period in PERIODS.items():
+        if (count := per_second * period) >= 1:
+            return f"{count:.12g}/{unit}"
+    return f"{count:.12g}/h" if count >= 1e-4 else f"{count:.15f}/h"
 
 
 def format_backend_time(share: float) -> str:
-    """Per second: `500ms/s`."""
-    return f"{share:.12g}s/s" if share == int(share) else f"{share * 1e3:.12g}ms/s"
+    """Per second where that is a whole number of milliseconds, else per minute or hour: `500ms/s`, `250ms/m`."""
+    for unit, period in PERIODS.items():
+        count = round(share * period * 1e3, 6)
+        if count >= 1 and count == int(count):
+            return f"{int(count) // 1000}s/{unit}" if count % 1000 == 0 else f"{int(count)}ms/{unit}"
+    return f"{share * 1e3:.12g}ms/s"
 
 
 def format_size(size: int) -> str:

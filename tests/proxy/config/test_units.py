@@ -8,9 +8,11 @@ from modelward.config.units import (
     BYTES,
     LONGEST_DURATION,
     UnitError,
+    format_backend_time,
     format_duration,
     format_rate,
     format_size,
+    parse_backend_time,
     parse_duration,
     parse_rate,
     parse_size,
@@ -79,6 +81,16 @@ def test_a_formatted_size_parses_back(size: int) -> None:
 @given(st.floats(1e-5, 1e9))
 def test_a_formatted_rate_parses_back_nearly(rate: float) -> None:
     assert parse_rate(format_rate(rate)) == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("text", ["2/m", "7/h", "0.1/h", "0.0001/h", "1000/s", "0.7/h"])
+def test_a_rate_is_told_in_a_unit_that_people_read(text: str) -> None:
+    assert format_rate(parse_rate(text)) == text
+
+
+@pytest.mark.parametrize("text", ["500ms/s", "2s/s", "250ms/m", "1s/h", "7s/h", "100ms/h"])
+def test_backend_time_is_told_in_a_unit_that_people_read(text: str) -> None:
+    assert format_backend_time(parse_backend_time(text)) == text
 
 
 def test_units_are_told_largest_first_so_that_formats_are_short() -> None:
