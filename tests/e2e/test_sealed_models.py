@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from modelward.problem import ProblemsFound
 from tests import models
 from tests.e2e.messages import Stub, arrays, request
 from tests.proxy.sealing.support import new_key, sealed
-from tests.support import ServerProcess, serve_process, wait_until
+from tests.support import ServerProcess, reloadable, serve_process, wait_until
 
 COLUMNS = 64
 X = np.ones((1, COLUMNS), np.float32)
@@ -75,6 +76,25 @@ def abort_a_worker(server: ServerProcess) -> None:
     os.kill(before[0], signal.SIGABRT)
     wait_until(lambda: server.workers() not in ([], before), "another worker")
     wait_until(lambda: server.page("/readyz")[0] == 200, "it to be ready")
+
+
+def test_a_requirement_that_would_end_the_service_of_a_version_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelward.sealing.process.seclude", lambda: None)  # of the process that all tests share
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    keys = f"[{{file: {tmp_path / 'key'}}}]"
+    both = {"m": adding(1), "other": sealed(adding(2), RECIPIENT)}
+    with reloadable(tmp_path / "models", both, sealing__identities=keys) as server:
+        with pytest.raises(ProblemsFound) as found:
+            server.reload(sealing__require='["*"]')
+        (problem,) = found.value.problems
+        assert (problem.what, problem.where) == (
+            "it is served, and sealing.require would end that",
+            "model m version 1",
+        )
+        assert len(server.application.models) == 2
+        assert "sealing.require" in "".join(server.reload(sealing__require="[other]"))
 
 
 def test_plaintext_and_key_lie_nowhere_and_what_cannot_be_opened_is_refused(place: Path) -> None:

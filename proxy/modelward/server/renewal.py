@@ -128,11 +128,24 @@ def _lost(config: Config, before: Before, inventory: Inventory) -> list[Problem]
         if not each.barred or (each.name, each.version) not in before.opened:
             continue
         if keys := _asks_other(before.config, config, each.name):
-            what, where = f"it is served, and {keys} would end that", f"model {each.name} version {each.version}"
             why = "; ".join(": ".join(filter(None, (p.what, p.why))) for p in each.problems)
-            how = f"Mend it ({each.problems[0].how}), or take the version out of the repository. Then reload"
-            found.append(Problem(what, where, why, how))
+            found.append(_would_end(keys, each.name, each.version, why, each.problems[0].how))
+    for model in inventory.models:  # what is open is not read again, so that nothing has refused it
+        is_open_unsealed = (model.name, model.version) in before.opened and not model.artifact.sealed
+        must, had_to = (_must_be_sealed(each, model.name) for each in (config, before.config))
+        if is_open_unsealed and must and not had_to:
+            why, how = "its files are not sealed", "Seal it: modelward model seal"
+            found.append(_would_end("sealing.require", model.name, model.version, why, how))
     return found
+
+
+def _would_end(keys: str, name: str, version: str, why: str, how: str) -> Problem:
+    how = f"Mend it ({how}), or take the version out of the repository. Then reload"
+    return Problem(f"it is served, and {keys} would end that", f"model {name} version {version}", why, how)
+
+
+def _must_be_sealed(config: Config | None, name: str) -> bool:
+    return config is not None and config.sealing is not None and config.sealing.requires(name)
 
 
 def _asks_other(before: Config | None, config: Config, name: str) -> str:
