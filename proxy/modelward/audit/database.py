@@ -20,10 +20,11 @@ T = TypeVar("T")
 
 HOW_EXTRA = "pip install 'modelward[postgres]', or leave audit.postgres out"
 LONGEST_WORDS = 200
+LOCK_SHARE = 0.6  # of the time that a transaction has, so that there is time to find out who holds the lock
 
 # Of one transaction alone, so that it works behind a pooler too. A commit that is not on disk is not confirmed.
 SETTINGS = """
-SELECT set_config('statement_timeout', %(ms)s, true), set_config('lock_timeout', %(ms)s, true),
+SELECT set_config('statement_timeout', %(ms)s, true), set_config('lock_timeout', %(lock_ms)s, true),
   set_config('idle_in_transaction_session_timeout', %(ms)s, true),
   set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
     ELSE current_setting('synchronous_commit') END, true), current_setting('fsync')
@@ -80,7 +81,8 @@ class Database:
         try:
             with connection.transaction():
                 cursor = connection.cursor(binary=True)
-                cursor.execute(SETTINGS, {"ms": str(max(1, int(self._seconds * 1000)))})
+                limits = {"ms": self._seconds, "lock_ms": self._seconds * LOCK_SHARE}
+                cursor.execute(SETTINGS, {name: str(max(1, int(1000 * each))) for name, each in limits.items()})
                 told = cursor.fetchone()
                 if told is not None and told[-1] == "off":
                     raise ProblemsFound([_forgetful(self._settings)])

@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from modelward.audit import key
@@ -20,7 +19,8 @@ from modelward.audit.database import Database, Failed
 from modelward.audit.last import TAKEN_BACK, Last
 from modelward.audit.log import Gone
 from modelward.audit.merkle import EMPTY, ProofFails, check_consistency, consistency_proof, leaf_hash
-from modelward.audit.note import Checkpoint, Note, NotSigned, OtherKey, Signer, stamped
+from modelward.audit.note import LARGEST_NOTE, Checkpoint, Note, NotSigned, OtherKey, Signer, stamped
+from modelward.audit.postgres_lock import lock
 from modelward.audit.postgres_tables import prepare
 from modelward.audit.record import Record
 from modelward.audit.tiles import HASH, LARGEST_RECORD, LEVELS_PER_TILE, TILE, Edge, nodes, split, tile_root, widths
@@ -31,6 +31,7 @@ HOW = "Look into it with `modelward audit verify`; set audit.postgres.schema_nam
 READ_SECONDS = 60.0
 AHEAD = 16  # tiles or bundles that are read at once by who reads in order
 PAGE = 1000  # checkpoints, likewise
+NOTE = f"substring(note FOR {LARGEST_NOTE + 1})"  # a longer one is none, and is not fetched whole
 OTHERS = 5  # logs that are named
 
 logger = logging.getLogger("modelward.audit")
@@ -74,11 +75,17 @@ class PostgresLog:
         """Makes the tables where there are none, and goes on with the log. last: what was confirmed, kept elsewhere;
         the log must hold it. Raises ProblemsFound, OSError."""
         log = cls(settings, signer, last)
-        log._database.run(lambda cursor: prepare(cursor, log._schema, settings.where))
+        try:
+            log._prepare()
+        except Failed:  # as where another server made the tables at the same time
+            log._prepare()
         log._state = log._database.run(log._newest)
         if not log._state.note:
             log._tell_others()
         return log
+
+    def _prepare(self) -> None:
+        self._database.run(lambda cursor: prepare(cursor, self._schema, self._settings.where))
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -149,7 +156,7 @@ class PostgresLog:
             return None
 
         def look(cursor: Any) -> _State | None:
-            self._lock(cursor)  # who committed has ended
+            lock(cursor, self._schema, self._log)  # who committed has ended
             cursor.execute(
                 f"SELECT 1 FROM {self._schema}.checkpoints WHERE log = %s AND size = %s AND note = %s",
                 (self._log, lost.size, lost.note),
@@ -180,14 +187,10 @@ class PostgresLog:
     def _how(self) -> str:
         return self._last.how if self._last is not None else HOW
 
-    def _lock(self, cursor: Any) -> None:
-        key = int.from_bytes(sha256(b"modelward audit " + self._log.encode()).digest()[:8], "big", signed=True)
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (key,))
-
     def _newest(self, cursor: Any) -> _State:
         """With the lock. Another server may have gone on. Raises ProblemsFound where what is there is no continuation
         of what was there."""
-        self._lock(cursor)
+        lock(cursor, self._schema, self._log)
         read = _Rows(cursor, self._schema, self._log)
         data = read.newest()
         ours = self._state
@@ -239,7 +242,9 @@ class _Rows:
         return list(self._cursor.fetchall())
 
     def newest(self) -> bytes:
-        rows = self._all("SELECT note FROM {schema}.checkpoints WHERE log = %s ORDER BY size DESC, id DESC LIMIT 1")
+        rows = self._all(
+            f"SELECT {NOTE} FROM {{schema}}.checkpoints WHERE log = %s ORDER BY size DESC, id DESC LIMIT 1"
+        )
         return bytes(rows[0][0]) if rows else b""
 
     def any(self) -> bool:
@@ -260,7 +265,7 @@ class _Rows:
     def checkpoints(self, after: tuple[int, int]) -> list[tuple[int, int, bytes]]:
         """Later ones: (size, id, note)."""
         return self._all(
-            "SELECT size, id, note FROM {schema}.checkpoints WHERE log = %s AND (size, id) > (%s, %s)"
+            f"SELECT size, id, {NOTE} FROM {{schema}}.checkpoints WHERE log = %s AND (size, id) > (%s, %s)"
             f" ORDER BY size, id LIMIT {PAGE}",
             *after,
         )
@@ -274,18 +279,22 @@ class _Rows:
         """Hashes of each tile, as far as its rows are there."""
         rows = self._all(
             f"SELECT n / {TILE}, string_agg(hash, ''::bytea ORDER BY n) FROM {{schema}}.hashes"
-            " WHERE log = %s AND level = %s AND n >= %s AND n < %s GROUP BY 1",
+            f" WHERE log = %s AND level = %s AND n >= %s AND n < %s AND octet_length(hash) = {HASH} GROUP BY 1",
             level,
             first,
             end,
         )
         return {index: bytes(data) for index, data in rows}
 
-    def records(self, first: int, end: int) -> dict[int, bytes]:
+    def records(self, first: int, end: int) -> dict[int, bytes | int]:
+        """Of one that is longer than any may be only its length: it is not fetched."""
         rows = self._all(
-            "SELECT n, record FROM {schema}.records WHERE log = %s AND n >= %s AND n < %s ORDER BY n", first, end
+            f"SELECT n, CASE WHEN octet_length(record) <= {LARGEST_RECORD} THEN record END, octet_length(record)"
+            " FROM {schema}.records WHERE log = %s AND n >= %s AND n < %s ORDER BY n",
+            first,
+            end,
         )
-        return {number: bytes(record) for number, record in rows}
+        return {number: length if record is None else bytes(record) for number, record, length in rows}
 
 
 def whole_tile(level: int, index: int, width: int, found: bytes) -> bytes:
@@ -345,8 +354,8 @@ class PostgresReader:
         return whole_tile(level, index, width, self._read(level, index, width, read) or b"")
 
     def bundle(self, index: int, width: int) -> list[bytes]:
-        def read(cursor: Any, first: int, end: int) -> dict[int, dict[int, bytes]]:
-            bundles: dict[int, dict[int, bytes]] = {}
+        def read(cursor: Any, first: int, end: int) -> dict[int, dict[int, bytes | int]]:
+            bundles: dict[int, dict[int, bytes | int]] = {}
             for number, record in _Rows(cursor, self._schema, self._log).records(first, end).items():
                 bundles.setdefault(number // TILE, {})[number] = record
             return bundles
@@ -356,8 +365,10 @@ class PostgresReader:
         if not found:
             raise Gone(f"records {wanted[0]} to {wanted[-1]} are gone", missing=True)
         for number in wanted:
-            if number not in found:
+            if (record := found.get(number)) is None:
                 raise Gone(f"record {number} is gone", number)
+            if isinstance(record, int):
+                raise Gone(f"record {number} has {record} bytes, and none has more than {LARGEST_RECORD}", number)
         return [found[number] for number in wanted]
 
     def records(self, first: int, end: int) -> Iterator[bytes]:

@@ -9,7 +9,8 @@ from modelward.problem import Problem, ProblemsFound
 VERSION = "modelward audit log, version 1"
 
 # hashes: of level 0 those of the records, of level L the roots of 256 of the level below, as in C2SP's tiles. They
-# stay where retention removes records. trail: for people who read with SQL.
+# stay where retention removes records. writers: of each log the row that a writer locks. trail: for people who read
+# with SQL.
 TABLES = """\
 CREATE SCHEMA IF NOT EXISTS {schema};
 CREATE TABLE IF NOT EXISTS {schema}.records (
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS {schema}.hashes (
 CREATE TABLE IF NOT EXISTS {schema}.checkpoints (
   log text NOT NULL, size bigint NOT NULL, id bigint GENERATED ALWAYS AS IDENTITY, note bytea NOT NULL,
   PRIMARY KEY (log, size, id));
+CREATE TABLE IF NOT EXISTS {schema}.writers (log text PRIMARY KEY);
 CREATE OR REPLACE VIEW {schema}.trail AS
   SELECT log, n, convert_from(record, 'UTF8')::json AS record FROM {schema}.records;
 COMMENT ON SCHEMA {schema} IS '{version}';
@@ -30,11 +32,16 @@ GRANTS = """\
 -- servers: they add, and change nothing
 GRANT USAGE ON SCHEMA {schema} TO {server};
 GRANT SELECT, INSERT ON {schema}.records, {schema}.hashes, {schema}.checkpoints TO {server};
+-- the row that who writes locks, which takes a right to update it
+GRANT SELECT, INSERT, UPDATE (log) ON {schema}.writers TO {server};
 -- only where audit.retention is set:
 -- GRANT DELETE ON {schema}.records TO {server};
 -- auditors
 GRANT USAGE ON SCHEMA {schema} TO {auditor};
 GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {auditor};
+-- others need not connect at all; write the name of the database:
+-- REVOKE CONNECT ON DATABASE audit FROM PUBLIC;
+-- GRANT CONNECT ON DATABASE audit TO {server}, {auditor};
 """
 
 
@@ -45,15 +52,15 @@ def statements(schema: str, server: str = "modelward", auditor: str = "auditor")
 
 
 def prepare(cursor: Any, schema: str, where: str) -> None:
-    """Makes the tables where there are none. Raises ProblemsFound where they are of another version, or the user may
-    not make them; the driver's errors."""
-    # two servers that start together would both make them
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (VERSION,))
+    """Makes the tables where there are none; two that do so at one time fail each other. Raises ProblemsFound where
+    they are of another version, or the user may not make them; the driver's errors."""
     cursor.execute("SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (schema,))
     (found,) = cursor.fetchone()
     if found == VERSION:
-        return
-    if found is not None:
+        cursor.execute("SELECT to_regclass(%s)", (f"{schema}.writers",))
+        if cursor.fetchone()[0] is not None:
+            return  # else they were made before there was that one
+    elif found is not None:
         how = "Set audit.postgres.schema_name to another schema, or run the release that made this one"
         raise ProblemsFound([Problem(f"the schema {schema} holds something else: {found}", where, how=how)])
     cursor.execute("SELECT has_database_privilege(current_database(), 'CREATE')")
