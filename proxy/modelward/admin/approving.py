@@ -90,10 +90,8 @@ class Approving:
         proposals, by = self._server.proposals, self._call.operator.actor
         if not glass.broken:
             return result, await proposals.claimed(result.proposal, by, glass.reason)
-        if proposals.changed_rights():  # broken glass stands for the approvals, not for the verb
-            self._call.demand("bindings")
         ask = result.proposal.ask.model_copy(update={"reason": glass.reason})
-        return result, _executed(await proposals.desk.break_glass(ask, by))
+        return result, _executed(await proposals.desk.break_glass(ask, by, self._call.demand))
 
     async def _ask(self, ask: Ask, needed: int, glass: Glass) -> Proposal:
         check_reason(ask.model, ask.reason)

@@ -170,9 +170,6 @@ class Proposed(Protocol):
     def restart(self, reason: str) -> Ask:
         """What is proposed."""
 
-    def changed_rights(self) -> list[str]:
-        """Keys that say who may do what, and differ in the configuration that waits."""
-
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """The proposal of a configuration that waits, as this operator's where it is no other's yet."""
 

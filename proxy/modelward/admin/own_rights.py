@@ -6,7 +6,7 @@ from typing import Any, get_args
 from modelward.admin.authorization import OperatorCall
 from modelward.admin.messages import message
 from modelward.config.approvals import ApprovedVerb
-from modelward.config.changes import OF_RIGHTS
+from modelward.config.changes import is_of_rights
 from modelward.config.operators import VERBS
 from modelward.operators.rights import Decision
 from modelward.operators.verbs import OF_SERVER
@@ -44,7 +44,7 @@ async def can_i(
 
 
 def _of_rights(keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if key.partition(".")[0] in OF_RIGHTS]
+    return [key for key in keys if is_of_rights(key)]
 
 
 def _right(verb: str, model: str, call: OperatorCall, needed: Callable[[Any, str], int]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelward.admin.authorization import OperatorCall
@@ -16,6 +18,7 @@ from modelward.rpc.protocol import Message, RpcError
 
 if TYPE_CHECKING:
     from modelward.approvals.proposal import Approval, Ask, Proposal
+    from modelward.audit.record import Actor
 
 
 HIDDEN = "(shown to those who may approve it)"
@@ -71,11 +74,13 @@ class ProposalCalls:
         try:
             ask = desk.book.find(request.number).ask
             _demand(verb, request.number, ask, call)
-            if verb == "approve" and ask.verb == "reload" and self._server.proposals.changed_rights():
-                call.demand("bindings")
             check_reason(ask.model, request.reason)
-            act = {"approve": desk.approve, "reject": desk.reject, "review": desk.review}[verb]
-            after = await act(request.number, by, request.reason)
+            acts: dict[str, Callable[[int, Actor, str], Awaitable[Proposal]]] = {
+                "approve": partial(desk.approve, demand=call.demand),
+                "reject": desk.reject,
+                "review": desk.review,
+            }
+            after = await acts[verb](request.number, by, request.reason)
             return message("ProposalResponse", proposal=proposal_message(after, files=self._files(after)))
         except ProblemsFound as refused:
             return message("ProposalResponse", problems=problems_of(refused.problems))

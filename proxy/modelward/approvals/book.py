@@ -77,8 +77,8 @@ class Book(Section):
             raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or withdraw one")
         return self._with_new(ask, by, now, expires=now + seconds, needed=needed, rules=rules)
 
-    def broken(self, ask: Ask, by: Actor, now: float) -> Book:
-        """With one that is executing, and waits for a review. An open one for the same is void."""
+    def broken(self, ask: Ask, by: Actor, now: float, *, rights: bool = False) -> Book:
+        """With one that is executing, and waits for a review. An open one for the same is void. rights: as Proposal."""
         if len(self.unreviewed) >= MOST_UNREVIEWED:
             raise refusal(0, f"{MOST_UNREVIEWED} uses of --break-glass wait for a review", HOW_REVIEW)
         book = self
@@ -86,7 +86,8 @@ class Book(Section):
             if each.ask.is_as(ask):
                 book = book._ended(each, "void", now, f"{by.name} did it by breaking the glass", "")
         book = book._with_new(ask, by, now, expires=now, needed=0)
-        return book.with_(book.proposals[-1].model_copy(update={"state": "executing", "break_glass": True}))
+        glass = {"state": "executing", "break_glass": True, "rights": rights}
+        return book.with_(book.proposals[-1].model_copy(update=glass))
 
     def approved(self, number: int, approval: Approval, person: Person) -> Book:
         """With the approval, and executing where it was the last one needed."""

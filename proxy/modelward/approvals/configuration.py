@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
+from modelward.config.changes import changed_rights
 from modelward.config.schema import Config
 from modelward.config.section import Section
 from modelward.config.settings_files import SettingsFiles
@@ -29,6 +30,8 @@ LARGEST_FILE = 64 << 20
 HOW = "Set state to a folder that the server may write, on a disk with room"
 HOW_AWAY = "move it away, and the files as they lie there are taken as approved"
 HOW_BROKEN = f"Put a good copy of it back; or {HOW_AWAY}"
+
+HOW_RIGHTS = "Let an administrator who is an approver approve it: modelward proposals"
 
 Load = Callable[[SettingsFiles, bool], Config]
 Signers = Callable[[SettingsFiles, Mapping[str, bytes], Config], tuple[str, ...]]
@@ -84,7 +87,7 @@ class Configuration:
         self._signers = signers
         self._complete = complete
         self._file = folder / FILE
-        self._allowed = ""
+        self._allowed, self._with_rights = "", False
         self._reading = threading.Lock()
 
     def first(self) -> Config:
@@ -119,9 +122,16 @@ class Configuration:
         config = self._load(files, True)
         if self.approved is None or not followed.approvers("reload"):
             return self._accept(files, config)
-        if files.digest in (self.approved.digest, self._allowed):
+        if files.digest == self.approved.digest:
             return self._accept(files, config)
-        return self._wait(files, config, self._as_approved(files))
+        before = self._as_approved(files)
+        if files.digest != self._allowed:
+            return self._wait(files, config, before)
+        if not self._with_rights and (changed := changed_rights(before, config)):
+            why = "who has agreed to it may not change who may do what: that takes the verb bindings"
+            what = f"{' and '.join(changed)} differ from what was approved last"
+            raise ProblemsFound([Problem(what, "configuration", why, HOW_RIGHTS)])
+        return self._accept(files, config)
 
     def _despite(self, found: ProblemsFound, files: SettingsFiles) -> Config:
         """Files that nobody has approved keep no server from starting. Raises what was found where they count."""
@@ -142,9 +152,19 @@ class Configuration:
         self._load(files, True)
         return files.digest
 
-    def allow(self, digest: str) -> None:
-        """The next `read` follows files with this digest."""
-        self._allowed = digest
+    def rights(self, digest: str) -> list[str]:
+        """Which settings that say who may do what the files with this digest change, of those that were approved last.
+        Raises ProblemsFound where other files lie there."""
+        files = SettingsFiles()
+        config = self._load(files, True)
+        if files.digest != digest:
+            what = f"the files have changed: they were {digest}, and are {files.digest}"
+            raise ProblemsFound([Problem(what, "configuration", how="Look at the next proposal")])
+        return changed_rights(self._as_approved(files), config) if self.approved is not None else []
+
+    def allow(self, digest: str, *, rights: bool = False) -> None:
+        """`read` follows files with this digest from now on. rights: also where they change who may do what."""
+        self._allowed, self._with_rights = digest, rights
 
     def _as_approved(self, files: SettingsFiles) -> Config:
         assert self.approved is not None
@@ -178,7 +198,8 @@ class Configuration:
             self._write(approved)
             self.approved = approved
             log.info("the configuration is approved: %s", approved.digest)
-        self.waiting, self.faulty, self._allowed = None, (), ""
+        self.waiting, self.faulty = None, ()
+        self.allow("")
         return config
 
     def _read(self) -> Approved | None:

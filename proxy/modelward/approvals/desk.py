@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from modelward.approvals.store import Store
 from modelward.audit.record import Actor, Record, automatic, human
 from modelward.audit.recorder import NotRecorded, Recorder
 from modelward.config.approvals import Approvals
+from modelward.config.operators import Verb
 from modelward.config.units import SECOND
 from modelward.plural import counted
 from modelward.problem import ProblemsFound
@@ -32,11 +33,17 @@ INTERNAL = "internal error; the server's log says more"
 log = logging.getLogger("modelward.approvals")
 
 
+Demand = Callable[[Verb], None]
+
+
 class Acts(Protocol):
     """What proposals are about: the server, as they see it."""
 
     async def pinned(self, ask: Ask) -> str:
         """The digest of what the ask is about, as it is now. Raises ProblemsFound where it is not there any more."""
+
+    async def rights(self, ask: Ask) -> Sequence[str]:
+        """Which settings that say who may do what it changes. Raises ProblemsFound where it is not what is there."""
 
     def rules(self, ask: Ask) -> str:
         """A digest of the settings that say who may propose and approve it, and how many must."""
@@ -102,14 +109,19 @@ class Desk:
         log.info("proposal %d of %s: %s, needs %s", proposal.number, by.name, ask.words, counts)
         return proposal
 
-    async def approve(self, number: int, by: Actor, reason: str, *, signed: bool = False) -> Proposal:
-        """Executes it too where this was the last approval needed: then it is over when this returns. Raises
-        ProblemsFound, and then it is as it was, or void because what it asked for has changed."""
+    async def approve(
+        self, number: int, by: Actor, reason: str, *, signed: bool = False, demand: Demand = lambda verb: None
+    ) -> Proposal:
+        """Executes it too where this was the last approval needed: then it is over when this returns. demand: called
+        for the verbs that it takes besides. Raises what that raises; and ProblemsFound, and then it is as it was, or
+        void because what it asked for has changed."""
         async with self._changing:
             await self._expire()
             proposal = self.book.find(number)
             changed = await self._changed(proposal)
-            approval = Approval(by=by, at=self._clock(), reason=reason, signed=signed)
+            rights = proposal.state == "open" and not changed and not signed
+            rights = rights and await self._demanded(proposal.ask, demand)
+            approval = Approval(by=by, at=self._clock(), reason=reason, signed=signed, rights=rights)
 
             def change() -> Book:
                 if changed:
@@ -163,11 +175,12 @@ class Desk:
         log.info("proposal %d: the broken glass was reviewed by %s", number, by.name)
         return self.book.find(number)
 
-    async def break_glass(self, ask: Ask, by: Actor) -> Proposal:
-        """Does it at once. Raises ProblemsFound where it could not be recorded, and then nothing has changed."""
+    async def break_glass(self, ask: Ask, by: Actor, demand: Demand = lambda verb: None) -> Proposal:
+        """Does it at once. demand: as `approve`, since broken glass stands for the approvals, not for the verb. Raises
+        ProblemsFound where it could not be recorded, and then nothing has changed."""
         async with self._changing:
-            number = self.book.last + 1
-            change = lambda: self.book.broken(ask, by, self._clock())  # noqa: E731
+            number, rights = self.book.last + 1, await self._demanded(ask, demand)
+            change = lambda: self.book.broken(ask, by, self._clock(), rights=rights)  # noqa: E731
             marks: dict[str, Any] = {"reason": ask.reason, "break_glass": True}
             await self._confirmed("proposal.break_glass", ask, by, change, number=number, **marks)
         log.error("the glass was broken by %s: %s: %s", by.name, ask.words, ask.reason)
@@ -309,6 +322,13 @@ class Desk:
         self._keep(book)
         for number in before.difference(each.number for each in book.open):
             self._note("proposal.expire", number, "it was not approved in time")
+
+    async def _demanded(self, ask: Ask, demand: Demand) -> bool:
+        """Whether what is pinned changes who may do what. Then whoever agrees to it may do that too."""
+        rights = bool(await self._acts.rights(ask))
+        if rights:
+            demand("bindings")
+        return rights
 
     async def _changed(self, proposal: Proposal) -> str:
         """Why what was proposed is not what is there any more; empty where it is."""

@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-RIGHTS = ("operators", "approvals", "integrity", "audit", "access", "admin_tls")
+from pydantic import BaseModel
+
+from modelward.config.changes import OF_RIGHTS, OF_RIGHTS_OF_MODELS, value_of
+
+RIGHTS = (*OF_RIGHTS, "access")
 MOST_BYTES = 64 << 10
 """Of a diff, in the state folder and in an answer. What is longer is approved by signatures only."""
 EACH_LINE = 8  # bytes of a line beside its text, as it is kept
@@ -40,13 +44,16 @@ def rights(was: Any, now: Any) -> Iterator[str]:
 
 def _settings(config: Any) -> Iterator[tuple[str, str]]:
     for key in RIGHTS:
-        yield from _leaves(key, _plain(getattr(config, key, None)))
-    for name, settings in getattr(config, "models", {}).items():
-        yield from _leaves(f"models.{name}.approvals", _plain(settings.approvals))
+        yield from _leaves(key, _plain(value_of(config, key)))
+    for name, settings in config.models.items():
+        for key in OF_RIGHTS_OF_MODELS:
+            yield from _leaves(f"models.{name}.{key}", _plain(getattr(settings, key)))
 
 
-def _plain(section: Any) -> Any:
-    return None if section is None else section.model_dump(mode="json", fallback=str)
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", fallback=str)
+    return None if value is None else str(value)
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -30,12 +30,14 @@ class Parameters(Section):
 
 
 class Approval(Section):
-    """at: seconds since 1970. signed: by a signature on the configuration file."""
+    """at: seconds since 1970. signed: by a signature on the configuration file. rights: the approver may change who may
+    do what, which it did then."""
 
     by: Actor = Field(strict=False)
     at: float
     reason: str = ""
     signed: bool = False
+    rights: bool = False
 
 
 class Ask(Section):
@@ -83,7 +85,7 @@ class Proposal(Section):
     the glass.
 
     rules: digest of the settings that say who may propose and approve it, when it was proposed. why: of its end.
-    break_glass: it was done without approvals; reviewed: by whom since.
+    break_glass: it was done without approvals; reviewed: by whom since. rights: as Approval, of who broke the glass.
     """
 
     number: int
@@ -99,6 +101,7 @@ class Proposal(Section):
     why: str = ""
     ended_by: str = ""
     break_glass: bool = False
+    rights: bool = False
     reviewed: Approval | None = None
 
     @property
@@ -118,6 +121,11 @@ class Proposal(Section):
     @property
     def approvers(self) -> tuple[str, ...]:
         return tuple(each.by.name for each in self.approvals)
+
+    @property
+    def may_change_rights(self) -> bool:
+        """Each of those who stand for it may change who may do what. A key in approvals.keys is a right of its own."""
+        return self.rights if self.break_glass else all(each.rights or each.signed for each in self.approvals)
 
     @property
     def is_unreviewed(self) -> bool:

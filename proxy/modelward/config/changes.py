@@ -1,6 +1,7 @@
 """What differs between two configurations, and what of it a running server cannot follow."""
 
 from collections.abc import Collection, Iterator, Mapping
+from operator import attrgetter
 
 from modelward.config.explain import dotted
 from modelward.config.schema import Config
@@ -38,19 +39,35 @@ OF_RULES = (
 )
 
 
-# who may do what, and what is recorded of it: to change them takes the verb `bindings`
-OF_RIGHTS = ("operators", "approvals", "audit")
+# who may do what, who is believed, and what is recorded and kept of it: to change them takes the verb `bindings`. By
+# admin_tls and listen.admin names are proved, state has what was approved, and sealing runs commands as the server
+OF_RIGHTS = ("operators", "approvals", "audit", "admin_tls", "listen.admin", "state", "integrity", "sealing")
+OF_RIGHTS_OF_MODELS = ("approvals", "integrity")
+
+
+def is_of_rights(key: str) -> bool:
+    """key: with dots, as `differences` gives it."""
+    parts = key.split(".")
+    if parts[0] == "models":  # a model's name may have dots
+        return any(each in parts[2:] for each in OF_RIGHTS_OF_MODELS)
+    return parts[0] in OF_RIGHTS or ".".join(parts[:2]) in OF_RIGHTS
 
 
 def changed_rights(now: Config, wanted: Config) -> list[str]:
-    """Keys of OF_RIGHTS that differ, and of models' approvals."""
+    """Keys of OF_RIGHTS that differ, and of OF_RIGHTS_OF_MODELS."""
     models = sorted({*now.models, *wanted.models})
-    own = [f"models.{name}.approvals" for name in models if _own(now, name) != _own(wanted, name)]
-    return [*(key for key in OF_RIGHTS if getattr(now, key) != getattr(wanted, key)), *own]
+    own = [
+        f"models.{name}.{key}"
+        for name in models
+        for key in OF_RIGHTS_OF_MODELS
+        if getattr(now.models.get(name), key, None) != getattr(wanted.models.get(name), key, None)
+    ]
+    return [*(key for key in OF_RIGHTS if value_of(now, key) != value_of(wanted, key)), *own]
 
 
-def _own(config: Config, model: str) -> object:
-    return config.models[model].approvals if model in config.models else None
+def value_of(config: Config, key: str) -> object:
+    """key: with dots."""
+    return attrgetter(key)(config)
 
 
 def followed(now: Config, wanted: Config) -> tuple[Config, list[str]]:

@@ -50,7 +50,7 @@ MEANING: Mapping[Verb, str] = {
     "review": "review what was done by breaking the glass",
     "audit": "read the audit trail",
     "samples": "read recorded requests",
-    "bindings": "reload a configuration in which operators or approvals differ",
+    "bindings": "reload or approve a configuration that changes who may do what, who is believed, or what is recorded",
 }
 
 OF_SERVER: frozenset[Verb] = frozenset({"reload", "restart", "drain", "audit", "bindings"})

@@ -117,9 +117,6 @@ class FourEyes:
             return None
         return await self._proposals.follow(asked=asked)
 
-    def changed_rights(self) -> list[str]:
-        return self._proposals.changed_rights()
-
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         return await self._proposals.claimed(proposal, by, reason)
 

@@ -20,7 +20,6 @@ from modelward.approvals.words import words as words_of
 from modelward.audit.record import ITSELF, Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.approvals import Approvals, ApprovedVerb
-from modelward.config.changes import changed_rights
 from modelward.config.schema import Config
 from modelward.config.settings_files import digest_of as digest_of_data
 from modelward.config.settings_files import signatures_of
@@ -192,10 +191,6 @@ class Proposals:
         ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
 
-    def changed_rights(self) -> list[str]:
-        waiting = self._configuration.waiting
-        return changed_rights(self._config(), waiting.config) if waiting is not None else []
-
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
         """As this operator's, where it is no other's yet and nobody has approved it."""
         if proposal.by != ITSELF or proposal.approvals:
@@ -213,6 +208,11 @@ class Proposals:
         if ask.verb == "rollback":
             self._check_promoted(ask)
         return ""
+
+    async def rights(self, ask: Ask) -> list[str]:
+        if ask.verb != "reload":
+            return []
+        return await asyncio.get_running_loop().run_in_executor(None, self._configuration.rights, ask.digest)
 
     def rules(self, ask: Ask) -> str:
         config = self._config()
@@ -257,11 +257,12 @@ class Proposals:
                 if problems := (await server.restart(lambda worker: None, actor)).problems:
                     raise ProblemsFound(problems)
             case "reload":
-                await self._reload(server, ask, actor)
+                await self._reload(server, proposal, actor)
 
-    async def _reload(self, server: Recorded, ask: Ask, actor: str) -> None:
+    async def _reload(self, server: Recorded, proposal: Proposal, actor: str) -> None:
         """Approved files that are followed in part are approved; a file that was changed since is not followed."""
-        self._configuration.allow(ask.digest)
+        ask = proposal.ask
+        self._configuration.allow(ask.digest, rights=proposal.may_change_rights)
         try:
             result = await server.reload(actor)
         finally:

@@ -183,7 +183,8 @@ class Reloader:
 
     def _check_rights(self, wanted: Config) -> None:
         """wanted: with what a restart would follow. Raises ProblemsFound."""
-        if changed := changed_rights(self._accepted, wanted):
+        accepted = self._accepted.model_copy(update={"listen": self._with_ports(self._accepted.listen)})
+        if changed := changed_rights(accepted, wanted):
             why = "who asks may not change who may do what: that takes the verb bindings"
             how = "Ask an administrator to reload, or take the change back"
             raise ProblemsFound([Problem(f"{' and '.join(changed)} differ", "configuration", why, how)])

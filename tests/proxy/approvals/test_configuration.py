@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from modelward.approvals.configuration import FILE, Configuration
+from modelward.config.approvals import Approvals
+from modelward.config.changes import OF_RIGHTS
+from modelward.config.listen import Listen
 from modelward.config.settings_files import MAIN, SettingsFiles
 from modelward.problem import Problem, ProblemsFound
 
 
 class Host:
-    """A file, and servers that begin with it. A configuration is the number of approvals that the file asks for."""
+    """A file, and servers that begin with it. A configuration is the number of approvals that the file asks for;
+    `rights` in it stands for who may do what."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +34,11 @@ class Host:
         text = files.take(MAIN, self.file, Path.read_bytes)
         if not text or not text[:1].isdigit():
             raise ProblemsFound([Problem("this is no configuration", str(self.file))])
-        return SimpleNamespace(text=text.decode(), approvers=lambda verb: int(text[:1]))
+        approvers = lambda verb: int(text[:1])  # noqa: E731
+        sections: dict[str, Any] = dict.fromkeys((*OF_RIGHTS, "access")) | {
+            "operators": Approvals() if b"rights" in text else None
+        }
+        return SimpleNamespace(text=text.decode(), approvers=approvers, models={}, listen=Listen(), **sections)
 
     def signers(self, files: SettingsFiles, before: Mapping[str, bytes], config: Any) -> tuple[str, ...]:
         return self.signed
@@ -113,6 +121,24 @@ def test_without_approvals_everything_is_followed_until_they_are_asked_for(host:
     assert text(config) == "1 approvals from now on"
     host.write("0 not any more")
     assert text(configuration.read(config)) == "1 approvals from now on"
+
+
+def test_files_that_change_who_may_do_what_are_followed_only_by_those_who_may_change_it(host: Host) -> None:
+    configuration, config = host.start()
+    host.write("1 rights")
+    digest = configuration.digest()
+    assert configuration.rights(digest) == ["operators"]
+    configuration.allow(digest)
+    with pytest.raises(ProblemsFound, match="operators differ from what was approved last"):
+        configuration.read(config)
+    configuration.allow("")
+    assert text(configuration.read(config)) == "1"
+    configuration.allow(digest, rights=True)
+    assert text(configuration.read(config)) == "1 rights"
+    host.write("1 rights, and a limit")
+    assert configuration.rights(configuration.digest()) == []
+    with pytest.raises(ProblemsFound, match=f"the files have changed: they were {digest}"):
+        configuration.rights(digest)
 
 
 @pytest.mark.parametrize("wanted", ["0 no approvals any more", "0"])

@@ -68,6 +68,7 @@ class Server:
         self.trail = Trail()
         self.digest = ask().digest
         self.decided_by = "sha256:rules"
+        self.changed: list[str] = []
         self.done: list[int] = []
         self.now = 0.0
         self.approvals = Approvals()
@@ -81,6 +82,9 @@ class Server:
 
     async def pinned(self, ask: Ask) -> str:
         return self.digest
+
+    async def rights(self, ask: Ask) -> list[str]:
+        return self.changed
 
     def rules(self, ask: Ask) -> str:
         return self.decided_by
@@ -102,6 +106,36 @@ def server(tmp_path: Path) -> Server:
 @on_a_loop
 async def _proposed(server: Server) -> None:
     await server.desk.propose(ask(reason="better"), ADA, 1)
+
+
+def refuse(verb: str) -> None:
+    raise PermissionError(verb)
+
+
+def test_what_changes_who_may_do_what_takes_that_verb_of_those_who_approve_it_or_break_the_glass(
+    server: Server,
+) -> None:
+    _proposed(server)
+    server.changed = ["operators"]
+    for act in (
+        lambda: server.desk.approve(1, BOB, "", demand=refuse),
+        lambda: server.desk.break_glass(ask(reason="incident 8"), ADA, refuse),
+    ):
+        with pytest.raises(PermissionError, match="bindings"):
+            asyncio.run(act())
+        assert (server.desk.book.last, server.desk.book.find(1).approvals, server.done) == (1, (), [])
+    after = asyncio.run(server.desk.approve(1, BOB, ""))
+    assert (after.may_change_rights, after.approvals[0].rights) == (True, True)
+
+
+def test_who_was_not_asked_for_the_verb_when_it_was_approved_does_not_stand_for_it_later(server: Server) -> None:
+    _proposed(server)
+    asyncio.run(server.desk.approve(1, BOB, "", demand=refuse))
+    glass = asyncio.run(server.desk.break_glass(ask(3), ADA, refuse))
+    assert [server.desk.book.find(1).may_change_rights, glass.may_change_rights] == [False, False]
+    server.changed = ["operators"]
+    glass = asyncio.run(server.desk.break_glass(ask(3), ADA))
+    assert glass.may_change_rights
 
 
 def test_the_last_approval_executes_it_and_every_step_is_on_record(server: Server) -> None:

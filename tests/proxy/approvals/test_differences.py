@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import pytest
 
-from modelward.approvals.differences import CUT, MOST_BYTES, bounded, differences
-from modelward.config.operators import Operators
+from modelward.approvals.differences import CUT, MOST_BYTES, bounded, differences, rights
+from modelward.config.changes import changed_rights, is_of_rights
+from modelward.config.schema import Config
 from modelward.config.settings_files import MAIN
 
 
-class Rights:
-    def __init__(self, *roles: str) -> None:
-        self.operators = Operators.model_validate({"bindings": [{"user": "dan", "roles": [*roles]}]})
+def with_roles(*roles: str) -> Config:
+    operators = {"bindings": [{"user": "dan", "roles": [*roles]}]}
+    return Config.model_validate({"listen": {"admin": "unix:/run/a.sock"}, "operators": operators})
 
 
 def lines(before: bytes, after: bytes) -> tuple[str, ...]:
-    return differences({MAIN: before}, {MAIN: after}, None, None)
+    return differences({MAIN: before}, {MAIN: after}, Config(), Config())
 
 
 def test_changes_of_rights_come_first_as_they_are_understood() -> None:
     files = {MAIN: b"before"}, {MAIN: b"after"}
-    first, second, *_ = differences(*files, Rights("deployer"), Rights("deployer", "approver"))
+    first, second, *_ = differences(*files, with_roles("deployer"), with_roles("deployer", "approver"))
     assert first == "operators.bindings[0].roles: ['deployer'] -> ['deployer', 'approver']"
     assert second == "--- approved configuration"
+
+
+def test_what_decides_rights_is_shown_wherever_it_stands() -> None:
+    trust = {"require": True, "keys": {"release": "r.pem"}}
+    was = Config.model_validate({"listen": {"admin": "unix:/run/a.sock"}, "integrity": trust})
+    changes: list[tuple[dict[str, object], str]] = [
+        ({"listen": {"admin": "unix:/run/b.sock"}}, "listen.admin: 'unix:/run/a.sock' -> 'unix:/run/b.sock'"),
+        ({"state": "/elsewhere"}, "state: absent -> '/elsewhere'"),
+        ({"sealing": {"require": ["m"]}}, "sealing.require: absent -> ['m']"),
+        ({"models": {"m.v": {"integrity": {"require": False}}}}, "models.m.v.integrity.require: absent -> 'off'"),
+    ]
+    for change, line in changes:
+        now = Config.model_validate({"listen": {"admin": "unix:/run/a.sock"}, "integrity": trust, **change})
+        assert [each for each in rights(was, now) if line in each] == [line], [*rights(was, now)]
+        assert all(map(is_of_rights, changed_rights(was, now))) and changed_rights(was, now)
+    assert [is_of_rights(key) for key in ("listen.grpc", "models.m.v.deadline", "audit.checkpoint")] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("blank", [" ", "\u3000", "\t"])
