@@ -56,8 +56,8 @@ class OperatorCall:
 
     def denied(self, verb: Verb, why: str, model: str | None = None) -> None:
         """Counts and records it."""
-        bound = bool(self.rights.grants(self.operator))
-        self.denials.add(verb, "denied", self.operator.actor, why, model or "", bound=bound)
+        binding = self.rights.binding(self.operator)
+        self.denials.add(verb, "denied", self.operator.actor, why, model or "", binding=binding)
 
     @property
     def sees(self) -> Callable[[str | None], bool]:

@@ -57,6 +57,11 @@ class Binding(Section):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it is for one operator: neither a pattern nor a group."""
+        return self.group is None and "*" not in str(getattr(self, self.kind))
+
+    @property
     def words(self) -> str:
         """`certificate spiffe://prod/ops/*`."""
         of = f" of {self.issuer}" if self.issuer else ""

@@ -73,6 +73,11 @@ class Rights:
         """Those that are for the operator, in the order of the configuration."""
         return [grant for grant in self._grants if grant.is_for(operator)]
 
+    def binding(self, operator: Operator) -> Binding | None:
+        """Of those that are for the operator one that names it exactly, else the first."""
+        found = [grant.binding for grant in self.grants(operator)]
+        return next((each for each in found if each.is_exact), found[0] if found else None)
+
     def may(self, operator: Operator, verb: str, model: str | None = None) -> Decision:
         """model: None for what concerns the whole server."""
         if self._operators is None:

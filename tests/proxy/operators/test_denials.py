@@ -8,8 +8,15 @@ import logging
 import pytest
 
 from modelward.audit.record import Actor, Record
+from modelward.config.operators import Binding, Operators
 from modelward.operators import denials
-from modelward.operators.denials import FIRST, FIRST_OF_OPERATOR, MOST_NAMED, Denials
+from modelward.operators.denials import FIRST, FIRST_OF_OPERATOR, FIRST_OF_PATTERN, MOST_NAMED, Denials
+from modelward.operators.identity import Operator
+from modelward.operators.rights import Rights
+
+CI = Binding(certificate="ci-*", roles=("viewer",))
+ROBOTS = Binding(certificate="robot-*", roles=("viewer",))
+BOB = Binding(certificate="bob", roles=("approver",))
 
 
 class Noted:
@@ -43,15 +50,17 @@ def test_a_flood_is_told_and_recorded_as_a_few_calls_and_a_sum(caplog: pytest.Lo
     assert sum(last.figures["by"].values()) == 1000 - FIRST
 
 
+def denied(of: Denials, name: str, verb: str, model: str = "", binding: Binding | None = None) -> None:
+    of.add(verb, "denied", Actor(name=name, proof="certificate"), "it takes deployer", model, binding=binding)
+
+
 def test_strangers_hide_no_operator() -> None:
     async def main() -> None:
         of = Denials(noted)
         for number in range(100):
-            of.add("status", "denied", Actor(name=f"mallory {number}", proof="certificate"), "no binding")
+            denied(of, f"mallory {number}", "status")
         for _ in range(FIRST_OF_OPERATOR + 2):
-            of.add(
-                "promote", "denied", Actor(name="bob", proof="certificate"), "it takes deployer", "fraud", bound=True
-            )
+            denied(of, "bob", "promote", "fraud", BOB)
         of.stop()
 
     noted = Noted()
@@ -59,6 +68,43 @@ def test_strangers_hide_no_operator() -> None:
     told = [each.actor.name for each in noted.records if each.actor is not None]
     assert told.count("bob") == FIRST_OF_OPERATOR
     assert noted.records[-1].figures["by"]["bob: promote fraud"] == 2
+
+
+def test_many_names_that_match_a_pattern_hide_only_others_of_the_same_pattern() -> None:
+    async def main() -> None:
+        of = Denials(noted)
+        for number in range(200):
+            for _ in range(4):
+                denied(of, f"ci-{number}", "promote", str(number), CI)
+        denied(of, "robot-1", "promote", binding=ROBOTS)
+        denied(of, "mallory", "promote")
+        denied(of, "bob", "promote", "fraud", BOB)
+        for _ in range(FIRST_OF_OPERATOR):
+            denied(of, "bob", "reload", binding=BOB)
+        of.stop()
+
+    noted = Noted()
+    asyncio.run(main())
+    told = [each.actor.name for each in noted.records if each.actor is not None]
+    assert {name: told.count(name) for name in ("bob", "robot-1", "mallory")} == {
+        "bob": FIRST_OF_OPERATOR,
+        "robot-1": 1,
+        "mallory": 1,
+    }
+    assert sum(name.startswith("ci-") for name in told) == FIRST_OF_PATTERN
+    assert noted.records[-1].figures["by"]["bob: reload"] == 1
+
+
+def test_an_operator_counts_by_the_binding_that_names_it() -> None:
+    rights = Rights(Operators(bindings=(ROBOTS, CI, BOB, Binding(certificate="ci-7", roles=("viewer",)))))
+    found = {name: rights.binding(Operator(name, "certificate")) for name in ("ci-1", "ci-7", "bob", "mallory")}
+    assert found["ci-1"] == CI
+    assert found["ci-7"] is not None
+    assert found["ci-7"].certificate == "ci-7"
+    assert found["bob"] == BOB
+    assert found["mallory"] is None
+    bindings = (BOB, CI, Binding(user=7, roles=("viewer",)), Binding(group="staff", roles=("viewer",)))
+    assert [each.is_exact for each in bindings] == [True, False, True, False]
 
 
 def test_each_minute_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
