@@ -10,7 +10,8 @@ cdef class Call:
     cdef readonly bytes path
     cdef readonly str peer
     cdef readonly uint64_t peer_key   # of its budgets: the address alone, a forwarded one where a trusted proxy has told it
-    cdef readonly dict metadata   # header name -> value; -bin values as they came
+    cdef readonly dict metadata   # header name -> value, the last of several; -bin values as they came
+    cdef readonly set repeated    # names of those that came several times
     cdef public object task       # the coroutine's task; cancelled when the client lets go
     cdef object messages          # deque of bytes
     cdef size_t held              # their bytes, which count as in flight

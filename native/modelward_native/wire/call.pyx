@@ -35,11 +35,15 @@ cdef Call call_begin(Stream *s, str peer):
     call.peer = peer
     call.peer_key = s.peer
     call.metadata = {}
+    call.repeated = set()
     for name, value in headers:
         if name == b":path":
             call.path = value
         else:
-            call.metadata[name.decode("ascii", "replace")] = value.decode("ascii", "replace")
+            field = name.decode("ascii", "replace")
+            if field in call.metadata:
+                call.repeated.add(field)
+            call.metadata[field] = value.decode("ascii", "replace")
     Py_DECREF(headers)
     Py_INCREF(call)
     s.call = <PyObject *>call

@@ -111,6 +111,8 @@ class Authorization:
             if authenticator is None:
                 operator = unproved(shown, certified(shown.certificate), actor_of(context))
             else:
+                if context.repeats(HEADER):  # a proxy may have checked another one than we would
+                    raise Unauthenticated(f"more than one {HEADER} came with the call; send one")
                 operator = await authenticator.identify(shown)
         except Unauthenticated as refused:
             raise self._unproved(need, origin, str(refused)) from None

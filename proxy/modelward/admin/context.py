@@ -29,8 +29,12 @@ class Context:
         return groups_of(found) if found is not None else ()
 
     def metadata(self) -> Mapping[str, str]:
-        """Headers of the call by lower-case name."""
+        """Headers of the call by lower-case name; of one that came several times the last."""
         return self._call.metadata
+
+    def repeats(self, name: str) -> bool:
+        """Whether a header came several times."""
+        return name in self._call.repeated
 
     def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
         """Host and port of the client's end of the connection, and of ours; None where it has no addresses."""
