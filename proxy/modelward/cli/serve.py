@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a drain, 1 where a problem prevents serving."""
+    gc.freeze()  # as in modelward.server.worker
     level = triton.log_level(arguments)
     logs.configure(LogSettings(), level)  # until the configuration is read
     try:
