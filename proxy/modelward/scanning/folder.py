@@ -96,6 +96,13 @@ def check_other(file: Path, findings: Findings) -> None:
         findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
 
 
+def check_named_as_model(file: Path, opened: BinaryIO, findings: Findings) -> None:
+    """The content of a file whose name says that it is a model."""
+    head = opened.read(HEAD)
+    if not (head.startswith(SEALED) or almost_sealed(head)):
+        _check_content(file, opened, head, findings)
+
+
 def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings) -> None:
     suffix = file.suffix.lower()
     words = _program(head)

@@ -14,7 +14,7 @@ from modelward.bounded_file import open_regular
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.files import SEALED, almost_sealed
 from modelward.scanning import flow, folder, operators, payloads, tensors
-from modelward.scanning.finding import Finding, Findings, worst_first
+from modelward.scanning.finding import Finding, Findings, quoted, worst_first
 from modelward.scanning.reader import Reader
 from modelward.scanning.source import InMemory, OnDisk, Source
 from modelward.scanning.walk import Walk
@@ -25,6 +25,7 @@ log = logging.getLogger("modelward.scanning")
 GIT_LFS = b"version https://git-lfs.github.com/spec/"
 HEAD = 64  # bytes that tell whether it is sealed
 LARGEST_MODEL = 2**31 - 1  # protobuf's bound
+MOST_MODELS = 16  # beside the model that is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,10 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _scan_file(root: Path, file: Path, name: str) -> list[Finding]:
+def _scan_file(root: Path, file: Path, name: str, bounds: Bounds = IN_COMMAND) -> list[Finding]:
     findings = Findings(name)
     with _told(findings):
-        _look_at(root, file, findings)
+        _look_at(root, file, findings, bounds)
     return findings.all
 
 
@@ -108,7 +109,7 @@ def _told(findings: Findings) -> Iterator[None]:
         findings.add("scan-incomplete", f"the scan of the file failed ({type(error).__name__})")
 
 
-def _look_at(root: Path, file: Path, findings: Findings) -> None:
+def _look_at(root: Path, file: Path, findings: Findings, bounds: Bounds) -> None:
     size = folder.check_entry(root, file, findings)
     if size is None:
         return
@@ -117,9 +118,10 @@ def _look_at(root: Path, file: Path, findings: Findings) -> None:
         return
     try:
         with open_regular(file, folder.ANY_SIZE) as opened:
+            folder.check_named_as_model(file, opened, findings)
             if size > LARGEST_MODEL:
                 findings.add("protobuf-oversized", f"the file has {size:,} bytes")
-            scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, IN_COMMAND)
+            scan_model(OnDisk(opened.fileno(), size), Path(os.path.realpath(file)).parent, findings, bounds)
     except OSError as error:
         findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
 
@@ -134,8 +136,13 @@ def scan_at_load(root: Path, file: Path, data: bytes) -> tuple[Finding, ...]:
         scan_model(InMemory(data), Path(os.path.realpath(file)).parent, findings, AT_LOAD)
     found = findings.all
     whole = Findings(str(file.parent))
+    models = 0
     for other in beside(file, whole):
-        found += _scan_file(root, other, str(other))
+        models += _is_model(other)
+        if _is_model(other) and models > MOST_MODELS:
+            whole.add("scan-incomplete", f"it lies beside {MOST_MODELS} other files named .onnx", quoted(other.name))
+            continue
+        found += _scan_file(root, other, str(other), AT_LOAD)
     return tuple(worst_first([*found, *whole.all]))
 
 
@@ -143,9 +150,17 @@ def beside(file: Path, findings: Findings) -> Sequence[Path]:
     """Files that belong to a version beside its model."""
     if file.name == "model.onnx":
         others = folder.files_below(file.parent, findings)
-        return [other for other in others if other.suffix.lower() != ".onnx"]
+        return [other for other in others if not (_is_model(other) and _is_same(other, file))]
     known = (file.with_name(f"{file.stem}.{kind}.npz") for kind in ("canary", "profile"))
     return [other for other in known if os.path.lexists(other)]
+
+
+def _is_same(other: Path, file: Path) -> bool:
+    """Also under another name, as Kubernetes mounts volumes."""
+    try:
+        return os.path.samefile(other, file)
+    except OSError:  # told where it is looked at
+        return False
 
 
 def scan_model(source: Source, beside: Path | None, findings: Findings, bounds: Bounds) -> None:
