@@ -76,21 +76,24 @@ class RemoteKeys:
     """The key set behind a URL. `current` is None until it was had once, and once it is too old."""
 
     def __init__(self, settings: Jwt, changed: Callable[[], None], section: str = SECTION) -> None:
-        """changed: called when `current` is another set. Raises ProblemsFound."""
+        """changed: called when `current` is another set. `changes` counts other keys than before. Raises
+        ProblemsFound."""
         self.current: KeySet | None = None
-        self.failures = 0
+        self.failures = self.changes = 0
         self._settings = settings
         self._changed = changed
         self._section = section
         self._context = authorities(settings, section)
         self._had: float | None = None
+        self._given = ""  # fingerprint of the keys that it gave last, also where these are too old by now
         self._answered = False
         self._asked = -LEAST_SECONDS
         self._asking: asyncio.Task[None] | None = None
 
     def stats(self) -> KeySetSnapshot:
         """When it was had, and how often it was not."""
-        return KeySetSnapshot(0.0 if self._had is None else time.time() - (time.monotonic() - self._had), self.failures)
+        had = 0.0 if self._had is None else time.time() - (time.monotonic() - self._had)
+        return KeySetSnapshot(had, self.failures, self.changes)
 
     async def keep(self) -> None:
         """Asks again and again, until it is cancelled; sooner while there is no answer."""
@@ -147,6 +150,8 @@ class RemoteKeys:
         self._had = time.monotonic()
         self._answered = True
         before, self.current = self.current, keys
+        self.changes += self._given not in ("", keys.fingerprint)
+        self._given = keys.fingerprint
         if before is None or before.fingerprint != keys.fingerprint:
             log.info("%d keys from %s", len(keys), self._settings.where)
             self._changed()

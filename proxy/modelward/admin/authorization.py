@@ -11,7 +11,7 @@ from typing import Any
 from modelward.admin.actor import actor_of, certified
 from modelward.admin.context import Context
 from modelward.admin.needs import NEEDS, Need
-from modelward.audit.record import Actor
+from modelward.audit.record import Actor, automatic
 from modelward.audit.recorder import Recorder
 from modelward.config.address import Address
 from modelward.config.operators import Operators, Verb
@@ -71,19 +71,23 @@ class Authorization:
     def __init__(self, operators: Operators | None, recorder: Recorder) -> None:
         """Raises ProblemsFound."""
         self.denials = Denials(recorder)
+        self._recorder = recorder
         self.authenticator: Authenticator | None = None
         self.rights = Rights(None)
         self.prepare(operators)()
 
     def prepare(self, operators: Operators | None) -> Callable[[], None]:
         """What makes calls from then on be judged by `operators`. Reads files. Raises ProblemsFound."""
-        authenticator = Authenticator(operators) if operators is not None else None
+        authenticator = Authenticator(operators, self._keys_changed) if operators is not None else None
         rights = Rights(operators)
 
         def follow() -> None:
             self.authenticator, self.rights = authenticator, rights
 
         return follow
+
+    def _keys_changed(self, issuer: str) -> None:
+        self._recorder.note(automatic("keys.set_changed", object=issuer))
 
     def stats(self) -> OperatorsSnapshot:
         failures = self.authenticator.key_set_failures if self.authenticator is not None else 0

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from modelward.config.access import pattern
 from modelward.config.approvals import Approvals, ApprovedVerb
+from modelward.config.named_files import named_files
 from modelward.config.operators import Binding
 from modelward.config.schema import Config
 from modelward.operators.verbs import of_role
@@ -15,6 +16,7 @@ from modelward.problem import Problem
 VERBS: tuple[ApprovedVerb, ...] = ("promote", "force", "rollback", "pardon", "breaker", "reload", "restart")
 
 MOST_KEYS = 5  # that a note lists
+MOST_FILES = 32
 
 
 def words(config: Config) -> str:
@@ -38,10 +40,10 @@ def notes(config: Config) -> Iterator[Problem]:
         why = "who writes the file or a model.yaml can turn guards off, and send a model to other upstreams"
         how = "Set approvals.reload to 1, or let others review what is written there"
         yield Problem("promotions need approvals, and the configuration does not", "approvals.reload", why, how)
-    if approvals.reload and (keys := [*_files_of_rights(config)]):
-        what = "files that the configuration names decide rights, and change without an approval"
-        more = f" and {len(keys) - MOST_KEYS} more" if len(keys) > MOST_KEYS else ""
-        why = f"{', '.join(keys[:MOST_KEYS])}{more}"
+    if approvals.reload and (keys := [each.key for each in named_files(config)]):
+        what = "files that the configuration names change without an approval"
+        more = f" and {len(keys) - MOST_FILES} more" if len(keys) > MOST_FILES else ""
+        why = f"{', '.join(keys[:MOST_FILES])}{more}"
         how = "Let only administrators write these files"
         yield Problem(what, "approvals.reload", why, how)
     able = _may_approve(config)
@@ -73,23 +75,6 @@ def _too_few(config: Config, able: Sequence[Binding]) -> Iterator[Problem]:
         if most > len(people):
             can = f"only {len(people)} can approve" if people else "nobody can"
             yield Problem(f"{verb} needs {counted(most, 'approval')}, and {can}", f"approvals.{verb}", how=how)
-
-
-def _files_of_rights(config: Config) -> Iterator[str]:
-    """Keys of the configuration whose files say who somebody is, or whose signature counts."""
-    if config.admin_tls is not None and config.admin_tls.client_ca is not None:
-        yield "admin_tls.client_ca"
-    for index, issuer in enumerate(config.operators.tokens if config.operators is not None else ()):
-        if not issuer.is_url:
-            yield f"operators.tokens[{index}].jwks"
-        if issuer.ca is not None:
-            yield f"operators.tokens[{index}].ca"
-    if (trusted := config.integrity) is not None:
-        yield from (f"integrity.keys.{name}" for name in trusted.keys)
-        if trusted.certificates is not None:
-            yield "integrity.certificates.ca"
-        if trusted.sigstore is not None:
-            yield "integrity.sigstore.trust_root"
 
 
 def _is_for(binding: Binding, name: str, approvals: Approvals) -> bool:

@@ -8,7 +8,7 @@ identities never add up.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +44,15 @@ class Shown:
 class Authenticator:
     """Of one configuration."""
 
-    def __init__(self, operators: Operators) -> None:
-        """Raises ProblemsFound, for files of key sets."""
+    def __init__(self, operators: Operators, changed: Callable[[str], None] = lambda issuer: None) -> None:
+        """changed: as Issuers. Raises ProblemsFound, for files of key sets."""
         self._kinds = {binding.kind for binding in operators.bindings}
         self._common_name = operators.common_name
         self._issuers: Issuers | None = None
         if operators.tokens:
             from modelward.operators.issuers import Issuers  # noqa: PLC0415 - brings PyJWT and aiohttp: only where tokens are taken
 
-            self._issuers = Issuers(operators.tokens)
+            self._issuers = Issuers(operators.tokens, changed)
 
     @property
     def key_set_failures(self) -> int:

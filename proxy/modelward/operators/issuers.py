@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from modelward.access import tokens
@@ -25,13 +25,12 @@ class Issuers:
     """Keys are looked at when a token comes: nothing runs while no operator calls. failures: files and downloads that
     gave no keys."""
 
-    def __init__(self, settings: Sequence[Jwt]) -> None:
-        """Reads the files. Raises ProblemsFound."""
+    def __init__(self, settings: Sequence[Jwt], changed: Callable[[str], None] = lambda issuer: None) -> None:
+        """Reads the files. changed: told of an issuer whose URL gives other keys. Raises ProblemsFound."""
         self._sources: dict[str, _File | _Url] = {}
         found = Gather()
         for each in settings:
-            kind = _Url if each.is_url else _File
-            source = found.step(lambda kind=kind, each=each: kind(each))  # type: ignore[misc]
+            source = found.step(lambda each=each: _Url(each, changed) if each.is_url else _File(each))  # type: ignore[misc]
             if source is not None:
                 self._sources[each.issuer] = source
         found.end()
@@ -87,9 +86,16 @@ class _File:
 class _Url:
     """A key set behind a URL."""
 
-    def __init__(self, settings: Jwt) -> None:
+    def __init__(self, settings: Jwt, changed: Callable[[str], None]) -> None:
         self.settings = settings
-        self._remote = RemoteKeys(settings, lambda: None, SECTION)
+        self._remote = RemoteKeys(settings, self._has_changed, SECTION)
+        self._tell = changed
+        self._told = 0
+
+    def _has_changed(self) -> None:
+        if self._remote.changes > self._told:  # neither the first keys nor the same again
+            self._told = self._remote.changes
+            self._tell(self.settings.issuer)
 
     @property
     def failures(self) -> int:

@@ -146,4 +146,5 @@ def _counters(told: Snapshot) -> dict[str, int]:
         counters["keys.rejected"] = told.access.failed_reloads
         if told.access.key_set is not None:
             counters["keys.set_rejected"] = told.access.key_set.failures
+            counters["keys.set_changed"] = told.access.key_set.changes
     return counters

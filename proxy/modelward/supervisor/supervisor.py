@@ -36,6 +36,7 @@ from modelward.server.sticky import kept_key
 from modelward.supervisor.activation import Sockets
 from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.four_eyes import FourEyes
+from modelward.supervisor.named_files import NamedFiles
 from modelward.supervisor.notify import Notifier
 from modelward.supervisor.phase import Phase, Progress
 from modelward.supervisor.promoted_workers import PromotedWorkers
@@ -173,6 +174,7 @@ class Supervisor:
         self._tasks.spawn(sum_up(self._pool.region))
         self._tasks.spawn(self._recheck.watch())
         self._tasks.spawn(self._reloader.remind())
+        self._tasks.spawn(NamedFiles(lambda: self.config, lambda: self.trail).watch())
         self._recording.observe(self._tasks, self._pool, self._shadowing, lambda: self._shared)
         self._tasks.spawn(self.proposals.run())
         self._phase.begin()

@@ -148,6 +148,7 @@ class KeySetSnapshot:
 
     had: float = field(metadata=END)  # seconds since 1970; when it gave its keys, 0 for never
     failures: int = 0
+    changes: int = 0  # other keys than before
 
 
 @dataclass(frozen=True, slots=True)

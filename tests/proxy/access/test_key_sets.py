@@ -15,6 +15,7 @@ from modelward.access import key_sets
 from modelward.access.key_sets import RemoteKeys, parse
 from modelward.access.tokens import KeySet
 from modelward.config.access import Jwt
+from modelward.operators.issuers import Issuers
 from tests.certificates import authority_file
 from tests.key_server import KeyServer, key_server
 from tests.tokens import AUDIENCE, ISSUER, Issuer
@@ -50,6 +51,39 @@ def test_keys_are_had_over_https_from_a_server_that_is_trusted(issuer: Issuer, t
         remote, seen = asked(server, ca=str(stranger))
         assert remote.current is None
         assert (remote.failures, seen) == (1, [])
+
+
+def test_other_keys_than_before_are_counted(issuer: Issuer) -> None:
+    with key_server(issuer.key_set()) as server:
+        remote, seen = asked(server)
+        asyncio.run(remote.ask())
+        remote.current = None  # too old
+        asyncio.run(remote.ask())
+        assert (remote.changes, len(seen)) == (0, 2), "the same again"
+        issuer.add_key("two")
+        server.document = issuer.key_set()
+        asyncio.run(remote.ask())
+        assert (remote.changes, remote.stats().changes, len(seen)) == (1, 1, 3)
+
+
+def test_other_keys_of_operators_are_told(issuer: Issuer) -> None:
+    told: list[str] = []
+    with key_server(issuer.key_set()) as server:
+        issuers = Issuers([settings(server.url)], told.append)
+
+        async def ask(key: str) -> None:
+            assert (await issuers.verify(issuer.token("ci", kid=key)))[0] == "ci"
+
+        asyncio.run(ask("one"))
+        assert told == [], "the first are no change"
+        issuer.add_key("two")
+        server.document = issuer.key_set()
+        key_sets.LEAST_SECONDS, least = 0.0, key_sets.LEAST_SECONDS
+        try:
+            asyncio.run(ask("two"))
+        finally:
+            key_sets.LEAST_SECONDS = least
+    assert told == [ISSUER]
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def test_names_of_one_person_are_one() -> None:
     assert [approvals.person(name) for name in ("ops-ada", "ada@example.com", "ada", "bob")] == ["ada"] * 3 + ["bob"]
 
 
-def test_files_that_decide_rights_without_approval_are_noted_by_their_keys() -> None:
-    said = "files that the configuration names decide rights, and change without an approval"
+def test_files_that_no_approval_covers_are_noted_by_their_keys() -> None:
+    said = "files that the configuration names change without an approval"
     files = {
         "listen": {"admin": "127.0.0.1:8003"},
         "operators": {"bindings": [{"certificate": "bob", "roles": ["approver"]}]},
@@ -100,7 +100,7 @@ def test_files_that_decide_rights_without_approval_are_noted_by_their_keys() -> 
         "integrity": {"keys": {"ml": "ml.pub"}},
     }
     (told,) = [note for note in notes(config({}, **files)) if note.what == said]
-    assert told.why == "admin_tls.client_ca, integrity.keys.ml"
+    assert told.why == "admin_tls.certificate, admin_tls.key, admin_tls.client_ca, integrity.keys.ml"
     assert "Let only administrators write these files" in told.how
     assert said not in [note.what for note in notes(config({}))]
     assert said not in [note.what for note in notes(config({"promote": 0, "reload": 0}, **files))]

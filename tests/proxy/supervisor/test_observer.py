@@ -11,6 +11,7 @@ import pytest
 from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
 from modelward.models.facts import Facts
+from modelward.server.canary_causes import CanaryCauses
 from modelward.server.containment import Containment
 from modelward.server.report import COLUMNS, Report
 from modelward.supervisor import observer
@@ -34,6 +35,7 @@ class Pool:
         self.region = Region.shared(2)
         self.containment = Containment()
         self.unsealed: dict[Any, Any] = {}
+        self.canary_causes = CanaryCauses()
         self.told = Snapshot()
         facts = {"add": {"1": Facts("f", profile=False, canary=False, digest="sha256:a")}}
         self.report: Report | None = Report((("add", "1", *[""] * (len(COLUMNS) - 2)),), (), (), facts=facts)

@@ -1,0 +1,51 @@
+"""Files that the configuration names, and that are no part of it: no approval covers what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from modelward.config.access import Jwt
+from modelward.config.explain import dotted
+from modelward.config.schema import Config
+
+OUTPUTS = ("repository", "state", "folder", "access_log")
+"""What the server writes, and the repository, whose versions approvals cover."""
+OF_VERSIONS = ("profile",)
+SECRET = ("key", "keys", "password_file", "token_file", "sealing")
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """key: of the configuration. path: None of a URL. secret: its digest is told nowhere."""
+
+    key: str
+    path: Path | None
+    secret: bool
+
+
+def named_files(config: Config) -> Iterator[NamedFile]:
+    """In the order of the keys. With each model's own settings."""
+    yield from _named(config, ())
+
+
+def _named(value: object, path: tuple[str | int, ...]) -> Iterator[NamedFile]:
+    if path and path[-1] in (*OUTPUTS, *OF_VERSIONS):
+        return
+    if isinstance(value, Path):
+        yield NamedFile(dotted(path), value, path[-1] in SECRET or path[0] in SECRET)
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            if isinstance(value, Jwt) and name == "jwks":
+                yield NamedFile(dotted((*path, name)), None if value.is_url else Path(value.jwks), secret=False)
+            else:
+                yield from _named(getattr(value, name), (*path, name))
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _named(each, (*path, str(name)))
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            yield from _named(each, (*path, index))
