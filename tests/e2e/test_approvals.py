@@ -138,7 +138,7 @@ def test_a_promotion_waits_for_another_and_what_was_approved_is_what_is_served(h
         told = f"add: {says}, since promotions need approvals: modelward promote add VERSION"
         assert told in house.run("bob", "status").stdout
         assert any(f"model add: {says}" in line for line in server.output), "READY says so"
-        checked = modelward("check", "--config", house.config)
+        checked = modelward("check", "--config", house.config, "--set", f"state={house.state}")
         assert f"note: {says}\n  where: model add\n" in checked.stderr
         assert "proposal 1 waits for 1 approval; modelward approve 1" in house.propose("ada")
         assert "1 proposal waits: modelward proposals" in house.run("bob", "status").stdout
@@ -322,9 +322,20 @@ def test_signatures_of_approvers_are_approvals(house: House) -> None:
         wait_until(lambda: house.state_of(1) == "done", "both signatures to approve it")
         assert [each["signed"] for each in house.told(1)["approvals"]] == [True, True]
         assert "reloaded, of what is not about models: limits.streams" in "".join(server.output)
+    signatures = house.config.with_name("modelward.yaml.sig")
+    before = house.config.read_text(), signatures.read_bytes()
     house.write(approvals, "limits: {streams: 78}")
     assert modelward("config", "verify", house.config).returncode == 1
     for name in ("ada", "bob"):
         modelward("config", "sign", house.config, "--key", house.folder / f"{name}-sign.pem", "--name", name)
     with house.serving() as server:
         assert house.run("ada", "reload").returncode == 0, "signed files are followed at a start"
+        wait_until(lambda: house.state_of(2) == "done", "the proposal of these to be told as done")
+        words = ("audit", "query", "--proposal", "2", "--verb", "reload", "--state", house.state, "--json")
+        (record,) = (json.loads(line) for line in modelward(*words).stdout.splitlines())
+        assert (record["result"], record["approvals"]) == ("done", ["ada", "bob"])
+        signatures.write_bytes(before[1])
+        house.config.with_suffix(".new").write_text(before[0])
+        house.config.with_suffix(".new").replace(house.config)
+        wait_until(lambda: "another file has taken its place" in "".join(server.output), "old signatures to be refused")
+        assert house.state_of(3) == "open"

@@ -62,6 +62,12 @@ class Book(Section):
     def unreviewed(self) -> tuple[Proposal, ...]:
         return tuple(each for each in self.proposals if each.is_unreviewed)
 
+    def of_files(self, digest: str) -> Proposal | None:
+        """The last proposal of the configuration with this digest: it is open, or is decided, and only an operator asks
+        again. None where nobody has decided about these files, or they have changed since they were followed."""
+        found = [each for each in self.proposals if each.ask.verb == "reload" and each.ask.digest == digest]
+        return found[-1] if found and found[-1].state not in ("void", "done") else None
+
     # ---- what operators do. Each returns the next book, or raises ProblemsFound and nothing has changed
 
     def proposed(

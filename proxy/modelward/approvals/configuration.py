@@ -11,17 +11,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from modelward.approvals.approved import Approved
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.config.changes import changed_rights
 from modelward.config.schema import Config
-from modelward.config.section import Section
 from modelward.config.settings_files import SettingsFiles
 from modelward.problem import Problem, ProblemsFound
 
@@ -34,21 +34,8 @@ HOW_BROKEN = f"Put a good copy of it back; or {HOW_AWAY}"
 HOW_RIGHTS = "Let an administrator who is an approver approve it: modelward proposals"
 
 Load = Callable[[SettingsFiles, bool], Config]
-Signers = Callable[[SettingsFiles, Mapping[str, bytes], Config], tuple[str, ...]]
 
 log = logging.getLogger("modelward.approvals")
-
-
-class Approved(Section):
-    """digest: of all files. texts: by name, a character for each byte. binding: other files need approvals."""
-
-    digest: str
-    binding: bool = True
-    texts: Mapping[str, str] = Field(default_factory=dict)
-
-    @property
-    def data(self) -> dict[str, bytes]:
-        return {name: text.encode("latin-1") for name, text in self.texts.items()}
 
 
 @dataclass(frozen=True)
@@ -65,6 +52,9 @@ class Waiting:
         return self.files.digest
 
 
+Agreed = Callable[[SettingsFiles, Approved, Config], bool]
+
+
 class Configuration:
     """Use `first`, then `read` for each reload. waiting: files that lie there and need approvals; None where there are
     none. faulty: why the files that lie there are no configuration, where what was approved is followed all the same.
@@ -74,17 +64,18 @@ class Configuration:
         self,
         load: Load,
         folder: Path,
-        signers: Signers,
+        agreed: Agreed,
         complete: Callable[[Config], Config] = lambda config: config,
     ) -> None:
         """load: reads and checks the configuration, again or for the first time. folder: where the server keeps its
-        state, as is said outside the files. signers: approvers who have signed all files that differ from those given.
-        complete: what is done with a configuration that is followed, and with no other: it may run what that names."""
+        state, as is said outside the files. agreed: whether approvers have signed the files, and enough, before a
+        start. complete: what is done with a configuration that is followed, and with no other: it may run what that
+        names."""
         self.waiting: Waiting | None = None
         self.faulty: tuple[Problem, ...] = ()
         self.approved: Approved | None = None
         self._load = load
-        self._signers = signers
+        self._agreed = agreed
         self._complete = complete
         self._file = folder / FILE
         self._allowed, self._with_rights = "", False
@@ -112,8 +103,7 @@ class Configuration:
         if files.digest == self.approved.digest:
             return self._load(SettingsFiles(files.texts), False)
         before = self._as_approved(files)
-        needed = before.approvers("reload")
-        if not needed or len(self._signers(files, self.approved.data, before)) >= needed:
+        if not before.approvers("reload") or self._agreed(files, self.approved, before):
             return self._accept(files, self._load(SettingsFiles(files.texts), False))
         return self._wait(files, config, before)
 
@@ -193,8 +183,10 @@ class Configuration:
         if (binding or before is not None) and (
             before is None or (before.digest, before.binding) != (files.digest, binding)
         ):
-            texts = {name: data.decode("latin-1") for name, data in files.texts.items()}
-            approved = Approved(digest=files.digest, binding=binding, texts=texts)
+            if before is None:
+                approved = Approved.of(files, binding=binding)
+            else:
+                approved = before.by(files, time.time(), binding=binding)
             self._write(approved)
             self.approved = approved
             log.info("the configuration is approved: %s", approved.digest)
@@ -222,10 +214,19 @@ class Configuration:
             raise ProblemsFound([Problem(what, str(self._file), why, HOW)]) from error
 
 
-def signed_by(files: SettingsFiles, before: Mapping[str, bytes], config: Config) -> tuple[str, ...]:
-    """Approvers of this configuration who have signed, by now, all files that differ from those before."""
+def signed_by(files: SettingsFiles, approved: Approved, config: Config) -> tuple[str, ...]:
+    """Approvers of this configuration who have signed, by now, all files that differ from those approved last."""
     if config.approvals is None or not config.approvals.keys:
         return ()
     from modelward.approvals.signatures import approvers  # noqa: PLC0415 - brings cryptography: only where there are keys
 
-    return approvers(files, before, config, time.time())
+    return approvers(files, approved, config, time.time())
+
+
+def agreed(folder: Path, files: SettingsFiles, approved: Approved, config: Config) -> bool:
+    """Whether approvers have signed the files before a start, and enough by the proposals in the state folder."""
+    if not (names := signed_by(files, approved, config)):
+        return False
+    from modelward.approvals import at_start  # noqa: PLC0415 - only where files were signed
+
+    return at_start.agreed(folder, files.digest, names, config, time.time())

@@ -6,7 +6,7 @@
     2026-01-31T12:00:00Z    when it was signed first
 
 The place: what was signed for one model is no approval for another. The time bounds its life: an old file with its old
-signature is none either.
+signature is none either. Nor is one on a file that was followed, and whose place another has taken since.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import datetime
 import logging
 import re
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from modelward.approvals.approved import Approved
+from modelward.approvals.approver import keys as keys_of
 from modelward.audit.note import LARGEST_NOTE, Note, NotSigned, Signer, Verifier, signed
 from modelward.bounded_file import read_regular
 from modelward.config.approvals import public_key
@@ -65,23 +68,24 @@ def sign(
     data: bytes, place: str, name: str, key: Ed25519PrivateKey, *, now: float, before: bytes | None = None
 ) -> bytes:
     """The note. place: of the file, as SettingsFiles.texts has it. before: a note on the same data and place, whose
-    signatures stay; those of another do not. Raises NotSigned where `before` is no such note."""
+    signatures stay; those of another do not, and none where its signer signs again: that renews the time. Raises
+    NotSigned where `before` is no such note."""
     signer = Signer(name, key.private_bytes_raw())
     if before is not None:
         note = Note.parse(before)
-        if _parts_of(note)[:2] == (place, digest_of(data)):
+        own = any(each == name for each, _ in note.signatures)
+        if _parts_of(note)[:2] == (place, digest_of(data)) and not own:
             lines = before.decode().rpartition("\n\n")[2]
-            kept = "".join(f"{line}\n" for line in lines.splitlines() if f" {name} " not in line)
-            return f"{note.text}\n{kept}{signer.sign(note.text)}".encode()
+            return f"{note.text}\n{lines}{signer.sign(note.text)}".encode()
     when = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime(_TIME)
     return signed(f"{TITLE}\n{place}\n{digest_of(data)}\n{when}\n", [signer])
 
 
 def signers(
-    note: bytes, data: bytes, place: str, keys: Mapping[str, str], *, now: float, life: float
+    note: bytes, data: bytes, place: str, keys: Mapping[str, str], *, now: float, life: float, after: float = -inf
 ) -> tuple[str, ...]:
-    """Names of those whose signature on this data at this place holds now. life: seconds. Raises NotSigned where it can
-    be none's."""
+    """Names of those whose signature on this data at this place holds now. life: seconds. after: when other data took
+    its place, the last time. Raises NotSigned where it can be none's."""
     parsed = Note.parse(note)
     of, digest, at = _parts_of(parsed)
     if of != place:
@@ -90,7 +94,9 @@ def signers(
         raise NotSigned(f"it is of another file: {digest}")
     if not at - AHEAD <= now < at + life:
         raise NotSigned("it was signed too long ago" if now > at else "it was signed in the future")
-    found, why = [], "nobody of approvals.keys has signed it"
+    if at <= after:
+        raise NotSigned("another file has taken its place since it was signed; sign it again where it is to come back")
+    found, why = [], "nobody of approvals.keys who is an approver has signed it"
     for name, public in keys.items():
         try:
             parsed.verify(Verifier(name, public_key(public)))
@@ -114,19 +120,21 @@ def _parts_of(note: Note) -> tuple[str, str, float]:
     return found[1], found[2], at.timestamp()
 
 
-def approvers(files: SettingsFiles, before: Mapping[str, bytes], config: Config, now: float) -> tuple[str, ...]:
-    """Names, one of each person, of those who have signed every file that differs from `before`. A file that is gone,
-    nobody can have signed."""
+def approvers(files: SettingsFiles, approved: Approved, config: Config, now: float) -> tuple[str, ...]:
+    """Names, one of each person, of those who have signed every file that differs from those approved last. A file that
+    is gone, nobody can have signed."""
+    before, keys = approved.data, keys_of(config)
     changed = [name for name, data in files.texts.items() if before.get(name) != data]
-    if config.approvals is None or not config.approvals.keys or set(before) - set(files.texts):
+    if config.approvals is None or not keys or set(before) - set(files.texts):
         return ()
-    names = set(config.approvals.keys)
+    names = set(keys)
     for name in changed:
         file = signatures_of(files.places[name])
         try:
             note = read_regular(file, LARGEST_NOTE)
             life = config.approvals.expire / SECOND
-            names &= {*signers(note, files.texts[name], name, config.approvals.keys, now=now, life=life)}
+            after = approved.replaced_at(name, files.texts[name])
+            names &= {*signers(note, files.texts[name], name, keys, now=now, life=life, after=after)}
         except FileNotFoundError:
             return ()
         except (OSError, NotSigned) as error:

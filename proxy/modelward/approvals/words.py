@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from modelward.config.access import pattern
-from modelward.config.approvals import Approvals, ApprovedVerb
+from modelward.approvals import approver
+from modelward.config.approvals import ApprovedVerb
 from modelward.config.named_files import named_files
 from modelward.config.operators import Binding
 from modelward.config.schema import Config
-from modelward.operators.verbs import of_role
 from modelward.plural import counted
 from modelward.problem import Problem
 
@@ -46,11 +45,16 @@ def notes(config: Config) -> Iterator[Problem]:
         why = f"{', '.join(keys[:MOST_FILES])}{more}"
         how = "Let only administrators write these files"
         yield Problem(what, "approvals.reload", why, how)
-    able = _may_approve(config)
-    if unknown := [name for name in approvals.keys if not any(_is_for(each, name, approvals) for each in able)]:
-        what = f"{', '.join(unknown[:MOST_KEYS])} may approve by a signature, and by no binding of operators.bindings"
-        why = "an operator who has the key under another name counts twice, and one who has left still counts"
+    able, counting = approver.bindings(config), approver.keys(config)
+    if unknown := [name for name in approvals.keys if name not in counting]:
+        what = f"the signature of {', '.join(unknown[:MOST_KEYS])} does not count"
+        why = "no binding gives this name the role approver for all models"
         how = "Name the key as modelward whoami names its owner, add it to approvals.people, or remove it"
+        yield Problem(what, "approvals.keys", why, how)
+    if doubtful := approver.of_groups(config):
+        what = f"whether {', '.join(doubtful[:MOST_KEYS])} may still approve cannot be told by a signature"
+        why = "only the binding of a group gives the role approver, and a signature does not tell its signer's groups"
+        how = "Give the role to a binding of each name, or remove the key of who leaves the group"
         yield Problem(what, "approvals.keys", why, how)
     yield from _too_few(config, able)
 
@@ -59,7 +63,7 @@ def _too_few(config: Config, able: Sequence[Binding]) -> Iterator[Problem]:
     """What needs more approvals than there are people who may approve, as far as bindings tell who that is."""
     approvals = config.approvals
     assert approvals is not None
-    if not able and not approvals.keys:
+    if not able:
         if any(config.approvers(verb, name) for verb in VERBS for name in ("", *config.models)):
             how = "Add the role approver to a binding of operators.bindings"
             yield Problem("nobody can approve anything", "operators.bindings", how=how)
@@ -67,32 +71,10 @@ def _too_few(config: Config, able: Sequence[Binding]) -> Iterator[Problem]:
     names = [str(getattr(each, each.kind)) for each in able]
     if any(each.kind == "group" for each in able) or any("*" in name for name in names):
         return
-    by_call = {approvals.person(name) for name in names}
+    people = {approvals.person(name) for name in names}
     how = "Ask for fewer, or add the role approver to more bindings of operators.bindings"
     for verb in VERBS:
-        people = by_call | {approvals.person(name) for name in approvals.keys} if verb == "reload" else by_call
         most = max(config.approvers(verb, name) for name in ("", *config.models))
         if most > len(people):
-            can = f"only {len(people)} can approve" if people else "nobody can"
-            yield Problem(f"{verb} needs {counted(most, 'approval')}, and {can}", f"approvals.{verb}", how=how)
-
-
-def _is_for(binding: Binding, name: str, approvals: Approvals) -> bool:
-    """Whether a binding may be for the operator with this name, or for another name of the same person."""
-    person = approvals.person(name)
-    names = {name, person, *approvals.people.get(person, ())}
-    wanted = str(getattr(binding, binding.kind))
-    return binding.kind == "group" or any(pattern(wanted).fullmatch(each) for each in names)
-
-
-def _may_approve(config: Config) -> list[Binding]:
-    """Bindings with the verb `approve`."""
-    if config.operators is None:
-        return []
-    own = config.operators.roles
-
-    def verbs(role: str) -> set[str]:
-        parts = own.get(role)
-        return {*of_role(role)} if parts is None else {verb for part in parts for verb in (part, *of_role(part))}
-
-    return [each for each in config.operators.bindings if any("approve" in verbs(role) for role in each.roles)]
+            what = f"{verb} needs {counted(most, 'approval')}, and only {len(people)} can approve"
+            yield Problem(what, f"approvals.{verb}", how=how)

@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _keys(arguments: argparse.Namespace) -> tuple[dict[str, str], float]:
     """And for how many seconds a signature holds."""
+    from modelward.approvals.approver import keys as keys_of  # noqa: PLC0415
     from modelward.config.load import load  # noqa: PLC0415
 
     if arguments.trust:
@@ -69,4 +70,4 @@ def _keys(arguments: argparse.Namespace) -> tuple[dict[str, str], float]:
     if config.approvals is None or not config.approvals.keys:
         how = "Set approvals.keys, or give --trust NAME=KEY"
         raise ProblemsFound([Problem("no approver's key is known", str(arguments.config or arguments.file), how=how)])
-    return dict(config.approvals.keys), config.approvals.expire / SECOND
+    return dict(keys_of(config)), config.approvals.expire / SECOND

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from modelward.admin.operator import NotNow
 from modelward.admin.recorded import Recorded
-from modelward.approvals.configuration import Configuration, signed_by
+from modelward.approvals.configuration import Configuration, agreed
 from modelward.audit.record import Actor
 from modelward.cli.output import console, give_stdout_up, print_problems
 from modelward.cli.ready import print_ready
@@ -71,7 +71,8 @@ def approved_configuration(arguments: argparse.Namespace) -> Configuration:
     def load(files: SettingsFiles, again: bool) -> Config:
         return from_arguments(arguments, again=again, files=files)
 
-    return Configuration(load, state_of_arguments(arguments), signed_by, Keyring().given_to)
+    folder = state_of_arguments(arguments)
+    return Configuration(load, folder, partial(agreed, folder), Keyring().given_to)
 
 
 async def serve(supervisor: Supervisor, file: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from modelward.config.variables import expanded
 from modelward.problem import Problem
 
 VARIABLE = "STATE_DIRECTORY"
-HOW = f"give it by --set state=DIR, or by the environment variable {VARIABLE}"
+HOW = f"Give it by --set state=DIR, or by the environment variable {VARIABLE}"
 
 
 def state_folder(configured: Path | None) -> Path:
@@ -32,8 +32,8 @@ def problems(file: Layer, outer: Layer, environ: Mapping[str, str]) -> Iterator[
     if "state" in file.values:
         what = "state stands in a file whose changes need approvals"
         why = "who writes the file could name another folder, where no configuration was approved"
-        yield Problem(what, file.origin(("state",)) or "", why, f"Take it out, and {HOW}")
+        yield Problem(what, file.origin(("state",)) or "", why, f"Take it out. {HOW}")
     elif "state" not in outer.values and not environ.get(VARIABLE):
         what = "changes of the configuration need approvals, and no state is given"
         why = "what was approved is kept there, and only what is outside the files may say where"
-        yield Problem(what, "approvals.reload", why, HOW.capitalize())
+        yield Problem(what, "approvals.reload", why, HOW)

@@ -14,6 +14,7 @@ from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, signed_by
 from modelward.approvals.desk import Desk
 from modelward.approvals.proposal import Ask, Parameters, Proposal
+from modelward.approvals.rules import rules_of
 from modelward.approvals.store import Store
 from modelward.approvals.words import notes as notes_of
 from modelward.approvals.words import words as words_of
@@ -21,7 +22,6 @@ from modelward.audit.record import ITSELF, Actor
 from modelward.audit.recorder import Recorder
 from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.schema import Config
-from modelward.config.settings_files import digest_of as digest_of_data
 from modelward.config.settings_files import signatures_of
 from modelward.config.state_folder import state_folder
 from modelward.fingerprint import fingerprint
@@ -185,7 +185,7 @@ class Proposals:
                 found = each
             else:
                 await self.desk.void(each.number, "the files of the configuration have changed again")
-        if waiting is None or found is not None or not (asked or self._is_new(waiting.digest)):
+        if waiting is None or found is not None or not (asked or self.desk.book.of_files(waiting.digest) is None):
             return found
         diff = (*named_of(waiting.config, self._promoter.state), *waiting.diff)
         ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut)
@@ -215,10 +215,7 @@ class Proposals:
         return await asyncio.get_running_loop().run_in_executor(None, self._configuration.rights, ask.digest)
 
     def rules(self, ask: Ask) -> str:
-        config = self._config()
-        model = config.models.get(ask.model)
-        parts = (config.operators, config.approvals, model.approvals if model is not None else None)
-        return digest_of_data("\n".join(each.model_dump_json() if each is not None else "" for each in parts).encode())
+        return rules_of(self._config(), ask)
 
     def was_done(self, proposal: Proposal) -> bool:
         match proposal.ask.verb:
@@ -284,11 +281,6 @@ class Proposals:
             what = f"what is promoted is {f'version {now}' if now else 'none'} by now, and was {ask.version or 'none'}"
             raise ProblemsFound([Problem(what, f"model {ask.model}", how="Propose it again if it is still wanted")])
 
-    def _is_new(self, digest: str) -> bool:
-        """Nobody has decided about these files."""
-        same = [each for each in self.desk.book.proposals if each.ask.verb == "reload" and each.ask.digest == digest]
-        return not same or same[-1].state == "void"
-
     async def _take_signatures(self) -> None:
         """Approvers who have signed the files that wait approve them so."""
         waiting, approved = self._configuration.waiting, self._configuration.approved
@@ -299,7 +291,7 @@ class Proposals:
             return
         self._signatures = seen
         loop = asyncio.get_running_loop()
-        names = await loop.run_in_executor(None, signed_by, waiting.files, approved.data, self._config())
+        names = await loop.run_in_executor(None, signed_by, waiting.files, approved, self._config())
         for name in names:
             for each in self.desk.book.open:
                 if each.ask.verb == "reload" and each.ask.digest == waiting.digest:

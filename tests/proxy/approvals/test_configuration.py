@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from modelward.approvals.approved import MOST_REPLACED, Approved
 from modelward.approvals.configuration import FILE, Configuration
 from modelward.config.approvals import Approvals
 from modelward.config.changes import OF_RIGHTS
@@ -24,7 +24,7 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "modelward.yaml"
-        self.signed: tuple[str, ...] = ()
+        self.signed = False
         self.write("1")
 
     def write(self, text: str) -> None:
@@ -40,11 +40,11 @@ class Host:
         }
         return SimpleNamespace(text=text.decode(), approvers=approvers, models={}, listen=Listen(), **sections)
 
-    def signers(self, files: SettingsFiles, before: Mapping[str, bytes], config: Any) -> tuple[str, ...]:
+    def agreed(self, files: SettingsFiles, approved: Approved, config: Any) -> bool:
         return self.signed
 
     def start(self) -> tuple[Configuration, Any]:
-        configuration = Configuration(self.load, self.folder / "state", self.signers)
+        configuration = Configuration(self.load, self.folder / "state", self.agreed)
         return configuration, configuration.first()
 
 
@@ -78,7 +78,7 @@ def test_nothing_that_a_configuration_names_is_run_before_it_is_approved(host: H
         run.append(config.text)
         return config
 
-    configuration = Configuration(host.load, host.folder / "state", host.signers, complete)
+    configuration = Configuration(host.load, host.folder / "state", host.agreed, complete)
     config: Any = configuration.first()
     host.write("1 changed")
     configuration.read(config)
@@ -107,7 +107,7 @@ def test_a_start_follows_what_was_approved_last_whatever_the_files_ask_for(host:
     configuration, config = host.start()
     assert config.text == "1"
     assert configuration.waiting is not None
-    host.signed = ("bob",)
+    host.signed = True
     assert host.start()[1].text == text, "signatures are approvals at a start too"
     assert host.start()[1].text == text
 
@@ -121,6 +121,27 @@ def test_without_approvals_everything_is_followed_until_they_are_asked_for(host:
     assert text(config) == "1 approvals from now on"
     host.write("0 not any more")
     assert text(configuration.read(config)) == "1 approvals from now on"
+
+
+def test_when_files_were_replaced_is_kept_of_each_of_them() -> None:
+    def files(**texts: str) -> SettingsFiles:
+        found = SettingsFiles()
+        found.texts = {name: each.encode() for name, each in texts.items()}
+        return found
+
+    kept = Approved.of(files(main="a", add="1"), binding=True)
+    assert kept.replaced_at("main", b"a") == 0.0
+    kept = kept.by(files(main="b", add="1"), 10.0, binding=True).by(files(main="b"), 20.0, binding=True)
+    assert [kept.replaced_at(*each) for each in (("main", b"a"), ("main", b"b"), ("add", b"1"), ("add", b"a"))] == [
+        10.0, 0.0, 20.0, 0.0,
+    ]  # fmt: skip
+    kept = kept.by(files(main="a"), 30.0, binding=True).by(files(main="b"), 40.0, binding=True)
+    assert kept.replaced_at("main", b"a") == 40.0, "the last time"
+    for number in range(MOST_REPLACED):
+        kept = kept.by(files(main=str(number)), 50.0 + number, binding=True)
+    assert len(kept.replaced) == MOST_REPLACED
+    assert kept.replaced_at("main", b"a") == 40.0, "what is dropped bounds what is not known"
+    assert kept.replaced_at("main", b"0") == 51.0
 
 
 def test_files_that_change_who_may_do_what_are_followed_only_by_those_who_may_change_it(host: Host) -> None:

@@ -78,6 +78,18 @@ def test_an_old_file_with_its_old_signature_is_no_approval() -> None:
         signers(note, TEXT, MAIN, KEYS, now=NOW - AHEAD - 1, life=LIFE)
 
 
+def test_a_signature_on_a_file_whose_place_another_has_taken_since_counts_when_it_is_made_again() -> None:
+    note = sign(TEXT, MAIN, "ada", ADA, now=NOW)
+    assert signers(note, TEXT, MAIN, KEYS, now=NOW + 99, life=LIFE, after=NOW - 1) == ("ada",)
+    with pytest.raises(NotSigned, match="another file has taken its place since it was signed"):
+        signers(note, TEXT, MAIN, KEYS, now=NOW + 99, life=LIFE, after=NOW + 50)
+    beside = sign(TEXT, MAIN, "bob", BOB, now=NOW + 60, before=note)
+    with pytest.raises(NotSigned, match="another file has taken its place"):
+        signers(beside, TEXT, MAIN, KEYS, now=NOW + 99, life=LIFE, after=NOW + 50)
+    again = sign(TEXT, MAIN, "ada", ADA, now=NOW + 61, before=beside)
+    assert signers(again, TEXT, MAIN, KEYS, now=NOW + 99, life=LIFE, after=NOW + 50) == ("ada",), "bob's was for then"
+
+
 @pytest.mark.parametrize(
     "note", [b"", b"modelward configuration\n", b"\xff" * 99, sign(TEXT, MAIN, "ada", ADA, now=NOW)[:-9]]
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from modelward.approvals import approver
 from modelward.approvals.words import notes, words
 from modelward.config.schema import Config
 
@@ -15,8 +16,8 @@ KEY = "MCowBQYDK2VwAyEA" + "A" * 43 + "="
 
 def config(approvals: dict[str, Any] | None, roles: list[str] | None = None, **fields: Any) -> Config:
     operators = {"bindings": [{"user": 1, "roles": roles or ["approver"]}], "roles": {"duty": ["viewer", "approve"]}}
-    admin = {"admin": "unix:/run/modelward.sock"}
-    return Config.model_validate({"listen": admin, "operators": operators, "approvals": approvals, **fields})
+    listen = {"admin": "unix:/run/modelward.sock"}
+    return Config.model_validate({"listen": listen, "operators": operators, "approvals": approvals, **fields})
 
 
 def test_counts_are_told_and_models_that_have_their_own() -> None:
@@ -43,10 +44,8 @@ def test_what_is_probably_not_meant_is_noted(given: dict[str, Any], roles: list[
     assert said in [note.what for note in notes(config(given, roles))]
 
 
-@pytest.mark.parametrize("able", [{"roles": ["duty"]}, {"keys": True}])
-def test_somebody_who_can_approve_is_enough(able: dict[str, Any]) -> None:
-    approvals = {"keys": {"bob": KEY}} if able.get("keys") else {}
-    told = [note.what for note in notes(config(approvals, able.get("roles", ["viewer"])))]
+def test_somebody_who_can_approve_is_enough() -> None:
+    told = [note.what for note in notes(config({}, ["duty"]))]
     assert "nobody can approve anything" not in told
 
 
@@ -54,16 +53,44 @@ def test_somebody_who_can_approve_is_enough(able: dict[str, Any]) -> None:
     ("name", "people", "is_known"),
     [("1", {}, True), ("bob", {}, False), ("bob", {"bob": ["1"]}, True), ("bob", {"robert": ["bob", "1"]}, True)],
 )
-def test_a_key_of_somebody_without_a_binding_is_noted(name: str, people: dict[str, Any], is_known: bool) -> None:
-    said = f"{name} may approve by a signature, and by no binding of operators.bindings"
-    told = [note.what for note in notes(config({"keys": {name: KEY}, "people": people}))]
-    assert (said not in told) == is_known
+def test_a_key_of_somebody_without_a_binding_does_not_count(name: str, people: dict[str, Any], is_known: bool) -> None:
+    given = config({"keys": {name: KEY}, "people": people})
+    told = [note.what for note in notes(given)]
+    assert (f"the signature of {name} does not count" not in told) == is_known
+    assert [*approver.keys(given)] == [name] * is_known
+
+
+@pytest.mark.parametrize(
+    ("binding", "counts"),
+    [
+        ({"certificate": "bob", "roles": ["approver"]}, True),
+        ({"certificate": "b*", "roles": ["approver"]}, True),
+        ({"user": 0, "roles": ["approver"]}, False),
+        ({"user": "bob", "roles": ["duty"]}, True),
+        ({"user": "bob", "roles": ["deployer"]}, False),
+        ({"user": "bob", "roles": ["approver"], "models": ["m"]}, False),
+        ({"group": "ml", "roles": ["approver"]}, True),
+    ],
+)
+def test_a_signature_counts_for_approvers_of_the_whole_server(binding: dict[str, Any], counts: bool) -> None:
+    tls = {"certificate": "a.pem", "key": "a.key", "client_ca": "ca.pem"}
+    where = {"listen": {"admin": "127.0.0.1:8003"}, "admin_tls": tls} if "certificate" in binding else {}
+    operators = {"bindings": [binding], "roles": {"duty": ["viewer", "approve"]}}
+    given = config({"keys": {"bob": KEY}}, operators=operators, **where)
+    assert [*approver.keys(given)] == ["bob"] * counts
+    doubt = "whether bob may still approve cannot be told by a signature"
+    assert (doubt in [note.what for note in notes(given)]) == ("group" in binding)
+
+
+def test_the_user_with_a_number_is_known_by_name() -> None:
+    given = config({"keys": {"root": KEY}}, operators={"bindings": [{"user": 0, "roles": ["approver"]}]})
+    assert [*approver.keys(given)] == ["root"]
 
 
 def test_what_needs_more_approvals_than_there_are_approvers_is_noted() -> None:
     told = [note.what for note in notes(config({"promote": 2, "reload": 2, "keys": {"eve": KEY}}))]
     assert "promote needs 2 approvals, and only 1 can approve" in told
-    assert not [each for each in told if each.startswith("reload needs")], "one by a call, one by a signature"
+    assert "reload needs 2 approvals, and only 1 can approve" in told, "a key makes no approver"
     assert not [note for note in notes(config({"promote": 1, "force": 1})) if "needs" in note.what.split(" and ")[0]]
 
 

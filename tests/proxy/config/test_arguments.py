@@ -43,7 +43,7 @@ def test_a_file_whose_changes_need_approvals_does_not_say_where_approved_ones_li
         found = problem(*arguments, *also)
         assert "state stands in a file whose changes need approvals" in found
         assert f"{file}:1" in found
-        assert "Take it out, and give it by --set state=DIR" in found
+        assert "Take it out. Give it by --set state=DIR, or by the environment variable STATE_DIRECTORY" in found
     file.write_text(f"state: elsewhere{WITH_APPROVALS}".replace("reload: 1", "reload: 0"))
     assert config(*arguments).state == tmp_path / "elsewhere"
 

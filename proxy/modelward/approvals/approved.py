@@ -1,0 +1,51 @@
+"""The configuration that was approved last, as it is kept in the state folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from modelward.config.section import Section
+from modelward.config.settings_files import SettingsFiles, digest_of
+
+MOST_REPLACED = 1000
+"""Files that were followed, of which it is kept when others took their places."""
+
+
+class Approved(Section):
+    """digest: of all files. texts: by name, a character for each byte. binding: other files need approvals.
+
+    replaced: when other files took the place of these, by name and digest, in seconds since 1970. dropped: the latest
+    time of those that are not kept any more."""
+
+    digest: str
+    binding: bool = True
+    replaced: Mapping[str, float] = Field(default_factory=dict)
+    dropped: float = 0.0
+    texts: Mapping[str, str] = Field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, bytes]:
+        return {name: text.encode("latin-1") for name, text in self.texts.items()}
+
+    def replaced_at(self, name: str, data: bytes) -> float:
+        """The last time. A file that is not known was replaced with the last one that is not kept, if ever."""
+        return self.replaced.get(_key(name, data), self.dropped)
+
+    def by(self, files: SettingsFiles, now: float, *, binding: bool) -> Approved:
+        """What is kept once these files are followed."""
+        gone = {_key(name, data): now for name, data in self.data.items() if files.texts.get(name) != data}
+        replaced = {key: at for key, at in self.replaced.items() if key not in gone} | gone
+        extra = [*replaced][: max(0, len(replaced) - MOST_REPLACED)]
+        dropped = max([self.dropped, *(replaced.pop(key) for key in extra)])
+        return Approved.of(files, binding=binding).model_copy(update={"replaced": replaced, "dropped": dropped})
+
+    @classmethod
+    def of(cls, files: SettingsFiles, *, binding: bool) -> Approved:
+        texts = {name: data.decode("latin-1") for name, data in files.texts.items()}
+        return cls(digest=files.digest, binding=binding, texts=texts)
+
+
+def _key(name: str, data: bytes) -> str:
+    return f"{name} {digest_of(data)}"

@@ -1,0 +1,49 @@
+"""Files that approvers have signed while no server ran: they count as they would for a server that runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelward.approvals.proposal import Approval, Ask
+from modelward.approvals.rules import rules_of
+from modelward.approvals.store import Store
+from modelward.audit.record import ITSELF, Actor
+from modelward.config.approvals import Approvals
+from modelward.config.schema import Config
+from modelward.config.units import SECOND
+from modelward.problem import ProblemsFound
+
+SIGNED = "the files were signed before the start"
+
+log = logging.getLogger("modelward.approvals")
+
+
+def agreed(folder: Path, digest: str, names: Sequence[str], config: Config, now: float) -> bool:
+    """Whether signatures of these approvers, on files with this digest, are all that they need. Then it is written to
+    the proposals that were kept in `folder`, so that the server finds it executed and records it. Raises ProblemsFound.
+
+    config: that was approved last.
+    """
+    store, ask = Store(folder), Ask(verb="reload", digest=digest, reason=SIGNED)
+    approvals, rules = config.approvals or Approvals(), rules_of(config, ask)
+    book = store.load().expired(now)
+    last = book.of_files(digest)
+    if last is not None and last.state == "open" and last.rules not in ("", rules):
+        book = book.voided(last.number, now, "operators or approvals of the configuration have changed")
+        last = None
+    if last is None:
+        seconds, needed = approvals.expire / SECOND, config.approvers("reload")
+        book = book.proposed(ask, ITSELF, now, seconds=seconds, needed=needed, person=approvals.person, rules=rules)
+        last = book.proposals[-1]
+    for name in names:
+        approval = Approval(by=Actor(name=name, proof="signature"), at=now, signed=True)
+        try:
+            book = book.approved(last.number, approval, approvals.person)
+        except ProblemsFound as found:
+            log.warning("proposal %d: the signature of %s does not approve it: %s", last.number, name, found)
+    if last.state != "open" or book.find(last.number).state != "executing":
+        return False
+    store.save(book)
+    return True

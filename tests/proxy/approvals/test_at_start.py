@@ -1,0 +1,89 @@
+"""Files that were signed while no server ran: what a running server would refuse counts at no start either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelward.approvals.at_start import agreed
+from modelward.approvals.book import Book
+from modelward.approvals.proposal import Approval, Ask
+from modelward.approvals.rules import rules_of
+from modelward.approvals.store import Store
+from modelward.audit.record import ITSELF, Actor
+from modelward.config.schema import Config
+
+DIGEST = "sha256:" + "1" * 64
+ASK = Ask(verb="reload", digest=DIGEST)
+CONFIG = Config.model_validate({
+    "listen": {"admin": "unix:/run/a.sock"},
+    "operators": {"bindings": [{"user": 1, "roles": ["approver"]}]},
+    "approvals": {"reload": 1, "people": {"ada": ["ada@example.com"]}},
+})  # fmt: skip
+ADA, BOB = Actor(name="ada"), Actor(name="bob")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def waiting(store: Store, by: Actor = ITSELF, rules: str | None = None) -> Book:
+    """One proposal of these files, at time 0."""
+    rules = rules_of(CONFIG, ASK) if rules is None else rules
+    book = Book().proposed(ASK, by, 0.0, seconds=100.0, needed=1, person=str, rules=rules)
+    store.save(book)
+    return book
+
+
+def signed_by(store: Store, *names: str, now: float = 10.0) -> bool:
+    return agreed(store.file.parent, DIGEST, names, CONFIG, now)
+
+
+def test_one_signature_is_enough_for_files_that_nobody_has_seen(store: Store) -> None:
+    assert signed_by(store, "bob")
+    (proposal,) = store.load().proposals
+    assert (proposal.state, proposal.approvers, proposal.by) == ("executing", ("bob",), ITSELF)
+
+
+def test_the_operator_who_has_claimed_a_change_does_not_approve_it_under_any_name(store: Store) -> None:
+    waiting(store, by=ADA)
+    assert not signed_by(store, "ada")
+    assert not signed_by(store, "ada@example.com")
+    assert store.load().find(1).state == "open"
+    assert signed_by(store, "ada", "bob")
+    assert store.load().find(1).approvers == ("bob",)
+
+
+@pytest.mark.parametrize("end", ["rejected", "withdrawn", "expired", "failed"])
+def test_what_is_decided_no_signature_opens_again(store: Store, end: str) -> None:
+    book = waiting(store, by=ADA)
+    match end:
+        case "rejected":
+            book = book.rejected(1, BOB, 5.0, "no")
+        case "withdrawn":
+            book = book.withdrawn(1, ADA, 5.0, "", str)
+        case "failed":
+            book = book.approved(1, Approval(by=BOB, at=5.0), str).executed(1, 6.0, "it did not work")
+    store.save(book)
+    assert not signed_by(store, "bob", now=200.0)
+    assert store.load() == book
+
+
+def test_approvals_that_were_given_before_count_too(store: Store) -> None:
+    store.save(waiting(store).approved(1, Approval(by=ADA, at=5.0), str))
+    assert not signed_by(store, "ada")
+    assert signed_by(store, "bob")
+
+
+def test_a_proposal_under_other_rules_is_void_and_a_new_one_counts(store: Store) -> None:
+    waiting(store, by=ADA, rules="sha256:of other operators")
+    assert signed_by(store, "bob")
+    assert [each.state for each in store.load().proposals] == ["void", "executing"]
+
+
+def test_files_that_were_followed_and_replaced_are_proposed_again(store: Store) -> None:
+    store.save(waiting(store, by=ADA).approved(1, Approval(by=BOB, at=5.0), str).executed(1, 6.0))
+    assert signed_by(store, "bob")
+    assert [each.state for each in store.load().proposals] == ["done", "executing"]
