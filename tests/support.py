@@ -26,6 +26,7 @@ from modelward.config.load import load
 from modelward.server.app import Application
 from modelward.server.embedded import in_thread
 from tests.models import repository
+from tests.template import Forked
 
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ def reloadable(root: Path, models: Mapping[str, bytes | dict[int, bytes]], **set
 class ServerProcess(Server):
     """A `modelward serve`. output: its lines so far; baseline: resident bytes, for tests to note; admin: address."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     output: list[str] = field(default_factory=list)
     baseline: int = 0
     admin: str = ""
@@ -176,7 +177,8 @@ def serve_process(
 ) -> Iterator[ServerProcess]:
     """Starts `modelward serve ARGUMENTS` on free ports and waits for its READY table; ends it on leaving.
 
-    launcher: a command that turns itself into the one that follows it. descriptors: that it inherits.
+    launcher: a command that turns itself into the one that follows it. descriptors: that it inherits. With one of these
+    or an environment Python is started; else the server is forked by `tests.template`.
     """
     with _launched(arguments, environment, launcher, descriptors) as server:
         _wait_until_ready(server)
@@ -200,23 +202,21 @@ def _launched(
     launcher: Sequence[str] = (),
     descriptors: Sequence[int] = (),
 ) -> Iterator[ServerProcess]:
-    serve = [sys.executable, "-m", "modelward", "serve", "--grpc-port", "0", "--http-port", "0",
-             "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]  # fmt: skip
+    words = ["serve", "--grpc-port", "0", "--http-port", "0", "--set", "listen.admin=127.0.0.1:0", *map(str, arguments)]
     kept = tempfile.TemporaryDirectory(prefix="modelward-state-")  # of servers that are given no folder
-    process = subprocess.Popen(
-        [*launcher, *serve],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        pass_fds=descriptors,
-        env={
-            **os.environ,
-            "NO_COLOR": "1",
-            "PYTHONUNBUFFERED": "1",
-            "STATE_DIRECTORY": kept.name,
-            **(environment or {}),
-        },
-    )
+    variables = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "STATE_DIRECTORY": kept.name}
+    process: subprocess.Popen[str] | Forked
+    if launcher or descriptors or environment:
+        process = subprocess.Popen(
+            [*launcher, sys.executable, "-m", "modelward", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=descriptors,
+            env=variables | (environment or {}),
+        )
+    else:
+        process = Forked(words, variables)
     server = ServerProcess("", "", process)
     reader = threading.Thread(target=_read, args=(process, server.output), daemon=True)
     reader.start()
@@ -237,7 +237,7 @@ def _wait_until_ready(server: ServerProcess) -> None:
     assert server.process.poll() is None, "".join(server.output)
 
 
-def _read(process: subprocess.Popen[str], output: list[str]) -> None:
+def _read(process: subprocess.Popen[str] | Forked, output: list[str]) -> None:
     assert process.stdout is not None
     output.extend(iter(process.stdout.readline, ""))
 

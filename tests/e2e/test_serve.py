@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from tests import models
 from tests.e2e.h2client import H2Client, framed
 from tests.e2e.messages import Stub, arrays, parameters, request
 from tests.support import ServerProcess, serve_process, wait_until
+from tests.template import Forked
 
 ROW = np.ones((1, 4), np.float32)
 TIMEOUT = 30.0
@@ -50,12 +52,13 @@ def process(repository: Path) -> Iterator[ServerProcess]:
 
 def refused_to_start(*arguments: str | Path) -> str:
     """What `modelward serve` prints before it gives up; its exit code must be 1."""
-    command = [sys.executable, "-m", "modelward", "serve", "--grpc-port", "0", "--http-port", "0",
-               "--set", "listen.admin=off", *map(str, arguments)]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 1, ended
-    assert "Traceback" not in ended.stderr
-    return ended.stdout + ended.stderr
+    words = ["serve", "--grpc-port", "0", "--http-port", "0", "--set", "listen.admin=off", *map(str, arguments)]
+    process = Forked(words, {**os.environ, "NO_COLOR": "1"})
+    with process.stdout as printed:
+        told = printed.read()
+    assert process.wait(120) == 1, told
+    assert "Traceback" not in told
+    return told
 
 
 # ---- what it serves ------------------------------------------------------------------------------------------

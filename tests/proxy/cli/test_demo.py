@@ -1,7 +1,6 @@
 """`modelward demo`: one command shows every guard at work, and says so only where it is true."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -35,11 +34,6 @@ def command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "modelward", "demo", *flags]
 
 
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "NO_COLOR": "1"}
-    return subprocess.run(command(*flags), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -50,9 +44,14 @@ def steps(document: str) -> dict[str, dict[str, Any]]:
     return {step["step"]: step for step in json.loads(document)["steps"]}
 
 
-def test_the_tour_shows_each_guard_and_exits_0() -> None:
-    done = run("--exit", *ANYWHERE)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_tour_shows_each_guard_and_exits_0_and_default_ports_that_are_taken_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], taken: int
+) -> None:
+    monkeypatch.setattr(demo, "GRPC_PORT", taken)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert main(["demo", "--exit", "--http-port", "0"]) == 0
+    out = capsys.readouterr().out
+    assert f"127.0.0.1:{taken} is taken: gRPC gets another port" in out
     for shown in (
         "fitting the profile of breast_cancer to its 569 training rows of 30 features",
         "READY",
@@ -68,9 +67,9 @@ def test_the_tour_shows_each_guard_and_exits_0() -> None:
         "[0.5, 0.5] after ",
         "all 4 happened",
     ):
-        assert shown in done.stdout
-    assert "\x1b[" not in done.stdout
-    assert "FAILED" not in done.stdout
+        assert shown in out
+    assert "\x1b[" not in out
+    assert "FAILED" not in out
 
 
 def test_json_is_one_document_with_the_facts_and_needs_nothing_of_the_test_extra() -> None:
@@ -101,34 +100,18 @@ def test_it_stays_up_for_the_snippet_until_interrupted() -> None:
     assert re.fullmatch(r"\[1\] \[\[0\.0\d* +0\.9\d* *\]\]\n", pasted.stdout)
 
 
-def test_a_slow_model_that_is_quick_is_a_failed_step_and_exit_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(serving, "SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(serving, "SLOW_DEADLINE", "10s")
-    assert main(["demo", "--exit", "--json", *ANYWHERE]) == 1
-    seen = steps(capsys.readouterr().out)
-    assert [name for name in STEPS if not seen[name]["happened"]] == ["slow"]
-    assert "answered in" in seen["slow"]["seen"]
-
-
-def test_a_limit_that_does_not_refuse_is_a_failed_step_and_exit_1(
+def test_steps_that_show_no_guard_are_failed_steps_and_exit_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(serving, "BURST", 1000)
+    monkeypatch.setattr(serving, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(serving, "SLOW_DEADLINE", "10s")
     assert main(["demo", "--exit", *ANYWHERE]) == 1
     out = capsys.readouterr().out
     assert "FAILED  a burst is refused by the limit\n          30 requests at once ended as {'OK': 30}" in out
-    assert "ok      a slow model is answered for by its fallback value" in out
-    assert "1 of 4 did not happen" in out
-
-
-def test_default_ports_that_are_taken_are_said_and_left_alone(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], taken: int
-) -> None:
-    monkeypatch.setattr(demo, "GRPC_PORT", taken)
-    assert main(["demo", "--exit", "--http-port", "0"]) == 0
-    assert f"127.0.0.1:{taken} is taken: gRPC gets another port" in capsys.readouterr().out
+    assert "FAILED  a slow model is answered for by its fallback value\n          answered in" in out
+    assert "ok      a request unlike the training data is flagged" in out
+    assert "2 of 4 did not happen" in out
 
 
 def test_a_port_asked_for_that_is_taken_is_a_problem(capsys: pytest.CaptureFixture[str], taken: int) -> None:
