@@ -120,7 +120,7 @@ def test_a_token_that_is_not_valid_never_falls_back_to_what_the_connection_prove
         issuer.token("al\nice", aud="admin"): "its identity claim is missing or no name",
         issuer.token("alice", aud="admin", headers={"kid": "two"}): "no key of the set is the token's",
         forger.token("alice", aud="admin"): "its signature does not match",
-        issuer.token("alice", aud="admin")[:-8]: "it is malformed",
+        issuer.token("alice", aud="admin")[:-1]: "it is malformed",  # of no length that base64 has
         "no.token": "it is malformed",
         "é": "it is malformed",
         "a" * 20_000: "it has more than 16384 bytes",
