@@ -286,16 +286,18 @@ class Proposals:
         waiting, approved = self._configuration.waiting, self._configuration.approved
         if waiting is None or approved is None:
             return
-        seen = (waiting.digest, fingerprint(map(signatures_of, waiting.files.places.values())))
+        last = self.desk.book.of_files(waiting.digest)
+        if last is None or last.state != "open":  # they are proposed at the end of the reload that has found them
+            return
+        seen = (last.number, waiting.digest, fingerprint(map(signatures_of, waiting.files.places.values())))
         if seen == self._signatures:
             return
         self._signatures = seen
         loop = asyncio.get_running_loop()
         names = await loop.run_in_executor(None, signed_by, waiting.files, approved, self._config())
         for name in names:
-            for each in self.desk.book.open:
-                if each.ask.verb == "reload" and each.ask.digest == waiting.digest:
-                    await self._sign(each.number, name)
+            if self.desk.book.find(last.number).state == "open":
+                await self._sign(last.number, name)
 
     async def _sign(self, number: int, name: str) -> None:
         try:

@@ -6,11 +6,13 @@ import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
+from modelward.approvals.book import Book
 from modelward.approvals.proposal import Approval, Ask, Parameters, Proposal
-from modelward.audit.record import Actor, Record
+from modelward.audit.record import ITSELF, Actor, Record
 from modelward.audit.recorder import NoTrail
 from modelward.config.schema import Config
 from modelward.problem import Problem, ProblemsFound
@@ -43,6 +45,27 @@ def test_status_says_why_files_that_lie_there_are_not_followed(tmp_path: Path) -
     assert proposals.told(Report((), (), ())).notes == (proposals.waiting_files,)
     configuration.faulty = ()
     assert (proposals.waiting_files, proposals.told(Report((), (), ())).notes) == ("", ())
+
+
+def test_signatures_are_taken_once_the_files_are_proposed_and_not_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be seen before: while the reload that has found the files still loads models."""
+    monkeypatch.setattr("modelward.supervisor.proposals.signed_by", lambda *_: ("bob",))
+    none: Any = None
+    config = Config.model_validate({"state": str(tmp_path)})
+    files = SimpleNamespace(places={"configuration": tmp_path / "c.yaml"})
+    configuration: Any = SimpleNamespace(waiting=SimpleNamespace(digest="sha256:1", files=files), approved=object())
+    proposals = Proposals(none, none, none, none, configuration, lambda: config, lambda: none)
+    desk: Any = SimpleNamespace(book=Book(), approve=AsyncMock())
+    proposals.desk = desk
+    asyncio.run(proposals._take_signatures())
+    desk.approve.assert_not_awaited()
+    ask = Ask(verb="reload", digest="sha256:1")
+    desk.book = Book().proposed(ask, ITSELF, 0.0, seconds=9.0, needed=1, person=str)
+    for _ in range(2):
+        asyncio.run(proposals._take_signatures())
+        desk.approve.assert_awaited_once_with(1, Actor(name="bob", proof="signature"), "", signed=True)
 
 
 def test_who_may_propose_and_approve_is_part_of_a_proposal_of_that_model_only(tmp_path: Path) -> None:
