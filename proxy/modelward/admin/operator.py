@@ -110,13 +110,14 @@ class Status:
 class OperationResult:
     """Of a reload or a restart. problems: what was not done, and why; changed: what was, in words. last_change: the
     reload before it that changed something, where this one did not. proposal: of what waits for others, or was done
-    without them."""
+    without them. rights: settings that decide rights and were changed, with the values before and after."""
 
     problems: tuple[Problem, ...] = ()
     changed: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
     last_change: ReloadRecord | None = None
     proposal: Proposal | None = None
+    rights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

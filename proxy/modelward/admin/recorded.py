@@ -99,7 +99,7 @@ class Recorded:
     def _operated(self, result: OperationResult) -> Mapping[str, Any]:
         """done: in part too; the problems tell what was not."""
         after = _served(self._operator.status())
-        told = {"changed": result.changed, "needs_restart": result.needs_restart}
+        told = {"changed": result.changed, "needs_restart": result.needs_restart, "rights": result.rights}
         after |= {name: [*words[:MOST_WORDS]] for name, words in told.items() if words}
         problems = tuple(each.as_json() for each in result.problems[:MOST_WORDS])
         refused = problems and not result.changed

@@ -10,10 +10,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from modelward.config.changes import OF_RIGHTS, OF_RIGHTS_OF_MODELS, value_of
+from modelward.config.named_files import is_secret
+from modelward.status import clip
 
 RIGHTS = (*OF_RIGHTS, "access")
 MOST_BYTES = 64 << 10
 """Of a diff, in the state folder and in an answer. What is longer is approved by signatures only."""
+LONGEST_VALUE = 200  # characters of one in a record
 EACH_LINE = 8  # bytes of a line beside its text, as it is kept
 CUT = "... and {} more lines: compare the files themselves, and sign them: modelward config sign"
 _BLANKS = re.compile(r"(?<=.\S)[^\S\r\n]{9,}|(?<=^.)[^\S\r\n]{65,}|[^\S\r\n]{9,}$")
@@ -36,10 +39,25 @@ def bounded(lines: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
 
 def rights(was: Any, now: Any) -> Iterator[str]:
     """Settings that differ of what says who may do what, whichever lines of the files they come from."""
+    for path, before, after in _changed(was, now):
+        yield f"{path}: {before} -> {after}"
+
+
+def on_record(was: Any, now: Any) -> tuple[str, ...]:
+    """The same for the audit trail: short, and without what may be a secret, such as the arguments of a command."""
+    lines = []
+    for path, before, after in _changed(was, now):
+        values = f"{clip(before, LONGEST_VALUE)} -> {clip(after, LONGEST_VALUE)}"
+        lines.append(f"{clip(path)}: {'changed' if is_secret(re.split(r'[.[]', path)) else values}")
+    return tuple(lines)
+
+
+def _changed(was: Any, now: Any) -> Iterator[tuple[str, str, str]]:
+    """Path, before and after of each."""
     before, after = (dict(_settings(config)) for config in (was, now))
     for path in sorted({*before, *after}):
         if before.get(path) != after.get(path):
-            yield f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}"
+            yield path, before.get(path, "absent"), after.get(path, "absent")
 
 
 def _settings(config: Any) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,8 @@ PEOPLE: Mapping[str, str] = {
 SERVER: Mapping[str, str] = {
     "server.start": "the server began; `after` has its version and the digest of its configuration",
     "server.stop": "it ended in order",
-    "files.followed": "configuration or repository changed on disk, and was followed or refused",
+    "files.followed": "configuration or repository changed on disk, and was followed or refused; `before` and `after` "
+    "have the digest of the configuration, `after.rights` each setting that decides rights and was changed",
     "version.loaded": "a version can answer; `digest` is of its files",
     "version.unsealed": "a worker opened a sealed version: `after` has the recipient of its key, and the process",
     "version.replaced": "its files are others than before",

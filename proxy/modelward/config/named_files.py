@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,16 @@ def named_files(config: Config) -> Iterator[NamedFile]:
     yield from _named(config, ())
 
 
+def is_secret(path: Sequence[str | int]) -> bool:
+    """Whether what stands there may be told nowhere."""
+    return path[-1] in SECRET or path[0] in SECRET
+
+
 def _named(value: object, path: tuple[str | int, ...]) -> Iterator[NamedFile]:
     if path and path[-1] in (*OUTPUTS, *OF_VERSIONS):
         return
     if isinstance(value, Path):
-        yield NamedFile(dotted(path), value, path[-1] in SECRET or path[0] in SECRET)
+        yield NamedFile(dotted(path), value, is_secret(path))
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             if isinstance(value, Jwt) and name == "jwks":

@@ -11,6 +11,7 @@ from modelward.admin.operator import OperationResult
 from modelward.audit.record import Record, automatic
 from modelward.audit.recorder import NoTrail, Recorder
 from modelward.config.changes import changed_rights, followed, with_models, with_rules
+from modelward.config.digest import digest
 from modelward.config.listen import Listen
 from modelward.config.schema import Config
 from modelward.problem import Problem, ProblemsFound
@@ -80,6 +81,7 @@ class Reloader:
         if actor:
             self._at_work()
             log.info("reload, asked by %s", actor)
+        before = self.config
         try:
             outcome, parts = await self._reload(actor, rights)
         except asyncio.CancelledError:
@@ -91,15 +93,15 @@ class Reloader:
         waits, self._noted_restart = self.needs_restart != self._noted_restart, self.needs_restart
         if not actor:
             fresh = [part for part in parts if all(part is not each for each in told)]
-            if not waits and not any(part.changed or part.problems for part in fresh):
+            if not waits and not any(part.changed or part.problems or part.rights for part in fresh):
                 return outcome
-        if actor or waits or outcome.changed or outcome.problems:
+        if actor or waits or outcome.changed or outcome.problems or outcome.rights:
             refused = (", partly refused" if outcome.changed else " refused") if outcome.problems else ""
             waiting = (f"needs a restart: {', '.join(self.needs_restart)}",) if waits and self.needs_restart else ()
             why = "; ".join((*outcome.changed, *waiting, *map(str, outcome.problems)))
             self._promoter.note(f"reload{refused}", actor or "watching", why, kept=bool(actor))
             if not actor:
-                self._recorder().note(_followed(outcome, self.generation, self.needs_restart))
+                self._recorder().note(_followed(outcome, self.generation, self.needs_restart, before, self.config))
         return outcome
 
     async def remind(self) -> None:
@@ -126,7 +128,8 @@ class Reloader:
         changed = (*rules.changed, *models.changed)
         self.history.apply(by, changed)
         last = None if changed else self.history.last_change
-        return OperationResult(models.problems, changed, models.needs_restart, last), (rules, models)
+        outcome = OperationResult(models.problems, changed, models.needs_restart, last, rights=rules.rights)
+        return outcome, (rules, models)
 
     def cancel(self) -> None:
         """Gives up what is under way."""
@@ -146,6 +149,7 @@ class Reloader:
             follow()
         except ProblemsFound as found:
             return self._refuse(found)
+        told = self._changed_rights(said)
         before, self._accepted = self.config, said
         self.config = with_rules(self.config, wanted)
         if rights := changed_rights(before, self.config):
@@ -153,7 +157,7 @@ class Reloader:
         if changed:
             log.info("reloaded, of what is not about models: %s", ", ".join(changed))
             self._is_changed = True
-        return OperationResult((), changed)
+        return OperationResult((), changed, rights=told)
 
     async def _follow_models(self) -> OperationResult:
         pool = self._at_work()
@@ -183,11 +187,23 @@ class Reloader:
 
     def _check_rights(self, wanted: Config) -> None:
         """wanted: with what a restart would follow. Raises ProblemsFound."""
-        accepted = self._accepted.model_copy(update={"listen": self._with_ports(self._accepted.listen)})
-        if changed := changed_rights(accepted, wanted):
+        if changed := changed_rights(self._bound, wanted):
             why = "who asks may not change who may do what: that takes the verb bindings"
             how = "Ask an administrator to reload, or take the change back"
             raise ProblemsFound([Problem(f"{' and '.join(changed)} differ", "configuration", why, how)])
+
+    def _changed_rights(self, wanted: Config) -> tuple[str, ...]:
+        """With their values, and those that wait for a restart."""
+        if self._accepted == wanted:
+            return ()
+        from modelward.approvals.differences import on_record  # noqa: PLC0415 - only where something has changed
+
+        return on_record(self._bound, wanted)
+
+    @property
+    def _bound(self) -> Config:
+        """What was accepted last, with the addresses that were bound."""
+        return self._accepted.model_copy(update={"listen": self._with_ports(self._accepted.listen)})
 
     async def _expect(self, pool: WorkerPool, config: Config) -> None:
         """Tells the workers which version of a model is to answer that has no share yet."""
@@ -218,15 +234,20 @@ class Reloader:
         return wanted.model_copy(update={key: getattr(self.config.listen, key) for key in same})
 
 
-def _followed(outcome: OperationResult, generation: int, restart: tuple[str, ...]) -> Record:
+def _followed(
+    outcome: OperationResult, generation: int, restart: tuple[str, ...], before: Config, config: Config
+) -> Record:
     """Of files that changed, without an operator who asked."""
     refused = outcome.problems and not outcome.changed
     return automatic(
         "files.followed",
         result="refused" if refused else "done",
+        before={"config": digest(before)},
         after={
             "generation": generation,
+            "config": digest(config),
             "changed": [*outcome.changed[:MOST_WORDS]],
+            **({"rights": [*outcome.rights[:MOST_WORDS]]} if outcome.rights else {}),
             **({"needs_restart": [*restart[:MOST_WORDS]]} if restart else {}),
         },
         problems=tuple(each.as_json() for each in outcome.problems[:MOST_WORDS]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelward.approvals.differences import CUT, MOST_BYTES, bounded, differences, rights
+from modelward.approvals.differences import CUT, LONGEST_VALUE, MOST_BYTES, bounded, differences, on_record, rights
 from modelward.config.changes import changed_rights, is_of_rights
 from modelward.config.schema import Config
 from modelward.config.settings_files import MAIN
@@ -44,6 +44,18 @@ def test_what_decides_rights_is_shown_wherever_it_stands() -> None:
         False,
         True,
     ]
+
+
+def test_a_record_has_both_values_but_none_that_may_be_a_secret() -> None:
+    was, now = with_roles("deployer"), with_roles("deployer", "approver", *["viewer"] * 60)
+    command = {"sealing": {"identities": [{"command": ["vault", "read", "-token=s3cret"]}]}}
+    now = now.model_copy(update={"sealing": Config.model_validate(command).sealing})
+    roles, *sealing = on_record(was, now)
+    assert roles.startswith("operators.bindings[0].roles: ['deployer'] -> ['deployer', 'approver', 'viewer', ")
+    assert len(roles) < 2 * LONGEST_VALUE
+    assert sealing[0] == "sealing.identities[0].command: changed"
+    assert "s3cret" not in str(sealing)
+    assert on_record(now, now) == ()
 
 
 @pytest.mark.parametrize("blank", [" ", "\u3000", "\t"])

@@ -8,6 +8,7 @@ import pytest
 
 from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
+from modelward.config.digest import digest
 from modelward.config.load import load
 from modelward.supervisor.reloader import Reloader
 
@@ -92,6 +93,8 @@ def test_what_waits_for_a_restart_is_recorded_once_and_told_until_then(
             await reloader.reload()
         (record,) = trail.records
         assert (record.verb, record.after["needs_restart"]) == ("files.followed", ["operators", "approvals"])
+        assert "operators.bindings[0].user: 'root' -> absent" in record.after["rights"]
+        assert record.before["config"] == digest(having) == record.after["config"], "the same goes on until a restart"
         assert (reloader.needs_restart, reloader.config.approvals) == (("operators", "approvals"), having.approvals)
         assert not (await reloader.reload("an operator", rights=False)).problems, "it was followed by who may"
         caplog.clear()
