@@ -14,12 +14,13 @@ from typing import BinaryIO
 from modelward.bounded_file import open_regular
 from modelward.npz import DAMAGE, LONGEST_DIRECTORY, directory_size
 from modelward.repository.files import SEALED, almost_sealed
-from modelward.scanning import arrays, payloads, pickles
+from modelward.scanning import archives, arrays, payloads, pickles
+from modelward.scanning.archives import GZIP, ZIP
 from modelward.scanning.finding import Findings, quoted
 from modelward.scanning.flow import unprintable
 
 HEAD = 64 << 10
-ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b\x08", b"\x93NUMPY"
+NPY = b"\x93NUMPY"
 MOST_FILES = 100_000
 ANY_SIZE = 1 << 62
 
@@ -29,6 +30,7 @@ SCRIPTS = frozenset(
 )
 PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".p", ".pk"})
 MOST_MEMBERS = 1000
+ARRAYS: dict[str, tuple[bytes, ...]] = {".npz": (ZIP,), ".npy": (NPY,)}  # how they begin
 PICKLE = "it is a pickle, or an archive with one"
 
 
@@ -86,11 +88,12 @@ def check_other(file: Path, findings: Findings) -> None:
             opened.seek(0)
             if head.startswith(SEALED) or almost_sealed(head):
                 findings.add("file-sealed", "the file is sealed")
-            elif suffix == ".npz":
+                return
+            if suffix == ".npz":
                 arrays.check_archive(opened, size, findings)
             elif suffix == ".npy":
                 arrays.check_array(opened, findings)
-            else:
+            if not head.startswith(ARRAYS.get(suffix, ())):
                 _check_content(file, opened, head, findings)
     except OSError as error:
         findings.add("file-unreadable", f"the file cannot be read: {error.strerror}")
@@ -108,7 +111,7 @@ def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings
     words = _program(head)
     if words or suffix in LIBRARIES or ".so." in file.name:
         findings.add("file-executable", f"it is {words or 'a program or library by its name'}")
-    elif head.startswith(ZIP):
+    elif head.startswith(ZIP) or archives.ends_as_zip(opened, os.fstat(opened.fileno()).st_size):
         _check_zip(file, opened, findings)
     elif suffix in PICKLES or _is_pickle(head, findings, pickles.Budget()):
         findings.add("file-pickle", PICKLE)
@@ -117,6 +120,8 @@ def _check_content(file: Path, opened: BinaryIO, head: bytes, findings: Findings
         findings.add("file-script", "it is a script")
     elif head.startswith(GZIP):
         _check_packed(head, findings)
+    elif found := archives.kind(head):
+        findings.add("file-archive", f"it is {found}")
 
 
 def _program(head: bytes) -> str:
@@ -143,6 +148,10 @@ def _check_packed(head: bytes, findings: Findings) -> None:
         return
     if words := _program(unpacked):
         findings.add("file-executable", f"it is {words}, packed")
+    elif found := archives.kind(unpacked):
+        findings.add("file-archive", f"it is {found}, packed")
+    elif unpacked.startswith(NPY):
+        arrays.check_array(io.BytesIO(unpacked), findings, "what is packed")
     elif _is_pickle(unpacked, findings, pickles.Budget()):
         findings.add("file-pickle", "it is a pickle, packed")
     elif unpacked.startswith(b"#!"):
@@ -186,6 +195,8 @@ def _is_member_pickle(
         head = opened.read(HEAD)
     if words := _program(head):
         findings.add("file-executable", f"it is {words}", place)
+    elif found := archives.kind(head):
+        findings.add("file-archive", f"it is {found} in an archive", place)
     elif head.startswith(NPY):
         arrays.check_array(io.BytesIO(head), findings, place)
     elif _is_pickle(head, findings, budget, place):

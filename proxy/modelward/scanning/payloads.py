@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterator
 
 from modelward.scanning import pickles
+from modelward.scanning.datatypes import DATATYPES
 from modelward.scanning.finding import Findings, quoted
-from modelward.scanning.outline import Model, Text, graphs_of, named, tensors_of
+from modelward.scanning.outline import Model, Tensor, Text, graphs_of, named, tensors_of
 from modelward.scanning.source import Source, Span
+from modelward.scanning.wire import Damaged, varints
 
 WHOLE = 1 << 20  # bytes of one text that are searched
 END = 64 << 10  # bytes of its beginning and end, where it is larger
 HEAD = 4096  # bytes of a constant
+WIDTHS = {"int32_data": 4, "int64_data": 8, "uint64_data": 8}  # of a number whose datatype is not known
 FEWEST = 8  # bytes that may be anything
 DEEPEST = 3  # base64 in base64
 MOST_DECODED = 1000  # texts in base64 or hex that may hold something
@@ -28,6 +31,7 @@ EXECUTABLES = {
     "a Mach-O program for several machines": re.compile(rb"\xca\xfe\xba[\xbe\xbf]\x00\x00\x00[\x01-\x10]\x01?\x00"),
     "a WebAssembly program": re.compile(rb"\x00asm\x01\x00\x00\x00"),
     "an Android program": re.compile(rb"dex\n03[0-9]\x00"),
+    "compiled Python": re.compile(rb"[\x00-\xff][\x0b-\x0f]\r\n[\x00-\x03]\x00{3}[\x00-\xff]{8}[\x63\xe3]"),
 }
 PE = re.compile(rb"MZ(?=[\x00-\xff]{58}([\x00-\xff]{4}))")
 ARCHIVES = {
@@ -35,6 +39,7 @@ ARCHIVES = {
     "a 7z archive": re.compile(rb"7z\xbc\xaf\x27\x1c\x00"),
     "a rar archive": re.compile(rb"Rar!\x1a\x07[\x00\x01]"),
     "an xz archive": re.compile(rb"\xfd7zXZ\x00\x00"),
+    "a bzip2 archive": re.compile(rb"BZh[1-9]1AY&SY"),
     "a gzip archive": re.compile(rb"\A\x1f\x8b\x08[\x00-\x1f]"),
 }
 SCRIPT = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}(?:\#!\s{0,8}/|<\?php|@echo\s|<script)", re.IGNORECASE)
@@ -55,8 +60,8 @@ HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}){16,}")
 
 # what decoded bytes have that are worth to be searched; of noise one byte in 10,000 has it
 SIGNS = re.compile(
-    rb"\x7fELF|MZ|\xfe\xed\xfa|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba|\x00asm|dex\n|PK\x03\x04|7z\xbc\xaf|Rar!|\xfd7zXZ"
-    rb"|\A\x1f\x8b\x08|\x80[\x02-\x05]|[ci]\w[\w.]{0,80}\n\w|#!|<\?php|@echo|<script|curl|wget|/dev/tcp|ower[Ss]hell"
+    rb"\x7fELF|MZ|\xfe\xed\xfa|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba|\x00asm|dex\n|PK\x03\x04|7z\xbc\xaf|Rar!|\xfd7zXZ|BZh"
+    rb"|[\x0b-\x0f]\r\n[\x00-\x03]\x00{3}|\A\x1f\x8b\x08|\x80[\x02-\x05]|[ci]\w[\w.]{0,80}\n\w|#!|<\?php|@echo|<script|curl|wget|/dev/tcp|ower[Ss]hell"
     rb"|[A-Za-z0-9+/_-]{20}",
     re.IGNORECASE,
 )
@@ -82,6 +87,7 @@ BEGINNINGS = (
         b"7z\xbc\xaf",
         b"Rar!",
         b"\xfd7zXZ",
+        b"BZh",
         b"\x1f\x8b\x08",
         b"#!",
         b"\x80\x02",
@@ -187,8 +193,8 @@ def check(model: Model, source: Source, findings: Findings, left: int) -> None:
             findings.add(rule, f"{text.of} holds {what}", place)
     for body in model.bodies:
         for of, tensor in tensors_of(body):
-            for start, stop in tensor.places.get("raw_data", ())[:1]:
-                _check_head(source.read(start, min(stop, start + HEAD)), of, findings, pickles.Budget(whole=whole))
+            for data in _heads(tensor, source):
+                _check_head(data, of, findings, pickles.Budget(whole=whole))
             for span in tensor.places.get("string_data", ()):
                 data, is_whole = _searched(span, source, left)
                 left -= len(data)
@@ -196,6 +202,22 @@ def check(model: Model, source: Source, findings: Findings, left: int) -> None:
                     findings.add(rule, f"a text of a constant holds {what}", of)
                 if not is_whole:
                     findings.add("embedded-large", f"a text of a constant has {span[1] - span[0]:,} bytes", of)
+
+
+def _heads(tensor: Tensor, source: Source) -> Iterator[bytes]:
+    """How the data of a constant begins, as a program has it in memory."""
+    for name, places in tensor.places.items():
+        start, stop = places[0] if places else (0, 0)
+        if name in ("raw_data", "float_data", "double_data"):
+            yield source.read(start, min(stop, start + HEAD))
+        elif name in WIDTHS:
+            try:
+                numbers = varints(source.read(start, min(stop, start + 2 * HEAD)), HEAD)
+            except Damaged:  # told as a wrong length
+                continue
+            kind = DATATYPES.get(tensor.datatype)
+            width = max(1, kind.bits // 8) if kind is not None and kind.bits else WIDTHS[name]
+            yield b"".join((number & ((1 << 8 * width) - 1)).to_bytes(width, "little") for number in numbers)
 
 
 def _check_head(data: bytes, of: str, findings: Findings, budget: pickles.Budget) -> None:

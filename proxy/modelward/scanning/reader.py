@@ -203,6 +203,8 @@ class Reader:
                         graph.nodes.append(self._node(value))
                     case "name":
                         graph.name = self._text(value)
+                        if value[1] - value[0] <= LONGEST_TEXT:  # else it is kept as one that is too long
+                            graph.texts.append(Text("the name of a graph", value))
                     case "initializer":
                         graph.initializers.append(self._tensor(value))
                     case "sparse_initializer":

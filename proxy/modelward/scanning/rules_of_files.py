@@ -5,7 +5,8 @@ from modelward.scanning.rule import Rule
 PAYLOADS = {
     "embedded-executable": Rule(
         "critical",
-        "a program (ELF, PE, Mach-O, Java, WebAssembly) in a text, an attribute or a constant, also as base64 or hex",
+        "a program (ELF, PE, Mach-O, Java, WebAssembly, compiled Python) in a text, an attribute or a constant, also as"
+        " base64 or hex",
         "a model has no use for it",
         "Find out who made the model, and do not serve it",
     ),
@@ -23,7 +24,7 @@ PAYLOADS = {
     ),
     "embedded-archive": Rule(
         "high",
-        "an archive (zip, gzip, 7z, rar, xz) in a text, an attribute or a constant, also as base64 or hex",
+        "an archive (zip, gzip, bzip2, 7z, rar, xz) in a text, an attribute or a constant, also as base64 or hex",
         "it hides what is in it from every scan",
         "Export the model without it, and look into it",
     ),
@@ -98,6 +99,12 @@ FILES = {
         "a program or library beside the model",
         "a repository of models is no place for code, and some servers load it from there",
         "Remove it",
+    ),
+    "file-archive": Rule(
+        "high",
+        "an archive that the scan does not look into (tar, bzip2, xz, 7z, rar, Zstandard), or one in another",
+        "it hides what is in it from every scan",
+        "Unpack it, or keep it somewhere else",
     ),
     "file-sealed": Rule(
         "info",

@@ -159,9 +159,15 @@ GRAPH = {
         "one request takes seconds or more",
         "Give the loop fewer trips",
     ),
+    "loop-unbounded": Rule(
+        "medium",
+        "a loop whose condition stays true, and whose number of trips is computed and could not be bounded",
+        "it may be a number that one request never comes to the end of",
+        "Give the loop a constant number of trips, or one that is an input's size",
+    ),
     "loop-open": Rule(
         "low",
-        "a loop whose trips depend on the inputs",
+        "a loop whose trips depend on the inputs: on an input itself, on the size of one, or by its condition",
         "a client chooses how long a run takes",
         "Set a deadline for the model, and a limit of backend time",
     ),

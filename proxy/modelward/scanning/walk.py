@@ -6,6 +6,7 @@ What depends on constants alone is followed: trips of loops, conditions, and the
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from modelward.scanning import sizes
 from modelward.scanning.finding import Findings
@@ -14,6 +15,12 @@ from modelward.scanning.source import Source
 from modelward.scanning.values import Array, constant, made, value_of, whole
 from modelward.scanning.wire import Budget
 
+# A client chooses these; what is computed of them may hide a number of the file's own. The shape of a part may hold one
+# too, since Gather brings the dimensions of its indices into it.
+Given = Literal["", "whole", "part"]
+WHOLE = frozenset({"Identity", "Cast"})
+MEASURES = frozenset({"Shape", "Size", "SequenceLength"})
+PARTS = frozenset({"Gather", "Slice", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "ReduceMax"})
 NEVER = 1_000_000_000  # trips
 LONG = 1_000_000
 DEEPEST_GRAPHS = 8
@@ -23,11 +30,12 @@ DEEPEST_CALLS = 16
 @dataclass(slots=True)
 class Scope:
     """What is known of values by their names. outer: of the graph around it. trips: of the graph within one run, as far
-    as constants tell."""
+    as constants tell. given: what of an input of the model it is, also its size or a part of that."""
 
     outer: Scope | None = None
     values: dict[str, Array | None] = field(default_factory=dict)
     shapes: dict[str, sizes.Shape | None] = field(default_factory=dict)
+    given: dict[str, Given] = field(default_factory=dict)
     trips: int = 1
     depth: int = 0
     calls: int = 0
@@ -47,6 +55,20 @@ class Scope:
             scope = scope.outer
         return None if scope is None else scope.shapes[name]
 
+    def of_input(self, name: str) -> Given:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.given:
+            scope = scope.outer
+        return "" if scope is None else scope.given[name]
+
+    def made_of_input(self, node: Node) -> Given:
+        found = self.of_input(next(iter(node.inputs), ""))
+        if not found or node.domain not in ("", "ai.onnx"):
+            return ""
+        if node.operator in WHOLE:
+            return found
+        return "part" if node.operator in PARTS or (node.operator in MEASURES and found == "whole") else ""
+
 
 class Walk:
     def __init__(self, model: Model, source: Source, budget: Budget, findings: Findings) -> None:
@@ -60,7 +82,8 @@ class Walk:
     def run(self, model: Model) -> None:
         """Raises TooMuch."""
         for graph in ([model.graph] if model.graph is not None else []) + model.training:
-            self._graph(graph, Scope())
+            stored = {tensor.name for tensor in graph.constants}
+            self._graph(graph, Scope(given={each.name: "whole" for each in graph.inputs if each.name not in stored}))
         for function in model.functions:
             if function.key not in self._called:
                 self._findings.add("function-unused", f"nothing calls the function {function.name[:80]!r}")
@@ -73,6 +96,7 @@ class Walk:
         for given in graph.inputs:  # a name here has nothing to do with the same one around it
             scope.values.setdefault(given.name, None)
             scope.shapes.setdefault(given.name, None)
+            scope.given.setdefault(given.name, "")
         for tensor in graph.constants:
             scope.shapes[tensor.name] = tuple(tensor.dims)
             if (value := value_of(tensor, self._source)) is not None:
@@ -96,8 +120,9 @@ class Walk:
             self._graph(graph, scope.inner())
         value = constant(node, self._source) if node.operator == "Constant" else self._made(node, scope)
         shape = sizes.made(node, scope)
+        given = scope.made_of_input(node)
         for output in node.outputs:
-            scope.values[output], scope.shapes[output] = None, None
+            scope.values[output], scope.shapes[output], scope.given[output] = None, None, given
         for output in node.outputs[:1]:
             scope.values[output] = value
             scope.shapes[output] = shape if value is None else value.shape
@@ -117,6 +142,7 @@ class Walk:
         below = Scope(trips=scope.trips, depth=scope.depth, calls=scope.calls + 1)
         for value, name in zip(function.body.inputs, given, strict=False):
             below.values[value.name], below.shapes[value.name] = scope.value(name), scope.shape(name)
+            below.given[value.name] = scope.of_input(name)
         self._graph(function.body, below)
 
     def _loop(self, node: Node, scope: Scope) -> None:
@@ -131,11 +157,14 @@ class Walk:
             self._graph(graph, below)
             still = whole(below.value(graph.outputs[0].name)) if graph.outputs else None
             ends = still is None or not any(still)
-            self._judge(node, count, scope.trips, given=given, begins=goes_on or condition is None, ends=ends)
+            self._judge(node, count, scope, given=given, begins=goes_on or condition is None, ends=ends)
 
-    def _judge(self, node: Node, count: int | None, around: int, *, given: list[str], begins: bool, ends: bool) -> None:
-        """count: trips where a constant says. around: those of the loops that it lies in. begins: it may. ends: the
+    def _judge(
+        self, node: Node, count: int | None, scope: Scope, *, given: list[str], begins: bool, ends: bool
+    ) -> None:
+        """count: trips where a constant says. begins: it may. ends: the
         condition may become false."""
+        around = scope.trips
         if not begins or (count is not None and count <= 0):
             return
         if ends:
@@ -144,8 +173,10 @@ class Walk:
             return
         if not given[0]:
             self._findings.add("loop-endless", "it has no number of trips, and its condition stays true", named(node))
+        elif count is None and scope.of_input(given[0]):
+            self._findings.add("loop-open", "its number of trips depends on an input", named(node))
         elif count is None:
-            self._findings.add("loop-open", "its number of trips is computed", named(node))
+            self._findings.add("loop-unbounded", "its number of trips could not be bounded", named(node))
         elif count * around >= NEVER:
             self._findings.add("loop-endless", f"it has {count * around:,} trips", named(node))
         elif count * around > LONG:

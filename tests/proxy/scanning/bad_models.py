@@ -436,6 +436,22 @@ def a_loop_in_a_function_that_is_given_its_trips(folder: Path) -> bytes:
     return outer.SerializeToString()
 
 
+@bad("loop-unbounded")
+def a_loop_whose_trips_come_out_of_a_sequence(folder: Path) -> bytes:
+    many = helper.make_node("SequenceConstruct", ["n"], ["s"])
+    return computed_trips(many, helper.make_node("SequenceAt", ["s", "zero"], ["trips"]))
+
+
+def computed_trips(*before: NodeProto, constants: tuple[TensorProto, ...] = ()) -> bytes:
+    """Of what makes `trips`; n is 2 to the power of 62."""
+    made = ModelProto.FromString(loop(5))
+    nodes = [*before, *made.graph.node]
+    del made.graph.node[:], made.graph.initializer[1:]
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend([scalar("n", 2**62), scalar("zero", 0), *constants])
+    return made.SerializeToString()
+
+
 @bad("loop-open")
 def a_loop_whose_trips_have_the_name_of_an_outer_constant(folder: Path) -> bytes:
     """The inner `trips` is computed from the input."""
@@ -741,6 +757,11 @@ def a_checkpoint_of_torch(folder: Path) -> bytes:
     with zipfile.ZipFile(folder / "weights.zip", "w") as archive:
         archive.writestr("archive/data.pkl", PICKLE)
     return good().SerializeToString()
+
+
+@bad("file-archive")
+def a_cabinet_beside_it(folder: Path) -> bytes:
+    return beside(folder, "weights.bin", b"MSCF" + bytes(60))
 
 
 @bad("file-link")

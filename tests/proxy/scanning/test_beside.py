@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
+import tarfile
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 
 from modelward.repository.files import SEALED
 from modelward.scanning.finding import as_bad_as
 from modelward.scanning.scanner import MOST_MODELS, scan, scan_at_load
 from tests import models
-from tests.proxy.scanning.bad_models import BAD, CALL, CALL_2, ELF, PICKLE, gathered
+from tests.proxy.scanning.bad_models import BAD, CALL, CALL_2, ELF, PICKLE, gathered, objects
 
 NAMED_AS_MODELS = {
     "a_program": ("file-executable", ELF),
@@ -23,6 +29,60 @@ NAMED_AS_MODELS = {
     "no_model": ("not-a-model", b""),
     "a_foreign_operator": ("operator-foreign", BAD["an_operator_of_another_domain"][1](Path())),
 }
+
+
+def tarred(content: bytes, mode: Literal["w", "w:gz"] = "w", kind: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode, format=kind) as archive:
+        entry = tarfile.TarInfo("data")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+ARCHIVES = {
+    "tar": ("file-archive", tarred(PICKLE)),
+    "tar_of_gnu": ("file-archive", tarred(PICKLE, kind=tarfile.GNU_FORMAT)),
+    "tar_gz": ("file-archive", tarred(PICKLE, "w:gz")),
+    "bz2": ("file-archive", bz2.compress(PICKLE)),
+    "xz": ("file-archive", lzma.compress(PICKLE)),
+    "lzma": ("file-archive", lzma.compress(PICKLE, lzma.FORMAT_ALONE)),
+    "zip_in_zip": ("file-archive", gathered("data", gathered("data", PICKLE))),
+    "bz2_in_zip": ("file-archive", gathered("data", bz2.compress(PICKLE))),
+    "gzip_of_zip": ("file-archive", gzip.compress(gathered("data", PICKLE))),
+    "gzip_of_gzip": ("file-archive", gzip.compress(gzip.compress(PICKLE))),
+    "zip_behind_something": ("file-pickle", b"0123456789" + gathered("data", CALL_2)),
+    "zip_with_something_behind": ("file-pickle", b"0123456789" + gathered("data", CALL_2) + b"anything"),
+    "objects_in_gzip": ("array-pickle", gzip.compress(objects())),
+    "compiled_python": ("file-executable", b"\xa7\x0d\r\n" + bytes(12) + b"\xe3" + bytes(100)),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_is_found_by_its_content(tmp_path: Path, name: str) -> None:
+    rule, content = ARCHIVES[name]
+    (tmp_path / "weights.bin").write_bytes(content)
+    at_load, by_command = found(tmp_path)
+    assert rule in at_load
+    assert rule in by_command
+    assert as_bad_as(scan(tmp_path).findings, "high")
+
+
+@pytest.mark.parametrize("file", ["a.npz", "a.npy"])
+@pytest.mark.parametrize(("rule", "content"), [("file-executable", ELF), ("file-pickle", PICKLE)])
+def test_what_is_only_named_as_arrays_is_looked_at(tmp_path: Path, file: str, rule: str, content: bytes) -> None:
+    (tmp_path / file).write_bytes(content)
+    assert all(rule in each for each in found(tmp_path))
+
+
+def test_weights_that_look_a_little_like_archives_are_let_be(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(1 << 20)
+    looks = [b"PK\x05\x06", b"PK\x05\x06" + bytes(18), b"MSCF", b"BZh", bytes(600), b"ustar"]
+    for number, look in enumerate(looks):
+        (tmp_path / f"a{number}.bin").write_bytes(look + noise)
+        (tmp_path / f"b{number}.bin").write_bytes(noise + look)
+    (tmp_path / "empty.bin").write_bytes(b"")
+    assert found(tmp_path) == (set(), set())
 
 
 def found(folder: Path) -> tuple[set[str], set[str]]:
