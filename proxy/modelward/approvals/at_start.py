@@ -35,7 +35,11 @@ def agreed(folder: Path, digest: str, names: Sequence[str], config: Config, now:
         last = None
     if last is None:
         seconds, needed = approvals.expire / SECOND, config.approvers("reload")
-        book = book.proposed(ask, ITSELF, now, seconds=seconds, needed=needed, person=approvals.person, rules=rules)
+        try:
+            book = book.proposed(ask, ITSELF, now, seconds=seconds, needed=needed, person=approvals.person, rules=rules)
+        except ProblemsFound as found:
+            log.warning("the files wait, although they are signed: %s", found)
+            return False
         last = book.proposals[-1]
     for name in names:
         approval = Approval(by=Actor(name=name, proof="signature"), at=now, signed=True)

@@ -23,6 +23,7 @@ from modelward.bounded_file import read_regular
 from modelward.config.changes import changed_rights
 from modelward.config.schema import Config
 from modelward.config.settings_files import SettingsFiles
+from modelward.defect import as_problem
 from modelward.problem import Problem, ProblemsFound
 
 FILE = "configuration.approved.json"
@@ -97,7 +98,8 @@ class Configuration:
         if self.approved is None or not self.approved.binding:
             return self._accept(files, self._load(files, False))
         try:
-            config = self._load(files, True)
+            with as_problem("the configuration"):
+                config = self._load(files, True)
         except ProblemsFound as found:
             return self._despite(found, files)
         if files.digest == self.approved.digest:

@@ -15,6 +15,7 @@ from modelward.problem import Problem, ProblemsFound
 # Far above any configuration, far below what an alias that multiplies itself ("billion laughs") expands to.
 MOST_NODES = 100_000
 DEEPEST = 40
+LONGEST_NUMBER = 100  # characters: Python neither reads nor prints integers of any length
 
 _TAG = "tag:yaml.org,2002:"
 
@@ -101,6 +102,8 @@ class _Reader:
                 return None
             case "bool" if text.lower() in ("true", "false"):
                 return text.lower() == "true"
+            case "int" | "float" if len(text) > LONGEST_NUMBER:
+                raise self.fail(node, f"{text[:40]!r}... is no number that is used here", "Write a shorter one")
             case "int" if _INTEGER.fullmatch(text):
                 return int(text, 16 if text.startswith("0x") else 10)
             case "float" if _FLOAT.fullmatch(text):

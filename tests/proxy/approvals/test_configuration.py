@@ -32,6 +32,8 @@ class Host:
 
     def load(self, files: SettingsFiles, again: bool) -> Any:
         text = files.take(MAIN, self.file, Path.read_bytes)
+        if text == b"defect":
+            raise RuntimeError
         if not text or not text[:1].isdigit():
             raise ProblemsFound([Problem("this is no configuration", str(self.file))])
         approvers = lambda verb: int(text[:1])  # noqa: E731
@@ -160,6 +162,13 @@ def test_files_that_change_who_may_do_what_are_followed_only_by_those_who_may_ch
     assert configuration.rights(configuration.digest()) == []
     with pytest.raises(ProblemsFound, match=f"the files have changed: they were {digest}"):
         configuration.rights(digest)
+
+
+def test_what_nobody_has_foreseen_in_files_that_wait_ends_no_start(host: Host) -> None:
+    host.start()
+    host.write("defect")
+    configuration, config = host.start()
+    assert (config.text, [each.why for each in configuration.faulty]) == ("1", ["RuntimeError was raised"])
 
 
 @pytest.mark.parametrize("wanted", ["0 no approvals any more", "0"])

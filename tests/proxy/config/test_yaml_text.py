@@ -84,6 +84,8 @@ def test_an_empty_document_is_an_empty_layer() -> None:
         ("a: \x07", "file.yaml"),
         ("? [a]\n: b", "file.yaml:1"),
         ("a: *nowhere", "file.yaml:1"),
+        (f"x: 1\na: {'9' * 5000}", "file.yaml:2"),
+        (f"a: 1.{'0' * 5000}", "file.yaml:1"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, where: str) -> None:
