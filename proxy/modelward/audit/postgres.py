@@ -30,6 +30,7 @@ from modelward.problem import Problem, ProblemsFound
 HOW = "Look into it with `modelward audit verify`; set audit.postgres.schema_name to begin another log"
 READ_SECONDS = 60.0
 AHEAD = 16  # tiles or bundles that are read at once by who reads in order
+MOST_BYTES = TILE * LARGEST_RECORD  # of these records; the first bundle is whole in any case
 PAGE = 1000  # checkpoints, likewise
 NOTE = f"substring(note FOR {LARGEST_NOTE + 1})"  # a longer one is none, and is not fetched whole
 OTHERS = 5  # logs that are named
@@ -287,10 +288,13 @@ class _Rows:
         return {index: bytes(data) for index, data in rows}
 
     def records(self, first: int, end: int) -> dict[int, bytes | int]:
-        """Of one that is longer than any may be only its length: it is not fetched."""
+        """As many as MOST_BYTES hold. Of one that is longer than any may be only its length: it is not fetched."""
         rows = self._all(
-            f"SELECT n, CASE WHEN octet_length(record) <= {LARGEST_RECORD} THEN record END, octet_length(record)"
-            " FROM {schema}.records WHERE log = %s AND n >= %s AND n < %s ORDER BY n",
+            f"SELECT n, CASE WHEN size <= {LARGEST_RECORD} THEN record END, size FROM (SELECT n, record,"
+            " octet_length(record) AS size,"
+            f" sum(least(octet_length(record), {LARGEST_RECORD})) OVER (ORDER BY n) AS total"
+            f" FROM {{schema}}.records WHERE log = %s AND n >= %s AND n < %s) AS found WHERE total <= {MOST_BYTES}"
+            " ORDER BY n",
             first,
             end,
         )

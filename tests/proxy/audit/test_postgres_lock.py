@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from modelward.audit import postgres as module
 from modelward.audit.database import Failed
 from modelward.audit.note import NotSigned, Signer
 from modelward.audit.postgres import PostgresLog
 from modelward.audit.postgres_tables import VERSION, statements
 from modelward.audit.record import automatic
-from modelward.audit.tiles import LARGEST_RECORD
+from modelward.audit.tiles import LARGEST_RECORD, TILE
 from modelward.audit.verify import verify
 from modelward.config.postgres import Postgres
 from tests import postgres
@@ -139,3 +140,23 @@ def test_a_row_that_is_too_long_is_named_and_not_fetched(
         next(log.reader().history())
     assert fetched
     assert max(fetched) < 1_000_000
+
+
+def test_what_is_read_ahead_has_a_bound_in_bytes(settings: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PostgresLog.open(settings, SIGNER)
+    log.append([RECORD] * 1100)
+    held: list[int] = []
+    records = module._Rows.records
+
+    def counted(rows: Any, first: int, end: int) -> Any:
+        found = records(rows, first, end)
+        held.append(sum(len(each) for each in found.values() if isinstance(each, bytes)))
+        return found
+
+    monkeypatch.setattr(module._Rows, "records", counted)
+    for factor in (1.0, 1.5, 2.0, 100.0):
+        monkeypatch.setattr(module, "MOST_BYTES", int(factor * TILE * len(RECORD.encoded(1099))))
+        held.clear()
+        assert len(list(log.reader().records(0, 1100))) == 1100
+        assert verify(log.reader(), SIGNER.verifier).whole
+        assert 0 < max(held) <= module.MOST_BYTES
