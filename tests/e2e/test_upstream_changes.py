@@ -221,12 +221,12 @@ def test_one_upstream_of_two_that_lacks_a_model_does_not_make_it_unready() -> No
 def test_status_of_a_whole_server_shows_versions_that_are_new(tmp_path: Path) -> None:
     peer = ModelPeer({"m": {"1": FOUR}})
     with listening(peer) as (address, _):
-        sets = [f"upstreams=[{address}]", "health.refresh=100ms", f"state={tmp_path}"]
+        sets = [f"upstreams=[{address}]", "health.refresh=100ms", f"state={tmp_path}", "models.m.versions={1: 1, 2: 1}"]
         arguments = [part for each in sets for part in ("--set", each)]
         with serve_process(*arguments) as server, Stub(server.grpc) as stub:
             peer.models["m"] = {"1": FOUR, "2": FOUR}
             wait_until(lambda: answers(stub, 4, version="2"), "version 2")
-            wait_until(lambda: share_of(server, "2") == 1, "the supervisor to know")
+            wait_until(lambda: share_of(server, "2") == 0.5, "the supervisor to know")
 
 
 def share_of(server: Server, version: str) -> float:

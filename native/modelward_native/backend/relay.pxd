@@ -1,6 +1,6 @@
 # One stream of a client bound to one stream of an upstream. Nothing here raises.
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from modelward_native.backend.client cimport mw_client_stream
 from modelward_native.backend.relayed cimport Relay
@@ -16,8 +16,8 @@ from modelward_native.backend.pool cimport Pool
 cdef int relay_begin(
     State server, Stream *s, Pool pool, const char *path, size_t path_size, Model *model, int64_t due) noexcept
 cdef bint relays_to(const Stream *s, const PyObject *pool) noexcept
-# Copies a message behind those that wait; False where there is no room.
-cdef bint relay_send(Stream *s, const Buffer *message) noexcept
+# Copies a message, and what is appended to it, behind those that wait; False where there is no room.
+cdef bint relay_send(Stream *s, const Buffer *message, const uint8_t *suffix, size_t suffix_size) noexcept
 # The same for a model's message, which holds a permit until it is answered: REASON_NONE, or why not.
 cdef int relay_request(Exchange *x, int64_t now) noexcept
 cdef void relay_half_close(Stream *s) noexcept        # the client sends no more

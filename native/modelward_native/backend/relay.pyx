@@ -15,6 +15,8 @@ from modelward_native.backend.pool cimport Endpoint, Pool, pool_of
 from modelward_native.backend.relay_answers cimport on_closed, on_data, on_field, on_frame
 from modelward_native.backend.relayed cimport Relay
 from modelward_native.backend.unanswered cimport forget_sent, note_sent, undo_sent
+from modelward_native.backend.upstream_call cimport VERSION_SUFFIX
+from modelward_native.backend.upstream_stream cimport version_suffix
 from modelward_native.request.caller cimport part_of
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
@@ -159,16 +161,18 @@ cdef bint relays_to(const Stream *s, const PyObject *pool) noexcept:
     return s.relay.pool == pool
 
 
-cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
+cdef bint relay_send(Stream *s, const Buffer *message, const uint8_t *suffix, size_t suffix_size) noexcept:
     cdef Relay *r = s.relay
     cdef UpstreamConnection upstream = upstream_of(r.upstream)
-    cdef size_t size = PREFIX + message.size
+    cdef size_t size = PREFIX + message.size + suffix_size
     pay_for(&r.out, holder_of(s))
     if not make_room(s.conn.wire, &r.out, &r.out_sent, size):
         return False
-    write_prefix(r.out.data + r.out.size, False, <uint32_t>message.size)
+    write_prefix(r.out.data + r.out.size, False, <uint32_t>(message.size + suffix_size))
     if message.size:
         memcpy(r.out.data + r.out.size + PREFIX, message.data, message.size)
+    if suffix_size:
+        memcpy(r.out.data + r.out.size + PREFIX + message.size, suffix, suffix_size)
     r.out.size += size
     s.outward += size
     wake(r, upstream)
@@ -177,11 +181,13 @@ cdef bint relay_send(Stream *s, const Buffer *message) noexcept:
 
 cdef int relay_request(Exchange *x, int64_t now) noexcept:
     cdef Relay *r = x.stream.relay
+    cdef uint8_t suffix[VERSION_SUFFIX]
+    cdef size_t size = version_suffix(x, suffix) if x.model.names_version else 0
     if r == NULL or pool_of(r.pool).holds_open(upstream_of(r.upstream).endpoint, x.model):
         return REASON_NO_UPSTREAM  # its stream has ended while it waited; or an operator keeps requests from its endpoint
     if not note_sent(r, x, now):
         return REASON_OUT_OF_MEMORY
-    if not relay_send(x.stream, &x.body):
+    if not relay_send(x.stream, &x.body, suffix, size):
         undo_sent(r)
         return REASON_INFLIGHT_BYTES
     return REASON_NONE

@@ -12,6 +12,7 @@ from modelward_native.request.name cimport LONGEST_NAME, LONGEST_VERSION
 
 cdef enum:
     SUFFIX = LONGEST_NAME + LONGEST_VERSION + 8   # of each field a tag and a length before it
+    VERSION_SUFFIX = LONGEST_VERSION + 4
 
 cdef struct UpstreamCall:         # one request on its way; owned by its stream until that closes
     mw_timer timer                # first: its callback casts back; due when the endpoint is slower than usual: a hedge
@@ -21,7 +22,7 @@ cdef struct UpstreamCall:         # one request on its way; owned by its stream 
     PyObject *upstream            # borrowed: the UpstreamConnection that it is on
     PyObject *pool                # borrowed from its model, which the exchange keeps
     uint8_t prefix[5]             # of the request's message
-    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a fallback's or a shadow's
+    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a fallback's or a shadow's; a version
     size_t suffix_size
     size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight

@@ -1,5 +1,5 @@
 # One call on a stream of an upstream. backend/upstream decides which are made, and what becomes of them.
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from modelward_native.backend.client cimport mw_client_stream
 from modelward_native.backend.pool cimport Endpoint
@@ -10,6 +10,9 @@ from modelward_native.wire.types cimport Wire
 # One more request on its way for the exchange's present attempt; NULL for want of memory.
 cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexcept
 cdef void reset_call(UpstreamCall *call) noexcept
+# Appended to a request for a model that `names_version`, so that the version chosen here answers: at most VERSION_SUFFIX bytes,
+# none where the client has named it.
+cdef size_t version_suffix(const Exchange *x, uint8_t *to) noexcept
 cdef UpstreamCall *call_on(const mw_client_stream *stream) noexcept   # NULL where a relay is on it
 
 cdef bint complete(const UpstreamCall *call) noexcept         # its answer is exactly one uncompressed message

@@ -58,6 +58,8 @@ cdef UpstreamCall *send_call(Exchange *x, Endpoint endpoint, int64_t now) noexce
     call.beside = endpoint.to_answer()
     if x.model != x.asked or x.mirrors != NULL:
         name_model(call, x.model)
+    elif x.model.names_version:
+        call.suffix_size = version_suffix(x, call.suffix)
     write_prefix(call.prefix, False, <uint32_t>(x.body.size + call.suffix_size))
     mw_timer_init(&call.timer, on_hedge)
     outgoing.metadata = &x.stream.metadata if x.stream != NULL else NULL
@@ -104,10 +106,17 @@ cdef size_t part(UpstreamCall *call, uint8_t *to, size_t room, size_t start, con
 
 
 cdef void name_model(UpstreamCall *call, const Model *m) noexcept:
-    """In protobuf the last of a field's values counts. A fallback's version is any; a shadow's is its own, where it has one."""
+    """In protobuf the last of a field's values counts. A fallback's version is any, unless shares of its versions are decided
+    here; a shadow's is its own, where it has one."""
     cdef uint8_t *end = mw_put_bytes(call.suffix, 1, m.name.data, m.name.size)
-    end = mw_put_bytes(end, 2, m.version.data, m.version.size if call.exchange.mirrors != NULL else 0)
+    cdef bint named = call.exchange.mirrors != NULL or m.names_version
+    end = mw_put_bytes(end, 2, m.version.data, m.version.size if named else 0)
     call.suffix_size = end - call.suffix
+
+
+cdef size_t version_suffix(const Exchange *x, uint8_t *to) noexcept:
+    cdef const Model *m = x.model
+    return 0 if x.named else mw_put_bytes(to, 2, m.version.data, m.version.size) - to
 
 
 cdef void reset_call(UpstreamCall *call) noexcept:

@@ -160,6 +160,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     bint signature_stale                  # a request was refused in a way that a changed model on the upstream would explain
     mw_span name                  # this and the signature: borrowed from the Engine, which the Served holds
     mw_span version
+    bint names_version            # requests go up with it, since shares of an upstream's versions are decided here
     const Tensor *inputs
     const Tensor *outputs
     uint32_t input_count

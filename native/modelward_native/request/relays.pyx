@@ -107,7 +107,7 @@ cdef void pass_through(State server, Stream *s, Buffer *message, int64_t now) no
 
 
 cdef void send_on(Stream *s, const Buffer *message) noexcept:
-    if not relay_send(s, message):
+    if not relay_send(s, message, NULL, 0):
         refuse_for(s, REASON_INFLIGHT_BYTES, "no room for the message: upstreams have not taken those before it; retry shortly")
 
 

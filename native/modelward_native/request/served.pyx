@@ -14,6 +14,7 @@ from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, 
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
 from modelward_native.request.last_good cimport LastGoodAnswers
+from modelward_native.request.name cimport LONGEST_VERSION
 from modelward_native.region.region cimport Region
 from modelward_native.score.score cimport Kernel
 from modelward_native.shadow.shadows cimport ShadowBlock, shadow_block
@@ -126,6 +127,12 @@ cdef class Served:
     def set_run_memory(self, int64_t most):
         """Bytes that a run may hold at once beside its inputs. It counts from when it is served."""
         self.memory = most
+
+    def name_version(self):
+        """Upstreams are asked for this version by name, where the client named none. ValueError: no request can name it."""
+        if not 0 < self.model.version.size <= <size_t>LONGEST_VERSION:
+            raise ValueError(f"no request can name a version of {self.model.version.size} bytes")
+        self.model.names_version = self.model.pool != NULL
 
     def set_limit(self, double rate, int64_t burst, bint timed=False):
         """Of all requests for the model; as Limiter.set_peer."""

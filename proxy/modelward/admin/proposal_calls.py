@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelward.audit.record import Actor
 
 
+OUT_OF_REACH = "out of reach, on {}: the digest is of inputs, outputs and platform; only a canary tells what answers"
 HIDDEN = "(shown to those who may approve it)"
 
 
@@ -91,10 +92,14 @@ class ProposalCalls:
         return is_own or call.may("approve", proposal.ask.model or None) or call.may("bindings")
 
     def _files(self, proposal: Proposal) -> str:
-        """Why those in the repository are not what it is about: what is open is."""
+        """Why those in the repository are not what it is about: what is open is. Or that they are out of reach."""
         report = self._server.status().report
         if proposal.is_over or report is None:
             return ""
+        facts = report.facts.get(proposal.ask.model, {}).get(proposal.ask.version)
+        if facts is not None and facts.interface:
+            places = report.cells("backend", proposal.ask.model, proposal.ask.version).replace("\n", ", ")
+            return OUT_OF_REACH.format(places)
         return stale(proposal.ask.model, proposal.ask.version, report.refused)
 
 

@@ -134,7 +134,8 @@ def _models(report: Report, status: Status) -> list[Message]:
     models = []
     for row in rows:
         name, number = row.pop("model"), row.pop("version")
-        share = fractions(report.versions[name], status.weights.get(name))[number]
+        decided = report.decides(name, status.weights)
+        share = fractions(report.versions[name], status.weights.get(name))[number] if decided else None
         words = {column.replace(" ", "_"): text for column, text in row.items()}
         failing = status.failing.get((name, number), 0)
         words["version_policy"] = status.policies.get(name, "")

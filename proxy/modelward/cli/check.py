@@ -49,6 +49,7 @@ from modelward.upstream.canary import differences
 from modelward.upstream.credentials import examine
 from modelward.upstream.discovery import unreachable, untrusted
 from modelward.upstream.models import UpstreamModels
+from modelward.upstream.undecided import undecided
 
 SHORT_SHA256 = 12
 COLUMNS = ("model", "version", "source", "inputs", "outputs", "profile", "guards")
@@ -264,8 +265,11 @@ async def _ask_upstreams(
         if model.checked.undecoded is not None and not refused.issuperset(model.upstreams)
     ]
     notes += [note for note in silent if note.where not in told]
-    checked = [(m.checked.name, m.upstreams, m.checked.canary, m.checked.artifact.inputs) for m in models]
-    notes += await differences(config, checked)
+    newest = {
+        m.checked.name: (m.checked.name, m.upstreams, m.checked.canary, m.checked.artifact.inputs) for m in models
+    }
+    notes += await differences(config, newest.values())
+    notes += undecided(config, models)
     return models, problems, tuple(notes), {note.where for note in silent}
 
 

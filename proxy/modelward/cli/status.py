@@ -105,8 +105,8 @@ def _show(client: admin.Client, *, json: bool) -> int:
     ])  # fmt: skip
     if status.models:
         print_table("models", MODELS, [
-            (each.name, each.version, f"{100 * each.share:.3g} %", each.backend, each.runs_on, each.profile,
-             each.deadline, each.fallback, each.limits, each.guards_off)
+            (each.name, each.version, f"{100 * each.share:.3g} %" if each.HasField("share") else "the upstream's",
+             each.backend, each.runs_on, each.profile, each.deadline, each.fallback, each.limits, each.guards_off)
             for each in status.models
         ])  # fmt: skip
     if status.refused:

@@ -179,8 +179,9 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _some_version_has_weight(self) -> Self:
-        if self.versions is not None and self.upstreams:
-            raise UnitError("versions is set and the model has upstreams", "Upstreams choose the version: leave it out")
+        if self.versions is not None and self.signature is not None:
+            how = "Upstreams are not asked for versions then, and choose one: leave one of the two out"
+            raise UnitError("versions and signature are both set", how)
         if self.versions is not None and not any(self.versions.values()):
             raise UnitError("no version has any weight", "Give the one that is to answer a weight of 1")
         return self

@@ -17,7 +17,7 @@ Approved = Mapping[str, Mapping[str, str]]  # model -> version -> digest of its 
 Waiting = Mapping[str, Collection[str]]  # model -> versions that may not answer
 
 WAITS = "it was not promoted yet, or was taken back, and promotions of this model need approvals"
-LEFT = "the version that should answer is not there, and no other was approved in its place"
+LEFT = "the version that should answer is not there, and no other may in its place"
 
 
 def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
@@ -25,8 +25,16 @@ def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
     return approved is not None and config.approvers("promote", name) > 0
 
 
+def was_covered(config: Config, approved: Approved | None, name: str) -> bool:
+    """Of a model whose upstreams tell no versions now: whether they did when some of them were approved. None answers
+    until they do again, but for a signature that the configuration declares."""
+    known = (approved or {}).get(name)
+    return bool(known) and is_guarded(config, approved, name) and config.settings(name).signature is None
+
+
 def waiting(config: Config, approved: Approved | None, facts: Mapping[str, FactsByVersion]) -> dict[str, list[str]]:
-    """Of models that run here, those versions that may not answer: with the files that are open they were not approved.
+    """Versions that may not answer: with the files that are open they were not approved. Those of upstreams are
+    approved by name, since their files are out of reach.
 
     Files may change while an approval is on its way to the process that has them open. facts: of what is open.
     """
@@ -112,11 +120,17 @@ def admitted(
     open. served: ascending.
 
     No share goes to a version that was not approved for it: where that of a guarded model with the largest share is not
-    there, no version of the model answers.
+    there, no version of the model answers. None does either where none of those with a share is there, as upstreams may
+    come without them.
     """
     weights, out = overridden(config, shares, served), waiting(config, approved, facts)
+    for name in served:
+        if name not in facts and was_covered(config, approved, name):
+            weights[name], out[name] = dict.fromkeys(served[name], 0), [*served[name]]
     for name in facts:
         if approved is None or not is_guarded(config, approved, name):
+            if name in weights and not any(map(weights[name].get, served[name])):
+                weights[name], out[name] = dict.fromkeys(served[name], 0), [*served[name]]
             continue
         able = [version for version in served[name] if version not in out.get(name, ())]
         wanted = due(config, approved, shares, name)

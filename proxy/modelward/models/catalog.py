@@ -54,7 +54,8 @@ class CatalogEntry:
     `answers` says whether a request can be answered now: an endpoint is connected, or a fallback of the chain answers
     (`falls_back`). `upstream_statistics(name, version, call)` tells the stats of upstreams by model, all for no name,
     or None where they keep none.
-    `forward` answers unary methods about a model that only its upstreams know, of whichever version.
+    `forward` answers unary methods about a model that only its upstreams know, of whichever version. `shared_here`:
+    whether its share of the requests is decided here, and not by its upstreams.
     """
 
     name: str
@@ -77,6 +78,7 @@ class CatalogEntry:
     answers: Callable[[], bool] = lambda: True
     falls_back: Callable[[], bool] = lambda: False
     upstream_statistics: Told | None = None
+    shared_here: bool = True
 
     @property
     def runs_here(self) -> bool:
@@ -149,11 +151,11 @@ class Catalog:
 
     @property
     def shares(self) -> dict[str, dict[str, float]]:
-        """Of the requests that name no version, 0 to 1, by model and version, where versions are told apart."""
+        """Of the requests that name no version, 0 to 1, by model and version, where they are decided here."""
         return {
             name: fractions(list(versions), self._weights.get(name))
             for name, versions in self._models.items()
-            if any(versions)
+            if all(version.shared_here for version in versions.values())
         }
 
     @property

@@ -9,6 +9,8 @@ class Facts:
     """sha256: of its file. profile, canary: whether it has them. digest: of all its files (modelward.integrity.digest).
     signer: whose signature counts, "" for nobody's. doubt: why none does, where one is asked for. key: name of the one
     that opened them, where they are sealed. unnamed: its signature names no model and version.
+    interface: of a version that upstreams run, a digest of inputs, outputs and platform. Its files are out of reach,
+    and `digest` is empty.
     """
 
     sha256: str
@@ -19,6 +21,7 @@ class Facts:
     signer: str = ""
     doubt: str = ""
     unnamed: bool = False
+    interface: str = ""
 
     def lacks(self, before: "Facts | None") -> tuple[str, ...]:
         """The guards that the version before has, and this one has not."""
@@ -39,3 +42,8 @@ class Loaded:
 
 GUARDS = ("profile", "canary")
 FactsByVersion = Mapping[str, Facts]
+
+
+def run_here(facts: Mapping[str, FactsByVersion]) -> dict[str, FactsByVersion]:
+    """Without models of upstreams."""
+    return {name: known for name, known in facts.items() if not any(each.interface for each in known.values())}

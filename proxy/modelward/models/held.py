@@ -28,7 +28,7 @@ def stand_ins(
     config: Config, models: Iterable[OpenVersion], refused: Collection[Refused], standing: Mapping[str, OpenVersion]
 ) -> list[OpenVersion]:
     """Of all models that no version answers. models: that are open. standing: by name those that answer."""
-    held = [_of_open(model) for model in models if model.checked.name not in standing and not model.upstreams]
+    held = [_of_open(model) for model in models if model.checked.name not in standing]
     known, open_ = {*standing, *(each.name for each in refused if not each.version)}, {each.key for each in held}
     barred = {(each.name, each.version) for each in refused if each.barred and each.name not in known} - open_
     held += [_of_barred(name, version, config.settings(name), standing) for name, version in barred]

@@ -67,7 +67,8 @@ class CheckedVersion:
 
     undecoded: why its requests are not looked into, None where they are. Its version is whichever the upstream has.
     canary: what it must answer before it is served and while it is, None where there is none. provenance: of all its
-    files; empty where it runs on an upstream.
+    files; empty where it runs on an upstream. interface: as in Facts; empty too where its upstreams tell no versions,
+    so that they decide which one answers.
     """
 
     name: str
@@ -81,6 +82,7 @@ class CheckedVersion:
     profile_fingerprint: Fingerprint = ()
     canary: Canary | None = None
     provenance: Provenance = NOTHING_KNOWN
+    interface: str = ""
 
     @property
     def doubt(self) -> Problem | None:
@@ -122,7 +124,7 @@ def facts_of(models: Iterable[CheckedVersion]) -> dict[str, FactsByVersion]:
     for model in models:
         proved, guards = model.provenance, (model.profile is not None, model.canary is not None)
         sha256, key = model.artifact.sha256, model.artifact.sealed
-        facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt, proved.unnamed)
+        facts = Facts(sha256, *guards, proved.digest, key, proved.signer, proved.doubt, proved.unnamed, model.interface)
         found.setdefault(model.name, {})[model.version] = facts
     return {**found}
 

@@ -78,6 +78,11 @@ class OpenVersion:
 Opened = Mapping[Key, OpenVersion]
 
 
+def shared_here(models: Iterable[OpenVersion]) -> list[CheckedVersion]:
+    """Versions whose shares can be decided here: that run here, or that requests to their upstreams can name."""
+    return [model.checked for model in models if not model.upstreams or model.checked.interface]
+
+
 class Slow(ProblemsFound):
     """It was given up, now or before."""
 

@@ -67,6 +67,11 @@ def in_service(
     return after
 
 
+def leading(weights: Weights, served: Mapping[str, Sequence[str]]) -> Weights:
+    """Without those that lead to no version that is served, such as one that an upstream has not or no more."""
+    return {name: shares for name, shares in weights.items() if any(map(shares.get, served.get(name, ())))}
+
+
 def fractions(versions: Sequence[str], weights: Mapping[str, int] | None) -> dict[str, float]:
     """Of the requests that name no version, what each gets: 0 to 1, 1 in all. versions: ascending."""
     given = {v: weights.get(v, 0) for v in versions} if weights else {versions[-1]: 1}

@@ -102,6 +102,7 @@ def check(server: PromotedServer, wanted: Wanted, now: Promotion | None, present
     served model's versions have."""
     model, version = wanted.model, wanted.version
     check_version(server, model, version)
+    check_decided(server, model)
     check_digest(server, wanted)
     check_reason(model, wanted.why)
     check_names(wanted)
@@ -174,10 +175,18 @@ def check_guards(server: PromotedServer, wanted: Wanted, before: Shares) -> None
 
 
 def digest_of(server: PromotedServer, model: str, version: str) -> str:
-    """Of all files of a version; empty where these are out of reach, as an upstream's are. Raises ProblemsFound."""
+    """Of all files of a version; of one whose files are out of reach, on an upstream, of what requests to it look like.
+    Raises ProblemsFound."""
     check_version(server, model, version)
     facts = server.facts(model).get(version)
-    return facts.digest if facts is not None else ""
+    return facts.digest or facts.interface if facts is not None else ""
+
+
+def check_decided(server: PromotedServer, model: str) -> None:
+    """Whether shares of its versions are decided here."""
+    if not server.facts(model):
+        what = "its upstreams decide which version answers: they tell no versions, or no signature"
+        raise refused(what, model, "Promote it there, or use upstreams that list versions and signatures")
 
 
 def check_digest(server: PromotedServer, wanted: Wanted) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from modelward.config.schema import Config
-from modelward.models.approved import due, first_of, is_guarded, refused_of, unapproved
+from modelward.models.approved import due, first_of, is_guarded, refused_of, unapproved, was_covered
 from modelward.models.weights import Shares, primary
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer, configured
@@ -64,6 +64,20 @@ def tell(server: PromotedServer, state: State, waiting: Mapping[str, str], share
         log.warning("%s", note)
 
 
+def on_upstreams(server: PromotedServer) -> dict[str, tuple[str, ...]]:
+    """Versions of models that upstreams run and whose shares can be decided here."""
+    return {m: server.versions(m) for m in server.models() if any(f.interface for f in server.facts(m).values())}
+
+
+def tell_new(server: PromotedServer, state: State, model: str, versions: Sequence[str]) -> None:
+    """In the log, what answers no client of the versions that have come on upstreams."""
+    able = may_answer(server, state, model)
+    for version in versions:
+        if version not in able:
+            how = f"promote it: modelward promote {model} {version}"
+            log.warning("model %s has version %s on its upstreams, which answers no client; %s", model, version, how)
+
+
 def answered(server: PromotedServer, state: State, waiting: Mapping[str, str]) -> str:
     """By which version each model is, in words."""
     told = {m: f"version {v}" if v in may_answer(server, state, m) else "no version" for m, v in waiting.items()}
@@ -74,7 +88,9 @@ def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str]
     """By name the models that no version answers until one is promoted, or the one that should is back."""
     found, approved = {}, state.may_answer
     for model in server.models():
-        if approved is None or not server.facts(model) or not is_guarded(server.config, approved, model):
+        if approved is None or not is_guarded(server.config, approved, model):
+            continue
+        if not server.facts(model) and not was_covered(server.config, approved, model):
             continue
         if first := _missing(server, state, model, shares):
             is_other = first in server.versions(model)

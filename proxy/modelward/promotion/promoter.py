@@ -30,7 +30,7 @@ from modelward.promotion.baseline import Baseline
 from modelward.promotion.finding import undecided
 from modelward.promotion.guard import NOTHING, Arm
 from modelward.promotion.judge import Judge, Known
-from modelward.promotion.notes import Unanswered, answered, notes, out_of_service, tell
+from modelward.promotion.notes import Unanswered, answered, notes, on_upstreams, out_of_service, tell, tell_new
 from modelward.promotion.reach import too_few
 from modelward.promotion.records import decided
 from modelward.promotion.standing import Standing
@@ -58,6 +58,7 @@ class Promoter:
         self._baseline = Baseline(server, clock)
         self._unanswered = Unanswered(server, clock)
         self._expected: dict[str, str] = {}  # by model the version that answers until `settle` writes it down
+        self._on_upstreams: Mapping[str, tuple[str, ...]] = {}
         self._changing = asyncio.Lock()
         self.store = Store(folder, clock)
         self.state = State()
@@ -110,6 +111,19 @@ class Promoter:
             self._keep(after)
         tell(server, self.state, {**self._expected, **fresh}, self.shares)
         self._unanswered.look(self.state, self._waiting, self.shares)
+        self._on_upstreams = on_upstreams(server)
+
+    async def _follow_upstreams(self) -> None:
+        """They have models or versions that were not there before."""
+        if (found := on_upstreams(self._server)) == self._on_upstreams:
+            return
+        for model, versions in found.items():
+            if new := [version for version in versions if version not in self._on_upstreams.get(model, ())]:
+                tell_new(self._server, self.state, model, new)
+        before = self.shares
+        self.settle()
+        if self.shares != before:
+            await self._server.share(self.shares)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -203,6 +217,7 @@ class Promoter:
             try:
                 self.store.retry()
                 self._unanswered.look(self.state, self._waiting, self.shares)
+                await self._follow_upstreams()
                 await self.look()
             except ProblemsFound as found:  # the file: what is served goes on, and it is tried again
                 for problem in found.problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from modelward.models.weights import primary
-from modelward.promotion.asked import PromotedServer, configured, no_such_model, refused
+from modelward.promotion.asked import PromotedServer, check_decided, configured, no_such_model, refused
 from modelward.promotion.state import Promotion, Shares, State
 from modelward.promotion.unpromoted import may_answer, now_of
 
@@ -47,6 +47,7 @@ class Standing:
         served = self._server.versions(model)
         if not served:
             raise no_such_model(self._server, model, "Look at modelward status")
+        check_decided(self._server, model)
         if self._server.config.policy(model) == "explicit":
             served = tuple(version for version in served if version in (configured(self._server, model) or {}))
         current = primary(served, self.present(model))

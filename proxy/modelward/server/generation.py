@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -17,8 +17,8 @@ from modelward.models.catalog import Catalog, CatalogEntry
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.held import stand_ins
 from modelward.models.inventory import facts_of, unnamed
-from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip, first_of_each
-from modelward.models.weights import Shares, Weights, answering, in_service, weights_of
+from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equip, first_of_each, shared_here
+from modelward.models.weights import Shares, Weights, answering, in_service, leading, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
 from modelward.server.renewal import NOTHING, Before, close, renew
@@ -42,7 +42,8 @@ class Generation:
     config: as it is obeyed. rules: what of it has nothing to do with models.
 
     refused: what the repository holds and cannot be served. notes: what is worth telling and no hindrance. held: what
-    stands for the versions of models that no version answers (modelward.models.held).
+    stands for the versions of models that no version answers (modelward.models.held). named: of models of upstreams
+    whose shares are decided here, the version that has the largest.
     """
 
     config: Config
@@ -55,6 +56,7 @@ class Generation:
     notes: tuple[Problem, ...]
     refused: tuple[Refused, ...] = ()
     held: tuple[OpenVersion, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def opened(self) -> Opened:
@@ -154,18 +156,30 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
     """
     config = generation.config
     served = _versions(generation.models)
-    facts = facts_of(model.checked for model in generation.models if not model.upstreams)
+    facts = facts_of(shared_here(generation.models))
     weights, out = admitted(config, approved, shares, facts, served)
     able = {name: [v for v in versions if v not in out.get(name, ())] for name, versions in served.items()}
+    decided = {name: primary(able[name], weights[name]) for name in weights if able.get(name)}
     weights = in_service(weights, able, _out_of_service(generation))
     fresh = [replace(model, served=_afresh(model)) for model in generation.models]
+    for model in fresh:
+        if _is_named(model, decided):
+            model.served.name_version()
     models = _equipped(fresh, generation.opened, weights, generation.shadows, out)
     refused = (*generation.refused, *refused_of(out, waiting(config, approved, facts)))
     answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
     held = stand_ins(config, models, generation.refused, first_of_each(answering_, weights))
     weights = {name: shares for name, shares in weights.items() if all(name != each.checked.name for each in held)}
     directory, catalog = _lookups(answering_, generation.upstreams, config, weights, refused, held=held)
-    return replace(generation, models=tuple(models), directory=directory, catalog=catalog, held=tuple(held))
+    named = {model.checked.name: decided[model.checked.name] for model in answering_ if _is_named(model, decided)}
+    return replace(
+        generation, models=tuple(models), directory=directory, catalog=catalog, held=tuple(held), named=named
+    )
+
+
+def _is_named(model: OpenVersion, decided: Collection[str]) -> bool:
+    """Of the versions of upstreams those that requests name: where shares are decided here."""
+    return bool(model.checked.interface) and model.checked.name in decided
 
 
 def _versions(models: Iterable[OpenVersion]) -> dict[str, list[str]]:
@@ -271,8 +285,10 @@ def in_use(current: Generation, retired: list[Served]) -> set[Served]:
     return found
 
 
-def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVersion]) -> CatalogEntry:
-    """there: the models that are not missing on all of their upstreams."""
+def _version(
+    model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVersion], decided: Collection[str]
+) -> CatalogEntry:
+    """there: the models that are not missing on all of their upstreams. decided: names of those with shares."""
     engine, artifact = model.engine, model.checked.artifact
     asked = upstreams.forwarders.get(engine.name)
     stats = upstreams.statistics.get(engine.name) if model.upstreams else None
@@ -296,6 +312,7 @@ def _version(model: OpenVersion, upstreams: UpstreamModels, there: list[OpenVers
         answers=partial(can_answer, model, there),
         falls_back=partial(can_fall_back, model, there),
         upstream_statistics=stats.ask if stats is not None else None,
+        shared_here=not model.upstreams or _is_named(model, decided),
     )
 
 
@@ -316,8 +333,9 @@ def _lookups(
 ) -> tuple[Directory, Catalog]:
     """What requests are looked up in, and what is told about it."""
     by_request = {name for name, settings in config.models.items() if settings.promotion.by == "request"}
+    weights = leading(weights, _versions(models))
     there = [model for model in models if model.engine.name not in upstreams.missing]
-    served = [_version(model, upstreams, there) for model in models]
+    served = [_version(model, upstreams, there, weights) for model in models]
     served = [replace(each, reason=stale(each.name, each.version, refused) or each.reason) for each in served]
     told = [(each.name, each.version, each.reason) for each in refused]
     only_theirs = all(model.upstreams == config.upstreams for model in models)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from modelward.models.facts import FactsByVersion
+from modelward.models.facts import FactsByVersion, run_here
 from modelward.repository.refused import Refused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ANY = "any"  # the version of a model whose requests pass undecoded
 class Report:
     """rows: a cell for each of COLUMNS. guards: of the listener, (label, words). notes: about single models. refused:
     models that are not served, or not as they lie in the repository. files: model, version and digest of those that run
-    here. facts: of the same, by model and version."""
+    here. facts: of the same by model and version, and of versions of upstreams that requests can name."""
 
     rows: tuple[tuple[str, ...], ...]
     guards: tuple[tuple[str, str], ...]
@@ -41,6 +41,17 @@ class Report:
             found.setdefault(row[model], []).append(row[version])
         return found
 
+    def decides(self, model: str, shares: Collection[str]) -> bool:
+        """Whether shares of the model's versions are decided here, and not by its upstreams. shares: models that have
+        some."""
+        facts = self.facts.get(model, {})
+        return bool(facts) and (model in shares or not any(each.interface for each in facts.values()))
+
+    def cells(self, column: str, model: str, version: str) -> str:
+        """What the table says there; empty where it has no such version."""
+        rows = (dict(zip(COLUMNS, row, strict=True)) for row in self.rows)
+        return next((row[column] for row in rows if (row["model"], row["version"]) == (model, version)), "")
+
     def with_guard(self, label: str, words: str) -> Report:
         return replace(self, guards=(*self.guards, (label, words)))
 
@@ -55,9 +66,11 @@ def describe(application: Application) -> Report:
     from modelward.access import examine as access  # noqa: PLC0415
     from modelward.models.guards import OFF, guards, off  # noqa: PLC0415 - the supervisor, which prints reports, has no models
     from modelward.models.inventory import facts_of, unnamed  # noqa: PLC0415
+    from modelward.models.opening import shared_here  # noqa: PLC0415
     from modelward.models.policy import policy_notes  # noqa: PLC0415
     from modelward.plural import counted  # noqa: PLC0415
     from modelward.server.tls import clients  # noqa: PLC0415
+    from modelward.upstream.undecided import undecided  # noqa: PLC0415
 
     config, rows = application.config, []
     connected = {endpoint.address for endpoint in application.upstreams if endpoint.connected}
@@ -105,8 +118,9 @@ def describe(application: Application) -> Report:
     ]
     notes = [f"{name}: {'; '.join(filter(None, words))}" for name, words in told if any(words)]
     files = tuple((m.served.name, m.served.version, m.engine.digest) for m in application.models if m.engine.digest)
-    facts = facts_of(model.checked for model in application.models if not model.upstreams)
-    notes += map(str, policy_notes(config, facts, application.serving.shares))
+    facts = facts_of(shared_here(application.models))
+    notes += map(str, policy_notes(config, run_here(facts), application.serving.shares))
+    notes += map(str, undecided(config, application.models, application.serving.approved))
     notes += map(str, unnamed(model.checked for model in application.models))
     if application.answering.reason:
         notes.append(f"not ready: {application.answering.reason}")

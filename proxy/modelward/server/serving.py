@@ -290,7 +290,8 @@ class Serving:
 
     async def _prove(self, generation: Generation) -> None:
         """Upstreams of models with a canary get requests once they have passed it."""
-        await self._upstream_canaries.prove(generation.models, generation.upstreams.canaried())
+        shared, pools = self._shared_out(generation), generation.upstreams.canaried()
+        await self._upstream_canaries.prove(shared.models, pools, shared.named)
 
     def _follow_canaries(self) -> None:
         """A version has gone out of service, or come back: others have its share. What it answered may be wrong."""
@@ -332,7 +333,7 @@ class Serving:
         self.config = config
         self.generation = generation
         self._canaries.follow([model for model in generation.models if not model.upstreams])
-        self._upstream_canaries.follow(generation.models, generation.upstreams.canaried())
+        self._upstream_canaries.follow(generation.models, generation.upstreams.canaried(), generation.named)
 
 
 async def _close_later(before: UpstreamModels, after: UpstreamModels) -> None:

@@ -39,7 +39,8 @@ MEND = "Find out what answers there. If it is right, record it again: modelward 
 
 @dataclass(eq=False)
 class Watch:
-    """One model's. due: when each endpoint is asked next. failing: no endpoint passes, and one answers otherwise."""
+    """One model's. version: that is asked; empty where upstreams decide it. due: when each endpoint is asked next.
+    failing: no endpoint passes, and one answers otherwise."""
 
     name: str
     canary: Canary
@@ -47,6 +48,7 @@ class Watch:
     seconds: float | None
     pool: UpstreamPool
     engines: Sequence[Engine]
+    version: str = ""
     due: dict[Endpoint, float] = field(default_factory=dict)
     told: dict[Endpoint, str] = field(default_factory=dict)  # why, where that was logged
     why: dict[Endpoint, str] = field(default_factory=dict)  # those that answer otherwise
@@ -71,11 +73,12 @@ class Watch:
         return {address: "; ".join(whys) for address, whys in found.items()}
 
     def is_like(self, other: Watch) -> bool:
-        return (self.canary.digest, self.inputs, self.seconds, self.pool) == (
+        return (self.canary.digest, self.inputs, self.seconds, self.pool, self.version) == (
             other.canary.digest,
             other.inputs,
             other.seconds,
             other.pool,
+            other.version,
         )
 
 
@@ -88,9 +91,12 @@ class UpstreamCanaries:
         self._running: dict[Watch, asyncio.Task[None]] = {}
         self._tasks = Tasks()
 
-    def follow(self, models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool]) -> None:
-        """From now on the canaries of these models; pools: theirs (UpstreamModels.canaried)."""
-        wanted = watches(models, pools)
+    def follow(
+        self, models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool], named: Mapping[str, str]
+    ) -> None:
+        """From now on the canaries of these models; pools: theirs (UpstreamModels.canaried). named: by model the
+        version that is asked, where upstreams do not decide it."""
+        wanted = watches(models, pools, named)
         for name, watch in wanted.items():
             before = self._watches.get(name)
             if before is not None and before.is_like(watch):
@@ -110,9 +116,11 @@ class UpstreamCanaries:
             if model.upstreams:
                 model.engine.failing = watch is not None and watch.failing
 
-    async def prove(self, models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool]) -> None:
+    async def prove(
+        self, models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool], named: Mapping[str, str]
+    ) -> None:
         """Asks endpoints that are connected and have not passed yet, before their models are served."""
-        found = [self._watches.get(name, watch) for name, watch in watches(models, pools).items()]
+        found = [self._watches.get(name, watch) for name, watch in watches(models, pools, named).items()]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PROVE_SECONDS):
                 await asyncio.gather(*(self._ask_all(watch, unproven=True) for watch in found))
@@ -175,7 +183,7 @@ class UpstreamCanaries:
     async def _ask(self, watch: Watch, member: Member) -> None:
         endpoint, joins = member.endpoint, member.endpoint.joins
         try:
-            why = await ask(member.address, watch.name, watch.canary, watch.inputs)
+            why = await ask(member.address, watch.name, watch.canary, watch.inputs, watch.version)
         except (Unjudged, ProblemsFound) as reason:
             self._wait(watch, endpoint, str(reason))
             return
@@ -235,7 +243,9 @@ class UpstreamCanaries:
         self._changed()
 
 
-def watches(models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool]) -> dict[str, Watch]:
+def watches(
+    models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool], named: Mapping[str, str]
+) -> dict[str, Watch]:
     """By model, of those that have a canary."""
     found = {}
     for name, pool in pools.items():
@@ -246,5 +256,5 @@ def watches(models: Sequence[OpenVersion], pools: Mapping[str, UpstreamPool]) ->
         interval = checked.settings.canary.interval
         seconds = None if interval is None else interval / SECOND
         engines = [model.engine for model in versions]
-        found[name] = Watch(name, checked.canary, checked.artifact.inputs, seconds, pool, engines)
+        found[name] = Watch(name, checked.canary, checked.artifact.inputs, seconds, pool, engines, named.get(name, ""))
     return found

@@ -11,6 +11,7 @@ from modelward.admin.operator import NotNow
 from modelward.audit.record import automatic
 from modelward.audit.recorder import Recorder
 from modelward.config.schema import Config
+from modelward.models.facts import run_here
 from modelward.problem import Problem, ProblemsFound
 from modelward.suggest import suggestion
 from modelward.supervisor.timed import Timed
@@ -63,7 +64,7 @@ class BreakerOverrides:
         if order.model not in served:
             how = suggestion(order.model, served) or LOOK
             raise ProblemsFound([Problem("there is no such model", about, how=how)])
-        if report is not None and order.model in report.facts:
+        if report is not None and order.model in run_here(report.facts):
             raise ProblemsFound([Problem("it runs here, and has no upstreams", about, how=LOOK)])
         addresses = self._config().settings(order.model).upstreams or self._config().upstreams
         if order.endpoint not in (ALL, *addresses):

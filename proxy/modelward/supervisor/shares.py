@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from modelward.config.schema import Config
 from modelward.models.approved import admitted
-from modelward.models.facts import FactsByVersion
+from modelward.models.facts import FactsByVersion, run_here
 from modelward.models.weights import Weights, fractions
 from modelward.promotion.promoter import Promoter
-from modelward.server.report import ANY, Report
+from modelward.server.report import Report
 
 
 def weights(config: Config, promoter: Promoter, report: Report) -> Weights:
@@ -20,7 +20,7 @@ def weights(config: Config, promoter: Promoter, report: Report) -> Weights:
 def shares(config: Config, promoter: Promoter, report: Report) -> dict[str, dict[str, float]]:
     """Of the requests that name no version, 0 to 1."""
     found = weights(config, promoter, report)
-    return {name: fractions(v, found.get(name)) for name, v in report.versions.items() if v != [ANY]}
+    return {name: fractions(v, found.get(name)) for name, v in report.versions.items() if report.decides(name, found)}
 
 
 def acting_as_promoted(config: Config, facts: Mapping[str, FactsByVersion]) -> frozenset[str]:
@@ -30,4 +30,6 @@ def acting_as_promoted(config: Config, facts: Mapping[str, FactsByVersion]) -> f
 
 def policies(config: Config, facts: Mapping[str, FactsByVersion]) -> dict[str, str]:
     """Of models whose shares neither `versions:` nor an upstream decides."""
-    return {name: config.policy(name) for name in facts if config.settings(name).versions is None}
+    here = run_here(facts)
+    names = (name for name in facts if name in here or config.policy(name) == "promoted")
+    return {name: config.policy(name) for name in names if config.settings(name).versions is None}

@@ -24,7 +24,7 @@ from modelward.config.units import SECOND
 from modelward.limits.callers import Callers, Watch, most, names
 from modelward.limits.shared import SharedLimits
 from modelward.models.catalog import Catalog
-from modelward.models.facts import FactsByVersion
+from modelward.models.facts import FactsByVersion, run_here
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.promoter import Promoter
@@ -233,7 +233,8 @@ class Supervisor:
 
     @property
     def _facts(self) -> Mapping[str, FactsByVersion]:
-        return self._pool.report.facts if self._pool is not None and self._pool.report is not None else {}
+        """Of what runs here."""
+        return run_here(self._pool.report.facts) if self._pool is not None and self._pool.report is not None else {}
 
     def callers(self, count: int) -> Callers:
         """Who is over which limit, and who spends most."""
@@ -251,6 +252,7 @@ class Supervisor:
         """At this moment, from the start on."""
         pool, config, promoter = self._pool, self.config, self._promoter
         report = pool.report if pool is not None else None
+        facts = report.facts if report is not None else {}
         return Status(
             state="ready" if self._phase.readiness.ready else self._phase.readiness.reason,
             uptime_seconds=time.monotonic() - self._began,
@@ -266,8 +268,8 @@ class Supervisor:
             contained=pool.containment.inputs if pool is not None else (),
             callers=names(pool.region) if pool is not None else {},
             promotions=[self._promoted(model) for model in self._promoter.state.promotions],
-            policies=policies(config, self._facts),
-            acting_as_promoted=acting_as_promoted(config, self._facts),
+            policies=policies(config, facts),
+            acting_as_promoted=acting_as_promoted(config, facts),
             events=self._promoter.state.events[-EVENTS_TOLD:],
             unsaved=self._promoter.store.unsaved,
             refused_reload=self._reloader.history.refused,

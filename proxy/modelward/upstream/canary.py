@@ -51,14 +51,15 @@ def load_canary(name: str, settings: CanarySettings, inputs: Specs, outputs: Spe
     return load(file.parent, file, inputs, outputs)
 
 
-async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Specs) -> str | None:
-    """What is wrong with the answer of the server there; None for nothing. Raises Unjudged, ProblemsFound."""
+async def ask(address: UpstreamAddress, model: str, canary: Canary, inputs: Specs, version: str = "") -> str | None:
+    """What is wrong with the answer of the server there; None for nothing. version: empty for the server's choice.
+    Raises Unjudged, ProblemsFound."""
     async with open_channel(address) as channel:
         path = f"/{INFERENCE_SERVICE}/ModelInfer"
         began = asyncio.get_running_loop().time()
         infer = method(channel, path, "inference.ModelInferRequest", "inference.ModelInferResponse")
         try:
-            response = await infer(ANSWER_SECONDS, **request(model, canary.inputs, inputs))
+            response = await infer(ANSWER_SECONDS, **request(model, canary.inputs, inputs), model_version=version)
         except grpc.RpcError as error:
             words = f"{error.code().name}: {error.details() or ''}"[:300]
             if error.code() in UNJUDGED:

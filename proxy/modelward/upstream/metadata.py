@@ -1,6 +1,7 @@
 """What an upstream says about its models, asked through its own protocol."""
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from modelward.upstream.channel import method, open_channel
 from modelward.upstream.discovery import DECLARE, NotYet
 
 ASK_SECONDS = 5.0
+LONGEST_VERSION = 64  # bytes, as modelward_native.request.name has it
 # MLServer writes State.READY for what Triton calls READY, and knows a model as UNKNOWN until it is loaded.
 LOADING = ("LOADING", "UNKNOWN")
 
@@ -54,6 +56,14 @@ class DescribedVersion:
     @property
     def key(self) -> tuple[str, str]:
         return self.name, self.version or ("" if self.undecoded else "1")
+
+    @property
+    def interface(self) -> str:
+        """A digest of what requests to the version look like; empty where no request can name it."""
+        if not 0 < len(self.version.encode()) <= LONGEST_VERSION or self.undecoded is not None:
+            return ""
+        told = repr([self.platform, *((s.name, s.datatype, s.shape) for s in (*self.inputs, *self.outputs))])
+        return f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
 
     @property
     def optional(self) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Models that upstream servers run, made ready for the data plane beside those that run here."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -244,27 +245,24 @@ class UpstreamModels:
         """Its versions, ascending."""
         settings = self._config.settings(name)
         described = await self._described(name, settings, addresses)
-        # an upstream is asked without a version, and answers by the newest
         return [
-            self._version(each, settings, addresses, with_canary=each is described[-1])
+            self._version(each, settings, addresses, is_newest=each is described[-1])
             if each.undecoded is None
             else self._undecoded(each, each.undecoded, settings, addresses)
             for each in described
         ]
 
     def _version(
-        self,
-        described: DescribedVersion,
-        settings: ModelSettings,
-        addresses: list[UpstreamAddress],
-        *,
-        with_canary: bool,
+        self, described: DescribedVersion, settings: ModelSettings, addresses: list[UpstreamAddress], *, is_newest: bool
     ) -> OpenVersion:
         name, version = described.name, described.version or "1"
         inputs = [(s.name, s.datatype, s.shape) for s in described.inputs]
         outputs = [(s.name, s.datatype, s.shape) for s in described.outputs]
         seen = fingerprint([settings.anomaly.profile]) if settings.anomaly.profile else ()
         profile, profile_file = load_profile(name, settings.anomaly, described.inputs)
+        canary = None
+        with contextlib.suppress(*(() if is_newest else (ProblemsFound,))):  # an older version may differ
+            canary = load_canary(name, settings.canary, described.inputs, described.outputs)
         remote = Remote(inputs, outputs, self._pools[self._keys[name]].pool, described.optional)
         artifact = Artifact(Path(addresses[0].text), b"", "", described.inputs, described.outputs, 0)
         checked = CheckedVersion(
@@ -276,7 +274,8 @@ class UpstreamModels:
             profile_file,
             self._fallbacks(name, settings, described),
             profile_fingerprint=seen,
-            canary=load_canary(name, settings.canary, described.inputs, described.outputs) if with_canary else None,
+            canary=canary,
+            interface=described.interface,
         )
         return OpenVersion(
             checked,

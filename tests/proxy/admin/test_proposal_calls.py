@@ -65,7 +65,8 @@ def ask(method: str, who: str, number: int) -> tuple[Any, Denials]:
         own = lambda proposal, by: is_own(proposal, by, str)  # noqa: E731
         withdrawn = AsyncMock(side_effect=lambda number, by, reason: BOOK.withdrawn(1, by, 1.0, reason, str).find(1))
         desk = SimpleNamespace(book=BOOK, is_own=own, withdraw=withdrawn)
-        report = SimpleNamespace(refused=[Refused("secret", "2", (Problem("its files are others", ""),), kept=True)])
+        refused = [Refused("secret", "2", (Problem("its files are others", ""),), kept=True)]
+        report = SimpleNamespace(refused=refused, facts={})
         server: Any = SimpleNamespace(
             proposals=SimpleNamespace(desk=desk), status=lambda: SimpleNamespace(report=report)
         )

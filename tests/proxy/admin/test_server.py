@@ -24,6 +24,7 @@ from modelward.audit.recorder import NoTrail
 from modelward.config.address import Address, parse_address
 from modelward.limits.callers import Caller, Callers
 from modelward.limits.temporary import Kind, TemporaryLimit
+from modelward.models.facts import Facts
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.finding import Decision, Finding
@@ -51,6 +52,8 @@ PROMOTED = PromotionStatus(
     unsaved=True,
 )
 CELLS = ("ONNX Runtime", "loop", "none", "50ms", "value", "none", "limits, anomaly")
+ROWS = (("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS))
+HERE = Facts("", profile=False, canary=False)
 
 
 class PlayedLimits:
@@ -116,7 +119,7 @@ class Played:
             http=Address(path="/run/http.sock"),
             limits_store="shared memory",
             workers=[WorkerStatus(0, 11, "ready", 1.0, 2, 3), WorkerStatus(3, 12, "draining", 9.0, 1, 0)],
-            report=Report((("a", "1", *CELLS), ("a", "2", *CELLS), ("b", "1", *CELLS), ("b", "7", *CELLS)), (), ()),
+            report=Report(ROWS, (), (), facts={"a": dict.fromkeys("12", HERE), "b": dict.fromkeys("17", HERE)}),
             stats=Snapshot(endpoints={"up:1": EndpointSnapshot(inflight=4, connected=2, breaker={"open": 1})}),
             weights={"a": {"1": 30, "2": 10}},
             promotions=[PROMOTED],
