@@ -111,7 +111,13 @@ class Configuration:
 
     def _next(self, followed: Config) -> Config:
         files = SettingsFiles()
-        config = self._load(files, True)
+        try:
+            with as_problem("the configuration"):
+                config = self._load(files, True)
+        except ProblemsFound as found:
+            if self.approved is None or not followed.approvers("reload"):
+                raise
+            return self._despite(found, files)
         if self.approved is None or not followed.approvers("reload"):
             return self._accept(files, config)
         if files.digest == self.approved.digest:
@@ -126,16 +132,18 @@ class Configuration:
         return self._accept(files, config)
 
     def _despite(self, found: ProblemsFound, files: SettingsFiles) -> Config:
-        """Files that nobody has approved keep no server from starting. Raises what was found where they count."""
+        """Files that nobody has approved keep no server from starting, and from following its models. Raises what was
+        found where they count."""
         assert self.approved is not None
         if files.digest == self.approved.digest:
             raise found
         before = self._as_approved(files)
         if not before.approvers("reload"):
             raise found
-        self.faulty = found.problems
-        for problem in found.problems:
-            log.error("the configuration approved last is followed, since the files have a problem: %s", problem)
+        if self.faulty != found.problems:
+            for problem in found.problems:
+                log.error("the configuration approved last is followed, since the files have a problem: %s", problem)
+        self.waiting, self.faulty = None, found.problems
         return before
 
     def digest(self) -> str:

@@ -34,7 +34,8 @@ class Reloader:
 
     load: reads the configuration again. at_work: gives the workers, or raises NotNow. done: told in words of the end of
     each reload of models. prepare: reads what the admin API needs of a configuration, and returns what makes it follow;
-    may raise ProblemsFound.
+    may raise ProblemsFound. faulty: why the files that lie there cannot be followed, where `load` gave what was approved
+    before.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Reloader:
         done: Callable[[str], None],
         recorder: Callable[[], Recorder] = NoTrail,
         prepare: Callable[[Config], Callable[[], None]] = lambda config: lambda: None,
+        faulty: Callable[[], tuple[Problem, ...]] = tuple,
     ) -> None:
         self.config = config
         self.generation = 1
@@ -62,6 +64,7 @@ class Reloader:
         self._done = done
         self._recorder = recorder
         self._prepare = prepare
+        self._faulty = faulty
         self._with_rights = False  # one of those who wait for a reload of rules may change rights
         self._ruling = Turns(self._follow_rules)
         self._models = Turns(self._follow_models)
@@ -174,9 +177,12 @@ class Reloader:
             await pool.share(self._promoter.shares)
             self._is_changed = True
             self.history.refused = None
+            if faulty := self._faulty():
+                self.history.unread += 1
+                self.history.refuse(faulty)
             self.needs_restart = tuple(restart)
             self._tell_restart()
-            return OperationResult(problems, changed, tuple(restart))
+            return OperationResult((*problems, *faulty), changed, tuple(restart))
         except ProblemsFound as found:
             await self._expect(pool, self.config)
             return self._refuse(found)

@@ -96,6 +96,7 @@ class Supervisor:
             notifier,
             done=self._phase.reloaded,
             prepare=self._prepare_rights,
+            faulty=lambda: configuration.faulty,
             recorder=lambda: self.trail,
         )
         self.watch_failures = 0  # of the configuration and the repository

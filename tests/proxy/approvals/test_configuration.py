@@ -196,6 +196,9 @@ def test_faulty_files_that_nobody_has_approved_keep_no_server_from_starting(
     assert (config.text, configuration.waiting) == ("1", None)
     assert [each.what for each in configuration.faulty] == ["this is no configuration"]
     assert [each.levelname for each in caplog.records if "this is no configuration" in each.message] == ["ERROR"]
+    host.write("more nonsense")
+    assert text(configuration.read(config)) == "1", "a reload follows on what was approved, and so the models"
+    assert (configuration.waiting, len(configuration.faulty)) == (None, 1)
     host.write("1 mended")
     assert text(configuration.read(config)) == "1"
     assert (configuration.faulty, configuration.waiting is not None) == ((), True)
@@ -206,7 +209,10 @@ def test_faulty_files_end_the_start_where_nothing_needs_approvals(host: Host) ->
         host.write(before)
         (host.folder / "state" / FILE).unlink(missing_ok=True)
         host.start()
+    configuration, config = host.start()
     host.write("nonsense")
+    with pytest.raises(ProblemsFound, match="this is no configuration"):
+        configuration.read(config)
     with pytest.raises(ProblemsFound, match="this is no configuration"):
         host.start()
 

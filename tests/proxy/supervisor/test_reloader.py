@@ -10,6 +10,7 @@ from modelward.audit.record import Record
 from modelward.audit.recorder import NoTrail
 from modelward.config.digest import digest
 from modelward.config.load import load
+from modelward.problem import Problem
 from modelward.supervisor.reloader import Reloader
 
 
@@ -107,6 +108,28 @@ def test_what_waits_for_a_restart_is_recorded_once_and_told_until_then(
         await reloader.reload()
         assert (reloader.needs_restart, "needs_restart" in trail.records[-1].after) == ((), False)
         assert len(trail.records) == 2
+
+    asyncio.run(run())
+
+
+def test_files_with_a_problem_are_told_while_models_are_followed_by_what_was_approved() -> None:
+    config = load(sets=["upstreams=[127.0.0.1:1]"], environ={})
+    problem = Problem("nope: unknown key", "modelward.yaml:14")
+    faulty: list[tuple[Problem, ...]] = [(problem,)]
+    pool: Any = Pool()
+    promoter: Any = SimpleNamespace(note=lambda *_, **__: None, settle=lambda: None, expect=lambda *_: None, shares={})
+    notifier: Any = SimpleNamespace(reloading=lambda: None)
+    done, tell = lambda said: None, lambda: faulty[-1]
+    reloader = Reloader(config, lambda: config, lambda: pool, promoter, notifier, done=done, faulty=tell)
+
+    async def run() -> None:
+        outcome = await reloader.reload("ann")
+        assert (outcome.problems, bool(outcome.changed)) == ((problem,), True)
+        assert reloader.history.refused is not None
+        assert (reloader.history.unread, reloader.history.refused.problems) == (1, (problem,))
+        faulty.append(())
+        assert not (await reloader.reload("ann")).problems
+        assert (reloader.history.unread, reloader.history.refused) == (1, None)
 
     asyncio.run(run())
 
