@@ -232,6 +232,16 @@ def test_an_endpoint_that_was_never_judged_gets_no_request(held: Path) -> None:
             assert arrays(stub.infer(request("m", {"x": ROW})))["y"].tolist() == ROW.tolist()
 
 
+def test_the_version_that_has_the_share_is_asked(held: Path) -> None:
+    peer = ModelPeer({"m": {"1": FOUR, "2": FOUR}})
+    seen: list[str] = []
+    peer.infer = lambda asked, context: (seen.append(asked.model_version), peer.held(asked, context))[1]
+    settings = {"models__m__versions": "{1: 1}"} | canaried(held)
+    with listening(peer) as (address, _), in_front(models__m__upstreams=f"[{address}]", **settings):
+        wait_until(lambda: len(seen) >= 3, "canaries")
+        assert set(seen) == {"1"}
+
+
 def test_a_canary_can_be_given_and_taken_away_by_a_reload(held: Path, tmp_path: Path) -> None:
     peer = ModelPeer({"m": {"1": FOUR}})
     peer.infer = wrong

@@ -33,10 +33,10 @@ def streamed(stub: Stub, *versions: str) -> list[str]:
     return [answer.infer_response.model_version for answer in stub.stream_call(messages, timeout=20)]
 
 
-def reason(stub: Stub) -> str:
+def reason(stub: Stub, model: str = "m") -> str:
     """Why a request is not answered; empty where it is."""
     try:
-        return str(stub.infer(request("m", X)) and "")
+        return str(stub.infer(request(model, X)) and "")
     except grpc.RpcError as error:
         return str(dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", error))
 
@@ -107,7 +107,7 @@ def test_where_no_version_with_a_share_is_left_no_other_takes_over() -> None:
         assert answered(stub, count=3) == {"1": 3}
 
 
-def test_a_version_of_an_upstream_answers_no_client_before_it_is_approved(house: House) -> None:  # noqa: F811
+def test_a_version_of_an_upstream_answers_no_client_before_it_is_approved(house: House) -> None:
     peer = ModelPeer({"m": {"1": FOUR}, "fixed": {"1": FOUR}})
     with listening(peer) as (address, _):
         fixed = f"{{fixed: {{upstreams: ['{address}'], signature: {DECLARED}}}}}"
@@ -148,6 +148,11 @@ def test_a_version_of_an_upstream_answers_no_client_before_it_is_approved(house:
             assert house.run("bob", "approve", number).returncode == 0
             wait_until(lambda: stub.infer(request("m", X, version="2")).model_version == "2", "version 2")
             assert set(answered(stub)) == {"1", "2"} and shares(house)["m", "2"] == 0.5
+            peer.models["new"] = {"1": FOUR}
+            wait_until(lambda: "NO_VERSION" in reason(stub, "new"), "a model that is new")
+            assert house.run("dan", "promote", "new", "1", "--steps", "100", *REASON).returncode == PROPOSED
+            assert house.run("bob", "approve", str(int(number) + 1)).returncode == 0
+            assert answered(stub, "new", 3) == {"1": 3}
             peer.models["m"] = dict.fromkeys("12", ("ODD", [-1, 4]))
             wait_until(lambda: "NO_VERSION" in reason(stub), "no version that can be named")
 

@@ -167,7 +167,7 @@ class ModelSettings(Section):
     `integrity` says."""
     versions: Annotated[Mapping[str, Weight], BeforeValidator(_by_number)] | None = Field(default=None, max_length=64)
     """Shares of the requests that name no version: {"1": 90, "2": 10}. A version that is not mentioned has none.
-    Absent: version_policy chooses the version."""
+    Absent: version_policy chooses the version, or the upstreams of the model. Not with `signature`."""
     version_policy: VersionPolicy | None = None
     """Version policy of this model. Absent: the server's."""
     promotion: PromotionSettings = PromotionSettings()

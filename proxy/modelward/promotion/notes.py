@@ -66,7 +66,8 @@ def tell(server: PromotedServer, state: State, waiting: Mapping[str, str], share
 
 def on_upstreams(server: PromotedServer) -> dict[str, tuple[str, ...]]:
     """Versions of models that upstreams run and whose shares can be decided here."""
-    return {m: server.versions(m) for m in server.models() if any(f.interface for f in server.facts(m).values())}
+    known = {model: server.facts(model) for model in server.models()}
+    return {model: (*facts,) for model, facts in known.items() if any(each.interface for each in facts.values())}
 
 
 def tell_new(server: PromotedServer, state: State, model: str, versions: Sequence[str]) -> None:
