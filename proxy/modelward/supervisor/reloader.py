@@ -34,8 +34,7 @@ class Reloader:
 
     load: reads the configuration again. at_work: gives the workers, or raises NotNow. done: told in words of the end of
     each reload of models. prepare: reads what the admin API needs of a configuration, and returns what makes it follow;
-    may raise ProblemsFound. faulty: why the files that lie there cannot be followed, where `load` gave what was approved
-    before.
+    may raise ProblemsFound. faulty: why files that lie there cannot be followed, where `load` gave what was approved.
     """
 
     def __init__(
