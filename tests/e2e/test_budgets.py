@@ -92,7 +92,7 @@ def test_a_budget_of_time_says_so_and_when_there_is_some_again(serve: Serve) -> 
         stub.infer(expensive())
         told = refused(stub, expensive())
         assert (told.code, told.reason) == (EXHAUSTED, "PEER_LIMIT")
-        assert told.message.startswith("over this peer's limit of 0.01 ms of backend time/s; retry in ")
+        assert told.message.startswith("over this peer's limit of 10 us of backend time/s; retry in ")
         assert told.retry_seconds > 0
 
 

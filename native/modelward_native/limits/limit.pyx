@@ -20,6 +20,12 @@ cdef str per_period(double per_second, str what):
     return f"{count:.6g} {what}/{unit}"
 
 
+cdef str time_per_second(double seconds):
+    """In the largest unit of which there is one: `10 us of backend time/s`."""
+    count, unit = next(((seconds * n, unit) for n, unit in ((1, "s"), (1e3, "ms")) if seconds * n >= 1), (seconds * 1e6, "us"))
+    return f"{count:.6g} {unit} of backend time/s"
+
+
 cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except -1:
     cdef int made
     if rate == 0:
@@ -32,7 +38,7 @@ cdef int make_limit(Limit *limit, double rate, int64_t burst, bint timed) except
             "it is 1 us/s to 2**20 s/s, the burst more than nothing" if timed else
             f"a rate of {rate}/s with a burst of {burst} cannot be held: "
             "the rate is a finite number above 0 and at least one request in 2.28 years, the burst at least 1")
-    cdef bytes text = (per_period(rate * 1e3, "ms of backend time") if timed else per_period(rate, "requests")).encode()
+    cdef bytes text = (time_per_second(rate) if timed else per_period(rate, "requests")).encode()
     snprintf(limit.text, LIMIT_TEXT, "%s", <const char *>text)
     return 0
 
