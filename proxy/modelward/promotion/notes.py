@@ -11,7 +11,7 @@ from modelward.models.weights import Shares, primary
 from modelward.problem import Problem
 from modelward.promotion.asked import PromotedServer, configured
 from modelward.promotion.state import State
-from modelward.promotion.unpromoted import may_answer, now_of
+from modelward.promotion.unpromoted import left, may_answer, now_of
 from modelward.repository.refused import Refused
 
 log = logging.getLogger("modelward.promotion")
@@ -99,7 +99,9 @@ def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str]
             back = f", or take it back: modelward rollback {model}" if _can_go_back(server, state, model, first) else ""
             how = f"Put its files back, or promote another version{back}"
         elif model not in waiting and not due(server.config, approved, shares, model):
-            why, how = "none is approved that has a share", f"Promote one: modelward promote {model}"
+            known = [v for v in may_answer(server, state, model) if v in approved.get(model, {})]
+            why = f"version {known[-1]} may, and has no share" if known else "none is approved that has a share"
+            how = f"Promote one: modelward promote {model} {known[-1] if known else 'VERSION'} --steps 100"
         else:
             continue
         found[model] = Problem("no version answers", f"model {model}", why, how)
@@ -110,7 +112,7 @@ def _can_go_back(server: PromotedServer, state: State, model: str, version: str)
     last = state.promotions.get(model)
     if last is None or last.phase == "rolled back" or last.configured != configured(server, model):
         return False
-    return last.version == version and any(last.before.values())
+    return last.version == version and any(left(server, state, model, last)[0].values())
 
 
 def _named(server: PromotedServer, state: State) -> list[Problem]:

@@ -190,6 +190,7 @@ class Promoter:
 
     async def rollback(self, model: str, why: str = "", actor: str = "", proposal: int = 0) -> Promotion:
         """Gives every version what it had before the promotion, or where there was none all to the next older version.
+        Where no version would answer then, it is refused.
 
         It is done even where it cannot be written down: `store.unsaved` says so. Raises ProblemsFound, and then nothing
         has changed.
@@ -207,6 +208,9 @@ class Promoter:
                 raise refused(
                     f"version {promotion.version} has been rolled back already", model, "There is nothing to do"
                 )
+            if not any(self._standing.left(model, promotion)[0].values()):
+                what = "no version would answer: none that may is there, but the one that would be taken back"
+                raise refused(what, model, f"Promote another version: modelward promote {model} VERSION --steps 100")
             promotion = promotion.model_copy(update={"proposal": proposal})
             return await self._take_back(model, promotion, "asked", why, actor)
 
@@ -340,7 +344,10 @@ class Promoter:
 
     async def _take_back(self, model: str, promotion: Promotion, bound: str, why: str, actor: str) -> Promotion:
         """Served first: a file that cannot be written must not keep a bad version where it is."""
-        after = promotion.model_copy(update={"phase": "rolled back", "since": self._clock(), "forced": False})
+        left, words = self._standing.left(model, promotion)
+        why = "; ".join(filter(None, (why[: LONGEST_REASON - len(words) - 2], words)))
+        update = {"phase": "rolled back", "before": left or promotion.before, "since": self._clock(), "forced": False}
+        after = promotion.model_copy(update=update)
         event = self._event(model, after, "rolled back", actor, why)
         if actor == ITSELF:
             self._tell(event, promotion, self.known(model), bound)

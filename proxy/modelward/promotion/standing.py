@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from modelward.models.weights import primary
 from modelward.promotion.asked import PromotedServer, check_decided, configured, no_such_model, refused
 from modelward.promotion.state import Promotion, Shares, State
-from modelward.promotion.unpromoted import may_answer, now_of
+from modelward.promotion.unpromoted import left, may_answer, now_of
 
 
 class Standing:
@@ -56,6 +56,9 @@ class Standing:
             what = f"nothing was promoted: version {current} answers, and there is no older version than {current}"
             raise refused(what, model, "There is nothing to do")
         return current, served[served.index(current) - 1]
+
+    def left(self, model: str, promotion: Promotion) -> tuple[Shares, str]:
+        return left(self._server, self._state(), model, promotion)
 
     def digest(self, model: str, version: str) -> str:
         """Of all files of a version; empty where it is not served."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from modelward.config.schema import Config
-from modelward.models.approved import admitted, first_of, is_guarded, waiting, written
+from modelward.models.approved import admitted, due, first_of, is_guarded, waiting, written
+from modelward.models.catalog import version_order
 from modelward.models.weights import Shares, Weights, primary
 from modelward.promotion.asked import PromotedServer
-from modelward.promotion.state import State
+from modelward.promotion.state import Promotion, State
 
 
 def expected(
@@ -83,3 +84,26 @@ def may_answer(server: PromotedServer, state: State, model: str) -> tuple[str, .
     """Of its versions that are served."""
     out = waiting(server.config, state.may_answer, {model: server.facts(model)}).get(model, ())
     return tuple(version for version in server.versions(model) if version not in out)
+
+
+def left(server: PromotedServer, state: State, model: str, promotion: Promotion) -> tuple[Mapping[str, int], str]:
+    """Shares once it is taken back, and what to say of them: those before it. Where none of these versions would
+    answer, another has all: the newest that is approved, or the next older. No shares where there is none."""
+    version, before = promotion.version, promotion.before
+    if not server.facts(model):
+        return before, ""
+    able = may_answer(server, state, model)
+    if is_guarded(server.config, state.may_answer, model):
+        known = (state.may_answer or {}).get(model, {})
+        approved = {each: digest for each, digest in known.items() if each != version or before.get(each)}
+        wanted = due(server.config, {model: approved}, {model: before}, model)
+        if first_of(wanted) in able:
+            return before if any(before.values()) else wanted, ""
+        others = [each for each in able if each in approved and each != version]
+    elif any(before.values()):
+        return before, ""
+    else:
+        others = [each for each in able if version_order(each) < version_order(version)]
+    if not others:
+        return {}, "no version answers now"
+    return {others[-1]: 1}, f"version {others[-1]} has all requests: none that had a share before could answer"

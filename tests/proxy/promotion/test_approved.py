@@ -9,11 +9,13 @@ import pytest
 
 from modelward.config.schema import Config
 from modelward.models.approved import admitted
+from modelward.models.facts import Facts
 from modelward.problem import ProblemsFound
 from modelward.promotion.asked import Wanted
 from modelward.promotion.notes import REMIND_SECONDS, Unanswered
 from modelward.promotion.promoter import Promoter
 from modelward.promotion.state import Event, Promotion, State
+from tests.proxy.promotion.test_guard import arm
 from tests.proxy.promotion.test_promoter import Served, on_a_loop, saved
 from tests.proxy.promotion.test_unpromoted import restarted
 
@@ -100,8 +102,64 @@ async def test_nothing_answers_in_the_place_of_a_version_that_is_gone(
         await promote(last, 5, 100)
     await promote(last)
     assert (weights(served, last), last.notes) == ({"3": 10_000}, ())
-    await last.rollback("m")
-    assert "none is approved that has a share" in last.notes[0]
+    with pytest.raises(ProblemsFound, match="no version would answer"):
+        await last.rollback("m")
+    assert weights(served, last) == {"3": 10_000}
+
+
+async def promoted_alone(folder: Path) -> tuple[Served, Promoter]:
+    """Version 3, while 2 was not there, which is approved too: before it no version had a share."""
+    served, promoter = guarded(folder)
+    gone = served.held.pop("2")
+    await promote(promoter)
+    assert promoter.state.promotions["m"].before == {}
+    served.held = {"2": gone, **served.held}
+    return served, promoter
+
+
+@on_a_loop
+async def test_an_approved_version_that_is_back_answers_once_the_one_in_its_place_is_taken_back(tmp_path: Path) -> None:
+    served, promoter = await promoted_alone(tmp_path)
+    await promoter.rollback("m", "bad")
+    assert weights(served, promoter) == {"2": 1}
+    assert saved(tmp_path).events[-1].why.startswith("bad; version 2 has all requests")
+    again = restarted(served, tmp_path, THERE)
+    again.settle()
+    assert (weights(served, again), again.notes) == ({"2": 1}, ())
+
+
+@on_a_loop
+async def test_in_the_place_of_one_that_is_gone_the_newest_that_was_not_taken_back_answers(tmp_path: Path) -> None:
+    served, promoter = await promoted_alone(tmp_path)
+    await promote(promoter)
+    assert promoter.state.promotions["m"].phase == "done"
+    for version in ("4", "5"):
+        served.held[version] = Facts(version, profile=True, canary=True)
+    await promoter.promote(Wanted("m", "5", (100,), force="a test"))
+    await promoter.rollback("m")
+    assert weights(served, promoter) == {"3": 10_000}, "as before"
+    await promoter.promote(Wanted("m", "4", (100,), force="a test"))
+    served.held.pop("3")
+    await promoter.rollback("m")
+    assert weights(served, promoter) == {"2": 1}
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+@on_a_loop
+async def test_a_version_that_fails_is_taken_back_whether_another_can_answer_or_not(
+    tmp_path: Path, is_back: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    served, promoter = await promoted_alone(tmp_path)
+    if not is_back:
+        served.held.pop("2")
+    for errors in (0, 0, 0, 40):
+        served.answer(v3=arm(400, errors=errors * 10))
+        await promoter.look()
+    assert promoter.state.promotions["m"].phase == "rolled back"
+    assert weights(served, promoter) == ({"2": 1} if is_back else {})
+    words = "version 2 has all requests" if is_back else "no version answers now"
+    assert words in saved(tmp_path).events[-1].why
+    assert any("rolled back by modelward" in each and words in each for each in caplog.messages)
 
 
 @on_a_loop
