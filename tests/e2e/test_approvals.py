@@ -339,3 +339,10 @@ def test_signatures_of_approvers_are_approvals(house: House) -> None:
         house.config.with_suffix(".new").replace(house.config)
         wait_until(lambda: "another file has taken its place" in "".join(server.output), "old signatures to be refused")
         assert house.state_of(3) == "open"
+        assert house.run("bob", "reject", "3", "--reason", "not now").returncode == 0
+        settings = house.root / "add" / "model.yaml"
+        settings.write_text("deadline: 9s\n")
+        for name, file in ((name, file) for name in ("ada", "bob") for file in (house.config, settings)):
+            modelward("config", "sign", file, "--key", house.folder / f"{name}-sign.pem", "--name", name)
+        wait_until(lambda: "it was rejected" in "".join(server.output), "what was rejected to stay so")
+        assert house.state_of(4) == "open"

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from modelward.approvals.objections import file_of
 from modelward.config.section import Section
-from modelward.config.settings_files import SettingsFiles, digest_of
+from modelward.config.settings_files import SettingsFiles
 
 MOST_REPLACED = 1000
 """Files that were followed, of which it is kept when others took their places."""
@@ -31,11 +32,11 @@ class Approved(Section):
 
     def replaced_at(self, name: str, data: bytes) -> float:
         """The last time. A file that is not known was replaced with the last one that is not kept, if ever."""
-        return self.replaced.get(_key(name, data), self.dropped)
+        return self.replaced.get(file_of(name, data), self.dropped)
 
     def by(self, files: SettingsFiles, now: float, *, binding: bool) -> Approved:
         """What is kept once these files are followed."""
-        gone = {_key(name, data): now for name, data in self.data.items() if files.texts.get(name) != data}
+        gone = {file_of(name, data): now for name, data in self.data.items() if files.texts.get(name) != data}
         replaced = {key: at for key, at in self.replaced.items() if key not in gone} | gone
         extra = [*replaced][: max(0, len(replaced) - MOST_REPLACED)]
         dropped = max([self.dropped, *(replaced.pop(key) for key in extra)])
@@ -45,7 +46,3 @@ class Approved(Section):
     def of(cls, files: SettingsFiles, *, binding: bool) -> Approved:
         texts = {name: data.decode("latin-1") for name, data in files.texts.items()}
         return cls(digest=files.digest, binding=binding, texts=texts)
-
-
-def _key(name: str, data: bytes) -> str:
-    return f"{name} {digest_of(data)}"

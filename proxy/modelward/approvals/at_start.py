@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask
 from modelward.approvals.rules import rules_of
 from modelward.approvals.store import Store
@@ -20,19 +21,29 @@ SIGNED = "the files were signed before the start"
 log = logging.getLogger("modelward.approvals")
 
 
-def agreed(folder: Path, digest: str, names: Sequence[str], config: Config, now: float) -> bool:
-    """Whether signatures of these approvers, on files with this digest, are all that they need. Then it is written to
-    the proposals that were kept in `folder`, so that the server finds it executed and records it. Raises ProblemsFound.
+def asked(digest: str, files: tuple[str, ...]) -> Ask:
+    """digest: of all files. files: that it changes."""
+    return Ask(verb="reload", digest=digest, reason=SIGNED, files=files)
 
-    config: that was approved last.
+
+def agreed(
+    folder: Path, ask: Ask, signed_by: Callable[[Objections, bool], Sequence[str]], config: Config, now: float
+) -> bool:
+    """Whether signatures on files with this digest are all that they need. Then it is written to the proposals that
+    were kept in `folder`, so that the server finds it executed and records it. Raises ProblemsFound.
+
+    signed_by: approvers whose signatures count in spite of these objections; and whether an operator has proposed the
+    files. config: that was approved last.
     """
-    store, ask = Store(folder), Ask(verb="reload", digest=digest, reason=SIGNED)
+    store = Store(folder)
     approvals, rules = config.approvals or Approvals(), rules_of(config, ask)
     book = store.load().expired(now)
-    last = book.of_files(digest)
+    last = book.of_files(ask.digest)
     if last is not None and last.state == "open" and last.rules not in ("", rules):
         book = book.voided(last.number, now, "operators or approvals of the configuration have changed")
         last = None
+    if not (names := signed_by(book.objections, last is not None and last.by != ITSELF)):
+        return False
     if last is None:
         seconds, needed = approvals.expire / SECOND, config.approvers("reload")
         try:

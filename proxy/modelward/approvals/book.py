@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
+from modelward.approvals.objections import Objections
 from modelward.approvals.proposal import Approval, Ask, Proposal, State
 from modelward.audit.record import ITSELF, Actor
 from modelward.config.section import Section
@@ -36,10 +37,12 @@ Person = Callable[[str], str]  # who stands behind an operator's name
 
 
 class Book(Section):
-    """proposals: by rising number. last: number of the newest, also where it is not kept any more."""
+    """proposals: by rising number. last: number of the newest, also where it is not kept any more. objections: to files
+    of the configuration, which stay when the proposal is void or not kept any more."""
 
     last: int = 0
     proposals: tuple[Proposal, ...] = Field(default=(), strict=False)
+    objections: Objections = Objections()
 
     def find(self, number: int) -> Proposal:
         """Raises ProblemsFound."""
@@ -81,7 +84,8 @@ class Book(Section):
             raise refusal(0, f"{MOST_OPEN} proposals are open", "Approve or reject one first: modelward proposals")
         if sum(person(each.by.name) == person(by.name) for each in self.open) >= MOST_OF_ONE:
             raise refusal(0, f"{MOST_OF_ONE} proposals of {by.name} are open", "Wait for one, or withdraw one")
-        return self._with_new(ask, by, now, expires=now + seconds, needed=needed, rules=rules)
+        book = self if by == ITSELF else self._with_claim(ask, by)
+        return book._with_new(ask, by, now, expires=now + seconds, needed=needed, rules=rules)
 
     def broken(self, ask: Ask, by: Actor, now: float, *, rights: bool = False) -> Book:
         """With one that is executing, and waits for a review. An open one for the same is void. rights: as Proposal."""
@@ -112,7 +116,8 @@ class Book(Section):
 
     def rejected(self, number: int, by: Actor, now: float, reason: str) -> Book:
         proposal = self._still_open(number, now)
-        return self._ended(proposal, "rejected", now, reason, by.name)
+        objections = self.objections.with_rejected(proposal.ask.files, now)
+        return self._ended(proposal, "rejected", now, reason, by.name).model_copy(update={"objections": objections})
 
     def withdrawn(self, number: int, by: Actor, now: float, reason: str, person: Person) -> Book:
         """By the one who proposed it."""
@@ -131,7 +136,7 @@ class Book(Section):
         if proposal.approvals:
             raise refusal(number, f"{proposal.approvers[0]} has approved it already", "Let another approver approve it")
         ask = proposal.ask.model_copy(update={"reason": reason or proposal.ask.reason})
-        return self.with_(proposal.model_copy(update={"by": by, "ask": ask}))
+        return self._with_claim(ask, by).with_(proposal.model_copy(update={"by": by, "ask": ask}))
 
     def reviewed(self, number: int, review: Approval, person: Person) -> Book:
         proposal = self.find(number)
@@ -162,7 +167,10 @@ class Book(Section):
         proposal = self.find(number)
         if proposal.state != "executing":
             raise refusal(number, f"it is {proposal.state}, not executing", LOOK)
-        return self._ended(proposal, "failed" if problems else "done", now, problems, "")
+        book = self._ended(proposal, "failed" if problems else "done", now, problems, "")
+        if problems or proposal.break_glass:
+            return book
+        return book.model_copy(update={"objections": self.objections.without(proposal.ask.files)})
 
     # ---- how
 
@@ -174,10 +182,15 @@ class Book(Section):
     def _with_new(self, ask: Ask, by: Actor, now: float, *, expires: float, needed: int, rules: str = "") -> Book:
         number = self.last + 1
         new = Proposal(number=number, ask=ask, by=by, at=now, since=now, expires=expires, needed=needed, rules=rules)
-        return Book(last=number, proposals=(*self.proposals, new))
+        return self.model_copy(update={"last": number, "proposals": (*self.proposals, new)})
+
+    def _with_claim(self, ask: Ask, by: Actor) -> Book:
+        return self.model_copy(update={"objections": self.objections.with_claim(ask.files, by.name)})
 
     def _ended(self, proposal: Proposal, state: State, now: float, why: str, by: str) -> Book:
-        ended = proposal.model_copy(update={"state": state, "since": now, "why": why, "ended_by": by})
+        ask = proposal.ask.model_copy(update={"files": ()})
+        changes = {"ask": ask, "state": state, "since": now, "why": why, "ended_by": by}
+        ended = proposal.model_copy(update=changes)
         return self.with_(ended)._bounded()
 
     def _bounded(self) -> Book:

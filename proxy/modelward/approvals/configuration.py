@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from modelward.approvals.approved import Approved
+from modelward.approvals.objections import Objections, changed
 from modelward.atomic_file import replace_file
 from modelward.bounded_file import read_regular
 from modelward.config.changes import changed_rights
@@ -224,19 +226,23 @@ class Configuration:
             raise ProblemsFound([Problem(what, str(self._file), why, HOW)]) from error
 
 
-def signed_by(files: SettingsFiles, approved: Approved, config: Config) -> tuple[str, ...]:
-    """Approvers of this configuration who have signed, by now, all files that differ from those approved last."""
+def signed_by(
+    files: SettingsFiles, approved: Approved, config: Config, objections: Objections, asked: bool = False
+) -> tuple[str, ...]:
+    """Approvers of this configuration who have signed, by now, all files that differ from those approved last. asked:
+    an operator has proposed them."""
     if config.approvals is None or not config.approvals.keys:
         return ()
     from modelward.approvals.signatures import approvers  # noqa: PLC0415 - brings cryptography: only where there are keys
 
-    return approvers(files, approved, config, time.time())
+    return approvers(files, approved, config, time.time(), objections, asked=asked)
 
 
 def agreed(folder: Path, files: SettingsFiles, approved: Approved, config: Config) -> bool:
     """Whether approvers have signed the files before a start, and enough by the proposals in the state folder."""
-    if not (names := signed_by(files, approved, config)):
+    if not signed_by(files, approved, config, Objections(), True):
         return False
     from modelward.approvals import at_start  # noqa: PLC0415 - only where files were signed
 
-    return at_start.agreed(folder, files.digest, names, config, time.time())
+    ask = at_start.asked(files.digest, changed(approved.data, files.texts))
+    return at_start.agreed(folder, ask, partial(signed_by, files, approved, config), config, time.time())

@@ -43,7 +43,8 @@ class Approval(Section):
 class Ask(Section):
     """What is asked for. digest: of the version or of the configuration, `sha256:` and digits; empty where there is
     nothing to pin. verdict: on its shadow with the figures, as it was then. diff: of the configuration. cut: the diff
-    is not whole, so that nobody approves what they were not shown."""
+    is not whole, so that nobody approves what they were not shown. files: of the configuration that it changes, as
+    modelward.approvals.objections has them, while it is open or executing."""
 
     verb: Verb
     model: str = ""
@@ -54,6 +55,7 @@ class Ask(Section):
     verdict: Mapping[str, Any] | None = None
     diff: tuple[str, ...] = Field(default=(), strict=False)
     cut: bool = False
+    files: tuple[str, ...] = Field(default=(), strict=False)
 
     def is_as(self, other: Ask) -> bool:
         """It would do the same, whatever reasons are given."""

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from modelward.approvals.approved import Approved
 from modelward.approvals.approver import keys as keys_of
+from modelward.approvals.objections import Objections, file_of
 from modelward.audit.note import LARGEST_NOTE, Note, NotSigned, Signer, Verifier, signed
 from modelward.bounded_file import read_regular
 from modelward.config.approvals import public_key
@@ -82,10 +83,18 @@ def sign(
 
 
 def signers(
-    note: bytes, data: bytes, place: str, keys: Mapping[str, str], *, now: float, life: float, after: float = -inf
+    note: bytes,
+    data: bytes,
+    place: str,
+    keys: Mapping[str, str],
+    *,
+    now: float,
+    life: float,
+    after: float = -inf,
+    rejected: float = -inf,
 ) -> tuple[str, ...]:
     """Names of those whose signature on this data at this place holds now. life: seconds. after: when other data took
-    its place, the last time. Raises NotSigned where it can be none's."""
+    its place, the last time. rejected: when it was, the last time. Raises NotSigned where it can be none's."""
     parsed = Note.parse(note)
     of, digest, at = _parts_of(parsed)
     if of != place:
@@ -96,6 +105,8 @@ def signers(
         raise NotSigned("it was signed too long ago" if now > at else "it was signed in the future")
     if at <= after:
         raise NotSigned("another file has taken its place since it was signed; sign it again where it is to come back")
+    if at <= rejected:
+        raise NotSigned("it was rejected; propose it again with modelward reload, and sign it again")
     found, why = [], "nobody of approvals.keys who is an approver has signed it"
     for name, public in keys.items():
         try:
@@ -120,24 +131,31 @@ def _parts_of(note: Note) -> tuple[str, str, float]:
     return found[1], found[2], at.timestamp()
 
 
-def approvers(files: SettingsFiles, approved: Approved, config: Config, now: float) -> tuple[str, ...]:
+def approvers(
+    files: SettingsFiles, approved: Approved, config: Config, now: float, objections: Objections, *, asked: bool
+) -> tuple[str, ...]:
     """Names, one of each person, of those who have signed every file that differs from those approved last. A file that
-    is gone, nobody can have signed."""
+    is gone, nobody can have signed. asked: an operator has proposed the files."""
     before, keys = approved.data, keys_of(config)
     changed = [name for name, data in files.texts.items() if before.get(name) != data]
     if config.approvals is None or not keys or set(before) - set(files.texts):
         return ()
-    names = set(keys)
+    names, person = set(keys), config.approvals.person
     for name in changed:
-        file = signatures_of(files.places[name])
+        file, data = signatures_of(files.places[name]), files.texts[name]
         try:
             note = read_regular(file, LARGEST_NOTE)
             life = config.approvals.expire / SECOND
-            after = approved.replaced_at(name, files.texts[name])
-            names &= {*signers(note, files.texts[name], name, keys, now=now, life=life, after=after)}
+            after = approved.replaced_at(name, data)
+            rejected = objections.after(file_of(name, data), asked=asked)
+            names &= {*signers(note, data, name, keys, now=now, life=life, after=after, rejected=rejected)}
+            claimed = {*map(person, objections.claimants(file_of(name, data)))}
+            if own := {each for each in names if person(each) in claimed}:
+                log.warning("%s: of %s this is no approval: the change is their own", file, ", ".join(sorted(own)))
+                names -= own
         except FileNotFoundError:
             return ()
         except (OSError, NotSigned) as error:
             log.warning("%s: this is no approval: %s", file, error)
             return ()
-    return tuple({config.approvals.person(name): name for name in sorted(names)}.values()) if changed else ()
+    return tuple({person(name): name for name in sorted(names)}.values()) if changed else ()

@@ -13,6 +13,7 @@ from modelward.admin.operator import NotNow, Operator
 from modelward.admin.recorded import Recorded
 from modelward.approvals.configuration import Configuration, signed_by
 from modelward.approvals.desk import Desk
+from modelward.approvals.objections import changed
 from modelward.approvals.proposal import Ask, Parameters, Proposal
 from modelward.approvals.rules import rules_of
 from modelward.approvals.store import Store
@@ -177,7 +178,7 @@ class Proposals:
             return await self._follow(asked=asked)
 
     async def _follow(self, *, asked: bool) -> Proposal | None:
-        waiting, found = self._configuration.waiting, None
+        waiting, approved, found = self._configuration.waiting, self._configuration.approved, None
         for each in self.desk.book.open:
             if each.ask.verb != "reload":
                 continue
@@ -188,7 +189,8 @@ class Proposals:
         if waiting is None or found is not None or not (asked or self.desk.book.of_files(waiting.digest) is None):
             return found
         diff = (*named_of(waiting.config, self._promoter.state), *waiting.diff)
-        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut)
+        files = changed(approved.data, waiting.files.texts) if approved is not None else ()
+        ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut, files=files)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))
 
     async def claimed(self, proposal: Proposal, by: Actor, reason: str) -> Proposal:
@@ -289,12 +291,15 @@ class Proposals:
         last = self.desk.book.of_files(waiting.digest)
         if last is None or last.state != "open":  # they are proposed at the end of the reload that has found them
             return
-        seen = (last.number, waiting.digest, fingerprint(map(signatures_of, waiting.files.places.values())))
+        asked = last.by != ITSELF
+        seen = (last.number, asked, waiting.digest, fingerprint(map(signatures_of, waiting.files.places.values())))
         if seen == self._signatures:
             return
         self._signatures = seen
         loop = asyncio.get_running_loop()
-        names = await loop.run_in_executor(None, signed_by, waiting.files, approved, self._config())
+        names = await loop.run_in_executor(
+            None, signed_by, waiting.files, approved, self._config(), self.desk.book.objections, asked
+        )
         for name in names:
             if self.desk.book.find(last.number).state == "open":
                 await self._sign(last.number, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelward.approvals.at_start import agreed
+from modelward.approvals.at_start import agreed, asked
 from modelward.approvals.book import Book
 from modelward.approvals.proposal import Approval, Ask
 from modelward.approvals.rules import rules_of
@@ -15,6 +15,7 @@ from modelward.audit.record import ITSELF, Actor
 from modelward.config.schema import Config
 
 DIGEST = "sha256:" + "1" * 64
+FILES = ("configuration sha256:2",)
 ASK = Ask(verb="reload", digest=DIGEST)
 CONFIG = Config.model_validate({
     "listen": {"admin": "unix:/run/a.sock"},
@@ -38,7 +39,7 @@ def waiting(store: Store, by: Actor = ITSELF, rules: str | None = None) -> Book:
 
 
 def signed_by(store: Store, *names: str, now: float = 10.0) -> bool:
-    return agreed(store.file.parent, DIGEST, names, CONFIG, now)
+    return agreed(store.file.parent, asked(DIGEST, FILES), lambda objections, asked: names, CONFIG, now)
 
 
 def test_one_signature_is_enough_for_files_that_nobody_has_seen(store: Store) -> None:
@@ -87,3 +88,23 @@ def test_files_that_were_followed_and_replaced_are_proposed_again(store: Store) 
     store.save(waiting(store, by=ADA).approved(1, Approval(by=BOB, at=5.0), str).executed(1, 6.0))
     assert signed_by(store, "bob")
     assert [each.state for each in store.load().proposals] == ["done", "executing"]
+
+
+def test_signatures_are_judged_by_what_was_rejected_and_claimed_and_by_whether_an_operator_has_proposed_the_files(
+    store: Store,
+) -> None:
+    told: list[tuple[object, bool]] = []
+
+    def count() -> bool:
+        ask = asked(DIGEST, FILES)
+        return agreed(store.file.parent, ask, lambda *given: told.append(given) or (), CONFIG, 10.0)
+
+    other = Ask(verb="reload", digest="sha256:3", files=FILES)
+    book = Book().proposed(other, ITSELF, 0.0, seconds=100.0, needed=1, person=str).rejected(1, BOB, 5.0, "no")
+    store.save(book)
+    assert not count()
+    store.save(book.proposed(ASK, ADA, 6.0, seconds=100.0, needed=1, person=str))
+    assert not count()
+    assert told == [(book.objections, False), (book.objections, True)]
+    assert book.objections.after(FILES[0], asked=True) == 5.0
+    assert store.load().open, "nothing has changed"

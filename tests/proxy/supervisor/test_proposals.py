@@ -51,7 +51,8 @@ def test_signatures_are_taken_once_the_files_are_proposed_and_not_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They may be seen before: while the reload that has found the files still loads models."""
-    monkeypatch.setattr("modelward.supervisor.proposals.signed_by", lambda *_: ("bob",))
+    told: list[Any] = []
+    monkeypatch.setattr("modelward.supervisor.proposals.signed_by", lambda *given: told.append(given[3:]) or ("bob",))
     none: Any = None
     config = Config.model_validate({"state": str(tmp_path)})
     files = SimpleNamespace(places={"configuration": tmp_path / "c.yaml"})
@@ -66,6 +67,9 @@ def test_signatures_are_taken_once_the_files_are_proposed_and_not_again(
     for _ in range(2):
         asyncio.run(proposals._take_signatures())
         desk.approve.assert_awaited_once_with(1, Actor(name="bob", proof="signature"), "", signed=True)
+    desk.book = desk.book.claimed(1, Actor(name="ada"), 1.0, "")
+    asyncio.run(proposals._take_signatures())
+    assert told == [(desk.book.objections, False), (desk.book.objections, True)], "again once it is claimed"
 
 
 def test_who_may_propose_and_approve_is_part_of_a_proposal_of_that_model_only(tmp_path: Path) -> None:
