@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from modelward.config.changes import OF_RIGHTS, OF_RIGHTS_OF_MODELS, value_of
+from modelward.config.changes import OF_RIGHTS, OF_RIGHTS_OF_MODELS, right_of_model, value_of
 from modelward.config.named_files import is_secret
 from modelward.status import clip
 
@@ -63,9 +63,9 @@ def _changed(was: Any, now: Any) -> Iterator[tuple[str, str, str]]:
 def _settings(config: Any) -> Iterator[tuple[str, str]]:
     for key in RIGHTS:
         yield from _leaves(key, _plain(value_of(config, key)))
-    for name, settings in config.models.items():
+    for name in config.models:
         for key in OF_RIGHTS_OF_MODELS:
-            yield from _leaves(f"models.{name}.{key}", _plain(getattr(settings, key)))
+            yield from _leaves(f"models.{name}.{key}", _plain(right_of_model(config, name, key)))
 
 
 def _plain(value: Any) -> Any:

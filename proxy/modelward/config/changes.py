@@ -40,9 +40,10 @@ OF_RULES = (
 
 
 # who may do what, who is believed, and what is recorded and kept of it: to change them takes the verb `bindings`. By
-# admin_tls and listen.admin names are proved, state has what was approved, and sealing runs commands as the server
+# admin_tls and listen.admin names are proved, state has what was approved, and sealing runs commands as the server. Of
+# models also a signature that is declared: approvals do not cover the versions of such a model
 OF_RIGHTS = ("operators", "approvals", "audit", "admin_tls", "listen.admin", "state", "integrity", "sealing")
-OF_RIGHTS_OF_MODELS = ("approvals", "integrity")
+OF_RIGHTS_OF_MODELS = ("approvals", "integrity", "signature")
 
 
 def is_of_rights(key: str) -> bool:
@@ -60,9 +61,16 @@ def changed_rights(now: Config, wanted: Config) -> list[str]:
         f"models.{name}.{key}"
         for name in models
         for key in OF_RIGHTS_OF_MODELS
-        if getattr(now.models.get(name), key, None) != getattr(wanted.models.get(name), key, None)
+        if right_of_model(now, name, key) != right_of_model(wanted, name, key)
     ]
     return [*(key for key in OF_RIGHTS if value_of(now, key) != value_of(wanted, key)), *own]
+
+
+def right_of_model(config: Config, name: str, key: str) -> object:
+    """key: of OF_RIGHTS_OF_MODELS. A signature is one where promotions of the model need approvals."""
+    if key == "signature" and not config.approvers("promote", name):
+        return None
+    return getattr(config.models.get(name), key, None)
 
 
 def value_of(config: Config, key: str) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from modelward.config.changes import right_of_model
 from modelward.config.schema import Config
 from modelward.models.approved import due, first_of, is_guarded, refused_of, unapproved, was_covered
 from modelward.models.weights import Shares, primary
@@ -125,10 +126,37 @@ def _named(server: PromotedServer, state: State) -> list[Problem]:
     return found
 
 
-def named_of(config: Config, state: State) -> list[str]:
-    """As `_named`, of a configuration that is not followed yet, for a proposal of it."""
-    found = {model: unapproved(config, state.may_answer, model) for model in sorted(config.models)}
-    told = [f"models.{model}.versions: {', '.join(waits)}: {NO_SHARE}" for model, waits in found.items() if waits]
+def named_of(config: Config, state: State, now: Config) -> list[str]:
+    """Of a configuration that is not followed yet, for a proposal of it: what approvals of versions are worth then, and
+    as `_named`. now: the one that is followed."""
+    waiting = {model: unapproved(config, state.may_answer, model) for model in sorted(config.models)}
+    waits = [f"models.{model}.versions: {', '.join(each)}: {NO_SHARE}" for model, each in waiting.items() if each]
+    return [line for told in (_uncovered(config, now), _moved(config, now), waits) for line in _listed(told)]
+
+
+def _uncovered(config: Config, now: Config) -> list[str]:
+    return [
+        f"approvals will not cover the versions of {model}"
+        for model in sorted(config.models)
+        if (declared := right_of_model(config, model, "signature")) is not None
+        and declared != right_of_model(now, model, "signature")
+    ]
+
+
+def _moved(config: Config, now: Config) -> list[str]:
+    """Models whose upstreams are others."""
+    told = []
+    for model in sorted({*config.models, *now.models}):
+        own, before = config.settings(model).upstreams, now.settings(model).upstreams
+        is_moved = own != before and (own or config.upstreams) != (before or now.upstreams)
+        if is_moved and config.approvers("promote", model):
+            told.append(f"{model}: its approved versions would come from other servers")
+    if config.upstreams != now.upstreams and any(config.approvers("promote", name) for name in ("", *config.models)):
+        told.insert(0, "upstreams: approved versions of the models there would come from other servers")
+    return told
+
+
+def _listed(told: Sequence[str]) -> list[str]:
     return [*told[:LISTED], *([f"and {len(told) - LISTED} more models"] if len(told) > LISTED else [])]
 
 

@@ -188,7 +188,7 @@ class Proposals:
                 await self.desk.void(each.number, "the files of the configuration have changed again")
         if waiting is None or found is not None or not (asked or self.desk.book.of_files(waiting.digest) is None):
             return found
-        diff = (*named_of(waiting.config, self._promoter.state), *waiting.diff)
+        diff = (*named_of(waiting.config, self._promoter.state, self._config()), *waiting.diff)
         files = changed(approved.data, waiting.files.texts) if approved is not None else ()
         ask = Ask(verb="reload", digest=waiting.digest, reason=WATCHED, diff=diff, cut=waiting.cut, files=files)
         return await self.desk.propose(ask, ITSELF, self.needed("reload"))

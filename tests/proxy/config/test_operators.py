@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from modelward.config.changes import changed_rights, followed
+from modelward.config.changes import changed_rights, followed, is_of_rights
 from modelward.config.operators import Operators
 from modelward.config.schema import Config
 
@@ -113,3 +113,18 @@ def test_a_change_of_operators_is_one_of_rights() -> None:
     assert changed_rights(before, after) == ["operators"]
     assert changed_rights(before, Config.model_validate({"listen": UNIX})) == ["operators"]
     assert changed_rights(before, limited) == []
+
+
+def test_a_declared_signature_is_one_of_rights_where_it_takes_versions_out_of_approvals() -> None:
+    plain = {"operators": bound(user=1), "listen": UNIX}
+    tensor = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
+    signature = {"inputs": [tensor], "outputs": [{**tensor, "name": "y"}]}
+    own, declared = {"upstreams": ["a:1"]}, {"upstreams": ["a:1"], "signature": signature}
+    other = {**declared, "signature": {**signature, "outputs": [tensor]}}
+    for approvals, told in (({"promote": 1}, ["models.m.signature"]), ({"promote": 0}, []), (None, [])):
+        before, after, changed = (
+            Config.model_validate({**plain, "approvals": approvals, "models": {"m": each}})
+            for each in (own, declared, other)
+        )
+        assert changed_rights(before, after) == changed_rights(after, changed) == told
+    assert is_of_rights("models.m.signature")
