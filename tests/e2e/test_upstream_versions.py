@@ -157,6 +157,27 @@ def test_a_version_of_an_upstream_answers_no_client_before_it_is_approved(house:
             wait_until(lambda: "NO_VERSION" in reason(stub), "no version that can be named")
 
 
+def test_approvals_cover_a_model_from_its_first_signature_on_and_say_so_where_there_is_none(house: House) -> None:
+    odd = ("ODD", [-1, 4])
+    peer = ModelPeer({"m": {"1": FOUR}})
+    with listening(peer) as (address, _):
+        house.write(more=f"upstreams: ['{address}']\nhealth: {{refresh: 200ms}}\n")
+        with house.serving() as server, Stub(server.grpc) as stub:
+            peer.models["new"] = {"5": FOUR}
+            wait_until(lambda: "model new has version 5 on its upstreams" in "".join(server.output), "the news")
+            peer.models |= {"new": {"5": odd}, "odd": {"9": odd}}
+            wait_until(lambda: "model new on upstream" in "".join(server.output), "another signature")
+            told = "approvals do not cover the versions of odd: the upstreams decide which one answers"
+            wait_until(lambda: told in "".join(server.output), "a model that is not covered")
+            assert "NO_VERSION" in reason(stub, "new"), "it goes on waiting"
+            wait_until(lambda: "tell no versions or no signature any more" in "".join(server.output), "why")
+            assert told in house.run("bob", "status").stdout
+            assert "".join(server.output).count("approvals do not cover") == 1
+        with house.serving() as server, Stub(server.grpc) as stub:
+            assert "NO_VERSION" in reason(stub, "new"), "after a restart too"
+            assert told in "".join(server.output)
+
+
 def shares(house: House) -> dict[tuple[str, str], float | None]:
     listed = json.loads(house.run("bob", "status", "--json").stdout)["models"]
     theirs = [each for each in listed if each["name"] in ("m", "fixed")]

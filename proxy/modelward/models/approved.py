@@ -26,10 +26,9 @@ def is_guarded(config: Config, approved: Approved | None, name: str) -> bool:
 
 
 def was_covered(config: Config, approved: Approved | None, name: str) -> bool:
-    """Of a model whose upstreams tell no versions now: whether they did when some of them were approved. None answers
+    """Of a model whose upstreams tell no versions now: whether they did, and some were approved or waited. None answers
     until they do again, but for a signature that the configuration declares."""
-    known = (approved or {}).get(name)
-    return bool(known) and is_guarded(config, approved, name) and config.settings(name).signature is None
+    return name in (approved or {}) and is_guarded(config, approved, name) and config.settings(name).signature is None
 
 
 def waiting(config: Config, approved: Approved | None, facts: Mapping[str, FactsByVersion]) -> dict[str, list[str]]:
@@ -163,7 +162,7 @@ def settled(
     """What counts as approved after a start or a reload. answering: by model the versions that have a share.
 
     Approvals are new: every version that answers is taken as approved. Later, where promotions need none, whatever
-    answers.
+    answers. A model whose versions all wait has an entry without any (was_covered).
     """
     if config.approvals is None:
         return None
@@ -172,4 +171,6 @@ def settled(
         if approved is None or not config.approvers("promote", name):
             shares = answering.get(name, {})
             after[name] = {version: known[version].digest for version in known if shares.get(version)}
+        else:
+            after.setdefault(name, {})
     return after

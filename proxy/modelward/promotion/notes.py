@@ -19,6 +19,8 @@ log = logging.getLogger("modelward.promotion")
 
 LISTED = 8  # models that a note names
 REMIND_SECONDS = 60.0
+WHY_NOT = "they tell no versions, or the signature is declared or not known"
+UNTOLD = "its upstreams tell no versions or no signature any more, and none of its versions was approved before"
 NO_SHARE = "no share before a promotion, which needs approvals"
 
 
@@ -40,12 +42,13 @@ def out_of_service(server: PromotedServer, state: State, waiting: Mapping[str, s
 
 class Unanswered:
     """Tells in the log of models that no version answers: at once, and each minute until one does. A worker may have
-    been replaced, and its successor not have found what the one before had open."""
+    been replaced, and its successor not have found what the one before had open. And once of those not covered."""
 
     def __init__(self, server: PromotedServer, clock: Callable[[], float]) -> None:
         self._server = server
         self._clock = clock
         self._told: dict[Problem, float] = {}
+        self._uncovered: list[str] = []
 
     def look(self, state: State, waiting: Mapping[str, str], shares: Shares) -> None:
         """As `notes`. To be called all the time."""
@@ -57,6 +60,23 @@ class Unanswered:
                 log.error("%s", problem)
                 last = now
             self._told[problem] = last
+        open_, self._uncovered = self._uncovered, uncovered(self._server, state)
+        for model in self._uncovered:
+            if model not in open_:
+                log.warning("%s: %s", not_covered([model]), WHY_NOT)
+
+
+def uncovered(server: PromotedServer, state: State) -> list[str]:
+    """Models that need approvals, and whose upstreams decide which version answers."""
+    approved, config = state.may_answer, server.config
+    open_ = [model for model in server.models() if not server.facts(model) and is_guarded(config, approved, model)]
+    return [model for model in open_ if not was_covered(config, approved, model)]
+
+
+def not_covered(models: Sequence[str]) -> str:
+    """In words; empty without any."""
+    listed = ", ".join(models[:LISTED]) + (f" and {len(models) - LISTED} more" if len(models) > LISTED else "")
+    return f"approvals do not cover the versions of {listed}: the upstreams decide which one answers" if models else ""
 
 
 def tell(server: PromotedServer, state: State, waiting: Mapping[str, str], shares: Shares) -> None:
@@ -99,7 +119,11 @@ def _unanswered(server: PromotedServer, state: State, waiting: Mapping[str, str]
             why = f"version {first} should, and {'its files are not the approved ones' if is_other else 'is not there'}"
             back = f", or take it back: modelward rollback {model}" if _can_go_back(server, state, model, first) else ""
             how = f"Put its files back, or promote another version{back}"
-        elif model not in waiting and not due(server.config, approved, shares, model):
+        elif (model not in waiting or not server.facts(model)) and not due(server.config, approved, shares, model):
+            if not server.facts(model):
+                how = f"Mend what they tell, then promote one; or set models.{model}.approvals: {{promote: 0}}"
+                found[model] = Problem("no version answers", f"model {model}", UNTOLD, how)
+                continue
             known = [v for v in may_answer(server, state, model) if v in approved.get(model, {})]
             why = f"version {known[-1]} may, and has no share" if known else "none is approved that has a share"
             how = f"Promote one: modelward promote {model} {known[-1] if known else 'VERSION'} --steps 100"

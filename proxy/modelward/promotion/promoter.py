@@ -120,9 +120,9 @@ class Promoter:
         for model, versions in found.items():
             if new := [version for version in versions if version not in self._on_upstreams.get(model, ())]:
                 tell_new(self._server, self.state, model, new)
-        before = self.shares
+        before = self.shares, self.state.approved
         self.settle()
-        if self.shares != before:
+        if (self.shares, self.state.approved) != before:
             await self._server.share(self.shares)
 
     @property

@@ -28,7 +28,7 @@ from modelward.config.state_folder import state_folder
 from modelward.fingerprint import fingerprint
 from modelward.problem import Problem, ProblemsFound
 from modelward.promotion.asked import PromotedServer, Wanted, digest_of, steps_of
-from modelward.promotion.notes import named_of
+from modelward.promotion.notes import named_of, not_covered, uncovered
 from modelward.promotion.promoter import Promoter
 from modelward.server.report import Report
 from modelward.supervisor.shadow_verdicts import ShadowVerdicts
@@ -97,7 +97,8 @@ class Proposals:
     def words(self) -> str:
         unreviewed = [str(each.number) for each in self.desk.book.unreviewed]
         glass = f"broken glass is not reviewed: proposal {', '.join(unreviewed)}" if unreviewed else ""
-        return "; ".join(filter(None, (words_of(self._config()), glass)))
+        open_ = not_covered(uncovered(self._serving, self._promoter.state))
+        return "; ".join(filter(None, (words_of(self._config()), open_, glass)))
 
     @property
     def waiting_files(self) -> str:

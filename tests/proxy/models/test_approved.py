@@ -89,7 +89,7 @@ def test_what_answers_when_approvals_begin_is_approved_and_what_comes_later_is_n
     first: Approved | None = settled(NEEDED, None, now, {"m": {"1": 1}})
     assert first == {"m": {"1": "a"}}
     assert settled(NEEDED, first, now, {"m": {"2": 1}}) == first
-    assert settled(NEEDED, {}, now, {"m": {"1": 1}}) == {}, "a model that came later"
+    assert settled(NEEDED, {}, now, {"m": {"1": 1}}) == {"m": {}}, "a model that came later"
     named = config({"promote": 1, "reload": 1}, m={"versions": {"2": 1}})
     assert settled(named, first, now, {"m": {"2": 1}}) == first, "approving versions: approves no files"
     assert settled(config({"promote": 0}), first, now, {"m": {"2": 1}}) == {"m": {"2": "b"}}
