@@ -42,6 +42,26 @@ class TensorSpec:
         axes = ", ".join(s or str(d) for d, s in zip(self.shape, self.symbols, strict=True))
         return f"{self.name} {self.datatype} [{axes}]"
 
+    def fits(self, other: "TensorSpec") -> bool:
+        """The same datatype, and no fixed dimension that differs."""
+        return (
+            self.datatype == other.datatype
+            and len(self.shape) == len(other.shape)
+            and all(a == b or -1 in (a, b) for a, b in zip(self.shape, other.shape, strict=True))
+        )
+
+
+def difference_between(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:
+    """The first tensor that one has and the other lacks or shapes otherwise; a dynamic axis fits any other."""
+    known = {spec.name: spec for spec in theirs}
+    for spec in ours:
+        other = known.pop(spec.name, None)
+        if other is None:
+            return f"it has no {spec.name}"
+        if not spec.fits(other):
+            return f"{spec} here, {other} there"
+    return f"it also has {next(iter(known))}" if known else ""
+
 
 def has_batch_axis(specs: tuple[TensorSpec, ...]) -> bool:
     """Whether the first axis of all of them is open, and so counts rows."""

@@ -22,7 +22,7 @@ cdef struct UpstreamCall:         # one request on its way; owned by its stream 
     PyObject *upstream            # borrowed: the UpstreamConnection that it is on
     PyObject *pool                # borrowed from its model, which the exchange keeps
     uint8_t prefix[5]             # of the request's message
-    uint8_t suffix[SUFFIX]        # appended to it: the name of a model that is not the one asked for, a fallback's or a shadow's; a version
+    uint8_t suffix[SUFFIX]        # appended to it: another name than was asked for, a fallback's or a shadow's; a version
     size_t suffix_size
     size_t sent                   # of prefix, body and suffix
     Buffer answer                 # DATA as it comes: prefix and message; counts as in flight

@@ -116,7 +116,8 @@ after_inflate = at_message(MessageRow(
     "inflate", inflate, UNCOUNTED, "INFLATED_TOO_LARGE MALFORMED_FRAMING MALFORMED_MESSAGE UNKNOWN_MODEL UNKNOWN_VERSION "
     "NO_UPSTREAM QUEUE_FULL DEADLINE OUT_OF_MEMORY", "costs more than all stages before it"))
 at_message(MessageRow("decode", decode, STAGE_DECODE, "MALFORMED_MESSAGE INVALID_INPUT UNKNOWN_MODEL UNKNOWN_VERSION NO_VERSION "
-                      "NO_UPSTREAM UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED", "what passes is a request that its model takes"))
+                      "NO_UPSTREAM UNSUPPORTED_FEATURE PERMISSION_DENIED UNAUTHENTICATED",
+                      "what passes is a request that its model takes"))
 at_message(MessageRow("score", score, STAGE_SCORE, "ANOMALY", "needs the tensors"))
 at_message(MessageRow("deadline", deadline, UNTIMED, "DEADLINE", "the timer is set before the request may wait for anything"))
 at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANARY NO_VERSION CRASH NO_UPSTREAM RELAYED_STREAMS "

@@ -34,7 +34,7 @@ from modelward.repository.scan import ModelFolder, Version, scan
 from modelward.score import Profile, ProfileError
 from modelward.score.store import MAX_FILE
 from modelward.sealing.opening import GivenUp, Opener
-from modelward.tensors import TensorSpec, row_signature
+from modelward.tensors import difference_between, row_signature
 
 if TYPE_CHECKING:
     from modelward.integrity.signature import Verdict
@@ -312,7 +312,7 @@ class _Checker:
             ("input", self.artifact.inputs, stand_in.inputs),
             ("output", self.artifact.outputs, stand_in.outputs),
         ):
-            difference = _difference(ours, theirs)
+            difference = difference_between(ours, theirs)
             if difference:
                 why = f"{kind}s differ: {difference}"
                 how = "A fallback needs the same inputs and the same outputs"
@@ -322,7 +322,7 @@ class _Checker:
         """It may take fewer inputs, and give other outputs: those that are missing are counted as such."""
         ours = {spec.name: spec for spec in self.artifact.inputs}
         for spec in artifact.inputs:
-            if spec.name not in ours or not _fits(ours[spec.name], spec):
+            if spec.name not in ours or not ours[spec.name].fits(spec):
                 why = f"it takes {spec}; here {ours.get(spec.name, f'there is no {spec.name}')}"
                 what, how = f"version {shadow} cannot shadow it", "A shadow takes the same inputs"
                 self.problems.append(Problem(what, self.where, why, how))
@@ -379,24 +379,3 @@ class _Checker:
         """A profile that scores nothing is a file of the version all the same. Unsigned, it may be a broken one."""
         with contextlib.suppress(*(() if self.files.is_signed else (ProblemsFound,))):
             self.files.read(self.files.root, file, MAX_FILE)
-
-
-def _fits(one: TensorSpec, other: TensorSpec) -> bool:
-    """The same datatype, and no fixed dimension that differs."""
-    return (
-        one.datatype == other.datatype
-        and len(one.shape) == len(other.shape)
-        and all(a == b or -1 in (a, b) for a, b in zip(one.shape, other.shape, strict=True))
-    )
-
-
-def _difference(ours: tuple[TensorSpec, ...], theirs: tuple[TensorSpec, ...]) -> str:
-    """The first tensor that one has and the other lacks or shapes otherwise; a dynamic axis fits any other."""
-    known = {spec.name: spec for spec in theirs}
-    for spec in ours:
-        other = known.pop(spec.name, None)
-        if other is None:
-            return f"it has no {spec.name}"
-        if not _fits(spec, other):
-            return f"{spec} here, {other} there"
-    return f"it also has {next(iter(known))}" if known else ""
