@@ -183,12 +183,12 @@ def test_another_model_answers_for_a_slow_one(stub: Stub) -> None:
     def answered() -> Any:
         """A busy machine may make the other one late, too."""
         try:
-            return stub.infer(request("replaced", {"x": ROW.repeat(2, 0)}))
+            return stub.infer(request("replaced", {"x": ROW.repeat(16, 0)}))
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
     response = wait_until(answered, "an answer of the other one")
-    assert arrays(response)["y"].tolist() == [[2.0] * 4] * 2
+    assert arrays(response)["y"].tolist() == [[2.0] * 4] * 16
     assert response.model_name == "replaced"
     assert parameters(response) == {"modelward_fallback": "deadline", "modelward_fallback_source": "model:fast"}
 
