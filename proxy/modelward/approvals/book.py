@@ -4,8 +4,8 @@
     open --------+
                  +-> executing ---> done, failed
 
-A proposal leaves `open` once, and `executing` once. What was approved is executed by whoever finds it in `executing`:
-the one that approved it last, or the next start.
+A proposal leaves `open` once, and `executing` once. What was approved is executed by what finds it in `executing`: the
+last approval, or the next start.
 """
 
 from __future__ import annotations

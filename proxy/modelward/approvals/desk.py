@@ -324,7 +324,7 @@ class Desk:
             self._note("proposal.expire", number, "it was not approved in time")
 
     async def _demanded(self, ask: Ask, demand: Demand) -> bool:
-        """Whether what is pinned changes who may do what. Then whoever agrees to it may do that too."""
+        """Whether what is pinned changes who may do what. Then an approver needs that right too."""
         rights = bool(await self._acts.rights(ask))
         if rights:
             demand("bindings")

@@ -1,6 +1,6 @@
 """A log in PostgreSQL, of one server or of several that have its key. Rows are only ever added.
 
-Whoever writes holds the log's lock from reading the newest checkpoint until the next one is committed. So numbers have
+The writer holds the log's lock from reading the newest checkpoint until the next one is committed. So numbers have
 no gaps, each checkpoint is signed by who saw what it vouches for, and the outcome of a commit whose answer was lost is
 known once the lock is had again.
 """

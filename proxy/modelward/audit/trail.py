@@ -7,6 +7,7 @@ person's action that was given up meanwhile is recorded as refused.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import threading
@@ -197,7 +198,7 @@ class Trail:
         answered: asyncio.Future[int] = loop.create_future()
 
         def tell(outcome: int | Problem) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop has closed, and its callers are gone
                 loop.call_soon_threadsafe(_answer, answered, outcome)
 
         try:

@@ -10,6 +10,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from modelward.bounded_file import read_regular
 from modelward.config.section import Section
+from modelward.config.shown_url import without_query
 from modelward.config.units import SECOND, Duration, UnitError
 
 SCHEMES = ("postgresql", "postgres")
@@ -59,8 +60,7 @@ class Postgres(Section):
     @property
     def where(self) -> str:
         """The URL as it may be shown: without user and options."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return without_query(self.url)
 
     @property
     def password(self) -> str | None:

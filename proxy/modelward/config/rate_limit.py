@@ -21,6 +21,7 @@ from pydantic import (
 from modelward.bounded_file import read_regular
 from modelward.config.access import By
 from modelward.config.section import Section
+from modelward.config.shown_url import without_query
 from modelward.config.units import (
     DURATION_PATTERN,
     SECOND,
@@ -249,8 +250,7 @@ class Shared(Section):
     @property
     def where(self) -> str:
         """The URL as it may be shown: without user, password and options."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return without_query(self.url)
 
     @property
     def password(self) -> str | None:

@@ -70,7 +70,7 @@ def _public_key(key: str, file: Path) -> bytes:
 
     data = certificate.read(file, key)
     if b"PRIVATE KEY" in data:
-        why = "whoever reads it can sign models"
+        why = "who can read it can sign models"
         raise ProblemsFound([Problem(f"{key} holds a private key", str(file), why, KEY_HOW)])
     try:
         found = load_pem_public_key(data)

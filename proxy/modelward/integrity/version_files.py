@@ -122,7 +122,7 @@ class VersionFiles:
         return file.parent == self.folder or file.is_relative_to(self.folder)
 
     def has(self, file: Path) -> bool:
-        """Whether the version has a file that it need not have. One that was signed it has, whoever removes it
+        """Whether the version has a file that it need not have. One that was signed it has, also where it is gone
         meanwhile. A link that leads nowhere is one: reading it tells."""
         if self._signed is not None and self.name_of(file) in self._signed.manifest.files:
             return True

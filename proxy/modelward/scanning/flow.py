@@ -63,7 +63,7 @@ def _is_in(name: str, scopes: Names) -> bool:
 
 
 def _reads(node: Node) -> Iterable[str]:
-    """Names that a node reads, those of the graphs below it included, whoever makes them."""
+    """Names that a node reads, those of the graphs below it included, whatever makes them."""
     yield from node.inputs
     for below in node.graphs:
         for graph in graphs_of(below):

@@ -6,7 +6,7 @@ OPERATORS = {
     "operator-python": Rule(
         "critical",
         "an operator that runs Python code",
-        "whoever made the model chooses the code",
+        "who made the model chooses the code",
         "Export the model without it",
     ),
     "operator-foreign": Rule(
