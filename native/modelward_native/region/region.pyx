@@ -22,7 +22,7 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef enum:
     ENTRIES = 4096                # names
-    COMMON_BYTES = 64 << 20       # a limit table of a million keys is 32 MiB
+    COMMON_BYTES = 1024 << 20     # address space: of a million keys a limit table is 32 MiB, the table of suspects 64 MiB
     ALIGNMENT = 64
 
 MOST_SLOTS = 256

@@ -1,0 +1,15 @@
+from modelward_native.detect.suspicion import Suspicion as Base
+
+class Suspicion(Base):
+    def put(
+        self,
+        key: int,
+        now_ns: int,
+        evidence: dict[str, float] | None = None,
+        distinct: float = 0,
+        blocked: float = 0,
+        strikes: int = 0,
+    ) -> bool: ...
+    def has(self, key: int) -> bool: ...
+
+def step_of(evidence: float, young: bool, before: str) -> str: ...

@@ -1,0 +1,32 @@
+"""Records of suspicion whose evidence Python sets: for tests."""
+from libc.stdint cimport int64_t, uint64_t
+
+from modelward_native.detect.suspicion cimport (
+    MW_NAT, Suspicion as Base, mw_step, mw_step_of, mw_suspect, mw_suspect_find, mw_suspect_get, mw_suspect_step, mw_suspect_time)
+from modelward_native.detect.suspicion import SIGNALS, STEPS
+
+
+cdef class Suspicion(Base):
+    """The Suspicion of the data plane, with methods that do what a request does to its record."""
+
+    def put(self, uint64_t key, int64_t now_ns, dict evidence=None, float distinct=0, double blocked=0, int strikes=0):
+        """A record whose last row was now; evidence: nats by signal; blocked: seconds from now. False: there is no place."""
+        cdef mw_suspect *s = mw_suspect_get(&self.table, key, now_ns)
+        if s == NULL:
+            return False
+        s.last = mw_suspect_time(now_ns)
+        for name, nats in (evidence or {}).items():
+            s.evidence[2 * <int>SIGNALS.index(name)] = <int>(nats * <int>MW_NAT)
+        s.distinct = distinct
+        s.until = mw_suspect_time(now_ns + <int64_t>(blocked * 1e9)) if blocked else 0
+        s.strikes = strikes
+        s.step = <int>mw_suspect_step(s, now_ns)
+        return True
+
+    def has(self, uint64_t key):
+        return mw_suspect_find(&self.table, key) != NULL
+
+
+def step_of(float evidence, bint young, str before):
+    """The name of mw_step_of's answer."""
+    return STEPS[<int>mw_step_of(evidence, young, <mw_step><int>STEPS.index(before))]
