@@ -31,6 +31,7 @@ DOES = {
     "release": "permit is back",
     "mirror": "ask shadows too",
     "fallback": "if it failed",
+    "observe": "a sample kept",
     "reply": "answer or error",
     "record": "count",
     "send": "to the client",

@@ -7,6 +7,7 @@ cdef struct Model
 cdef struct ShadowLink
 
 from modelward_native.backend.admit cimport mw_concurrency, mw_waiting
+from modelward_native.observe.observed cimport Observed
 from modelward_native.shadow.evidence cimport Evidence
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.telemetry.histogram cimport mw_histogram
@@ -182,6 +183,7 @@ cdef struct Model:                # owned by a modelward_native.request.served.S
     float *profile_row            # owned: room for one row of features, and for the most unusual one
     float *profile_worst          # within profile_row
     float *profile_scratch        # owned
+    Observed *observed            # owned; NULL: nothing is
     Fallback *fallbacks           # owned
     uint32_t fallback_count
     LastGood *last_good           # borrowed from a LastGoodAnswers that the Served holds; NULL for no such fallback

@@ -25,6 +25,7 @@ from modelward_native.stages.inflate cimport inflate
 from modelward_native.stages.limit cimport limit
 from modelward_native.stages.method cimport method
 from modelward_native.stages.mirror cimport mirror
+from modelward_native.stages.observe cimport observe
 from modelward_native.stages.peer cimport peer
 from modelward_native.stages.permit cimport permit
 from modelward_native.stages.record cimport record
@@ -127,6 +128,7 @@ at_message(MessageRow("admit", admit, UNTIMED, "QUEUE_FULL SHED INFEASIBLE CANAR
 at_completion(EndRow("release", release, "others may have the permit, whatever becomes of the answer"))
 at_completion(EndRow("mirror", mirror, "it is known what the model said, and a shadow never delays a client"))
 at_completion(EndRow("fallback", fallback, "where the service is to blame, the fallback chain answers instead"))
+at_completion(EndRow("observe", observe, "it is known who answers, and the answer is still as it was given"))
 at_completion(EndRow("reply", reply, "it is known what the client is told"))
 at_completion(EndRow("record", record, "each exchange ends here, also a shadow's, so that none goes uncounted"))
 at_completion(EndRow("send", send, "answers leave in the order of their stream"))

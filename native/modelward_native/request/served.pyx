@@ -10,6 +10,7 @@ cimport cython
 import logging
 
 from modelward_native.backend.engine cimport Engine
+from modelward_native.observe.writer cimport free_observed, new_observed
 from modelward_native.limits.limit cimport CELL, LIMIT_TEXT, Limit, make_limit, mw_cell
 from modelward_native.request.model cimport *
 from modelward_native.score.profile cimport mw_score_row_size, mw_score_scratch_size
@@ -85,6 +86,7 @@ cdef class Served:
     def __dealloc__(self):
         drop_fallbacks(&self.model)
         drop_shadow_links(&self.model)
+        free_observed(self.model.observed)
         free(self.model.profile_input)
         free(self.model.profile_row)
         free(self.model.profile_scratch)
@@ -164,6 +166,13 @@ cdef class Served:
         m.pass_unscored = pass_unscored
         self.keep.append(kernel)
         m.profile = &kernel.profile
+
+    def set_observed(self, double share, bytes description not None, bint tensors, uint32_t most):
+        """This share of its requests is observed; after set_anomaly. description: JSON that goes with them. tensors: inputs are
+        kept as they came. most: bytes of a request's inputs that are kept, and of its answer."""
+        free_observed(self.model.observed)
+        self.model.observed = new_observed(&self.model, share, description, tensors, most)
+        self.keep.append(description)
 
     def set_fallbacks(self, list fallbacks):
         """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with

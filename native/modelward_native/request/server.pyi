@@ -58,6 +58,7 @@ class Server:
     def log_access(self, share: float) -> None:
         """From now on this share of requests is kept for `take_access`, as far as there is room."""
 
+    def observe(self, ring: int) -> None: ...
     def take_access(self, most: int) -> list[tuple[Any, ...]]:
         """Requests that have ended since the last call, at most so many; the rest waits. Each as
         modelward_native.telemetry.access_log.AccessEntry has it."""

@@ -6,6 +6,7 @@ from modelward_native.access.access cimport Access
 from modelward_native.backend.engine cimport engine_of
 from modelward_native.backend.pool cimport Pool
 from modelward_native.limits.limit cimport Limiter
+from modelward_native.observe.writer cimport begin_observing
 from modelward_native.request.exchange cimport Exchange
 from modelward_native.request.model cimport Model
 from modelward_native.request.route cimport Directory
@@ -71,6 +72,7 @@ cdef class Server(State):
         self.listener.wire.keep_metadata = False
         for served in directory.served:
             self.listener.wire.keep_metadata |= served.model.pool != NULL
+            self.listener.wire.keep_trace |= served.model.observed != NULL
 
     def learn(self, learner):
         """learner: callable(name as bytes, key of a peer) that says whether upstreams are asked for a model that is not served;
@@ -153,6 +155,10 @@ cdef class Server(State):
         """From now on this share of requests is kept for `take_access`, as far as there is room."""
         begin_access_log(&self.access_log, share)
         self.listener.wire.keep_trace = True
+
+    def observe(self, uint64_t ring):
+        """From now on requests of versions that are observed go into this process's ring, which has so many bytes."""
+        begin_observing(&self.observer, self.region, ring)
 
     def take_access(self, uint64_t most) -> list:
         """Requests that have ended since the last call, at most so many; the rest waits."""

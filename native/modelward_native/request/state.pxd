@@ -7,6 +7,7 @@ from modelward_native.access.access cimport Access
 from modelward_native.backend.batch cimport Scheduler
 from modelward_native.limits.callers cimport Callers
 from modelward_native.shadow.crosscheck cimport Checks
+from modelward_native.observe.writer cimport Observer
 from modelward_native.score.events cimport Events
 from modelward_native.telemetry.access_log cimport AccessLog
 from modelward_native.backend.pool cimport Pool
@@ -31,6 +32,7 @@ cdef class State:
     cdef mw_scan *scanned         # owned; the message that is being decoded: 90 KB, overwritten by the next one's
     cdef readonly Events events
     cdef AccessLog access_log
+    cdef Observer observer
     cdef readonly Access access   # None: everybody may do everything
     cdef Region region
     cdef Counters *other          # the region's: requests that no served model can be charged with

@@ -1,0 +1,1 @@
+# No Python interface: other compiled modules use it (see writer.pxd).

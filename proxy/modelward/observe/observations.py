@@ -1,0 +1,117 @@
+"""Reads the rings of all workers ten times a second, in a thread, and hands what it found to those that look at it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelward.observe.batch import Batch
+from modelward.observe.source import Source, SourceError
+from modelward_native.observe.reader import Reader
+from modelward_native.region.region import Region
+
+log = logging.getLogger("modelward.observe")
+
+ROUND_SECONDS = 0.1
+MOST_BYTES = 1 << 20  # of each ring and round: 10 MiB a second, some thousand requests
+QUIET_SECONDS = 60.0  # between two lines in the log about one consumer
+STOP_SECONDS = 5.0
+MOST_SOURCES = 1024
+
+Consumer = Callable[[Batch], None]
+
+
+@dataclass(frozen=True)
+class ObservationStats:
+    """kept, dropped: requests that had room in a ring, and had not. cut: kept without tensors that were too large.
+    torn: records that could not be read. failures: batches that a consumer raised on."""
+
+    kept: int = 0
+    dropped: int = 0
+    cut: int = 0
+    torn: int = 0
+    failures: int = 0
+
+
+class Observations:
+    """The one reader of a region: workers describe a source once. `subscribe`, then `start`.
+
+    A consumer is called in the reader's thread with each batch of each source, and returns soon: what it has to do with
+    the disk it does in a thread of its own. One that raises is told in the log, and goes on.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self._reader = Reader(region)
+        self._consumers: dict[str, Consumer] = {}
+        self._sources: dict[bytes, Source | None] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._quiet_until: dict[str, float] = {}
+        self._torn = 0
+        self._failures = 0
+
+    def subscribe(self, name: str, consumer: Consumer) -> None:
+        """name: of the consumer, in words for the log."""
+        self._consumers = {**self._consumers, name: consumer}
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="observations", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Once the workers have ended: what they have left is still handed on."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+            self._thread = None
+            self.round()
+
+    def stats(self) -> ObservationStats:
+        kept, dropped, cut = self._reader.stats()
+        return ObservationStats(kept, dropped, cut, self._reader.torn + self._torn, self._failures)
+
+    def round(self) -> int:
+        """Hands on what there is; how many requests that were. From one thread at a time."""
+        clock = time.time_ns() - time.monotonic_ns()
+        count = 0
+        for group in self._reader.read(MOST_BYTES):
+            count += group.count
+            source = self._source(group.description)
+            if source is None:
+                self._torn += group.count
+                continue
+            batch = Batch.of(source, group, clock)
+            for name, consumer in self._consumers.items():
+                try:
+                    consumer(batch)
+                except Exception as error:  # noqa: BLE001 - counted and told
+                    self._failed(name, error)
+        return count
+
+    def _run(self) -> None:
+        while not self._stopping.wait(ROUND_SECONDS):
+            try:
+                self.round()
+            except Exception as error:  # noqa: BLE001 - counted and told
+                self._failed("the reader", error)
+
+    def _source(self, description: bytes) -> Source | None:
+        if description not in self._sources:
+            if len(self._sources) >= MOST_SOURCES:
+                self._sources.clear()
+            try:
+                self._sources[description] = Source.decode(description)
+            except SourceError as error:
+                self._failed("the reader", error)
+                self._sources[description] = None
+        return self._sources[description]
+
+    def _failed(self, name: str, error: Exception) -> None:
+        self._failures += 1
+        if (now := time.monotonic()) >= self._quiet_until.get(name, 0.0):
+            self._quiet_until[name] = now + QUIET_SECONDS
+            log.error("observations: %s failed on a batch: %s", name, error, exc_info=error)
