@@ -88,7 +88,7 @@ static void start_input(mw_scan_input *in, mw_span message) {
     in->contents_bytes = 0;
 }
 
-static mw_scan_status scan_input(mw_span message, mw_scan_input *in) {
+mw_scan_status mw_oip_scan_tensor(mw_span message, mw_scan_input *in) {
     mw_cursor c = mw_cursor_over(message);
     mw_scan_status fault = MW_SCAN_MALFORMED;
     start_input(in, message);
@@ -182,7 +182,7 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out) {
             case MW_TAG(5, MW_WIRE_LEN):
                 if (!mw_read_bytes(&c, &field)) return MW_SCAN_MALFORMED;
                 if (out->inputs == MW_MAX_TENSORS) return MW_SCAN_TOO_MANY_INPUTS;
-                status = scan_input(field, &out->input[out->inputs++]);
+                status = mw_oip_scan_tensor(field, &out->input[out->inputs++]);
                 if (status != MW_SCAN_OK) return status;
                 break;
             case MW_TAG(6, MW_WIRE_LEN):
@@ -216,7 +216,7 @@ static mw_scan_status scan_answer_field(uint32_t tag, mw_cursor *c, mw_scan *out
         case MW_TAG(5, MW_WIRE_LEN):
             if (!mw_read_bytes(c, &field)) return MW_SCAN_MALFORMED;
             if (out->inputs == MW_MAX_TENSORS) return MW_SCAN_TOO_MANY_OUTPUTS;
-            return scan_input(field, &out->input[out->inputs++]);
+            return mw_oip_scan_tensor(field, &out->input[out->inputs++]);
         default: return mw_skip(c, tag, DEPTH_REQUEST) ? MW_SCAN_OK : MW_SCAN_MALFORMED;
     }
 }

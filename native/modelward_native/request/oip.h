@@ -84,6 +84,9 @@ mw_scan_status mw_oip_scan(mw_span message, mw_scan *out);
  * tag) outside of raw contents are read, each once: an answer that would take more is MW_SCAN_TOO_LARGE. */
 mw_scan_status mw_oip_scan_answer(mw_span message, size_t most, mw_scan *out);
 
+/* One tensor of either, an InferInputTensor or InferOutputTensor. */
+mw_scan_status mw_oip_scan_tensor(mw_span message, mw_scan_input *out);
+
 /* Only name, version, id, parameters and whether tensors are in shared memory, for requests that are passed on undecoded:
  * walks the outermost fields and leaves out's tensors at none. A parameter that is malformed is passed over: its receiver
  * may refuse it. Returns 0 if the outermost fields, or one of the three strings, are malformed. */

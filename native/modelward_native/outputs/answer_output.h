@@ -31,17 +31,22 @@ static inline float mw_half(uint16_t half) {
     return mw_single(sign | 0x3f800000u) * (mw_single(size) * 0x1p112f);
 }
 
-/* Element i of a tensor of floating-point numbers. */
-static inline double mw_number(const mw_view *v, uint32_t i) {
+/* The floating-point number whose bytes begin there. */
+static inline double mw_number_at(const uint8_t *at, mw_dtype dtype) {
     float single;
     double wide;
     uint16_t half;
-    switch (v->dtype) {
-        case MW_FP32: memcpy(&single, v->raw.data + (size_t)i * 4, 4); return single;
-        case MW_FP64: memcpy(&wide, v->raw.data + (size_t)i * 8, 8); return wide;
-        case MW_BF16: memcpy(&half, v->raw.data + (size_t)i * 2, 2); return mw_single((uint32_t)half << 16);
-        default: memcpy(&half, v->raw.data + (size_t)i * 2, 2); return mw_half(half);
+    switch (dtype) {
+        case MW_FP32: memcpy(&single, at, 4); return single;
+        case MW_FP64: memcpy(&wide, at, 8); return wide;
+        case MW_BF16: memcpy(&half, at, 2); return mw_single((uint32_t)half << 16);
+        default: memcpy(&half, at, 2); return mw_half(half);
     }
+}
+
+/* Element i of a tensor of floating-point numbers. */
+static inline double mw_number(const mw_view *v, uint32_t i) {
+    return mw_number_at(v->raw.data + (size_t)i * mw_dtype_size(v->dtype), v->dtype);
 }
 
 static inline int mw_is_floating(mw_dtype t) { return t == MW_FP16 || t == MW_BF16 || t == MW_FP32 || t == MW_FP64; }

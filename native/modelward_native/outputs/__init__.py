@@ -1,0 +1,1 @@
+"""Outputs of answers: read, guarded and made coarser, in place."""

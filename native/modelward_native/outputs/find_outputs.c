@@ -1,0 +1,123 @@
+#include "find_outputs.h"
+
+#include "oip_parameter.h"
+
+static int same(mw_span a, mw_span b) {
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/* The elements of a tensor with typed contents of one kind: NULL where they are not those of one packed field. */
+static const uint8_t *packed_elements(mw_span tensor, uint32_t kind, size_t size) {
+    mw_cursor outer = mw_cursor_over(tensor);
+    while (outer.at < outer.end) {
+        uint32_t tag;
+        mw_span contents, packed;
+        if (!mw_read_tag(&outer, &tag)) return NULL;
+        if (tag != MW_TAG(5, MW_WIRE_LEN)) {
+            if (!mw_skip(&outer, tag, DEPTH_TENSOR)) return NULL;
+            continue;
+        }
+        if (!mw_read_bytes(&outer, &contents)) return NULL;
+        mw_cursor inner = mw_cursor_over(contents);
+        while (inner.at < inner.end) {
+            if (!mw_read_tag(&inner, &tag)) return NULL;
+            if (tag == MW_TAG(kind, MW_WIRE_LEN)) {
+                if (!mw_read_bytes(&inner, &packed)) return NULL;
+                if (packed.size == size) return packed.data;
+            } else if (!mw_skip(&inner, tag, DEPTH_CONTENTS)) {
+                return NULL;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The tensor of a name that is asked for; its raw contents come later. */
+static void take_tensor(const mw_scan_input *tensor, const mw_declared_output *declared, mw_found_output *found) {
+    found->state = MW_OUTPUT_UNREADABLE;
+    int64_t elements = mw_oip_elements(tensor->shape, tensor->rank);
+    if (elements < 0 || tensor->shared_memory) return;
+    if (!same(tensor->datatype,
+              (mw_span){(const uint8_t *)mw_dtype_name(declared->dtype), strlen(mw_dtype_name(declared->dtype))}))
+        return;
+    found->rank = tensor->rank;
+    memcpy(found->shape, tensor->shape, tensor->rank * sizeof tensor->shape[0]);
+    found->elements = (uint64_t)elements;
+    found->data = NULL;
+    if (tensor->contents_kinds) {
+        uint32_t kind = (uint32_t)mw_oip_contents_kind(declared->dtype);
+        if (declared->dtype != MW_FP32 && declared->dtype != MW_FP64) return;
+        if (tensor->contents_kinds != 1u << kind || tensor->contents_count[kind] != found->elements) return;
+        found->data = (uint8_t *)packed_elements(tensor->self, kind, found->elements * mw_dtype_size(declared->dtype));
+        if (!found->data) return;
+    }
+    found->state = MW_OUTPUT_FOUND;
+}
+
+/* Which of the names it is, looked for at the likely place first; `count` for none. */
+static uint32_t index_of(mw_span name, const mw_declared_output *declared, uint32_t count, uint32_t likely) {
+    if (likely < count && same(declared[likely].name, name)) return likely;
+    uint32_t i = 0;
+    while (i < count && !same(declared[i].name, name)) i++;
+    return i;
+}
+
+/* The name that a tensor begins with, where it begins with one. */
+static int first_name(mw_span tensor, mw_span *name) {
+    mw_cursor c = mw_cursor_over(tensor);
+    uint32_t tag;
+    return mw_read_tag(&c, &tag) && tag == MW_TAG(1, MW_WIRE_LEN) && mw_read_bytes(&c, name);
+}
+
+static void forget(mw_found_output *found, uint32_t count, mw_output_state state) {
+    for (uint32_t i = 0; i < count; i++) found[i].state = (uint8_t)state;
+}
+
+int mw_find_outputs(uint8_t *message, size_t size, const mw_declared_output *declared, uint32_t count,
+                    mw_found_output *found) {
+    mw_cursor c = mw_cursor_over((mw_span){message, size});
+    mw_span raw[MW_MAX_TENSORS]; /* 4 KB of stack, of which what is used is touched */
+    uint32_t place[MW_FIND_OUTPUTS], tensors = 0, raws = 0, next = 0;
+    mw_scan_input tensor;
+    forget(found, count, MW_OUTPUT_ABSENT);
+    while (c.at < c.end) {
+        uint32_t tag;
+        mw_span field, name;
+        if (!mw_read_tag(&c, &tag)) goto malformed;
+        if (tag == MW_TAG(6, MW_WIRE_LEN)) {
+            if (raws == MW_MAX_TENSORS || !mw_read_bytes(&c, &raw[raws++])) goto malformed;
+        } else if (tag == MW_TAG(5, MW_WIRE_LEN)) {
+            if (tensors == MW_MAX_TENSORS || !mw_read_bytes(&c, &field)) goto malformed;
+            if (!first_name(field, &name) || index_of(name, declared, count, next) < count) {
+                if (mw_oip_scan_tensor(field, &tensor) != MW_SCAN_OK) goto malformed;
+                uint32_t i = index_of(tensor.name, declared, count, next); /* the last name of several counts */
+                if (i < count) {
+                    int again = found[i].state != MW_OUTPUT_ABSENT;
+                    take_tensor(&tensor, &declared[i], &found[i]);
+                    if (again) found[i].state = MW_OUTPUT_UNREADABLE;
+                    place[i] = tensors;
+                    next = i + 1;
+                }
+            }
+            tensors++;
+        } else if (!mw_skip(&c, tag, DEPTH_REQUEST)) {
+            goto malformed;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        mw_found_output *f = &found[i];
+        if (f->state != MW_OUTPUT_FOUND) continue;
+        if (raws) { /* a server writes all outputs raw, or none */
+            int fits =
+                !f->data && raws == tensors && raw[place[i]].size == f->elements * mw_dtype_size(declared[i].dtype);
+            if (fits) f->data = (uint8_t *)raw[place[i]].data;
+            else f->state = MW_OUTPUT_UNREADABLE;
+        } else if (!f->data && f->elements) {
+            f->state = MW_OUTPUT_UNREADABLE;
+        }
+    }
+    return 1;
+malformed:
+    forget(found, count, MW_OUTPUT_UNREADABLE);
+    return 0;
+}

@@ -1,0 +1,64 @@
+"""Class scores of answers as Python functions, and what they cost: for tests."""
+from libc.stdint cimport int64_t, uint8_t
+
+from modelward_native.outputs.class_scores cimport (
+    MW_OUTPUT_FOUND, mw_class_scores, mw_class_scores_find, mw_class_scores_label, mw_class_scores_round,
+    mw_class_scores_top, mw_declared_scores, mw_output_state)
+from modelward_native.request.tensor cimport mw_dtype_of, mw_span
+from modelward_native.timer.clock cimport mw_now_ns
+
+STATES = ("absent", "found", "unreadable")
+
+
+cdef class ClassScores:
+    """outputs/class_scores.h: the declared class scores of one encoded ModelInferResponse, a copy of it."""
+
+    cdef bytearray message
+    cdef bytes name
+    cdef mw_declared_scores declared
+    cdef mw_class_scores scores
+    cdef readonly str state
+
+    def __init__(self, bytes message not None, str name not None, str datatype not None, bint logits=False, bint batch=True):
+        cdef bytes dtype = datatype.encode()
+        cdef mw_span text
+        self.message = bytearray(message)
+        self.name = name.encode()
+        text.data = <const uint8_t *><char *>dtype
+        text.size = len(dtype)
+        self.declared.output.name.data = <const uint8_t *><char *>self.name
+        self.declared.output.name.size = len(self.name)
+        self.declared.output.dtype = mw_dtype_of(text)
+        self.declared.logits = logits
+        self.declared.batch = batch
+        self.state = STATES[<int>self.find()]
+
+    cdef mw_output_state find(self):
+        return mw_class_scores_find(
+            <uint8_t *><char *>self.message, len(self.message), &self.declared, &self.scores)
+
+    def labels(self) -> list:
+        """(label, margin) of every row; a label of -1 is none."""
+        assert self.state == "found"
+        found = [mw_class_scores_label(&self.scores, row) for row in range(self.scores.rows)]
+        return [(each["label"], each["margin"]) for each in found]
+
+    def round(self, unsigned digits) -> bytes:
+        """The answer with its scores rounded."""
+        assert self.state == "found"
+        mw_class_scores_round(&self.scores, digits)
+        return bytes(self.message)
+
+    def top(self) -> bytes:
+        """The answer with its scores reduced to the top class."""
+        assert self.state == "found"
+        mw_class_scores_top(&self.scores)
+        return bytes(self.message)
+
+    def measure_find(self, int64_t rounds) -> float:
+        """Nanoseconds to find the scores, and the label of the first row."""
+        cdef int64_t start = mw_now_ns(), _round, total = 0
+        for _round in range(rounds):
+            if self.find() == MW_OUTPUT_FOUND:
+                total += mw_class_scores_label(&self.scores, 0).label
+        return (mw_now_ns() - start) / <double>rounds
