@@ -44,6 +44,27 @@ LABELS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         {"full": "they came faster than they are written", "failed": "the file or the collector failed"},
     ),
     (
+        "modelward_observations_lost_total",
+        "reason",
+        {
+            "dropped": "they came faster than they are read",
+            "cut": "kept, without inputs or answer, which are larger than `observations.message`",
+            "torn": "not readable: a worker has written something else",
+            "failures": "batches that capture or drift failed on; the log says why",
+        },
+    ),
+    (
+        "modelward_capture_dropped_rows_total",
+        "reason",
+        {
+            "queue": "they came faster than they are written",
+            "too_large": "their inputs are larger than `observations.message`",
+            "features": "`capture.features` names what is no input of the model",
+            "unreadable": "an input or answer that cannot be brought into a column",
+            "disk": "the file could not be written",
+        },
+    ),
+    (
         "modelward_worker_deaths_total",
         "cause",
         {

@@ -34,6 +34,7 @@ models:
       - value: {probabilities: [[0.5, 0.5]]}
     anomaly: {mode: tag}
     canary: {interval: 5m}
+    capture: {share: 0.05}
     scan: {refuse: high}
     integrity: {require: true}
     versions: {1: 90, 2: 10}
@@ -49,6 +50,30 @@ models:
     signature:
       inputs: [{name: x, datatype: FP32, shape: [-1, 30]}]
       outputs: [{name: score, datatype: FP32, shape: [-1, 1]}]
+""",
+    "models.NAME.capture": """
+models:
+  fraud:
+    capture:
+      folder: /var/lib/modelward/capture
+      share: 0.05
+      features: {account: hash, name: leave_out, "x[3]": leave_out}
+      quarantine: {evidence: 5}
+      retention: {days: 90}
+      file_size: 64MiB
+      file_age: 15m
+""",
+    "models.NAME.capture.quarantine": """
+models:
+  fraud:
+    capture:
+      quarantine: {flagged: true, p_value: 0.01, evidence: 5, restricted: true}
+""",
+    "models.NAME.capture.retention": """
+models:
+  fraud:
+    capture:
+      retention: {days: 90, size: 100GiB}
 """,
     "models.NAME.scan": """
 models:

@@ -29,6 +29,7 @@ health: {interval: 5s}
 breaker: {consecutive_failures: 5}
 drain: {delay: 5s}
 access_log: {sample: 0.01, file: access.jsonl}
+observations: {memory: 4MiB}
 log: {format: json}
 models:
   fraud: {deadline: 50ms}
@@ -116,6 +117,11 @@ access_log:
 ---
 access_log:
   otlp: http://127.0.0.1:4318/v1/logs
+""",
+    "observations": """
+observations:
+  memory: 16MiB
+  message: 256KiB
 """,
     "sealing": """
 sealing:

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from modelward.config.approvals import ModelApprovals
 from modelward.config.canary import CanarySettings
+from modelward.config.capture import Capture
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
 from modelward.config.promotion import PromotionSettings
@@ -160,6 +161,9 @@ class ModelSettings(Section):
     the anomaly mode is fallback."""
     anomaly: Anomaly = Anomaly()
     canary: CanarySettings = CanarySettings()
+    capture: Capture | None = None
+    """Writes a sample of the requests to Parquet files, for retraining. Absent: none. Not in model.yaml: who may write
+    there does not choose what is kept of others' requests. `capture: {}` turns it on."""
     scan: ScanPolicy | None = None
     """What comes of a scan of this model's files. Absent: the server's `scan`."""
     integrity: ModelIntegrity | None = None

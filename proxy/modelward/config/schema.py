@@ -11,6 +11,7 @@ from modelward.config.access_log import AccessLogSettings
 from modelward.config.address import OFF
 from modelward.config.approvals import Approvals, ApprovedVerb
 from modelward.config.audit import Audit
+from modelward.config.capture import Capture
 from modelward.config.drain import Drain
 from modelward.config.health import Breaker, Health
 from modelward.config.integrity import Integrity, ModelTrust
@@ -18,6 +19,7 @@ from modelward.config.limits import Limits
 from modelward.config.listen import Listen
 from modelward.config.log import LogSettings
 from modelward.config.model import ModelSettings, VersionPolicy
+from modelward.config.observations import Observations
 from modelward.config.operators import Operators, check_reach
 from modelward.config.proxies import TrustedProxies
 from modelward.config.remote_model import check_tls_has_upstreams
@@ -88,6 +90,8 @@ class Config(Section):
     drain: Drain = Drain()
     access_log: AccessLogSettings | None = None
     """A sample of the inference requests, one line each. Absent: none. A change needs a restart."""
+    observations: Observations = Observations()
+    """The memory through which capture and drift see requests. A change needs a restart."""
     log: LogSettings = LogSettings()
     """What is written to stderr. A change needs a restart."""
     state: Path | None = Field(default=None, strict=False)
@@ -227,6 +231,11 @@ class Config(Section):
     def audited(self) -> Audit | None:
         """`audit`, or its defaults where there are `operators`; None where nothing is recorded."""
         return Audit() if self.audit is None and self.operators is not None else self.audit
+
+    @property
+    def captured(self) -> Mapping[str, Capture]:
+        """By model."""
+        return {name: settings.capture for name, settings in self.models.items() if settings.capture is not None}
 
     def upstream_tls_of(self, name: str) -> UpstreamTls | None:
         """TLS towards the upstreams of a model, its own or the server's; None for plain text."""

@@ -22,7 +22,7 @@ ONE_UNDERSCORE = "MODELWARD_"
 # 'a.b', or a key in quotes where it has dots of its own
 _KEY = re.compile(r"""(?:"([^"]+)"|'([^']+)'|([^."'=]+))(?:\.(?!$)|$)""")
 # settings of a model that are paths, or may be
-GUARDED = ("integrity", "approvals")
+GUARDED = ("integrity", "approvals", "capture")
 """Keys of a model that only the configuration sets."""
 PATHS_OF_MODELS = ("profile", "ca", "certificate", "key", "upstreams")
 HOW_SET = """Write KEY=VALUE, such as limits.message_size=32MiB or models."fraud.v2".deadline=50ms"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from modelward.observe.source import Source
+from modelward.observe.source import Source, Tensor
 from modelward.rpc.contents import AnswerProblem, Array, decode, decode_all
 from modelward.rpc.protocol import DecodeError, message_class
 from modelward.tensors import DATATYPES
@@ -117,13 +117,40 @@ class Batch:
     def outputs(self) -> Mapping[str, Array]:
         """By name the elements of each row, (rows, k): float64, NaN where the request has no such answer; objects
         (bytes or None) for BYTES. An output whose elements per row differ is not in it."""
-        return self._by_row(self.answers, [(spec.name, spec.datatype) for spec in self.source.outputs])
+        return self._filled(self.answers, self.source.outputs)
 
     @cached_property
     def inputs(self) -> Mapping[str, Array]:
         """The same of the inputs, as far as they were kept."""
-        found = [self._tensors(raw) for raw in self.raw_inputs]
-        return self._by_row(found, [(spec.name, spec.datatype) for spec in self.source.inputs])
+        return self._filled(self.asked, self.source.inputs)
+
+    def parts(self, found: Sequence[Mapping[str, Array]], name: str) -> list[tuple[int, Array]]:
+        """Of one tensor, (first row, its elements by row) of each request that has it; in their own datatype. found:
+        `asked` or `answers`. Where the first dimension is no row, a request is one row of all elements."""
+        parts: list[tuple[int, Array]] = []
+        ends = np.cumsum(self.requests["rows"]).tolist()
+        for tensors, end, count in zip(found, ends, self.requests["rows"].tolist(), strict=True):
+            array = tensors.get(name)
+            if array is None or not count:
+                continue
+            rows = array if self.source.batched else array[None]
+            index = self.rows["row"][end - count : end]
+            if rows.ndim and len(rows) > int(index[-1]):
+                parts.append((end - count, rows.reshape(len(rows), -1)[index]))
+        return parts
+
+    def _filled(self, found: Sequence[Mapping[str, Array]], tensors: Sequence[Tensor]) -> dict[str, Array]:
+        by_name: dict[str, Array] = {}
+        for tensor in tensors:
+            parts = self.parts(found, tensor.name)
+            widths = {part.shape[1] for _, part in parts}
+            if len(widths) == 1:
+                shape = (len(self), widths.pop())
+                filled: Array = np.full(shape, None if tensor.datatype == "BYTES" else np.nan)
+                for at, part in parts:
+                    filled[at : at + len(part)] = part
+                by_name[tensor.name] = filled
+        return by_name
 
     # ---- by request
 
@@ -131,6 +158,11 @@ class Batch:
     def answers(self) -> list[dict[str, Array]]:
         """The outputs of each request's answer by name; empty where there is none, or it cannot be read."""
         return [_outputs(raw) for raw in self.raw_answers]
+
+    @cached_property
+    def asked(self) -> list[dict[str, Array]]:
+        """The inputs of each request by name; empty where they were not kept."""
+        return [self._tensors(raw) for raw in self.raw_inputs]
 
     def _tensors(self, raw: bytes) -> dict[str, Array]:
         """Raises ValueError, struct.error where a worker has written something else."""
@@ -145,31 +177,6 @@ class Batch:
                 found[spec.name] = decode(raw[at : at + size], DATATYPES[dtype - 1], [*shape])
             at += -(-size // 8) * 8
         return found
-
-    def _by_row(self, found: list[dict[str, Array]], names: list[tuple[str, str]]) -> dict[str, Array]:
-        """Where the first dimension is no row, a request is one row of all elements."""
-        by_name: dict[str, Array] = {}
-        counts = self.requests["rows"].tolist()
-        ends = np.cumsum(self.requests["rows"]).tolist()
-        for name, datatype in names:
-            parts: list[tuple[int, Array]] = []
-            for tensors, count, end in zip(found, counts, ends, strict=True):
-                array = tensors.get(name)
-                if array is None or not count:
-                    continue
-                rows = array if self.source.batched else array[None]
-                index = self.rows["row"][end - count : end]
-                if rows.ndim and len(rows) and int(index[-1]) < len(rows):
-                    parts.append((end - count, rows.reshape(len(rows), -1)[index]))
-            widths = {part.shape[1] for _, part in parts}
-            if len(widths) != 1:
-                continue
-            shape = (len(self), widths.pop())
-            filled: Array = np.full(shape, None) if datatype == "BYTES" else np.full(shape, np.nan)
-            for at, part in parts:
-                filled[at : at + len(part)] = part
-            by_name[name] = filled
-        return by_name
 
 
 def _outputs(raw: bytes) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from modelward.observe.batch import Batch
 from modelward.observe.source import Source, SourceError
+from modelward.telemetry.snapshot import ObservationSnapshot
 from modelward_native.observe.reader import Reader
 from modelward_native.region.region import Region
 
@@ -22,18 +22,6 @@ STOP_SECONDS = 5.0
 MOST_SOURCES = 1024
 
 Consumer = Callable[[Batch], None]
-
-
-@dataclass(frozen=True)
-class ObservationStats:
-    """kept, dropped: requests that had room in a ring, and had not. cut: kept without tensors that were too large.
-    torn: records that could not be read. failures: batches that a consumer raised on."""
-
-    kept: int = 0
-    dropped: int = 0
-    cut: int = 0
-    torn: int = 0
-    failures: int = 0
 
 
 class Observations:
@@ -70,9 +58,9 @@ class Observations:
             self._thread = None
             self.round()
 
-    def stats(self) -> ObservationStats:
+    def stats(self) -> ObservationSnapshot:
         kept, dropped, cut = self._reader.stats()
-        return ObservationStats(kept, dropped, cut, self._reader.torn + self._torn, self._failures)
+        return ObservationSnapshot(kept, dropped, cut, self._reader.torn + self._torn, self._failures)
 
     def round(self) -> int:
         """Hands on what there is; how many requests that were. From one thread at a time."""

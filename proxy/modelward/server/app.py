@@ -159,6 +159,7 @@ class Application:
                 self._shared = SharedLimits(shared, self.region)
                 await self._shared.start()
         self.server = server = Server(self._wheel, limiter, first.directory, self.region)
+        server.observe(self.config.observations.memory)
         serving.begin(server, first)
         dispatcher = methods.Dispatcher(methods.build(lambda: self.catalog, self.readiness, serving.refresher.known))
         server.start(loop, dispatcher.answer, dispatcher.kinds, dispatcher.streaming, dispatcher.client_streaming)

@@ -21,6 +21,7 @@ from modelward.models.opening import Opened, OpenVersion, Progress, by_name, equ
 from modelward.models.weights import Shares, Weights, answering, in_service, leading, primary, weights_of
 from modelward.problem import Problem, ProblemsFound
 from modelward.repository.refused import Refused, problems_of, stale
+from modelward.server.observing import observe
 from modelward.server.renewal import NOTHING, Before, close, renew
 from modelward.server.rules import Rules
 from modelward.shadow import opening as shadowing
@@ -113,7 +114,7 @@ async def compile_generation(
         if not models and renewal.refused:
             raise ProblemsFound(problems_of(renewal.refused))
         shadows = (*renewal.shadows, *shadowing.open_remote(config, upstreams.shadow_pool))
-        models = _equipped(models, served.opened, weights_of(config), shadows)
+        models = _equipped(models, served.opened, weights_of(config), shadows, config=config)
         directory, catalog = _lookups(models, upstreams, config, weights_of(config), renewal.refused)
     except BaseException:
         await loop.run_in_executor(None, close, renewal.models, renewal.shadows, served)
@@ -165,7 +166,7 @@ def reshared(generation: Generation, shares: Shares, approved: Approved | None =
     for model in fresh:
         if _is_named(model, decided):
             model.served.name_version()
-    models = _equipped(fresh, generation.opened, weights, generation.shadows, out)
+    models = _equipped(fresh, generation.opened, weights, generation.shadows, out, config=config)
     refused = (*generation.refused, *refused_of(out, waiting(config, approved, facts)))
     answering_ = [model for model in models if model.checked.version not in out.get(model.checked.name, ())]
     held = stand_ins(config, models, generation.refused, first_of_each(answering_, weights))
@@ -202,7 +203,7 @@ async def renewed(generation: Generation, news: News) -> Generation:
     opened = {model.key: model for model in await upstreams.open(_local(embedded, generation.refused))}
     kept = [replace(before.get(key, model), served=_afresh(before.get(key, model))) for key, model in opened.items()]
     models = [*(replace(model, served=_afresh(model)) for model in embedded), *kept]
-    models = _equipped(models, before, weights_of(config), generation.shadows)
+    models = _equipped(models, before, weights_of(config), generation.shadows, config=config)
     directory, catalog = _lookups(models, upstreams, config, weights_of(config), generation.refused)
     return replace(generation, models=tuple(models), upstreams=upstreams, directory=directory, catalog=catalog)
 
@@ -264,12 +265,15 @@ def _equipped(
     weights: Weights,
     shadows: Sequence[OpenShadow],
     out: Waiting = MappingProxyType({}),
+    *,
+    config: Config,
 ) -> list[OpenVersion]:
     """With settings, fallback chains and shadows. Raises ProblemsFound."""
     equipped = equip(models, opened, weights, out)
     for model in equipped:
         mine = [shadow for shadow in shadows if shadow.model == model.engine.name]
         shadowing.equip(model.served, model.checked.artifact.sha256, mine)
+        observe(model, config)
     return equipped
 
 

@@ -27,7 +27,7 @@ def sticky_key(config: Config, random: bytes) -> bytes:
     try:
         return _read(file)
     except FileNotFoundError:
-        if config.sticky_header is None and config.access is None:
+        if config.sticky_header is None and config.access is None and not config.captured:
             return random
     except (OSError, ValueError) as error:
         log.warning("%s cannot be used, so that callers may get other versions: %s. Remove it", file, error)

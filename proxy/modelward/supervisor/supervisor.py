@@ -38,6 +38,7 @@ from modelward.supervisor.breaker_overrides import BreakerOverrides
 from modelward.supervisor.four_eyes import FourEyes
 from modelward.supervisor.named_files import NamedFiles
 from modelward.supervisor.notify import Notifier
+from modelward.supervisor.observing import Observing
 from modelward.supervisor.phase import Phase, Progress
 from modelward.supervisor.promoted_workers import PromotedWorkers
 from modelward.supervisor.recheck import Recheck, integrity_stats
@@ -104,6 +105,7 @@ class Supervisor:
         self._shared: SharedLimits | None = None
         self._restarting = False
         self._recording = Recording()
+        self._observing = Observing(lambda: self.config)
         self.proposals = FourEyes(
             self, self._promoter, serving, self._shadowing, configuration, lambda: self.config, lambda: self.trail
         )
@@ -135,6 +137,8 @@ class Supervisor:
             report = report.with_guard("admin", admin)
         if self.config.operators is not None:
             report = report.with_guard("operators", self.config.operators.words)
+        if captured := self._observing.words:
+            report = report.with_guard("capture", captured)
         report = self.proposals.told(report).with_guard("audit", self._recording.trail)
         if witnessed := self._recording.witnessed:
             report = report.with_guard("witness", witnessed)
@@ -170,6 +174,8 @@ class Supervisor:
         await self._pool.start()
         self._promoter.settle()
         await self._pool.share(self._promoter.shares)
+        self._observing.follow(self._pool.region)
+        self._tasks.spawn(self._observing.watch(self._pool.region))
         self._tasks.spawn(self._promoter.watch())
         self._tasks.spawn(Watch(self._pool.region).run())
         self._tasks.spawn(sum_up(self._pool.region))
@@ -321,6 +327,7 @@ class Supervisor:
         self._reloader.cancel()
         if self._pool is not None:
             await self._pool.stop()
+        await self._observing.stop()
         if self._shared is not None:
             await self._shared.stop()
         if self._http is not None:
@@ -336,6 +343,7 @@ class Supervisor:
             return Snapshot()
         shared = self._shared.stats() if self._shared is not None else None
         report, promoter = self._pool.report, self._promoter
+        observations, capture = self._observing.stats()
         own = replace(
             added(self._pool.stats(), Snapshot(reloads=self._reloader.history.stats())),
             shared=shared,
@@ -350,6 +358,8 @@ class Supervisor:
             breaker_overrides=self.breakers.counted(),
             operators=self._admin.authorization.stats() if self._admin is not None else None,
             audit=self._recording.stats(),
+            observations=observations,
+            capture=capture,
             approvals=self.proposals.stats(),
             integrity=integrity_stats(self._facts, self._recheck),
         )

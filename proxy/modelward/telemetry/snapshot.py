@@ -279,6 +279,30 @@ class AccessLogSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservationSnapshot:
+    """Requests that were chosen to be looked at: kept, dropped without room, kept without tensors that were too large;
+    records that cannot be read; batches that a consumer failed on."""
+
+    kept: int = 0
+    dropped: int = 0
+    cut: int = 0
+    torn: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSnapshot:
+    """Captured rows by model and part, rows that are lost by model and reason; by model files, their bytes, and files
+    that retention has removed."""
+
+    rows: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    removed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     build: Mapping[str, str] = field(default_factory=dict, metadata=SAME)  # versions, by what they are of
     models: Mapping[str, ModelSnapshot] = field(default_factory=dict)  # by name; strangers under OTHER_MODEL
@@ -302,6 +326,8 @@ class Snapshot:
     contained: Mapping[tuple[str, str], int] = field(default_factory=dict, metadata=GAUGES)
     watch_failures: int = 0  # of configuration and repository: changes that were not followed
     access_log: AccessLogSnapshot | None = None
+    observations: ObservationSnapshot | None = None
+    capture: CaptureSnapshot | None = None
     samples_lost: int = 0  # of shadows that disagree, which could not be written
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by cause
     state: StateSnapshot | None = None

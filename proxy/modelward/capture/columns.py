@@ -1,0 +1,243 @@
+"""The columns of captured rows: where they came from, what was asked, what was answered."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from modelward.capture.hashing import hashed
+from modelward.capture.suspicion import suspicious
+from modelward.config.capture import Capture, FeatureUse
+from modelward.observe.batch import Batch
+from modelward.observe.source import Source, Tensor
+from modelward.rpc.contents import Array
+from modelward_native.observe.reader import BY_FALLBACK, BY_MODEL, REFUSED
+from modelward_native.request.verdict import table
+
+SCHEMA_VERSION = 1
+METADATA = b"modelward"  # key of the JSON in each file's schema
+INPUT, OUTPUT, HASH = "input.", "output.", "hash."
+ANSWERED_BY = {BY_MODEL: "model", BY_FALLBACK: "fallback", REFUSED: "refused"}
+CALLERS = {0: "peer", ord("c"): "certificate", ord("t"): "token", ord("k"): "key"}
+CLEAN, QUARANTINE = "clean", "quarantine"
+REASONS = [name for name, *_ in table()]
+ARROW = {
+    "BOOL": pa.bool_(), "UINT8": pa.uint8(), "UINT16": pa.uint16(), "UINT32": pa.uint32(), "UINT64": pa.uint64(),
+    "INT8": pa.int8(), "INT16": pa.int16(), "INT32": pa.int32(), "INT64": pa.int64(), "FP16": pa.float32(),
+    "BF16": pa.float32(), "FP32": pa.float32(), "FP64": pa.float64(), "BYTES": pa.binary(),
+}  # fmt: skip
+PROVENANCE = (
+    ("time", pa.timestamp("us", "UTC")),
+    ("model_digest", pa.string()),
+    ("identity", pa.string()),
+    ("caller", pa.string()),
+    ("request_id", pa.string()),
+    ("trace_id", pa.string()),
+    ("row", pa.uint32()),
+    ("rows", pa.int64()),
+    ("score", pa.float64()),
+    ("p_value", pa.float64()),
+    ("flags", pa.uint32()),
+    ("cell", pa.int32()),
+    ("fingerprint", pa.uint64()),
+    ("evidence", pa.list_(pa.float32())),
+    ("step", pa.uint8()),
+    ("answered_by", pa.string()),
+    ("reason", pa.string()),
+    ("flagged", pa.bool_()),
+    ("quarantine", pa.string()),
+)
+ELEMENT = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
+
+
+class UnknownFeature(ValueError):
+    """A name in `features` that is none of the model's: what it was to keep out of the files is not known."""
+
+
+def is_scalar(source: Source, tensor: Tensor) -> bool:
+    """Whether a row of it is one value, and not a list."""
+    shape = tensor.shape[1:] if source.batched else tensor.shape
+    return -1 not in shape and prod(shape) == 1
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the rows of one source are written. key: of the hashes."""
+
+    source: Source
+    settings: Capture
+    key: bytes
+
+    def __post_init__(self) -> None:
+        sizes = {spec.name: self._size(spec) for spec in self.source.inputs}
+        for name in self.settings.features:
+            found = ELEMENT.fullmatch(name)
+            if name not in sizes and not (found and 0 <= int(found[2]) < sizes.get(found[1], 0)):
+                raise UnknownFeature(
+                    f"capture.features names {name!r}, which is no input of version {self.source.version}"
+                )
+
+    def schema(self) -> pa.Schema:
+        told = {
+            "schema": SCHEMA_VERSION,
+            "model": self.source.model,
+            "version": self.source.version,
+            "digest": self.source.digest,
+            "inputs": self.source.inputs,
+            "outputs": self.source.outputs,
+            "classes": self.source.classes,
+            "features": dict(self.settings.features),
+        }
+        fields = [*PROVENANCE, *((name, kind) for name, kind, _ in self._tensors())]
+        return pa.schema(fields, {METADATA: json.dumps(told).encode()})
+
+    def table(self, batch: Batch) -> pa.Table:
+        """All rows of the batch. Those in whose column `quarantine` a reason stands are suspicious."""
+        made = self._provenance(batch) | {name: make(batch) for name, _, make in self._tensors()}
+        return pa.Table.from_pydict(made, self.schema())
+
+    # ---- where it came from
+
+    def _provenance(self, batch: Batch) -> dict[str, Any]:
+        requests: Any = batch.requests
+        of, n = batch.request, len(batch)
+        by_request: dict[str, list[Any]] = {
+            "identity": [f"{each:016x}" for each in requests["identity"].tolist()],
+            "caller": [CALLERS.get(each, "token") for each in requests["caller"].tolist()],
+            "request_id": [each.decode("utf-8", "replace") or None for each in batch.ids],
+            "trace_id": [trace.hex() if traced else None for trace, traced in _pairs(requests, "trace", "traced")],
+            "answered_by": [ANSWERED_BY.get(each) for each in requests["answered_by"].tolist()],
+            "reason": [_reason(own or other) for own, other in _pairs(requests, "reason", "fallback_reason")],
+        }
+        of_list = of.tolist()
+        words: list[list[str]] = [[] for _ in range(n)]
+        for reason, holds in suspicious(batch, self.settings.quarantine).items():
+            for row in np.flatnonzero(holds).tolist():
+                words[row].append(reason)
+        evidence = requests["evidence"][of]
+        ends = np.arange(n + 1) * evidence.shape[1]
+        return {name: [values[i] for i in of_list] for name, values in by_request.items()} | {
+            "time": pa.array(((requests["at"] + batch.clock) // 1000)[of], pa.timestamp("us", "UTC")),
+            "model_digest": [self.source.digest or None] * n,
+            "row": batch.rows["row"],
+            "rows": requests["total_rows"][of],
+            "score": _nullable(batch.score),
+            "p_value": _nullable(batch.p_value),
+            "flags": batch.flags,
+            "cell": pa.array(batch.cell, mask=batch.cell < 0),
+            "fingerprint": self._fingerprints(batch),
+            "evidence": pa.ListArray.from_arrays(ends.astype(np.int32), evidence.ravel()),
+            "step": requests["step"][of],
+            "flagged": (requests["flagged"] != 0)[of],
+            "quarantine": [" ".join(each) for each in words],
+        }
+
+    def _fingerprints(self, batch: Batch) -> Any:
+        """One for equal rows, of all inputs, also of those that are left out."""
+        total, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
+        for i, spec in enumerate(self.source.inputs):
+            key = self.key + i.to_bytes(2, "little")
+            for at, part in batch.parts(batch.asked, spec.name):
+                total[at : at + len(part)] += hashed(part, key)
+                known[at : at + len(part)] = True
+        return pa.array(total, mask=~known)
+
+    # ---- tensors
+
+    def _tensors(self) -> list[tuple[str, pa.DataType, Any]]:
+        """(column, type, what makes it of a batch)."""
+        made: list[tuple[str, pa.DataType, Any]] = []
+        for spec in self.source.inputs:
+            whole = self.settings.features.get(spec.name, "keep")
+            elements = self._elements(spec.name)
+            if whole == "keep":
+                made.append(self._kept(INPUT, spec, elements))
+            if whole == "hash":
+                made.append(self._hashed(spec, None))
+            made += [self._hashed(spec, i) for i, use in elements.items() if use == "hash" and whole != "hash"]
+        made += [self._kept(OUTPUT, spec, {}) for spec in self.source.outputs]
+        return made
+
+    def _elements(self, name: str) -> dict[int, FeatureUse]:
+        """Those of one input that have settings of their own."""
+        found = [(ELEMENT.fullmatch(each), use) for each, use in self.settings.features.items()]
+        return {int(match[2]): use for match, use in found if match is not None and match[1] == name}
+
+    def _size(self, spec: Tensor) -> int:
+        """Elements that a row may have."""
+        shape = spec.shape[1:] if self.source.batched else spec.shape
+        return prod(shape) if -1 not in shape else 1 << 31
+
+    def _kept(self, prefix: str, spec: Tensor, elements: Mapping[int, FeatureUse]) -> tuple[str, pa.DataType, Any]:
+        kind, scalar = ARROW[spec.datatype], is_scalar(self.source, spec)
+        out = [i for i, use in elements.items() if use != "keep"]
+
+        def make(batch: Batch) -> pa.Array:
+            parts = batch.parts(batch.asked if prefix == INPUT else batch.answers, spec.name)
+            return _scalars(parts, len(batch), kind) if scalar else _lists(parts, len(batch), kind, out)
+
+        return prefix + spec.name, kind if scalar else pa.list_(kind), make
+
+    def _hashed(self, spec: Tensor, element: int | None) -> tuple[str, pa.DataType, Any]:
+        def make(batch: Batch) -> pa.Array:
+            values, known = np.zeros(len(batch), np.uint64), np.zeros(len(batch), bool)
+            for at, part in batch.parts(batch.asked, spec.name):
+                if element is None or element < part.shape[1]:
+                    values[at : at + len(part)] = hashed(part if element is None else part[:, element], self.key)
+                    known[at : at + len(part)] = True
+            return pa.array(values, mask=~known)
+
+        return f"{HASH}{spec.name}" + ("" if element is None else f"[{element}]"), pa.uint64(), make
+
+
+def _nullable(values: Array) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _pairs(requests: Any, one: str, other: str) -> Any:
+    return zip(requests[one].tolist(), requests[other].tolist(), strict=True)
+
+
+def _reason(code: int) -> str | None:
+    return REASONS[code] if 0 < code < len(REASONS) else None
+
+
+def _flat(parts: Sequence[tuple[int, Array]], kind: pa.DataType, mask: Array | None = None) -> pa.Array:
+    if not parts:
+        return pa.array([], kind)
+    values = np.concatenate([part.ravel() for _, part in parts])
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    return pa.array(values.tolist() if values.dtype.kind == "O" else values, kind, mask=mask)
+
+
+def _scalars(parts: Sequence[tuple[int, Array]], n: int, kind: pa.DataType) -> pa.Array:
+    """Null where a row has none."""
+    index = np.full(n, -1)
+    count = 0
+    for at, part in parts:
+        index[at : at + len(part)] = np.arange(count, count + len(part))
+        count += len(part)
+    return _flat(parts, kind).take(pa.array(index, mask=index < 0))
+
+
+def _lists(parts: Sequence[tuple[int, Array]], n: int, kind: pa.DataType, out: Sequence[int]) -> pa.Array:
+    """out: elements that are null in every row."""
+    lengths, known = np.zeros(n + 1, np.int64), np.zeros(n, bool)
+    masks = []
+    for at, part in parts:
+        lengths[at + 1 : at + 1 + len(part)] = part.shape[1]
+        known[at : at + len(part)] = True
+        mask = np.zeros(part.shape, bool)
+        mask[:, [i for i in out if i < part.shape[1]]] = True
+        masks.append(mask.ravel())
+    flat = _flat(parts, kind, np.concatenate(masks) if masks and out else None)
+    offsets = np.cumsum(lengths).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=pa.array(~known))

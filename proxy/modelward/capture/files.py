@@ -1,0 +1,91 @@
+"""The folder of captured files: where each lies, how it is written and when it is removed.
+
+    FOLDER/model=NAME/version=VERSION/date=2026-01-31/part=clean/120000-1a2b3c4d.parquet
+
+A file is there as a whole or not at all. Requests are their callers' data: folders (mode 0700) and files (0600) are for
+this user alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from modelward.atomic_file import replacing
+
+SUFFIX = ".parquet"
+LEFTOVER_SECONDS = 3600.0  # from which on a file that was not finished is nobody's any more
+
+
+class Partition(NamedTuple):
+    model: str
+    version: str
+    date: str
+    part: str
+
+
+@dataclass(frozen=True)
+class CapturedFile:
+    path: Path
+    of: Partition
+    bytes: int
+    modified: float
+
+
+def folder_of(root: Path, of: Partition) -> Path:
+    return root.joinpath(*(f"{key}={quote(value, safe='')}" for key, value in of._asdict().items()))
+
+
+def write(root: Path, of: Partition, table: pa.Table) -> Path:
+    """Raises OSError, and then there is no file."""
+    folder = folder_of(root, of)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in reversed(folder.relative_to(root).parents[:-1]):
+        (root / each).mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = folder / f"{datetime.now(UTC):%H%M%S}-{secrets.token_hex(4)}{SUFFIX}"
+    with replacing(file) as out:
+        pq.write_table(table, out, compression="zstd")
+    return file
+
+
+def captured(root: Path, model: str | None = None) -> Iterator[CapturedFile]:
+    """The oldest date first. A file that goes meanwhile is left out. Raises OSError where the folder cannot be read."""
+    of_model = "*" if model is None else _escaped(quote(model, safe=""))
+    for path in sorted(root.glob(f"model={of_model}/version=*/date=*/part=*/*{SUFFIX}")):
+        of = Partition(*(unquote(part.partition("=")[2]) for part in path.parts[-5:-1]))
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if not path.name.startswith("."):
+            yield CapturedFile(path, of, found.st_size, found.st_mtime)
+
+
+def remove_old(root: Path, model: str, days: float, size: int, now: float | None = None) -> list[CapturedFile]:
+    """Files of the model that are older, and the oldest beyond `size` bytes in all. Raises OSError."""
+    now = time.time() if now is None else now
+    newest_first = sorted(captured(root, model), key=lambda file: file.modified, reverse=True)
+    removed, total = [], 0
+    for file in newest_first:
+        total += file.bytes
+        if now - file.modified > days * 86400 or total > size:
+            file.path.unlink(missing_ok=True)
+            removed.append(file)
+    for path in root.glob(f"model={_escaped(quote(model, safe=''))}/version=*/date=*/part=*/.*{SUFFIX}.*"):
+        if now - path.stat().st_mtime > LEFTOVER_SECONDS:
+            path.unlink(missing_ok=True)
+    return removed
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{each}]" if each in "*?[" else each for each in name)

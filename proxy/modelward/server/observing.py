@@ -1,0 +1,38 @@
+"""What of a version's requests is observed: told to the data plane when the version gets its settings."""
+
+from __future__ import annotations
+
+from modelward.config.model import ModelSettings
+from modelward.config.schema import Config
+from modelward.models.opening import OpenVersion
+from modelward.observe.source import Source, Tensor
+
+
+def observe(model: OpenVersion, config: Config) -> None:
+    """After its profile is set. Of a model that passes undecoded nothing could be seen."""
+    checked, engine = model.checked, model.engine
+    share = share_of(checked.settings)
+    if not share or checked.undecoded is not None:
+        return
+    layout = None
+    if checked.profile is not None and checked.settings.anomaly.mode != "off":
+        names = [name for name, _, _ in engine.inputs]
+        inputs = checked.profile.layout.inputs
+        # a profile of a plain table has its own name for the only input
+        layout = tuple((each.name if each.name in names else names[0], each.kind, each.elements) for each in inputs)
+    source = Source(
+        engine.name,
+        engine.version,
+        checked.provenance.digest or checked.artifact.sha256,
+        share,
+        tuple(Tensor(name, datatype, tuple(shape)) for name, datatype, shape in engine.inputs),
+        tuple(Tensor(name, datatype, tuple(shape)) for name, datatype, shape in engine.outputs),
+        engine.has_batch_axis,
+        layout,
+    )
+    model.served.set_observed(share, source.encode(), checked.settings.capture is not None, config.observations.message)
+
+
+def share_of(settings: ModelSettings) -> float:
+    """The largest that anything looks at; each takes its own part of that."""
+    return settings.capture.share if settings.capture is not None else 0.0

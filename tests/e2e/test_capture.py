@@ -1,0 +1,87 @@
+"""Capture on a real server: what its clients sent and got lies in Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from modelward.capture.files import captured
+from modelward.score import Profile
+from tests import models
+from tests.e2e.messages import Stub, request
+from tests.support import ServerProcess, serve_process, wait_until
+
+FEATURES = 4
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+NORMAL = np.arange(FEATURES, dtype=np.float32)[None] / 10
+STRANGE = np.full((1, FEATURES), 50, np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("capture")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    root = models.repository(folder / "models", {"m": models.add_one()})
+    Profile.fit({"x": np.random.default_rng(0).normal(size=(500, FEATURES)).astype(np.float32)}).save(
+        root / "m" / "1" / "profile.npz"
+    )
+    settings = "{share: 1, file_age: 1s, features: {'x[3]': leave_out}}"
+    options = ["--set", f"models.m.capture={settings}", "--set", f"state={folder / 'state'}", "--set", "workers=2"]
+    with serve_process(root, *options) as running:
+        yield running
+
+
+def rows_of(folder: Path, count: int) -> list[dict[str, Any]]:
+    def found() -> list[dict[str, Any]]:
+        files = [file.path for file in captured(folder / "state" / "capture", "m")]
+        rows = [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+        return rows if len(rows) >= count else []
+
+    return wait_until(found, f"{count} captured rows")
+
+
+def test_requests_to_all_workers_are_captured_with_their_answers(server: ServerProcess, folder: Path):
+    for number in range(20):  # connections of their own: to both workers
+        with Stub(server.grpc) as stub:
+            stub.infer(
+                request("m", {"x": NORMAL}, id=f"r{number}"),
+                metadata=[("traceparent", f"00-{TRACE}-b7ad6b7169203331-01")],
+            )
+    with Stub(server.grpc) as stub:
+        stub.infer(request("m", {"x": STRANGE}, id="strange"))
+    rows = {row["request_id"]: row for row in rows_of(folder, 21)}
+    assert set(rows) == {"strange", *(f"r{number}" for number in range(20))}
+    row = rows["r7"]
+    assert row["input.x"] == pytest.approx([*NORMAL[0, :3], None])
+    assert row["output.y"] == pytest.approx(NORMAL[0] + 1)
+    assert (row["trace_id"], row["caller"], row["answered_by"]) == (TRACE, "peer", "model")
+    assert len(row["model_digest"]) >= 64
+    assert 0 < row["p_value"] <= 1
+    assert (row["quarantine"], rows["strange"]["quarantine"]) == ("", "p_value flagged")
+    assert {file.of.part for file in captured(folder / "state" / "capture")} == {"clean", "quarantine"}
+
+
+def test_what_is_captured_is_counted_and_told(server: ServerProcess, folder: Path):
+    assert server.metric("modelward_capture_rows_total", model="m", part="clean") >= 20
+    assert server.metric("modelward_capture_rows_total", model="m", part="quarantine") >= 1
+    assert server.metric("modelward_observations_total") >= 21
+    assert server.metric("modelward_observations_lost_total", reason="dropped") == 0
+    assert any("capture" in line and "m 1 to" in line for line in server.output)
+
+
+def test_a_server_that_ends_writes_what_is_still_in_memory(tmp_path: Path):
+    root = models.repository(tmp_path / "models", {"m": models.add_one()})
+    options = ["--set", "models.m.capture={share: 1}", "--set", f"state={tmp_path / 'state'}"]
+    with serve_process(root, *options) as running:
+        with Stub(running.grpc) as stub:
+            stub.infer(request("m", {"x": NORMAL}))
+        assert running.terminate() == 0
+        assert len(rows_of(tmp_path, 1)) == 1
