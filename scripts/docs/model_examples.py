@@ -33,6 +33,7 @@ models:
       - last_good: {}
       - value: {probabilities: [[0.5, 0.5]]}
     anomaly: {mode: tag}
+    outputs: {probabilities: {classes: true}}
     canary: {interval: 5m}
     capture: {share: 0.05}
     scan: {refuse: high}
@@ -112,6 +113,12 @@ models:
 """,
     "models.NAME.signature.inputs[]": _SIGNATURE,
     "models.NAME.signature.outputs[]": _SIGNATURE,
+    "models.NAME.outputs.NAME": """
+models:
+  fraud:
+    outputs:
+      probabilities: {classes: true}
+""",
     "models.NAME.limit": """
 models:
   fraud:

@@ -174,6 +174,17 @@ cdef class Served:
         self.model.observed = new_observed(&self.model, share, description, tensors, most)
         self.keep.append(description)
 
+    def set_class_scores(self, uint32_t output, bint logits):
+        """The output, by its number, holds the scores of classes: floating-point numbers, of at most two dimensions."""
+        cdef Model *m = &self.model
+        if output >= m.output_count:
+            raise ValueError(f"there is no output {output}")
+        m.scores.output.name = m.outputs[output].name
+        m.scores.output.dtype = m.outputs[output].dtype
+        m.scores.logits = logits
+        m.scores.batch = m.has_batch_axis
+        m.has_scores = True
+
     def set_fallbacks(self, list fallbacks):
         """Each fallback is a Served that answers in this one's place, the LastGoodAnswers of its own engine, or a list with
         (shape, raw bytes, repeats) of each output.

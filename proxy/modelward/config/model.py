@@ -11,6 +11,7 @@ from modelward.config.canary import CanarySettings
 from modelward.config.capture import Capture
 from modelward.config.files import FileKind
 from modelward.config.integrity import ModelIntegrity
+from modelward.config.outputs import Outputs
 from modelward.config.promotion import PromotionSettings
 from modelward.config.rate_limit import Limit
 from modelward.config.remote_model import Hedging, Retries, Signature, check_tls_has_upstreams
@@ -160,6 +161,8 @@ class ModelSettings(Section):
     """Fallback chain. Its fallbacks are tried in order when the deadline passes, the model fails or is overloaded, or
     the anomaly mode is fallback."""
     anomaly: Anomaly = Anomaly()
+    outputs: Outputs = Field(default_factory=dict)
+    """What its outputs are, by their names."""
     canary: CanarySettings = CanarySettings()
     capture: Capture | None = None
     """Writes a sample of the requests to Parquet files, for retraining. Absent: none. Not in model.yaml: who may write

@@ -24,6 +24,7 @@ from modelward.models import scanned
 from modelward.models.artifact import Artifact, load_artifact
 from modelward.models.canary import Canary, canary_file
 from modelward.models.canary import load as load_canary
+from modelward.models.declared_outputs import NOTHING_DECLARED, DeclaredOutputs, declared_outputs
 from modelward.models.facts import Facts, FactsByVersion
 from modelward.models.policy import explicit_problems
 from modelward.models.twins import MOST_TOLD
@@ -83,6 +84,7 @@ class CheckedVersion:
     canary: Canary | None = None
     provenance: Provenance = NOTHING_KNOWN
     interface: str = ""
+    outputs: DeclaredOutputs = NOTHING_DECLARED
 
     @property
     def doubt(self) -> Problem | None:
@@ -263,6 +265,7 @@ class _Checker:
         for other, artifact in artifacts[self.name]:
             if str(other.number) in (shadow.version for shadow in self.settings.shadow):
                 self._check_shadow(str(other.number), artifact)
+        declared = self._outputs()
         canary, provenance = self._canary(), self._provenance()
         return CheckedVersion(
             self.name,
@@ -276,7 +279,15 @@ class _Checker:
             seen,
             canary,
             provenance,
+            outputs=declared,
         )
+
+    def _outputs(self) -> DeclaredOutputs:
+        try:
+            return declared_outputs(self.settings.outputs, self.artifact.outputs, self.where)
+        except ProblemsFound as found:
+            self.problems += found.problems
+            return NOTHING_DECLARED
 
     def _canary(self) -> Canary | None:
         file = canary_file(self.version.file)

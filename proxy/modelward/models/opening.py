@@ -300,6 +300,8 @@ def _equip(model: OpenVersion, standing: Mapping[str, Served], before: OpenVersi
             settings.anomaly.false_positive_rate,
             settings.anomaly.unscored == "allow",
         )
+    if checked.outputs.classes is not None:
+        served.set_class_scores(checked.outputs.classes, checked.outputs.logits)
     last_good = _last_good_answers(model, before)
     missing: list[str] = []
     fallbacks: list[Served | LastGoodAnswers | list[tuple[tuple[int, ...], bytes, bool]]] = []

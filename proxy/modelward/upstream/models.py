@@ -18,6 +18,7 @@ from modelward.config.upstream import UpstreamAddress, parse_upstream
 from modelward.fallback.value import FallbackValue
 from modelward.fingerprint import fingerprint
 from modelward.models.artifact import Artifact
+from modelward.models.declared_outputs import declared_outputs
 from modelward.models.inventory import CheckedFallback, CheckedVersion
 from modelward.models.opening import OpenVersion
 from modelward.problem import Problem, ProblemsFound
@@ -276,6 +277,7 @@ class UpstreamModels:
             profile_fingerprint=seen,
             canary=canary,
             interface=described.interface,
+            outputs=declared_outputs(settings.outputs, described.outputs, f"model {name} version {version}"),
         )
         return OpenVersion(
             checked,
@@ -383,6 +385,7 @@ def _needing_a_signature(settings: ModelSettings) -> list[str]:
     if is_on(settings.anomaly):
         keys.append("anomaly.profile" if mode == "observe" else f"anomaly.mode {mode}")
     # [[0.5]] may be FP32 or FP64, and of how many rows
+    keys += [f"outputs.{output}" for output in settings.outputs]
     keys += ["canary.file"] if settings.canary.file is not None else []
     keys += [f"fallback[{i}].value" for i, fallback in enumerate(settings.fallback) if fallback.value is not None]
     return keys
