@@ -1,0 +1,268 @@
+"""Evidence from rows and answers: the kernel against its slow twin, honest streams, thieves and attackers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from modelward_native.region.region import Region
+from modelward_native.testing.suspicion import Suspicion
+from modelward_native.testing.watch import CELLS, Watch
+from tests.native.detect.streams import (
+    BEGIN,
+    CLUSTERS,
+    FEATURES,
+    THIEF,
+    Armed,
+    World,
+    a_stream,
+    armed,
+    attack,
+    boundary_walk,
+    numbers,
+    times,
+    watch_of,
+)
+from tests.oracle import watch as twin
+from tests.oracle import watch_tables
+
+
+@pytest.fixture
+def world() -> Armed:
+    found = armed()
+    found.now += 18_000
+    return found
+
+
+# ---- against the twin
+
+
+@pytest.mark.parametrize("phase", ["filling", "armed"])
+def test_the_kernel_and_its_twin_agree_over_ten_thousand_rows(phase: str) -> None:
+    world = World(11)
+    watch = watch_of(world)
+    teach = 210_000 if phase == "armed" else 33_000
+    world.send(watch, world.rows(teach), numbers(teach, 10_000, 50), times(teach, BEGIN))
+    assert watch.phase == phase
+    watch.forget()
+    inverse_width, inverse_radius, edges = watch.learnt
+    tables = watch_tables.Tables(*watch.tables)
+    learnt = twin.Learnt(phase, tables, inverse_width, inverse_radius, edges, watch.groups)
+    oracle = twin.Oracle(twin.Geometry(7, FEATURES, 1), learnt)
+    count = 10_000
+    who = numbers(count, 1, 7)
+    rows = a_stream(world, who)
+    at, p = world.look(rows)
+    at[::97] = -1
+    p[::97] = 0
+    labels, margins = world.answer(rows)
+    when = times(count, BEGIN + 20_000, rate=9)
+    when[4000:] += 3000
+    keys = {name: watch.key(name) for name in range(1, 8)}
+    got = watch.run(rows, at, p, who, labels, margins, when)
+    wanted = [
+        oracle.row(
+            keys[who[i]], twin.Row(rows[i], int(at[i]), float(p[i]), int(labels[i]), float(margins[i]), int(when[i]))
+        )
+        for i in range(count)
+    ]
+    told = np.array([(one.step, one.withheld, one.first_label, one.repeated) for one in wanted])
+    differ = (np.stack(got, axis=1) != told).any(axis=1)
+    assert differ.sum() <= 5, "single precision may round a piece or a step the other way"
+    for name in range(1, 8):
+        record, other = watch.record(name), oracle.identities[watch.key(name)]
+        assert record is not None
+        assert np.allclose(record["evidence"], other.evidence, atol=0.05) and abs(record["own"] - other.own) < 0.01
+        assert record["distinct"] == pytest.approx(other.distinct, rel=0.01)
+    steps = {int(step) for step in got[0]}
+    assert len(steps) >= 3 and got[3].sum() > 500, "the stream has something to judge"
+    if phase == "armed":
+        assert got[1].sum() > 100 and (got[2] >= 0).sum() > 100
+    for mine, others in zip(watch.counts, (oracle.p, oracle.near, oracle.walk, oracle.flips), strict=True):
+        assert np.abs(mine - others).sum() <= 100
+
+
+def test_tables_are_made_from_counts_as_the_twin_makes_them() -> None:
+    world = World(12)
+    watch = watch_of(world)
+    who = numbers(60_000, 1, 50)
+    world.send(watch, a_stream(world, who), who, times(60_000, BEGIN))
+    counts = watch.counts
+    assert counts[1].sum() > 1000
+    watch.learn(BEGIN)
+    wanted = watch_tables.make_tables(*counts, watch.groups)
+    s, near, walk, surprise, hot = watch.tables
+    assert np.allclose(s, wanted.s, atol=1e-4)
+    assert np.array_equal(near, wanted.near) and np.array_equal(walk, wanted.walk)
+    assert np.array_equal(surprise, wanted.surprise) and np.array_equal(hot, wanted.flip_hot)
+
+
+def test_bets_add_up_to_one_so_that_no_tolerated_stream_gains_on_average() -> None:
+    for bet in (*watch_tables.NEAR_BET, *watch_tables.WALK_BET):
+        assert sum(bet) == pytest.approx(1.0, abs=1e-9)
+
+
+# ---- honest streams
+
+
+@pytest.mark.parametrize("kind", ["iid", "clustered", "bursty", "repeating", "drifting"])
+def test_no_honest_tenant_is_restricted(world: Armed, kind: str) -> None:
+    tenants, each = 20, 2000
+    count = tenants * each
+    who = numbers(count, 1000 * (1 + len(kind)), tenants)
+    of = world.world.rng.integers(0, CLUSTERS, count)
+    turn = np.arange(count) // tenants
+    if kind == "clustered":
+        of = np.where(world.world.rng.random(count) < 0.8, who.astype(int) % CLUSTERS, of)
+    elif kind == "bursty":
+        of = (who.astype(int) + turn // 150) % CLUSTERS
+    rows = world.world.rows(count, of)
+    if kind == "repeating":
+        old = world.world.rng.random(count) < 0.9
+        rows[old] = rows[np.arange(count)[old] % (60 * tenants)]
+    elif kind == "drifting":
+        rows += (turn * 0.00005)[:, None].astype(np.float32) * world.world.rng.normal(size=FEATURES).astype(np.float32)
+    outcome = world.world.send(world.watch, rows, who, world.at(count))
+    assert outcome.restricted() == set()
+    assert outcome.withheld.mean() < 0.02
+    if kind == "repeating":
+        assert outcome.repeated.mean() > 0.8
+
+
+# ---- thieves and attackers: at which of its requests one is restricted, and how many got an answer of the model
+
+
+def test_uniform_rows_are_restricted_within_twenty_requests(world: Armed) -> None:
+    low, high = world.world.rows(5000).min(0), world.world.rows(5000).max(0)
+    reached, _ = attack(world, world.world.rng.uniform(low, high, (400, FEATURES)).astype(np.float32), THIEF)
+    assert reached is not None and reached <= 20
+
+
+def test_independent_marginals_are_restricted_within_a_hundred_requests(world: Armed) -> None:
+    rows = world.world.rows(400)
+    for column in rows.T:
+        world.world.rng.shuffle(column)
+    reached, _ = attack(world, rows, THIEF + 1)
+    assert reached is not None and reached <= 100
+
+
+def test_augmentation_by_jacobians_is_restricted_within_a_thousand_requests(world: Armed) -> None:
+    seeds = world.world.rows(100)
+    rows = [seeds]
+    while sum(map(len, rows)) < 1200:
+        known = np.concatenate(rows)
+        side = np.where(world.world.answer(known)[0] == 1, 1, -1)[:, None]
+        gradient = world.world.weights[0] * (1 - np.tanh(known @ world.world.weights[0])[:, None] ** 2)
+        gradient = gradient + 0.5 * world.world.weights[1] * np.cos(known @ world.world.weights[1])[:, None]
+        rows.append((known + 0.25 * np.sign(-side * gradient) * known.std(0)).astype(np.float32))
+    reached, _ = attack(world, np.concatenate(rows)[:1200], THIEF + 2)
+    assert reached is not None and reached <= 1000
+
+
+def test_a_walk_along_the_boundary_gets_few_answers_of_the_model(world: Armed) -> None:
+    reached, answered = attack(world, boundary_walk(world.world, 500), THIEF + 3)
+    assert reached is not None and reached <= 100
+    assert answered <= 60
+
+
+def test_a_walk_of_ten_identities_gets_few_answers_of_the_model(world: Armed) -> None:
+    rows = boundary_walk(world.world, 500)
+    count = 10 * len(rows)
+    mixed, who = world.world.rows(count), numbers(count, 2000, 180)
+    mixed[::10], who[::10] = rows, numbers(len(rows), THIEF + 10, 10)
+    outcome = world.world.send(world.watch, mixed, who, world.at(count))
+    assert outcome.restricted() <= set(range(THIEF + 10, THIEF + 20))
+    answered = (outcome.step[::10] < 2) & (outcome.withheld[::10] == 0)
+    assert answered.sum() <= 100
+
+
+# ---- what an identity's record keeps
+
+
+def test_repeats_are_no_evidence_and_cost_an_identity_nothing_twice(world: Armed) -> None:
+    row = np.repeat(world.world.means[:1].astype(np.float32) + 40, 300, axis=0)
+    outcome = world.world.send(world.watch, row, numbers(300, THIEF + 4, 1), world.at(300))
+    record = world.watch.record(THIEF + 4)
+    assert record is not None and outcome.restricted() == set() and outcome.repeated.sum() == 299
+    assert record["distinct"] == pytest.approx(1, abs=0.1)
+
+
+def test_distinct_rows_are_counted_within_their_error_and_weighed_by_the_answer(world: Armed) -> None:
+    rows = world.world.rows(4000)
+    at, p = world.world.look(rows)
+    labels, margins = world.world.answer(rows)
+    distinct = []
+    for name in range(THIEF + 70, THIEF + 90):
+        world.watch.run(rows, at, p, numbers(4000, name, 1), labels, margins, world.at(4000, 2000), weight=0.6)
+        record = world.watch.record(name)
+        assert record is not None and record["spent"] == pytest.approx(0.6 * record["distinct"], rel=0.01)
+        distinct.append(record["distinct"])
+    assert np.mean(distinct) == pytest.approx(4000, rel=0.12) and max(distinct) < 8000
+
+
+def test_a_block_doubles_each_time_and_evidence_is_cut_when_it_ends() -> None:
+    world = World(13)
+    watch = watch_of(world)
+    world.send(watch, world.rows(40_000), numbers(40_000, 1, 20), times(40_000, BEGIN))
+    lasted, now = [], BEGIN + 10_000
+    for _ in range(3):
+        far = (world.rows(200) * 4).astype(np.float32)
+        world.send(watch, far, numbers(200, 900, 1), times(200, now, 1e6))
+        record = watch.record(900)
+        assert record is not None and record["step"] == 6
+        lasted.append(record["until"] - now)
+        now = record["until"]
+        world.send(watch, world.rows(1), numbers(1, 900, 1), times(1, now))
+        after = watch.record(900)
+        assert after is not None and max(after["evidence"]) <= 9.2 and after["until"] == 0
+    assert lasted == [6000, 12000, 24000]
+
+
+def test_near_duplicates_can_be_allowed(world: Armed) -> None:
+    """A sensor that sends nearly the same row each time."""
+    rng, base = world.world.rng, world.world.rows(30)
+    rows = (base[np.arange(3000) % 30] + rng.normal(0, 0.01, (3000, FEATURES))).astype(np.float32)
+    at, p = world.world.look(rows)
+    labels, margins = world.world.answer(rows)
+    near = {}
+    for name, most in ((THIEF + 95, 28.0), (THIEF + 96, 0.0)):
+        world.watch.run(
+            rows + (name - THIEF) / 1e4,
+            at,
+            p,
+            numbers(3000, name, 1),
+            labels,
+            margins,
+            world.at(3000, 20),
+            near_most=most,
+        )
+        record = world.watch.record(name)
+        assert record is not None
+        near[name] = max(record["evidence"][2:4])
+    assert near[THIEF + 95] > 9.2 and near[THIEF + 96] == 0
+
+
+# ---- secrets
+
+
+def test_pieces_differ_between_secrets_and_change_one_resolution_a_day() -> None:
+    world = World(14)
+    one, two = watch_of(world), watch_of(world, secret=8)
+    rows = world.rows(34_000)
+    for watch in (one, two):
+        world.send(watch, rows, numbers(34_000, 1, 9), times(34_000, BEGIN))
+        assert watch.phase == "filling"
+    at, some = world.look(rows)[0][:50], rows[:50]
+    before = one.pieces(some, at)
+    assert (before != two.pieces(some, at)).all() and (before == one.pieces(some, at)).all()
+    changed = [(one.pieces(some, at, day=day) != before).all(axis=0).sum() for day in (2, 3, 4, 5, 6)]
+    assert changed == [1, 2, 3, 4, 5]
+
+
+def test_a_long_row_is_projected_by_a_sample_of_its_features_from_each_part() -> None:
+    geometry = twin.Geometry(3, 5000, 1)
+    assert len(set(geometry.taken)) == 256 and max(np.diff(geometry.taken)) < 40
+    centers = np.random.default_rng(0).normal(size=(20, 5000)).astype(np.float32)
+    watch = Watch(Suspicion(Region(), 64), centers, 3)
+    assert watch.taken.tolist() == geometry.taken
+    assert watch.groups.max() < 16 and len(watch.groups) == CELLS

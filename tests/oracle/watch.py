@@ -1,0 +1,316 @@
+"""Slow twin of the evidence kernel (native/modelward_native/detect): one model, plain Python, written to be read.
+
+Lines of tables are lists, the learnt tables numpy arrays. Numbers that the kernel keeps in 16 bits are rounded here as
+there, with the same dither; what it computes in single precision is computed in double.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.oracle.watch_tables import CELLS, GROUPS, P_EDGES, RESOLUTIONS, Table, Tables
+
+MASK = (1 << 64) - 1
+PROJECTIONS, PER_HASH, FEATURES = 16, 8, 256
+EXACT_LINES, LINES = 1 << 15, 1 << 14
+TAG, YOUNG_ROWS, YOUNG_LESS, MOST, HYSTERESIS = 9.2, 300.0, 3.5, 28.0, 2.0
+THRESHOLDS = (9.2, 18.4, 19.0, 20.0, 21.0, 24.0)
+BLOCK = 6
+UNKNOWN = 63
+PHASES = ("measuring", "filling", "learning", "armed")
+
+
+def mix(h: int) -> int:
+    for _ in range(2):
+        h = (h ^ h >> 32) * 0xD6E8FEB86659FD93 & MASK
+    return h ^ h >> 32
+
+
+def row_hash(secret: int, row: npt.NDArray[np.float32]) -> int:
+    data = row.tobytes()
+    h = secret ^ len(row)
+    for at in range(0, len(data), 16):
+        part = data[at : at + 16].ljust(16, b"\0")
+        a, b = int.from_bytes(part[:8], "little"), int.from_bytes(part[8:], "little")
+        product = (a ^ h) * (b ^ (secret | 1))
+        h = (product & MASK) ^ (product >> 64)
+    return mix(h)
+
+
+def secret_number(secret: int, what: int, which: int) -> int:
+    return mix(mix(secret ^ what) + which * 0x9E3779B97F4A7C15 & MASK)
+
+
+@dataclass
+class Geometry:
+    """Signs (features taken, 16), and of each resolution salt, offsets and multipliers of a day."""
+
+    secret: int
+    features: int
+    day: int
+    taken: list[int] = field(init=False)
+    signs: Table = field(init=False)
+    salts: list[tuple[int, Table, list[int]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = min(self.features, FEATURES)
+        self.taken = list(range(n))
+        if self.features > n:
+            for j in range(n):
+                start, end = self.features * j // n, self.features * (j + 1) // n
+                self.taken[j] = start + secret_number(self.secret, 100, j) % (end - start)
+        self.salts = []
+        for r in range(RESOLUTIONS):
+            epoch = (self.day + r) // RESOLUTIONS * RESOLUTIONS + r
+            numbers = [secret_number(self.secret, 2 + k, epoch) for k in range(PER_HASH)]
+            offsets = np.array([number >> 40 for number in numbers]) / (1 << 24)
+            self.salts.append((secret_number(self.secret, 1, epoch), offsets, [mix(number) | 1 for number in numbers]))
+        bits = [secret_number(self.secret, 101, j) for j in range(n)]
+        self.signs = np.array([[1.0 if b >> k & 1 else -1.0 for k in range(PROJECTIONS)] for b in bits])
+
+    def project(self, row: npt.NDArray[np.float32]) -> Table:
+        return row[self.taken].astype(float) @ self.signs
+
+    def piece(self, r: int, v: Table, scale: float) -> int:
+        h, offsets, multipliers = self.salts[r]
+        half = v[(r & 1) * PER_HASH :][:PER_HASH] * scale + offsets
+        for whole, multiplier in zip(np.floor(np.clip(half, -1e6, 1e6)).astype(int).tolist(), multipliers, strict=True):
+            h += (whole & 0xFFFFFFFF) * multiplier
+        return h & MASK
+
+
+# ---- one row after the other
+
+
+@dataclass
+class Identity:
+    key: int
+    last: int
+    since: int
+    evidence: list[float] = field(default_factory=lambda: [0.0] * 6)
+    own: float = 1.0
+    step: int = 0
+    until: int = 0
+    strikes: int = 0
+    day: int = 0
+    registers: list[int] = field(default_factory=lambda: [0] * 32)
+    distinct: float = 0.0
+    spent: float = 0.0
+
+
+@dataclass
+class Piece:
+    tag: int
+    rows: int
+    flips: int
+    label: int
+    identity: int
+    time: int
+
+
+@dataclass
+class Seen:
+    step: int
+    withheld: bool = False
+    first_label: int = -1
+    repeated: bool = False
+
+
+def step_of(evidence: float, young: bool, before: int) -> int:
+    step = 0
+    for k, threshold in enumerate(THRESHOLDS, 1):
+        at = threshold - (YOUNG_LESS if young and k > 1 else 0)
+        if evidence >= at or (k <= before and evidence >= at - HYSTERESIS):
+            step = k
+    return step
+
+
+@dataclass
+class Learnt:
+    """widths and radii are inverse; group: of each cell."""
+
+    phase: str
+    tables: Tables
+    widths: Table
+    radii: Table
+    edges: Table
+    group: Table
+
+
+@dataclass
+class Row:
+    """at: its cell, -1 for none; label: -1 for none; now: tenths of a second."""
+
+    values: npt.NDArray[np.float32]
+    at: int
+    p: float
+    label: int
+    margin: float
+    now: int
+
+
+class Oracle:
+    """One model in one phase, with what the kernel has learnt."""
+
+    def __init__(self, geometry: Geometry, learnt: Learnt) -> None:
+        self.geometry = geometry
+        self.phase, self.tables, self.widths = PHASES.index(learnt.phase), learnt.tables, learnt.widths
+        self.radii, self.edges, self.group = learnt.radii, learnt.edges, learnt.group
+        self.identities: dict[int, Identity] = {}
+        self.exact: dict[int, list[int]] = {}
+        self.pieces: dict[tuple[int, int], list[Piece | None]] = {}
+        self.regions = [[0.0] * 4 for _ in range(CELLS)]
+        self.locked = [0] * CELLS
+        self.p = np.zeros((CELLS + 1, 12), int)
+        self.near = np.zeros((RESOLUTIONS, CELLS, 9), int)
+        self.walk = np.zeros((CELLS, 50), int)
+        self.flips = np.zeros((RESOLUTIONS, GROUPS, 5), int)
+
+    def row(self, key: int, row: Row, weight: float = 1.0, block_for: int = 6000) -> Seen:
+        now = row.now
+        who = self.identities.setdefault(key, Identity(key, now, now))
+        out = Seen(who.step)
+        if who.until > now:
+            return out
+        e = list(who.evidence)
+        if who.until:
+            who.until = 0
+            e = [min(v, TAG) for v in e]
+        pause = max(0, now - who.last) / 10
+        e = [v - pause / 300 for v in e]
+        who.last = max(now, who.last)
+        number = row_hash(self.geometry.secret, row.values)
+        noise = mix(number + now & MASK)
+        dither, dither_own = (noise >> 40) / (1 << 24), (noise & 0xFFFFFF) / (1 << 24)
+        self.count_distinct(who, number, weight)
+        out.repeated = self.is_repeat(number)
+        if out.repeated:
+            self.keep(who, e, dither)
+            self.take_step(who, e, now, block_for, out)
+            return out
+        cell = row.at if row.at >= 0 else CELLS
+        bin_ = sum(row.p <= edge for edge in P_EDGES)
+        s = float(self.tables.s[cell, bin_])
+        quiet = max(e) < TAG
+        near, flips = [0] * RESOLUTIONS, [0] * RESOLUTIONS
+        surprise = flip = level = walk = 0
+        first, hot = -1, False
+        hashed = cell < CELLS and self.phase > 0
+        if hashed:
+            near, flips, surprise, flip, first, hot = self.look_around(row, key)
+            level = sum(row.margin < edge for edge in self.edges)
+            walk = surprise * 10 + level * 2 + flip
+        if self.phase >= 1:
+            null = min(6.0, max(1.4, 1.4 * who.own))
+            for k, expected in enumerate((5.0, 2.0)):
+                other = max(expected, 1.4 * null)
+                e[k] = min(MOST, max(0.0, e[k]) + math.log(null / other) + s * (1 / null - 1 / other))
+            own = who.own + (min(s, 8.0) - who.own) * min(0.02, pause / 1800)
+            who.own = math.floor(own * 4096 + dither_own) / 4096
+        if self.phase == 3 and hashed:
+            for k in (0, 1):
+                total = sum(math.exp(self.tables.near[cell, r, near[r], k] / 16) for r in range(RESOLUTIONS))
+                e[2 + k] = min(MOST, max(0.0, e[2 + k]) + math.log(total / RESOLUTIONS))
+                e[4 + k] = min(MOST, max(0.0, e[4 + k]) + self.tables.walk[cell, walk, k] / 16)
+        self.keep(who, e, dither)
+        self.take_step(who, e, now, block_for, out)
+        if self.phase == 3 and hashed:
+            suspected = who.distinct < YOUNG_ROWS or max(e) > TAG / 2
+            if quiet:
+                self.judge_region(cell, self.of_region(cell, walk, near, who.own, s), now)
+            out.withheld = hot and suspected
+            if self.locked[cell] > now:
+                out.withheld = out.withheld or suspected or (surprise >= 2 and level >= 1) or bool(flip)
+            out.first_label = first
+        if max(e) < TAG and (self.phase < 3 or who.distinct >= 50):
+            self.p[cell, bin_] += 1
+            if hashed:
+                self.walk[cell, walk] += 1
+                for r in range(RESOLUTIONS):
+                    self.near[r, cell, near[r]] += 1
+                    self.flips[r, self.group[cell], flips[r]] += 1
+        return out
+
+    def count_distinct(self, who: Identity, number: int, weight: float) -> None:
+        if who.day != self.geometry.day:
+            who.day, who.registers, who.spent = self.geometry.day, [0] * 32, 0.0
+        h = mix(number ^ who.key)
+        register, rest, rank = h & 31, h >> 5, 1
+        while rank < 15 and not rest & 1:
+            rank, rest = rank + 1, rest >> 1
+        if rank > who.registers[register]:
+            chance = sum(2.0**-k for k in who.registers if k < 15) / 32
+            rows = 1 / chance if chance else 0
+            who.distinct += rows
+            who.spent += rows * weight
+            who.registers[register] = rank
+
+    def is_repeat(self, number: int) -> bool:
+        line = self.exact.setdefault(number % EXACT_LINES, [0] * 16)
+        tag = number >> 32 | 1
+        found = tag in line
+        line.remove(tag) if found else line.pop()
+        line.insert(0, tag)
+        return found
+
+    def look_around(self, row: Row, key: int) -> tuple[list[int], list[int], int, int, int, bool]:
+        t, v, time, cell = self.tables, self.geometry.project(row.values), row.now // 40 & 65535, row.at
+        who, mine = key >> 40 & 4095, UNKNOWN if row.label < 0 else row.label % UNKNOWN
+        near, flips = [0] * RESOLUTIONS, [0] * RESOLUTIONS
+        surprise, flip, first, hot, met = 0, 0, -1, False, False
+        for r in reversed(range(RESOLUTIONS)):
+            raw = self.geometry.piece(r, v, float(self.widths[r]) * float(self.radii[cell]))
+            h = mix((raw ^ (0 if r else key)) + cell * 0xD6E8FEB86659FD93 & MASK)
+            line = self.pieces.setdefault((r, h % LINES), [None] * 8)
+            ages = [time - p.time & 65535 if p else 65536 for p in line]
+            place = next((i for i, p in enumerate(line) if p and p.tag == h >> 44), None)
+            piece = None if place is None or ages[place] > 5400 else line[place]
+            if piece is None:
+                line[ages.index(max(ages)) if place is None else place] = Piece(h >> 44, 1, 0, mine, who, time)
+                continue
+            j = 1 + sum(piece.rows >= n for n in (3, 8, 24))
+            flips[r] = sum(piece.flips >= n for n in (1, 2, 4, 8))
+            anyone = int(t.surprise[cell, r, j])
+            hot |= flips[r] >= t.flip_hot[r, self.group[cell]] or (anyone >= 4 and piece.rows >= 8 and r > 0)
+            if anyone >= 3 and r > 1 and first < 0 and piece.label != UNKNOWN:
+                first = piece.label
+            j += 4 if piece.identity == who and r > 0 else 0
+            surprise = max(surprise, int(t.surprise[cell, r, j]))
+            differs = int(piece.label != mine and UNKNOWN not in (piece.label, mine))
+            flip = flip if met else differs
+            met, near[r] = True, j
+            piece.rows, piece.flips = min(63, piece.rows + 1), min(15, piece.flips + differs)
+            piece.identity, piece.time = who, time
+        return near, flips, surprise, flip, first, hot
+
+    def of_region(self, cell: int, walk: int, near: list[int], own: float, s: float) -> list[float | None]:
+        """Nats that a row adds to each signal of its cell; None: the signal is left as it is."""
+        walks = [self.tables.walk[cell, walk, 2 + k] / 16 for k in (0, 1)]
+        unlike = math.log(1.3 / 3) + s * (1 / 1.3 - 1 / 3) if own < 1.4 else None
+        total = sum(math.exp(self.tables.near[cell, r, near[r], 2] / 16) for r in range(1, RESOLUTIONS))
+        return [*walks, unlike, math.log(total / (RESOLUTIONS - 1))]
+
+    def judge_region(self, cell: int, nats: list[float | None], now: int) -> None:
+        e = self.regions[cell]
+        for k, more in enumerate(nats):
+            if more is not None:
+                e[k] = min(20.0, max(0.0, e[k]) + more)
+        if max(e) >= 10:
+            self.locked[cell] = now + 6000
+
+    def keep(self, who: Identity, e: list[float], dither: float) -> None:
+        who.evidence = [min(MOST, math.floor(v * 2048 + dither) / 2048) if v > 0 else 0.0 for v in e]
+
+    def take_step(self, who: Identity, e: list[float], now: int, block_for: int, out: Seen) -> None:
+        out.step = step_of(max(e), who.distinct < YOUNG_ROWS, who.step)
+        if out.step == BLOCK:
+            who.until = now + (block_for << min(8, who.strikes))
+            who.strikes = min(255, who.strikes + 1)
+        if out.step != who.step:
+            who.step, who.since = out.step, now
+        elif who.strikes and out.step <= 1 and now - who.since >= 864000:
+            who.strikes, who.since = who.strikes - 1, now
